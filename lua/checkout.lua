@@ -1,0 +1,55 @@
+#!lua
+-- checkout: payment begins, so the deadline moves out, once.
+-- Why atomic: "once" must hold however often and from wherever it is asked.
+-- Walks: held -> held.
+--
+-- KEYS[1] string epoch        the shard's epoch
+-- KEYS[2] string version      counts the shard's steps
+-- KEYS[3] zset   due          serial by the time (ms) it may expire
+-- KEYS[4] stream journal      one entry a step
+-- KEYS[5] string record       the reservation's record
+--
+-- ARGV[1] epoch the caller knows
+-- ARGV[2] serial of the reservation
+-- ARGV[3] checkout grace, ms
+--
+-- Returns {DONE, record}          the deadline has moved now
+--         {DONE_BEFORE, record}   it had moved before, or a payment is being recorded
+--         {ALREADY_CONFIRMED}     paid and confirmed
+--         {ENDED, record}         released or expired
+--         {UNKNOWN}               no such record
+--         {NOT_READY}
+-- @include codes
+-- @include shard
+-- @include record
+-- @include journal
+
+local epoch_key, version_key, due_key = KEYS[1], KEYS[2], KEYS[3]
+local journal_key, record_key = KEYS[4], KEYS[5]
+local epoch, serial, grace_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+if not is_open(epoch_key, epoch) then
+  return { NOT_READY }
+end
+local record = read_record(record_key)
+if not record then
+  return { UNKNOWN }
+end
+local state = record[STATE]
+if state == 'released' or state == 'expired' then
+  return { ENDED, record_text(record) }
+end
+if state == 'confirming' or (state == 'held' and record[CHECKED_OUT] == '1') then
+  return { DONE_BEFORE, record_text(record) }
+end
+if state ~= 'held' then
+  return { ALREADY_CONFIRMED }
+end
+
+record[DEADLINE_MS] = tonumber(record[DEADLINE_MS]) + grace_ms
+record[DUE_MS] = tonumber(record[DUE_MS]) + grace_ms
+record[CHECKED_OUT] = 1
+local text = write_record(record_key, record)
+redis.call('ZADD', due_key, record[DUE_MS], serial)
+append(version_key, journal_key, epoch, 'checkout', serial, clock_ms(), text)
+return { DONE, text }

@@ -1,0 +1,22 @@
+#!lua flags=no-writes
+-- claims: reads which reservations stand in a candidate's sessions.
+-- Why a script: a claim that is missing because Redis lost it must not be answered as none.
+--
+-- KEYS[1] string epoch        the shard's epoch
+-- KEYS[2] hash   claims       candidate/session -> serial
+--
+-- ARGV[1] epoch the caller knows
+-- ARGV[2] the claims asked for: candidate/session
+--
+-- Returns {DONE, serial or '' for each} or {NOT_READY}.
+-- @include codes
+-- @include shard
+
+if not is_open(KEYS[1], ARGV[1]) then
+  return { NOT_READY }
+end
+local standing = redis.call('HMGET', KEYS[2], unpack(ARGV, 2))
+for i = 1, #standing do
+  standing[i] = standing[i] or ''
+end
+return { DONE, unpack(standing) }

@@ -1,0 +1,52 @@
+#!lua flags=allow-oom
+-- confirm: the booking is committed in Postgres; Redis learns of it.
+-- Why atomic: the counters, the index of pinned records and the state must change together.
+-- It may run when Redis is full: it only moves what is there.
+-- Walks: confirming -> confirmed.
+--
+-- KEYS[1] string epoch        the shard's epoch
+-- KEYS[2] string version      counts the shard's steps
+-- KEYS[3] hash   confirming   venue/subject -> seats
+-- KEYS[4] hash   confirmed    venue/subject -> seats
+-- KEYS[5] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[6] stream journal      one entry a step
+-- KEYS[7] string record       the reservation's record
+--
+-- ARGV[1] epoch the caller knows
+-- ARGV[2] serial of the reservation
+--
+-- Returns {DONE, record}          confirmed now
+--         {DONE_BEFORE, record}   confirmed before
+--         {NOT_PINNED, record}    the record says neither: the stores disagree
+--         {UNKNOWN}               no such record
+--         {NOT_READY}
+-- @include codes
+-- @include shard
+-- @include record
+-- @include journal
+-- @include seats
+
+local epoch_key, version_key, confirming_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7]
+local epoch, serial = ARGV[1], ARGV[2]
+
+if not is_open(epoch_key, epoch) then
+  return { NOT_READY }
+end
+local record = read_record(record_key)
+if not record then
+  return { UNKNOWN }
+end
+if record[STATE] == 'confirmed' then
+  return { DONE_BEFORE, record_text(record) }
+end
+if record[STATE] ~= 'confirming' then
+  return { NOT_PINNED, record_text(record) }
+end
+
+move_seats(record, confirming_key, confirmed_key)
+redis.call('ZREM', pinned_key, serial)
+record[STATE] = 'confirmed'
+local text = write_record(record_key, record)
+append(version_key, journal_key, epoch, 'confirm', serial, clock_ms(), text)
+return { DONE, text }

@@ -1,0 +1,7 @@
+-- codes: the first member of every answer: 0 done, 1 done before, negative refused.
+-- quota_service/seats/codes.py has the same names and numbers, and a test holds the two together.
+local DONE, DONE_BEFORE = 0, 1
+local NOT_READY, KEY_REUSED, SOLD_OUT, SESSION_CONFLICT = -1, -2, -3, -4
+local NOT_OPEN, CLOSED, UNKNOWN, ENDED = -5, -6, -7, -8
+local ALREADY_CONFIRMED, IN_PROGRESS, RELEASED = -9, -10, -11
+local WRONG_AMOUNT, WRONG_CURRENCY, NOT_PINNED, BELOW_TAKEN = -12, -13, -14, -15

@@ -1,0 +1,125 @@
+#!lua flags=allow-oom
+-- pin: a captured payment takes hold of its reservation, which can then no longer expire. A hold
+-- that has expired meanwhile gets its seats again if they are still there.
+-- Why atomic: between finding a hold alive and marking it, it could expire; between finding seats
+-- free and taking them, they could go.
+-- It may run when Redis is full: turning a payment away loses more than a few bytes.
+-- Walks: held -> confirming, expired -> confirming.
+--
+-- KEYS[1]  string epoch        the shard's epoch
+-- KEYS[2]  string version      counts the shard's steps
+-- KEYS[3]  hash   remaining    venue/subject -> seats
+-- KEYS[4]  hash   held         venue/subject -> seats
+-- KEYS[5]  hash   confirming   venue/subject -> seats
+-- KEYS[6]  hash   claims       candidate/session -> serial
+-- KEYS[7]  zset   due          serial by the time (ms) it may expire
+-- KEYS[8]  zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[9]  stream journal      one entry a step
+-- KEYS[10] string record       the reservation's record
+--
+-- ARGV[1] epoch the caller knows
+-- ARGV[2] serial of the reservation
+-- ARGV[3] pin, a random word that names this attempt
+-- ARGV[4] amount paid, minor units
+-- ARGV[5] currency paid, ISO 4217
+--
+-- Returns {DONE, record}                      pinned now
+--         {DONE_BEFORE, record}               pinned before, by the pin in the record
+--         {ALREADY_CONFIRMED, record}         paid before
+--         {RELEASED, record}                  its candidate gave it back
+--         {WRONG_AMOUNT, record}              not what the order costs
+--         {WRONG_CURRENCY, record}            not the order's currency
+--         {SESSION_CONFLICT, session, serial} expired, and another reservation stands in the session
+--         {SOLD_OUT, remaining…}              expired, and a seat is gone
+--         {UNKNOWN}                           no such record
+--         {NOT_READY}
+-- Every answer about a record leaves on it that a payment was seen.
+-- @include codes
+-- @include shard
+-- @include record
+-- @include journal
+-- @include seats
+
+local epoch_key, version_key, remaining_key = KEYS[1], KEYS[2], KEYS[3]
+local held_key, confirming_key, claims_key = KEYS[4], KEYS[5], KEYS[6]
+local due_key, pinned_key, journal_key, record_key = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local epoch, serial, pin = ARGV[1], ARGV[2], ARGV[3]
+local amount, currency = ARGV[4], ARGV[5]
+
+if not is_open(epoch_key, epoch) then
+  return { NOT_READY }
+end
+local record = read_record(record_key)
+if not record then
+  return { UNKNOWN }
+end
+local state = record[STATE]
+if state == 'confirming' then
+  return { DONE_BEFORE, record_text(record) }
+end
+
+local now_ms = clock_ms()
+
+-- Leaves on the record that a payment was seen, and answers with the refusal.
+local function refuse(answer)
+  if record[PAYMENT_SEEN] ~= '1' then
+    record[PAYMENT_SEEN] = '1'
+    local text = record_text(record)
+    redis.call('SET', record_key, text, 'KEEPTTL')
+    append(version_key, journal_key, epoch, 'see_payment', serial, now_ms, text)
+  end
+  if #answer == 1 then
+    answer[2] = record_text(record)
+  end
+  return answer
+end
+
+if state == 'confirmed' then
+  return refuse({ ALREADY_CONFIRMED })
+end
+if state == 'released' then
+  return refuse({ RELEASED })
+end
+if record[AMOUNT] ~= amount then
+  return refuse({ WRONG_AMOUNT })
+end
+if record[CURRENCY] ~= currency then
+  return refuse({ WRONG_CURRENCY })
+end
+
+local sessions = split(record[SESSIONS], ',')
+if state == 'expired' then
+  for _, session in ipairs(sessions) do
+    local standing = redis.call('HGET', claims_key, record[CANDIDATE] .. '/' .. session)
+    if standing then
+      return refuse({ SESSION_CONFLICT, session, standing })
+    end
+  end
+  local refusal, has_all = { SOLD_OUT }, true
+  for _, subject in ipairs(split(record[SUBJECTS], ',')) do
+    local seats = tonumber(redis.call('HGET', remaining_key, record[VENUE] .. '/' .. subject) or 0)
+    has_all = has_all and seats > 0
+    refusal[#refusal + 1] = seats
+  end
+  if not has_all then
+    return refuse(refusal)
+  end
+end
+
+if state == 'held' then
+  move_seats(record, held_key, confirming_key)
+  redis.call('ZREM', due_key, serial)
+else
+  move_seats(record, remaining_key, confirming_key)
+  for _, session in ipairs(sessions) do
+    redis.call('HSET', claims_key, record[CANDIDATE] .. '/' .. session, serial)
+  end
+end
+record[STATE] = 'confirming'
+record[PAYMENT_SEEN] = '1'
+record[PIN] = pin
+record[PINNED_MS] = now_ms
+local text = write_record(record_key, record)
+redis.call('ZADD', pinned_key, now_ms, serial)
+append(version_key, journal_key, epoch, 'pin', serial, now_ms, text)
+return { DONE, text }

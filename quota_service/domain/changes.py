@@ -1,0 +1,197 @@
+"""What changing a stored exam into a new definition would do, and why it may be refused.
+
+A definition is imported again and again while people register: titles, windows and seats change.
+What somebody already reserved or paid for must not change under them, so a plan lists everything
+that differs and every reason against it, and is applied as a whole or not at all.
+
+Here a place is named by ids (`venues.jinan.title.en`), since what was removed has no index.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from quota_service.domain.definition import exam_document
+from quota_service.domain.definition_fields import Problem
+from quota_service.domain.exam import Exam, Quota
+
+ABSENT = "none"
+"""Stands for what was not there before, or is not there after."""
+
+MAX_EXCERPT = 60
+"""Characters of a longer text that a change shows, around the first that differs."""
+
+_CONTEXT = 20
+"""Characters shown before the first that differs."""
+
+_VISIBLE = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+_Entry = dict[str, Any]
+"""A session, subject or venue in the canonical document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference, for people: where, and both values as text."""
+
+    where: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        """Return the change as one line."""
+        return f"{self.where}: {self.before} → {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePlan:
+    """What an import would do.
+
+    `capacity` is the new absolute capacity of each quota whose capacity changes or that is new, 0
+    for a removed one. With any problem nothing may be applied, and `capacity` is empty.
+    """
+
+    changes: tuple[Change, ...]
+    capacity: Mapping[Quota, int]
+    problems: tuple[Problem, ...]
+
+
+def plan_changes(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> ChangePlan:
+    """Return what turning `old` into `new` does, and all that stands against it.
+
+    `taken` counts the seats held, being confirmed or confirmed, by quota; absent means 0. Equal
+    exams give an empty plan.
+    """
+    if old == new:
+        return ChangePlan((), {}, ())
+    problems = tuple(_problems(old, new, {quota: n for quota, n in taken.items() if n > 0}))
+    capacity = {
+        quota: new.seats.get(quota, 0)
+        for quota in sorted(old.seats.keys() | new.seats.keys())
+        if old.seats.get(quota) != new.seats.get(quota)
+    }
+    changes = tuple(_table_changes("", exam_document(old), exam_document(new)))
+    return ChangePlan(changes, {} if problems else capacity, problems)
+
+
+def _problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Problem]:
+    if old.id != new.id:
+        yield Problem("id", f"cannot change from {old.id} to {new.id}: that is another exam")
+    everything = sum(taken.values())
+    for name in ("amount", "currency"):
+        if everything and getattr(old.fee, name) != getattr(new.fee, name):
+            yield Problem(f"fee.{name}", f"cannot change while {_seats(everything)} taken")
+    yield from _moved_subjects(old, new, taken)
+    # A session goes only when its subjects go or move, so that it needs no check of its own.
+    subjects = new.session_of.keys()
+    for subject in old.subjects:
+        count = sum(n for quota, n in taken.items() if quota.subject == subject.id)
+        if count and subject.id not in subjects:
+            yield Problem(f"subjects.{subject.id}", f"cannot go while {_seats(count)} taken")
+    for venue in old.venues:
+        count = sum(n for quota, n in taken.items() if quota.venue == venue.id)
+        if count and venue.id not in new.venue_ids:
+            yield Problem(f"venues.{venue.id}", f"cannot go while {_seats(count)} taken")
+    yield from _lowered_quotas(old, new, taken)
+
+
+def _moved_subjects(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Problem]:
+    for subject in old.subjects:
+        session = new.session_of.get(subject.id, subject.session)
+        count = sum(n for quota, n in taken.items() if quota.subject == subject.id)
+        if count and session != subject.session:
+            yield Problem(
+                f"subjects.{subject.id}.session",
+                f"cannot move from {subject.session} to {session} while {_seats(count)} taken",
+            )
+
+
+def _lowered_quotas(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Problem]:
+    for quota, count in sorted(taken.items()):
+        where = f"seats.{quota.venue}.{quota.subject}"
+        capacity = new.seats.get(quota)
+        if capacity is not None:
+            if count > capacity != old.seats.get(quota):
+                yield Problem(where, f"cannot be {capacity} while {_seats(count)} taken")
+        elif (
+            quota in old.seats
+            and quota.venue in new.venue_ids
+            and quota.subject in new.session_of  # else said of the venue or subject already
+        ):
+            yield Problem(where, f"cannot go while {_seats(count)} taken")
+
+
+def _seats(count: int) -> str:
+    return "1 seat is" if count == 1 else f"{count} seats are"
+
+
+def _table_changes(
+    where: str, before: Mapping[str, object], after: Mapping[str, object]
+) -> Iterator[Change]:
+    for key in [*before, *(key for key in after if key not in before)]:
+        path = f"{where}.{key}" if where else key
+        yield from _value_changes(path, before.get(key), after.get(key))
+
+
+def _value_changes(where: str, before: object, after: object) -> Iterator[Change]:
+    if before == after:
+        return
+    if isinstance(before, dict | None) and isinstance(after, dict | None):
+        # Only seats have tables that come and go: each of their quotas is a change.
+        yield from _table_changes(where, before or {}, after or {})
+    elif isinstance(before, list) and isinstance(after, list):
+        yield from _list_changes(where, _by_id(before), _by_id(after))
+    elif isinstance(before, str) and isinstance(after, str):
+        yield Change(where, *_excerpts(before, after))
+    else:
+        yield Change(where, _number(before), _number(after))
+
+
+def _list_changes(
+    where: str, before: Mapping[str, _Entry], after: Mapping[str, _Entry]
+) -> Iterator[Change]:
+    for entry_id, entry in before.items():
+        if entry_id in after:
+            yield from _table_changes(f"{where}.{entry_id}", entry, after[entry_id])
+        else:
+            yield Change(f"{where}.{entry_id}", _title(entry), ABSENT)
+    for entry_id, entry in after.items():
+        if entry_id not in before:
+            yield Change(f"{where}.{entry_id}", ABSENT, _title(entry))
+    order_before = [entry_id for entry_id in before if entry_id in after]
+    order_after = [entry_id for entry_id in after if entry_id in before]
+    if order_before != order_after:
+        yield Change(where, *_excerpts(", ".join(order_before), ", ".join(order_after)))
+
+
+def _by_id(entries: list[_Entry]) -> dict[str, _Entry]:
+    return {str(entry["id"]): entry for entry in entries}
+
+
+def _title(entry: _Entry) -> str:
+    title = entry["title"]
+    return f"{title['zh']} / {title['en']}"
+
+
+def _number(value: object) -> str:
+    return ABSENT if value is None else str(value)
+
+
+def _excerpts(before: str, after: str) -> tuple[str, str]:
+    """Return both texts, long ones from shortly before the first character that differs."""
+    if max(len(before), len(after)) <= MAX_EXCERPT:
+        return _one_line(before), _one_line(after)
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))
+    start = max(0, sum(1 for _ in same) - _CONTEXT)
+    return _excerpt(before, start), _excerpt(after, start)
+
+
+def _excerpt(text: str, start: int) -> str:
+    end = start + MAX_EXCERPT
+    shown = _one_line(text[start:end])
+    return f"{'…' if start else ''}{shown}{'…' if end < len(text) else ''}"
+
+
+def _one_line(text: str) -> str:
+    return text.translate(_VISIBLE)

@@ -1,0 +1,191 @@
+"""The parts of an exam definition: each function reads one table and returns the value it defines.
+
+The limits of texts, amounts and durations stand here; those of ids and counts in `exam.py`.
+"""
+
+import re
+from collections.abc import Callable, KeysView
+from typing import Protocol, TypeVar
+from zoneinfo import ZoneInfo
+
+from quota_service.domain.definition_fields import Table, shown
+from quota_service.domain.exam import (
+    IDENTIFIER,
+    Fee,
+    HoldRules,
+    Notice,
+    Session,
+    Subject,
+    Text,
+    Venue,
+    Window,
+)
+
+MAX_TITLE = 200
+"""Characters of a title."""
+
+MAX_NOTICE = 10_000
+"""Characters of the notice in one language."""
+
+MAX_FEE = 10_000_000
+"""Minor units for one subject; more is a typing error."""
+
+MAX_TTL_S = 86_400
+MAX_CHECKOUT_GRACE_S = 86_400
+MAX_EXPIRY_SLACK_S = 60
+
+DEFAULT_CHECKOUT_GRACE_S = 600
+"""Time added when payment begins, unless a definition says otherwise."""
+
+DEFAULT_EXPIRY_SLACK_S = 5
+"""Time a payment made at the deadline has to arrive, unless a definition says otherwise."""
+
+_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+_NOTICE_VERSION = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
+_IDENTIFIER_MEANING = "1 to 32 of a-z, 0-9, - and _, the first a letter or digit"
+
+
+class _Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+_Part = TypeVar("_Part", bound=_Identified)
+
+
+def read_parts(
+    top: Table,
+    key: str,
+    most: int,
+    read: Callable[[Table], _Part],
+) -> tuple[tuple[_Part, ...], KeysView[str] | None]:
+    """Return the parts of the list at `key` and their ids, or None for these without a list.
+
+    An id that stands twice is noted.
+    """
+    tables = top.tables(key, most)
+    if tables is None:
+        return (), None
+    parts = []
+    given_at: dict[str, str] = {}
+    for table in tables:
+        part = read(table)
+        parts.append(part)
+        first = given_at.setdefault(part.id, table.where)
+        if first != table.where and part.id:
+            table.note("id", f"{shown(part.id)} is the id of {first} already")
+    return tuple(parts), given_at.keys()
+
+
+def read_id(table: Table) -> str:
+    """Read the id of the exam or of one of its parts."""
+    return table.matching("id", IDENTIFIER, _IDENTIFIER_MEANING)
+
+
+def read_title(table: Table) -> Text:
+    """Read the title in both languages."""
+    return _text(table, "title", longest=MAX_TITLE)
+
+
+def read_window(top: Table, key: str, zone: ZoneInfo | None) -> Window:
+    """Read a window, which opens before it closes."""
+    table = top.table(key)
+    if table is None:
+        return Window(0, 0)
+    return Window(*_span(table, "opens_at", "closes_at", zone))
+
+
+def read_fee(top: Table) -> Fee:
+    """Read the fee of one subject."""
+    table = top.table("fee")
+    if table is None:
+        return Fee(0, "")
+    fee = Fee(
+        amount=table.number("amount", 0, MAX_FEE),
+        currency=table.matching("currency", _CURRENCY, "three upper-case letters"),
+    )
+    table.finish()
+    return fee
+
+
+def read_hold(top: Table) -> HoldRules:
+    """Read the rules of holds, of which only `ttl_s` has no default."""
+    table = top.table("hold")
+    if table is None:
+        return HoldRules(0, 0, 0)
+    rules = HoldRules(
+        ttl_s=table.number("ttl_s", 1, MAX_TTL_S),
+        checkout_grace_s=table.number(
+            "checkout_grace_s", 0, MAX_CHECKOUT_GRACE_S, default=DEFAULT_CHECKOUT_GRACE_S
+        ),
+        expiry_slack_s=table.number(
+            "expiry_slack_s", 0, MAX_EXPIRY_SLACK_S, default=DEFAULT_EXPIRY_SLACK_S
+        ),
+    )
+    table.finish()
+    return rules
+
+
+def read_notice(top: Table) -> Notice:
+    """Read the notice, whose text may have several lines."""
+    table = top.table("notice")
+    if table is None:
+        return Notice("", Text("", ""))
+    notice = Notice(
+        version=table.matching("version", _NOTICE_VERSION, "1 to 32 of A-Z, a-z, 0-9, ., _ and -"),
+        text=_text(table, "text", longest=MAX_NOTICE, several_lines=True),
+    )
+    table.finish()
+    return notice
+
+
+def read_session(table: Table, zone: ZoneInfo | None) -> Session:
+    """Read a session, which starts before it ends."""
+    session_id = read_id(table)
+    title = read_title(table)
+    starts_at_ms, ends_at_ms = _span(table, "starts_at", "ends_at", zone)
+    return Session(session_id, title, starts_at_ms, ends_at_ms)
+
+
+def read_subject(table: Table, sessions: KeysView[str] | None) -> Subject:
+    """Read a subject, whose session is one of `sessions` (None: they could not be read)."""
+    subject = Subject(
+        id=read_id(table),
+        title=read_title(table),
+        session=table.matching("session", IDENTIFIER, "the id of a session"),
+    )
+    named = IDENTIFIER.fullmatch(subject.session) is not None
+    if sessions is not None and named and subject.session not in sessions:
+        table.note("session", f"{shown(subject.session)} is not a session of this exam")
+    table.finish()
+    return subject
+
+
+def read_venue(table: Table) -> Venue:
+    """Read a venue."""
+    venue = Venue(id=read_id(table), title=read_title(table))
+    table.finish()
+    return venue
+
+
+def _text(parent: Table, key: str, *, longest: int, several_lines: bool = False) -> Text:
+    table = parent.table(key)
+    if table is None:
+        return Text("", "")
+    text = Text(
+        zh=table.text("zh", longest=longest, several_lines=several_lines),
+        en=table.text("en", longest=longest, several_lines=several_lines),
+    )
+    table.finish()
+    return text
+
+
+def _span(table: Table, start: str, end: str, zone: ZoneInfo | None) -> tuple[int, int]:
+    start_ms = table.time_ms(start, zone)
+    end_ms = table.time_ms(end, zone)
+    table.finish()
+    if start_ms is None or end_ms is None:
+        return 0, 0
+    if end_ms <= start_ms:
+        table.note(end, f"must be later than {start}")
+    return start_ms, end_ms

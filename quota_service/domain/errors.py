@@ -1,0 +1,248 @@
+"""Every way in which the service says no, as one tree of exceptions.
+
+    QuotaError
+    ├── Refused                     the request was understood and cannot be done; nothing changed
+    │   ├── SoldOut                 409  with what is left at each venue asked for
+    │   ├── SessionConflict         409  with the reservation that stands in the way
+    │   ├── RegistrationNotOpen     409  with when it opens
+    │   ├── RegistrationClosed      409
+    │   ├── NoticeNotAccepted       422
+    │   ├── UnknownVenue            422
+    │   ├── UnknownSubject          422
+    │   ├── SameSessionTwice        422
+    │   ├── IdempotencyKeyReused    422
+    │   ├── EventIdReused           422
+    │   ├── ReservationEnded        409
+    │   ├── AlreadyConfirmed        409
+    │   ├── PaymentInProgress       409
+    │   ├── UnknownExam             404
+    │   ├── UnknownReservation      404
+    │   └── DefinitionRefused       422  with every problem of the definition
+    └── Unavailable                 503  nothing was lost; ask again
+        ├── Overloaded                   too much is at work already
+        ├── NotReady                     the shard is not open under the epoch we know
+        ├── SeatsUnavailable             Redis did not answer, or refused the command
+        └── LedgerUnavailable            Postgres did not answer, or refused the command
+
+Each class carries a `slug` that never changes; only the API layer turns it into an HTTP status.
+An `Unavailable` names the `part` at fault and says with `applied` whether the command may have
+taken effect all the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class QuotaError(Exception):
+    """The root of everything the service raises on purpose."""
+
+    slug = "internal-error"
+
+
+class Refused(QuotaError):
+    """The request was understood and cannot be done; nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeatsLeft:
+    """What was left of one quota at the moment of a refusal."""
+
+    venue: str
+    subject: str
+    remaining: int
+
+
+class SoldOut(Refused):
+    """No venue asked for has every subject asked for."""
+
+    slug = "sold-out"
+
+    def __init__(self, left: Sequence[SeatsLeft]) -> None:
+        super().__init__("no venue asked for has a seat left in every subject asked for")
+        self.left = tuple(left)
+
+
+class SessionConflict(Refused):
+    """The candidate already has a subject in one of the sessions."""
+
+    slug = "session-conflict"
+
+    def __init__(self, session: str, reservation: str) -> None:
+        super().__init__(f"the candidate already has a reservation in session {session}")
+        self.session = session
+        self.reservation = reservation
+
+
+class RegistrationNotOpen(Refused):
+    """The registration window has not opened."""
+
+    slug = "registration-not-open"
+
+    def __init__(self, opens_at_ms: int) -> None:
+        super().__init__("registration has not opened yet")
+        self.opens_at_ms = opens_at_ms
+
+
+class RegistrationClosed(Refused):
+    """The registration window is over."""
+
+    slug = "registration-closed"
+
+    def __init__(self, closed_at_ms: int) -> None:
+        super().__init__("registration is closed")
+        self.closed_at_ms = closed_at_ms
+
+
+class NoticeNotAccepted(Refused):
+    """The candidate has not accepted the notice in its current version."""
+
+    slug = "notice-not-accepted"
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"accepted_notice must name the current notice, version {version!r}")
+        self.version = version
+
+
+class UnknownVenue(Refused):
+    """A venue that the exam does not have."""
+
+    slug = "unknown-venue"
+
+    def __init__(self, field: str, venue: str) -> None:
+        super().__init__(f"the exam has no venue {venue!r}")
+        self.field = field
+        self.venue = venue
+
+
+class UnknownSubject(Refused):
+    """A subject that the exam does not have."""
+
+    slug = "unknown-subject"
+
+    def __init__(self, field: str, subject: str) -> None:
+        super().__init__(f"the exam has no subject {subject!r}")
+        self.field = field
+        self.subject = subject
+
+
+class SameSessionTwice(Refused):
+    """Two subjects of one request share a session."""
+
+    slug = "same-session-twice"
+
+    def __init__(self, session: str, subjects: Sequence[str]) -> None:
+        super().__init__(f"{' and '.join(subjects)} are both in session {session}; choose one")
+        self.session = session
+        self.subjects = tuple(subjects)
+
+
+class IdempotencyKeyReused(Refused):
+    """The idempotency key was used before with another body."""
+
+    slug = "idempotency-key-reused"
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used before with another body")
+
+
+class EventIdReused(Refused):
+    """The provider's event id was used before with another content."""
+
+    slug = "event-id-reused"
+
+    def __init__(self) -> None:
+        super().__init__("this webhook-id was used before with another body")
+
+
+class ReservationEnded(Refused):
+    """The reservation was released or has expired."""
+
+    slug = "reservation-ended"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"the reservation has ended: it is {state}")
+        self.state = state
+
+
+class AlreadyConfirmed(Refused):
+    """The reservation is paid and confirmed."""
+
+    slug = "already-confirmed"
+
+    def __init__(self) -> None:
+        super().__init__("the reservation is already paid and confirmed")
+
+
+class PaymentInProgress(Refused):
+    """A payment is being recorded at this moment."""
+
+    slug = "payment-in-progress"
+
+    def __init__(self) -> None:
+        super().__init__("a payment for the reservation is being recorded; look again in a moment")
+
+
+class UnknownExam(Refused):
+    """No exam of that id."""
+
+    slug = "unknown-exam"
+
+    def __init__(self, exam: str) -> None:
+        super().__init__(f"there is no exam {exam!r}")
+
+
+class UnknownReservation(Refused):
+    """No reservation of that id."""
+
+    slug = "unknown-reservation"
+
+    def __init__(self) -> None:
+        super().__init__("there is no reservation of this id")
+
+
+class DefinitionRefused(Refused):
+    """An exam definition that cannot be imported; every problem is listed."""
+
+    slug = "definition-refused"
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__("\n".join(f"{where}: {detail}" for where, detail in problems))
+        self.problems = tuple(problems)
+
+
+class Unavailable(QuotaError):
+    """A fault on our side; nothing acknowledged was lost, and asking again is right.
+
+    `applied` is False when the command certainly had no effect and None when that is unknown.
+    """
+
+    slug = "not-ready"
+    part = "service"
+
+    def __init__(self, message: str, *, applied: bool | None = False) -> None:
+        super().__init__(message)
+        self.applied = applied
+
+
+class Overloaded(Unavailable):
+    """Too much is at work already; the request was not begun."""
+
+    slug = "overloaded"
+
+
+class NotReady(Unavailable):
+    """The shard is not open, or is open under another epoch than ours."""
+
+    part = "shard"
+
+
+class SeatsUnavailable(Unavailable):
+    """Redis is away, too slow, or refuses commands."""
+
+    part = "seats"
+
+
+class LedgerUnavailable(Unavailable):
+    """Postgres is away, too slow, or refuses commands."""
+
+    part = "ledger"

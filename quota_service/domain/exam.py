@@ -1,0 +1,137 @@
+"""An exam as its organiser defines it: windows, sessions, subjects, venues, seats, fee and notice.
+
+These values are what a definition file, the database document and the public API all agree on.
+Times are integers, milliseconds since the Unix epoch; money is in minor units. Ids are short
+lower-case ASCII so that they can stand in URLs, Redis keys and record fields without escaping.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+"""Exam, session, subject and venue ids: at most 32 characters; no dot, slash, comma or pipe,
+which separate the parts of reservation ids, quota fields and records."""
+
+MAX_SESSIONS = 32
+MAX_SUBJECTS = 128
+MAX_VENUES = 512
+MAX_CAPACITY = 1_000_000
+"""Seats of one quota; a larger figure is a typing error, not a hall."""
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text in the two languages every definition carries."""
+
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time, open at its start and closed at its end (milliseconds since the epoch)."""
+
+    opens_at_ms: int
+    closes_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """What one subject costs one candidate: minor units and an ISO 4217 code."""
+
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRules:
+    """How long an unpaid hold lives.
+
+    The deadline shown is `ttl_s` after the reservation, moved out once by `checkout_grace_s` when
+    payment begins. Seats go back no earlier than `expiry_slack_s` after the deadline shown, which
+    leaves a payment already under way the time to arrive.
+    """
+
+    ttl_s: int
+    checkout_grace_s: int
+    expiry_slack_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The notice a candidate accepts; a new text gets a new version."""
+
+    version: str
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One sitting; a candidate takes at most one subject in it."""
+
+    id: str
+    title: Text
+    starts_at_ms: int
+    ends_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A subject, which belongs to one session."""
+
+    id: str
+    title: Text
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """A place where the exam is taken."""
+
+    id: str
+    title: Text
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Quota:
+    """Names the seats of one subject at one venue of an exam."""
+
+    venue: str
+    subject: str
+
+    def __str__(self) -> str:
+        """Return the form used in Redis fields and in messages: `venue/subject`."""
+        return f"{self.venue}/{self.subject}"
+
+
+@dataclass(frozen=True)
+class Exam:
+    """One exam, complete and valid: every subject has its session, every quota its subject."""
+
+    id: str
+    title: Text
+    time_zone: str
+    registration: Window
+    refund: Window
+    hold: HoldRules
+    fee: Fee
+    notice: Notice
+    sessions: tuple[Session, ...]
+    subjects: tuple[Subject, ...]
+    venues: tuple[Venue, ...]
+    seats: Mapping[Quota, int]
+
+    @cached_property
+    def session_of(self) -> Mapping[str, str]:
+        """The session id of each subject id."""
+        return {subject.id: subject.session for subject in self.subjects}
+
+    @cached_property
+    def venue_ids(self) -> frozenset[str]:
+        """The ids of all venues."""
+        return frozenset(venue.id for venue in self.venues)
+
+    def amount_for(self, subjects: int) -> int:
+        """Return what `subjects` subjects cost together, in minor units."""
+        return self.fee.amount * subjects

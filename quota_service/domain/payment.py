@@ -1,0 +1,73 @@
+"""A payment event as the provider reports it, and how each one ends (promise P6)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class PaymentStatus(StrEnum):
+    """What the provider says happened to the money."""
+
+    CAPTURED = "captured"
+    FAILED = "failed"
+
+
+class PaymentOutcome(StrEnum):
+    """How a payment event ended here."""
+
+    CONFIRMED = "confirmed"
+    REFUND_DUE = "refund_due"
+    IGNORED = "ignored"
+
+
+class RefundReason(StrEnum):
+    """Why a captured payment has to go back."""
+
+    UNKNOWN_RESERVATION = "unknown-reservation"
+    WRONG_AMOUNT = "wrong-amount"
+    WRONG_CURRENCY = "wrong-currency"
+    ALREADY_PAID = "already-paid"
+    RELEASED = "released"
+    SOLD_OUT = "sold-out"
+    SESSION_CONFLICT = "session-conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentEvent:
+    """One callback of the payment provider, its signature already checked.
+
+    `event` is the provider's id of the event, the same when it is sent again; `body_hash` is over
+    the parsed members, so that the same event with another content can be told. Money in minor
+    units, time in milliseconds since the epoch.
+    """
+
+    event: str
+    reservation: str
+    status: PaymentStatus
+    amount: int
+    currency: str
+    paid_at_ms: int
+    provider_reference: str
+    body_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentResult:
+    """What the provider is answered, the same each time it asks."""
+
+    outcome: PaymentOutcome
+    reservation: str
+    reason: RefundReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedPayment:
+    """A payment event as the ledger keeps it."""
+
+    event: str
+    status: PaymentStatus
+    outcome: PaymentOutcome
+    reason: RefundReason | None
+    amount: int
+    currency: str
+    paid_at_ms: int
+    provider_reference: str

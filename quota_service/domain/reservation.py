@@ -1,0 +1,128 @@
+"""A reservation, its states and the id that finds it.
+
+The states form a small machine. Every arrow is walked by exactly one Redis script, and the table
+here says which; nothing else writes a state.
+"""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from quota_service.domain.exam import IDENTIFIER
+
+
+class State(StrEnum):
+    """Where a reservation stands."""
+
+    HELD = "held"
+    CONFIRMING = "confirming"
+    CONFIRMED = "confirmed"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the seats have gone back."""
+        return self in {State.RELEASED, State.EXPIRED}
+
+
+ARROWS: dict[str, frozenset[tuple[State, State]]] = {
+    "checkout": frozenset({(State.HELD, State.HELD)}),
+    "release": frozenset({(State.HELD, State.RELEASED)}),
+    "expire": frozenset({(State.HELD, State.EXPIRED)}),
+    "pin": frozenset({(State.HELD, State.CONFIRMING), (State.EXPIRED, State.CONFIRMING)}),
+    "unpin": frozenset({(State.CONFIRMING, State.HELD)}),
+    "confirm": frozenset({(State.CONFIRMING, State.CONFIRMED)}),
+}
+"""The arrows each script walks, by script name. `reserve` makes the record in state `held`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """One candidate's subjects at one venue of one exam, as the record in Redis tells it.
+
+    `deadline_ms` is what the candidate is shown; `first_deadline_ms` is what the first answer
+    showed, so that a repeated request is answered as the first was. `due_ms` is when the expiry may
+    take the seats back. `pin` is the random word of
+    the attempt that is recording a payment, empty when none is.
+    """
+
+    id: str
+    exam: str
+    candidate: str
+    venue: str
+    subjects: tuple[str, ...]
+    sessions: tuple[str, ...]
+    state: State
+    amount: int
+    currency: str
+    created_ms: int
+    first_deadline_ms: int
+    deadline_ms: int
+    due_ms: int
+    checked_out: bool
+    payment_seen: bool
+    pin: str
+    pinned_ms: int
+    request_hash: str
+
+    def as_first_answered(self) -> "Reservation":
+        """Return the reservation as the request that made it was answered."""
+        return replace(
+            self, state=State.HELD, deadline_ms=self.first_deadline_ms, payment_seen=False
+        )
+
+
+RESERVATION_ID = re.compile(r"([a-z0-9][a-z0-9_-]{0,31})\.(\d{1,4})\.([a-z2-7]{24})", re.ASCII)
+
+_SERIAL_BYTES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationId:
+    """The parts of a reservation id: `exam.shard.serial`; the id alone finds the shard."""
+
+    exam: str
+    shard: int
+    serial: str
+
+    def __str__(self) -> str:
+        """Return the id as clients see it."""
+        return f"{self.exam}.{self.shard}.{self.serial}"
+
+    @classmethod
+    def parse(cls, text: str) -> "ReservationId | None":
+        """Return the parts of `text`, or None when it was never one of our ids."""
+        found = RESERVATION_ID.fullmatch(text)
+        if found is None:
+            return None
+        exam, shard, serial = found.groups()
+        return cls(exam, int(shard), serial)
+
+    @classmethod
+    def derive(cls, exam: str, shards: int, candidate: str, key: str) -> "ReservationId":
+        """Derive the id from what names the request, so that a repeat finds the first.
+
+        The serial is 120 bits of BLAKE2b over exam, candidate and idempotency key, separated by a
+        byte none of them contains. The shard depends on the candidate alone.
+        """
+        digest = hashlib.blake2b(
+            f"{exam}\n{candidate}\n{key}".encode(), digest_size=_SERIAL_BYTES
+        ).digest()
+        serial = base64.b32encode(digest).decode().lower()
+        return cls(exam, shard_of(exam, candidate, shards), serial)
+
+
+def shard_of(exam: str, candidate: str, shards: int) -> int:
+    """Return the shard (0 to `shards` - 1) a candidate is dealt to, stable over time."""
+    if shards == 1:
+        return 0
+    digest = hashlib.blake2b(f"{exam}\n{candidate}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % shards
+
+
+def is_exam_id(text: str) -> bool:
+    """Return whether `text` can be the id of an exam at all."""
+    return IDENTIFIER.fullmatch(text) is not None

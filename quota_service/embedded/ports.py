@@ -1,0 +1,45 @@
+"""Choosing a free TCP port on loopback.
+
+Ports are sought below the range from which the kernel serves outgoing connections (32768 and up on
+Linux, 49152 and up on macOS). A port inside that range can be taken by somebody's outgoing
+connection while a killed server is down, and a client that keeps trying to reconnect can even
+connect to itself there; the server could then not come back on its own port.
+"""
+
+import random
+import socket
+
+__all__ = ["LOOPBACK", "free_loopback_port"]
+
+LOOPBACK = "127.0.0.1"
+"""The only address the embedded servers listen on."""
+
+_FIRST_PORT = 20_000
+_LAST_PORT = 31_999
+_ATTEMPTS = 64
+
+
+def free_loopback_port() -> int:
+    """Return a port that nobody listened on a moment ago.
+
+    It is not reserved: the caller retries if it is taken by then.
+    """
+    chance = random.SystemRandom()
+    for _ in range(_ATTEMPTS):
+        port = chance.randint(_FIRST_PORT, _LAST_PORT)
+        if _is_free(port):
+            return port
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the servers do: connections of the past in TIME_WAIT do not count, a listener does.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True

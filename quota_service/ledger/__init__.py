@@ -1,0 +1,1 @@
+"""Postgres: the ledger that decides who keeps a seat."""

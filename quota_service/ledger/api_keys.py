@@ -1,0 +1,79 @@
+"""API keys: made from 256 random bits, kept as a hash, revoked but never deleted."""
+
+import datetime as dt
+import hashlib
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+
+from quota_service.ledger.pool import Ledger
+
+PREFIX = "quota_"
+_ID_BYTES = 6
+_SECRET_BYTES = 32
+
+
+class Scope(StrEnum):
+    """What a key may be used for."""
+
+    FRONTEND = "frontend"
+    OPS = "ops"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is stored: everything but its secret."""
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    secret_hash: str
+    created_at: dt.datetime
+    revoked_at: dt.datetime | None
+
+
+def hash_secret(secret: str) -> str:
+    """Return the hash a secret is known by; plain SHA-256, as 256 random bits need no stretching."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def split_key(key: str) -> tuple[str, str] | None:
+    """Return id and secret of a key `quota_<id>_<secret>`, or None when it has another form."""
+    if not key.startswith(PREFIX):
+        return None
+    key_id, separator, secret = key[len(PREFIX) :].partition("_")
+    return (key_id, secret) if separator and key_id and secret else None
+
+
+class ApiKeyLedger:
+    """The stored keys."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def create(self, name: str, scopes: frozenset[Scope]) -> str:
+        """Store a new key and return it whole, for the only time."""
+        key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
+        await self._ledger.fetch(
+            "insert_api_key", key_id, name, sorted(scopes), hash_secret(secret)
+        )
+        return f"{PREFIX}{key_id}_{secret}"
+
+    async def all(self) -> list[ApiKey]:
+        """Return every key, oldest first, revoked ones too."""
+        rows = await self._ledger.fetch("select_api_keys")
+        return [
+            ApiKey(
+                id=row["id"],
+                name=row["name"],
+                scopes=frozenset(Scope(scope) for scope in row["scopes"]),
+                secret_hash=row["secret_hash"],
+                created_at=row["created_at"],
+                revoked_at=row["revoked_at"],
+            )
+            for row in rows
+        ]
+
+    async def revoke(self, key_id: str) -> bool:
+        """End a key; False when there is no live key of this id."""
+        return bool(await self._ledger.fetch("revoke_api_key", key_id))

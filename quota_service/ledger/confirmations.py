@@ -1,0 +1,302 @@
+"""Records payment events and books seats, those in flight together in one transaction.
+
+A group writes in five steps that every group takes in the same order, each step sorted, so two
+groups never wait for each other in a circle: pins, events, bookings, items, quota counters. When a
+constraint refuses the group, each event is tried alone, so only the one at fault is refused.
+"""
+
+import datetime as dt
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from quota_service.coalescing import Coalescer, QueueFullError
+from quota_service.domain.errors import EventIdReused, LedgerUnavailable
+from quota_service.domain.payment import PaymentEvent, PaymentOutcome, RefundReason
+from quota_service.domain.reservation import Reservation
+from quota_service.ledger.errors import (
+    AlreadyBooked,
+    EventRecorded,
+    LedgerRefused,
+    Oversold,
+    SessionTaken,
+)
+from quota_service.ledger.pool import Ledger
+from quota_service.observability.metrics import Metrics
+from quota_service.settings import Settings
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+    from quota_service.ledger.pool import Connection
+
+log = logging.getLogger(__name__)
+
+_REASONS: dict[type[LedgerRefused], RefundReason] = {
+    Oversold: RefundReason.SOLD_OUT,
+    SessionTaken: RefundReason.SESSION_CONFLICT,
+    AlreadyBooked: RefundReason.ALREADY_PAID,
+}
+_TRIES_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a payment event shall end: booked under a pin, or without a booking as `outcome`."""
+
+    event: PaymentEvent
+    outcome: PaymentOutcome
+    reason: RefundReason | None = None
+    booking: Reservation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a payment event did end; `repeated` when it had ended so before."""
+
+    outcome: PaymentOutcome
+    reason: RefundReason | None
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PinGone:
+    """The pin was given up meanwhile and nothing is booked: pin again."""
+
+
+class ConfirmationLedger:
+    """Group commit of payment events."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._query = ledger.query
+        self._size = metrics.group_commit_size
+        self._coalescer: Coalescer[Verdict, Settled | PinGone] = Coalescer(
+            self._settle_group,
+            batch_max=settings.group_commit_max,
+            in_flight_max=settings.group_commits_in_flight_max,
+            queue_max=settings.group_commit_queue_max,
+        )
+
+    async def settle(self, verdict: Verdict) -> Settled | PinGone:
+        """Commit a verdict; an event that is recorded already keeps the end it had.
+
+        Raises EventIdReused, and LedgerUnavailable, after which nobody knows: ask again.
+        """
+        try:
+            return await self._coalescer.submit(verdict)
+        except QueueFullError as error:
+            raise LedgerUnavailable("too many payment events wait for Postgres") from error
+
+    async def settle_pins(self, pins: Sequence[tuple[str, str]]) -> set[str]:
+        """Give up (reservation, pin) pairs, waiting for confirmations under way.
+
+        Returns the reservations among them that have a booking.
+        """
+        reservations = [reservation for reservation, _ in pins]
+        async with self._ledger.transaction() as connection:
+            await connection.fetch(
+                self._query["settle_pins"], reservations, [pin for _, pin in pins]
+            )
+        rows = await self._ledger.fetch("select_booked", reservations)
+        return {row["reservation"] for row in rows}
+
+    async def drain(self) -> None:
+        """Return when no transaction is under way."""
+        await self._coalescer.drain()
+
+    async def _settle_group(
+        self, verdicts: list[Verdict]
+    ) -> list[Settled | PinGone | BaseException]:
+        results: dict[int, Settled | PinGone | BaseException] = {}
+        for turn in _turns(verdicts):
+            group = [verdicts[i] for i in turn]
+            results.update(zip(turn, await self._settle_turn(group), strict=True))
+        return [results[i] for i in range(len(verdicts))]
+
+    async def _settle_turn(
+        self, group: list[Verdict]
+    ) -> Sequence[Settled | PinGone | BaseException]:
+        """Settle a group in which no event and no reservation stands twice."""
+        try:
+            results = await self._in_one_transaction(group)
+            self._size.observe(len(group))
+        except LedgerRefused:
+            return [await self._settle_alone(verdict) for verdict in group]
+        except LedgerUnavailable as error:
+            return await self._look_up(group, error)
+        return [
+            await self._settle_alone(verdict) if isinstance(result, PinGone) else result
+            for verdict, result in zip(group, results, strict=True)
+        ]
+
+    async def _settle_alone(self, verdict: Verdict) -> Settled | PinGone | BaseException:
+        """Settle one event whose group, pin or constraint needs a closer look."""
+        for _ in range(_TRIES_MAX):
+            try:
+                (result,) = await self._in_one_transaction([verdict])
+                self._size.observe(1)
+                if not isinstance(result, PinGone) or verdict.booking is None:
+                    return result
+                if not await self._ledger.fetch("select_booked", [verdict.booking.id]):
+                    return result
+                verdict = _refund(verdict, RefundReason.ALREADY_PAID)
+            except EventRecorded:
+                continue  # the same event was committed beside us: the next try finds it
+            except LedgerRefused as refusal:
+                reason = _REASONS.get(type(refusal))
+                if reason is None:
+                    return refusal
+                verdict = _refund(verdict, reason)
+            except LedgerUnavailable as error:
+                (result_or_error,) = await self._look_up([verdict], error)
+                return result_or_error
+        return LedgerUnavailable("a payment event kept changing under us")
+
+    async def _look_up(
+        self, group: list[Verdict], error: LedgerUnavailable
+    ) -> list[Settled | BaseException]:
+        """Find out by key what a transaction of unknown end did; never assume."""
+        if error.applied is not None:
+            return [error] * len(group)
+        try:
+            rows = await self._ledger.fetch("select_payment_events", _events(group))
+        except LedgerUnavailable:
+            log.warning("a commit is unknown and postgres cannot be asked")
+            return [error] * len(group)
+        recorded = {row["event"]: row for row in rows}
+        return [
+            _as_recorded(verdict, recorded[verdict.event.event])
+            if verdict.event.event in recorded
+            else error
+            for verdict in group
+        ]
+
+    async def _in_one_transaction(
+        self, group: list[Verdict]
+    ) -> list[Settled | PinGone | BaseException]:
+        async with self._ledger.transaction() as connection:
+            rows = await connection.fetch(self._query["select_payment_events"], _events(group))
+            recorded = {row["event"]: row for row in rows}
+            fresh = [verdict for verdict in group if verdict.event.event not in recorded]
+            gone = await self._settle_fresh_pins(connection, fresh)
+            fresh = [verdict for verdict in fresh if verdict.event.event not in gone]
+            if fresh:
+                await self._insert_events(connection, fresh)
+            bookings = [
+                (verdict.event.event, verdict.booking) for verdict in fresh if verdict.booking
+            ]
+            if bookings:
+                await self._book(connection, bookings)
+        results: list[Settled | PinGone | BaseException] = []
+        for verdict in group:
+            if verdict.event.event in recorded:
+                results.append(_as_recorded(verdict, recorded[verdict.event.event]))
+            elif verdict.event.event in gone:
+                results.append(PinGone())
+            else:
+                results.append(Settled(verdict.outcome, verdict.reason))
+        return results
+
+    async def _settle_fresh_pins(
+        self, connection: "Connection", fresh: Sequence[Verdict]
+    ) -> set[str]:
+        """Take the pins bookings need; return the events whose pin somebody else settled."""
+        booking = [(verdict.event.event, verdict.booking) for verdict in fresh if verdict.booking]
+        if not booking:
+            return set()
+        rows = await connection.fetch(
+            self._query["settle_pins"],
+            [reservation.id for _, reservation in booking],
+            [reservation.pin for _, reservation in booking],
+        )
+        ours = {row["reservation"] for row in rows}
+        return {event for event, reservation in booking if reservation.id not in ours}
+
+    async def _insert_events(self, connection: "Connection", fresh: Sequence[Verdict]) -> None:
+        events = [verdict.event for verdict in fresh]
+        await connection.execute(
+            self._query["insert_payment_events"],
+            [event.event for event in events],
+            [event.reservation for event in events],
+            [event.status.value for event in events],
+            [verdict.outcome.value for verdict in fresh],
+            [verdict.reason and verdict.reason.value for verdict in fresh],
+            [event.amount for event in events],
+            [event.currency for event in events],
+            [_instant(event.paid_at_ms) for event in events],
+            [event.provider_reference for event in events],
+            [event.body_hash for event in events],
+        )
+
+    async def _book(
+        self, connection: "Connection", bookings: Sequence[tuple[str, Reservation]]
+    ) -> None:
+        """Insert bookings and items and count their seats, one row a quota."""
+        reservations = [reservation for _, reservation in bookings]
+        await connection.execute(
+            self._query["insert_bookings"],
+            [r.id for r in reservations],
+            [r.exam for r in reservations],
+            [r.candidate for r in reservations],
+            [r.venue for r in reservations],
+            [r.amount for r in reservations],
+            [r.currency for r in reservations],
+            [event for event, _ in bookings],
+            [_instant(r.created_ms) for r in reservations],
+        )
+        items = [
+            (r.id, r.exam, r.candidate, session, r.venue, subject)
+            for r in reservations
+            for session, subject in zip(r.sessions, r.subjects, strict=True)
+        ]
+        columns = [list(column) for column in zip(*items, strict=True)]
+        await connection.execute(self._query["insert_booking_items"], *columns)
+        seats = Counter((exam, venue, subject) for _, exam, _, _, venue, subject in items)
+        exams, venues, subjects = (list(column) for column in zip(*seats, strict=True))
+        counted = await connection.fetch(
+            self._query["count_confirmed"], exams, venues, subjects, list(seats.values())
+        )
+        if len(counted) != len(seats):
+            raise LedgerRefused("a quota that is not in the ledger")
+
+
+def _turns(verdicts: Sequence[Verdict]) -> list[list[int]]:
+    """Deal positions into turns in which no event and no reservation stands twice."""
+    turns: list[tuple[list[int], set[str]]] = []
+    for i, verdict in enumerate(verdicts):
+        names = {f"event {verdict.event.event}", f"reservation {verdict.event.reservation}"}
+        for positions, taken in turns:
+            if not names & taken:
+                positions.append(i)
+                taken |= names
+                break
+        else:
+            turns.append(([i], names))
+    return [positions for positions, _ in turns]
+
+
+def _refund(verdict: Verdict, reason: RefundReason) -> Verdict:
+    return Verdict(verdict.event, PaymentOutcome.REFUND_DUE, reason)
+
+
+def _as_recorded(verdict: Verdict, row: "Record") -> Settled | EventIdReused:
+    """Return the end an event had; it must be the same event, not another under its id."""
+    if row["body_hash"] != verdict.event.body_hash:
+        return EventIdReused()
+    reason = row["reason"]
+    return Settled(
+        PaymentOutcome(row["outcome"]),
+        None if reason is None else RefundReason(reason),
+        repeated=True,
+    )
+
+
+def _events(group: Sequence[Verdict]) -> list[str]:
+    return [verdict.event.event for verdict in group]
+
+
+def _instant(ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC)

@@ -1,0 +1,81 @@
+"""Turns what Postgres raises into the service's errors, constraint by constraint.
+
+    QuotaError
+    ├── LedgerRefused            a named constraint said no; the transaction left nothing behind
+    │   ├── Oversold                 quotas_never_oversold
+    │   ├── SessionTaken             booking_items_one_subject_a_session
+    │   ├── AlreadyBooked            bookings_pk
+    │   └── EventRecorded            payment_events_pk, bookings_one_payment
+    └── Unavailable
+        └── LedgerUnavailable    away, too slow, read-only, deadlocked: ask again
+"""
+
+import asyncpg
+
+from quota_service.domain.errors import LedgerUnavailable, QuotaError
+
+
+class LedgerRefused(QuotaError):
+    """A constraint said no; the transaction left nothing behind."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"refused by {constraint}")
+        self.constraint = constraint
+
+
+class Oversold(LedgerRefused):
+    """More seats than the quota has."""
+
+
+class SessionTaken(LedgerRefused):
+    """The candidate has a booking in the session."""
+
+
+class AlreadyBooked(LedgerRefused):
+    """The reservation has its booking."""
+
+
+class EventRecorded(LedgerRefused):
+    """The payment event is recorded."""
+
+
+_BY_CONSTRAINT: dict[str, type[LedgerRefused]] = {
+    "quotas_never_oversold": Oversold,
+    "booking_items_one_subject_a_session": SessionTaken,
+    "bookings_pk": AlreadyBooked,
+    "payment_events_pk": EventRecorded,
+    "bookings_one_payment": EventRecorded,
+}
+
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+
+
+def translate(error: BaseException, *, applied: bool | None = False) -> BaseException:
+    """Return the service's error for one of asyncpg's; anything else as it is.
+
+    `applied` says what is known about the command's effect: None once a commit was sent.
+    """
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        name = error.constraint_name or "a constraint"
+        return _BY_CONSTRAINT.get(name, LedgerRefused)(name)
+    if isinstance(error, _AWAY):
+        return LedgerUnavailable(f"postgres: {error or type(error).__name__}", applied=applied)
+    return error
+
+
+def ends_connection(error: BaseException) -> bool:
+    """Return whether the server turned out to be one we must not write to any more."""
+    return isinstance(error, asyncpg.ReadOnlySQLTransactionError)

@@ -1,0 +1,90 @@
+"""Exams, their shards and quotas in Postgres."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from quota_service.domain.definition import exam_document, parse_exam
+from quota_service.domain.exam import Exam, Quota
+from quota_service.ledger.pool import Ledger
+
+if TYPE_CHECKING:
+    from quota_service.ledger.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExam:
+    """An exam as Postgres keeps it; `epochs` by shard number, `open` where Redis has opened it."""
+
+    exam: Exam
+    revision: int
+    epochs: tuple[int, ...]
+    open: tuple[bool, ...]
+
+
+class ExamLedger:
+    """Reads and writes exams. Methods with a connection belong to the caller's transaction."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._query = ledger.query
+
+    async def all(self, known: Mapping[str, StoredExam]) -> dict[str, StoredExam]:
+        """Return every exam; one whose revision is `known` is not parsed again."""
+        stored = {}
+        for row in await self._ledger.fetch("select_exams"):
+            before = known.get(row["id"])
+            if before is not None and before.revision == row["revision"]:
+                exam = before.exam
+            else:
+                exam = parse_exam(orjson.loads(row["definition"]))
+            stored[row["id"]] = StoredExam(
+                exam, row["revision"], tuple(row["epochs"]), tuple(row["open"])
+            )
+        return stored
+
+    async def lock(self, connection: "Connection", exam: str) -> Exam | None:
+        """Keep other imports of the exam out until the transaction ends; return it as stored."""
+        await connection.execute(self._query["lock_exam"], exam)
+        text = await connection.fetchval(self._query["select_exam_for_update"], exam)
+        return None if text is None else parse_exam(orjson.loads(text))
+
+    async def insert(self, connection: "Connection", exam: Exam) -> None:
+        """Store a new exam with one shard that Redis has not opened yet."""
+        text = orjson.dumps(exam_document(exam)).decode()
+        await connection.execute(self._query["insert_exam"], exam.id, text)
+        await connection.execute(self._query["insert_shard"], exam.id, 0)
+
+    async def update(self, connection: "Connection", exam: Exam) -> None:
+        """Store a changed definition."""
+        text = orjson.dumps(exam_document(exam)).decode()
+        await connection.execute(self._query["update_exam"], exam.id, text)
+
+    async def set_capacity(
+        self, connection: "Connection", exam: str, capacity: Mapping[Quota, int]
+    ) -> None:
+        """Set the capacity of quotas; Oversold when one is below what is confirmed."""
+        await connection.execute(
+            self._query["upsert_quotas"],
+            exam,
+            [quota.venue for quota in capacity],
+            [quota.subject for quota in capacity],
+            list(capacity.values()),
+        )
+
+    async def confirmed(self, connection: "Connection", exam: str) -> dict[Quota, int]:
+        """Return the booked seats of every quota of an exam."""
+        rows = await connection.fetch(self._query["select_quotas"], exam)
+        return {Quota(row["venue"], row["subject"]): row["confirmed"] for row in rows}
+
+    async def capacity(self, connection: "Connection", exam: str) -> dict[Quota, int]:
+        """Return the capacity of every quota of an exam."""
+        rows = await connection.fetch(self._query["select_quotas"], exam)
+        return {Quota(row["venue"], row["subject"]): row["capacity"] for row in rows}
+
+    async def mark_open(self, exam: str, shard: int) -> None:
+        """Let the shard be served from now on."""
+        async with self._ledger.connection() as connection:
+            await connection.execute(self._query["mark_shard_open"], exam, shard)

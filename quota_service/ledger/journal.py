@@ -1,0 +1,159 @@
+"""Stores drained journal entries exactly once: the entries and the position share a transaction."""
+
+import datetime as dt
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncpg
+import orjson
+
+from quota_service.domain.errors import QuotaError
+from quota_service.domain.reservation import Reservation
+from quota_service.ledger.errors import LedgerRefused
+from quota_service.ledger.pool import Ledger
+
+if TYPE_CHECKING:
+    from quota_service.ledger.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class RawEntry:
+    """A journal entry as Redis gives it: its stream id and fields, nothing checked."""
+
+    id: str
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """Where a shard's journal was drained up to: the epoch, and the version within it."""
+
+    epoch: int
+    version: int
+
+    def __str__(self) -> str:
+        """Return the stream id of the entry at this position."""
+        return f"{self.epoch}-{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A checked journal entry; `reservation` and its record when it tells of one."""
+
+    position: Position
+    verb: str
+    subject: str
+    at_ms: int
+    body: str
+    reservation: Reservation | None
+
+
+class EntryRefused(QuotaError):
+    """Postgres will never take this entry as it is."""
+
+
+class JournalDrain:
+    """One worker's turn at one shard, inside one transaction."""
+
+    def __init__(
+        self, connection: "Connection", ledger: Ledger, exam: str, shard: int, position: Position
+    ) -> None:
+        self._connection = connection
+        self._query = ledger.query
+        self._exam = exam
+        self._shard = shard
+        self.position = position
+
+    async def store(self, entries: Sequence[Entry]) -> None:
+        """Store entries and the position after them; EntryRefused when one is not storable.
+
+        What it wrote before a refusal is undone, so that the caller can go on without it.
+        """
+        try:
+            async with self._connection.transaction():
+                await self._insert(entries)
+                await self._upsert([entry for entry in entries if entry.reservation])
+                await self.skip_to(entries[-1].position)
+        except (LedgerRefused, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as e:
+            raise EntryRefused(str(e)) from e
+
+    async def skip_to(self, position: Position) -> None:
+        """Remember the position, without storing anything."""
+        await self._connection.execute(
+            self._query["advance_journal_position"],
+            self._exam,
+            self._shard,
+            position.epoch,
+            position.version,
+        )
+        self.position = position
+
+    async def count_try(self, entry: RawEntry, error: str) -> int:
+        """Count a failed try at an entry; return how often it has failed."""
+        fields = orjson.dumps(entry.fields).decode().replace("\\u0000", "\\ufffd")
+        tries: int = await self._connection.fetchval(
+            self._query["count_journal_try"], self._exam, self._shard, entry.id, fields, error
+        )
+        return tries
+
+    async def quarantine(self, entry: RawEntry) -> None:
+        """Set an entry aside for a person."""
+        await self._connection.execute(
+            self._query["quarantine_journal_entry"], self._exam, self._shard, entry.id
+        )
+
+    async def forget_try(self, entry: Entry) -> None:
+        """Forget that an entry failed before: it is stored now."""
+        await self._connection.execute(
+            self._query["forget_journal_try"], self._exam, self._shard, str(entry.position)
+        )
+
+    async def _insert(self, entries: Sequence[Entry]) -> None:
+        await self._connection.execute(
+            self._query["insert_journal"],
+            self._exam,
+            self._shard,
+            [entry.position.epoch for entry in entries],
+            [entry.position.version for entry in entries],
+            [entry.verb for entry in entries],
+            [entry.subject for entry in entries],
+            [_instant(entry.at_ms) for entry in entries],
+            [entry.body for entry in entries],
+        )
+
+    async def _upsert(self, entries: Sequence[Entry]) -> None:
+        """Keep the newest of the entries of each reservation."""
+        newest = {entry.reservation.id: entry for entry in entries if entry.reservation}
+        rows = [(entry, entry.reservation) for entry in newest.values() if entry.reservation]
+        if not rows:
+            return
+        await self._connection.execute(
+            self._query["upsert_reservations"],
+            self._exam,
+            self._shard,
+            [reservation.id for _, reservation in rows],
+            [reservation.candidate for _, reservation in rows],
+            [reservation.state.value for _, reservation in rows],
+            [entry.body for entry, _ in rows],
+            [entry.position.epoch for entry, _ in rows],
+            [entry.position.version for entry, _ in rows],
+            [_instant(reservation.created_ms) for _, reservation in rows],
+        )
+
+
+@asynccontextmanager
+async def draining(ledger: Ledger, exam: str, shard: int) -> AsyncIterator[JournalDrain | None]:
+    """Lend one shard's journal to one worker; None when another worker has it now."""
+    async with ledger.transaction() as connection:
+        row = await connection.fetchrow(ledger.query["lock_journal_position"], exam, shard)
+        if row is None:
+            yield None
+        else:
+            position = Position(row["drained_epoch"], row["drained_version"])
+            yield JournalDrain(connection, ledger, exam, shard, position)
+
+
+def _instant(ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC)

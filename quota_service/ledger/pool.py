@@ -1,0 +1,89 @@
+"""The pool of Postgres connections, every wait bounded and every failure translated."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from quota_service.ledger.errors import ends_connection, translate
+from quota_service.ledger.queries import load_queries
+from quota_service.observability.metrics import Metrics
+from quota_service.settings import Settings
+
+if TYPE_CHECKING:
+    from asyncpg import Pool, Record
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[Record]
+
+
+class Ledger:
+    """Connections to the ledger and its named queries."""
+
+    def __init__(self, pool: "Pool[Record]", settings: Settings, metrics: Metrics) -> None:
+        self._pool = pool
+        self._acquire_timeout_s = settings.postgres_acquire_timeout_s
+        self._wait = metrics.pool_wait
+        self.query = load_queries()
+
+    @asynccontextmanager
+    async def connection(self) -> "AsyncIterator[Connection]":
+        """Lend a connection; LedgerUnavailable when none is to be had in time."""
+        started = time.perf_counter()
+        try:
+            connection = await self._pool.acquire(timeout=self._acquire_timeout_s)
+        except Exception as error:
+            raise translate(error) from error
+        self._wait.observe(time.perf_counter() - started)
+        try:
+            yield connection
+        except Exception as error:
+            if ends_connection(error):
+                await self._pool.expire_connections()
+            raise translate(error) from error
+        finally:
+            await self._pool.release(connection, timeout=self._acquire_timeout_s)
+
+    @asynccontextmanager
+    async def transaction(self) -> "AsyncIterator[Connection]":
+        """Lend a connection inside a transaction, committed when the block ends.
+
+        A failure of the commit itself raises LedgerUnavailable with `applied` None: it may have
+        been committed, and only a look-up by key can tell.
+        """
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                if not connection.is_closed():
+                    await transaction.rollback()
+                raise
+            try:
+                await transaction.commit()
+            except Exception as error:
+                raise translate(error, applied=None) from error
+
+    async def fetch(self, name: str, *args: Any) -> "list[Record]":
+        """Run the query `name` and return its rows."""
+        async with self.connection() as connection:
+            return await connection.fetch(self.query[name], *args)
+
+
+@asynccontextmanager
+async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Ledger]:
+    """Open the pool; a server that is away now is no error, it is asked when it is needed."""
+    async with asyncpg.create_pool(
+        settings.postgres_dsn,
+        min_size=0,
+        max_size=settings.postgres_pool_max,
+        timeout=settings.postgres_connect_timeout_s,
+        command_timeout=settings.postgres_command_timeout_s,
+        statement_cache_size=100 if settings.postgres_statement_cache else 0,
+        target_session_attrs="primary",
+        server_settings={"application_name": "quota-service"},
+    ) as pool:
+        yield Ledger(pool, settings, metrics)

@@ -1,0 +1,12 @@
+-- The subjects of bookings; booking_items_one_subject_a_session refuses a second one in a session.
+-- $1 reservations, text[]; the rest by position
+-- $2 exams, text[]
+-- $3 candidates, text[]
+-- $4 sessions, text[]
+-- $5 venues, text[]
+-- $6 subjects, text[]
+INSERT INTO booking_items (reservation, exam, candidate, session, venue, subject)
+SELECT *
+FROM   unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+       AS new (reservation, exam, candidate, session, venue, subject)
+ORDER  BY exam, candidate, session

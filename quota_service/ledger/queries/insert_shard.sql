@@ -1,0 +1,5 @@
+-- A shard that Redis has not opened yet.
+-- $1 exam, text
+-- $2 shard, integer
+INSERT INTO shards (exam, shard)
+VALUES ($1, $2)

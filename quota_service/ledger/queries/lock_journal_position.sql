@@ -1,0 +1,9 @@
+-- The last drained entry of a shard, locked for the one worker that drains it now; no row when
+-- another worker has it.
+-- $1 exam, text
+-- $2 shard, integer
+SELECT drained_epoch, drained_version
+FROM   shards
+WHERE  exam = $1
+AND    shard = $2
+FOR    NO KEY UPDATE SKIP LOCKED

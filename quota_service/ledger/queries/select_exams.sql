@@ -1,0 +1,10 @@
+-- Every exam with its shards, as the API holds them in memory.
+SELECT e.id,
+       e.definition::text AS definition,
+       e.revision,
+       e.shards,
+       array_agg(s.epoch ORDER BY s.shard)          AS epochs,
+       array_agg(s.state = 'open' ORDER BY s.shard) AS open
+FROM   exams e
+JOIN   shards s ON s.exam = e.id
+GROUP  BY e.id

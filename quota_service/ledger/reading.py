@@ -1,0 +1,102 @@
+"""What the ledger knows of reservations, bookings and payments, for the views of the API."""
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from quota_service.domain.payment import (
+    PaymentOutcome,
+    PaymentStatus,
+    RecordedPayment,
+    RefundReason,
+)
+from quota_service.domain.reservation import Reservation, State
+from quota_service.ledger.pool import Ledger
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+
+class LedgerReader:
+    """Read-only questions to the ledger; each raises LedgerUnavailable when it cannot answer."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def payments(self, reservation: str) -> list[RecordedPayment]:
+        """Return the payment events of a reservation, oldest first, at most 100."""
+        rows = await self._ledger.fetch("select_payments_of_reservation", reservation)
+        return [_payment(row) for row in rows]
+
+    async def booking(self, reservation: str) -> Reservation | None:
+        """Return a booking as the reservation it confirms, or None."""
+        rows = await self._ledger.fetch("select_booking", reservation)
+        return _booked(rows[0]) if rows else None
+
+    async def record(self, reservation: str) -> str | None:
+        """Return the record that the drained journal last saw of a reservation."""
+        rows = await self._ledger.fetch("select_reservation_record", reservation)
+        return rows[0]["record"] if rows else None
+
+    async def records_of_candidate(self, exam: str, candidate: str) -> dict[str, str]:
+        """Return a candidate's records by reservation, newest first, at most 200."""
+        rows = await self._ledger.fetch("select_reservations_of_candidate", exam, candidate)
+        return {row["id"]: row["record"] for row in rows}
+
+    async def bookings_of_candidate(self, exam: str, candidate: str) -> list[Reservation]:
+        """Return a candidate's bookings for an exam, oldest first."""
+        rows = await self._ledger.fetch("select_bookings_of_candidate", exam, candidate)
+        return [_booked(row) for row in rows]
+
+    async def quarantined_entries(self) -> int:
+        """Return how many journal entries wait in quarantine."""
+        rows = await self._ledger.fetch("count_quarantined")
+        return int(rows[0]["count"])
+
+    async def ping(self) -> None:
+        """Return when Postgres answers."""
+        async with self._ledger.connection() as connection:
+            await connection.fetchval("SELECT 1")
+
+
+def _booked(row: "Record") -> Reservation:
+    """Return a booking as a reservation; what only Redis knows of the hold is left at zero."""
+    reserved_ms = _ms(row["reserved_at"])
+    return Reservation(
+        id=row["reservation"],
+        exam=row["exam"],
+        candidate=row["candidate"],
+        venue=row["venue"],
+        subjects=tuple(row["subjects"]),
+        sessions=tuple(row["sessions"]),
+        state=State.CONFIRMED,
+        amount=row["amount"],
+        currency=row["currency"],
+        created_ms=reserved_ms,
+        first_deadline_ms=0,
+        deadline_ms=0,
+        due_ms=0,
+        checked_out=True,
+        payment_seen=True,
+        pin="",
+        pinned_ms=0,
+        request_hash="",
+    )
+
+
+def _payment(row: "Record") -> RecordedPayment:
+    reason = row["reason"]
+    return RecordedPayment(
+        event=row["event"],
+        status=PaymentStatus(row["status"]),
+        outcome=PaymentOutcome(row["outcome"]),
+        reason=None if reason is None else RefundReason(reason),
+        amount=row["amount"],
+        currency=row["currency"],
+        paid_at_ms=_ms(row["paid_at"]),
+        provider_reference=row["provider_reference"],
+    )
+
+
+def _ms(time: dt.datetime) -> int:
+    return round(time.timestamp() * 1000)
+

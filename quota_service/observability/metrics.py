@@ -1,0 +1,126 @@
+"""Every metric of the service, made once for each process and handed to those who count.
+
+Names follow the Prometheus conventions: base units, `_total` on counters. Labels come from closed
+sets (routes, outcomes, scripts) or from exam definitions; seat gauges are capped by a setting.
+"""
+
+import platform
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from quota_service import __version__
+
+_REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STORE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_LAG_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+_SEATS_LABELS = ("exam", "venue", "subject")
+
+
+class Metrics:
+    """The metrics of one process, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        build = Info("quota_build", "Version of the service.", registry=registry)
+        build.info({"version": __version__, "python": platform.python_version()})
+
+        self.http_duration = Histogram(
+            "quota_http_request_duration_seconds",
+            "Time to answer a request.",
+            ("method", "route", "status"),
+            buckets=_REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+        self.reservations = Counter(
+            "quota_reservations",
+            "Reservation requests by how they ended.",
+            ("exam", "outcome"),
+            registry=registry,
+        )
+        self.confirmations = Counter(
+            "quota_confirmations",
+            "Payment events by how they ended.",
+            ("outcome", "reason"),
+            registry=registry,
+        )
+        self.holds_expired = Counter(
+            "quota_holds_expired", "Holds given back by the clock.", ("exam",), registry=registry
+        )
+        self.expiry_lag = Histogram(
+            "quota_expiry_lag_seconds",
+            "Time from when a hold was due until its seats were back, largest of each batch.",
+            buckets=_LAG_BUCKETS_S,
+            registry=registry,
+        )
+        self.script_duration = Histogram(
+            "quota_redis_script_duration_seconds",
+            "Time for Redis to answer the batch a script call was part of.",
+            ("script",),
+            buckets=_STORE_BUCKETS_S,
+            registry=registry,
+        )
+        self.pool_wait = Histogram(
+            "quota_postgres_pool_wait_seconds",
+            "Time to get a connection of the pool.",
+            buckets=_STORE_BUCKETS_S,
+            registry=registry,
+        )
+        self.group_commit_size = Histogram(
+            "quota_group_commit_size",
+            "Payment events recorded in one transaction.",
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.recoveries = Counter(
+            "quota_recoveries",
+            "Pinned reservations taken over from a process that died, by how they ended.",
+            ("result",),
+            registry=registry,
+        )
+        self.worker_failures = Counter(
+            "quota_worker_failures",
+            "Rounds of a worker that ended in an error.",
+            ("worker",),
+            registry=registry,
+        )
+        self.journal_drained = Counter(
+            "quota_journal_entries_drained",
+            "Journal entries stored in Postgres.",
+            ("exam",),
+            registry=registry,
+        )
+        self._add_gauges(registry)
+
+    def _add_gauges(self, registry: CollectorRegistry) -> None:
+        """Make the gauges that are read from the stores when somebody scrapes."""
+
+        def gauge(name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(name, meaning, labels, registry=registry)
+
+        self.seats = {
+            counter: gauge(f"quota_seats_{counter}", f"Seats {meaning}.", _SEATS_LABELS)
+            for counter, meaning in {
+                "capacity": "released so far",
+                "remaining": "that can be reserved now",
+                "held": "in unpaid holds",
+                "confirming": "whose payment is being recorded",
+                "confirmed": "booked for good",
+            }.items()
+        }
+        self.seats_unlisted = gauge(
+            "quota_seats_unlisted_quotas", "Quotas beyond the cap, summed up as venue 'other'."
+        )
+        self.holds_live = gauge("quota_holds_live", "Holds that are not paid yet.", ("exam",))
+        self.journal_lag = gauge(
+            "quota_journal_lag_entries", "Journal entries not yet in Postgres.", ("exam",)
+        )
+        self.journal_quarantined = gauge(
+            "quota_journal_quarantined_entries",
+            "Journal entries that could not be stored and wait for a person; alert above 0.",
+        )
+        self.stores_up = gauge("quota_store_up", "Whether a store answers.", ("store",))

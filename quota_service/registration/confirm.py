@@ -1,0 +1,150 @@
+"""Confirm: a captured payment becomes a booking, or a refund that is due; never nothing.
+
+    1. pin the hold in Redis: it can no longer expire; an expired one takes its seats again
+    2. one Postgres transaction: settle the pin, payment event, booking, counters   <- the decision
+    3. finish in Redis: confirming -> confirmed
+    4. answer 200
+
+What happens when the process dies:
+
+    before 1   nothing happened; the provider sends the event again
+    1 to 2     the hold stays pinned; the event comes again and finds it so, or recovery settles the
+               pin in Postgres and, as nothing is booked, makes it a hold again
+    in 2       Postgres either has all of it or nothing; both the repeated event and recovery wait
+               for the transaction's end at the pin's row, then follow what they find
+    2 to 3     booked; recovery, or the repeated event, finishes in Redis
+    3 to 4     done; the repeated event is answered the same
+
+A pin is a random word, and its row in `settled_pins` belongs to whoever inserts it first. So a
+confirmation that was stopped for an hour and goes on cannot book on a hold that recovery has given
+up: it finds the row and pins again.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+
+from quota_service.domain.errors import LedgerUnavailable, Unavailable
+from quota_service.domain.payment import (
+    PaymentEvent,
+    PaymentOutcome,
+    PaymentResult,
+    PaymentStatus,
+    RefundReason,
+)
+from quota_service.domain.reservation import Reservation, ReservationId
+from quota_service.ledger.confirmations import PinGone, Settled, Verdict
+from quota_service.registration.stores import Stores
+from quota_service.seats.codes import Code
+from quota_service.seats.keys import Shard
+from quota_service.seats.store import Answer
+
+log = logging.getLogger(__name__)
+
+_TRIES_MAX = 3
+_PIN_BYTES = 8
+
+_REFUND_REASONS = {
+    Code.UNKNOWN: RefundReason.UNKNOWN_RESERVATION,
+    Code.ALREADY_CONFIRMED: RefundReason.ALREADY_PAID,
+    Code.RELEASED: RefundReason.RELEASED,
+    Code.WRONG_AMOUNT: RefundReason.WRONG_AMOUNT,
+    Code.WRONG_CURRENCY: RefundReason.WRONG_CURRENCY,
+    Code.SOLD_OUT: RefundReason.SOLD_OUT,
+    Code.SESSION_CONFLICT: RefundReason.SESSION_CONFLICT,
+}
+
+
+async def confirm(stores: Stores, event: PaymentEvent) -> PaymentResult:
+    """Bring a payment event to its end and return it; the same event always ends the same.
+
+    Raises EventIdReused, and Unavailable when the provider has to send the event again.
+    """
+    if event.status is PaymentStatus.FAILED:
+        settled = await stores.confirmations.settle(Verdict(event, PaymentOutcome.IGNORED))
+    else:
+        settled = await _capture(stores, event)
+    if isinstance(settled, PinGone):
+        raise LedgerUnavailable("the pin of a payment was given up again and again")
+    counted = "repeated" if settled.repeated else settled.outcome
+    stores.metrics.confirmations.labels(outcome=counted, reason=settled.reason or "").inc()
+    return PaymentResult(settled.outcome, event.reservation, settled.reason)
+
+
+async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
+    parts = ReservationId.parse(event.reservation)
+    shard = parts and stores.registry.shard_of_reservation(parts)
+    if parts is None or shard is None:
+        return await _refund(stores, event, RefundReason.UNKNOWN_RESERVATION)
+    settled: Settled | PinGone = PinGone()
+    for _ in range(_TRIES_MAX):
+        pin = secrets.token_hex(_PIN_BYTES)
+        answer = await stores.seats.pin(shard, parts.serial, pin, event.amount, event.currency)
+        reason = _refusal(answer, event)
+        if reason is not None:
+            return await _refund(stores, event, reason)
+        if answer.reservation is None:
+            raise AssertionError(f"pin answered {answer}")
+        booking = Verdict(event, PaymentOutcome.CONFIRMED, booking=answer.reservation)
+        settled = await stores.confirmations.settle(booking)
+        if isinstance(settled, Settled) and settled.outcome is PaymentOutcome.CONFIRMED:
+            await _finish(stores, shard, parts.serial)
+            return settled
+        if isinstance(settled, PinGone) or answer.code is Code.DONE:
+            # Nothing was booked under this pin, and nothing may be from now on.
+            await settle_pins(stores, shard, [answer.reservation])
+        if isinstance(settled, Settled):
+            return settled
+    return settled
+
+
+def _refusal(answer: Answer, event: PaymentEvent) -> RefundReason | None:
+    """Return why the payment cannot have the reservation; None when it is pinned for it."""
+    reason = _REFUND_REASONS.get(answer.code)
+    if reason is not None or answer.reservation is None:
+        return reason
+    # Pinned by another event: the script did not compare this one's money.
+    if answer.reservation.amount != event.amount:
+        return RefundReason.WRONG_AMOUNT
+    if answer.reservation.currency != event.currency:
+        return RefundReason.WRONG_CURRENCY
+    return None
+
+
+async def _refund(stores: Stores, event: PaymentEvent, reason: RefundReason) -> Settled | PinGone:
+    return await stores.confirmations.settle(Verdict(event, PaymentOutcome.REFUND_DUE, reason))
+
+
+async def _finish(stores: Stores, shard: Shard, serial: str) -> None:
+    """Tell Redis of a committed booking. It is safe in Postgres: a fault here is recovery's."""
+    try:
+        answer = await stores.seats.confirm(shard, serial)
+    except Unavailable as error:
+        log.warning("booked, and redis is not told yet", extra={"cause": str(error)})
+        return
+    if answer.code < Code.DONE:
+        log.error("booked, and redis disagrees", extra={"code": answer.code.name})
+
+
+async def settle_pins(
+    stores: Stores, shard: Shard, pinned: Sequence[Reservation]
+) -> tuple[int, int]:
+    """Settle pins in Postgres, then finish in Redis what is booked and unpin what is not.
+
+    Safe at any moment, from any number of processes. Returns how many were finished and unpinned.
+    """
+    booked = await stores.confirmations.settle_pins([(r.id, r.pin) for r in pinned])
+
+    async def follow(reservation: Reservation) -> Answer:
+        _, serial = stores.locate(reservation.id)
+        if reservation.id in booked:
+            return await stores.seats.confirm(shard, serial)
+        return await stores.seats.unpin(shard, serial, reservation.pin)
+
+    # All of them are tried, so that one lost answer does not keep the others pinned.
+    answers = await asyncio.gather(*map(follow, pinned), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return len(booked), len(pinned) - len(booked)

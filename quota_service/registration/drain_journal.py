@@ -1,0 +1,106 @@
+"""Drain: moves journal entries from Redis to Postgres, each exactly once.
+
+    1. take the shard's drain position in Postgres, locked for this worker
+    2. read the entries after it from Redis
+    3. store entries and the new position in one transaction
+    4. trim what is stored from Redis
+
+Before 3 is committed nothing has happened; after it, entries that 4 did not trim are behind the
+position and are not read again. An entry that can never be stored is tried a few times, then set
+aside, so that the entries behind it are not held up for ever.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from quota_service.ledger.journal import (
+    Entry,
+    EntryRefused,
+    JournalDrain,
+    Position,
+    RawEntry,
+    draining,
+)
+from quota_service.registration.stores import Stores
+from quota_service.seats.keys import Shard
+from quota_service.seats.record import RecordError, parse_record
+
+log = logging.getLogger(__name__)
+
+_WITHOUT_RECORD = frozenset({"capacity"})
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What one round did; `waits` when an entry failed and is to be tried again."""
+
+    stored: int = 0
+    quarantined: int = 0
+    waits: bool = False
+
+
+async def drain_journal(stores: Stores, shard: Shard, limit: int, tries_max: int) -> Drained:
+    """Drain at most `limit` entries of a shard; nothing when another worker is at it."""
+    async with draining(stores.ledger, shard.exam, shard.number) as drain:
+        if drain is None:
+            return Drained()
+        found = await stores.seats.journal(shard, str(drain.position), limit)
+        if not found:
+            return Drained()
+        drained = await _store(drain, shard, [RawEntry(*entry) for entry in found], tries_max)
+        position = drain.position
+    await stores.seats.trim_journal(shard, (position.epoch, position.version))
+    stores.metrics.journal_drained.labels(exam=shard.exam).inc(drained.stored)
+    return drained
+
+
+async def _store(
+    drain: JournalDrain, shard: Shard, raw: list[RawEntry], tries_max: int
+) -> Drained:
+    """Store all entries at once; when that is refused, one by one up to the one at fault."""
+    try:
+        await drain.store([_checked(shard, entry) for entry in raw])
+    except (RecordError, EntryRefused):
+        return await _store_singly(drain, shard, raw, tries_max)
+    return Drained(stored=len(raw))
+
+
+async def _store_singly(
+    drain: JournalDrain, shard: Shard, raw: Iterable[RawEntry], tries_max: int
+) -> Drained:
+    stored = quarantined = 0
+    for entry in raw:
+        try:
+            checked = _checked(shard, entry)
+            await drain.store([checked])
+            await drain.forget_try(checked)
+            stored += 1
+        except (RecordError, EntryRefused) as error:
+            tries = await drain.count_try(entry, str(error))
+            if tries < tries_max:
+                return Drained(stored, quarantined, waits=True)
+            await drain.quarantine(entry)
+            await drain.skip_to(_position(entry))
+            quarantined += 1
+            log.error("journal entry quarantined", extra={"exam": shard.exam, "entry": entry.id})
+    return Drained(stored, quarantined)
+
+
+def _position(entry: RawEntry) -> Position:
+    """Return where an entry stands; Redis lets no id stand in a stream that is not two numbers."""
+    epoch, version = entry.id.split("-")
+    return Position(int(epoch), int(version))
+
+
+def _checked(shard: Shard, entry: RawEntry) -> Entry:
+    """Return an entry whose fields are all there and whose record can be read."""
+    try:
+        verb, subject, body = (entry.fields[name] for name in ("verb", "subject", "body"))
+        at_ms = int(entry.fields["at"])
+    except (KeyError, ValueError) as error:
+        raise RecordError(f"not a journal entry: {error}") from error
+    reservation = None
+    if verb not in _WITHOUT_RECORD:
+        reservation = parse_record(shard.exam, shard.number, subject, body)
+    return Entry(_position(entry), verb, subject, at_ms, body, reservation)

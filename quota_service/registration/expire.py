@@ -1,0 +1,23 @@
+"""Expire: gives back the seats of holds that were not paid in time.
+
+    1. read the serials that are due, by Redis's clock
+    2. one script call checks each again and gives it back
+
+Any number of workers may do both at once: between 1 and 2 a hold may have been paid, released or
+expired by another worker, and the script finds it so.
+"""
+
+from quota_service.registration.stores import Stores
+from quota_service.seats.keys import Shard
+
+
+async def expire_due_holds(stores: Stores, shard: Shard, limit: int) -> int:
+    """Expire at most `limit` due holds of a shard; return how many."""
+    serials = await stores.seats.overdue(shard, "due", 0, limit)
+    if not serials:
+        return 0
+    expired, lag_ms = await stores.seats.expire(shard, serials)
+    if expired:
+        stores.metrics.holds_expired.labels(exam=shard.exam).inc(expired)
+        stores.metrics.expiry_lag.observe(lag_ms / 1000)
+    return expired

@@ -1,0 +1,101 @@
+"""Import: brings an exam's definition into both stores; the same definition changes nothing.
+
+    1. lock the exam in Postgres, plan the change against what is stored and what is taken
+    2. fewer seats: take them in Redis first, which refuses below what is taken
+    3. store definition and capacities, commit                                  <- the decision
+    4. open the shard in Redis if it is new
+    5. give Redis the capacities Postgres has
+
+Seats are given after the commit and taken before it, so a process that dies anywhere leaves Redis
+with fewer seats than Postgres, never more. Importing the same file again does 4 and 5 again, which
+finishes what was left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quota_service.domain.changes import Change, plan_changes
+from quota_service.domain.errors import DefinitionRefused
+from quota_service.domain.exam import Exam, Quota
+from quota_service.registration.stores import Stores
+from quota_service.seats.codes import Code
+from quota_service.seats.store import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did: `created`, or the changes it made, or neither."""
+
+    created: bool
+    changes: tuple[Change, ...]
+
+
+async def import_exam(stores: Stores, exam: Exam) -> Imported:
+    """Store a definition; DefinitionRefused, with every reason, leaves all as it was."""
+    await stores.registry.refresh()
+    async with stores.ledger.transaction() as connection:
+        old = await stores.exams.lock(connection, exam.id)
+        if old is None:
+            await stores.exams.insert(connection, exam)
+            await stores.exams.set_capacity(connection, exam.id, exam.seats)
+            imported = Imported(created=True, changes=())
+        else:
+            confirmed = await stores.exams.confirmed(connection, exam.id)
+            taken = await _taken(stores, exam.id, confirmed)
+            plan = plan_changes(old, exam, taken)
+            if plan.problems:
+                raise DefinitionRefused([(p.where, p.detail) for p in plan.problems])
+            if plan.changes:
+                await _take_seats(stores, old, plan.capacity)
+                await stores.exams.set_capacity(connection, exam.id, plan.capacity)
+                await stores.exams.update(connection, exam)
+            imported = Imported(created=False, changes=plan.changes)
+    await stores.registry.refresh()
+    await sync_capacity(stores, exam.id)
+    return imported
+
+
+async def sync_capacity(stores: Stores, exam_id: str) -> None:
+    """Open an exam's shard if it never was, and give Redis the capacities Postgres has."""
+    async with stores.ledger.transaction() as connection:
+        await stores.exams.lock(connection, exam_id)
+        capacity = await stores.exams.capacity(connection, exam_id)
+        shard, is_open = stores.registry.only_shard(exam_id)
+        if not is_open:
+            await stores.seats.open(shard)
+        _raise_if_taken(await stores.seats.set_capacity(shard, capacity))
+    if not is_open:
+        await stores.exams.mark_open(exam_id, shard.number)
+        await stores.registry.refresh()
+
+
+async def _taken(stores: Stores, exam_id: str, confirmed: Mapping[Quota, int]) -> dict[Quota, int]:
+    """Return the seats of each quota that nobody else can have, by whichever store says more."""
+    shard, is_open = stores.registry.only_shard(exam_id)
+    if not is_open:
+        return dict(confirmed)
+    snapshot = await stores.seats.snapshot(shard)
+    return {
+        quota: max(seats - snapshot.remaining[quota], confirmed.get(quota, 0))
+        for quota, seats in snapshot.capacity.items()
+    }
+
+
+async def _take_seats(stores: Stores, old: Exam, capacity: Mapping[Quota, int]) -> None:
+    """Take back in Redis the seats that the new definition does not have any more."""
+    shard, is_open = stores.registry.only_shard(old.id)
+    fewer = {quota: n for quota, n in capacity.items() if n < old.seats.get(quota, 0)}
+    if fewer and is_open:
+        _raise_if_taken(await stores.seats.set_capacity(shard, fewer))
+
+
+def _raise_if_taken(answer: Answer) -> None:
+    if answer.code is Code.BELOW_TAKEN:
+        pairs = zip(answer.detail[::2], answer.detail[1::2], strict=True)
+        raise DefinitionRefused(
+            [
+                (f"seats.{quota.replace('/', '.')}", f"cannot go below the {taken} seats taken")
+                for quota, taken in pairs
+            ]
+        )
+

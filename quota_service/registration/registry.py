@@ -1,0 +1,82 @@
+"""The exams this process serves, held in memory so that no request waits for Postgres."""
+
+from collections.abc import Mapping
+
+from quota_service.domain.errors import NotReady, UnknownExam
+from quota_service.domain.exam import Exam
+from quota_service.domain.reservation import ReservationId, shard_of
+from quota_service.ledger.exams import ExamLedger, StoredExam
+from quota_service.seats.keys import Shard
+
+
+class ExamRegistry:
+    """Every exam as it was when `refresh` last ran, which the app does again and again."""
+
+    def __init__(self, ledger: ExamLedger) -> None:
+        self._ledger = ledger
+        self._exams: Mapping[str, StoredExam] | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the exams were read at least once."""
+        return self._exams is not None
+
+    async def refresh(self) -> None:
+        """Read the exams again; LedgerUnavailable leaves what is known as it is."""
+        self._exams = await self._ledger.all(self._exams or {})
+
+    def all(self) -> list[Exam]:
+        """Return every exam, by id."""
+        return [stored.exam for _, stored in sorted(self._known().items())]
+
+    def find(self, exam: str) -> Exam:
+        """Return an exam; UnknownExam when there is none of this id."""
+        return self._stored(exam).exam
+
+    def shard_for(self, exam: str, candidate: str) -> Shard:
+        """Return the shard a candidate's reservations of an exam live in."""
+        return self.shard(exam, shard_of(exam, candidate, self.shard_count(exam)))
+
+    def shard_of_reservation(self, reservation: ReservationId) -> Shard | None:
+        """Return the shard of a reservation id, or None when it is of no exam or shard of ours."""
+        stored = self._known().get(reservation.exam)
+        if stored is None or reservation.shard >= len(stored.epochs):
+            return None
+        return self.shard(reservation.exam, reservation.shard)
+
+    def shard(self, exam: str, number: int) -> Shard:
+        """Return a shard under the epoch we know; NotReady while Redis has not opened it."""
+        stored = self._stored(exam)
+        if not stored.open[number]:
+            raise NotReady(f"shard {number} of exam {exam} is not open yet")
+        return Shard(exam, number, stored.epochs[number])
+
+    def only_shard(self, exam: str) -> tuple[Shard, bool]:
+        """Return the shard of an exam that has one, and whether Redis has opened it."""
+        stored = self._stored(exam)
+        (epoch,), (is_open,) = stored.epochs, stored.open
+        return Shard(exam, 0, epoch), is_open
+
+    def shard_count(self, exam: str) -> int:
+        """Return how many shards an exam has."""
+        return len(self._stored(exam).epochs)
+
+    def open_shards(self) -> list[Shard]:
+        """Return every shard that is open, for workers."""
+        return [
+            Shard(exam, number, epoch)
+            for exam, stored in self._known().items()
+            for number, epoch in enumerate(stored.epochs)
+            if stored.open[number]
+        ]
+
+    def _stored(self, exam: str) -> StoredExam:
+        stored = self._known().get(exam)
+        if stored is None:
+            raise UnknownExam(exam)
+        return stored
+
+    def _known(self) -> Mapping[str, StoredExam]:
+        if self._exams is None:
+            raise NotReady("the exams have not been read yet")
+        return self._exams

@@ -1,0 +1,61 @@
+"""Release and checkout: the two things a candidate can do to a hold of its own.
+
+Each is one script call, so a process that dies leaves the hold as it was before or after it.
+Repeating either is answered the same and changes nothing.
+"""
+
+from quota_service.domain.errors import (
+    AlreadyConfirmed,
+    PaymentInProgress,
+    ReservationEnded,
+    UnknownReservation,
+)
+from quota_service.domain.reservation import Reservation
+from quota_service.registration.stores import Stores
+from quota_service.registration.view import forgotten_reservation
+from quota_service.seats.codes import Code
+from quota_service.seats.store import Answer
+
+
+async def release(stores: Stores, reservation_id: str) -> Reservation:
+    """Give a hold back; one that has ended is returned as it ended.
+
+    Raises AlreadyConfirmed, PaymentInProgress and UnknownReservation.
+    """
+    shard, serial = stores.locate(reservation_id)
+    answer = await stores.seats.release(shard, serial)
+    if answer.code is Code.DONE:
+        stores.metrics.reservations.labels(exam=shard.exam, outcome="released").inc()
+    return await _after_step(stores, reservation_id, answer)
+
+
+async def checkout(stores: Stores, reservation_id: str) -> Reservation:
+    """Begin the payment: the deadline moves out by the exam's checkout grace, the first time.
+
+    Raises ReservationEnded, AlreadyConfirmed and UnknownReservation.
+    """
+    shard, serial = stores.locate(reservation_id)
+    grace_ms = stores.registry.find(shard.exam).hold.checkout_grace_s * 1000
+    answer = await stores.seats.checkout(shard, serial, grace_ms)
+    if answer.code is Code.ENDED and answer.reservation:
+        raise ReservationEnded(answer.reservation.state)
+    return await _after_step(stores, reservation_id, answer)
+
+
+async def _after_step(stores: Stores, reservation_id: str, answer: Answer) -> Reservation:
+    match answer:
+        case Answer(Code.DONE | Code.DONE_BEFORE, Reservation() as reservation):
+            return reservation
+        case Answer(Code.ALREADY_CONFIRMED):
+            raise AlreadyConfirmed
+        case Answer(Code.IN_PROGRESS):
+            raise PaymentInProgress
+        case Answer(Code.UNKNOWN):
+            older = await forgotten_reservation(stores, reservation_id)
+            if older is None:
+                raise UnknownReservation
+            if older.state.is_ended:
+                raise ReservationEnded(older.state)
+            raise AlreadyConfirmed
+        case _:
+            raise AssertionError(f"the script answered {answer}")

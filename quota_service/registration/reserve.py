@@ -1,0 +1,142 @@
+"""Reserve: takes a candidate's seats in one Redis call, or says exactly why not.
+
+    1. derive the reservation id from exam, candidate and idempotency key
+    2. check the order against the exam in memory
+    3. one script call: repeat? window, session conflict, first venue with every subject, hold
+
+A process that dies before 3 leaves nothing. One that dies after it leaves a hold nobody was told
+of: the frontend repeats the request with the same key and is answered as the first time, or the
+hold expires. Postgres is not touched; the journal entry of the script is the only trace it needs.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from quota_service.domain.errors import (
+    IdempotencyKeyReused,
+    NoticeNotAccepted,
+    QuotaError,
+    Refused,
+    RegistrationClosed,
+    RegistrationNotOpen,
+    SameSessionTwice,
+    SeatsLeft,
+    SessionConflict,
+    SoldOut,
+    UnknownSubject,
+    UnknownVenue,
+)
+from quota_service.domain.exam import Exam
+from quota_service.domain.reservation import Reservation, ReservationId
+from quota_service.registration.stores import Stores
+from quota_service.seats.codes import Code
+from quota_service.seats.keys import Shard
+from quota_service.seats.store import Answer, ReserveRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a candidate asks for; `venues` in order of choice.
+
+    `accepted_notice` is the version of the notice that was accepted, or True for the one in force.
+    """
+
+    candidate: str
+    subjects: tuple[str, ...]
+    venues: tuple[str, ...]
+    accepted_notice: str | bool
+
+    @property
+    def hash(self) -> str:
+        """What tells this request from another one under the same key: 64 bits as hex."""
+        text = f"{','.join(self.subjects)}|{','.join(self.venues)}|{self.accepted_notice}"
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A reservation as its request is answered; `replayed` when an earlier one made it."""
+
+    reservation: Reservation
+    replayed: bool
+
+
+async def reserve(stores: Stores, exam_id: str, order: Order, key: str) -> Reserved:
+    """Reserve what is ordered under the idempotency key; every refusal is raised by its name."""
+    exam = stores.registry.find(exam_id)
+    shard = stores.registry.shard_for(exam_id, order.candidate)
+    shards = stores.registry.shard_count(exam_id)
+    reservation_id = ReservationId.derive(exam_id, shards, order.candidate, key)
+    count = stores.metrics.reservations
+    try:
+        try:
+            _check(exam, order)
+        except Refused as refusal:
+            return await _repeat_of_older(stores, shard, reservation_id, order, refusal)
+        request = ReserveRequest(
+            serial=reservation_id.serial,
+            candidate=order.candidate,
+            subjects=order.subjects,
+            sessions=tuple(exam.session_of[subject] for subject in order.subjects),
+            venues=order.venues,
+            request_hash=order.hash,
+        )
+        answer = await stores.seats.reserve(shard, exam, request)
+        reserved = _reserved(exam, shard, order, answer)
+    except QuotaError as error:
+        count.labels(exam=exam_id, outcome=error.slug).inc()
+        raise
+    count.labels(exam=exam_id, outcome="replayed" if reserved.replayed else "held").inc()
+    return reserved
+
+
+def _check(exam: Exam, order: Order) -> None:
+    """Raise the refusal an order earns by the exam's definition alone."""
+    for i, subject in enumerate(order.subjects):
+        if subject not in exam.session_of:
+            raise UnknownSubject(f"subjects[{i}]", subject)
+    for i, venue in enumerate(order.venues):
+        if venue not in exam.venue_ids:
+            raise UnknownVenue(f"venues[{i}]", venue)
+    taken: dict[str, str] = {}
+    for subject in order.subjects:
+        other = taken.setdefault(exam.session_of[subject], subject)
+        if other != subject:
+            raise SameSessionTwice(exam.session_of[subject], [other, subject])
+    if order.accepted_notice not in (True, exam.notice.version):
+        raise NoticeNotAccepted(exam.notice.version)
+
+
+async def _repeat_of_older(
+    stores: Stores, shard: Shard, reservation_id: ReservationId, order: Order, refusal: Refused
+) -> Reserved:
+    """Answer a repeat whose first was right under an older definition; else raise the refusal."""
+    standing = await stores.seats.read(shard, reservation_id.serial)
+    if standing is None:
+        raise refusal
+    if standing.request_hash != order.hash:
+        raise IdempotencyKeyReused from refusal
+    return Reserved(standing.as_first_answered(), replayed=True)
+
+
+def _reserved(exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserved:
+    """Turn the script's answer into a reservation or the refusal it stands for."""
+    match answer:
+        case Answer(Code.DONE, Reservation() as reservation):
+            return Reserved(reservation, replayed=False)
+        case Answer(Code.DONE_BEFORE, Reservation() as reservation):
+            return Reserved(reservation.as_first_answered(), replayed=True)
+        case Answer(Code.KEY_REUSED):
+            raise IdempotencyKeyReused
+        case Answer(Code.NOT_OPEN):
+            raise RegistrationNotOpen(exam.registration.opens_at_ms)
+        case Answer(Code.CLOSED):
+            raise RegistrationClosed(exam.registration.closes_at_ms)
+        case Answer(Code.SESSION_CONFLICT, detail=(session, serial)):
+            standing = ReservationId(exam.id, shard.number, serial)
+            raise SessionConflict(session, str(standing))
+        case Answer(Code.SOLD_OUT, detail=left):
+            asked = [(venue, subject) for venue in order.venues for subject in order.subjects]
+            raise SoldOut([SeatsLeft(*quota, n) for quota, n in zip(asked, left, strict=True)])
+        case _:
+            raise AssertionError(f"reserve answered {answer}")

@@ -1,0 +1,35 @@
+"""What every protocol works with: both stores, the exams in memory and the counters."""
+
+from dataclasses import dataclass
+
+from quota_service.domain.errors import UnknownReservation
+from quota_service.domain.reservation import ReservationId
+from quota_service.ledger.confirmations import ConfirmationLedger
+from quota_service.ledger.exams import ExamLedger
+from quota_service.ledger.pool import Ledger
+from quota_service.ledger.reading import LedgerReader
+from quota_service.observability.metrics import Metrics
+from quota_service.registration.registry import ExamRegistry
+from quota_service.seats.keys import Shard
+from quota_service.seats.store import SeatStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The parts a protocol may touch."""
+
+    seats: SeatStore
+    ledger: Ledger
+    exams: ExamLedger
+    confirmations: ConfirmationLedger
+    reader: LedgerReader
+    registry: ExamRegistry
+    metrics: Metrics
+
+    def locate(self, reservation: str) -> tuple[Shard, str]:
+        """Return shard and serial of a reservation id; UnknownReservation if it is none of ours."""
+        parts = ReservationId.parse(reservation)
+        shard = parts and self.registry.shard_of_reservation(parts)
+        if parts is None or shard is None:
+            raise UnknownReservation
+        return shard, parts.serial

@@ -1,0 +1,100 @@
+"""Reading what stands: one reservation, or everything of one candidate.
+
+Redis knows the state of anything recent, Postgres the payments, the bookings and what has ended
+longer ago than Redis keeps records.
+"""
+
+from dataclasses import dataclass
+
+from quota_service.domain.errors import UnknownReservation
+from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RecordedPayment
+from quota_service.domain.reservation import Reservation, ReservationId, State
+from quota_service.registration.stores import Stores
+from quota_service.seats.record import parse_record
+
+_ENDS_SHOWN = (PaymentOutcome.CONFIRMED, PaymentOutcome.REFUND_DUE)
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationView:
+    """A reservation with the payment that matters: the one that confirmed it, else the last."""
+
+    reservation: Reservation
+    payment: RecordedPayment | None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateView:
+    """Everything a candidate has in one exam, oldest first."""
+
+    exam: str
+    candidate: str
+    reservations: tuple[ReservationView, ...]
+    refund_used: bool
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether a seat is booked for good."""
+        return any(v.reservation.state is State.CONFIRMED for v in self.reservations)
+
+
+async def view_reservation(stores: Stores, reservation_id: str) -> ReservationView:
+    """Return one reservation as it is now; UnknownReservation when there is none."""
+    shard, serial = stores.locate(reservation_id)
+    reservation = await stores.seats.read(shard, serial)
+    if reservation is None:
+        reservation = await forgotten_reservation(stores, reservation_id)
+    if reservation is None:
+        raise UnknownReservation
+    return await _with_payment(stores, reservation)
+
+
+async def view_candidate(stores: Stores, exam_id: str, candidate: str) -> CandidateView:
+    """Return everything a candidate has in an exam; an unknown candidate has nothing."""
+    exam = stores.registry.find(exam_id)
+    shard = stores.registry.shard_for(exam_id, candidate)
+    drained = await stores.reader.records_of_candidate(exam_id, candidate)
+    booked = await stores.reader.bookings_of_candidate(exam_id, candidate)
+    sessions = [session.id for session in exam.sessions]
+    live = await stores.seats.claims(shard, candidate, sessions)
+    found = {booking.id: booking for booking in booked}
+    for reservation_id, record in drained.items():
+        parts = ReservationId.parse(reservation_id)
+        if parts is not None:
+            found[reservation_id] = parse_record(exam_id, parts.shard, parts.serial, record)
+    # What the ledger does not know to have ended may have moved on since: Redis tells.
+    unsettled = {str(ReservationId(exam_id, shard.number, serial)): serial for serial in live}
+    for reservation_id, reservation in found.items():
+        parts = ReservationId.parse(reservation_id)
+        if parts is not None and not reservation.state.is_ended:
+            unsettled[reservation_id] = parts.serial
+    current = await stores.seats.read_many(shard, list(unsettled.values()))
+    found.update({reservation.id: reservation for reservation in current if reservation})
+    ordered = sorted(found.values(), key=lambda reservation: reservation.created_ms)
+    views = [await _with_payment(stores, reservation) for reservation in ordered]
+    return CandidateView(exam_id, candidate, tuple(views), refund_used=False)
+
+
+async def forgotten_reservation(stores: Stores, reservation_id: str) -> Reservation | None:
+    """Return a reservation that Redis keeps no record of any more, from Postgres."""
+    booking = await stores.reader.booking(reservation_id)
+    if booking is not None:
+        return booking
+    record = await stores.reader.record(reservation_id)
+    parts = ReservationId.parse(reservation_id)
+    if record is None or parts is None:
+        return None
+    return parse_record(parts.exam, parts.shard, parts.serial, record)
+
+
+async def _with_payment(stores: Stores, reservation: Reservation) -> ReservationView:
+    """Add the payment. While one is being recorded there is none to show yet."""
+    if not reservation.payment_seen or reservation.state is State.CONFIRMING:
+        return ReservationView(reservation, None)
+    payments = await stores.reader.payments(reservation.id)
+    captured = [payment for payment in payments if payment.status is PaymentStatus.CAPTURED]
+    for outcome in _ENDS_SHOWN:
+        for payment in reversed(captured):
+            if payment.outcome is outcome:
+                return ReservationView(reservation, payment)
+    return ReservationView(reservation, None)

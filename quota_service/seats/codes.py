@@ -1,0 +1,25 @@
+"""The first member of every script's answer, with the names `lua/include/codes.lua` gives them."""
+
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    """How a script call ended: 0 done, 1 done before, negative refused."""
+
+    DONE = 0
+    DONE_BEFORE = 1
+    NOT_READY = -1
+    KEY_REUSED = -2
+    SOLD_OUT = -3
+    SESSION_CONFLICT = -4
+    NOT_OPEN = -5
+    CLOSED = -6
+    UNKNOWN = -7
+    ENDED = -8
+    ALREADY_CONFIRMED = -9
+    IN_PROGRESS = -10
+    RELEASED = -11
+    WRONG_AMOUNT = -12
+    WRONG_CURRENCY = -13
+    NOT_PINNED = -14
+    BELOW_TAKEN = -15

@@ -1,0 +1,66 @@
+"""The one place that builds Redis key names.
+
+Every key of a shard carries the hash tag `{exam:shard}`, so that all of them live in one slot of a
+Redis Cluster and every script runs in one slot. The catalogue:
+
+    key                        type    holds
+    {exam:shard}:epoch         string  the epoch the shard is open under; absent = not open
+    {exam:shard}:version       string  counts the shard's steps
+    {exam:shard}:capacity      hash    venue/subject -> seats released so far
+    {exam:shard}:remaining     hash    venue/subject -> seats that can be reserved
+    {exam:shard}:held          hash    venue/subject -> seats in unpaid holds
+    {exam:shard}:confirming    hash    venue/subject -> seats whose payment is being recorded
+    {exam:shard}:confirmed     hash    venue/subject -> seats booked for good
+    {exam:shard}:claims        hash    candidate/session -> serial of the reservation standing there
+    {exam:shard}:due           zset    serial of a hold by the time (ms) it may expire
+    {exam:shard}:pinned        zset    serial by the time (ms) a payment pinned it
+    {exam:shard}:journal       stream  one entry a step, id <epoch>-<version>
+    {exam:shard}:r:<serial>    string  the record of a reservation
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHARD_KEYS = {
+    "epoch": "string",
+    "version": "string",
+    "capacity": "hash",
+    "remaining": "hash",
+    "held": "hash",
+    "confirming": "hash",
+    "confirmed": "hash",
+    "claims": "hash",
+    "due": "zset",
+    "pinned": "zset",
+    "journal": "stream",
+}
+"""The keys every shard has once, with their types."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard of an exam, and the epoch the caller knows it to be open under."""
+
+    exam: str
+    number: int
+    epoch: int
+
+    @property
+    def tag(self) -> str:
+        """The part of every key that decides its slot."""
+        return f"{{{self.exam}:{self.number}}}"
+
+    def key(self, name: str) -> str:
+        """Return the key called `name` in the catalogue."""
+        if name not in SHARD_KEYS:
+            raise KeyError(name)
+        return f"{self.tag}:{name}"
+
+    def record_key(self, serial: str) -> str:
+        """Return the key of a reservation's record."""
+        return f"{self.tag}:r:{serial}"
+
+    def keys_for(self, names: Sequence[str]) -> list[str]:
+        """Return the keys called `names`, in order."""
+        tag = self.tag
+        return [f"{tag}:{name}" for name in names]

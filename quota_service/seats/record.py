@@ -1,0 +1,75 @@
+"""The record of a reservation as scripts write it: one string of fields in a fixed order."""
+
+from quota_service.domain.reservation import Reservation, ReservationId, State
+
+FIELDS = (
+    "state",
+    "candidate",
+    "venue",
+    "subjects",
+    "sessions",
+    "amount",
+    "currency",
+    "created_ms",
+    "first_deadline_ms",
+    "deadline_ms",
+    "due_ms",
+    "checked_out",
+    "payment_seen",
+    "pin",
+    "pinned_ms",
+    "request_hash",
+)
+"""The order of `lua/include/record.lua`; a test holds the two together."""
+
+_STATES = {state.value: state for state in State}
+
+
+class RecordError(ValueError):
+    """A text that is not the record of a reservation."""
+
+
+def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
+    """Return the reservation a record tells of; RecordError when the text is no record."""
+    fields = text.split("|")
+    try:
+        (
+            state,
+            candidate,
+            venue,
+            subjects,
+            sessions,
+            amount,
+            currency,
+            created_ms,
+            first_deadline_ms,
+            deadline_ms,
+            due_ms,
+            checked_out,
+            payment_seen,
+            pin,
+            pinned_ms,
+            request_hash,
+        ) = fields
+        return Reservation(
+            id=str(ReservationId(exam, shard, serial)),
+            exam=exam,
+            candidate=candidate,
+            venue=venue,
+            subjects=tuple(subjects.split(",")),
+            sessions=tuple(sessions.split(",")),
+            state=_STATES[state],
+            amount=int(amount),
+            currency=currency,
+            created_ms=int(created_ms),
+            first_deadline_ms=int(first_deadline_ms),
+            deadline_ms=int(deadline_ms),
+            due_ms=int(due_ms),
+            checked_out=checked_out == "1",
+            payment_seen=payment_seen == "1",
+            pin=pin,
+            pinned_ms=int(pinned_ms),
+            request_hash=request_hash,
+        )
+    except (ValueError, KeyError) as error:
+        raise RecordError(f"not a record of {len(FIELDS)} fields: {error}") from error

@@ -1,0 +1,214 @@
+"""The seat store: one method a script, in the domain's words.
+
+Methods return outcomes, they do not raise refusals: what a refusal means is for the protocol that
+asked. All of them raise NotReady when the shard is not open under the caller's epoch, and
+SeatsUnavailable when Redis fails; only then is it unknown whether the step was taken.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quota_service.domain.errors import NotReady
+from quota_service.domain.exam import Exam, Quota
+from quota_service.domain.reservation import Reservation
+from quota_service.seats.codes import Code
+from quota_service.seats.connection import ScriptCall, ScriptRunner
+from quota_service.seats.keys import Shard
+from quota_service.seats.record import parse_record
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a step ended: its code, the reservation after it, and what else the script said.
+
+    `detail` is as the script's header says: for SESSION_CONFLICT the session and the serial that
+    stands in it, for SOLD_OUT the seats left, for BELOW_TAKEN quotas and seats.
+    """
+
+    code: Code
+    reservation: Reservation | None = None
+    detail: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveRequest:
+    """What `reserve` needs of one request; `venues` in order of choice."""
+
+    serial: str
+    candidate: str
+    subjects: tuple[str, ...]
+    sessions: tuple[str, ...]
+    venues: tuple[str, ...]
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSnapshot:
+    """Every counter of a shard at one moment; seats by quota, time in ms by Redis's clock."""
+
+    epoch: int
+    version: int
+    clock_ms: int
+    live_holds: int
+    journal_entries: int
+    capacity: Mapping[Quota, int]
+    remaining: Mapping[Quota, int]
+    held: Mapping[Quota, int]
+    confirming: Mapping[Quota, int]
+    confirmed: Mapping[Quota, int]
+
+
+class SeatStore:
+    """The scripts of one Redis."""
+
+    def __init__(self, runner: ScriptRunner) -> None:
+        self._runner = runner
+        self._scripts = runner.scripts
+
+    async def reserve(self, shard: Shard, exam: Exam, request: ReserveRequest) -> Answer:
+        """Take all subjects at the first venue that has them, or nothing."""
+        shared = [
+            shard.epoch,
+            exam.registration.opens_at_ms,
+            exam.registration.closes_at_ms,
+            exam.hold.ttl_s * 1000,
+            exam.hold.expiry_slack_s * 1000,
+            exam.fee.amount,
+            exam.fee.currency,
+        ]
+        args = [
+            *shared,
+            request.serial,
+            request.candidate,
+            request.request_hash,
+            len(request.subjects),
+            len(request.venues),
+            *request.subjects,
+            *request.sessions,
+            *request.venues,
+        ]
+        _, answer = await self._call(
+            "reserve", shard, args, records=(request.serial,), shared_args=len(shared)
+        )
+        return self._answer(shard, request.serial, answer)
+
+    async def release(self, shard: Shard, serial: str) -> Answer:
+        """Give a hold back."""
+        return await self._step("release", shard, serial)
+
+    async def checkout(self, shard: Shard, serial: str, grace_ms: int) -> Answer:
+        """Move the deadline out by `grace_ms`, once."""
+        return await self._step("checkout", shard, serial, grace_ms)
+
+    async def pin(self, shard: Shard, serial: str, pin: str, amount: int, currency: str) -> Answer:
+        """Let a captured payment take hold of the reservation, under the random word `pin`."""
+        return await self._step("pin", shard, serial, pin, amount, currency)
+
+    async def unpin(self, shard: Shard, serial: str, pin: str) -> Answer:
+        """Make a pinned reservation a hold again, if it is still pinned by `pin`."""
+        return await self._step("unpin", shard, serial, pin)
+
+    async def confirm(self, shard: Shard, serial: str) -> Answer:
+        """Finish a reservation whose booking is committed."""
+        return await self._step("confirm", shard, serial)
+
+    async def read(self, shard: Shard, serial: str) -> Reservation | None:
+        """Return the reservation, or None when there is no record of it."""
+        answer = await self._call("read", shard, [shard.epoch], records=(serial,))
+        return self._answer(shard, serial, answer).reservation
+
+    async def read_many(self, shard: Shard, serials: Sequence[str]) -> list[Reservation | None]:
+        """Return the reservations in order, None for those without a record."""
+        return await asyncio.gather(*(self.read(shard, serial) for serial in serials))
+
+    async def claims(self, shard: Shard, candidate: str, sessions: Sequence[str]) -> list[str]:
+        """Return the serials of the candidate's reservations that stand in the sessions."""
+        args = [shard.epoch, *(f"{candidate}/{session}" for session in sessions)]
+        _, *serials = await self._call("claims", shard, args)
+        return sorted({serial for serial in serials if serial})
+
+    async def overdue(self, shard: Shard, index: str, age_ms: int, limit: int) -> list[str]:
+        """Return at most `limit` serials of `index` whose time is at least `age_ms` ago."""
+        args = [shard.epoch, age_ms, limit]
+        _, *serials = await self._call("overdue", shard, args, chosen=(shard.key(index),))
+        return serials
+
+    async def expire(self, shard: Shard, serials: Sequence[str]) -> tuple[int, int]:
+        """Expire those holds that are due; return how many, and the largest lag in ms."""
+        args = [shard.epoch, *serials]
+        _, expired, lag_ms = await self._call("expire", shard, args, records=serials)
+        return expired, lag_ms
+
+    async def open(self, shard: Shard) -> bool:
+        """Open a shard that was never used; False when it is open under another epoch."""
+        script = self._scripts["open"]
+        keys = shard.keys_for(script.shard_keys)
+        code, *_ = await self._runner.call(ScriptCall(script, keys, [shard.epoch]))
+        return code >= Code.DONE
+
+    async def set_capacity(self, shard: Shard, capacity: Mapping[Quota, int]) -> Answer:
+        """Set the capacity of quotas, all or none: DONE, or BELOW_TAKEN with quotas and seats."""
+        args: list[str | int] = [shard.epoch]
+        for quota, seats in capacity.items():
+            args += [str(quota), seats]
+        code, *detail = await self._call("capacity", shard, args)
+        return Answer(Code(code), detail=tuple(detail))
+
+    async def snapshot(self, shard: Shard) -> ShardSnapshot:
+        """Return every counter of the shard at one moment."""
+        answer = await self._call("snapshot", shard, [shard.epoch])
+        _, version, clock_ms, live_holds, entries, *counters = answer
+        return ShardSnapshot(
+            shard.epoch, version, clock_ms, live_holds, entries, *map(_by_quota, counters)
+        )
+
+    async def journal(self, shard: Shard, after: str, limit: int) -> list[tuple[str, Any]]:
+        """Return at most `limit` journal entries after the stream id `after`, oldest first."""
+        return await self._runner.command(
+            "XRANGE", shard.key("journal"), f"({after}", "+", "COUNT", limit
+        )
+
+    async def trim_journal(self, shard: Shard, through: tuple[int, int]) -> None:
+        """Forget the journal entries up to (epoch, version), which are in Postgres."""
+        epoch, version = through
+        await self._runner.command(
+            "XTRIM", shard.key("journal"), "MINID", f"{epoch}-{version + 1}"
+        )
+
+    async def _step(self, name: str, shard: Shard, serial: str, *args: str | int) -> Answer:
+        answer = await self._call(name, shard, [shard.epoch, serial, *args], records=(serial,))
+        return self._answer(shard, serial, answer)
+
+    async def _call(
+        self,
+        name: str,
+        shard: Shard,
+        args: Sequence[str | int],
+        *,
+        records: Sequence[str] = (),
+        chosen: Sequence[str] = (),
+        shared_args: int = 0,
+    ) -> list[Any]:
+        script = self._scripts[name]
+        keys = shard.keys_for(script.shard_keys)
+        keys += chosen
+        keys += [shard.record_key(serial) for serial in records]
+        answer = await self._runner.call(ScriptCall(script, keys, args, shared_args))
+        if answer[0] == Code.NOT_READY:
+            raise NotReady(f"shard {shard.tag} is not open under epoch {shard.epoch}")
+        return answer
+
+    def _answer(self, shard: Shard, serial: str, answer: Sequence[Any]) -> Answer:
+        code, *detail = answer
+        if detail and isinstance(detail[0], str) and "|" in detail[0]:
+            record = parse_record(shard.exam, shard.number, serial, detail[0])
+            return Answer(Code(code), record, tuple(detail[1:]))
+        return Answer(Code(code), None, tuple(detail))
+
+
+def _by_quota(flat: Sequence[str]) -> dict[Quota, int]:
+    """Turn venue/subject, seats, venue/subject, seats … into seats by quota."""
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    return {Quota(*name.split("/")): int(seats) for name, seats in pairs}

@@ -1,0 +1,212 @@
+"""Every setting of the service: its `QUOTA_*` environment variable, meaning, unit and default.
+
+The dataclass is the one list. Reading the environment, checking the limits and printing the table
+of `quota-service settings` all walk over its fields, so none of them can know less than another.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_SECRET_MAX_BYTES = 64 * 1024
+
+
+class SettingsError(ValueError):
+    """A setting that is missing, malformed or out of its limits; the message names it."""
+
+
+def _setting(
+    default: Any,
+    meaning: str,
+    *,
+    secret: bool = False,
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    limits = {"meaning": meaning, "secret": secret, "low": low, "high": high}
+    return field(default=default, metadata=limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one process; units stand last in each name."""
+
+    redis_url: str = _setting(
+        "redis://127.0.0.1:6379/0", "Redis that holds the seat counters", secret=True
+    )
+    postgres_dsn: str = _setting(
+        "postgresql://quota@127.0.0.1:5432/quota",
+        "Postgres that holds the bookings; several hosts may be listed",
+        secret=True,
+    )
+    payment_secrets: str = _setting(
+        "",
+        "payment callback secrets in the form whsec_<base64>, comma-separated while rotating",
+        secret=True,
+    )
+    host: str = _setting("127.0.0.1", "address of the API")
+    port: int = _setting(8080, "port of the API", low=0, high=65535)
+    admin_host: str = _setting("127.0.0.1", "address of /metrics and health; not for the public")
+    admin_port: int = _setting(9090, "port of /metrics and health", low=0, high=65535)
+    log_level: str = _setting("info", "debug, info, warning or error")
+
+    request_timeout_s: float = _setting(
+        5.0, "a request that waits longer for the stores is answered 503", low=0.1, high=60
+    )
+    body_max_bytes: int = _setting(16_384, "larger request bodies are answered 413", low=1024)
+    protocols_max: int = _setting(
+        10_000, "requests at work on the stores at once; more are answered 503", low=1
+    )
+    shutdown_drain_s: float = _setting(
+        10.0, "time for requests under way to finish at shutdown", low=0, high=600
+    )
+
+    redis_connect_timeout_s: float = _setting(1.0, "time to connect to Redis", low=0.01, high=30)
+    redis_command_timeout_s: float = _setting(
+        2.0, "time for Redis to answer a batch of commands", low=0.01, high=30
+    )
+    redis_connections_max: int = _setting(16, "connections to Redis", low=2, high=1000)
+    redis_batch_max: int = _setting(64, "script calls sent to Redis at once", low=1, high=1000)
+    redis_batches_in_flight_max: int = _setting(4, "batches under way to Redis", low=1, high=64)
+    redis_queue_max: int = _setting(
+        20_000, "script calls that may wait for a batch; more are answered 503", low=1
+    )
+
+    postgres_pool_max: int = _setting(8, "connections to Postgres", low=1, high=1000)
+    postgres_connect_timeout_s: float = _setting(
+        2.0, "time to connect to Postgres", low=0.01, high=60
+    )
+    postgres_acquire_timeout_s: float = _setting(
+        2.0, "time to wait for a connection of the pool", low=0.01, high=60
+    )
+    postgres_command_timeout_s: float = _setting(
+        5.0, "time for Postgres to answer a command", low=0.01, high=600
+    )
+    postgres_statement_cache: bool = _setting(
+        True, "prepared statements; off behind PgBouncer in transaction mode"
+    )
+    group_commit_max: int = _setting(
+        128, "payment events recorded in one transaction", low=1, high=1000
+    )
+    group_commits_in_flight_max: int = _setting(2, "transactions of them at once", low=1, high=64)
+    group_commit_queue_max: int = _setting(
+        5_000, "payment events that may wait; more are answered 503", low=1
+    )
+
+    registry_refresh_s: float = _setting(
+        1.0, "how often exams and API keys are read again from Postgres", low=0.05, high=60
+    )
+    availability_refresh_ms: int = _setting(
+        200, "how old an availability answer may be", low=10, high=10_000
+    )
+    metrics_quotas_max: int = _setting(
+        2_000, "quotas with seat gauges of their own; further ones are summed up", low=0
+    )
+
+    expiry_interval_ms: int = _setting(
+        200, "pause of the expiry worker when nothing is due", low=10, high=1000
+    )
+    expiry_batch_max: int = _setting(200, "holds expired in one call", low=1, high=1000)
+    recovery_interval_s: float = _setting(
+        1.0, "pause of the recovery worker when nothing is overdue", low=0.05, high=60
+    )
+    recovery_age_s: float = _setting(
+        15.0, "a payment pinned this long is taken over by recovery", low=0, high=3600
+    )
+    recovery_batch_max: int = _setting(500, "pins recovered in one go", low=1, high=5000)
+    journal_interval_ms: int = _setting(
+        250, "pause of the journal worker when nothing waits", low=10, high=60_000
+    )
+    journal_batch_max: int = _setting(
+        500, "journal entries drained in one transaction", low=1, high=10_000
+    )
+    journal_tries_max: int = _setting(
+        3, "tries before an entry that cannot be stored is quarantined", low=1, high=100
+    )
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `QUOTA_*` variables; secrets also from the file `QUOTA_*_FILE` names.
+
+    Raises SettingsError naming the variable when a value is malformed or out of its limits, or when
+    a variable that starts with `QUOTA_` is not a setting.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    known = set()
+    for item in dataclasses.fields(Settings):
+        name = variable(item.name)
+        known |= {name, f"{name}_FILE"}
+        text = environ.get(name)
+        file = environ.get(f"{name}_FILE") if item.metadata["secret"] else None
+        if text is not None and file is not None:
+            raise SettingsError(f"{name} and {name}_FILE are both set; set one")
+        if file is not None:
+            text = _read_secret(name, Path(file))
+        if text is not None:
+            values[item.name] = _parse(name, item, text)
+    unknown = sorted(
+        name for name in environ if name.startswith("QUOTA_") and name not in known | _NOT_OURS
+    )
+    if unknown:
+        raise SettingsError(f"unknown setting {', '.join(unknown)}; see `quota-service settings`")
+    return Settings(**values)
+
+
+_NOT_OURS = frozenset(
+    {"QUOTA_URL", "QUOTA_ADMIN_URL", "QUOTA_FRONTEND_KEY", "QUOTA_OPS_KEY", "QUOTA_PAYMENT_SECRET"}
+)
+"""Variables of `demo.env`, which a shell may hold: they are for clients of the service."""
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"QUOTA_{name.upper()}"
+
+
+def describe(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (variable, value now, default, meaning) for each setting, secrets masked."""
+    for item in dataclasses.fields(Settings):
+        now, default = getattr(settings, item.name), item.default
+        if item.metadata["secret"] and now != default:
+            now = "********"
+        yield variable(item.name), _show(now), _show(default), item.metadata["meaning"]
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def _read_secret(name: str, path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return stream.read(_SECRET_MAX_BYTES).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}_FILE cannot be read: {error}") from error
+
+
+def _parse(name: str, item: "dataclasses.Field[Any]", text: str) -> Any:
+    if item.type in (bool, "bool"):
+        try:
+            return {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}[
+                text.lower()
+            ]
+        except KeyError:
+            raise SettingsError(f"{name} is {text!r}; it takes on or off") from None
+    if item.type not in (int, float, "int", "float"):
+        return text
+    number = int if item.type in (int, "int") else float
+    try:
+        value = number(text)
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}; it takes a number") from None
+    low, high = item.metadata["low"], item.metadata["high"]
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        between = f"from {low if low is not None else '-∞'} to {high if high is not None else '∞'}"
+        raise SettingsError(f"{name} is {text}; it takes a number {between}")
+    return value
