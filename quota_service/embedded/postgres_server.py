@@ -182,12 +182,11 @@ class EmbeddedPostgres(LocalServer):
 def _check_version(place: ClusterPlace, bin_dir: Path) -> None:
     file = place.pgdata / "PG_VERSION"
     if file.exists():
-        made_by, found = (
-            file.read_text(encoding="ascii").strip(),
-            str(postgres_major_version(bin_dir)),
-        )
+        made_by = file.read_text(encoding="ascii").strip()
+        found = str(postgres_major_version(bin_dir))
         if made_by != found:
             raise EmbeddedError(
-                f"the cluster in {place.pgdata} was made by Postgres {made_by}, but {bin_dir} "
-                f"holds version {found}; install Postgres {made_by}, or remove the data directory to start afresh"
+                f"the cluster in {place.pgdata} was made by Postgres {made_by}, but {bin_dir} holds "
+                f"version {found}; install Postgres {made_by}, or remove the data directory to "
+                "start afresh"
             )

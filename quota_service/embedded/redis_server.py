@@ -22,7 +22,7 @@ from quota_service.embedded.server_process import ServerProcess
 
 __all__ = ["EmbeddedRedis"]
 
-_ANSWER_TIMEOUT_S = 1.0
+_ANSWER_TIMEOUT_S = 0.5
 _LONGEST_ANSWER_BYTES = 64 * 1024
 _BINARY_COPY = "redis-server.executable"
 _LOG_DIR = "appendonlydir"

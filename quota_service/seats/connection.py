@@ -125,12 +125,17 @@ class ScriptRunner:
         except (RedisError, OSError, TimeoutError) as error:
             raise as_unavailable(error) from error
 
-    async def ping(self) -> None:
-        """Return when Redis answers; SeatsUnavailable otherwise."""
-        try:
-            await self.client.ping()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise as_unavailable(error) from error
+    async def check_scripts(self) -> None:
+        """Return when Redis answers and has every script; SeatsUnavailable otherwise."""
+        shas = [script.sha for script in self.scripts.values()]
+        present = await self.command("SCRIPT EXISTS", *shas)
+        if not all(present):
+            await self.load()
+
+    async def clock_ms(self) -> int:
+        """Return the time by Redis's clock, in milliseconds since the epoch."""
+        seconds, micros = await self.command("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
 
     async def drain(self) -> None:
         """Return when no call is under way."""

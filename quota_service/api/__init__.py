@@ -1,0 +1,1 @@
+"""HTTP: requests in, answers and problems out; the only layer that knows status codes."""

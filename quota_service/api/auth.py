@@ -1,0 +1,54 @@
+"""API keys in memory: looked up by id, compared in constant time, never asked of Postgres.
+
+The app reads them again every second or so, which is how long a revoked key lives on.
+"""
+
+import hmac
+from collections.abc import Mapping
+
+from quota_service.api.errors import Forbidden, Unauthorized
+from quota_service.domain.errors import NotReady
+from quota_service.ledger.api_keys import ApiKey, ApiKeyLedger, Scope, hash_secret, split_key
+
+_BEARER = "bearer "
+_KEY_MAX = 200
+_NO_HASH = "0" * 64
+
+
+class KeyRing:
+    """The keys in force."""
+
+    def __init__(self, ledger: ApiKeyLedger) -> None:
+        self._ledger = ledger
+        self._keys: Mapping[str, ApiKey] | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the keys were read at least once."""
+        return self._keys is not None
+
+    async def refresh(self) -> None:
+        """Read the keys again; LedgerUnavailable leaves those known in force."""
+        keys = await self._ledger.all()
+        self._keys = {key.id: key for key in keys if key.revoked_at is None}
+
+    def authorize(self, authorization: str | None, scope: Scope) -> str:
+        """Return the id of the key in an Authorization header, if it is in force and has the scope.
+
+        Raises Unauthorized and Forbidden, which say nothing more, and NotReady.
+        """
+        if self._keys is None:
+            raise NotReady("the API keys have not been read yet")
+        if authorization is None or authorization[: len(_BEARER)].lower() != _BEARER:
+            raise Unauthorized("an API key is needed: Authorization: Bearer <key>")
+        presented = authorization[len(_BEARER) :].strip()
+        parts = split_key(presented) if len(presented) <= _KEY_MAX else None
+        key = self._keys.get(parts[0]) if parts else None
+        # The comparison is made for an unknown id too, so that it takes as long.
+        secret = parts[1] if parts else ""
+        matches = hmac.compare_digest(key.secret_hash if key else _NO_HASH, hash_secret(secret))
+        if key is None or not matches:
+            raise Unauthorized("the API key is not valid")
+        if scope not in key.scopes:
+            raise Forbidden("the API key does not have the scope needed")
+        return key.id

@@ -1,0 +1,186 @@
+"""Reads request bodies: strict JSON, known members only, everything that is wrong named at once."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from quota_service.api.errors import (
+    InvalidRequest,
+    MalformedJson,
+    NationalIdRefused,
+    PayloadTooLarge,
+)
+from quota_service.api.times import parse_rfc3339
+from quota_service.domain.candidate import is_candidate_id, is_resident_id
+from quota_service.domain.payment import PaymentEvent, PaymentStatus
+from quota_service.registration.reserve import Order
+
+LIST_MAX = 32
+"""Subjects or venues of one order."""
+ID_MAX = 64
+"""Characters of an id that is looked up."""
+TEXT_MAX = 255
+"""Characters of a reference the provider chooses."""
+AMOUNT_MAX = 10**12
+"""Minor units of one payment."""
+
+_MISSING = object()
+
+
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """Return the body; PayloadTooLarge over the limit, before it is read when its length is told."""
+    if request.content_length is not None and request.content_length > max_bytes:
+        raise PayloadTooLarge(max_bytes)
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise PayloadTooLarge(max_bytes) from error
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body; MalformedJson for anything else."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedJson(f"the body is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise MalformedJson("the body must be a JSON object")
+    return document
+
+
+class Members:
+    """The members of one object, taken out one by one; what is wrong is collected."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._left = dict(document)
+        self._wrong: list[tuple[str, str]] = []
+
+    def take(
+        self, name: str, problem_of: Callable[[Any], str | None], *, default: Any = _MISSING
+    ) -> Any:
+        """Take a member out; `problem_of` says what is wrong with its value, or None."""
+        value = self._left.pop(name, _MISSING)
+        if value is _MISSING:
+            if default is _MISSING:
+                self.wrong(name, "is missing")
+            return default
+        problem = problem_of(value)
+        if problem is not None:
+            self.wrong(name, problem)
+        return value
+
+    def take_ids(self, name: str) -> tuple[str, ...]:
+        """Take a list of 1 to LIST_MAX different ids out."""
+        values = self._left.pop(name, _MISSING)
+        if values is _MISSING:
+            self.wrong(name, "is missing")
+            return ()
+        if not isinstance(values, list):
+            self.wrong(name, "must be a list of ids")
+            return ()
+        if not 1 <= len(values) <= LIST_MAX:
+            self.wrong(name, f"must have 1 to {LIST_MAX} members, not {len(values)}")
+            return ()
+        for i, value in enumerate(values):
+            if not isinstance(value, str) or not 1 <= len(value) <= ID_MAX:
+                self.wrong(f"{name}[{i}]", f"must be an id of 1 to {ID_MAX} characters")
+            elif value in values[:i]:
+                self.wrong(f"{name}[{i}]", "stands twice")
+        return tuple(value for value in values if isinstance(value, str))
+
+    def wrong(self, name: str, detail: str) -> None:
+        """Note what is wrong with a member."""
+        self._wrong.append((name, detail))
+
+    def finish(self) -> None:
+        """Raise InvalidRequest when anything was wrong or a member is unknown."""
+        for name in self._left:
+            self.wrong(name[:ID_MAX], "is not a member this request has")
+        if self._wrong:
+            raise InvalidRequest(self._wrong)
+
+
+def parse_order(body: bytes) -> Order:
+    """Return the order in a reservation's body."""
+    members = Members(parse_object(body))
+    candidate = members.take("candidate", candidate_problem)
+    subjects = members.take_ids("subjects")
+    venues = members.take_ids("venues")
+    # Not accepted at all is a refusal of its own, which names the version to accept.
+    notice = members.take("accepted_notice", _notice_problem, default=False)
+    members.finish()
+    if is_resident_id(candidate):
+        raise NationalIdRefused
+    return Order(candidate, subjects, venues, notice or False)
+
+
+def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
+    """Return the payment event in a callback's body; `event` is its webhook-id.
+
+    A failed payment need not say when it was paid: then the time it was received stands for it.
+    """
+    members = Members(parse_object(body))
+    reservation = members.take("reservation", _text_problem)
+    status = members.take("status", _status_problem)
+    amount = members.take("amount", _amount_problem)
+    currency = members.take("currency", _currency_problem)
+    optional = {"default": None} if status == PaymentStatus.FAILED else {}
+    paid_at = members.take("paid_at", _time_problem, **optional)
+    reference = members.take("provider_reference", _text_problem)
+    members.finish()
+    told = (reservation, status, amount, currency, paid_at, reference)
+    paid_at_ms = parse_rfc3339(paid_at) if paid_at is not None else None
+    return PaymentEvent(
+        event=event,
+        reservation=reservation,
+        status=PaymentStatus(status),
+        amount=amount,
+        currency=currency,
+        paid_at_ms=received_ms if paid_at_ms is None else paid_at_ms,
+        provider_reference=reference,
+        body_hash=hashlib.blake2b(orjson.dumps(told), digest_size=16).hexdigest(),
+    )
+
+
+def candidate_problem(value: Any) -> str | None:
+    """Return what is wrong with a candidate id, or None."""
+    if isinstance(value, str) and is_candidate_id(value):
+        return None
+    return "must be 1 to 64 characters of A-Z a-z 0-9 . _ : @ ~ + = -"
+
+
+def _notice_problem(value: Any) -> str | None:
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and len(value) <= ID_MAX):
+        return None
+    return "must be the version of the notice that was accepted, or true"
+
+
+def _status_problem(value: Any) -> str | None:
+    return None if value in list(PaymentStatus) else "must be 'captured' or 'failed'"
+
+
+def _amount_problem(value: Any) -> str | None:
+    if type(value) is int and 0 <= value <= AMOUNT_MAX:
+        return None
+    return f"must be a whole number of minor units, 0 to {AMOUNT_MAX}"
+
+
+def _currency_problem(value: Any) -> str | None:
+    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isupper():  # noqa: PLR2004
+        return None
+    return "must be an ISO 4217 code such as CNY"
+
+
+def _time_problem(value: Any) -> str | None:
+    if isinstance(value, str) and parse_rfc3339(value) is not None:
+        return None
+    return "must be an RFC 3339 time with an offset, such as 2023-03-14T04:00:00Z"
+
+
+def _text_problem(value: Any) -> str | None:
+    if isinstance(value, str) and 1 <= len(value) <= TEXT_MAX and value.isprintable():
+        return None
+    return f"must be 1 to {TEXT_MAX} printable characters"

@@ -1,0 +1,30 @@
+"""What handlers work with, under one typed key of the aiohttp application."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from quota_service.api.auth import KeyRing
+from quota_service.api.rendered import RenderedAvailability
+from quota_service.observability.health import Health
+from quota_service.registration.availability import AvailabilityBoard
+from quota_service.registration.stores import Stores
+from quota_service.registration.under_way import UnderWay
+from quota_service.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """The parts of the service that handlers may touch."""
+
+    settings: Settings
+    stores: Stores
+    board: AvailabilityBoard
+    keys: KeyRing
+    under_way: UnderWay
+    health: Health
+    payment_secrets: tuple[bytes, ...]
+    rendered: RenderedAvailability
+
+
+CONTEXT: web.AppKey[ApiContext] = web.AppKey("context", ApiContext)

@@ -1,0 +1,123 @@
+"""Turns the service's errors into problem answers; the one place that pairs the two.
+
+    QuotaError
+    └── BadRequest              what the API itself refuses before any protocol runs
+        ├── MalformedJson           400
+        ├── IdempotencyKeyMissing   400
+        ├── Unauthorized            401
+        ├── Forbidden               403
+        ├── PayloadTooLarge         413
+        ├── InvalidRequest          422  with every member that is wrong
+        └── NationalIdRefused       422
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from quota_service.api.problems import problem_response
+from quota_service.api.times import rfc3339
+from quota_service.domain import errors
+
+
+class BadRequest(errors.QuotaError):
+    """Refused by the API itself; nothing was begun."""
+
+
+class MalformedJson(BadRequest):
+    """The body is not JSON, or not an object."""
+
+    slug = "malformed-json"
+
+
+class IdempotencyKeyMissing(BadRequest):
+    """The header is missing or empty."""
+
+    slug = "idempotency-key-missing"
+
+
+class Unauthorized(BadRequest):
+    """No valid key or signature; nothing more is said."""
+
+    slug = "unauthorized"
+
+
+class Forbidden(BadRequest):
+    """The key lacks the scope; nothing more is said."""
+
+    slug = "forbidden"
+
+
+class PayloadTooLarge(BadRequest):
+    """The body is over the limit."""
+
+    slug = "payload-too-large"
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the body is larger than {max_bytes} bytes")
+        self.max_bytes = max_bytes
+
+
+class InvalidRequest(BadRequest):
+    """Members that are wrong, as (field, detail)."""
+
+    slug = "invalid-request"
+
+    def __init__(self, wrong: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{field} {detail}" for field, detail in wrong[:3]))
+        self.wrong = tuple(wrong)
+
+
+class NationalIdRefused(InvalidRequest):
+    """The candidate id is a resident ID number; the number itself is never repeated."""
+
+    slug = "national-id-refused"
+
+    def __init__(self) -> None:
+        super().__init__([("candidate", "is a resident ID number; send an opaque id of your own")])
+
+
+def answer_for(error: errors.QuotaError) -> web.Response:
+    """Return the problem answer an error stands for."""
+    return problem_response(error.slug, str(error), **_members(error))
+
+
+def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: PLR0911  one line an error
+    match error:
+        case errors.SoldOut(left=left):
+            return {
+                "left": [
+                    {"venue": q.venue, "subject": q.subject, "remaining": q.remaining} for q in left
+                ]
+            }
+        case errors.SessionConflict(session=session, reservation=reservation):
+            return {"session": session, "reservation": reservation}
+        case errors.RegistrationNotOpen(opens_at_ms=opens_at_ms):
+            return {"opens_at": rfc3339(opens_at_ms)}
+        case errors.RegistrationClosed(closed_at_ms=closed_at_ms):
+            return {"closed_at": rfc3339(closed_at_ms)}
+        case errors.NoticeNotAccepted(version=version):
+            return {"version": version, **_named("accepted_notice", error)}
+        case errors.UnknownVenue(field=field) | errors.UnknownSubject(field=field):
+            return _named(field, error)
+        case errors.SameSessionTwice(session=session, subjects=subjects):
+            return {"session": session, "subjects": subjects, **_named("subjects", error)}
+        case errors.IdempotencyKeyReused():
+            return _named("Idempotency-Key", error)
+        case errors.EventIdReused():
+            return _named("webhook-id", error)
+        case errors.ReservationEnded(state=state):
+            return {"state": state}
+        case errors.DefinitionRefused(problems=wrong) | InvalidRequest(wrong=wrong):
+            return {"errors": [{"field": field, "detail": detail} for field, detail in wrong]}
+        case PayloadTooLarge(max_bytes=max_bytes):
+            return {"max_bytes": max_bytes}
+        case errors.Unavailable(part=part):
+            return {"part": part}
+        case _:
+            return {}
+
+
+def _named(field: str, error: errors.QuotaError) -> dict[str, Any]:
+    return {"errors": [{"field": field, "detail": str(error)}]}

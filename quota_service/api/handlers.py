@@ -1,0 +1,206 @@
+"""The handlers: each parses, calls one protocol and renders its answer."""
+
+import time
+from collections.abc import Collection, Sequence
+
+from aiohttp import web
+
+from quota_service.api import render
+from quota_service.api.bodies import (
+    LIST_MAX,
+    candidate_problem,
+    parse_object,
+    parse_order,
+    parse_payment,
+    read_body,
+)
+from quota_service.api.context import CONTEXT, ApiContext
+from quota_service.api.errors import (
+    IdempotencyKeyMissing,
+    InvalidRequest,
+    NationalIdRefused,
+)
+from quota_service.api.problems import problem_response
+from quota_service.api.webhooks import verified_event
+from quota_service.domain.candidate import is_resident_id
+from quota_service.domain.definition import DefinitionError, parse_exam
+from quota_service.domain.errors import DefinitionRefused, UnknownSubject
+from quota_service.domain.exam import Exam
+from quota_service.registration.confirm import confirm
+from quota_service.registration.import_exam import import_exam
+from quota_service.registration.release import checkout, release
+from quota_service.registration.reserve import reserve
+from quota_service.registration.view import view_candidate, view_reservation
+
+IDEMPOTENCY_KEY_MAX = 255
+
+
+async def list_exams(request: web.Request) -> web.Response:
+    """GET /v1/exams."""
+    context = request.app[CONTEXT]
+    now_ms = context.health.now_ms()
+    exams = [render.exam_json(exam, now_ms) for exam in context.stores.registry.all()]
+    return render.json_response({"exams": exams})
+
+
+async def get_exam(request: web.Request) -> web.Response:
+    """GET /v1/exams/{exam}."""
+    context = request.app[CONTEXT]
+    exam = context.stores.registry.find(request.match_info["exam"])
+    return render.json_response(render.exam_json(exam, context.health.now_ms()))
+
+
+async def put_exam(request: web.Request) -> web.Response:
+    """PUT /v1/exams/{exam}."""
+    context = request.app[CONTEXT]
+    document = parse_object(await read_body(request, context.settings.body_max_bytes))
+    exam_id = request.match_info["exam"]
+    try:
+        exam = parse_exam({"id": exam_id, **document})
+    except DefinitionError as error:
+        raise DefinitionRefused([(p.where, p.detail) for p in error.problems]) from error
+    if exam.id != exam_id:
+        raise DefinitionRefused([("id", f"is {exam.id!r}, the address says {exam_id!r}")])
+    imported = await context.under_way.run(import_exam(context.stores, exam))
+    status = 201 if imported.created else 200
+    return render.json_response(render.imported_json(exam_id, imported), status)
+
+
+async def get_availability(request: web.Request) -> web.Response:
+    """GET /v1/exams/{exam}/availability."""
+    context = request.app[CONTEXT]
+    availability = await context.board.current(request.match_info["exam"])
+    etag = f'W/"{availability.epoch}-{availability.version}"'
+    subjects = _subjects_asked(request, availability.exam)
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if _matches(request.headers.get("If-None-Match"), etag):
+        return web.Response(status=304, headers=headers)
+    body = context.rendered.availability(availability, subjects)
+    return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+async def post_reservation(request: web.Request) -> web.Response:
+    """POST /v1/exams/{exam}/reservations."""
+    context = request.app[CONTEXT]
+    key = _idempotency_key(request)
+    order = parse_order(await read_body(request, context.settings.body_max_bytes))
+    protocol = reserve(context.stores, request.match_info["exam"], order, key)
+    reserved = await context.under_way.run(protocol)
+    response = render.json_response(
+        render.reservation_json(reserved.reservation),
+        201,
+        Location=f"/v1/reservations/{reserved.reservation.id}",
+    )
+    if reserved.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+async def get_reservation(request: web.Request) -> web.Response:
+    """GET /v1/reservations/{reservation}."""
+    context = request.app[CONTEXT]
+    view = await view_reservation(context.stores, request.match_info["reservation"])
+    return render.json_response(render.reservation_json(view.reservation, view.payment))
+
+
+async def delete_reservation(request: web.Request) -> web.Response:
+    """DELETE /v1/reservations/{reservation}."""
+    context = request.app[CONTEXT]
+    protocol = release(context.stores, request.match_info["reservation"])
+    return render.json_response(render.reservation_json(await context.under_way.run(protocol)))
+
+
+async def post_checkout(request: web.Request) -> web.Response:
+    """POST /v1/reservations/{reservation}/checkout."""
+    context = request.app[CONTEXT]
+    _refuse_members(await read_body(request, context.settings.body_max_bytes))
+    protocol = checkout(context.stores, request.match_info["reservation"])
+    return render.json_response(render.reservation_json(await context.under_way.run(protocol)))
+
+
+async def post_payment_callback(request: web.Request) -> web.Response:
+    """POST /v1/payment-callbacks."""
+    context = request.app[CONTEXT]
+    body = await read_body(request, context.settings.body_max_bytes)
+    now_s = time.time()
+    event = verified_event(context.payment_secrets, request.headers, body, now_s)
+    payment = parse_payment(event, round(now_s * 1000), body)
+    result = await context.under_way.run(confirm(context.stores, payment))
+    return render.json_response(render.payment_result_json(result))
+
+
+async def get_candidate(request: web.Request) -> web.Response:
+    """GET /v1/exams/{exam}/candidates/{candidate}."""
+    context = request.app[CONTEXT]
+    candidate = request.match_info["candidate"]
+    problem = candidate_problem(candidate)
+    if problem is not None:
+        raise InvalidRequest([("candidate", problem)])
+    if is_resident_id(candidate):
+        raise NationalIdRefused
+    view = await view_candidate(context.stores, request.match_info["exam"], candidate)
+    return render.json_response(render.candidate_json(view))
+
+
+async def get_livez(_request: web.Request) -> web.Response:
+    """GET /livez: the process is up."""
+    return render.json_response({"status": "ok"})
+
+
+async def get_readyz(request: web.Request) -> web.Response:
+    """GET /readyz: the stores answer, scripts run, exams and keys are loaded; not draining."""
+    return ready_response(request.app[CONTEXT])
+
+
+def ready_response(context: ApiContext) -> web.Response:
+    """Return 200 when ready, else the problem with every fault."""
+    faults = context.health.faults
+    if not faults:
+        return render.json_response({"status": "ok"})
+    detail = "; ".join(f"{part}: {fault}" for part, fault in sorted(faults.items()))
+    return problem_response("not-ready", detail, part=min(faults))
+
+
+def _idempotency_key(request: web.Request) -> str:
+    key = request.headers.get("Idempotency-Key", "").strip()
+    if not key:
+        raise IdempotencyKeyMissing("send an Idempotency-Key header, a new one for each order")
+    if len(key) > IDEMPOTENCY_KEY_MAX or not (key.isascii() and key.isprintable()):
+        wanted = f"must be 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters"
+        raise InvalidRequest([("Idempotency-Key", wanted)])
+    return key
+
+
+def _subjects_asked(request: web.Request, exam: Exam) -> tuple[str, ...] | None:
+    """Return the subjects in `?subjects=a,b`, or None for all."""
+    asked = request.query.getall("subjects", [])
+    unknown = [name for name in request.query if name != "subjects"]
+    if unknown:
+        raise InvalidRequest([(name[:64], "is not a parameter of this call") for name in unknown])
+    if not asked:
+        return None
+    subjects = tuple(dict.fromkeys(part for value in asked for part in value.split(",")))
+    if len(subjects) > LIST_MAX:
+        raise InvalidRequest([("subjects", f"must have 1 to {LIST_MAX} members")])
+    for subject in subjects:
+        if subject not in exam.session_of:
+            raise UnknownSubject("subjects", subject[:64])
+    return subjects
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    """Return whether an If-None-Match header names the ETag, by weak comparison (RFC 9110)."""
+    if if_none_match is None:
+        return False
+    offered: Collection[str] = [part.strip() for part in if_none_match.split(",")]
+    return "*" in offered or any(part.removeprefix("W/") == etag[2:] for part in offered)
+
+
+def _refuse_members(body: bytes) -> None:
+    """Refuse members in the body of a call that takes none."""
+    unknown: Sequence[str] = list(parse_object(body)) if body.strip() else []
+    if unknown:
+        raise InvalidRequest(
+            [(name[:64], "is not a member this request has") for name in unknown]
+        )
+

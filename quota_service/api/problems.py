@@ -1,0 +1,259 @@
+"""Problem types (RFC 9457): every way a request can be answered with an error, and its status.
+
+The table is what responses, the OpenAPI document and `/problems/{slug}` are made from, so a slug
+that is not in it cannot be sent.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+CONTENT_TYPE = "application/problem+json"
+_RETRY_AFTER_S = (1, 3)
+"""Seconds a client is asked to wait, drawn evenly so that a crowd does not come back as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """One kind of error answer; `example` shows the members beside the standard ones."""
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def uri(self) -> str:
+        """What stands in `type`."""
+        return f"/problems/{self.slug}"
+
+
+def _errors(name: str, detail: str) -> dict[str, Any]:
+    return {"errors": [{"field": name, "detail": detail}]}
+
+
+_HELD = "ccaa-2023-1.0.kx5wcu3hqzyd2m7fov4tnbra"
+
+PROBLEMS: Mapping[str, ProblemType] = {
+    problem.slug: problem
+    for problem in (
+        ProblemType(
+            "malformed-json",
+            400,
+            "Malformed JSON",
+            "The body is not JSON, or not an object.",
+        ),
+        ProblemType(
+            "idempotency-key-missing",
+            400,
+            "Idempotency-Key missing",
+            "A reservation needs an Idempotency-Key header, so that it can be repeated safely.",
+        ),
+        ProblemType(
+            "unauthorized",
+            401,
+            "Unauthorized",
+            "There is no valid API key, or the callback's signature is not valid.",
+        ),
+        ProblemType("forbidden", 403, "Forbidden", "The API key does not have the scope needed."),
+        ProblemType("not-found", 404, "Not found", "There is nothing at this address."),
+        ProblemType("unknown-exam", 404, "Unknown exam", "There is no exam of this id."),
+        ProblemType(
+            "unknown-reservation",
+            404,
+            "Unknown reservation",
+            "There is no reservation of this id.",
+        ),
+        ProblemType(
+            "method-not-allowed",
+            405,
+            "Method not allowed",
+            "The address does not take this method; Allow lists those it takes.",
+        ),
+        ProblemType(
+            "sold-out",
+            409,
+            "Sold out",
+            "No venue asked for has a seat left in every subject asked for.",
+            {
+                "left": [
+                    {"venue": "jinan", "subject": "qms", "remaining": 0},
+                    {"venue": "jinan", "subject": "general", "remaining": 41},
+                ]
+            },
+        ),
+        ProblemType(
+            "session-conflict",
+            409,
+            "Session conflict",
+            "The candidate already has a reservation in one of the sessions.",
+            {"session": "day1-pm", "reservation": _HELD},
+        ),
+        ProblemType(
+            "registration-not-open",
+            409,
+            "Registration not open",
+            "The registration window has not opened yet.",
+            {"opens_at": "2023-03-14T04:00:00.000Z"},
+        ),
+        ProblemType(
+            "registration-closed",
+            409,
+            "Registration closed",
+            "The registration window is over.",
+            {"closed_at": "2023-03-22T04:00:00.000Z"},
+        ),
+        ProblemType(
+            "reservation-ended",
+            409,
+            "Reservation ended",
+            "The reservation was released or has expired; reserve again.",
+            {"state": "expired"},
+        ),
+        ProblemType(
+            "already-confirmed",
+            409,
+            "Already confirmed",
+            "The reservation is paid and confirmed.",
+        ),
+        ProblemType(
+            "payment-in-progress",
+            409,
+            "Payment in progress",
+            "A payment for the reservation is being recorded; look again in a moment.",
+        ),
+        ProblemType(
+            "payload-too-large",
+            413,
+            "Payload too large",
+            "The body is larger than this service takes.",
+            {"max_bytes": 16384},
+        ),
+        ProblemType(
+            "invalid-request",
+            422,
+            "Invalid request",
+            "The request is well-formed, but its members are not right; each is named.",
+            _errors("subjects[1]", "stands twice"),
+        ),
+        ProblemType(
+            "national-id-refused",
+            422,
+            "National id refused",
+            "The candidate id is a resident ID number; send an opaque id of your own instead.",
+            _errors("candidate", "is a resident ID number; send an opaque id of your own"),
+        ),
+        ProblemType(
+            "notice-not-accepted",
+            422,
+            "Notice not accepted",
+            "The candidate has to accept the notice in its current version.",
+            {"version": "2023-1", **_errors("accepted_notice", "must be '2023-1'")},
+        ),
+        ProblemType(
+            "unknown-venue",
+            422,
+            "Unknown venue",
+            "The exam has no such venue.",
+            _errors("venues[0]", "the exam has no venue 'atlantis'"),
+        ),
+        ProblemType(
+            "unknown-subject",
+            422,
+            "Unknown subject",
+            "The exam has no such subject.",
+            _errors("subjects[0]", "the exam has no subject 'alchemy'"),
+        ),
+        ProblemType(
+            "same-session-twice",
+            422,
+            "Same session twice",
+            "Two of the subjects are in the same session; a candidate takes one in each.",
+            {
+                "session": "day1-pm",
+                "subjects": ["qms", "ems"],
+                **_errors("subjects", "qms and ems are both in session day1-pm; choose one"),
+            },
+        ),
+        ProblemType(
+            "idempotency-key-reused",
+            422,
+            "Idempotency-Key reused",
+            "The Idempotency-Key was used before with another body.",
+            _errors("Idempotency-Key", "was used before with another body"),
+        ),
+        ProblemType(
+            "event-id-reused",
+            422,
+            "Event id reused",
+            "The webhook-id was used before with another body.",
+            _errors("webhook-id", "was used before with another body"),
+        ),
+        ProblemType(
+            "definition-refused",
+            422,
+            "Definition refused",
+            "The exam definition cannot be imported; every reason is listed.",
+            _errors("seats.jinan.qms", "cannot be 10 while 12 seats are taken"),
+        ),
+        ProblemType(
+            "internal-error",
+            500,
+            "Internal error",
+            "Something went wrong that should not; the request id finds it in the logs.",
+        ),
+        ProblemType(
+            "not-ready",
+            503,
+            "Not ready",
+            "A part of the service is away; nothing acknowledged is lost. Ask again after "
+            "Retry-After, with the same Idempotency-Key.",
+            {"part": "seats"},
+        ),
+        ProblemType(
+            "overloaded",
+            503,
+            "Overloaded",
+            "Too much is at work already and the request was not begun; ask again after "
+            "Retry-After.",
+            {"part": "service"},
+        ),
+    )
+}
+
+
+def problem_response(
+    slug: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> web.Response:
+    """Return the answer for a problem: its type's status and title, this detail, these members.
+
+    A 503 says with Retry-After (seconds) when to ask again.
+    """
+    problem = PROBLEMS[slug]
+    body = {
+        "type": problem.uri,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+        **members,
+    }
+    all_headers = dict(headers or {})
+    if problem.status == web.HTTPServiceUnavailable.status_code:
+        all_headers["Retry-After"] = str(random.randint(*_RETRY_AFTER_S))  # noqa: S311
+    if problem.status == web.HTTPUnauthorized.status_code:
+        all_headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        body=orjson.dumps(body),
+        status=problem.status,
+        headers=all_headers,
+        content_type=CONTENT_TYPE,
+    )

@@ -1,0 +1,106 @@
+"""The routes as a table: address, handler, who may call it, and how it can refuse.
+
+The application, the OpenAPI document and a test that every refusal is reachable all read it.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from quota_service.api import documents, handlers
+from quota_service.api.context import CONTEXT
+from quota_service.ledger.api_keys import Scope
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One call of the API. `scope` None means anyone; `refusals` are slugs beyond the general."""
+
+    method: str
+    path: str
+    handler: Handler
+    scope: Scope | None
+    summary: str
+    refusals: tuple[str, ...] = ()
+
+
+_NO_EXAM = ("unknown-exam",)
+_NO_RESERVATION = ("unknown-reservation",)
+_STORES = ("not-ready", "overloaded")
+_BODY = ("malformed-json", "payload-too-large", "invalid-request")
+_ORDER = (
+    "idempotency-key-missing",
+    "idempotency-key-reused",
+    "sold-out",
+    "session-conflict",
+    "registration-not-open",
+    "registration-closed",
+    "notice-not-accepted",
+    "unknown-venue",
+    "unknown-subject",
+    "same-session-twice",
+    "national-id-refused",
+)
+FRONTEND, OPS, ANYONE = Scope.FRONTEND, Scope.OPS, None
+
+# fmt: off
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/v1/exams", handlers.list_exams, ANYONE,
+          "Every exam", ("not-ready",)),
+    Route("GET", "/v1/exams/{exam}", handlers.get_exam, ANYONE,
+          "One exam: windows, sessions, subjects, venues, fee and notice",
+          (*_NO_EXAM, "not-ready")),
+    Route("PUT", "/v1/exams/{exam}", handlers.put_exam, OPS,
+          "Import a definition; the same again changes nothing",
+          (*_BODY, "definition-refused", *_STORES)),
+    Route("GET", "/v1/exams/{exam}/availability", handlers.get_availability, ANYONE,
+          "What is left at every venue",
+          (*_NO_EXAM, "unknown-subject", "invalid-request", "not-ready")),
+    Route("POST", "/v1/exams/{exam}/reservations", handlers.post_reservation, FRONTEND,
+          "Reserve all subjects at the first venue that has them",
+          (*_BODY, *_NO_EXAM, *_ORDER, *_STORES)),
+    Route("GET", "/v1/exams/{exam}/candidates/{candidate}", handlers.get_candidate, FRONTEND,
+          "Everything a candidate has in an exam",
+          (*_NO_EXAM, "invalid-request", "national-id-refused", "not-ready")),
+    Route("GET", "/v1/reservations/{reservation}", handlers.get_reservation, FRONTEND,
+          "One reservation and its payment", (*_NO_RESERVATION, "not-ready")),
+    Route("DELETE", "/v1/reservations/{reservation}", handlers.delete_reservation, FRONTEND,
+          "Give a hold back",
+          (*_NO_RESERVATION, "already-confirmed", "payment-in-progress", *_STORES)),
+    Route("POST", "/v1/reservations/{reservation}/checkout", handlers.post_checkout, FRONTEND,
+          "Payment begins: the deadline moves out once",
+          (*_BODY, *_NO_RESERVATION, "reservation-ended", "already-confirmed", *_STORES)),
+    Route("POST", "/v1/payment-callbacks", handlers.post_payment_callback, ANYONE,
+          "The payment provider reports a payment, signed",
+          (*_BODY, "unauthorized", "event-id-reused", *_STORES)),
+    Route("GET", "/livez", handlers.get_livez, ANYONE, "The process is up"),
+    Route("GET", "/readyz", handlers.get_readyz, ANYONE, "The service can serve", ("not-ready",)),
+    Route("GET", "/openapi.json", documents.get_openapi, ANYONE, "This document"),
+    Route("GET", "/docs", documents.get_docs, ANYONE, "A page to try the API"),
+    Route("GET", "/problems/{slug}", documents.get_problem, ANYONE,
+          "What a problem type means", ("not-found",)),
+)
+# fmt: on
+
+
+def add_routes(app: web.Application) -> None:
+    """Register every route, those with a scope behind their key check."""
+    for route in ROUTES:
+        handler = route.handler if route.scope is None else _behind_key(route.handler, route.scope)
+        app.router.add_route(route.method, route.path, handler)
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, handler)
+    documents.add_files(app)
+
+
+def _behind_key(handler: Handler, scope: Scope) -> Handler:
+    """Return the handler behind the check of the API key; nothing is read before it."""
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        request.app[CONTEXT].keys.authorize(request.headers.get("Authorization"), scope)
+        return await handler(request)
+
+    return checked

@@ -1,0 +1,73 @@
+"""Checks callback signatures by the Standard Webhooks scheme, on the raw bytes.
+
+The signed text is `id.timestamp.body`, the signature `v1,<base64 of HMAC-SHA256>`; the header may
+carry several, separated by spaces, and other versions, which are ignored. Several secrets may be in
+force while one is rotated out.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+from quota_service.api.errors import InvalidRequest, Unauthorized
+from quota_service.settings import SettingsError
+
+SECRET_PREFIX = "whsec_"  # noqa: S105  the scheme's prefix, not a secret
+TOLERANCE_S = 300
+EVENT_ID_MAX = 255
+SIGNATURES_MAX = 16
+
+_VERSION = "v1,"
+
+
+def parse_secrets(text: str) -> tuple[bytes, ...]:
+    """Return the keys in a comma-separated list of `whsec_<base64>`; SettingsError if malformed."""
+    secrets = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            if not item.startswith(SECRET_PREFIX):
+                raise ValueError("no whsec_ in front")  # noqa: TRY301
+            secrets.append(base64.b64decode(item[len(SECRET_PREFIX) :], validate=True))
+        except (ValueError, binascii.Error) as error:
+            raise SettingsError(
+                "QUOTA_PAYMENT_SECRETS takes whsec_<base64>, comma-separated"
+            ) from error
+    return tuple(secrets)
+
+
+def sign(secret: bytes, event: str, timestamp: int, body: bytes) -> str:
+    """Return the `webhook-signature` of a body; `timestamp` in seconds since the epoch."""
+    signed = f"{event}.{timestamp}.".encode() + body
+    digest = hmac.new(secret, signed, hashlib.sha256).digest()
+    return _VERSION + base64.b64encode(digest).decode()
+
+
+def verified_event(
+    secrets: tuple[bytes, ...], headers: Mapping[str, str], body: bytes, now_s: float
+) -> str:
+    """Return the event id of a callback that is signed by one of the secrets, and not stale.
+
+    Raises Unauthorized, which says nothing more, and InvalidRequest for an id that is too long.
+    """
+    event = headers.get("webhook-id", "")
+    timestamp = headers.get("webhook-timestamp", "")
+    offered = headers.get("webhook-signature", "").split(" ")[:SIGNATURES_MAX]
+    refusal = Unauthorized("the callback is not signed by a key in force")
+    if not event or not (timestamp.isascii() and timestamp.isdigit()) or len(timestamp) > 15:  # noqa: PLR2004
+        raise refusal
+    if abs(now_s - int(timestamp)) > TOLERANCE_S:
+        raise refusal
+    expected = [sign(secret, event, int(timestamp), body).encode() for secret in secrets]
+    # Every pair is compared, so that the time taken does not tell which one matched.
+    matches = [
+        hmac.compare_digest(mine, theirs.encode(errors="replace"))
+        for mine in expected
+        for theirs in offered
+    ]
+    if not any(matches):
+        raise refusal
+    if len(event) > EVENT_ID_MAX or not event.isprintable():
+        raise InvalidRequest([("webhook-id", f"must be 1 to {EVENT_ID_MAX} printable characters")])
+    return event

@@ -1,0 +1,293 @@
+"""Puts the service together: opens the stores, keeps what is in memory fresh, runs API and workers.
+
+Everything that is opened is closed in the opposite order. At shutdown readiness goes first, then
+new connections, then requests and protocols under way are let finish, then workers, then stores.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+
+from quota_service.api.auth import KeyRing
+from quota_service.api.context import CONTEXT, ApiContext
+from quota_service.api.documents import OPENAPI
+from quota_service.api.handlers import get_livez, get_readyz
+from quota_service.api.middleware import around_requests
+from quota_service.api.openapi import openapi_document
+from quota_service.api.rendered import RenderedAvailability
+from quota_service.api.routes import add_routes
+from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
+from quota_service.api.webhooks import parse_secrets
+from quota_service.domain.errors import QuotaError
+from quota_service.ledger.api_keys import ApiKeyLedger
+from quota_service.ledger.confirmations import ConfirmationLedger
+from quota_service.ledger.exams import ExamLedger
+from quota_service.ledger.pool import open_ledger
+from quota_service.ledger.reading import LedgerReader
+from quota_service.observability.health import Health
+from quota_service.observability.metrics import Metrics
+from quota_service.registration.availability import AvailabilityBoard
+from quota_service.registration.registry import ExamRegistry
+from quota_service.registration.stores import Stores
+from quota_service.registration.under_way import UnderWay
+from quota_service.seats.connection import ScriptRunner, open_redis, server_warnings
+from quota_service.seats.scripts import load_scripts
+from quota_service.seats.store import SeatStore
+from quota_service.settings import Settings
+from quota_service.workers.expiry import ExpiryWorker
+from quota_service.workers.journal_drain import JournalDrainWorker
+from quota_service.workers.loop import WorkerLoop
+from quota_service.workers.recovery import RecoveryWorker
+
+log = logging.getLogger(__name__)
+
+_HEALTH_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of one process."""
+
+    settings: Settings
+    metrics: Metrics
+    stores: Stores
+    runner: ScriptRunner
+    keys: KeyRing
+    key_ledger: ApiKeyLedger
+    health: Health
+    under_way: UnderWay
+    context: ApiContext
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running process listens: base URLs."""
+
+    api: str
+    admin: str
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """Open the stores; one that is away now is no error, it is asked when it is needed."""
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        client = open_redis(settings)
+        stack.push_async_callback(client.aclose)
+        runner = ScriptRunner(client, load_scripts(), settings, metrics)
+        ledger = await stack.enter_async_context(open_ledger(settings, metrics))
+        exams, reader = ExamLedger(ledger), LedgerReader(ledger)
+        stores = Stores(
+            seats=SeatStore(runner),
+            ledger=ledger,
+            exams=exams,
+            confirmations=ConfirmationLedger(ledger, settings, metrics),
+            reader=reader,
+            registry=ExamRegistry(exams),
+            metrics=metrics,
+        )
+        key_ledger = ApiKeyLedger(ledger)
+        keys = KeyRing(key_ledger)
+        under_way = UnderWay(
+            limit=settings.protocols_max, timeout_s=settings.request_timeout_s
+        )
+        health = Health(
+            {"redis": runner.check_scripts, "postgres": reader.ping, "memory": _loaded(stores, keys)},
+            runner.clock_ms,
+            metrics,
+        )
+        context = ApiContext(
+            settings=settings,
+            stores=stores,
+            board=AvailabilityBoard(
+                stores.seats, stores.registry, settings.availability_refresh_ms
+            ),
+            keys=keys,
+            under_way=under_way,
+            health=health,
+            payment_secrets=parse_secrets(settings.payment_secrets),
+            rendered=RenderedAvailability(),
+        )
+        yield Service(
+            settings, metrics, stores, runner, keys, key_ledger, health, under_way, context
+        )
+
+
+def api_app(service: Service) -> web.Application:
+    """Return the public application."""
+    app = web.Application(
+        middlewares=[around_requests(service.metrics)],
+        client_max_size=service.settings.body_max_bytes + 1,
+    )
+    app[CONTEXT] = service.context
+    app[OPENAPI] = orjson.dumps(openapi_document())
+    add_routes(app)
+    return app
+
+
+def admin_app(service: Service) -> web.Application:
+    """Return the application of the admin port: metrics and health."""
+    app = web.Application()
+    app[CONTEXT] = service.context
+    app[METRICS] = SeatGauges(service.stores, service.metrics, service.settings)
+    app.router.add_get("/metrics", get_metrics)
+    app.router.add_get("/livez", get_livez)
+    app.router.add_get("/readyz", get_readyz)
+    return app
+
+
+async def run(
+    settings: Settings,
+    *,
+    api: bool,
+    workers: bool,
+    ready: Callable[[Service, Addresses], Awaitable[None]] | None = None,
+) -> None:
+    """Run the service until SIGTERM or SIGINT, then shut down in order."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with open_service(settings) as service:
+            await run_service(service, stop, api=api, workers=workers, ready=ready)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def run_service(
+    service: Service,
+    stop: asyncio.Event,
+    *,
+    api: bool,
+    workers: bool,
+    ready: Callable[[Service, Addresses], Awaitable[None]] | None = None,
+) -> None:
+    """Run an opened service until `stop` is set; `ready` is called once everything listens."""
+    settings = service.settings
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(_drain, service)
+        await stack.enter_async_context(_keeping_fresh(service))
+        if workers:
+            await stack.enter_async_context(_working(service))
+        admin = await _listen(stack, admin_app(service), settings.admin_host, settings.admin_port)
+        public = ""
+        if api:
+            public = await _listen(stack, api_app(service), settings.host, settings.port)
+        log.info("listening", extra={"api": public, "admin": admin, "workers": workers})
+        if ready is not None:
+            await ready(service, Addresses(public, admin))
+        await stop.wait()
+        log.info("shutting down", extra={"under_way": service.under_way.count})
+        service.health.is_draining = True
+    log.info("stopped")
+
+
+async def refresh_memory(service: Service) -> None:
+    """Read exams and keys from Postgres once."""
+    await service.stores.registry.refresh()
+    await service.keys.refresh()
+
+
+async def _drain(service: Service) -> None:
+    """Let what is under way in the stores finish."""
+    left = await service.under_way.drain(service.settings.shutdown_drain_s)
+    if left:
+        log.error("protocols were still at work at shutdown", extra={"count": left})
+
+
+@asynccontextmanager
+async def _keeping_fresh(service: Service) -> AsyncIterator[None]:
+    """Refresh what is held in memory, and the health, in the background."""
+    warned: set[str] = set()
+
+    async def memory() -> None:
+        await refresh_memory(service)
+
+    async def health() -> None:
+        await service.health.refresh()
+        if "redis" not in service.health.faults and not warned:
+            warned.update(await server_warnings(service.runner.client) or {""})
+            for warning in warned - {""}:
+                log.warning("redis settings", extra={"cause": warning})
+
+    rounds = [(memory, service.settings.registry_refresh_s), (health, _HEALTH_INTERVAL_S)]
+    # The first round runs before anything listens, so that a healthy start is ready at once.
+    for task, _ in rounds:
+        with suppress(QuotaError):
+            await task()
+    tasks = [asyncio.create_task(_again_and_again(task, pause_s)) for task, pause_s in rounds]
+    try:
+        yield
+    finally:
+        await _cancel(tasks)
+
+
+async def _again_and_again(task: Callable[[], Awaitable[None]], pause_s: float) -> None:
+    failed = ""
+    while True:
+        await asyncio.sleep(pause_s)
+        try:
+            await task()
+            failed = ""
+        except Exception as error:
+            if not failed:
+                log.warning("refresh failed", extra={"cause": f"{type(error).__name__}: {error}"})
+            failed = str(error)
+
+
+@asynccontextmanager
+async def _working(service: Service) -> AsyncIterator[None]:
+    """Run the workers in the background; each ends after the round under way."""
+    stores, settings = service.stores, service.settings
+    loops = [
+        WorkerLoop(worker, service.metrics)
+        for worker in (
+            ExpiryWorker(stores, settings),
+            RecoveryWorker(stores, settings),
+            JournalDrainWorker(stores, settings),
+        )
+    ]
+    tasks = [asyncio.create_task(loop.run()) for loop in loops]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.stop()
+        done, late = await asyncio.wait(tasks, timeout=settings.shutdown_drain_s)
+        await _cancel(list(late))
+
+
+async def _cancel(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> str:
+    """Serve an application until the stack unwinds; return its base URL."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, host, port, backlog=1024)
+    await site.start()
+    address = runner.addresses[0]
+    return f"http://{address[0]}:{address[1]}"
+
+
+def _loaded(stores: Stores, keys: KeyRing) -> Callable[[], Awaitable[None]]:
+    """Return the check that exams and keys were read from Postgres."""
+
+    async def check() -> None:
+        stores.registry.all()
+        if not keys.is_loaded:
+            raise QuotaError("the API keys have not been read yet")
+
+    return check

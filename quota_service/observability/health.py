@@ -1,0 +1,67 @@
+"""Health of this process: whether its stores answer, and what Redis's clock says.
+
+The stores are asked once a second in the background, so that a probe, however often it comes,
+costs nothing and is never kept waiting by the store it asks about.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from quota_service.domain.errors import QuotaError
+from quota_service.observability.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Health:
+    """What was found when the stores were last asked."""
+
+    def __init__(
+        self,
+        checks: Mapping[str, Callable[[], Awaitable[None]]],
+        redis_clock_ms: Callable[[], Awaitable[int]],
+        metrics: Metrics,
+    ) -> None:
+        self._checks = checks
+        self._redis_clock_ms = redis_clock_ms
+        self._up = metrics.stores_up
+        self._faults: dict[str, str] = dict.fromkeys(checks, "has not been asked yet")
+        self._clock_offset_ms = 0
+        self.is_draining = False
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """What stands against serving, by part; empty when ready."""
+        if self.is_draining:
+            return {**self._faults, "service": "is shutting down"}
+        return dict(self._faults)
+
+    def now_ms(self) -> int:
+        """Return the time by Redis's clock, as nearly as this process knows it."""
+        return round(time.time() * 1000) + self._clock_offset_ms
+
+    async def refresh(self) -> None:
+        """Ask every part once."""
+        for part, check in self._checks.items():
+            try:
+                await check()
+            except QuotaError as error:
+                if part not in self._faults:
+                    log.warning("part went away", extra={"part": part, "cause": str(error)})
+                self._faults[part] = str(error)
+            else:
+                if self._faults.pop(part, None) is not None:
+                    log.info("part answers", extra={"part": part})
+            self._up.labels(store=part).set(part not in self._faults)
+        if "redis" not in self._faults:
+            await self._read_clock()
+
+    async def _read_clock(self) -> None:
+        asked_ms = time.time() * 1000
+        try:
+            redis_ms = await self._redis_clock_ms()
+        except QuotaError as error:
+            self._faults["redis"] = str(error)
+            return
+        self._clock_offset_ms = round(redis_ms - (asked_ms + time.time() * 1000) / 2)
