@@ -2,7 +2,7 @@
 
 It is durable as in production (fsync on, data checksums) and closed but for loopback with a
 generated password. Postgres refuses to run as root: started by root it runs as `nobody`, from a
-directory that `nobody` can reach (`postgres_cluster`), with programs it can execute
+directory that `nobody` can reach (`cluster_place`), with programs it can execute
 (`postgres_binaries`), and no right of any directory that is not ours is changed.
 """
 
@@ -14,19 +14,13 @@ from types import MappingProxyType
 
 from quota_service.embedded.account import Account, server_account
 from quota_service.embedded.binaries import find_postgres_bin_dir, postgres_major_version
+from quota_service.embedded.cluster_place import ClusterPlace, choose_place, place_of
 from quota_service.embedded.deadline import Deadline
 from quota_service.embedded.errors import EmbeddedError
 from quota_service.embedded.local_server import LocalServer
 from quota_service.embedded.ports import LOOPBACK
 from quota_service.embedded.postgres_binaries import executable_bin_dir
-from quota_service.embedded.postgres_cluster import (
-    DATABASE,
-    ClusterPlace,
-    choose_place,
-    ensure_cluster,
-    place_of,
-    remove_cluster,
-)
+from quota_service.embedded.postgres_cluster import DATABASE, ensure_cluster, remove_cluster
 from quota_service.embedded.server_process import ServerProcess
 
 __all__ = ["EmbeddedPostgres"]
@@ -128,7 +122,7 @@ class EmbeddedPostgres(LocalServer):
         bin_dir = self._wanted_bin_dir or find_postgres_bin_dir()
         self._bin_dir = executable_bin_dir(bin_dir, account, self._data_dir, deadline)
         self._place = choose_place(self._data_dir, account)
-        # A data directory that was copied points to the same cluster as the original.
+        # Tells whoever clears abandoned homes away that this one is in use.
         self._lock(self._place.home)
 
     def _make_data(self, deadline: Deadline) -> None:
@@ -186,7 +180,7 @@ def _check_version(place: ClusterPlace, bin_dir: Path) -> None:
         found = str(postgres_major_version(bin_dir))
         if made_by != found:
             raise EmbeddedError(
-                f"the cluster in {place.pgdata} was made by Postgres {made_by}, but {bin_dir} holds "
-                f"version {found}; install Postgres {made_by}, or remove the data directory to "
-                "start afresh"
+                f"the cluster in {place.pgdata} was made by Postgres {made_by}, but {bin_dir} "
+                f"holds version {found}; install Postgres {made_by}, or remove the data directory "
+                "to start afresh"
             )

@@ -14,9 +14,19 @@ from pathlib import Path
 from quota_service.embedded.account import Account
 from quota_service.embedded.errors import EmbeddedError
 
-__all__ = ["BINARIES", "is_ours_alone", "is_private_place", "make_directory", "private_directory"]
+__all__ = [
+    "BINARIES",
+    "is_ours_alone",
+    "is_private_place",
+    "make_directory",
+    "private_directory",
+    "write_private_file",
+]
 
-_ROOTS = (Path("/var/lib/quota-service-embedded"), Path("/var/tmp/quota-service-embedded"))  # noqa: S108 - verified
+_ROOTS = (
+    Path("/var/lib/quota-service-embedded"),
+    Path("/var/tmp/quota-service-embedded"),  # noqa: S108 - verified before use
+)
 _MODE = 0o755
 
 BINARIES = "binaries"
@@ -78,3 +88,13 @@ def is_ours_alone(directory: Path) -> bool:
         and found.st_uid == os.geteuid()
         and not found.st_mode & others_write
     )
+
+
+def write_private_file(file: Path, content: str) -> None:
+    """Write `file` whole or not at all, readable by us alone from the first moment."""
+    staged = file.with_name(f"{file.name}.new")
+    staged.unlink(missing_ok=True)
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(content)
+    staged.replace(file)

@@ -80,7 +80,9 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
     settled: Settled | PinGone = PinGone()
     for _ in range(_TRIES_MAX):
         pin = secrets.token_hex(_PIN_BYTES)
+        stores.reached("confirm: before pin")
         answer = await stores.seats.pin(shard, parts.serial, pin, event.amount, event.currency)
+        stores.reached("confirm: after pin")
         reason = _refusal(answer, event)
         if reason is not None:
             return await _refund(stores, event, reason)
@@ -88,8 +90,10 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
             raise AssertionError(f"pin answered {answer}")
         booking = Verdict(event, PaymentOutcome.CONFIRMED, booking=answer.reservation)
         settled = await stores.confirmations.settle(booking)
+        stores.reached("confirm: after commit")
         if isinstance(settled, Settled) and settled.outcome is PaymentOutcome.CONFIRMED:
             await _finish(stores, shard, parts.serial)
+            stores.reached("confirm: after finish")
             return settled
         if isinstance(settled, PinGone) or answer.code is Code.DONE:
             # Nothing was booked under this pin, and nothing may be from now on.

@@ -1,5 +1,6 @@
 """What every protocol works with: both stores, the exams in memory and the counters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from quota_service.domain.errors import UnknownReservation
@@ -14,9 +15,17 @@ from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
 
 
+def _nothing(_line: str) -> None:
+    """Stand in for what tests do at a marked line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The parts a protocol may touch."""
+    """The parts a protocol may touch.
+
+    `reached` is told each line of a protocol between which the process may die. It does nothing in
+    production; the fault tests put a kill there.
+    """
 
     seats: SeatStore
     ledger: Ledger
@@ -25,6 +34,7 @@ class Stores:
     reader: LedgerReader
     registry: ExamRegistry
     metrics: Metrics
+    reached: Callable[[str], None] = _nothing
 
     def locate(self, reservation: str) -> tuple[Shard, str]:
         """Return shard and serial of a reservation id; UnknownReservation if it is none of ours."""

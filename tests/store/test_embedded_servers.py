@@ -2,7 +2,7 @@
 
 Every promise is checked on processes: who they run as, what they listen on, that they end with
 their parent and leave the rights of directories alone. As root the clusters lie below the private
-place of the package, because pytest's directories are closed to `nobody`; each test removes its own.
+place of the package, because pytest's directories are closed to `nobody`; the tests remove theirs.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import json
 import os
 import pwd
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -34,6 +33,7 @@ from quota_service.embedded import (
     binaries,
     find_postgres_bin_dir,
     local_server,
+    ports,
     process_table,
 )
 
@@ -85,7 +85,7 @@ def await_until(condition: Callable[[], bool], timeout_s: float = DEADLINE_S) ->
 
 
 def query(url: str, sql: str) -> Any:
-    """The single value `sql` returns."""
+    """Return the single value `sql` returns."""
 
     async def fetch() -> Any:
         connection = await asyncpg.connect(url, timeout=DEADLINE_S)
@@ -98,7 +98,7 @@ def query(url: str, sql: str) -> Any:
 
 
 def commands(url: str) -> "contextlib.closing[Any]":
-    """A client that is closed at the end of its block."""
+    """Return a client that is closed at the end of its block."""
     return contextlib.closing(
         redis.Redis.from_url(url, decode_responses=True, socket_timeout=DEADLINE_S)
     )
@@ -110,7 +110,7 @@ def is_running(pid: int | None) -> bool:
 
 
 def family(pid: int | None) -> list[int]:
-    """The pids of a server and all its children."""
+    """Return the pids of a server and all its children."""
     assert pid is not None
     return [pid, *(record.pid for record in process_table.descendants(pid))]
 
@@ -139,7 +139,7 @@ def wheel_redis() -> Path:
 
 
 def copy_wheels(directory: Path) -> tuple[Path, Path]:
-    """Copies of both wheels' programs as an installer lays them out: redis-server and bin_dir."""
+    """Copy both wheels' programs as an installer lays them out; returns redis-server and bin_dir."""
     package = wheel_bin_dir().parents[1]
     shutil.copytree(
         package / "pginstall",
@@ -185,7 +185,7 @@ class Parent:
 
 @pytest.fixture
 def postgres_of(tmp_path: Path) -> Iterator[Callable[..., EmbeddedPostgres]]:
-    """Makes Postgres servers, stopped and removed with all their data after the test."""
+    """Make Postgres servers, stopped and removed with all their data after the test."""
     made: list[EmbeddedPostgres] = []
 
     def make(data_dir: Path | None = None, **options: Any) -> EmbeddedPostgres:
@@ -201,7 +201,7 @@ def postgres_of(tmp_path: Path) -> Iterator[Callable[..., EmbeddedPostgres]]:
 
 @pytest.fixture
 def redis_of(tmp_path: Path) -> Iterator[Callable[..., EmbeddedRedis]]:
-    """Makes Redis servers, stopped after the test."""
+    """Make Redis servers, stopped after the test."""
     made: list[EmbeddedRedis] = []
 
     def make(data_dir: Path | None = None, **options: Any) -> EmbeddedRedis:
@@ -215,7 +215,7 @@ def redis_of(tmp_path: Path) -> Iterator[Callable[..., EmbeddedRedis]]:
 
 @pytest.fixture
 def parent_of() -> Iterator[Callable[..., Parent]]:
-    """Makes other parents of servers, killed after the test if they are still there."""
+    """Make other parents of servers, killed after the test if they are still there."""
     made: list[Parent] = []
 
     def make(data: Path, **order: Any) -> Parent:
@@ -232,7 +232,7 @@ def parent_of() -> Iterator[Callable[..., Parent]]:
 
 @pytest.fixture
 def open_dir() -> Iterator[Path]:
-    """A directory that every user can reach, unlike those of pytest."""
+    """Make a directory that every user can reach, unlike those of pytest."""
     directory = Path(tempfile.mkdtemp(prefix="embedded-test-"))
     directory.chmod(0o755)
     yield directory
@@ -593,7 +593,7 @@ class TestAccess:
 
         server.start()
         query(server.url, "CREATE TABLE booking AS SELECT 1 AS id")
-        program = Path(os.readlink(f"/proc/{server.pid}/exe"))
+        program = Path(f"/proc/{server.pid}/exe").readlink()
         uid = Path(f"/proc/{server.pid}").stat().st_uid
         server.stop()
         server.start()
@@ -614,6 +614,36 @@ class TestAccess:
         assert rights(*watched) == before
         assert not pgdata.parent.exists()
         assert list(data_dir.iterdir()) == []
+
+    @needs_root
+    def test_root_starts_afresh_when_a_closed_data_directory_was_removed_by_hand(
+        self, tmp_path: Path, postgres_of: Callable[..., EmbeddedPostgres]
+    ) -> None:
+        data_dir = tmp_path / "data"
+        first, second = postgres_of(data_dir), postgres_of(data_dir)
+        first.start()
+        query(first.url, "CREATE TABLE booking AS SELECT 1 AS id")
+        first.stop()
+        abandoned = pgdata_of(data_dir)
+        shutil.rmtree(data_dir)
+
+        second.start()
+
+        assert query(second.url, "SELECT to_regclass('booking')") is None
+        assert not abandoned.exists()
+
+    @needs_root
+    def test_root_refuses_a_closed_data_directory_that_was_copied(
+        self, tmp_path: Path, postgres_of: Callable[..., EmbeddedPostgres]
+    ) -> None:
+        original = postgres_of(tmp_path / "original")
+        original.start()
+        shutil.copytree(tmp_path / "original", tmp_path / "copy")
+
+        with pytest.raises(EmbeddedError, match="moved or copied"):
+            EmbeddedPostgres(tmp_path / "copy").start()
+
+        assert query(original.url, "SELECT 1") == 1
 
     @needs_root
     def test_root_keeps_the_cluster_in_a_data_directory_that_nobody_can_reach(
@@ -706,7 +736,7 @@ class TestFailures:
         redis_of: Callable[..., EmbeddedRedis],
         postgres_of: Callable[..., EmbeddedPostgres],
     ) -> None:
-        choose = local_server.free_loopback_port
+        choose = ports.free_loopback_port
         with socket.create_server(("127.0.0.1", 0)) as taken:
             for server in (redis_of(), postgres_of()):
                 offers = iter([taken.getsockname()[1], choose()])

@@ -1,0 +1,132 @@
+"""Real servers for every test that needs them: one Redis and one Postgres for the whole run.
+
+Each test gets an empty Redis and a database of its own, copied from one that is migrated once.
+"""
+
+import asyncio
+import base64
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import aiohttp
+import asyncpg
+import pytest
+import redis.asyncio
+
+from quota_service.app import Addresses, Service, open_service, refresh_memory, run_service
+from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.ledger.api_keys import Scope
+from quota_service.ledger.migrations import migrate
+from quota_service.registration.import_exam import import_exam
+from quota_service.settings import Settings
+from tests.support.client import PAYMENT_SECRET, ApiClient
+from tests.support.exams import make_exam
+
+_TEMPLATE = "quota_template"
+_databases = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def migrated_template(postgres_server: EmbeddedPostgres) -> str:
+    """The name of a database that is migrated and otherwise empty."""
+    await _execute(postgres_server.url, f"CREATE DATABASE {_TEMPLATE}")
+    settings = Settings(postgres_dsn=_with_database(postgres_server.url, _TEMPLATE))
+    async with open_service(settings) as service:
+        await migrate(service.stores.ledger)
+    return _TEMPLATE
+
+
+@pytest.fixture
+async def settings(
+    redis_server: EmbeddedRedis, postgres_server: EmbeddedPostgres, migrated_template: str
+) -> AsyncIterator[Settings]:
+    """Settings for an empty Redis and a database of the test's own, on free ports."""
+    name = f"quota_{next(_databases)}"
+    await _execute(postgres_server.url, f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+    client = redis.asyncio.Redis.from_url(redis_server.url)
+    await client.flushall()
+    await client.aclose()
+    yield Settings(
+        redis_url=redis_server.url,
+        postgres_dsn=_with_database(postgres_server.url, name),
+        port=0,
+        admin_port=0,
+        payment_secrets="whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
+        availability_refresh_ms=10,
+        registry_refresh_s=0.1,
+        recovery_age_s=0,
+    )
+    await _execute(postgres_server.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    """An opened service with the test exam imported; no workers, they are run by the test."""
+    async with open_service(settings) as opened:
+        await refresh_memory(opened)
+        await import_exam(opened.stores, make_exam())
+        yield opened
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that listens, and a client of it."""
+
+    service: Service
+    addresses: Addresses
+    client: ApiClient
+
+
+@pytest.fixture
+async def running(service: Service) -> AsyncIterator[Running]:
+    """The service listening on free ports, without workers."""
+    frontend = await service.key_ledger.create("frontend", frozenset({Scope.FRONTEND}))
+    ops = await service.key_ledger.create("ops", frozenset({Scope.OPS}))
+    listening: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+
+    async def ready(_: Service, addresses: Addresses) -> None:
+        listening.set_result(addresses)
+
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_service(service, stop, api=True, workers=False, ready=ready))
+    await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+    addresses = listening.result()
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield Running(service, addresses, ApiClient(session, addresses.api, frontend, ops))
+    stop.set()
+    await task
+
+
+@pytest.fixture
+def api(running: Running) -> ApiClient:
+    """A client of a running service."""
+    return running.client
+
+
+def _with_database(url: str, name: str) -> str:
+    base, _, _ = url.rpartition("/")
+    return f"{base}/{name}"
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(_with_database(url, "postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -1,0 +1,140 @@
+"""A registration frontend and a payment provider, as tests need them."""
+
+import itertools
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from quota_service.api.webhooks import sign
+
+PAYMENT_SECRET = b"a secret that only tests know, ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def slug(self) -> str:
+        """The last part of a problem's type."""
+        assert self.headers["Content-Type"].startswith("application/problem+json"), self
+        return self.json["type"].removeprefix("/problems/")
+
+
+class ApiClient:
+    """Calls the API over HTTP with a key of each scope at hand."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, frontend_key: str, ops_key: str
+    ) -> None:
+        self._session = session
+        self._numbers = itertools.count(1)
+        self.url = url
+        self.frontend_key = frontend_key
+        self.ops_key = ops_key
+
+    async def call(
+        self, method: str, path: str, *, key: str | None = "", **arguments: Any
+    ) -> Reply:
+        """Send a request; `key` None sends no key, and the frontend's is sent unless told."""
+        headers = dict(arguments.pop("headers", {}))
+        if key is not None:
+            headers.setdefault("Authorization", f"Bearer {key or self.frontend_key}")
+        url = f"{self.url}{path}"
+        async with self._session.request(method, url, headers=headers, **arguments) as response:
+            return Reply(response.status, response.headers.copy(), await response.read())
+
+    async def get(self, path: str, **arguments: Any) -> Reply:
+        return await self.call("GET", path, **arguments)
+
+    async def import_exam(self, definition: Mapping[str, Any]) -> Reply:
+        path = f"/v1/exams/{definition['id']}"
+        return await self.call("PUT", path, key=self.ops_key, json=definition)
+
+    async def reserve(
+        self,
+        candidate: str = "candidate-1",
+        subjects: tuple[str, ...] = ("general",),
+        venues: tuple[str, ...] = ("jinan",),
+        *,
+        exam: str = "exam-1",
+        idempotency_key: str | None = None,
+        **members: Any,
+    ) -> Reply:
+        """Reserve, under a new idempotency key unless one is given."""
+        body = {
+            "candidate": candidate,
+            "subjects": list(subjects),
+            "venues": list(venues),
+            "accepted_notice": "2023-1",
+            **members,
+        }
+        key = idempotency_key or f"key-{next(self._numbers)}"
+        path = f"/v1/exams/{exam}/reservations"
+        return await self.call("POST", path, json=body, headers={"Idempotency-Key": key})
+
+    async def pay(
+        self,
+        reservation: Mapping[str, Any] | str,
+        *,
+        event: str | None = None,
+        amount: int | None = None,
+        secret: bytes = PAYMENT_SECRET,
+        **members: Any,
+    ) -> Reply:
+        """Report a captured payment, signed, as the provider does."""
+        known = {} if isinstance(reservation, str) else reservation
+        body = {
+            "reservation": known.get("id", reservation),
+            "status": "captured",
+            "amount": known.get("amount", 8000) if amount is None else amount,
+            "currency": "CNY",
+            "paid_at": "2026-01-02T03:04:05.678Z",
+            "provider_reference": "provider-1",
+            **members,
+        }
+        event = event or f"event-{next(self._numbers)}"
+        return await self.callback(json.dumps(body).encode(), event=event, secret=secret)
+
+    async def callback(
+        self,
+        body: bytes,
+        *,
+        event: str = "event-0",
+        secret: bytes = PAYMENT_SECRET,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send a callback with these bytes; `headers` replace those of the signature."""
+        now_s = int(time.time())
+        signed = {
+            "webhook-id": event,
+            "webhook-timestamp": str(now_s),
+            "webhook-signature": sign(secret, event, now_s, body),
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }
+        return await self.call(
+            "POST", "/v1/payment-callbacks", key=None, data=body, headers=signed
+        )
+
+    async def remaining(self, venue: str, subject: str, *, exam: str = "exam-1") -> int:
+        """Return what the availability says is left of one quota."""
+        reply = await self.get(f"/v1/exams/{exam}/availability", key=None)
+        (left,) = [
+            quota["remaining"]
+            for quota in reply.json["quotas"]
+            if (quota["venue"], quota["subject"]) == (venue, subject)
+        ]
+        return int(left)
