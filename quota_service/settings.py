@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _SECRET_MAX_BYTES = 64 * 1024
+_LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class SettingsError(ValueError):
@@ -25,9 +26,10 @@ def _setting(
     secret: bool = False,
     low: float | None = None,
     high: float | None = None,
+    one_of: tuple[str, ...] = (),
 ) -> Any:
-    limits = {"meaning": meaning, "secret": secret, "low": low, "high": high}
-    return field(default=default, metadata=limits)
+    limits = {"meaning": meaning, "secret": secret, "low": low, "high": high, "one_of": one_of}
+    return field(default=default, metadata=limits, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ class Settings:
     port: int = _setting(8080, "port of the API", low=0, high=65535)
     admin_host: str = _setting("127.0.0.1", "address of /metrics and health; not for the public")
     admin_port: int = _setting(9090, "port of /metrics and health", low=0, high=65535)
-    log_level: str = _setting("info", "debug, info, warning or error")
+    log_level: str = _setting("info", "debug, info, warning or error", one_of=_LOG_LEVELS)
 
     request_timeout_s: float = _setting(
         5.0, "a request that waits longer for the stores is answered 503", low=0.1, high=60
@@ -139,9 +141,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     known = set()
     for item in dataclasses.fields(Settings):
         name = variable(item.name)
-        known |= {name, f"{name}_FILE"}
-        text = environ.get(name)
-        file = environ.get(f"{name}_FILE") if item.metadata["secret"] else None
+        known.add(name)
+        text, file = environ.get(name), None
+        if item.metadata["secret"]:
+            known.add(f"{name}_FILE")
+            file = environ.get(f"{name}_FILE")
         if text is not None and file is not None:
             raise SettingsError(f"{name} and {name}_FILE are both set; set one")
         if file is not None:
@@ -199,6 +203,9 @@ def _parse(name: str, item: "dataclasses.Field[Any]", text: str) -> Any:
         except KeyError:
             raise SettingsError(f"{name} is {text!r}; it takes on or off") from None
     if item.type not in (int, float, "int", "float"):
+        one_of = item.metadata["one_of"]
+        if one_of and text.lower() not in one_of:
+            raise SettingsError(f"{name} is {text!r}; it takes one of {', '.join(one_of)}")
         return text
     number = int if item.type in (int, "int") else float
     try:

@@ -13,6 +13,8 @@ from quota_service.ledger.api_keys import ApiKey, ApiKeyLedger, Scope, hash_secr
 _BEARER = "bearer "
 _KEY_MAX = 200
 _NO_HASH = "0" * 64
+_REFUSAL = "a valid API key is needed: Authorization: Bearer <key>"
+"""One sentence for every cause, so that it tells nobody which part of a key was right."""
 
 
 class KeyRing:
@@ -40,15 +42,17 @@ class KeyRing:
         if self._keys is None:
             raise NotReady("the API keys have not been read yet")
         if authorization is None or authorization[: len(_BEARER)].lower() != _BEARER:
-            raise Unauthorized("an API key is needed: Authorization: Bearer <key>")
+            raise Unauthorized(_REFUSAL)
         presented = authorization[len(_BEARER) :].strip()
-        parts = split_key(presented) if len(presented) <= _KEY_MAX else None
+        # Bytes of a header that are no UTF-8 arrive as lone surrogates, which nothing can encode.
+        is_possible = len(presented) <= _KEY_MAX and presented.isascii()
+        parts = split_key(presented) if is_possible else None
         key = self._keys.get(parts[0]) if parts else None
         # The comparison is made for an unknown id too, so that it takes as long.
         secret = parts[1] if parts else ""
         matches = hmac.compare_digest(key.secret_hash if key else _NO_HASH, hash_secret(secret))
         if key is None or not matches:
-            raise Unauthorized("the API key is not valid")
+            raise Unauthorized(_REFUSAL)
         if scope not in key.scopes:
             raise Forbidden("the API key does not have the scope needed")
         return key.id

@@ -1,6 +1,7 @@
 """Reads request bodies: strict JSON, known members only, everything that is wrong named at once."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from quota_service.api.errors import (
+    ClientLeft,
     InvalidRequest,
     MalformedJson,
     NationalIdRefused,
@@ -24,30 +26,43 @@ ID_MAX = 64
 """Characters of an id that is looked up."""
 TEXT_MAX = 255
 """Characters of a reference the provider chooses."""
+TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+"""Such a reference: anything but control characters and what breaks lines."""
 AMOUNT_MAX = 10**12
 """Minor units of one payment."""
 
 _MISSING = object()
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """Return the body; PayloadTooLarge over the limit, before it is read when its length is told."""
+    """Return the body; PayloadTooLarge over the limit, before it is read when its length is told.
+
+    Raises MalformedJson for one that does not decode, and ClientLeft when its end never came.
+    """
     if request.content_length is not None and request.content_length > max_bytes:
         raise PayloadTooLarge(max_bytes)
     try:
-        return await request.read()
+        body = await request.read()
     except web.HTTPRequestEntityTooLarge as error:
         raise PayloadTooLarge(max_bytes) from error
+    except web.RequestPayloadError as error:
+        raise MalformedJson("the body does not decode as its headers say") from error
+    except ConnectionError as error:
+        raise ClientLeft from error
+    if len(body) > max_bytes:
+        raise PayloadTooLarge(max_bytes)
+    return body
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a body; MalformedJson for anything else."""
+    """Return the JSON object in a body; MalformedJson, or InvalidRequest for other JSON."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedJson(f"the body is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise MalformedJson("the body must be a JSON object")
+        raise InvalidRequest([("body", "must be a JSON object")])
     return document
 
 
@@ -169,7 +184,7 @@ def _amount_problem(value: Any) -> str | None:
 
 
 def _currency_problem(value: Any) -> str | None:
-    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isupper():  # noqa: PLR2004
+    if isinstance(value, str) and _CURRENCY.fullmatch(value):
         return None
     return "must be an ISO 4217 code such as CNY"
 
@@ -177,10 +192,10 @@ def _currency_problem(value: Any) -> str | None:
 def _time_problem(value: Any) -> str | None:
     if isinstance(value, str) and parse_rfc3339(value) is not None:
         return None
-    return "must be an RFC 3339 time with an offset, such as 2023-03-14T04:00:00Z"
+    return "must be an RFC 3339 time with an offset, such as 2023-03-14T04:00:00Z, from 1970 on"
 
 
 def _text_problem(value: Any) -> str | None:
-    if isinstance(value, str) and 1 <= len(value) <= TEXT_MAX and value.isprintable():
+    if isinstance(value, str) and len(value) <= TEXT_MAX and TEXT.fullmatch(value):
         return None
-    return f"must be 1 to {TEXT_MAX} printable characters"
+    return f"must be 1 to {TEXT_MAX} characters, none of them a control character"

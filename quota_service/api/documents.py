@@ -1,6 +1,8 @@
 """The API's own documents: the OpenAPI description, the page to try it, what each problem means."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
+from pathlib import Path
 
 import openapi_ui_bundles.swagger_ui
 import orjson
@@ -9,17 +11,20 @@ from aiohttp import web
 from quota_service.api.problems import PROBLEMS, problem_response
 
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)
+PAGE: web.AppKey[str] = web.AppKey("page", str)
+"""The page, read once when the service starts."""
 
-_FILES = {
+_BUNDLE: Mapping[str, str] = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
 }
-"""What the page needs of the bundle; nothing is fetched from anywhere else."""
+"""Files of the bundle that the page needs, and their types; nothing comes from anywhere else."""
 
 _PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-    "frame-ancestors 'none'"
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_AS_DECLARED = {"X-Content-Type-Options": "nosniff"}
 
 
 async def get_openapi(request: web.Request) -> web.Response:
@@ -27,9 +32,10 @@ async def get_openapi(request: web.Request) -> web.Response:
     return web.Response(body=request.app[OPENAPI], content_type="application/json")
 
 
-async def get_docs(_request: web.Request) -> web.Response:
+async def get_docs(request: web.Request) -> web.Response:
     """GET /docs."""
-    return _page("docs.html", "text/html")
+    headers = {"Content-Security-Policy": _PAGE_POLICY, **_AS_DECLARED}
+    return web.Response(text=request.app[PAGE], content_type="text/html", headers=headers)
 
 
 async def get_problem(request: web.Request) -> web.Response:
@@ -47,26 +53,25 @@ async def get_problem(request: web.Request) -> web.Response:
 
 
 def add_files(app: web.Application) -> None:
-    """Register the files the page needs."""
-    app.router.add_get("/docs/start.js", _get_start)
-    for name in _FILES:
-        app.router.add_get(f"/docs/{{name:{name}}}", _get_file)
+    """Read the page and register the files it needs."""
+    pages = resources.files("quota_service") / "web"
+    app[PAGE] = (pages / "docs.html").read_text(encoding="utf-8")
+    script = (pages / "docs.js").read_text(encoding="utf-8")
+
+    async def get_script(_request: web.Request) -> web.Response:
+        return web.Response(text=script, content_type="text/javascript", headers=_AS_DECLARED)
+
+    app.router.add_get("/docs/start.js", get_script)
+    for name, content_type in _BUNDLE.items():
+        path = openapi_ui_bundles.swagger_ui.static_path / name
+        app.router.add_get(f"/docs/{name}", _sender(path, content_type))
 
 
-async def _get_start(_request: web.Request) -> web.Response:
-    return _page("docs.js", "text/javascript")
+def _sender(path: Path, content_type: str) -> Callable[[web.Request], Awaitable[web.FileResponse]]:
+    """Return the handler of one file, which aiohttp reads outside the event loop."""
+    headers = {"Content-Type": content_type, "Cache-Control": "max-age=3600", **_AS_DECLARED}
 
+    async def get_file(_request: web.Request) -> web.FileResponse:
+        return web.FileResponse(path, headers=headers)
 
-async def _get_file(request: web.Request) -> web.FileResponse:
-    name = request.match_info["name"]
-    path = openapi_ui_bundles.swagger_ui.static_path / name
-    return web.FileResponse(path, headers={"Content-Type": _FILES[name]})
-
-
-def _page(name: str, content_type: str) -> web.Response:
-    text = (resources.files("quota_service") / "web" / name).read_text(encoding="utf-8")
-    return web.Response(
-        text=text,
-        content_type=content_type,
-        headers={"Content-Security-Policy": _PAGE_POLICY, "X-Content-Type-Options": "nosniff"},
-    )
+    return get_file

@@ -25,8 +25,12 @@ class BadRequest(errors.QuotaError):
     """Refused by the API itself; nothing was begun."""
 
 
+class ClientLeft(Exception):
+    """The client went away before the end of its body; nobody is there to be answered."""
+
+
 class MalformedJson(BadRequest):
-    """The body is not JSON, or not an object."""
+    """The body is not JSON."""
 
     slug = "malformed-json"
 

@@ -73,7 +73,7 @@ async def get_availability(request: web.Request) -> web.Response:
     etag = f'W/"{availability.epoch}-{availability.version}"'
     subjects = _subjects_asked(request, availability.exam)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if _matches(request.headers.get("If-None-Match"), etag):
+    if _matches(request.headers.getall("If-None-Match", []), etag):
         return web.Response(status=304, headers=headers)
     body = context.rendered.availability(availability, subjects)
     return web.Response(body=body, content_type="application/json", headers=headers)
@@ -188,11 +188,9 @@ def _subjects_asked(request: web.Request, exam: Exam) -> tuple[str, ...] | None:
     return subjects
 
 
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    """Return whether an If-None-Match header names the ETag, by weak comparison (RFC 9110)."""
-    if if_none_match is None:
-        return False
-    offered: Collection[str] = [part.strip() for part in if_none_match.split(",")]
+def _matches(if_none_match: Collection[str], etag: str) -> bool:
+    """Return whether If-None-Match headers name the ETag, by weak comparison (RFC 9110)."""
+    offered = [part.strip() for line in if_none_match for part in line.split(",")]
     return "*" in offered or any(part.removeprefix("W/") == etag[2:] for part in offered)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from quota_service.api.errors import answer_for
+from quota_service.api.errors import ClientLeft, answer_for
 from quota_service.api.problems import problem_response
 from quota_service.domain.errors import QuotaError, Unavailable
 from quota_service.observability.logs import REQUEST_ID
@@ -62,13 +62,18 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         log.info("unavailable", extra={"part": error.part, "cause": str(error)})
         return answer_for(error)
     except QuotaError as error:
-        return answer_for(error)
+        response = answer_for(error)
+        if response.status == web.HTTPInternalServerError.status_code:
+            log.exception("request failed")
+        return response
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         detail = f"this address takes {allowed}"
         return problem_response("method-not-allowed", detail, headers={"Allow": allowed})
     except web.HTTPNotFound:
         return problem_response("not-found", "there is nothing at this address")
+    except ClientLeft:
+        return web.Response(status=_CLIENT_GONE)
     except asyncio.CancelledError:
         raise
     except Exception:

@@ -46,7 +46,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "malformed-json",
             400,
             "Malformed JSON",
-            "The body is not JSON, or not an object.",
+            "The body is not JSON.",
         ),
         ProblemType(
             "idempotency-key-missing",

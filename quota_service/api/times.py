@@ -3,6 +3,10 @@
 import datetime as dt
 import re
 
+from quota_service.domain.definition_times import LATEST_MS
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MILLISECOND = dt.timedelta(milliseconds=1)
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
 )
@@ -15,11 +19,16 @@ def rfc3339(ms: int) -> str:
 
 
 def parse_rfc3339(text: str) -> int | None:
-    """Return milliseconds since the epoch, or None when the text is no RFC 3339 time."""
+    """Return milliseconds since the epoch, or None when the text is no RFC 3339 time.
+
+    Only times of the years 1970 to 9999 are taken, which are those that can be written again.
+    """
     if _RFC3339.fullmatch(text) is None:
         return None
     try:
         moment = dt.datetime.fromisoformat(text.upper())
-        return int(moment.timestamp() * 1000)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
+    # Whole numbers throughout: a float of seconds would lose a millisecond here and there.
+    time_ms = (moment - _EPOCH) // _MILLISECOND
+    return time_ms if 0 <= time_ms <= LATEST_MS else None

@@ -29,7 +29,10 @@ def parse_secrets(text: str) -> tuple[bytes, ...]:
         try:
             if not item.startswith(SECRET_PREFIX):
                 raise ValueError("no whsec_ in front")  # noqa: TRY301
-            secrets.append(base64.b64decode(item[len(SECRET_PREFIX) :], validate=True))
+            secret = base64.b64decode(item[len(SECRET_PREFIX) :], validate=True)
+            if not secret:
+                raise ValueError("an empty key, which anybody can sign with")  # noqa: TRY301
+            secrets.append(secret)
         except (ValueError, binascii.Error) as error:
             raise SettingsError(
                 "QUOTA_PAYMENT_SECRETS takes whsec_<base64>, comma-separated"
@@ -39,9 +42,7 @@ def parse_secrets(text: str) -> tuple[bytes, ...]:
 
 def sign(secret: bytes, event: str, timestamp: int, body: bytes) -> str:
     """Return the `webhook-signature` of a body; `timestamp` in seconds since the epoch."""
-    signed = f"{event}.{timestamp}.".encode() + body
-    digest = hmac.new(secret, signed, hashlib.sha256).digest()
-    return _VERSION + base64.b64encode(digest).decode()
+    return _signature(secret, f"{event}.{timestamp}.", body)
 
 
 def verified_event(
@@ -57,9 +58,11 @@ def verified_event(
     refusal = Unauthorized("the callback is not signed by a key in force")
     if not event or not (timestamp.isascii() and timestamp.isdigit()) or len(timestamp) > 15:  # noqa: PLR2004
         raise refusal
-    if abs(now_s - int(timestamp)) > TOLERANCE_S:
+    # Both in whole seconds, as the sender counts them.
+    if abs(int(now_s) - int(timestamp)) > TOLERANCE_S:
         raise refusal
-    expected = [sign(secret, event, int(timestamp), body).encode() for secret in secrets]
+    told = f"{event}.{timestamp}."
+    expected = [_signature(secret, told, body).encode() for secret in secrets]
     # Every pair is compared, so that the time taken does not tell which one matched.
     matches = [
         hmac.compare_digest(mine, theirs.encode(errors="replace"))
@@ -71,3 +74,11 @@ def verified_event(
     if len(event) > EVENT_ID_MAX or not event.isprintable():
         raise InvalidRequest([("webhook-id", f"must be 1 to {EVENT_ID_MAX} printable characters")])
     return event
+
+
+def _signature(secret: bytes, told: str, body: bytes) -> str:
+    """Return the signature of a body behind `id.timestamp.`, those as the headers have them."""
+    # What aiohttp could not decode of a header is turned back into the bytes that were sent.
+    signed = told.encode(errors="surrogateescape") + body
+    digest = hmac.new(secret, signed, hashlib.sha256).digest()
+    return _VERSION + base64.b64encode(digest).decode()

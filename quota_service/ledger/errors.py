@@ -71,6 +71,8 @@ def translate(error: BaseException, *, applied: bool | None = False) -> BaseExce
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         name = error.constraint_name or "a constraint"
         return _BY_CONSTRAINT.get(name, LedgerRefused)(name)
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return LedgerUnavailable("postgres has no schema yet: run `quota-service migrate`")
     if isinstance(error, _AWAY):
         return LedgerUnavailable(f"postgres: {error or type(error).__name__}", applied=applied)
     return error

@@ -48,12 +48,18 @@ def load_migrations() -> list[Migration]:
     folder = resources.files("quota_service") / "ledger" / "migrations"
     files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     found = [
-        Migration(int(name[:4]), name, (folder / name).read_text(encoding="utf-8"))
+        Migration(_number(name), name, (folder / name).read_text(encoding="utf-8"))
         for name in files
     ]
     if [migration.number for migration in found] != list(range(1, len(found) + 1)):
         raise MigrationError(f"migrations are not numbered 1, 2, 3 …: {', '.join(files)}")
     return found
+
+
+def _number(name: str) -> int:
+    """Return the number a file's name starts with; 0, which none may have, when it has none."""
+    digits = name[:4]
+    return int(digits) if digits.isascii() and digits.isdigit() else 0
 
 
 async def migrate(ledger: Ledger) -> list[str]:

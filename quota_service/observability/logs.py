@@ -4,12 +4,15 @@ What is logged is chosen where it is logged; keys, signatures, bodies and candid
 """
 
 import datetime as dt
+import json
 import logging
 import sys
 from contextvars import ContextVar
 from typing import TextIO
 
 import orjson
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -32,13 +35,35 @@ class JsonFormatter(logging.Formatter):
         line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except orjson.JSONEncodeError:
+            # Bytes that are no UTF-8 arrive as lone surrogates; the standard library escapes them.
+            return json.dumps(line, default=str)
+
+
+class WithoutRequestBytes(logging.Filter):
+    """Keeps out what aiohttp quotes of a request it cannot parse: an API key may be in it.
+
+    Such a request is its sender's mistake, so it is told as `info`, with the kind of mistake.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record where needed; True when it is still to be told."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError | RequestPayloadError):
+            return True
+        record.exc_info = record.exc_text = None
+        record.cause = type(error).__name__
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+        return logging.getLogger(record.name).isEnabledFor(record.levelno)
 
 
 def configure_logging(level: str, stream: TextIO | None = None) -> None:
     """Send all logs, from `level` up, to a stream (standard error unless told) as JSON lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(WithoutRequestBytes())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -25,7 +25,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-from quota_service.domain.errors import LedgerUnavailable, Unavailable
+from quota_service.domain.errors import EventIdReused, LedgerUnavailable, Unavailable
 from quota_service.domain.payment import (
     PaymentEvent,
     PaymentOutcome,
@@ -89,7 +89,12 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
         if answer.reservation is None:
             raise AssertionError(f"pin answered {answer}")
         booking = Verdict(event, PaymentOutcome.CONFIRMED, booking=answer.reservation)
-        settled = await stores.confirmations.settle(booking)
+        try:
+            settled = await stores.confirmations.settle(booking)
+        except EventIdReused:
+            if answer.code is Code.DONE:
+                await settle_pins(stores, shard, [answer.reservation])
+            raise
         stores.reached("confirm: after commit")
         if isinstance(settled, Settled) and settled.outcome is PaymentOutcome.CONFIRMED:
             await _finish(stores, shard, parts.serial)

@@ -16,11 +16,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -33,8 +36,18 @@ from quota_service.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_PASSING_FAULTS = ("BUSY", "OOM", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
+_SERVER_AT_FAULT = (
+    BusyLoadingError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    ClusterDownError,
+    MasterDownError,
+    TryAgainError,
+)
 """Error replies that say the server, not the command, is at fault; nothing was executed."""
+
+_SERVER_AT_FAULT_WORDS = ("BUSY ", "MISCONF ", "NOREPLICAS ")
+"""The same, as the first word of replies that redis-py has no class for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,11 +216,11 @@ def _split(
 
 def as_unavailable(error: BaseException) -> BaseException:
     """Return the domain's error for one of redis-py's; a fault of our own script stays as it is."""
-    if isinstance(error, BusyLoadingError | ReadOnlyError | OutOfMemoryError):
+    if isinstance(error, _SERVER_AT_FAULT):
         return SeatsUnavailable(f"redis refused: {error}")
     if isinstance(error, RedisConnectionError | RedisTimeoutError | TimeoutError | OSError):
         return SeatsUnavailable(f"redis did not answer: {error}", applied=None)
-    if isinstance(error, ResponseError) and str(error).startswith(_PASSING_FAULTS):
+    if isinstance(error, ResponseError) and str(error).startswith(_SERVER_AT_FAULT_WORDS):
         return SeatsUnavailable(f"redis refused: {error}")
     return error
 

@@ -139,7 +139,7 @@ def wheel_redis() -> Path:
 
 
 def copy_wheels(directory: Path) -> tuple[Path, Path]:
-    """Copy both wheels' programs as an installer lays them out; returns redis-server and bin_dir."""
+    """Copy both wheels' programs in their layout; returns redis-server and bin_dir."""
     package = wheel_bin_dir().parents[1]
     shutil.copytree(
         package / "pginstall",
@@ -163,12 +163,12 @@ class Parent:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
         )
         assert self.process.stdout is not None
-        assert self.process.stderr is not None
         line = self.process.stdout.readline()
-        assert line, self.process.stderr.read()
+        if not line:
+            pytest.fail(self.process.communicate(timeout=DEADLINE_S)[1])
         servers = json.loads(line)
         self.redis_url, self.redis_pid = servers["redis"]
         self.postgres_url, self.postgres_pid = servers["postgres"]
@@ -702,7 +702,6 @@ class TestAccess:
 class TestFailures:
     def test_a_failed_start_shows_the_log_and_leaves_no_process_and_no_lock(
         self,
-        tmp_path: Path,
         redis_of: Callable[..., EmbeddedRedis],
         postgres_of: Callable[..., EmbeddedPostgres],
     ) -> None:

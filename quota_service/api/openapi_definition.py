@@ -1,0 +1,158 @@
+"""The schema of an exam definition as it is imported, for the OpenAPI document.
+
+Its limits are those of the definition parser in the domain. What a schema cannot say (a subject
+names a session of the same exam, a window opens before it closes) the parser still checks.
+"""
+
+from quota_service.api.openapi_parts import (
+    CLOCK_PATTERN,
+    DATE_PATTERN,
+    OFFSET_PATTERN,
+    Schema,
+    closed,
+    currency,
+    identifier,
+    many,
+    record,
+    whole,
+)
+from quota_service.domain.definition_fields import TIME_ZONE_NAME
+from quota_service.domain.definition_parts import (
+    DEFAULT_CHECKOUT_GRACE_S,
+    DEFAULT_EXPIRY_SLACK_S,
+    MAX_CHECKOUT_GRACE_S,
+    MAX_EXPIRY_SLACK_S,
+    MAX_FEE,
+    MAX_NOTICE,
+    MAX_TITLE,
+    MAX_TTL_S,
+)
+from quota_service.domain.exam import MAX_CAPACITY, MAX_SESSIONS, MAX_SUBJECTS, MAX_VENUES
+
+_LOCAL_TIME: Schema = {
+    "type": "string",
+    "pattern": f"^{DATE_PATTERN}[Tt ]{CLOCK_PATTERN}{OFFSET_PATTERN}?$",
+    "description": "RFC 3339, to the millisecond; without an offset it is a time in `time_zone`.",
+}
+
+
+def _texts(longest: int) -> Schema:
+    language = {"type": "string", "minLength": 1, "maxLength": longest, "pattern": r"\S"}
+    return closed(record("A text in both languages.", {"zh": language, "en": language}))
+
+
+def _span(description: str, start: str, end: str, **others: Schema) -> Schema:
+    return closed(record(description, {**others, start: _LOCAL_TIME, end: _LOCAL_TIME}))
+
+
+_SEATS = whole("Seats released.", 0, MAX_CAPACITY)
+
+
+def _row(count: str) -> Schema:
+    members = {"venue": identifier("Its id."), "subject": identifier("Its id."), count: _SEATS}
+    return closed(record("The seats of one subject at one venue.", members))
+
+
+EXAM_DEFINITION = closed(
+    record(
+        "An exam as its organiser defines it: what is answered for an exam, and its seats.",
+        {
+            "id": identifier("The id in the address; may be left out."),
+            "title": _texts(MAX_TITLE),
+            "time_zone": {
+                "type": "string",
+                "pattern": f"^{TIME_ZONE_NAME.pattern}$",
+                "description": "IANA name of a time zone.",
+            },
+            "registration": _span("When reservations are taken.", "opens_at", "closes_at"),
+            "refund": _span("When refunds are given.", "opens_at", "closes_at"),
+            "fee": closed(
+                record(
+                    "What one subject costs.",
+                    {
+                        "amount": whole("In minor units (fen).", 0, MAX_FEE),
+                        "currency": currency(),
+                    },
+                )
+            ),
+            "hold": closed(
+                record(
+                    "How long an unpaid hold lives, in seconds.",
+                    {
+                        "ttl_s": whole("From the reservation to its deadline.", 1, MAX_TTL_S),
+                        "checkout_grace_s": {
+                            **whole("Added when payment begins.", 0, MAX_CHECKOUT_GRACE_S),
+                            "default": DEFAULT_CHECKOUT_GRACE_S,
+                        },
+                        "expiry_slack_s": {
+                            **whole("Between deadline and expiry.", 0, MAX_EXPIRY_SLACK_S),
+                            "default": DEFAULT_EXPIRY_SLACK_S,
+                        },
+                    },
+                    optional=["checkout_grace_s", "expiry_slack_s"],
+                )
+            ),
+            "notice": closed(
+                record(
+                    "The notice a candidate accepts.",
+                    {
+                        "version": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,32}$"},
+                        "text": _texts(MAX_NOTICE),
+                    },
+                )
+            ),
+            "sessions": many(
+                _span(
+                    "One sitting.",
+                    "starts_at",
+                    "ends_at",
+                    id=identifier("Id of the session."),
+                    title=_texts(MAX_TITLE),
+                ),
+                MAX_SESSIONS,
+                "Sittings.",
+            ),
+            "subjects": many(
+                closed(
+                    record(
+                        "One subject.",
+                        {
+                            "id": identifier("Id of the subject."),
+                            "title": _texts(MAX_TITLE),
+                            "session": identifier("Id of its session."),
+                        },
+                    )
+                ),
+                MAX_SUBJECTS,
+                "What can be taken.",
+            ),
+            "venues": many(
+                closed(
+                    record(
+                        "One venue.",
+                        {"id": identifier("Id of the venue."), "title": _texts(MAX_TITLE)},
+                    )
+                ),
+                MAX_VENUES,
+                "Where the exam is taken.",
+            ),
+            "seats": {
+                "description": "The seats of each quota, as venue, subject, seats or as rows.",
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "minProperties": 1,
+                        "additionalProperties": {"type": "object", "additionalProperties": _SEATS},
+                    },
+                    {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"anyOf": [_row("seats"), _row("capacity")]},
+                    },
+                ],
+            },
+            "server_time": {"description": "Ignored, so that an answer can be sent back."},
+        },
+        optional=["id", "server_time"],
+    )
+)

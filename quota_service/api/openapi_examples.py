@@ -1,0 +1,193 @@
+"""Examples of requests and answers, for the OpenAPI document: one candidate's way through one exam.
+
+A test holds each of them against the schema it stands beside.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+EXAM_ID = "ccaa-2023-1"
+CANDIDATE_ID = "c-7f3a91"
+RESERVATION_ID = "ccaa-2023-1.0.kx5wcu3hqzyd2m7fov4tnbra"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One body, and what it shows in a few words."""
+
+    summary: str
+    value: Mapping[str, Any]
+
+
+def _text(zh: str, en: str) -> dict[str, str]:
+    return {"zh": zh, "en": en}
+
+
+def _part(part_id: str, zh: str, en: str, **members: str) -> dict[str, Any]:
+    return {"id": part_id, "title": _text(zh, en), **members}
+
+
+_WINDOW = {"opens_at": "2023-03-14T04:00:00.000Z", "closes_at": "2023-03-22T04:00:00.000Z"}
+
+_DEFINITION: Mapping[str, Any] = {
+    "id": EXAM_ID,
+    "title": _text("2023年第一期注册审核员考试", "Auditor Registration Exam 2023, No. 1"),
+    "time_zone": "Asia/Shanghai",
+    "registration": _WINDOW,
+    "refund": _WINDOW,
+    "fee": {"amount": 8000, "currency": "CNY"},
+    "hold": {"ttl_s": 900, "checkout_grace_s": 600, "expiry_slack_s": 5},
+    "notice": {
+        "version": "2023-1",
+        "text": _text(
+            "每个考试场次最多报考一个科目。",
+            "You may take at most one subject in each session.",
+        ),
+    },
+    "sessions": [
+        _part(
+            "day1-am",
+            "5月20日上午",
+            "20 May, morning",
+            starts_at="2023-05-20T01:00:00.000Z",
+            ends_at="2023-05-20T03:00:00.000Z",
+        ),
+        _part(
+            "day1-pm",
+            "5月20日下午",
+            "20 May, afternoon",
+            starts_at="2023-05-20T06:00:00.000Z",
+            ends_at="2023-05-20T08:00:00.000Z",
+        ),
+    ],
+    "subjects": [
+        _part("general", "认证通用基础", "General Foundations of Certification", session="day1-am"),
+        _part("qms", "QMS 基础知识", "QMS Foundations", session="day1-pm"),
+        _part("ems", "EMS 基础知识", "EMS Foundations", session="day1-pm"),
+    ],
+    "venues": [_part("jinan", "济南", "Jinan"), _part("tianjin", "天津", "Tianjin")],
+}
+
+_SEATS = {
+    "jinan": {"general": 600, "qms": 400, "ems": 120},
+    "tianjin": {"general": 450, "qms": 300},
+}
+
+_EXAM = {**_DEFINITION, "server_time": "2023-03-14T04:00:12.345Z"}
+
+_HELD: Mapping[str, Any] = {
+    "id": RESERVATION_ID,
+    "exam": EXAM_ID,
+    "candidate": CANDIDATE_ID,
+    "venue": "jinan",
+    "subjects": ["general", "qms"],
+    "state": "held",
+    "amount": 16000,
+    "currency": "CNY",
+    "deadline": "2023-03-14T04:15:12.678Z",
+    "created_at": "2023-03-14T04:00:12.678Z",
+    "payment": None,
+}
+
+_CALLBACK: Mapping[str, Any] = {
+    "reservation": RESERVATION_ID,
+    "status": "captured",
+    "amount": 16000,
+    "currency": "CNY",
+    "paid_at": "2023-03-14T04:03:20.000Z",
+    "provider_reference": "4200001878202303141234567890",
+}
+
+_CONFIRMED: Mapping[str, Any] = {
+    **_HELD,
+    "state": "confirmed",
+    "deadline": None,
+    "payment": {
+        **{name: value for name, value in _CALLBACK.items() if name != "reservation"},
+        "outcome": "confirmed",
+        "reason": None,
+    },
+}
+
+EXAMPLES: Mapping[str, Example] = {
+    "definition": Example("An exam with two venues", {**_DEFINITION, "seats": _SEATS}),
+    "order": Example(
+        "Two subjects at Jinan, else at Tianjin",
+        {
+            "candidate": CANDIDATE_ID,
+            "subjects": ["general", "qms"],
+            "venues": ["jinan", "tianjin"],
+            "accepted_notice": "2023-1",
+        },
+    ),
+    "captured": Example("A payment of CNY 160.00", _CALLBACK),
+    "failed": Example(
+        "A payment that failed",
+        {
+            **{name: value for name, value in _CALLBACK.items() if name != "paid_at"},
+            "status": "failed",
+        },
+    ),
+    "nothing": Example("Nothing to say", {}),
+    "exams": Example("One exam", {"exams": [_EXAM]}),
+    "exam": Example("An exam", _EXAM),
+    "created": Example("A new exam", {"exam": EXAM_ID, "created": True, "changes": []}),
+    "unchanged": Example("The same again", {"exam": EXAM_ID, "created": False, "changes": []}),
+    "changed": Example(
+        "More seats at one venue",
+        {
+            "exam": EXAM_ID,
+            "created": False,
+            "changes": [{"where": "seats.jinan.qms", "before": "400", "after": "420"}],
+        },
+    ),
+    "availability": Example(
+        "Two subjects; Tianjin has both",
+        {
+            "exam": EXAM_ID,
+            "version": 42,
+            "as_of": "2023-03-14T04:00:12.345Z",
+            "quotas": [
+                {"venue": "jinan", "subject": "general", "remaining": 41, "capacity": 600},
+                {"venue": "jinan", "subject": "qms", "remaining": 0, "capacity": 400},
+                {"venue": "tianjin", "subject": "general", "remaining": 207, "capacity": 450},
+                {"venue": "tianjin", "subject": "qms", "remaining": 12, "capacity": 300},
+            ],
+            "venues_with_all": ["tianjin"],
+        },
+    ),
+    "held": Example("Seats taken, to be paid by the deadline", _HELD),
+    "checked_out": Example(
+        "The deadline after payment began", {**_HELD, "deadline": "2023-03-14T04:25:12.678Z"}
+    ),
+    "released": Example("Given back", {**_HELD, "state": "released"}),
+    "confirmed": Example("Paid", _CONFIRMED),
+    "candidate": Example(
+        "One reservation, paid",
+        {
+            "exam": EXAM_ID,
+            "candidate": CANDIDATE_ID,
+            "registered": True,
+            "refund_used": False,
+            "reservations": [_CONFIRMED],
+        },
+    ),
+    "booked": Example("Paid", {"outcome": "confirmed", "reservation": RESERVATION_ID}),
+    "refund_due": Example(
+        "Paid twice",
+        {"outcome": "refund_due", "reservation": RESERVATION_ID, "reason": "already-paid"},
+    ),
+    "ignored": Example("Not paid", {"outcome": "ignored", "reservation": RESERVATION_ID}),
+    "ok": Example("All is well", {"status": "ok"}),
+    "problem_meaning": Example(
+        "What sold-out means",
+        {
+            "type": "/problems/sold-out",
+            "title": "Sold out",
+            "status": 409,
+            "meaning": "No venue asked for has a seat left in every subject asked for.",
+        },
+    ),
+}
+"""Examples by component name."""

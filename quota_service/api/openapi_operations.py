@@ -1,0 +1,193 @@
+"""What the OpenAPI document says of each call: name, words, bodies, answers.
+
+Address, scope, summary and refusals stand in the table of routes; here stands the rest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body as the document tells it: the names of its schema and of its examples."""
+
+    schema: str | None
+    examples: tuple[str, ...] = ()
+    media_type: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer other than a problem; `headers` beside the request id, which all have."""
+
+    description: str
+    body: Body | None = None
+    headers: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call; `parameters` beside those in the path, by component name."""
+
+    id: str
+    tag: str
+    description: str
+    answers: Mapping[int, Answer]
+    parameters: tuple[str, ...] = ()
+    body: Body | None = None
+    body_is_required: bool = True
+    signed: bool = False
+
+
+TAGS: Mapping[str, str] = {
+    "exams": "What can be taken, when and where, and what is left of it.",
+    "reservations": "Holding seats, paying for them, giving them back.",
+    "payments": "What the payment provider reports.",
+    "operations": "Running the exam: needs a key with the scope `ops`.",
+    "service": "Health, and the documents of this API.",
+}
+
+_STEPS = ("get_reservation", "release", "checkout")
+_RESERVATION_TAG, _EXAM_TAG, _SERVICE_TAG = "reservations", "exams", "service"
+
+
+def _reservation(description: str, *examples: str) -> Answer:
+    return Answer(description, Body("Reservation", examples))
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "GET /v1/exams": Operation(
+        "list_exams",
+        _EXAM_TAG,
+        "Served from memory; an import is seen by every process within about a second.",
+        {200: Answer("Every exam, by id.", Body("ExamList", ("exams",)))},
+    ),
+    "GET /v1/exams/{exam}": Operation(
+        "get_exam",
+        _EXAM_TAG,
+        "Served from memory. `server_time` is the clock that opens and closes registration: count "
+        "down by it, not by the visitor's own.",
+        {200: Answer("The exam.", Body("Exam", ("exam",)))},
+    ),
+    "PUT /v1/exams/{exam}": Operation(
+        "import_exam",
+        "operations",
+        "Brings the whole definition in, or nothing of it; every mistake is listed at once. Seats "
+        "can be added at any time, and taken back as far as nobody has them.",
+        {
+            200: Answer(
+                "The exam was there; what changed is listed.",
+                Body("ImportResult", ("changed", "unchanged")),
+            ),
+            201: Answer("The exam is new.", Body("ImportResult", ("created",))),
+        },
+        body=Body("ExamDefinition", ("definition",)),
+    ),
+    "GET /v1/exams/{exam}/availability": Operation(
+        "get_availability",
+        _EXAM_TAG,
+        "No older than a fraction of a second (a setting of the service), and never passed off as "
+        "newer than `as_of`. It is a look, not a promise: only a reservation takes seats.",
+        {
+            200: Answer("What is left.", Body("Availability", ("availability",)), ("ETag",)),
+            304: Answer("Nothing has changed since the ETag named.", headers=("ETag",)),
+        },
+        parameters=("subjects", "If-None-Match"),
+    ),
+    "POST /v1/exams/{exam}/reservations": Operation(
+        "reserve",
+        _RESERVATION_TAG,
+        "Takes a seat in every subject at the first venue that has them all, or nothing at all. "
+        "The seats are held until `deadline`. Send it again with the same Idempotency-Key when the "
+        "answer was lost or was a 503: it has one effect and the same answer.",
+        {
+            201: Answer(
+                "The seats are held; a repeat is answered as the first was.",
+                Body("Reservation", ("held",)),
+                ("Location", "Idempotency-Replayed"),
+                _STEPS,
+            )
+        },
+        parameters=("Idempotency-Key",),
+        body=Body("Order", ("order",)),
+    ),
+    "GET /v1/exams/{exam}/candidates/{candidate}": Operation(
+        "get_candidate",
+        _RESERVATION_TAG,
+        "Reservations of every state, the ended ones too.",
+        {200: Answer("What the candidate has.", Body("CandidateView", ("candidate",)))},
+    ),
+    "GET /v1/reservations/{reservation}": Operation(
+        "get_reservation",
+        _RESERVATION_TAG,
+        "The reservation as it is now.",
+        {200: _reservation("The reservation.", "held", "confirmed")},
+    ),
+    "DELETE /v1/reservations/{reservation}": Operation(
+        "release",
+        _RESERVATION_TAG,
+        "The seats go back at once. Doing it again changes nothing, and one that has expired "
+        "meanwhile is answered as it ended.",
+        {200: _reservation("The reservation, ended.", "released")},
+    ),
+    "POST /v1/reservations/{reservation}/checkout": Operation(
+        "checkout",
+        _RESERVATION_TAG,
+        "Call it when the candidate is sent to the payment provider. The deadline moves out by the "
+        "exam's `checkout_grace_s` the first time; doing it again changes nothing.",
+        {200: _reservation("The reservation with its deadline.", "checked_out")},
+        body=Body("Nothing", ("nothing",)),
+        body_is_required=False,
+    ),
+    "POST /v1/payment-callbacks": Operation(
+        "report_payment",
+        "payments",
+        "Signed by the Standard Webhooks scheme: `webhook-signature` is `v1,` and the base64 of "
+        "HMAC-SHA256 over `webhook-id.webhook-timestamp.body`. An answer of 200 is kept for good; "
+        "after anything else the provider sends the event again, with the same id.",
+        {
+            200: Answer(
+                "How the event ended.",
+                Body("PaymentResult", ("booked", "refund_due", "ignored")),
+            )
+        },
+        parameters=("webhook-id", "webhook-timestamp"),
+        body=Body("PaymentCallback", ("captured", "failed")),
+        signed=True,
+    ),
+    "GET /livez": Operation(
+        "get_livez",
+        _SERVICE_TAG,
+        "Says only that the process answers; a failure is a reason to restart it.",
+        {200: Answer("It is up.", Body("Health", ("ok",)))},
+    ),
+    "GET /readyz": Operation(
+        "get_readyz",
+        _SERVICE_TAG,
+        "Both stores answer, the scripts run, exams and keys are loaded, and it is not shutting "
+        "down; otherwise send traffic elsewhere.",
+        {200: Answer("It can serve.", Body("Health", ("ok",)))},
+    ),
+    "GET /openapi.json": Operation(
+        "get_openapi",
+        _SERVICE_TAG,
+        "OpenAPI 3.1.",
+        {200: Answer("The document.", Body(None))},
+    ),
+    "GET /docs": Operation(
+        "get_docs",
+        _SERVICE_TAG,
+        "Needs nothing from elsewhere.",
+        {200: Answer("The page.", Body(None, media_type="text/html"))},
+    ),
+    "GET /problems/{slug}": Operation(
+        "get_problem",
+        _SERVICE_TAG,
+        "What the `type` of a problem leads to.",
+        {200: Answer("Its meaning.", Body("ProblemMeaning", ("problem_meaning",)))},
+    ),
+}
+"""The calls by method and address."""

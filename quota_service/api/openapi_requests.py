@@ -1,0 +1,187 @@
+"""Parameters and request bodies, for the OpenAPI document: strict, with the limits checked.
+
+The limits come from the modules that check them (`bodies.py`, `handlers.py`, `webhooks.py`), so
+that document and check cannot drift apart.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from quota_service.api.bodies import AMOUNT_MAX, ID_MAX, LIST_MAX, TEXT, TEXT_MAX
+from quota_service.api.handlers import IDEMPOTENCY_KEY_MAX
+from quota_service.api.openapi_definition import EXAM_DEFINITION
+from quota_service.api.openapi_parts import (
+    CLOCK_PATTERN,
+    DATE_PATTERN,
+    OFFSET_PATTERN,
+    Schema,
+    candidate_id,
+    closed,
+    currency,
+    identifier,
+    many,
+    one_of,
+    record,
+    reservation_id,
+    whole,
+)
+from quota_service.api.problems import PROBLEMS
+from quota_service.api.webhooks import EVENT_ID_MAX, TOLERANCE_S
+from quota_service.domain.payment import PaymentStatus
+
+
+def _ids(description: str) -> Schema:
+    item = {"type": "string", "minLength": 1, "maxLength": ID_MAX}
+    return {**many(item, LIST_MAX, description), "uniqueItems": True}
+
+
+def _text(description: str) -> Schema:
+    return {
+        "type": "string",
+        "pattern": f"^{TEXT.pattern}$",
+        "maxLength": TEXT_MAX,
+        "description": f"{description} No control characters or line separators.",
+    }
+
+
+_ORDER = closed(
+    record(
+        "What a candidate asks for: all subjects at one venue, or nothing.",
+        {
+            "candidate": candidate_id(),
+            "subjects": _ids("Ids of subjects, each in a session of its own."),
+            "venues": _ids("Ids of venues in order of choice; the first with every subject wins."),
+            "accepted_notice": {
+                "type": ["string", "boolean", "null"],
+                "maxLength": ID_MAX,
+                "description": "Version of the notice the candidate accepted, or true for the one "
+                "in force. Anything else is refused as `notice-not-accepted`.",
+            },
+        },
+        optional=["accepted_notice"],
+    )
+)
+
+_CALLBACK = closed(
+    {
+        **record(
+            "What happened to a payment.",
+            {
+                "reservation": _text(
+                    "Id of the reservation that was paid for; one that is unknown ends as "
+                    "`refund_due`."
+                ),
+                "status": one_of("What happened to the money.", list(PaymentStatus)),
+                "amount": whole("In minor units.", 0, AMOUNT_MAX),
+                "currency": currency(),
+                "paid_at": {
+                    "type": "string",
+                    "format": "date-time",
+                    "pattern": f"^{DATE_PATTERN}[Tt]{CLOCK_PATTERN}{OFFSET_PATTERN}$",
+                    "description": "When it was paid: RFC 3339 with any offset, from the year 1970 "
+                    "on. A failed payment need not say.",
+                },
+                "provider_reference": _text("The provider's own reference of the payment."),
+            },
+            optional=["paid_at"],
+        ),
+        "if": {"properties": {"status": {"const": PaymentStatus.CAPTURED.value}}},
+        "then": {"required": ["paid_at"]},
+    }
+)
+
+REQUEST_SCHEMAS: Mapping[str, Schema] = {
+    "Order": _ORDER,
+    "PaymentCallback": _CALLBACK,
+    "ExamDefinition": EXAM_DEFINITION,
+    "Nothing": {
+        "type": "object",
+        "description": "This call takes no members.",
+        "additionalProperties": False,
+    },
+}
+"""Schemas of request bodies by component name."""
+
+
+def _parameter(place: str, name: str, schema: Schema, example: Any = None, **more: Any) -> Schema:
+    """Return a parameter. One without an example is left empty by whoever tries the call out."""
+    return {
+        "name": name,
+        "in": place,
+        "description": schema["description"],
+        **({"required": True} if place == "path" else {}),
+        "schema": {key: value for key, value in schema.items() if key != "description"},
+        **({} if example is None else {"example": example}),
+        **more,
+    }
+
+
+PARAMETERS: Mapping[str, Schema] = {
+    "exam": _parameter("path", "exam", identifier("Id of the exam."), "ccaa-2023-1"),
+    "candidate": _parameter("path", "candidate", candidate_id(), "c-7f3a91"),
+    "reservation": _parameter(
+        "path", "reservation", reservation_id(), "ccaa-2023-1.0.kx5wcu3hqzyd2m7fov4tnbra"
+    ),
+    "slug": _parameter("path", "slug", one_of("Name of the problem type.", PROBLEMS), "sold-out"),
+    "subjects": _parameter(
+        "query",
+        "subjects",
+        {
+            **_ids("Only these subjects, separated by commas; all when left out."),
+            "uniqueItems": False,
+        },
+        ["general", "qms"],
+        style="form",
+        explode=False,
+    ),
+    "If-None-Match": _parameter(
+        "header",
+        "If-None-Match",
+        {"type": "string", "description": "ETags known already; 304 when one is still right."},
+    ),
+    "Idempotency-Key": _parameter(
+        "header",
+        "Idempotency-Key",
+        {
+            "type": "string",
+            "pattern": f"^[!-~]([ -~]{{0,{IDEMPOTENCY_KEY_MAX - 2}}}[!-~])?$",
+            "description": "Names the request: a new one for each order, the same for a repeat.",
+        },
+        "3c1f3f0e-7f53-4f39-9f0b-0d6c0c0f3f6a",
+        required=True,
+    ),
+    "webhook-id": _parameter(
+        "header",
+        "webhook-id",
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": EVENT_ID_MAX,
+            "description": "Id of the event, the same each time it is sent.",
+        },
+        "evt_2KWPBgLlAfxdpx2AI54pPJ85f4W",
+        required=True,
+    ),
+    "webhook-timestamp": _parameter(
+        "header",
+        "webhook-timestamp",
+        {
+            "type": "string",
+            "pattern": "^[0-9]{1,15}$",
+            "description": "When it is sent, in seconds since the Unix epoch; more than "
+            f"{TOLERANCE_S} s away from now it is refused.",
+        },
+        "1678766400",
+        required=True,
+    ),
+    "X-Request-ID": _parameter(
+        "header",
+        "X-Request-ID",
+        {
+            "type": "string",
+            "description": "Names the request in logs and in the answer, if it is 1 to 64 letters, "
+            "digits, dots, underscores and dashes; else a new one is made.",
+        },
+    ),
+}
+"""Parameters by component name; those of paths are called as in the path."""

@@ -1,0 +1,261 @@
+"""The schemas of what the API answers, for the OpenAPI document.
+
+They say what `render.py` makes, with units. Members may be added to answers later, so these schemas
+are open: a client ignores members it does not know.
+"""
+
+from collections.abc import Mapping
+
+from quota_service.api.openapi_parts import (
+    Schema,
+    candidate_id,
+    component,
+    currency,
+    identifier,
+    listing,
+    one_of,
+    record,
+    reservation_id,
+    time,
+    whole,
+)
+from quota_service.api.problems import PROBLEMS
+from quota_service.domain.definition_parts import (
+    MAX_CHECKOUT_GRACE_S,
+    MAX_EXPIRY_SLACK_S,
+    MAX_FEE,
+    MAX_TTL_S,
+)
+from quota_service.domain.exam import MAX_CAPACITY
+from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RefundReason
+from quota_service.domain.reservation import State
+
+
+def _window(meaning: str) -> Schema:
+    return record(
+        meaning,
+        {
+            "opens_at": time("First moment inside the window."),
+            "closes_at": time("First moment after the window."),
+        },
+    )
+
+
+_TITLE = component("Text")
+
+_EXAM = record(
+    "One exam. The seats it has are told by its availability.",
+    {
+        "id": identifier("Id of the exam."),
+        "title": _TITLE,
+        "time_zone": {
+            "type": "string",
+            "description": "IANA name of the time zone of the exam, for showing its times.",
+        },
+        "registration": _window("When reservations are taken."),
+        "refund": _window("When a confirmed reservation can be refunded."),
+        "fee": record(
+            "What one subject costs one candidate.",
+            {"amount": whole("In minor units (fen).", 0, MAX_FEE), "currency": currency()},
+        ),
+        "hold": record(
+            "How long an unpaid hold lives.",
+            {
+                "ttl_s": whole("Seconds from the reservation to its deadline.", 1, MAX_TTL_S),
+                "checkout_grace_s": whole(
+                    "Seconds the deadline moves out, once, when payment begins.",
+                    0,
+                    MAX_CHECKOUT_GRACE_S,
+                ),
+                "expiry_slack_s": whole(
+                    "Seconds after the deadline before the seats go back at the earliest, so that "
+                    "a payment already under way can arrive.",
+                    0,
+                    MAX_EXPIRY_SLACK_S,
+                ),
+            },
+        ),
+        "notice": record(
+            "The notice a candidate accepts when reserving.",
+            {
+                "version": {"type": "string", "description": "A new text has a new version."},
+                "text": component("Text"),
+            },
+        ),
+        "sessions": listing(
+            "Sittings; a candidate takes at most one subject in each.",
+            record(
+                "One sitting.",
+                {
+                    "id": identifier("Id of the session."),
+                    "title": _TITLE,
+                    "starts_at": time("Start."),
+                    "ends_at": time("End."),
+                },
+            ),
+        ),
+        "subjects": listing(
+            "What can be taken.",
+            record(
+                "One subject.",
+                {
+                    "id": identifier("Id of the subject."),
+                    "title": _TITLE,
+                    "session": identifier("Id of the session it sits in."),
+                },
+            ),
+        ),
+        "venues": listing(
+            "Where the exam is taken.",
+            record("One venue.", {"id": identifier("Id of the venue."), "title": _TITLE}),
+        ),
+        "server_time": time("The time by the clock that opens and closes registration."),
+    },
+)
+
+_AVAILABILITY = record(
+    "What is left of an exam's seats at one moment.",
+    {
+        "exam": identifier("Id of the exam."),
+        "version": whole("Counts the steps of the seat counters; equal versions, equal seats.", 0),
+        "as_of": time("When the seats were counted."),
+        "quotas": listing(
+            "Every quota of the subjects asked for.",
+            record(
+                "The seats of one subject at one venue.",
+                {
+                    "venue": identifier("Id of the venue."),
+                    "subject": identifier("Id of the subject."),
+                    "remaining": whole("Seats that can be reserved now.", 0, MAX_CAPACITY),
+                    "capacity": whole("Seats released so far.", 0, MAX_CAPACITY),
+                },
+            ),
+        ),
+        "venues_with_all": listing(
+            "Venues with a seat left in every subject asked for, in the exam's order.",
+            identifier("Id of a venue."),
+        ),
+    },
+)
+
+_PAYMENT = record(
+    "A payment as the provider reported it, and how it ended.",
+    {
+        "status": one_of("What happened to the money.", list(PaymentStatus)),
+        "outcome": one_of("How the payment ended here.", list(PaymentOutcome)),
+        "reason": {
+            "description": "Why a captured payment goes back; null unless it is `refund_due`.",
+            "enum": [*(str(reason) for reason in RefundReason), None],
+        },
+        "amount": whole("In minor units.", 0),
+        "currency": currency(),
+        "paid_at": time("When the provider says it was paid."),
+        "provider_reference": {
+            "type": "string",
+            "description": "The provider's own reference of the payment.",
+        },
+    },
+)
+
+_RESERVATION = record(
+    "One candidate's subjects at one venue of one exam.",
+    {
+        "id": reservation_id(),
+        "exam": identifier("Id of the exam."),
+        "candidate": candidate_id(),
+        "venue": identifier("Id of the venue."),
+        "subjects": listing("Ids of the subjects.", identifier("Id of a subject.")),
+        "state": one_of(
+            "`held`: seats taken, not paid. `confirming`: a payment is being recorded. "
+            "`confirmed`: paid and durable. `released`: given back by the candidate. "
+            "`expired`: not paid in time.",
+            list(State),
+        ),
+        "amount": whole("The fee times the subjects, in minor units.", 0),
+        "currency": currency(),
+        "deadline": {
+            **time("Pay before this moment; null once confirmed."),
+            "type": ["string", "null"],
+        },
+        "created_at": time("When the seats were taken."),
+        "payment": {
+            "description": "The payment that confirmed it, else the last that is due back.",
+            "anyOf": [component("Payment"), {"type": "null"}],
+        },
+    },
+)
+
+ANSWER_SCHEMAS: Mapping[str, Schema] = {
+    "Text": record(
+        "A text in both languages.",
+        {
+            "zh": {"type": "string", "description": "Chinese."},
+            "en": {"type": "string", "description": "English."},
+        },
+    ),
+    "Exam": _EXAM,
+    "ExamList": record("Every exam.", {"exams": listing("By id.", component("Exam"))}),
+    "Availability": _AVAILABILITY,
+    "Payment": _PAYMENT,
+    "Reservation": _RESERVATION,
+    "CandidateView": record(
+        "Everything a candidate has in an exam; a candidate nobody knows has nothing.",
+        {
+            "exam": identifier("Id of the exam."),
+            "candidate": candidate_id(),
+            "registered": {"type": "boolean", "description": "Whether a reservation is confirmed."},
+            "refund_used": {
+                "type": "boolean",
+                "description": "Whether the one refund of a candidate and exam is used.",
+            },
+            "reservations": listing("Oldest first.", component("Reservation")),
+        },
+    ),
+    "PaymentResult": record(
+        "How a payment event ended, the same each time it is sent.",
+        {
+            "outcome": one_of(
+                "`confirmed`: the reservation is paid. `refund_due`: the money has to go back. "
+                "`ignored`: the event moved no money.",
+                list(PaymentOutcome),
+            ),
+            "reservation": {"type": "string", "description": "The reservation as it was named."},
+            "reason": one_of(
+                "Why the money has to go back; with `refund_due`.", list(RefundReason)
+            ),
+        },
+        optional=["reason"],
+    ),
+    "ImportResult": record(
+        "What an import did; neither created nor changed is a repeat.",
+        {
+            "exam": identifier("Id of the exam."),
+            "created": {"type": "boolean", "description": "Whether the exam is new."},
+            "changes": listing(
+                "What differs from before, for people.",
+                record(
+                    "One difference.",
+                    {
+                        "where": {"type": "string", "description": "Key path in the definition."},
+                        "before": {"type": "string", "description": "The value as it was."},
+                        "after": {"type": "string", "description": "The value as it is now."},
+                    },
+                ),
+            ),
+        },
+    ),
+    "Health": record("All is well.", {"status": {"const": "ok"}}),
+    "ProblemMeaning": record(
+        "A problem type.",
+        {
+            "type": {"type": "string", "format": "uri-reference"},
+            "title": {"type": "string", "description": "The same in every problem of the type."},
+            "status": {
+                "description": "The HTTP status it comes with.",
+                "enum": sorted({problem.status for problem in PROBLEMS.values()}),
+            },
+            "meaning": {"type": "string", "description": "What it means and what to do."},
+        },
+    ),
+}
+"""Schemas by component name."""

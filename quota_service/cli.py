@@ -1,0 +1,209 @@
+"""The command line: what production runs, and the demo.
+
+Commands print results to standard output and faults to standard error; the exit status is 0 when
+done, 1 when refused or failed, 2 when called wrongly.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+
+from quota_service import __version__
+from quota_service.app import Service, open_service, run
+from quota_service.demo import DemoOptions, demo
+from quota_service.domain.definition import DefinitionError, exam_document, load_exam_file
+from quota_service.domain.errors import QuotaError
+from quota_service.embedded import EmbeddedError
+from quota_service.ledger.api_keys import Scope
+from quota_service.ledger.migrations import migrate
+from quota_service.observability.logs import configure_logging
+from quota_service.registration.import_exam import import_exam
+from quota_service.settings import Settings, SettingsError, describe, read_settings
+
+Command = Callable[[argparse.Namespace, Settings], Awaitable[int]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = read_settings()
+        configure_logging(settings.log_level)
+        if options.command is _demo:
+            return demo(_demo_options(options), settings)
+        return asyncio.run(options.command(options, settings))
+    except (DefinitionError, EmbeddedError, SettingsError, QuotaError) as error:
+        print(f"quota-service: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quota-service",
+        description="Seat reservation for exam registration.",
+        epilog="Settings are read from QUOTA_* variables: see `quota-service settings`.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        group: "argparse._SubParsersAction[argparse.ArgumentParser]",
+        name: str,
+        command: Command,
+        meaning: str,
+    ) -> argparse.ArgumentParser:
+        added = group.add_parser(name, help=meaning, description=meaning)
+        added.set_defaults(command=command)
+        return added
+
+    add(commands, "serve", _serve, "serve the API and the admin port")
+    add(commands, "worker", _worker, "run the background workers and the admin port")
+    add(commands, "migrate", _migrate, "bring the database schema up to date")
+    add(commands, "settings", _settings, "print every setting with its value and meaning")
+
+    exam = commands.add_parser("exam", help="import and show exam definitions")
+    exams = exam.add_subparsers(required=True, metavar="COMMAND")
+    add(exams, "import", _import_exam, "import a definition file (TOML or JSON)").add_argument(
+        "file", type=Path
+    )
+    add(exams, "show", _show_exam, "print one exam as JSON").add_argument("exam")
+    add(exams, "list", _list_exams, "list the exams")
+
+    key = commands.add_parser("keys", help="create, list and revoke API keys")
+    keys = key.add_subparsers(required=True, metavar="COMMAND")
+    create = add(keys, "create", _create_key, "create a key and print it, for the only time")
+    create.add_argument("name", help="who uses it")
+    create.add_argument("--scope", action="append", required=True, choices=list(Scope))
+    add(keys, "list", _list_keys, "list the keys")
+    add(keys, "revoke", _revoke_key, "revoke a key").add_argument("id")
+
+    trial = add(commands, "demo", _demo, "run everything on this machine, stores included")
+    trial.add_argument("--data-dir", type=Path, help="keep the data here between runs")
+    trial.add_argument("--host", default="127.0.0.1", help="address of both ports (%(default)s)")
+    trial.add_argument("--port", type=int, default=8080, help="port of the API (%(default)s)")
+    trial.add_argument("--admin-port", type=int, default=9090, help="port of /metrics (%(default)s)")
+    trial.add_argument(
+        "--opens-in", type=float, default=0, metavar="SECONDS", help="registration opens then"
+    )
+    trial.add_argument(
+        "--hold-ttl",
+        type=int,
+        default=60,
+        metavar="SECONDS",
+        help="life of an unpaid hold; short, so that one can be seen to expire (%(default)s)",
+    )
+    trial.add_argument("--redis-url", help="use this Redis instead of starting one")
+    trial.add_argument("--postgres-dsn", help="use this Postgres instead of starting one")
+    return parser
+
+
+async def _serve(_options: argparse.Namespace, settings: Settings) -> int:
+    await run(settings, api=True, workers=False)
+    return 0
+
+
+async def _worker(_options: argparse.Namespace, settings: Settings) -> int:
+    await run(settings, api=False, workers=True)
+    return 0
+
+
+async def _migrate(_options: argparse.Namespace, settings: Settings) -> int:
+    async with open_service(settings) as service:
+        applied = await migrate(service.stores.ledger)
+    print("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+    return 0
+
+
+async def _settings(_options: argparse.Namespace, settings: Settings) -> int:
+    for name, value, default, meaning in describe(settings):
+        print(f"{name}={value}\n    {meaning} (default: {default})")
+    return 0
+
+
+async def _import_exam(options: argparse.Namespace, settings: Settings) -> int:
+    exam = load_exam_file(options.file)
+    async with _with_exams(settings) as service:
+        imported = await import_exam(service.stores, exam)
+    if imported.created:
+        seats = sum(exam.seats.values())
+        print(f"{exam.id}: created with {len(exam.seats)} quotas and {seats} seats")
+    elif imported.changes:
+        print(f"{exam.id}: changed")
+        for change in imported.changes:
+            print(f"    {change}")
+    else:
+        print(f"{exam.id}: nothing changed")
+    return 0
+
+
+async def _show_exam(options: argparse.Namespace, settings: Settings) -> int:
+    async with _with_exams(settings) as service:
+        document = exam_document(service.stores.registry.find(options.exam))
+    print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    return 0
+
+
+async def _list_exams(_options: argparse.Namespace, settings: Settings) -> int:
+    async with _with_exams(settings) as service:
+        for exam in service.stores.registry.all():
+            print(f"{exam.id}\t{exam.title.zh}\t{sum(exam.seats.values())} seats")
+    return 0
+
+
+async def _create_key(options: argparse.Namespace, settings: Settings) -> int:
+    async with open_service(settings) as service:
+        scopes = frozenset(Scope(scope) for scope in options.scope)
+        print(await service.key_ledger.create(options.name, scopes))
+    return 0
+
+
+async def _list_keys(_options: argparse.Namespace, settings: Settings) -> int:
+    async with open_service(settings) as service:
+        for key in await service.key_ledger.all():
+            state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in force"
+            print(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{state}")
+    return 0
+
+
+async def _revoke_key(options: argparse.Namespace, settings: Settings) -> int:
+    async with open_service(settings) as service:
+        if not await service.key_ledger.revoke(options.id):
+            print(f"quota-service: no key {options.id} in force", file=sys.stderr)
+            return 1
+    print(f"revoked {options.id}")
+    return 0
+
+
+async def _demo(_options: argparse.Namespace, _settings: Settings) -> int:
+    raise AssertionError("the demo starts its servers before there is an event loop")
+
+
+def _demo_options(options: argparse.Namespace) -> DemoOptions:
+    return DemoOptions(
+        data_dir=options.data_dir,
+        host=options.host,
+        port=options.port,
+        admin_port=options.admin_port,
+        opens_in_s=options.opens_in,
+        hold_ttl_s=options.hold_ttl,
+        redis_url=options.redis_url,
+        postgres_dsn=options.postgres_dsn,
+    )
+
+
+@asynccontextmanager
+async def _with_exams(settings: Settings) -> AsyncIterator[Service]:
+    async with open_service(settings) as service:
+        await service.stores.registry.refresh()
+        yield service
+
+
+if __name__ == "__main__":
+    sys.exit(main())

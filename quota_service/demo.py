@@ -1,0 +1,214 @@
+"""The demo: everything on this machine in one command, with real Redis and real Postgres.
+
+It starts the stores (unless their URLs are given), migrates, imports the sample exam with its
+windows moved to now, makes keys, and runs API and workers in one process. Ctrl-C or SIGTERM stops
+all of it in order; a temporary data directory goes with it.
+"""
+
+import asyncio
+import base64
+import dataclasses
+import os
+import secrets
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import FrameType
+
+from quota_service.api.webhooks import SECRET_PREFIX
+from quota_service.app import Addresses, Service, open_service, run
+from quota_service.domain.definition import load_exam_file
+from quota_service.domain.exam import Exam, Session, Window
+from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.ledger.api_keys import Scope, hash_secret, split_key
+from quota_service.ledger.migrations import migrate
+from quota_service.registration.import_exam import import_exam
+from quota_service.settings import Settings
+
+SAMPLE_EXAM_ID = "ccaa-2023-1"
+SAMPLE_EXAM = f"{SAMPLE_EXAM_ID}.toml"
+ENV_FILE = "demo.env"
+_PAYMENT_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """What the command line says; times in seconds."""
+
+    data_dir: Path | None
+    host: str
+    port: int
+    admin_port: int
+    opens_in_s: float
+    hold_ttl_s: int
+    redis_url: str | None
+    postgres_dsn: str | None
+
+
+def demo(options: DemoOptions, settings: Settings) -> int:
+    """Run the demo until Ctrl-C or SIGTERM; return the exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with _data_dir(options.data_dir) as data_dir, ExitStack() as servers:
+            is_kept = options.data_dir is not None
+            urls = _start_servers(servers, options, data_dir, is_kept=is_kept)
+            known = _read_env(data_dir / ENV_FILE)
+            settings = dataclasses.replace(
+                settings,
+                **urls,
+                payment_secrets=known.get("QUOTA_PAYMENT_SECRET") or _new_payment_secret(),
+                host=options.host,
+                port=options.port,
+                admin_host=options.host,
+                admin_port=options.admin_port,
+            )
+            asyncio.run(_run(options, settings, data_dir, known))
+            # From here on servers are stopped and data is removed: a second Ctrl-C must not
+            # leave half of it behind.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        print("stopped before it was ready", flush=True)
+        return 130
+    print("stopped", flush=True)
+    return 0
+
+
+def _start_servers(
+    servers: ExitStack, options: DemoOptions, data_dir: Path, *, is_kept: bool
+) -> dict[str, str]:
+    """Start the stores whose URLs are not given; return the settings for both."""
+    urls = {}
+    if options.postgres_dsn is None:
+        postgres = EmbeddedPostgres(data_dir / "postgres")
+        servers.enter_context(_running(postgres, is_kept=is_kept))
+        urls["postgres_dsn"] = postgres.url
+    else:
+        urls["postgres_dsn"] = options.postgres_dsn
+    if options.redis_url is None:
+        redis = EmbeddedRedis(data_dir / "redis")
+        servers.enter_context(_running(redis, is_kept=is_kept))
+        urls["redis_url"] = redis.url
+    else:
+        urls["redis_url"] = options.redis_url
+    return urls
+
+
+@contextmanager
+def _running(server: EmbeddedPostgres | EmbeddedRedis, *, is_kept: bool) -> Iterator[None]:
+    """Run a server; remove its data afterwards unless it is kept."""
+    try:
+        server.start()
+        yield
+    finally:
+        server.stop()
+        if not is_kept:
+            server.remove_data()
+
+
+@contextmanager
+def _data_dir(chosen: Path | None) -> Iterator[Path]:
+    """Lend the data directory: the one chosen, or a temporary one that goes at the end."""
+    if chosen is None:
+        with tempfile.TemporaryDirectory(prefix="quota-demo-") as temporary:
+            yield Path(temporary)
+    else:
+        chosen.mkdir(parents=True, exist_ok=True)
+        yield chosen
+
+
+async def _run(
+    options: DemoOptions, settings: Settings, data_dir: Path, known: Mapping[str, str]
+) -> None:
+    """Prepare the stores and run API and workers until a signal."""
+    async with open_service(settings) as service:
+        await migrate(service.stores.ledger)
+        await import_exam(service.stores, _sample_exam(options))
+        keys = {
+            f"QUOTA_{scope.upper()}_KEY": await _key(service, scope, known) for scope in Scope
+        }
+
+    async def ready(_service: Service, addresses: Addresses) -> None:
+        env = {
+            "QUOTA_URL": addresses.api,
+            "QUOTA_ADMIN_URL": addresses.admin,
+            **keys,
+            "QUOTA_PAYMENT_SECRET": settings.payment_secrets,
+        }
+        _write_env(data_dir / ENV_FILE, env)
+        opening = f"opens in {options.opens_in_s:g} s" if options.opens_in_s > 0 else "is open"
+        print(f"quota-service demo is ready: registration for {SAMPLE_EXAM_ID} {opening}")
+        for name, value in env.items():
+            print(f"  {name}={value}")
+        print(f"  in a shell: set -a; . {data_dir / ENV_FILE}; set +a")
+        print(f"  try it: {addresses.api}/docs   stop it: Ctrl-C", flush=True)
+
+    await run(settings, api=True, workers=True, ready=ready)
+
+
+async def _key(service: Service, scope: Scope, known: Mapping[str, str]) -> str:
+    """Return the key of an earlier run if it is still in force, else a new one."""
+    earlier = known.get(f"QUOTA_{scope.upper()}_KEY", "")
+    parts = split_key(earlier)
+    for key in await service.key_ledger.all():
+        if parts and key.id == parts[0] and key.revoked_at is None:
+            if key.secret_hash == hash_secret(parts[1]) and scope in key.scopes:
+                return earlier
+    return await service.key_ledger.create(f"demo {scope}", frozenset({scope}))
+
+
+def _sample_exam(options: DemoOptions) -> Exam:
+    """Return the sample exam with all its times moved so that registration opens as asked."""
+    with resources.as_file(resources.files("quota_service") / "exams" / SAMPLE_EXAM) as path:
+        exam = load_exam_file(path)
+    opens_at_ms = round((time.time() + options.opens_in_s) * 1000)
+    shift_ms = opens_at_ms - exam.registration.opens_at_ms
+
+    def moved_window(window: Window) -> Window:
+        return Window(window.opens_at_ms + shift_ms, window.closes_at_ms + shift_ms)
+
+    def moved_session(session: Session) -> Session:
+        return dataclasses.replace(
+            session,
+            starts_at_ms=session.starts_at_ms + shift_ms,
+            ends_at_ms=session.ends_at_ms + shift_ms,
+        )
+
+    return dataclasses.replace(
+        exam,
+        registration=moved_window(exam.registration),
+        refund=moved_window(exam.refund),
+        sessions=tuple(map(moved_session, exam.sessions)),
+        hold=dataclasses.replace(exam.hold, ttl_s=options.hold_ttl_s),
+    )
+
+
+def _new_payment_secret() -> str:
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_PAYMENT_SECRET_BYTES)).decode()
+
+
+def _read_env(path: Path) -> dict[str, str]:
+    """Return what an earlier run wrote; nothing when there was none."""
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def _write_env(path: Path, env: Mapping[str, str]) -> None:
+    """Write the file whole or not at all, readable by us alone."""
+    text = "".join(f"{name}={value}\n" for name, value in env.items())
+    draft = path.with_suffix(".tmp")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+    draft.replace(path)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

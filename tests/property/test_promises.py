@@ -1,0 +1,442 @@
+"""A state machine drives the protocols over real stores against a plain-Python model.
+
+After every step both stores are compared with the model, and the promises are checked: never
+oversold (P1), one end each (P3), one effect (P4), books that balance (P7), one subject a session
+(P9). A process that dies inside a confirmation is one of the steps.
+"""
+
+import asyncio
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from quota_service.app import Service, open_service, refresh_memory
+from quota_service.domain.errors import (
+    AlreadyConfirmed,
+    EventIdReused,
+    IdempotencyKeyReused,
+    ReservationEnded,
+    SessionConflict,
+    SoldOut,
+)
+from quota_service.domain.exam import Quota
+from quota_service.domain.payment import PaymentEvent, PaymentStatus
+from quota_service.registration.confirm import confirm
+from quota_service.registration.drain_journal import drain_journal
+from quota_service.registration.expire import expire_due_holds
+from quota_service.registration.import_exam import import_exam
+from quota_service.registration.recover import recover_pins
+from quota_service.registration.release import checkout, release
+from quota_service.registration.reserve import Order, reserve
+from quota_service.registration.view import view_candidate
+from quota_service.settings import Settings
+from tests.support.exams import make_exam
+from tests.support.time_travel import move_due_into_the_past
+
+Result = TypeVar("Result")
+
+SESSION_OF = {"general": "day1-am", "qms": "day1-pm", "ems": "day1-pm", "service": "day2-am"}
+SEATS = {
+    "jinan": {"general": 2, "qms": 1, "ems": 1, "service": 1},
+    "tianjin": {"general": 1, "qms": 2, "ems": 0, "service": 2},
+}
+CANDIDATES = st.sampled_from(["ann", "bob", "cai", "dan"])
+SUBJECTS = st.sampled_from(
+    [("general",), ("qms",), ("ems",), ("service",), ("general", "qms"), ("ems", "service")]
+)
+VENUES = st.sampled_from([("jinan",), ("tianjin",), ("jinan", "tianjin"), ("tianjin", "jinan")])
+PICKS = st.integers(0, 11)
+"""Which of the reservations made so far a step is about, counted from the newest."""
+_numbers = itertools.count(1)
+
+
+class DiedError(BaseException):
+    """Stands for the death of the process at a marked line."""
+
+
+@dataclass
+class Held:
+    """A reservation of the model."""
+
+    id: str
+    key: str
+    order: Order
+    venue: str
+    first_deadline_ms: int
+    state: str = "held"
+
+    @property
+    def quotas(self) -> list[Quota]:
+        return [Quota(self.venue, subject) for subject in self.order.subjects]
+
+    @property
+    def sessions(self) -> set[str]:
+        return {SESSION_OF[subject] for subject in self.order.subjects}
+
+    @property
+    def stands(self) -> bool:
+        return self.state in {"held", "confirmed"}
+
+
+@dataclass
+class Model:
+    """What should be true, by rules short enough to be believed."""
+
+    exam: str
+    reservations: list[Held] = field(default_factory=list)
+    events: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+
+    def pick(self, n: int, *states: str) -> Held | None:
+        """The n-th newest reservation (of some states), going round; None when there are none."""
+        found = [held for held in self.reservations if not states or held.state in states]
+        return found[-1 - n % len(found)] if found else None
+
+    def count(self, *states: str) -> Counter[Quota]:
+        return Counter(q for r in self.reservations if r.state in states for q in r.quotas)
+
+    def remaining(self, quota: Quota) -> int:
+        return SEATS[quota.venue][quota.subject] - self.count("held", "confirmed")[quota]
+
+    def first_venue_with_all(
+        self, subjects: tuple[str, ...], venues: tuple[str, ...]
+    ) -> str | None:
+        for venue in venues:
+            if all(self.remaining(Quota(venue, subject)) > 0 for subject in subjects):
+                return venue
+        return None
+
+    def standing(self, candidate: str, subjects: tuple[str, ...]) -> list[Held]:
+        """The candidate's reservations in the sessions of `subjects`."""
+        sessions = {SESSION_OF[subject] for subject in subjects}
+        return [
+            held
+            for held in self.reservations
+            if held.order.candidate == candidate and held.stands and sessions & held.sessions
+        ]
+
+    def pay(self, held: Held, *, amount_is_right: bool) -> tuple[str, str | None]:
+        """Walk the model through a captured payment; return its end."""
+        if held.state == "confirmed":
+            return "refund_due", "already-paid"
+        if held.state == "released":
+            return "refund_due", "released"
+        if not amount_is_right:
+            return "refund_due", "wrong-amount"
+        if held.state == "expired":
+            if self.standing(held.order.candidate, held.order.subjects):
+                return "refund_due", "session-conflict"
+            if any(self.remaining(quota) < 1 for quota in held.quotas):
+                return "refund_due", "sold-out"
+        held.state = "confirmed"
+        return "confirmed", None
+
+
+class Promises(RuleBasedStateMachine):
+    """The steps; each compares what the service did with what the model says."""
+
+    service: ClassVar[Service]
+    runner: ClassVar[asyncio.Runner]
+    events: Bundle[tuple[str, Held, bool]] = Bundle("events")
+
+    def run(self, protocol: Coroutine[Any, Any, Result]) -> Result:
+        return self.runner.run(protocol)
+
+    @property
+    def stores(self) -> Any:
+        return self.service.stores
+
+    @initialize(
+        orders=st.lists(st.tuples(CANDIDATES, SUBJECTS, VENUES), min_size=4, max_size=10),
+        late=st.integers(0, 3),
+    )
+    def open_an_exam(self, orders: list[Any], late: int) -> None:
+        """Import the exam; some have reserved before the first step, a few of them too late."""
+        self.model = Model(f"exam-{next(_numbers)}")
+        exam = make_exam(self.model.exam, seats=SEATS, checkout_grace_s=100)
+        assert self.run(import_exam(self.stores, exam)).created
+        self.shard = self.stores.registry.shard(self.model.exam, 0)
+        for order in orders[late:]:
+            self.reserve(*order)
+        for _ in range(late):
+            self.time_passes_for(late)
+        for order in orders[:late]:
+            self.reserve(*order)
+
+    @rule(candidate=CANDIDATES, subjects=SUBJECTS, venues=VENUES)
+    def reserve(self, candidate: str, subjects: tuple[str, ...], venues: tuple[str, ...]) -> None:
+        key = f"key-{next(_numbers)}"
+        order = Order(candidate, subjects, venues, accepted_notice="2023-1")
+        standing = self.model.standing(candidate, subjects)
+        venue = self.model.first_venue_with_all(subjects, venues)
+        call = reserve(self.stores, self.model.exam, order, key)
+        if standing:
+            with pytest.raises(SessionConflict) as conflict:
+                self.run(call)
+            assert conflict.value.reservation in {held.id for held in standing}
+        elif venue is None:
+            with pytest.raises(SoldOut) as sold_out:
+                self.run(call)
+            for left in sold_out.value.left:
+                assert left.remaining == self.model.remaining(Quota(left.venue, left.subject))
+        else:
+            made = self.run(call)
+            assert (made.replayed, made.reservation.venue) == (False, venue)
+            self.model.reservations.append(
+                Held(
+                    made.reservation.id,
+                    key,
+                    order,
+                    venue,
+                    first_deadline_ms=made.reservation.deadline_ms,
+                )
+            )
+
+    @rule(pick=PICKS)
+    def reserve_again_with_the_same_key(self, pick: int) -> None:
+        if held := self.model.pick(pick):
+            again = self.run(reserve(self.stores, self.model.exam, held.order, held.key))
+            assert again.replayed
+            assert (again.reservation.id, again.reservation.state) == (held.id, "held")
+            assert again.reservation.deadline_ms == held.first_deadline_ms
+
+    @rule(pick=PICKS)
+    def reserve_something_else_with_the_same_key(self, pick: int) -> None:
+        if held := self.model.pick(pick):
+            other = dataclasses.replace(held.order, venues=("beijing", *held.order.venues))
+            with pytest.raises(IdempotencyKeyReused):
+                self.run(reserve(self.stores, self.model.exam, other, held.key))
+
+    @rule(pick=PICKS)
+    def release(self, pick: int) -> None:
+        held = self.model.pick(pick)
+        if held is None:
+            return
+        call = release(self.stores, held.id)
+        if held.state == "confirmed":
+            with pytest.raises(AlreadyConfirmed):
+                self.run(call)
+            return
+        held.state = "released" if held.state == "held" else held.state
+        assert self.run(call).state == held.state
+
+    @rule(pick=PICKS)
+    def checkout(self, pick: int) -> None:
+        held = self.model.pick(pick)
+        if held is None:
+            return
+        call = checkout(self.stores, held.id)
+        if held.state == "confirmed":
+            with pytest.raises(AlreadyConfirmed):
+                self.run(call)
+        elif held.state != "held":
+            with pytest.raises(ReservationEnded):
+                self.run(call)
+        else:
+            deadline_ms = self.run(call).deadline_ms
+            assert deadline_ms == held.first_deadline_ms + 100_000
+
+    @rule(target=events, pick=PICKS, amount_is_right=st.sampled_from([True, True, True, False]))
+    def pay(self, pick: int, amount_is_right: bool) -> Any:  # noqa: FBT001
+        return self._pay(self.model.pick(pick), amount_is_right)
+
+    @rule(target=events, pick=PICKS)
+    def pay_too_late(self, pick: int) -> Any:
+        return self._pay(self.model.pick(pick, "expired"), True)
+
+    @rule(pick=PICKS, venues=VENUES)
+    def reserve_again_after_expiry(self, pick: int, venues: tuple[str, ...]) -> None:
+        if held := self.model.pick(pick, "expired"):
+            self.reserve(held.order.candidate, held.order.subjects, venues)
+
+    def _pay(self, held: Held | None, amount_is_right: bool) -> Any:  # noqa: FBT001
+        if held is None:
+            return multiple()
+        event = f"event-{next(_numbers)}"
+        expected = self.model.pay(held, amount_is_right=amount_is_right)
+        self.model.events[event] = expected
+        assert self.run(self._report(event, held, amount_is_right)) == expected
+        return event, held, amount_is_right
+
+    @rule(paid=events)
+    def report_the_same_event_again(self, paid: tuple[str, Held, bool]) -> None:
+        assert self.run(self._report(*paid)) == self.model.events[paid[0]]
+
+    @rule(paid=events)
+    def report_another_payment_under_a_known_event(self, paid: tuple[str, Held, bool]) -> None:
+        event, held, amount_is_right = paid
+        with pytest.raises(EventIdReused):
+            self.run(self._report(event, held, amount_is_right, reference="another"))
+
+    @rule(pick=PICKS)
+    def report_a_failed_payment(self, pick: int) -> None:
+        held = self.model.pick(pick)
+        if held is None:
+            return
+        event = f"event-{next(_numbers)}"
+        call = self._report(event, held, True, status=PaymentStatus.FAILED)
+        assert self.run(call) == ("ignored", None)
+
+    @rule(pick=PICKS, line=st.sampled_from(["after pin", "after commit"]))
+    def die_in_a_confirmation_and_recover(self, pick: int, line: str) -> None:
+        held = self.model.pick(pick, "held")
+        if held is None:
+            return
+
+        def die(reached: str) -> None:
+            if reached == f"confirm: {line}":
+                raise DiedError
+
+        event = f"event-{next(_numbers)}"
+        dying = dataclasses.replace(self.stores, reached=die)
+        with pytest.raises(DiedError):
+            self.run(confirm(dying, self._event(event, held, True)))
+        recovered = self.run(recover_pins(self.stores, self.shard, 0, 10))
+        if line == "after commit":
+            held.state = "confirmed"
+            self.model.events[event] = ("confirmed", None)
+        assert recovered == ((1, 0) if line == "after commit" else (0, 1))
+
+    @rule(pick=PICKS)
+    def time_passes_for(self, pick: int) -> None:
+        """A hold falls due; the expiry runs twice and takes it once."""
+        held = self.model.pick(pick, "held")
+        if held is None:
+            return
+        self.run(move_due_into_the_past(self.service.runner.client, held.id))
+        assert self.run(expire_due_holds(self.stores, self.shard, 10)) == 1
+        held.state = "expired"
+        assert self.run(expire_due_holds(self.stores, self.shard, 10)) == 0
+
+    @rule(candidate=CANDIDATES)
+    def look_at_what_a_candidate_has(self, candidate: str) -> None:
+        view = self.run(view_candidate(self.stores, self.model.exam, candidate))
+        mine = {r.id: r.state for r in self.model.reservations if r.order.candidate == candidate}
+        seen = {v.reservation.id: v.reservation.state.value for v in view.reservations}
+        # What has ended is known from the drained journal, which may be a step behind.
+        assert seen.items() <= mine.items()
+        assert {i for i, state in mine.items() if state in {"held", "confirmed"}} <= seen.keys()
+
+    @rule(again=st.booleans())
+    def drain_the_journal_and_import_again(self, again: bool) -> None:  # noqa: FBT001
+        self.run(drain_journal(self.stores, self.shard, 1000, 3))
+        expected = {held.id: held.state for held in self.model.reservations}
+        assert self.run(self._drained_states()) == expected
+        if again:
+            exam = self.stores.registry.find(self.model.exam)
+            imported = self.run(import_exam(self.stores, exam))
+            assert (imported.created, imported.changes) == (False, ())
+
+    @invariant()
+    def both_stores_say_what_the_model_says(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        snapshot = self.run(self.stores.seats.snapshot(self.shard))
+        assert snapshot.live_holds == sum(r.state == "held" for r in self.model.reservations)
+        for venue, by_subject in SEATS.items():
+            for subject, capacity in by_subject.items():
+                quota = Quota(venue, subject)
+                assert snapshot.capacity[quota] == capacity
+                assert snapshot.remaining[quota] == self.model.remaining(quota) >= 0
+                assert snapshot.held[quota] == self.model.count("held")[quota]
+                assert snapshot.confirming[quota] == 0
+                assert snapshot.confirmed[quota] == self.model.count("confirmed")[quota]
+
+    @invariant()
+    def the_ledger_has_every_booking_once_and_never_too_many(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        confirmed = self.run(self._confirmed_in_postgres())
+        expected = self.model.count("confirmed")
+        assert {quota: n for quota, n in confirmed.items() if n} == dict(expected)
+        assert all(n <= SEATS[quota.venue][quota.subject] for quota, n in confirmed.items())
+
+    @invariant()
+    def nobody_stands_twice_in_a_session(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        taken = Counter(
+            (held.order.candidate, session)
+            for held in self.model.reservations
+            if held.stands
+            for session in held.sessions
+        )
+        assert all(n == 1 for n in taken.values())
+
+    async def _drained_states(self) -> dict[str, str]:
+        """What the drained journal says of every reservation of the exam."""
+        async with self.stores.ledger.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT id, state FROM reservations WHERE exam = $1", self.model.exam
+            )
+            return {row["id"]: row["state"] for row in rows}
+
+    async def _confirmed_in_postgres(self) -> dict[Quota, int]:
+        async with self.stores.ledger.connection() as connection:
+            confirmed: dict[Quota, int] = await self.stores.exams.confirmed(
+                connection, self.model.exam
+            )
+            return confirmed
+
+    def _event(
+        self,
+        event: str,
+        held: Held,
+        amount_is_right: bool,  # noqa: FBT001
+        status: PaymentStatus = PaymentStatus.CAPTURED,
+        reference: str = "reference",
+    ) -> PaymentEvent:
+        amount = 8000 * len(held.order.subjects) + (0 if amount_is_right else 1)
+        told = f"{held.id} {status} {amount} {reference}"
+        return PaymentEvent(event, held.id, status, amount, "CNY", 0, reference, told)
+
+    async def _report(self, *paid: Any, **members: Any) -> tuple[str, str | None]:
+        try:
+            result = await confirm(self.stores, self._event(*paid, **members))
+        finally:
+            # A late payment that is refused after all had taken its seats again for a moment: it
+            # leaves an overdue hold, which the expiry takes.
+            await expire_due_holds(self.stores, self.shard, 10)
+        assert result.reservation == paid[1].id
+        return result.outcome, result.reason
+
+
+@pytest.fixture
+def driven(settings: Settings) -> Iterator[None]:
+    """A service opened on a loop of the state machine's own."""
+    with asyncio.Runner() as runner:
+        opened = open_service(settings)
+        Promises.runner = runner
+        Promises.service = runner.run(opened.__aenter__())
+        runner.run(refresh_memory(Promises.service))
+        yield
+        runner.run(opened.__aexit__(None, None, None))
+
+
+@pytest.mark.usefixtures("driven")
+def test_the_promises_hold_after_every_step() -> None:
+    run_state_machine_as_test(
+        Promises,
+        settings=hypothesis_settings(
+            max_examples=120,
+            stateful_step_count=50,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,112 @@
+"""Looks into both stores from outside: whether anything changed, and whether the books balance."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+import redis.asyncio
+
+from quota_service.domain.exam import Quota
+from quota_service.domain.reservation import Reservation, State
+from quota_service.seats.keys import Shard
+from quota_service.seats.record import parse_record
+from quota_service.settings import Settings
+
+_COUNTERS = ("capacity", "remaining", "held", "confirming", "confirmed")
+
+
+class Evidence:
+    """Both stores of one test, read without the service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def fingerprint(self) -> Mapping[str, object]:
+        """Return the contents of both stores, to be compared with those at another moment."""
+        seen: dict[str, object] = {}
+        async with redis.asyncio.Redis.from_url(self._settings.redis_url) as client:
+            async for key in client.scan_iter(count=1000):
+                seen[key.decode()] = await client.dump(key)
+        names = await self.rows("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")
+        for name in sorted(row["name"] for row in names):
+            (row,) = await self.rows(
+                f"SELECT count(*) AS rows, sum(hashtextextended(t::text, 0)) AS hash FROM {name} t"  # noqa: S608
+            )
+            seen[f"table {name}"] = (row["rows"], row["hash"])
+        return seen
+
+    async def rows(self, query: str, *args: Any) -> "list[asyncpg.Record]":
+        """Return the rows of a query to Postgres."""
+        connection = await asyncpg.connect(self._settings.postgres_dsn)
+        try:
+            return await connection.fetch(query, *args)
+        finally:
+            await connection.close()
+
+    async def payments(self) -> dict[str, tuple[str, str | None]]:
+        """Return the outcome and reason of every recorded payment event."""
+        rows = await self.rows("SELECT event, outcome, reason FROM payment_events")
+        return {row["event"]: (row["outcome"], row["reason"]) for row in rows}
+
+    async def bookings(self) -> list[str]:
+        """Return the reservations that are booked."""
+        rows = await self.rows("SELECT reservation FROM bookings ORDER BY reservation")
+        return [row["reservation"] for row in rows]
+
+    async def counters(self, exam: str = "exam-1") -> dict[str, dict[Quota, int]]:
+        """Return every counter of an exam in Redis."""
+        shard = Shard(exam, 0, 0)
+        found = {}
+        async with self._client() as client:
+            for name in _COUNTERS:
+                seats = await client.hgetall(shard.key(name))
+                found[name] = {Quota(*key.split("/")): int(n) for key, n in seats.items()}
+        return found
+
+    async def reservations(self, exam: str = "exam-1") -> list[Reservation]:
+        """Return every reservation of an exam that Redis has a record of."""
+        prefix = Shard(exam, 0, 0).record_key("")
+        found = []
+        async with self._client() as client:
+            async for key in client.scan_iter(match=f"{prefix}*", count=1000):
+                text = await client.get(key)
+                found.append(parse_record(exam, 0, key.removeprefix(prefix), text))
+        return found
+
+    async def assert_books_balance(self, exam: str = "exam-1") -> None:
+        """Check P1, P7 and P9: counters, records, claims and ledger all tell the same."""
+        counters = await self.counters(exam)
+        reservations = await self.reservations(exam)
+        for quota, capacity in counters["capacity"].items():
+            parts = {name: counters[name].get(quota, 0) for name in _COUNTERS[1:]}
+            assert sum(parts.values()) == capacity, (quota, capacity, parts)
+            assert min(parts.values()) >= 0, (quota, parts)
+        for state in (State.HELD, State.CONFIRMING, State.CONFIRMED):
+            seats = Counter(
+                Quota(r.venue, subject)
+                for r in reservations
+                if r.state is state
+                for subject in r.subjects
+            )
+            counted = {quota: n for quota, n in counters[state].items() if n}
+            assert counted == dict(seats), state
+        standing = [r for r in reservations if not r.state.is_ended]
+        claimed = {
+            f"{r.candidate}/{session}": r.id.rpartition(".")[2]
+            for r in standing
+            for session in r.sessions
+        }
+        async with self._client() as client:
+            assert await client.hgetall(Shard(exam, 0, 0).key("claims")) == claimed
+        assert len(claimed) == sum(len(r.sessions) for r in standing)
+        ledger = await self.rows(
+            "SELECT venue, subject, capacity, confirmed FROM quotas WHERE exam = $1", exam
+        )
+        for row in ledger:
+            quota = Quota(row["venue"], row["subject"])
+            assert row["capacity"] == counters["capacity"][quota], quota
+            assert row["confirmed"] == counters["confirmed"][quota], quota
+
+    def _client(self) -> "redis.asyncio.Redis":
+        return redis.asyncio.Redis.from_url(self._settings.redis_url, decode_responses=True)

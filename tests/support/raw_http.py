@@ -1,0 +1,47 @@
+"""HTTP as bytes on a socket, for what no well-behaved client sends."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+_TIMEOUT_S = 10.0
+
+
+async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection to the server of a base URL."""
+    address = urlsplit(url)
+    return await asyncio.open_connection(address.hostname, address.port)
+
+
+async def exchange(url: str, sent: bytes, *, half_close: bool = False) -> bytes:
+    """Send bytes and return all that comes back until the server closes the connection."""
+    reader, writer = await connect(url)
+    try:
+        writer.write(sent)
+        if half_close:
+            writer.write_eof()
+        async with asyncio.timeout(_TIMEOUT_S):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def send_and_leave(url: str, sent: bytes) -> None:
+    """Send bytes and cut the connection at once, as a client that crashes."""
+    _, writer = await connect(url)
+    writer.write(sent)
+    await writer.drain()
+    writer.transport.abort()
+
+
+def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
+    """Return a request that closes its connection; the length of a body is told."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: quota", "Connection: close", *headers]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    head = "\r\n".join(lines) + "\r\n\r\n"
+    return head.encode("utf-8", "surrogateescape") + body
+
+
+def status(answer: bytes) -> int:
+    """Return the status of the first answer in these bytes."""
+    return int(answer.split(b" ", 2)[1])

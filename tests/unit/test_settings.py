@@ -1,0 +1,175 @@
+"""Settings: how they are read, what is refused, and that none is missing from the printed table."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from quota_service.settings import Settings, SettingsError, describe, read_settings, variable
+
+FIELDS = {item.name: item for item in dataclasses.fields(Settings)}
+SECRETS = {name for name, item in FIELDS.items() if item.metadata["secret"]}
+NUMBERS = {name for name, item in FIELDS.items() if item.type in (int, float)}
+LOWEST = [name for name in NUMBERS if FIELDS[name].metadata["low"] is not None]
+HIGHEST = [name for name in NUMBERS if FIELDS[name].metadata["high"] is not None]
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert read_settings({}) == Settings()
+
+
+def test_variables_of_other_programs_are_left_alone() -> None:
+    assert read_settings({"HOME": "/", "PORT": "1", "quota_port": "1"}) == Settings()
+
+
+def test_each_kind_of_value_is_read() -> None:
+    settings = read_settings(
+        {
+            "QUOTA_HOST": "0.0.0.0",  # noqa: S104
+            "QUOTA_PORT": "8081",
+            "QUOTA_REQUEST_TIMEOUT_S": "2.5",
+            "QUOTA_POSTGRES_STATEMENT_CACHE": "Off",
+        }
+    )
+
+    assert (settings.host, settings.port) == ("0.0.0.0", 8081)  # noqa: S104
+    assert settings.request_timeout_s == 2.5
+    assert settings.postgres_statement_cache is False
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("on", True), ("true", True), ("1", True), ("off", False), ("FALSE", False), ("0", False)],
+)
+def test_a_switch_takes_on_and_off_in_three_spellings(text: str, *, value: bool) -> None:
+    settings = read_settings({"QUOTA_POSTGRES_STATEMENT_CACHE": text})
+
+    assert settings.postgres_statement_cache is value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("QUOTA_PORT", ""),
+        ("QUOTA_PORT", "80.5"),
+        ("QUOTA_PORT", "eighty"),
+        ("QUOTA_REQUEST_TIMEOUT_S", "nan"),
+        ("QUOTA_REQUEST_TIMEOUT_S", "inf"),
+        ("QUOTA_REQUEST_TIMEOUT_S", "5s"),
+        ("QUOTA_POSTGRES_STATEMENT_CACHE", "maybe"),
+        ("QUOTA_POSTGRES_STATEMENT_CACHE", ""),
+        ("QUOTA_LOG_LEVEL", "chatty"),
+        ("QUOTA_LOG_LEVEL", ""),
+    ],
+)
+def test_a_malformed_value_is_refused_by_the_name_of_its_variable(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is {text!r}|^{name} is {text}; it takes"):
+        read_settings({name: text})
+
+
+@pytest.mark.parametrize("name", LOWEST)
+def test_a_value_below_its_limit_is_refused_and_the_limit_is_taken(name: str) -> None:
+    low = FIELDS[name].metadata["low"]
+
+    taken = read_settings({variable(name): str(low)})
+
+    assert getattr(taken, name) == low
+    with pytest.raises(SettingsError, match=variable(name)):
+        read_settings({variable(name): str(low - 1)})
+
+
+@pytest.mark.parametrize("name", HIGHEST)
+def test_a_value_above_its_limit_is_refused_and_the_limit_is_taken(name: str) -> None:
+    high = FIELDS[name].metadata["high"]
+
+    taken = read_settings({variable(name): str(high)})
+
+    assert getattr(taken, name) == high
+    with pytest.raises(SettingsError, match=variable(name)):
+        read_settings({variable(name): str(high + 1)})
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+def test_every_number_has_a_lower_limit_and_a_default_within_its_limits(name: str) -> None:
+    default, limits = FIELDS[name].default, FIELDS[name].metadata
+
+    assert limits["low"] is not None
+    assert limits["low"] <= default <= (limits["high"] or default)
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_a_secret_is_read_from_a_file_without_the_newline_at_its_end(
+    name: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("from a file\n", encoding="utf-8")
+
+    settings = read_settings({f"{variable(name)}_FILE": str(file)})
+
+    assert getattr(settings, name) == "from a file"
+
+
+def test_a_secret_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    environ = {"QUOTA_REDIS_URL": "redis://a", "QUOTA_REDIS_URL_FILE": str(tmp_path)}
+
+    with pytest.raises(SettingsError, match="QUOTA_REDIS_URL and QUOTA_REDIS_URL_FILE"):
+        read_settings(environ)
+
+
+def test_a_secret_file_that_cannot_be_read_is_named_and_not_passed_over(tmp_path: Path) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+
+    for path in (tmp_path / "absent", tmp_path, binary):
+        with pytest.raises(SettingsError, match="QUOTA_PAYMENT_SECRETS_FILE cannot be read"):
+            read_settings({"QUOTA_PAYMENT_SECRETS_FILE": str(path)})
+
+
+@pytest.mark.parametrize("name", ["QUOTA_PROT", "QUOTA_", "QUOTA_PORT_FILE", "QUOTA_port"])
+def test_a_variable_that_is_no_setting_is_refused_by_name(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"unknown setting {name};"):
+        read_settings({name: "1"})
+
+
+def test_the_variables_of_a_demo_may_stand_in_the_shell() -> None:
+    demo = ("URL", "ADMIN_URL", "FRONTEND_KEY", "OPS_KEY", "PAYMENT_SECRET")
+
+    assert read_settings({f"QUOTA_{name}": "x" for name in demo}) == Settings()
+
+
+def test_every_setting_is_printed_with_its_value_its_default_and_a_meaning() -> None:
+    rows = {row[0]: row[1:] for row in describe(Settings(port=1, postgres_statement_cache=False))}
+
+    assert set(rows) == {variable(name) for name in FIELDS}
+    assert rows["QUOTA_PORT"][:2] == ("1", "8080")
+    assert rows["QUOTA_POSTGRES_STATEMENT_CACHE"][:2] == ("off", "on")
+    assert [name for name, (_, _, meaning) in rows.items() if not meaning.strip()] == []
+
+
+def test_secrets_are_masked_when_printed_and_absent_from_the_text_of_the_settings() -> None:
+    settings = dataclasses.replace(Settings(), **dict.fromkeys(SECRETS, "hush-hush"))
+
+    printed = list(describe(settings))
+
+    assert {name for name, now, _, _ in printed if now == "********"} == {
+        variable(name) for name in SECRETS
+    }
+    assert "hush-hush" not in str(printed) + repr(settings)
+
+
+def test_a_name_that_sounds_secret_is_a_secret() -> None:
+    sounds_secret = {
+        name for name in FIELDS if any(word in name for word in ("secret", "password", "dsn", "url"))
+    }
+
+    assert sounds_secret <= SECRETS
+
+
+def test_every_wait_and_interval_carries_its_unit() -> None:
+    timed = [
+        name
+        for name in FIELDS
+        if any(word in name for word in ("timeout", "interval", "refresh", "age", "drain"))
+    ]
+
+    assert [name for name in timed if not name.endswith(("_s", "_ms"))] == []
