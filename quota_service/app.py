@@ -73,9 +73,18 @@ class Addresses:
     admin: str
 
 
+def _pass(_line: str) -> None:
+    """Go on: in production nothing happens at the marked lines of a protocol."""
+
+
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
-    """Open the stores; one that is away now is no error, it is asked when it is needed."""
+async def open_service(
+    settings: Settings, reached: Callable[[str], None] = _pass
+) -> AsyncIterator[Service]:
+    """Open the stores; one that is away now is no error, it is asked when it is needed.
+
+    `reached` is told each marked line of a protocol, so that a test can die there.
+    """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         client = open_redis(settings)
@@ -87,10 +96,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             seats=SeatStore(runner),
             ledger=ledger,
             exams=exams,
-            confirmations=ConfirmationLedger(ledger, settings, metrics),
+            confirmations=ConfirmationLedger(ledger, settings, metrics, reached),
             reader=reader,
             registry=ExamRegistry(exams),
             metrics=metrics,
+            reached=reached,
         )
         key_ledger = ApiKeyLedger(ledger)
         keys = KeyRing(key_ledger)

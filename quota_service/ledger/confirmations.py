@@ -8,7 +8,7 @@ constraint refuses the group, each event is tried alone, so only the one at faul
 import datetime as dt
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,14 @@ class PinGone:
 class ConfirmationLedger:
     """Group commit of payment events."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        metrics: Metrics,
+        reached: Callable[[str], None],
+    ) -> None:
+        self._reached = reached
         self._ledger = ledger
         self._query = ledger.query
         self._size = metrics.group_commit_size
@@ -190,6 +197,7 @@ class ConfirmationLedger:
             ]
             if bookings:
                 await self._book(connection, bookings)
+            self._reached("confirm: before commit")
         results: list[Settled | PinGone | BaseException] = []
         for verdict in group:
             if verdict.event.event in recorded:

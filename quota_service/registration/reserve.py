@@ -82,6 +82,7 @@ async def reserve(stores: Stores, exam_id: str, order: Order, key: str) -> Reser
             request_hash=order.hash,
         )
         answer = await stores.seats.reserve(shard, exam, request)
+        stores.reached("reserve: after script")
         reserved = _reserved(exam, shard, order, answer)
     except QuotaError as error:
         count.labels(exam=exam_id, outcome=error.slug).inc()

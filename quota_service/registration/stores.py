@@ -15,10 +15,6 @@ from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
 
 
-def _nothing(_line: str) -> None:
-    """Stand in for what tests do at a marked line."""
-
-
 @dataclass(frozen=True, slots=True)
 class Stores:
     """The parts a protocol may touch.
@@ -34,7 +30,7 @@ class Stores:
     reader: LedgerReader
     registry: ExamRegistry
     metrics: Metrics
-    reached: Callable[[str], None] = _nothing
+    reached: Callable[[str], None]
 
     def locate(self, reservation: str) -> tuple[Shard, str]:
         """Return shard and serial of a reservation id; UnknownReservation if it is none of ours."""

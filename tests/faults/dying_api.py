@@ -1,0 +1,29 @@
+"""Runs the API in a process of its own that kills itself at one marked line of a protocol.
+
+Called as `python -m tests.faults.dying_api LINE` with settings in the environment; prints the URL
+once it listens. The kill is SIGKILL: no handler, no clean-up, no buffer flushed.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+
+from quota_service.app import Addresses, Service, open_service, run_service
+from quota_service.settings import read_settings
+
+
+async def serve(line: str) -> None:
+    def die(reached: str) -> None:
+        if reached == line:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def ready(_service: Service, addresses: Addresses) -> None:
+        print(addresses.api, flush=True)  # noqa: T201  the test reads it
+
+    async with open_service(read_settings(), reached=die) as service:
+        await run_service(service, asyncio.Event(), api=True, workers=False, ready=ready)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1]))

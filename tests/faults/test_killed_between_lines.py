@@ -1,0 +1,158 @@
+"""The API process is killed with SIGKILL at each marked line of a protocol; nothing may be lost.
+
+Afterwards either recovery alone, or the provider's repeated callback to a process that lives, has
+to bring everything to an end, and both stores have to agree.
+"""
+
+import asyncio
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from quota_service.domain.exam import Quota
+from quota_service.registration.recover import recover_pins
+from quota_service.settings import Settings, variable
+from tests.conftest import Running
+from tests.support.client import ApiClient
+
+ROOT = Path(__file__).parents[2]
+START_LIMIT_S = 30
+SEAT = Quota("jinan", "general")
+BEFORE_THE_DECISION = ["confirm: before pin", "confirm: after pin", "confirm: before commit"]
+AFTER_THE_DECISION = ["confirm: after commit", "confirm: after finish"]
+
+
+@asynccontextmanager
+async def dying_api(settings: Settings, client: ApiClient, line: str) -> AsyncIterator[ApiClient]:
+    """A second API process on the same stores that dies at `line`; it must have died at the end."""
+    told = {
+        variable(field.name): str(getattr(settings, field.name))
+        for field in dataclasses.fields(settings)
+        if field.name in {"redis_url", "postgres_dsn", "payment_secrets", "port", "admin_port"}
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.faults.dying_api",
+        line,
+        cwd=ROOT,
+        env={**os.environ, **told},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        url = await asyncio.wait_for(process.stdout.readline(), START_LIMIT_S)
+        async with aiohttp.ClientSession() as session:
+            yield ApiClient(session, url.decode().strip(), client.frontend_key, client.ops_key)
+        assert await asyncio.wait_for(process.wait(), START_LIMIT_S) == -signal.SIGKILL
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def seats_in_both_stores(running: Running) -> dict[str, int]:
+    """Return the counters of the one quota in Redis, and what Postgres counts as confirmed."""
+    stores = running.service.stores
+    snapshot = await stores.seats.snapshot(stores.registry.shard("exam-1", 0))
+    async with stores.ledger.connection() as connection:
+        in_postgres = await stores.exams.confirmed(connection, "exam-1")
+    return {
+        "remaining": snapshot.remaining[SEAT],
+        "held": snapshot.held[SEAT],
+        "confirming": snapshot.confirming[SEAT],
+        "confirmed": snapshot.confirmed[SEAT],
+        "postgres": in_postgres[SEAT],
+    }
+
+
+async def recover(running: Running) -> tuple[int, int]:
+    stores = running.service.stores
+    return await recover_pins(stores, stores.registry.shard("exam-1", 0), 0, 100)
+
+
+@pytest.mark.parametrize("line", BEFORE_THE_DECISION)
+async def test_a_death_before_the_commit_leaves_a_hold_that_can_still_be_paid(
+    running: Running, line: str
+) -> None:
+    held = (await running.client.reserve()).json
+
+    async with dying_api(running.service.settings, running.client, line) as dying:
+        with pytest.raises(aiohttp.ClientError):
+            await dying.pay(held, event="event-1")
+    recovered = await recover(running)
+    seen = await running.client.get(f"/v1/reservations/{held['id']}")
+    after_recovery = await seats_in_both_stores(running)
+    again = await running.client.pay(held, event="event-1")
+
+    assert recovered == ((0, 0) if line == "confirm: before pin" else (0, 1))
+    assert (seen.json["state"], seen.json["deadline"]) == ("held", held["deadline"])
+    assert after_recovery == {
+        "remaining": 2, "held": 1, "confirming": 0, "confirmed": 0, "postgres": 0
+    }  # fmt: skip
+    assert again.json["outcome"] == "confirmed"
+    assert await seats_in_both_stores(running) == {
+        "remaining": 2, "held": 0, "confirming": 0, "confirmed": 1, "postgres": 1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("line", AFTER_THE_DECISION)
+async def test_a_death_after_the_commit_is_finished_by_recovery_alone(
+    running: Running, line: str
+) -> None:
+    held = (await running.client.reserve()).json
+
+    async with dying_api(running.service.settings, running.client, line) as dying:
+        with pytest.raises(aiohttp.ClientError):
+            await dying.pay(held, event="event-1")
+    recovered = await recover(running)
+    seen = await running.client.get(f"/v1/reservations/{held['id']}")
+    again = await running.client.pay(held, event="event-1")
+    other = await running.client.pay(held, event="event-2")
+
+    assert recovered == ((1, 0) if line == "confirm: after commit" else (0, 0))
+    assert seen.json["state"] == "confirmed"
+    assert again.json["outcome"] == "confirmed"
+    assert (other.json["outcome"], other.json["reason"]) == ("refund_due", "already-paid")
+    assert await seats_in_both_stores(running) == {
+        "remaining": 2, "held": 0, "confirming": 0, "confirmed": 1, "postgres": 1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("line", BEFORE_THE_DECISION + AFTER_THE_DECISION)
+async def test_the_repeated_callback_alone_ends_what_a_death_left(
+    running: Running, line: str
+) -> None:
+    held = (await running.client.reserve()).json
+
+    async with dying_api(running.service.settings, running.client, line) as dying:
+        with pytest.raises(aiohttp.ClientError):
+            await dying.pay(held, event="event-1")
+    again = await running.client.pay(held, event="event-1")
+    await recover(running)
+
+    assert again.json["outcome"] == "confirmed"
+    assert await seats_in_both_stores(running) == {
+        "remaining": 2, "held": 0, "confirming": 0, "confirmed": 1, "postgres": 1
+    }  # fmt: skip
+
+
+async def test_a_reservation_whose_answer_was_never_sent_is_found_again_by_its_key(
+    running: Running,
+) -> None:
+    line = "reserve: after script"
+
+    async with dying_api(running.service.settings, running.client, line) as dying:
+        with pytest.raises(aiohttp.ClientError):
+            await dying.reserve(idempotency_key="key-of-the-order")
+    again = await running.client.reserve(idempotency_key="key-of-the-order")
+
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
+    assert (await seats_in_both_stores(running))["held"] == 1
