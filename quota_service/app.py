@@ -104,11 +104,13 @@ async def open_service(
         )
         key_ledger = ApiKeyLedger(ledger)
         keys = KeyRing(key_ledger)
-        under_way = UnderWay(
-            limit=settings.protocols_max, timeout_s=settings.request_timeout_s
-        )
+        under_way = UnderWay(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
         health = Health(
-            {"redis": runner.check_scripts, "postgres": reader.ping, "memory": _loaded(stores, keys)},
+            {
+                "redis": runner.check_scripts,
+                "postgres": reader.ping,
+                "memory": _loaded(stores, keys),
+            },
             runner.clock_ms,
             metrics,
         )
@@ -247,7 +249,7 @@ async def _again_and_again(task: Callable[[], Awaitable[None]], pause_s: float) 
         try:
             await task()
             failed = ""
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, the next round must come
             if not failed:
                 log.warning("refresh failed", extra={"cause": f"{type(error).__name__}: {error}"})
             failed = str(error)
@@ -271,7 +273,7 @@ async def _working(service: Service) -> AsyncIterator[None]:
     finally:
         for loop in loops:
             loop.stop()
-        done, late = await asyncio.wait(tasks, timeout=settings.shutdown_drain_s)
+        _, late = await asyncio.wait(tasks, timeout=settings.shutdown_drain_s)
         await _cancel(list(late))
 
 

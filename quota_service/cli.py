@@ -36,12 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging(settings.log_level)
         if options.command is _demo:
             return demo(_demo_options(options), settings)
-        return asyncio.run(options.command(options, settings))
+        command: Command = options.command
+        return asyncio.run(_run(command, options, settings))
     except (DefinitionError, EmbeddedError, SettingsError, QuotaError) as error:
         print(f"quota-service: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+async def _run(command: Command, options: argparse.Namespace, settings: Settings) -> int:
+    return await command(options, settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--data-dir", type=Path, help="keep the data here between runs")
     trial.add_argument("--host", default="127.0.0.1", help="address of both ports (%(default)s)")
     trial.add_argument("--port", type=int, default=8080, help="port of the API (%(default)s)")
-    trial.add_argument("--admin-port", type=int, default=9090, help="port of /metrics (%(default)s)")
+    trial.add_argument(
+        "--admin-port", type=int, default=9090, help="port of /metrics (%(default)s)"
+    )
     trial.add_argument(
         "--opens-in", type=float, default=0, metavar="SECONDS", help="registration opens then"
     )

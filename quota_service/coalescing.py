@@ -67,7 +67,7 @@ class Coalescer(Generic[Item, Result]):
     def _flush(self) -> None:
         self._flush_is_due = False
         while self._waiting and len(self._in_flight) < self._in_flight_max:
-            batch = []
+            batch: list[tuple[Item, asyncio.Future[Result]]] = []
             while self._waiting and len(batch) < self._batch_max:
                 entry = self._waiting.popleft()
                 if not entry[1].done():

@@ -56,11 +56,12 @@ def demo(options: DemoOptions, settings: Settings) -> int:
     try:
         with _data_dir(options.data_dir) as data_dir, ExitStack() as servers:
             is_kept = options.data_dir is not None
-            urls = _start_servers(servers, options, data_dir, is_kept=is_kept)
+            postgres_dsn, redis_url = _start_servers(servers, options, data_dir, is_kept=is_kept)
             known = _read_env(data_dir / ENV_FILE)
             settings = dataclasses.replace(
                 settings,
-                **urls,
+                postgres_dsn=postgres_dsn,
+                redis_url=redis_url,
                 payment_secrets=known.get("QUOTA_PAYMENT_SECRET") or _new_payment_secret(),
                 host=options.host,
                 port=options.port,
@@ -81,22 +82,18 @@ def demo(options: DemoOptions, settings: Settings) -> int:
 
 def _start_servers(
     servers: ExitStack, options: DemoOptions, data_dir: Path, *, is_kept: bool
-) -> dict[str, str]:
-    """Start the stores whose URLs are not given; return the settings for both."""
-    urls = {}
-    if options.postgres_dsn is None:
+) -> tuple[str, str]:
+    """Start the stores whose URLs are not given; return the URLs of Postgres and Redis."""
+    postgres_dsn, redis_url = options.postgres_dsn, options.redis_url
+    if postgres_dsn is None:
         postgres = EmbeddedPostgres(data_dir / "postgres")
         servers.enter_context(_running(postgres, is_kept=is_kept))
-        urls["postgres_dsn"] = postgres.url
-    else:
-        urls["postgres_dsn"] = options.postgres_dsn
-    if options.redis_url is None:
+        postgres_dsn = postgres.url
+    if redis_url is None:
         redis = EmbeddedRedis(data_dir / "redis")
         servers.enter_context(_running(redis, is_kept=is_kept))
-        urls["redis_url"] = redis.url
-    else:
-        urls["redis_url"] = options.redis_url
-    return urls
+        redis_url = redis.url
+    return postgres_dsn, redis_url
 
 
 @contextmanager
@@ -129,9 +126,7 @@ async def _run(
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
         await import_exam(service.stores, _sample_exam(options))
-        keys = {
-            f"QUOTA_{scope.upper()}_KEY": await _key(service, scope, known) for scope in Scope
-        }
+        keys = {f"QUOTA_{scope.upper()}_KEY": await _key(service, scope, known) for scope in Scope}
 
     async def ready(_service: Service, addresses: Addresses) -> None:
         env = {
@@ -155,9 +150,11 @@ async def _key(service: Service, scope: Scope, known: Mapping[str, str]) -> str:
     """Return the key of an earlier run if it is still in force, else a new one."""
     earlier = known.get(f"QUOTA_{scope.upper()}_KEY", "")
     parts = split_key(earlier)
-    for key in await service.key_ledger.all():
-        if parts and key.id == parts[0] and key.revoked_at is None:
-            if key.secret_hash == hash_secret(parts[1]) and scope in key.scopes:
+    if parts is not None:
+        known_as = (parts[0], hash_secret(parts[1]))
+        for key in await service.key_ledger.all():
+            is_in_force = key.revoked_at is None and scope in key.scopes
+            if is_in_force and (key.id, key.secret_hash) == known_as:
                 return earlier
     return await service.key_ledger.create(f"demo {scope}", frozenset({scope}))
 

@@ -168,7 +168,11 @@ def candidate_problem(value: Any) -> str | None:
 
 
 def _notice_problem(value: Any) -> str | None:
-    if value is None or isinstance(value, bool) or (isinstance(value, str) and len(value) <= ID_MAX):
+    if (
+        value is None
+        or isinstance(value, bool)
+        or (isinstance(value, str) and len(value) <= ID_MAX)
+    ):
         return None
     return "must be the version of the notice that was accepted, or true"
 

@@ -1,14 +1,14 @@
 """Turns the service's errors into problem answers; the one place that pairs the two.
 
-    QuotaError
-    └── BadRequest              what the API itself refuses before any protocol runs
-        ├── MalformedJson           400
-        ├── IdempotencyKeyMissing   400
-        ├── Unauthorized            401
-        ├── Forbidden               403
-        ├── PayloadTooLarge         413
-        ├── InvalidRequest          422  with every member that is wrong
-        └── NationalIdRefused       422
+QuotaError
+└── BadRequest              what the API itself refuses before any protocol runs
+    ├── MalformedJson           400
+    ├── IdempotencyKeyMissing   400
+    ├── Unauthorized            401
+    ├── Forbidden               403
+    ├── PayloadTooLarge         413
+    ├── InvalidRequest          422  with every member that is wrong
+    └── NationalIdRefused       422
 """
 
 from collections.abc import Sequence

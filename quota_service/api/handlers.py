@@ -198,7 +198,4 @@ def _refuse_members(body: bytes) -> None:
     """Refuse members in the body of a call that takes none."""
     unknown: Sequence[str] = list(parse_object(body)) if body.strip() else []
     if unknown:
-        raise InvalidRequest(
-            [(name[:64], "is not a member this request has") for name in unknown]
-        )
-
+        raise InvalidRequest([(name[:64], "is not a member this request has") for name in unknown])

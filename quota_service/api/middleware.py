@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from quota_service.api.errors import ClientLeft, answer_for
 from quota_service.api.problems import problem_response
@@ -24,7 +25,7 @@ _CLIENT_GONE = 499
 """The status metrics show for a request whose client left before the answer."""
 
 
-def around_requests(metrics: Metrics) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def around_requests(metrics: Metrics) -> Middleware:
     """Return the middleware; one for all, so that a request passes through one frame."""
     durations = metrics.http_duration
 

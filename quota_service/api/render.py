@@ -74,9 +74,7 @@ def exam_json(exam: Exam, now_ms: int) -> dict[str, Any]:
     return {**document, "server_time": rfc3339(now_ms)}
 
 
-def availability_json(
-    availability: Availability, subjects: Sequence[str] | None
-) -> dict[str, Any]:
+def availability_json(availability: Availability, subjects: Sequence[str] | None) -> dict[str, Any]:
     """Return an availability, of all subjects or of some."""
     wanted = availability.exam.session_of.keys() if subjects is None else set(subjects)
     return {

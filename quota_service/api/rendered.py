@@ -15,9 +15,7 @@ class RenderedAvailability:
     def __init__(self) -> None:
         self._bodies: dict[str, tuple[Availability, dict[tuple[str, ...] | None, bytes]]] = {}
 
-    def availability(
-        self, availability: Availability, subjects: tuple[str, ...] | None
-    ) -> bytes:
+    def availability(self, availability: Availability, subjects: tuple[str, ...] | None) -> bytes:
         """Return the body for an availability and a filter."""
         known, bodies = self._bodies.get(availability.exam.id, (None, {}))
         if known is not availability:

@@ -57,6 +57,7 @@ class SeatGauges:
         self, exam: str, snapshot: ShardSnapshot, listed: list[Quota], rest: list[Quota]
     ) -> None:
         self._metrics.holds_live.labels(exam=exam).set(snapshot.live_holds)
+        self._metrics.pins.labels(exam=exam).set(snapshot.pins)
         self._metrics.journal_lag.labels(exam=exam).set(snapshot.journal_entries)
         for counter, gauge in self._metrics.seats.items():
             seats = getattr(snapshot, counter)

@@ -20,6 +20,7 @@ MAX_VENUES = 512
 MAX_CAPACITY = 1_000_000
 """Seats of one quota; a larger figure is a typing error, not a hall."""
 
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A text in the two languages every definition carries."""

@@ -33,7 +33,7 @@ class ApiKey:
 
 
 def hash_secret(secret: str) -> str:
-    """Return the hash a secret is known by; plain SHA-256, as 256 random bits need no stretching."""
+    """Return the hash a secret is known by; plain SHA-256, as the secret is 256 random bits."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -277,9 +277,9 @@ def _turns(verdicts: Sequence[Verdict]) -> list[list[int]]:
     for i, verdict in enumerate(verdicts):
         names = {f"event {verdict.event.event}", f"reservation {verdict.event.reservation}"}
         for positions, taken in turns:
-            if not names & taken:
+            if names.isdisjoint(taken):
                 positions.append(i)
-                taken |= names
+                taken.update(names)
                 break
         else:
             turns.append(([i], names))

@@ -1,13 +1,13 @@
 """Turns what Postgres raises into the service's errors, constraint by constraint.
 
-    QuotaError
-    ├── LedgerRefused            a named constraint said no; the transaction left nothing behind
-    │   ├── Oversold                 quotas_never_oversold
-    │   ├── SessionTaken             booking_items_one_subject_a_session
-    │   ├── AlreadyBooked            bookings_pk
-    │   └── EventRecorded            payment_events_pk, bookings_one_payment
-    └── Unavailable
-        └── LedgerUnavailable    away, too slow, read-only, deadlocked: ask again
+QuotaError
+├── LedgerRefused            a named constraint said no; the transaction left nothing behind
+│   ├── Oversold                 quotas_never_oversold
+│   ├── SessionTaken             booking_items_one_subject_a_session
+│   ├── AlreadyBooked            bookings_pk
+│   └── EventRecorded            payment_events_pk, bookings_one_payment
+└── Unavailable
+    └── LedgerUnavailable    away, too slow, read-only, deadlocked: ask again
 """
 
 import asyncpg
@@ -74,7 +74,7 @@ def translate(error: BaseException, *, applied: bool | None = False) -> BaseExce
     if isinstance(error, asyncpg.UndefinedTableError):
         return LedgerUnavailable("postgres has no schema yet: run `quota-service migrate`")
     if isinstance(error, _AWAY):
-        return LedgerUnavailable(f"postgres: {error or type(error).__name__}", applied=applied)
+        return LedgerUnavailable(f"postgres: {type(error).__name__} {error}", applied=applied)
     return error
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from quota_service.ledger.errors import ends_connection, translate
 from quota_service.ledger.queries import load_queries
@@ -83,7 +84,7 @@ async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Led
         timeout=settings.postgres_connect_timeout_s,
         command_timeout=settings.postgres_command_timeout_s,
         statement_cache_size=100 if settings.postgres_statement_cache else 0,
-        target_session_attrs="primary",
+        target_session_attrs=SessionAttribute.primary,
         server_settings={"application_name": "quota-service"},
     ) as pool:
         yield Ledger(pool, settings, metrics)

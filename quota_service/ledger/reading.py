@@ -99,4 +99,3 @@ def _payment(row: "Record") -> RecordedPayment:
 
 def _ms(time: dt.datetime) -> int:
     return round(time.timestamp() * 1000)
-

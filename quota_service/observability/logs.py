@@ -25,7 +25,9 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; an extra that JSON does not know is shown as text."""
         line = {
-            "at": dt.datetime.fromtimestamp(record.created, tz=dt.UTC).isoformat("T", "milliseconds"),
+            "at": dt.datetime.fromtimestamp(record.created, tz=dt.UTC).isoformat(
+                "T", "milliseconds"
+            ),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

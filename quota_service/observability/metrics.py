@@ -116,6 +116,9 @@ class Metrics:
             "quota_seats_unlisted_quotas", "Quotas beyond the cap, summed up as venue 'other'."
         )
         self.holds_live = gauge("quota_holds_live", "Holds that are not paid yet.", ("exam",))
+        self.pins = gauge(
+            "quota_confirmations_pending", "Payments between the two stores.", ("exam",)
+        )
         self.journal_lag = gauge(
             "quota_journal_lag_entries", "Journal entries not yet in Postgres.", ("exam",)
         )

@@ -1,4 +1,4 @@
-"""Availability: what is left everywhere, from memory, so that looking costs the reserve path nothing.
+"""Availability: what is left everywhere, from memory: looking costs the reserve path nothing.
 
 Redis is asked at most once in a refresh interval for each exam, and only while someone looks; all
 who wait at that moment share the one question.

@@ -74,7 +74,7 @@ async def confirm(stores: Stores, event: PaymentEvent) -> PaymentResult:
 
 async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
     parts = ReservationId.parse(event.reservation)
-    shard = parts and stores.registry.shard_of_reservation(parts)
+    shard = None if parts is None else stores.registry.shard_of_reservation(parts)
     if parts is None or shard is None:
         return await _refund(stores, event, RefundReason.UNKNOWN_RESERVATION)
     settled: Settled | PinGone = PinGone()

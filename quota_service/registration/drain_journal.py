@@ -55,9 +55,7 @@ async def drain_journal(stores: Stores, shard: Shard, limit: int, tries_max: int
     return drained
 
 
-async def _store(
-    drain: JournalDrain, shard: Shard, raw: list[RawEntry], tries_max: int
-) -> Drained:
+async def _store(drain: JournalDrain, shard: Shard, raw: list[RawEntry], tries_max: int) -> Drained:
     """Store all entries at once; when that is refused, one by one up to the one at fault."""
     try:
         await drain.store([_checked(shard, entry) for entry in raw])
@@ -83,7 +81,9 @@ async def _store_singly(
             await drain.quarantine(entry)
             await drain.skip_to(_position(entry))
             quarantined += 1
-            log.error("journal entry quarantined", extra={"exam": shard.exam, "entry": entry.id})
+            log.exception(
+                "journal entry quarantined", extra={"exam": shard.exam, "entry": entry.id}
+            )
     return Drained(stored, quarantined)
 
 

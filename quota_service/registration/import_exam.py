@@ -98,4 +98,3 @@ def _raise_if_taken(answer: Answer) -> None:
                 for quota, taken in pairs
             ]
         )
-

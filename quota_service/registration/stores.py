@@ -35,7 +35,7 @@ class Stores:
     def locate(self, reservation: str) -> tuple[Shard, str]:
         """Return shard and serial of a reservation id; UnknownReservation if it is none of ours."""
         parts = ReservationId.parse(reservation)
-        shard = parts and self.registry.shard_of_reservation(parts)
+        shard = None if parts is None else self.registry.shard_of_reservation(parts)
         if parts is None or shard is None:
             raise UnknownReservation
         return shard, parts.serial

@@ -134,7 +134,7 @@ class ScriptRunner:
     async def command(self, *words: str | int) -> Any:
         """Run one plain command outside the hot path; SeatsUnavailable when Redis fails."""
         try:
-            return await self.client.execute_command(*words)
+            return await self.client.execute_command(*words)  # type: ignore[no-untyped-call]
         except (RedisError, OSError, TimeoutError) as error:
             raise as_unavailable(error) from error
 

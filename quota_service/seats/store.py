@@ -52,6 +52,7 @@ class ShardSnapshot:
     version: int
     clock_ms: int
     live_holds: int
+    pins: int
     journal_entries: int
     capacity: Mapping[Quota, int]
     remaining: Mapping[Quota, int]
@@ -69,7 +70,7 @@ class SeatStore:
 
     async def reserve(self, shard: Shard, exam: Exam, request: ReserveRequest) -> Answer:
         """Take all subjects at the first venue that has them, or nothing."""
-        shared = [
+        shared: list[str | int] = [
             shard.epoch,
             exam.registration.opens_at_ms,
             exam.registration.closes_at_ms,
@@ -125,7 +126,7 @@ class SeatStore:
 
     async def claims(self, shard: Shard, candidate: str, sessions: Sequence[str]) -> list[str]:
         """Return the serials of the candidate's reservations that stand in the sessions."""
-        args = [shard.epoch, *(f"{candidate}/{session}" for session in sessions)]
+        args: list[str | int] = [shard.epoch, *(f"{candidate}/{session}" for session in sessions)]
         _, *serials = await self._call("claims", shard, args)
         return sorted({serial for serial in serials if serial})
 
@@ -137,7 +138,7 @@ class SeatStore:
 
     async def expire(self, shard: Shard, serials: Sequence[str]) -> tuple[int, int]:
         """Expire those holds that are due; return how many, and the largest lag in ms."""
-        args = [shard.epoch, *serials]
+        args: list[str | int] = [shard.epoch, *serials]
         _, expired, lag_ms = await self._call("expire", shard, args, records=serials)
         return expired, lag_ms
 
@@ -146,7 +147,7 @@ class SeatStore:
         script = self._scripts["open"]
         keys = shard.keys_for(script.shard_keys)
         code, *_ = await self._runner.call(ScriptCall(script, keys, [shard.epoch]))
-        return code >= Code.DONE
+        return Code(code) >= Code.DONE
 
     async def set_capacity(self, shard: Shard, capacity: Mapping[Quota, int]) -> Answer:
         """Set the capacity of quotas, all or none: DONE, or BELOW_TAKEN with quotas and seats."""
@@ -159,23 +160,22 @@ class SeatStore:
     async def snapshot(self, shard: Shard) -> ShardSnapshot:
         """Return every counter of the shard at one moment."""
         answer = await self._call("snapshot", shard, [shard.epoch])
-        _, version, clock_ms, live_holds, entries, *counters = answer
+        _, version, clock_ms, live_holds, pins, entries, *counters = answer
         return ShardSnapshot(
-            shard.epoch, version, clock_ms, live_holds, entries, *map(_by_quota, counters)
+            shard.epoch, version, clock_ms, live_holds, pins, entries, *map(_by_quota, counters)
         )
 
     async def journal(self, shard: Shard, after: str, limit: int) -> list[tuple[str, Any]]:
         """Return at most `limit` journal entries after the stream id `after`, oldest first."""
-        return await self._runner.command(
+        entries: list[tuple[str, Any]] = await self._runner.command(
             "XRANGE", shard.key("journal"), f"({after}", "+", "COUNT", limit
         )
+        return entries
 
     async def trim_journal(self, shard: Shard, through: tuple[int, int]) -> None:
         """Forget the journal entries up to (epoch, version), which are in Postgres."""
         epoch, version = through
-        await self._runner.command(
-            "XTRIM", shard.key("journal"), "MINID", f"{epoch}-{version + 1}"
-        )
+        await self._runner.command("XTRIM", shard.key("journal"), "MINID", f"{epoch}-{version + 1}")
 
     async def _step(self, name: str, shard: Shard, serial: str, *args: str | int) -> Answer:
         answer = await self._call(name, shard, [shard.epoch, serial, *args], records=(serial,))

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.stores import Stores
+from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
+from quota_service.workers.loop import each_shard
 
 
 class ExpiryWorker:
@@ -19,7 +21,7 @@ class ExpiryWorker:
 
     async def run_once(self) -> Mapping[str, int]:
         """Expire what is due; returns {"expired": holds}."""
-        expired = 0
-        for shard in self._stores.registry.open_shards():
-            expired += await expire_due_holds(self._stores, shard, self._batch_max)
-        return {"expired": expired}
+        return await each_shard(self._stores.registry, self._expire)
+
+    async def _expire(self, shard: Shard) -> Mapping[str, int]:
+        return {"expired": await expire_due_holds(self._stores, shard, self._batch_max)}

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.stores import Stores
+from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
+from quota_service.workers.loop import each_shard
 
 
 class JournalDrainWorker:
@@ -20,8 +22,8 @@ class JournalDrainWorker:
 
     async def run_once(self) -> Mapping[str, int]:
         """Drain what waits; returns {"stored": entries, "quarantined": entries}."""
-        stored = quarantined = 0
-        for shard in self._stores.registry.open_shards():
-            drained = await drain_journal(self._stores, shard, self._batch_max, self._tries_max)
-            stored, quarantined = stored + drained.stored, quarantined + drained.quarantined
-        return {"stored": stored, "quarantined": quarantined}
+        return await each_shard(self._stores.registry, self._drain)
+
+    async def _drain(self, shard: Shard) -> Mapping[str, int]:
+        drained = await drain_journal(self._stores, shard, self._batch_max, self._tries_max)
+        return {"stored": drained.stored, "quarantined": drained.quarantined}

@@ -7,16 +7,39 @@ when its cause changes, not each time, so a store that is away for an hour leave
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+from quota_service.domain.errors import QuotaError
 from quota_service.observability.metrics import Metrics
+from quota_service.registration.registry import ExamRegistry
+from quota_service.seats.keys import Shard
 
 log = logging.getLogger(__name__)
 
 _PAUSE_AFTER_FAILURE_S = 0.5
 _BUSY_ROUNDS_MAX = 1000
 """Rounds without a pause; then others get the event loop for a moment."""
+
+
+async def each_shard(
+    registry: ExamRegistry, work: Callable[[Shard], Awaitable[Mapping[str, int]]]
+) -> Counter[str]:
+    """Do `work` for every open shard and add its counts up.
+
+    A shard that fails does not keep the others waiting; its error is raised after them.
+    """
+    counts: Counter[str] = Counter()
+    failure: Exception | None = None
+    for shard in registry.open_shards():
+        try:
+            counts.update(await work(shard))
+        except QuotaError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return counts
 
 
 class Worker(Protocol):
@@ -59,7 +82,7 @@ class WorkerLoop:
         """Run one round; True when it did something, None when it failed."""
         try:
             counts = await self._worker.run_once()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, the next round must come
             self._failures.inc()
             failure = f"{type(error).__name__}: {error}"
             if failure != self._last_failure:

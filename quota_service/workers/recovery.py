@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from quota_service.registration.recover import recover_pins
 from quota_service.registration.stores import Stores
+from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
+from quota_service.workers.loop import each_shard
 
 
 class RecoveryWorker:
@@ -20,8 +22,8 @@ class RecoveryWorker:
 
     async def run_once(self) -> Mapping[str, int]:
         """Settle old pins; returns {"finished": bookings, "unpinned": holds}."""
-        finished = unpinned = 0
-        for shard in self._stores.registry.open_shards():
-            counts = await recover_pins(self._stores, shard, self._age_ms, self._batch_max)
-            finished, unpinned = finished + counts[0], unpinned + counts[1]
+        return await each_shard(self._stores.registry, self._recover)
+
+    async def _recover(self, shard: Shard) -> Mapping[str, int]:
+        finished, unpinned = await recover_pins(self._stores, shard, self._age_ms, self._batch_max)
         return {"finished": finished, "unpinned": unpinned}

@@ -1,15 +1,30 @@
 """What tests over HTTP share: a look into both stores, and proof that nothing changed there."""
 
-from collections.abc import AsyncIterator, Callable
+import dataclasses
+import io
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 import redis.asyncio
 
+from quota_service.observability.logs import configure_logging
 from quota_service.settings import Settings
 from tests.support.evidence import Evidence
 
 NothingChanges = Callable[[], AbstractAsyncContextManager[None]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "settings(**changes): other settings for this test")
+
+
+@pytest.fixture
+def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
+    """The settings of every test, changed as the test's marker says."""
+    marker = request.node.get_closest_marker("settings")
+    return dataclasses.replace(settings, **marker.kwargs) if marker else settings
 
 
 @pytest.fixture
@@ -35,3 +50,18 @@ def nothing_changes(evidence: Evidence) -> NothingChanges:
 async def redis_client(settings: Settings) -> AsyncIterator["redis.asyncio.Redis"]:
     async with redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture
+def log_lines() -> Iterator[io.StringIO]:
+    """Everything the service logs, from debug up, as it would go to standard error."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    access = logging.getLogger("aiohttp.access")
+    access_level = access.level
+    stream = io.StringIO()
+    configure_logging("debug", stream)
+    yield stream
+    root.handlers[:] = before
+    root.setLevel(level)
+    access.setLevel(access_level)

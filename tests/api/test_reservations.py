@@ -198,9 +198,7 @@ async def test_the_first_venue_with_every_subject_is_taken(
     await api.reserve("candidate-1", ("service",), ("jinan",))
 
     # jinan has no seat in service any more, beijing never had one in qms.
-    fallback = await api.reserve(
-        "candidate-2", ("service", "qms"), ("jinan", "beijing", "tianjin")
-    )
+    fallback = await api.reserve("candidate-2", ("service", "qms"), ("jinan", "beijing", "tianjin"))
     first_choice = await api.reserve("candidate-3", ("qms",), ("jinan", "tianjin"))
 
     assert (fallback.status, fallback.json["venue"]) == (201, "tianjin")

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings as hypothesis_settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -252,7 +253,7 @@ class Promises(RuleBasedStateMachine):
             assert deadline_ms == held.first_deadline_ms + 100_000
 
     @rule(target=events, pick=PICKS, amount_is_right=st.sampled_from([True, True, True, False]))
-    def pay(self, pick: int, amount_is_right: bool) -> Any:  # noqa: FBT001
+    def pay(self, pick: int, amount_is_right: bool) -> Any:
         return self._pay(self.model.pick(pick), amount_is_right)
 
     @rule(target=events, pick=PICKS)
@@ -264,7 +265,7 @@ class Promises(RuleBasedStateMachine):
         if held := self.model.pick(pick, "expired"):
             self.reserve(held.order.candidate, held.order.subjects, venues)
 
-    def _pay(self, held: Held | None, amount_is_right: bool) -> Any:  # noqa: FBT001
+    def _pay(self, held: Held | None, amount_is_right: bool) -> Any:
         if held is None:
             return multiple()
         event = f"event-{next(_numbers)}"
@@ -333,7 +334,7 @@ class Promises(RuleBasedStateMachine):
         assert {i for i, state in mine.items() if state in {"held", "confirmed"}} <= seen.keys()
 
     @rule(again=st.booleans())
-    def drain_the_journal_and_import_again(self, again: bool) -> None:  # noqa: FBT001
+    def drain_the_journal_and_import_again(self, again: bool) -> None:
         self.run(drain_journal(self.stores, self.shard, 1000, 3))
         expected = {held.id: held.state for held in self.model.reservations}
         assert self.run(self._drained_states()) == expected
@@ -348,6 +349,7 @@ class Promises(RuleBasedStateMachine):
             return
         snapshot = self.run(self.stores.seats.snapshot(self.shard))
         assert snapshot.live_holds == sum(r.state == "held" for r in self.model.reservations)
+        assert snapshot.pins == 0
         for venue, by_subject in SEATS.items():
             for subject, capacity in by_subject.items():
                 quota = Quota(venue, subject)
@@ -397,7 +399,7 @@ class Promises(RuleBasedStateMachine):
         self,
         event: str,
         held: Held,
-        amount_is_right: bool,  # noqa: FBT001
+        amount_is_right: bool,
         status: PaymentStatus = PaymentStatus.CAPTURED,
         reference: str = "reference",
     ) -> PaymentEvent:

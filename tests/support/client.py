@@ -125,9 +125,7 @@ class ApiClient:
             "Content-Type": "application/json",
             **(headers or {}),
         }
-        return await self.call(
-            "POST", "/v1/payment-callbacks", key=None, data=body, headers=signed
-        )
+        return await self.call("POST", "/v1/payment-callbacks", key=None, data=body, headers=signed)
 
     async def remaining(self, venue: str, subject: str, *, exam: str = "exam-1") -> int:
         """Return what the availability says is left of one quota."""

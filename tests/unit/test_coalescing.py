@@ -29,9 +29,7 @@ class Gate:
 def make(
     gate: Gate, *, batch_max: int = 3, in_flight_max: int = 2, queue_max: int = 100
 ) -> Coalescer[int, int]:
-    return Coalescer(
-        gate, batch_max=batch_max, in_flight_max=in_flight_max, queue_max=queue_max
-    )
+    return Coalescer(gate, batch_max=batch_max, in_flight_max=in_flight_max, queue_max=queue_max)
 
 
 def submit(coalescer: Coalescer[int, int], items: range) -> list["asyncio.Task[int]"]:
@@ -122,9 +120,7 @@ async def test_an_error_in_the_place_of_a_result_reaches_its_caller_alone() -> N
     async def send(batch: list[int]) -> Sequence[int | BaseException]:
         return [ValueError(item) if item == 1 else item for item in batch]
 
-    coalescer: Coalescer[int, int] = Coalescer(
-        send, batch_max=3, in_flight_max=1, queue_max=9
-    )
+    coalescer: Coalescer[int, int] = Coalescer(send, batch_max=3, in_flight_max=1, queue_max=9)
 
     results = await asyncio.gather(*submit(coalescer, range(3)), return_exceptions=True)
 
@@ -141,9 +137,7 @@ async def test_a_failing_send_reaches_every_caller_of_its_batch_and_no_other(
             raise error
         return batch
 
-    coalescer: Coalescer[int, int] = Coalescer(
-        send, batch_max=2, in_flight_max=1, queue_max=9
-    )
+    coalescer: Coalescer[int, int] = Coalescer(send, batch_max=2, in_flight_max=1, queue_max=9)
 
     results = await asyncio.gather(*submit(coalescer, range(4)), return_exceptions=True)
 
@@ -154,9 +148,7 @@ async def test_a_send_that_answers_too_few_fails_every_caller_instead_of_mixing_
     async def send(batch: list[int]) -> Sequence[int | BaseException]:
         return batch[1:]
 
-    coalescer: Coalescer[int, int] = Coalescer(
-        send, batch_max=3, in_flight_max=1, queue_max=9
-    )
+    coalescer: Coalescer[int, int] = Coalescer(send, batch_max=3, in_flight_max=1, queue_max=9)
 
     results = await asyncio.gather(*submit(coalescer, range(3)), return_exceptions=True)
 

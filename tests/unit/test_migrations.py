@@ -20,7 +20,9 @@ def test_migrations_are_numbered_from_one_without_a_gap() -> None:
     found = load_migrations()
 
     assert [migration.number for migration in found] == list(range(1, len(found) + 1))
-    assert [migration.name for migration in found if not re.match(r"\d{4}_\w+\.sql$", migration.name)] == []
+    assert [
+        migration.name for migration in found if not re.match(r"\d{4}_\w+\.sql$", migration.name)
+    ] == []
 
 
 def test_a_migration_says_first_what_it_is_for() -> None:
@@ -61,7 +63,9 @@ def test_every_constraint_carries_a_name() -> None:
         for line in migration.sql.splitlines():
             constrains = re.search(r"\b(PRIMARY KEY|REFERENCES|CHECK|UNIQUE)\b", line)
             if constrains and not line.startswith(("--", "CREATE UNIQUE INDEX")):
-                named = "CONSTRAINT" in line or re.search(r"CONSTRAINT \w+\s*$", before(migration.sql, line))
+                named = "CONSTRAINT" in line or re.search(
+                    r"CONSTRAINT \w+\s*$", before(migration.sql, line)
+                )
 
                 assert named, f"{migration.name}: {line}"
 

@@ -159,7 +159,9 @@ def test_secrets_are_masked_when_printed_and_absent_from_the_text_of_the_setting
 
 def test_a_name_that_sounds_secret_is_a_secret() -> None:
     sounds_secret = {
-        name for name in FIELDS if any(word in name for word in ("secret", "password", "dsn", "url"))
+        name
+        for name in FIELDS
+        if any(word in name for word in ("secret", "password", "dsn", "url"))
     }
 
     assert sounds_secret <= SECRETS

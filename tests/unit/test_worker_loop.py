@@ -40,9 +40,7 @@ async def run(worker: ScriptedWorker) -> Metrics:
 
 
 def failures(metrics: Metrics) -> float | None:
-    return metrics.registry.get_sample_value(
-        "quota_worker_failures_total", {"worker": "scripted"}
-    )
+    return metrics.registry.get_sample_value("quota_worker_failures_total", {"worker": "scripted"})
 
 
 @pytest.fixture

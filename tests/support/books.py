@@ -1,0 +1,132 @@
+"""Audits a shard: every counter, index, claim and journal entry against the records themselves."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import redis.asyncio
+
+from quota_service.domain.reservation import Reservation, State
+from quota_service.seats.keys import SHARD_KEYS, Shard
+from quota_service.seats.record import parse_record
+
+COUNTERS = {
+    State.HELD: "held",
+    State.CONFIRMING: "confirming",
+    State.CONFIRMED: "confirmed",
+}
+DAY_MS = 86_400_000
+
+
+async def check_books(client: "redis.asyncio.Redis", shard: Shard) -> None:
+    """Fail unless all that Redis keeps of a shard tells the same story (promises P3, P7, P9)."""
+    records = await read_records(client, shard)
+    await _check_keys(client, shard)
+    await _check_counters(client, shard, records)
+    await _check_indexes(client, shard, records)
+    await _check_claims(client, shard, records)
+    await _check_lifetimes(client, shard, records)
+    await _check_journal(client, shard, records)
+
+
+async def read_records(client: "redis.asyncio.Redis", shard: Shard) -> dict[str, Reservation]:
+    """Return every reservation of a shard by its serial."""
+    prefix = shard.record_key("")
+    found = {}
+    async for key in client.scan_iter(match=f"{prefix}*", count=1000):
+        serial = key.removeprefix(prefix)
+        text = await client.get(key)
+        assert isinstance(text, str)
+        found[serial] = parse_record(shard.exam, shard.number, serial, text)
+    return found
+
+
+async def read_journal(
+    client: "redis.asyncio.Redis", shard: Shard
+) -> list[tuple[str, dict[str, str]]]:
+    """Return every journal entry that waits, oldest first."""
+    entries: list[Any] = await client.xrange(shard.key("journal"))
+    return [(entry, fields) for entry, fields in entries]
+
+
+async def _check_keys(client: "redis.asyncio.Redis", shard: Shard) -> None:
+    async for key in client.scan_iter(match=f"{shard.tag}*", count=1000):
+        name = key.removeprefix(f"{shard.tag}:")
+        wanted = "string" if name.startswith("r:") else SHARD_KEYS.get(name, "not in the catalogue")
+        assert await client.type(key) == wanted, key
+
+
+async def _counter(client: "redis.asyncio.Redis", shard: Shard, name: str) -> Counter[str]:
+    counts: Any = await client.hgetall(shard.key(name))
+    assert [quota for quota, seats in counts.items() if int(seats) < 0] == [], name
+    return Counter({quota: int(seats) for quota, seats in counts.items() if int(seats)})
+
+
+async def _check_counters(
+    client: "redis.asyncio.Redis", shard: Shard, records: dict[str, Reservation]
+) -> None:
+    taken: Counter[str] = Counter()
+    for state, name in COUNTERS.items():
+        counted = await _counter(client, shard, name)
+        assert counted == _seats(r for r in records.values() if r.state is state), name
+        taken += counted
+    remaining = await _counter(client, shard, "remaining")
+    assert remaining + taken == await _counter(client, shard, "capacity")
+
+
+def _seats(reservations: Iterable[Reservation]) -> Counter[str]:
+    return Counter(f"{r.venue}/{subject}" for r in reservations for subject in r.subjects)
+
+
+async def _check_indexes(
+    client: "redis.asyncio.Redis", shard: Shard, records: dict[str, Reservation]
+) -> None:
+    due: Any = await client.zrange(shard.key("due"), 0, -1, withscores=True)
+    pinned: Any = await client.zrange(shard.key("pinned"), 0, -1, withscores=True)
+    assert {serial: int(at) for serial, at in due} == {
+        serial: r.due_ms for serial, r in records.items() if r.state is State.HELD
+    }
+    assert {serial: int(at) for serial, at in pinned} == {
+        serial: r.pinned_ms for serial, r in records.items() if r.state is State.CONFIRMING
+    }
+
+
+async def _check_claims(
+    client: "redis.asyncio.Redis", shard: Shard, records: dict[str, Reservation]
+) -> None:
+    live = [
+        (f"{r.candidate}/{session}", serial)
+        for serial, r in records.items()
+        if not r.state.is_ended
+        for session in r.sessions
+    ]
+    assert len(dict(live)) == len(live), "two live reservations in one session"
+    assert await client.hgetall(shard.key("claims")) == dict(live)
+
+
+async def _check_lifetimes(
+    client: "redis.asyncio.Redis", shard: Shard, records: dict[str, Reservation]
+) -> None:
+    for serial, reservation in records.items():
+        left_ms = await client.pttl(shard.record_key(serial))
+        if reservation.state.is_ended:
+            assert DAY_MS - 60_000 < left_ms <= DAY_MS, serial
+        else:
+            assert left_ms == -1, serial
+
+
+async def _check_journal(
+    client: "redis.asyncio.Redis", shard: Shard, records: dict[str, Reservation]
+) -> None:
+    """Every step has one entry; the last entry of each reservation is its record."""
+    entries = await read_journal(client, shard)
+    version = int(str(await client.get(shard.key("version"))))
+    ids = [entry for entry, _ in entries]
+    assert ids == [f"{shard.epoch}-{n}" for n in range(version - len(ids) + 1, version + 1)]
+    last = {e["subject"]: e["body"] for _, e in entries if e["verb"] != "capacity"}
+    for serial, body in last.items():
+        told = parse_record(shard.exam, shard.number, serial, body)
+        if serial in records:
+            assert told.state is records[serial].state, serial
+            assert told.pin == records[serial].pin, serial
+            assert told.payment_seen == records[serial].payment_seen, serial
