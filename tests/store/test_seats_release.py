@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -113,7 +114,7 @@ async def test_a_hold_whose_payment_came_to_nothing_can_be_released(seats: Seats
 
 @pytest.mark.parametrize("step", [release, checkout])
 async def test_a_reservation_that_was_never_made_is_unknown(
-    seats: SeatsUnderTest, step: type
+    seats: SeatsUnderTest, step: Callable[[SeatsUnderTest, str], Awaitable[Answer]]
 ) -> None:
     answer = await step(seats, NEVER_MADE)
 

@@ -1,0 +1,213 @@
+"""Availability: what is left everywhere, from memory, at no cost to those who reserve."""
+
+import asyncio
+import datetime as dt
+
+import pytest
+import redis.asyncio
+
+from tests.api.conftest import NothingChanges
+from tests.support.client import ApiClient, Reply
+from tests.support.exams import SEATS, exam_definition
+from tests.support.waiting import eventually
+
+PATH = "/v1/exams/exam-1/availability"
+NEVER_AGAIN_MS = 10_000
+
+
+async def calls(client: "redis.asyncio.Redis", command: str) -> int:
+    """Return how often Redis has run a command, by its own count."""
+    stats = await client.info("commandstats")
+    return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+def seats(reply: Reply) -> dict[tuple[str, str], tuple[int, int]]:
+    return {
+        (q["venue"], q["subject"]): (q["remaining"], q["capacity"]) for q in reply.json["quotas"]
+    }
+
+
+async def test_every_quota_is_told_with_what_is_left_of_it(api: ApiClient) -> None:
+    await api.reserve("candidate-1", ("general", "qms"), ("jinan",))
+
+    reply = await api.get(PATH, key=None)
+
+    expected = {
+        (venue, subject): (n, n) for venue, quotas in SEATS.items() for subject, n in quotas.items()
+    }
+    expected["jinan", "general"] = (2, 3)
+    expected["jinan", "qms"] = (1, 2)
+    assert set(reply.json) == {"exam", "version", "as_of", "quotas", "venues_with_all"}
+    assert seats(reply) == expected
+    assert len(reply.json["quotas"]) == len(expected)
+    assert reply.headers["Content-Type"].startswith("application/json")
+    age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(reply.json["as_of"])
+    assert abs(age) < dt.timedelta(seconds=5)
+
+
+async def test_the_filter_keeps_the_subjects_asked_for_and_names_the_venues_with_all(
+    api: ApiClient,
+) -> None:
+    await api.reserve("candidate-1", ("service",), ("beijing",))
+
+    one = await api.get(f"{PATH}?subjects=service")
+    two = await api.get(f"{PATH}?subjects=general,service")
+    repeated = await api.get(f"{PATH}?subjects=service&subjects=general,general")
+    not_offered_everywhere = await api.get(f"{PATH}?subjects=ems")
+
+    assert {subject for _, subject in seats(one)} == {"service"}
+    assert one.json["venues_with_all"] == ["jinan", "tianjin"]
+    assert {subject for _, subject in seats(two)} == {"general", "service"}
+    assert two.json["venues_with_all"] == ["jinan", "tianjin"]
+    assert seats(repeated) == seats(two)
+    assert not_offered_everywhere.json["venues_with_all"] == ["jinan"]
+    assert seats(not_offered_everywhere)["tianjin", "ems"] == (0, 0)
+
+
+async def test_seats_that_are_held_or_booked_are_gone_and_come_back_with_a_release(
+    api: ApiClient,
+) -> None:
+    async def left() -> int:
+        return await api.remaining("jinan", "general")
+
+    held = (await api.reserve("candidate-1")).json
+    other = (await api.reserve("candidate-2")).json
+    after_holds = await left()
+    await api.pay(held)
+    await api.call("DELETE", f"/v1/reservations/{other['id']}")
+
+    assert (after_holds, await left()) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("query", "slug", "named"),
+    [
+        ("subjects=alchemy", "unknown-subject", "subjects"),
+        ("subjects=general,", "unknown-subject", "subjects"),
+        ("subjects=", "unknown-subject", "subjects"),
+        ("subjects=GENERAL", "unknown-subject", "subjects"),
+        ("subjects=%E2%80%AE", "unknown-subject", "subjects"),
+        ("subjects=%00", "unknown-subject", "subjects"),
+        ("subjects=%ff", "unknown-subject", "subjects"),
+        ("subjects=" + ",".join(map(str, range(200))), "invalid-request", "subjects"),
+        ("subject=general", "invalid-request", "subject"),
+        ("subjects=general&venue=jinan", "invalid-request", "venue"),
+    ],
+)
+async def test_a_filter_that_is_wrong_is_refused_by_its_name(
+    api: ApiClient, nothing_changes: NothingChanges, query: str, slug: str, named: str
+) -> None:
+    async with nothing_changes():
+        reply = await api.get(f"{PATH}?{query}")
+
+    assert (reply.status, reply.slug) == (422, slug)
+    assert [error["field"] for error in reply.json["errors"]] == [named]
+
+
+async def test_who_knows_the_latest_is_told_only_that_it_is_the_latest(api: ApiClient) -> None:
+    etag = (await api.get(PATH)).headers["ETag"]
+    strong = etag.removeprefix("W/")
+    naming_it = [etag, strong, "*", f'"a", {etag}', f'W/"b",{strong} , "c"']
+    others = ['"a"', 'W/"a", "b"', "", etag[:-2] + '"', strong.strip('"'), f"{etag}x"]
+
+    known = [await api.get(PATH, headers={"If-None-Match": value}) for value in naming_it]
+    unknown = [await api.get(PATH, headers={"If-None-Match": value}) for value in others]
+    in_two_lines = await api.get(
+        PATH, headers=[("If-None-Match", '"a"'), ("If-None-Match", etag)]
+    )
+
+    assert etag.startswith('W/"')
+    for reply in (*known, in_two_lines):
+        assert (reply.status, reply.body, reply.headers["ETag"]) == (304, b"", etag)
+    assert [reply.status for reply in unknown] == [200] * len(others)
+
+
+async def test_the_version_changes_with_every_step_and_with_it_the_tag(api: ApiClient) -> None:
+    before = await api.get(PATH)
+    await api.reserve()
+
+    async def is_new() -> bool:
+        reply = await api.get(PATH, headers={"If-None-Match": before.headers["ETag"]})
+        return reply.status == 200
+
+    await eventually(is_new, within_s=5)
+    after = await api.get(PATH)
+
+    assert after.json["version"] > before.json["version"]
+    assert after.headers["ETag"] != before.headers["ETag"]
+    assert (await api.get(PATH, headers={"If-None-Match": after.headers["ETag"]})).status == 304
+
+
+@pytest.mark.settings(availability_refresh_ms=NEVER_AGAIN_MS)
+async def test_a_crowd_that_looks_costs_redis_one_question(
+    api: ApiClient, redis_client: "redis.asyncio.Redis"
+) -> None:
+    before = await calls(redis_client, "evalsha")
+
+    crowd = await asyncio.gather(*(api.get(PATH, key=None) for _ in range(300)))
+    filtered = await asyncio.gather(
+        *(api.get(f"{PATH}?subjects={s}") for s in ("general", "qms", "ems,service") * 20)
+    )
+    asked = await calls(redis_client, "evalsha") - before
+
+    assert {reply.status for reply in (*crowd, *filtered)} == {200}
+    assert len({reply.body for reply in crowd}) == 1
+    assert asked == 1
+
+
+@pytest.mark.settings(availability_refresh_ms=NEVER_AGAIN_MS)
+async def test_each_exam_is_asked_for_by_itself(
+    api: ApiClient, redis_client: "redis.asyncio.Redis"
+) -> None:
+    await api.import_exam(exam_definition("exam-2"))
+    before = await calls(redis_client, "evalsha")
+
+    first = await api.get("/v1/exams/exam-1/availability")
+    second = await api.get("/v1/exams/exam-2/availability")
+    unknown = await asyncio.gather(
+        *(api.get("/v1/exams/exam-3/availability") for _ in range(20))
+    )
+
+    assert (first.json["exam"], second.json["exam"]) == ("exam-1", "exam-2")
+    assert {reply.slug for reply in unknown} == {"unknown-exam"}
+    assert await calls(redis_client, "evalsha") - before == 2
+
+
+async def test_while_nobody_looks_redis_is_not_asked(
+    api: ApiClient, redis_client: "redis.asyncio.Redis"
+) -> None:
+    await api.get(PATH)
+    asked = await calls(redis_client, "evalsha")
+    rounds = await calls(redis_client, "time")
+
+    # The health check reads the clock once a second, a hundred refresh intervals.
+    async def a_second_has_passed() -> bool:
+        return await calls(redis_client, "time") > rounds
+
+    await eventually(a_second_has_passed, within_s=10)
+
+    assert await calls(redis_client, "evalsha") == asked
+
+
+async def test_an_answer_is_never_older_than_the_refresh_interval(
+    api: ApiClient, redis_client: "redis.asyncio.Redis"
+) -> None:
+    stale = (await api.get(PATH)).json["as_of"]
+
+    async def is_fresh() -> bool:
+        return (await api.get(PATH)).json["as_of"] > stale
+
+    assert await eventually(is_fresh, within_s=5) < 2
+
+
+async def test_more_seats_are_seen_after_an_import(api: ApiClient) -> None:
+    more = exam_definition(seats={**SEATS, "beijing": {"general": 4, "service": 1}})
+    await api.get(PATH)
+
+    imported = await api.import_exam(more)
+
+    async def are_seen() -> bool:
+        return seats(await api.get(PATH))["beijing", "general"] == (4, 4)
+
+    assert imported.status == 200
+    await eventually(are_seen, within_s=5)

@@ -1,0 +1,313 @@
+"""Pin, unpin and confirm: the steps a payment takes a reservation through."""
+
+import asyncio
+
+import pytest
+
+from quota_service.domain.reservation import State
+from quota_service.seats.codes import Code
+from quota_service.seats.store import Answer
+from tests.support.books import DAY_MS
+from tests.support.records import move_due, read_fields, redis_now_ms
+from tests.support.seats import SeatsUnderTest
+
+NEVER_MADE = "a" * 24
+
+
+async def expire(seats: SeatsUnderTest, serial: str) -> str:
+    await move_due(seats.client, seats.shard, serial)
+    assert (await seats.store.expire(seats.shard, [serial]))[0] == 1
+    return serial
+
+
+def state_of(answer: Answer) -> State | None:
+    return answer.reservation and answer.reservation.state
+
+
+async def test_a_pinned_hold_can_expire_no_more(seats: SeatsUnderTest) -> None:
+    before_ms = await redis_now_ms(seats.client)
+    serial = await seats.hold("candidate-1", ("general", "qms"))
+
+    answer = await seats.pin(serial, "pin-1")
+
+    assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMING)
+    assert answer.reservation is not None
+    assert (answer.reservation.pin, answer.reservation.payment_seen) == ("pin-1", True)
+    assert before_ms <= answer.reservation.pinned_ms <= await redis_now_ms(seats.client)
+    await seats.client.zadd(seats.shard.key("due"), {serial: 1})
+    assert await seats.store.expire(seats.shard, [serial]) == (0, 0)
+
+
+async def test_a_second_pin_finds_the_first(seats: SeatsUnderTest) -> None:
+    serial = await seats.pinned(pin="pin-1")
+
+    answer = await seats.pin(serial, "pin-2")
+
+    assert answer.code is Code.DONE_BEFORE
+    assert answer.reservation is not None
+    assert answer.reservation.pin == "pin-1"
+
+
+async def test_of_many_pins_at_once_one_holds_and_all_are_told_which(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await seats.hold()
+
+    answers = await asyncio.gather(
+        *(seats.store.pin(seats.shard, serial, f"pin-{i}", 8000, "CNY") for i in range(10))
+    )
+
+    codes = [answer.code for answer in answers]
+    assert (codes.count(Code.DONE), codes.count(Code.DONE_BEFORE)) == (1, 9)
+    assert len({answer.reservation.pin for answer in answers if answer.reservation}) == 1
+
+
+async def test_a_hold_past_its_deadline_that_nobody_has_expired_yet_is_paid_in_time(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await seats.hold()
+    await move_due(seats.client, seats.shard, serial)
+
+    answer = await seats.pin(serial)
+
+    assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMING)
+
+
+async def test_a_late_payment_takes_the_seats_again_while_they_are_there(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await expire(seats, await seats.hold("candidate-1", ("general", "qms")))
+
+    answer = await seats.pin(serial)
+
+    assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMING)
+    assert await seats.remaining("jinan", "qms") == 1
+    assert await seats.store.claims(seats.shard, "candidate-1", ["day1-am", "day1-pm"]) == [serial]
+    assert await seats.client.pttl(seats.shard.record_key(serial)) == -1
+
+
+async def test_a_late_payment_whose_seat_is_gone_takes_none_of_its_seats(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await expire(seats, await seats.hold("candidate-1", ("general", "service")))
+    await seats.hold("candidate-2", ("service",))
+
+    answer = await seats.pin(serial)
+
+    assert (answer.code, answer.detail) == (Code.SOLD_OUT, (3, 0))
+    assert await seats.remaining("jinan", "general") == 3
+    assert (await seats.record(serial)).state is State.EXPIRED
+
+
+async def test_a_late_payment_gives_way_to_what_the_candidate_took_since(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await expire(seats, await seats.hold("candidate-1", ("general", "qms")))
+    since = await seats.hold("candidate-1", ("ems",), ("jinan",))
+
+    answer = await seats.pin(serial)
+
+    assert (answer.code, answer.detail) == (Code.SESSION_CONFLICT, ("day1-pm", since))
+    assert await seats.remaining("jinan", "general") == 3
+
+
+async def test_a_payment_for_what_its_candidate_gave_back_is_refused(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await seats.hold()
+    await seats.store.release(seats.shard, serial)
+
+    answer = await seats.pin(serial)
+
+    assert (answer.code, state_of(answer)) == (Code.RELEASED, State.RELEASED)
+    assert await seats.remaining("jinan", "general") == 3
+
+
+@pytest.mark.parametrize("amount", [0, 7999, 8001, 80000, 10**12])
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_wrong_amount_takes_no_hold_of_anything(
+    seats: SeatsUnderTest, amount: int, *, late: bool
+) -> None:
+    serial = await seats.hold()
+    if late:
+        await expire(seats, serial)
+
+    answer = await seats.pin(serial, amount=amount)
+
+    assert (answer.code, state_of(answer)) == (
+        Code.WRONG_AMOUNT,
+        State.EXPIRED if late else State.HELD,
+    )
+
+
+@pytest.mark.parametrize("currency", ["USD", "cny", "", "CNYX"])
+async def test_another_currency_takes_no_hold_of_anything(
+    seats: SeatsUnderTest, currency: str
+) -> None:
+    serial = await seats.hold()
+
+    answer = await seats.pin(serial, currency=currency)
+
+    assert (answer.code, state_of(answer)) == (Code.WRONG_CURRENCY, State.HELD)
+
+
+async def test_a_second_payment_for_a_booking_is_told_so(seats: SeatsUnderTest) -> None:
+    serial = await seats.confirmed()
+
+    answer = await seats.pin(serial, "pin-2")
+
+    assert (answer.code, state_of(answer)) == (Code.ALREADY_CONFIRMED, State.CONFIRMED)
+
+
+async def test_a_refused_payment_leaves_its_mark_once(seats: SeatsUnderTest) -> None:
+    serial = await seats.hold()
+
+    await seats.pin(serial, amount=1)
+    await seats.pin(serial, amount=2)
+
+    assert (await read_fields(seats.client, seats.shard, serial))["payment_seen"] == "1"
+    assert await seats.verbs() == ["reserve", "see_payment"]
+
+
+async def test_the_mark_on_an_ended_reservation_does_not_keep_its_record_for_ever(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await seats.hold()
+    await seats.store.release(seats.shard, serial)
+
+    await seats.pin(serial)
+
+    assert 0 < await seats.client.pttl(seats.shard.record_key(serial)) <= DAY_MS
+    assert await seats.verbs() == ["reserve", "release", "see_payment"]
+
+
+async def test_a_payment_refused_first_and_right_later_is_taken(seats: SeatsUnderTest) -> None:
+    serial = await seats.hold()
+    await seats.pin(serial, amount=1)
+
+    answer = await seats.pin(serial)
+
+    assert answer.code is Code.DONE
+
+
+async def test_unpinning_makes_it_a_hold_again_under_its_old_deadline(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await seats.hold()
+    before = await seats.record(serial)
+    await seats.pin(serial, "pin-1")
+
+    answer = await seats.store.unpin(seats.shard, serial, "pin-1")
+
+    after = answer.reservation
+    assert answer.code is Code.DONE
+    assert after is not None
+    assert (after.state, after.pin, after.pinned_ms) == (State.HELD, "", 0)
+    assert (after.deadline_ms, after.due_ms) == (before.deadline_ms, before.due_ms)
+    assert after.payment_seen
+
+
+async def test_only_the_pin_that_holds_can_unpin(seats: SeatsUnderTest) -> None:
+    serial = await seats.pinned(pin="pin-1")
+
+    wrong = await seats.store.unpin(seats.shard, serial, "pin-2")
+    empty = await seats.store.unpin(seats.shard, serial, "")
+    right = await seats.store.unpin(seats.shard, serial, "pin-1")
+    again = await seats.store.unpin(seats.shard, serial, "pin-1")
+
+    assert [a.code for a in (wrong, empty, right, again)] == [
+        Code.DONE_BEFORE,
+        Code.DONE_BEFORE,
+        Code.DONE,
+        Code.DONE_BEFORE,
+    ]
+
+
+async def test_an_old_pin_does_not_unpin_what_another_has_pinned_since(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await seats.pinned(pin="pin-1")
+    await seats.store.unpin(seats.shard, serial, "pin-1")
+    await seats.pin(serial, "pin-2")
+
+    answer = await seats.store.unpin(seats.shard, serial, "pin-1")
+
+    assert (answer.code, state_of(answer)) == (Code.DONE_BEFORE, State.CONFIRMING)
+
+
+async def test_a_late_payment_that_comes_to_nothing_is_expired_again(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await expire(seats, await seats.hold())
+    await seats.pin(serial, "pin-1")
+    await seats.store.unpin(seats.shard, serial, "pin-1")
+
+    found = await seats.store.overdue(seats.shard, "due", 0, 10)
+    expired, _ = await seats.store.expire(seats.shard, found)
+
+    assert (found, expired) == ([serial], 1)
+    assert await seats.remaining("jinan", "general") == 3
+
+
+async def test_a_confirmed_reservation_keeps_its_seats_and_its_record(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await seats.pinned("candidate-1", ("general", "qms"))
+
+    answer = await seats.store.confirm(seats.shard, serial)
+
+    assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMED)
+    assert await seats.remaining("jinan", "qms") == 1
+    assert (await seats.reserve("candidate-1", ("ems",))).code is Code.SESSION_CONFLICT
+    assert await seats.client.pttl(seats.shard.record_key(serial)) == -1
+
+
+async def test_a_reservation_is_confirmed_once(seats: SeatsUnderTest) -> None:
+    serial = await seats.pinned()
+
+    answers = await asyncio.gather(
+        *(seats.store.confirm(seats.shard, serial) for _ in range(5))
+    )
+
+    codes = [answer.code for answer in answers]
+    assert (codes.count(Code.DONE), codes.count(Code.DONE_BEFORE)) == (1, 4)
+    assert (await seats.verbs()).count("confirm") == 1
+
+
+async def test_what_nobody_has_pinned_is_not_confirmed(seats: SeatsUnderTest) -> None:
+    held, ended = await seats.hold("candidate-1"), await seats.hold("candidate-2")
+    await seats.store.release(seats.shard, ended)
+
+    answers = [await seats.store.confirm(seats.shard, serial) for serial in (held, ended)]
+
+    assert [(answer.code, state_of(answer)) for answer in answers] == [
+        (Code.NOT_PINNED, State.HELD),
+        (Code.NOT_PINNED, State.RELEASED),
+    ]
+
+
+async def test_a_reservation_that_was_never_made_is_unknown_to_each_step(
+    seats: SeatsUnderTest,
+) -> None:
+    answers = [
+        await seats.pin(NEVER_MADE, amount=8000),
+        await seats.store.unpin(seats.shard, NEVER_MADE, "pin-1"),
+        await seats.store.confirm(seats.shard, NEVER_MADE),
+    ]
+
+    assert answers == [Answer(Code.UNKNOWN)] * 3
+    assert await seats.store.read(seats.shard, NEVER_MADE) is None
+
+
+async def test_a_whole_life_is_told_in_the_journal_step_by_step(seats: SeatsUnderTest) -> None:
+    serial = await seats.hold()
+    await seats.store.checkout(seats.shard, serial, 1000)
+    await seats.pin(serial, "pin-1")
+    await seats.store.unpin(seats.shard, serial, "pin-1")
+    await expire(seats, serial)
+    await seats.pin(serial, "pin-2")
+    await seats.store.confirm(seats.shard, serial)
+
+    verbs = await seats.verbs()
+
+    assert verbs == ["reserve", "checkout", "pin", "unpin", "expire", "pin", "confirm"]

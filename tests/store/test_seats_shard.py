@@ -1,0 +1,236 @@
+"""A shard as a whole: opening it, its capacities, what it tells, and its journal."""
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from quota_service.domain.errors import NotReady
+from quota_service.domain.exam import MAX_CAPACITY, Quota
+from quota_service.seats.codes import Code
+from quota_service.seats.keys import SHARD_KEYS, Shard
+from tests.support.books import read_journal
+from tests.support.records import redis_now_ms
+from tests.support.seats import SeatsUnderTest
+
+GENERAL, QMS, SERVICE = (Quota("jinan", name) for name in ("general", "qms", "service"))
+
+
+async def test_a_shard_is_opened_once_and_never_under_another_epoch(
+    seats: SeatsUnderTest,
+) -> None:
+    await seats.hold()
+    version = (await seats.snapshot()).version
+
+    same = await seats.store.open(seats.shard)
+    other = await seats.store.open(dataclasses.replace(seats.shard, epoch=2))
+
+    assert (same, other) == (True, False)
+    assert (await seats.snapshot()).version == version
+
+
+async def test_of_many_who_open_a_shard_at_once_all_find_it_open(seats: SeatsUnderTest) -> None:
+    fresh = Shard("exam-9", 0, 1)
+
+    opened = await asyncio.gather(*(seats.store.open(fresh) for _ in range(10)))
+
+    assert opened == [True] * 10
+    assert (await seats.store.snapshot(fresh)).version == 0
+
+
+async def test_a_new_quota_has_all_its_seats_free_and_every_counter(
+    seats: SeatsUnderTest,
+) -> None:
+    added = Quota("xian", "general")
+
+    answer = await seats.store.set_capacity(seats.shard, {added: MAX_CAPACITY})
+
+    found = await seats.snapshot()
+    assert (answer.code, answer.detail) == (Code.DONE, (1,))
+    assert (found.capacity[added], found.remaining[added]) == (MAX_CAPACITY, MAX_CAPACITY)
+    assert (found.held[added], found.confirming[added], found.confirmed[added]) == (0, 0, 0)
+
+
+async def test_the_same_capacity_again_changes_nothing(seats: SeatsUnderTest) -> None:
+    await seats.hold()
+    before = await seats.snapshot()
+
+    answer = await seats.store.set_capacity(seats.shard, seats.exam.seats)
+
+    assert (answer.code, answer.detail) == (Code.DONE, (0,))
+    assert (await seats.snapshot()).version == before.version
+
+
+async def test_seats_added_can_be_reserved_at_once(seats: SeatsUnderTest) -> None:
+    await seats.hold("candidate-1", ("service",))
+
+    await seats.store.set_capacity(seats.shard, {SERVICE: 2})
+
+    assert (await seats.reserve("candidate-2", ("service",))).code is Code.DONE
+    assert await seats.remaining("jinan", "service") == 0
+
+
+async def test_a_capacity_can_be_lowered_to_what_is_taken_and_no_further(
+    seats: SeatsUnderTest,
+) -> None:
+    await seats.hold("candidate-1")
+    await seats.pinned("candidate-2")
+
+    too_low = await seats.store.set_capacity(seats.shard, {GENERAL: 1})
+    just_right = await seats.store.set_capacity(seats.shard, {GENERAL: 2})
+
+    assert (too_low.code, too_low.detail) == (Code.BELOW_TAKEN, ("jinan/general", 2))
+    assert just_right.code is Code.DONE
+    assert (await seats.reserve("candidate-3")).code is Code.SOLD_OUT
+
+
+async def test_one_capacity_that_cannot_be_leaves_all_as_they_were(
+    seats: SeatsUnderTest,
+) -> None:
+    await seats.confirmed("candidate-1", ("general", "qms"))
+    before = await seats.snapshot()
+
+    answer = await seats.store.set_capacity(
+        seats.shard, {SERVICE: 9, GENERAL: 0, Quota("xian", "qms"): 5, QMS: 0}
+    )
+
+    assert (answer.code, answer.detail) == (
+        Code.BELOW_TAKEN,
+        ("jinan/general", 1, "jinan/qms", 1),
+    )
+    after = await seats.snapshot()
+    assert (after.version, after.capacity) == (before.version, before.capacity)
+
+
+async def test_a_quota_can_go_when_nothing_of_it_is_taken(seats: SeatsUnderTest) -> None:
+    answer = await seats.store.set_capacity(seats.shard, {QMS: 0})
+
+    assert answer.code is Code.DONE
+    assert (await seats.reserve("candidate-1", ("qms",))).code is Code.SOLD_OUT
+
+
+async def test_each_changed_capacity_is_a_step_of_its_own_in_the_journal(
+    seats: SeatsUnderTest,
+) -> None:
+    before = len(await read_journal(seats.client, seats.shard))
+
+    await seats.store.set_capacity(seats.shard, {GENERAL: 7, QMS: 2, SERVICE: 4})
+
+    entries = await read_journal(seats.client, seats.shard)
+    assert [(e["verb"], e["subject"], e["body"]) for _, e in entries[before:]] == [
+        ("capacity", "jinan/general", "7"),
+        ("capacity", "jinan/service", "4"),
+    ]
+
+
+async def test_no_capacities_at_all_are_no_change(seats: SeatsUnderTest) -> None:
+    answer = await seats.store.set_capacity(seats.shard, {})
+
+    assert (answer.code, answer.detail) == (Code.DONE, (0,))
+
+
+async def test_an_exam_of_the_largest_size_fits_in_one_call(seats: SeatsUnderTest) -> None:
+    many = {Quota(f"venue-{i // 128}", f"subject-{i % 128}"): 10 for i in range(20_000)}
+
+    answer = await seats.store.set_capacity(seats.shard, many)
+
+    assert answer.detail == (20_000,)
+    assert len((await seats.snapshot()).remaining) == 20_000 + len(seats.exam.seats)
+
+
+async def test_a_snapshot_tells_every_counter_of_one_moment(seats: SeatsUnderTest) -> None:
+    await seats.hold("candidate-1")
+    await seats.pinned("candidate-2")
+    await seats.confirmed("candidate-3", ("qms",))
+
+    found = await seats.snapshot()
+
+    assert (found.remaining[GENERAL], found.held[GENERAL], found.confirming[GENERAL]) == (1, 1, 1)
+    assert (found.remaining[QMS], found.confirmed[QMS], found.capacity[QMS]) == (1, 1, 2)
+    assert found.live_holds == 1
+    assert found.journal_entries == found.version == len(seats.exam.seats) + 6
+    assert abs(found.clock_ms - await redis_now_ms(seats.client)) < 5_000
+    assert found.epoch == seats.shard.epoch
+
+
+async def test_claims_tell_whose_reservations_stand_in_sessions(seats: SeatsUnderTest) -> None:
+    both = await seats.hold("candidate-1", ("general", "qms"))
+    third = await seats.hold("candidate-1", ("service",))
+    await seats.hold("candidate-2", ("qms",))
+    sessions = [session.id for session in seats.exam.sessions]
+
+    found = await seats.store.claims(seats.shard, "candidate-1", sessions)
+
+    assert found == sorted([both, third])
+    assert await seats.store.claims(seats.shard, "candidate-3", sessions) == []
+
+
+async def test_many_are_read_in_the_order_they_were_asked_for(seats: SeatsUnderTest) -> None:
+    serials = [await seats.hold(f"candidate-{i}") for i in range(3)]
+
+    found = await seats.store.read_many(seats.shard, [serials[2], "never-made", serials[0]])
+
+    assert [r and r.candidate for r in found] == ["candidate-2", None, "candidate-0"]
+
+
+async def test_the_journal_is_read_in_order_and_in_parts(seats: SeatsUnderTest) -> None:
+    serial = await seats.hold()
+    await seats.store.release(seats.shard, serial)
+    version = (await seats.snapshot()).version
+
+    first = await seats.store.journal(seats.shard, "0-0", version - 1)
+    rest = await seats.store.journal(seats.shard, first[-1][0], 100)
+
+    assert [entry for entry, _ in first] == [f"1-{n}" for n in range(1, version)]
+    assert [(entry, fields["verb"]) for entry, fields in rest] == [(f"1-{version}", "release")]
+
+
+async def test_a_trimmed_journal_keeps_what_came_after_and_its_numbers_go_on(
+    seats: SeatsUnderTest,
+) -> None:
+    version = (await seats.snapshot()).version
+    await seats.hold("candidate-1")
+
+    await seats.store.trim_journal(seats.shard, (1, version))
+    left = await seats.store.journal(seats.shard, "0-0", 100)
+    await seats.store.trim_journal(seats.shard, (1, version + 1))
+    await seats.hold("candidate-2")
+
+    assert [entry for entry, _ in left] == [f"1-{version + 1}"]
+    assert [entry for entry, _ in await read_journal(seats.client, seats.shard)] == [
+        f"1-{version + 2}"
+    ]
+
+
+async def test_every_key_of_the_catalogue_is_written_by_some_step_and_none_beside_it(
+    seats: SeatsUnderTest,
+) -> None:
+    await seats.hold("candidate-1")
+    await seats.pinned("candidate-2")
+
+    found = {key async for key in seats.client.scan_iter(count=1000)}
+
+    records = {key for key in found if key.startswith(seats.shard.record_key(""))}
+    assert len(records) == 2
+    assert found - records == {seats.shard.key(name) for name in SHARD_KEYS}
+
+
+async def test_all_keys_of_a_shard_live_in_one_slot(seats: SeatsUnderTest) -> None:
+    script = seats.runner.scripts["reserve"]
+    keys = [*seats.shard.keys_for(script.shard_keys), seats.shard.record_key("a" * 24)]
+
+    assert {key[: key.index("}") + 1] for key in keys} == {"{exam-1:0}"}
+    with pytest.raises(KeyError):
+        seats.shard.key("r:" + "a" * 24)
+
+
+async def test_two_exams_know_nothing_of_each_other(seats: SeatsUnderTest) -> None:
+    other = Shard("exam-10", 0, 1)
+    await seats.store.open(other)
+    await seats.store.set_capacity(other, {GENERAL: 1})
+
+    await seats.hold("candidate-1")
+
+    assert (await seats.store.snapshot(other)).remaining == {GENERAL: 1}
+    with pytest.raises(NotReady):
+        await seats.store.snapshot(Shard("exam-1", 1, 1))
