@@ -99,7 +99,8 @@ async def post_reservation(request: web.Request) -> web.Response:
 async def get_reservation(request: web.Request) -> web.Response:
     """GET /v1/reservations/{reservation}."""
     context = request.app[CONTEXT]
-    view = await view_reservation(context.stores, request.match_info["reservation"])
+    reading = view_reservation(context.stores, request.match_info["reservation"])
+    view = await context.under_way.run(reading)
     return render.json_response(render.reservation_json(view.reservation, view.payment))
 
 
@@ -138,7 +139,8 @@ async def get_candidate(request: web.Request) -> web.Response:
         raise InvalidRequest([("candidate", problem)])
     if is_resident_id(candidate):
         raise NationalIdRefused
-    view = await view_candidate(context.stores, request.match_info["exam"], candidate)
+    reading = view_candidate(context.stores, request.match_info["exam"], candidate)
+    view = await context.under_way.run(reading)
     return render.json_response(render.candidate_json(view))
 
 

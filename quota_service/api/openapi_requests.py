@@ -72,7 +72,7 @@ _CALLBACK = closed(
                     "`refund_due`."
                 ),
                 "status": one_of("What happened to the money.", list(PaymentStatus)),
-                "amount": whole("In minor units.", 0, AMOUNT_MAX),
+                "amount": whole("In minor units, written without a fraction.", 0, AMOUNT_MAX),
                 "currency": currency(),
                 "paid_at": {
                     "type": "string",
@@ -101,6 +101,11 @@ REQUEST_SCHEMAS: Mapping[str, Schema] = {
     },
 }
 """Schemas of request bodies by component name."""
+
+
+def _printable(longest: int) -> str:
+    """Return the pattern of a header of printable ASCII; spaces around it are not part of it."""
+    return f"^[!-~]([ -~]{{0,{longest - 2}}}[!-~])?$"
 
 
 def _parameter(place: str, name: str, schema: Schema, example: Any = None, **more: Any) -> Schema:
@@ -144,7 +149,7 @@ PARAMETERS: Mapping[str, Schema] = {
         "Idempotency-Key",
         {
             "type": "string",
-            "pattern": f"^[!-~]([ -~]{{0,{IDEMPOTENCY_KEY_MAX - 2}}}[!-~])?$",
+            "pattern": _printable(IDEMPOTENCY_KEY_MAX),
             "description": "Names the request: a new one for each order, the same for a repeat.",
         },
         "3c1f3f0e-7f53-4f39-9f0b-0d6c0c0f3f6a",
@@ -155,8 +160,7 @@ PARAMETERS: Mapping[str, Schema] = {
         "webhook-id",
         {
             "type": "string",
-            "minLength": 1,
-            "maxLength": EVENT_ID_MAX,
+            "pattern": _printable(EVENT_ID_MAX),
             "description": "Id of the event, the same each time it is sent.",
         },
         "evt_2KWPBgLlAfxdpx2AI54pPJ85f4W",

@@ -50,7 +50,8 @@ def verified_event(
 ) -> str:
     """Return the event id of a callback that is signed by one of the secrets, and not stale.
 
-    Raises Unauthorized, which says nothing more, and InvalidRequest for an id that is too long.
+    Raises Unauthorized, which says nothing more, and InvalidRequest for an id that is too long or
+    not ASCII.
     """
     event = headers.get("webhook-id", "")
     timestamp = headers.get("webhook-timestamp", "")
@@ -71,8 +72,9 @@ def verified_event(
     ]
     if not any(matches):
         raise refusal
-    if len(event) > EVENT_ID_MAX or not event.isprintable():
-        raise InvalidRequest([("webhook-id", f"must be 1 to {EVENT_ID_MAX} printable characters")])
+    if len(event) > EVENT_ID_MAX or not (event.isascii() and event.isprintable()):
+        wanted = f"must be 1 to {EVENT_ID_MAX} printable ASCII characters"
+        raise InvalidRequest([("webhook-id", wanted)])
     return event
 
 

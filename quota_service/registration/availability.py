@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from quota_service.domain.exam import Exam
+from quota_service.domain.exam import Exam, Quota
 from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.store import SeatStore, ShardSnapshot
 
@@ -80,6 +80,7 @@ class AvailabilityBoard:
 
 
 def _availability(exam: Exam, snapshot: ShardSnapshot) -> Availability:
+    in_order = [Quota(venue.id, subject.id) for venue in exam.venues for subject in exam.subjects]
     quotas = tuple(
         QuotaLeft(
             quota.venue,
@@ -87,6 +88,7 @@ def _availability(exam: Exam, snapshot: ShardSnapshot) -> Availability:
             snapshot.remaining.get(quota, 0),
             snapshot.capacity.get(quota, 0),
         )
-        for quota in exam.seats
+        for quota in in_order
+        if quota in exam.seats
     )
     return Availability(exam, snapshot.epoch, snapshot.version, snapshot.clock_ms, quotas)

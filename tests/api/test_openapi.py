@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from quota_service.api.openapi_operations import OPERATIONS
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES
+from quota_service.app import Service, api_app
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
 from tests.support.exams import exam_definition
@@ -40,7 +42,19 @@ def test_the_document_is_valid_openapi_3_1(contract: Contract) -> None:
 def test_every_route_is_documented_and_nothing_else(contract: Contract) -> None:
     routes = {f"{route.method} {route.path}" for route in ROUTES}
 
-    assert set(contract.calls) == routes
+    assert contract.calls.keys() == routes
+    assert OPERATIONS.keys() == routes
+
+
+async def test_all_that_is_served_is_documented(contract: Contract, service: Service) -> None:
+    served = {
+        f"{route.method} {route.resource.canonical}"
+        for route in api_app(service).router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+
+    files_of_the_page = {call for call in served if call.startswith("GET /docs/")}
+    assert served - files_of_the_page == contract.calls.keys()
 
 
 def test_every_call_says_who_may_make_it(contract: Contract) -> None:

@@ -7,6 +7,7 @@ import redis.asyncio
 
 from quota_service.embedded import EmbeddedRedis
 from quota_service.settings import Settings
+from tests.support.ledgers import LedgerUnderTest, open_books
 from tests.support.seats import SeatsUnderTest, open_seats
 
 
@@ -23,5 +24,13 @@ async def redis_settings(redis_server: EmbeddedRedis) -> Settings:
 async def seats(redis_settings: Settings) -> AsyncIterator[SeatsUnderTest]:
     """An open shard of the test exam; after each test its books must balance."""
     async with open_seats(redis_settings) as opened:
+        yield opened
+        await opened.check_books()
+
+
+@pytest.fixture
+async def books(settings: Settings) -> AsyncIterator[LedgerUnderTest]:
+    """The ledger of the test exam; after each test its books must balance."""
+    async with open_books(settings) as opened:
         yield opened
         await opened.check_books()

@@ -1,0 +1,122 @@
+"""The demo as a user meets it: the README's session, Ctrl-C, kill -9 and a second start."""
+
+import json
+import re
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tests.support.demo import Demo, await_none_running, running_demo
+
+README = Path(__file__).parents[2] / "README.md"
+SESSION_LIMIT_S = 60
+MARK = "-- end of output --"
+
+VARYING = [
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "TIME"),
+    (re.compile(r'"version":\d+'), '"version":N'),
+]
+"""What differs from run to run; everything else the README shows has to be printed."""
+
+
+def readme_session() -> list[tuple[str, str]]:
+    """Return the commands of the README's session, each with the output it shows."""
+    blocks = re.findall(r"```console session\n(.*?)```", README.read_text(), re.DOTALL)
+    lines = "".join(blocks).splitlines()
+    session: list[tuple[str, list[str]]] = []
+    for line in lines:
+        if line.startswith("$ "):
+            session.append((line[2:], []))
+        else:
+            session[-1][1].append(line)
+    return [(command, "\n".join(output)) for command, output in session]
+
+
+def without_what_varies(text: str) -> str:
+    for pattern, name in VARYING:
+        text = pattern.sub(name, text)
+    return text.strip()
+
+
+def call(demo: Demo, path: str, *, method: str = "GET", **body: object) -> dict[str, object]:
+    request = urllib.request.Request(  # noqa: S310  loopback
+        demo.env["QUOTA_URL"] + path,
+        method=method,
+        data=json.dumps(body).encode() if body else None,
+        headers={
+            "Authorization": f"Bearer {demo.env['QUOTA_FRONTEND_KEY']}",
+            "Idempotency-Key": "key-1",
+        },
+    )
+    with urllib.request.urlopen(request) as response:  # noqa: S310  loopback
+        answer: dict[str, object] = json.load(response)
+        return answer
+
+
+def reserve(demo: Demo) -> dict[str, object]:
+    path = "/v1/exams/ccaa-2023-1/reservations"
+    order = {"candidate": "c-1", "subjects": ["qms"], "venues": ["jinan"]}
+    return call(demo, path, method="POST", accepted_notice="2023-1", **order)
+
+
+def test_the_session_of_the_readme_prints_what_the_readme_says(tmp_path: Path) -> None:
+    session = readme_session()
+
+    with running_demo("--hold-ttl", "4", tmp_dir=tmp_path) as demo:
+        script = [f"set -a; . {demo.env_file}; set +a"]
+        for command, _ in session:
+            script += [command, f"echo '{MARK}'"]
+        done = subprocess.run(
+            ["bash", "-u", "-c", "\n".join(script)],
+            capture_output=True,
+            text=True,
+            timeout=SESSION_LIMIT_S,
+            check=True,
+        )
+
+    printed = done.stdout.split(f"{MARK}\n")
+    assert len(session) > 10
+    for (command, expected), output in zip(session, printed, strict=False):
+        assert without_what_varies(output) == without_what_varies(expected), command
+    assert done.stderr == ""
+
+
+def test_ctrl_c_stops_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with running_demo(tmp_dir=tmp_path) as demo:
+        data_dir = demo.env_file.parent
+        assert data_dir.exists()
+
+        status = demo.stop(signal.SIGINT)
+
+        assert status == 0
+        assert len(demo.pids) > 3
+        assert demo.running() == []
+        assert not data_dir.exists()
+
+
+def test_a_second_start_after_kill_9_has_all_that_was_there(tmp_path: Path) -> None:
+    options = ("--data-dir", str(tmp_path / "data"), "--hold-ttl", "900")
+
+    with running_demo(*options, tmp_dir=tmp_path) as first:
+        held = reserve(first)
+        first.process.kill()
+        first.process.wait()
+        left_running = await_none_running(first)
+    with running_demo(*options, tmp_dir=tmp_path) as second:
+        found = call(second, f"/v1/reservations/{held['id']}")
+
+    assert left_running == []
+    assert found == held
+    assert second.env["QUOTA_FRONTEND_KEY"] == first.env["QUOTA_FRONTEND_KEY"]
+
+
+def test_the_demo_can_wait_for_its_opening(tmp_path: Path) -> None:
+    with running_demo("--opens-in", "3600", tmp_dir=tmp_path) as demo:
+        try:
+            reserve(demo)
+        except urllib.error.HTTPError as refusal:
+            problem = json.load(refusal)
+
+    assert problem["type"] == "/problems/registration-not-open"

@@ -1,0 +1,234 @@
+"""Requests made up from the OpenAPI document, right ones and wrong ones, against a running service.
+
+Each call is tried with the examples of the document, with every limit of its schema met and missed
+by one, and with random requests; then whole walks from a reservation onwards. The requests are the
+same in every run.
+
+Three checks of the tool are left out. `positive_data_acceptance`, because a well-formed order can
+be refused for what it says, such as a subject the exam does not have; `documented_form_is_taken`
+below checks what is meant here. `use_after_free` and `ensure_resource_availability`, because they
+expect a DELETE to make its resource unknown, and a reservation can be read after its end.
+"""
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+import requests
+import schemathesis
+from schemathesis import engine
+from schemathesis.checks import CheckContext
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.transport import Response
+from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
+from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER, HookContext
+
+from quota_service.api.openapi import openapi_document
+from quota_service.api.openapi_examples import EXAM_ID, RESERVATION_ID
+from quota_service.api.routes import ROUTES
+from quota_service.api.webhooks import sign
+from tests.support.client import PAYMENT_SECRET, ApiClient
+from tests.support.exams import exam_definition
+
+CALLS = [f"{route.method} {route.path}" for route in ROUTES]
+CALLBACK = "POST /v1/payment-callbacks"
+STEPS = ("reserve", "get_reservation", "checkout", "release")
+EXAMPLES_MAX = 25
+WALKS_MAX = 25
+TO_BE_SIGNED = "v1,stands-for-the-right-signature"
+FORM_PROBLEMS = {"malformed-json", "invalid-request", "idempotency-key-missing"}
+
+
+@schemathesis.check
+def documented_form_is_taken(_ctx: CheckContext, response: Response, case: Any) -> None:
+    """A request of the documented form is never refused for its form, whatever else it meets."""
+    if case.meta.generation.mode.is_positive and response.status_code in {400, 422}:
+        slug = response.json()["type"].removeprefix("/problems/")
+        assert slug not in FORM_PROBLEMS, response.text
+
+
+CHECKS: Mapping[str, Mapping[str, Any]] = {
+    "not_a_server_error": {},
+    "status_code_conformance": {},
+    "content_type_conformance": {},
+    "response_schema_conformance": {},
+    "response_headers_conformance": {},
+    # Narrower than the tool's own list: a request that is wrong is never answered 409 or 503.
+    "negative_data_rejection": {"expected-statuses": ["400", "401", "404", "405", "413", "422"]},
+    "missing_required_header": {"expected-statuses": ["400", "401"]},
+    "unsupported_method": {},
+    "allow_header_conformance": {},
+    "ignored_auth": {},
+    "documented_form_is_taken": {},
+}
+
+
+class SignsCallbacks(requests.auth.AuthBase):
+    """Signs a callback that carries the stand-in, as the provider would, at the moment it is sent.
+
+    What a test made wrong on purpose, a header left out or a timestamp that is none, stays wrong.
+    """
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        headers = request.headers
+        told = {name: _text(headers.get(name, "")) for name in ("webhook-id", "webhook-timestamp")}
+        if headers.get("webhook-signature") == TO_BE_SIGNED and re.fullmatch(
+            r"[0-9]{1,15}", told["webhook-timestamp"]
+        ):
+            now_s = int(time.time())
+            body = request.body or b""
+            body = body.encode() if isinstance(body, str) else body
+            headers["webhook-timestamp"] = str(now_s)
+            headers["webhook-signature"] = sign(PAYMENT_SECRET, told["webhook-id"], now_s, body)
+        return request
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a run found: every fault in words, and how often each call was answered what."""
+
+    faults: list[str] = field(default_factory=list)
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    def took(self, call: str) -> bool:
+        """Whether the call succeeded at least once."""
+        return any(name == call and status < 300 for name, status in self.answers)
+
+
+@pytest.fixture(autouse=True)
+def _callbacks_are_signed() -> Iterator[None]:
+    def before_call(_context: HookContext, case: Any, kwargs: dict[str, Any]) -> None:
+        if case.operation.label == CALLBACK:
+            kwargs["auth"] = SignsCallbacks()
+
+    GLOBAL_HOOK_DISPATCHER.register_hook_with_name(before_call, "before_call")
+    yield
+    GLOBAL_HOOK_DISPATCHER.unregister(before_call)
+
+
+@pytest.fixture
+async def document(api: ApiClient) -> dict[str, Any]:
+    """The document with examples that are true: its exam is there, and its reservation is held."""
+    definition = exam_definition(EXAM_ID)
+    await api.import_exam(definition)
+    held = await api.reserve("candidate-1", ("general", "qms"), exam=EXAM_ID)
+    text = orjson.dumps(openapi_document()).decode()
+    return dict(orjson.loads(text.replace(RESERVATION_ID, held.json["id"])))
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_made_up_requests_are_answered_as_documented(
+    api: ApiClient, document: dict[str, Any], call: str
+) -> None:
+    phases = {"stateful": {"enabled": False}}
+
+    found = await asyncio.to_thread(_run, document, api, phases, [call])
+
+    assert not found.faults, "\n\n".join(found.faults)
+    assert found.took(call), found.answers
+    assert found.answers.total() >= EXAMPLES_MAX
+
+
+async def test_made_up_walks_from_a_reservation_on_are_answered_as_documented(
+    api: ApiClient, document: dict[str, Any]
+) -> None:
+    only_walks = {name: {"enabled": False} for name in ("examples", "coverage", "fuzzing")}
+    _narrow(document)
+    walked = [call for call in CALLS if _operation(document, call)["operationId"] in STEPS]
+
+    found = await asyncio.to_thread(_run, document, api, only_walks, walked)
+
+    assert not found.faults, "\n\n".join(found.faults)
+    assert [call for call in walked if not found.took(call)] == []
+
+
+def _run(
+    document: dict[str, Any], api: ApiClient, phases: Mapping[str, Any], calls: Sequence[str]
+) -> Findings:
+    """Run the tool over some calls; it blocks, so it wants a thread of its own."""
+    config = SchemathesisConfig.from_dict(
+        {
+            "seed": 20230314,
+            "base-url": api.url,
+            "generation": {"deterministic": True, "database": "none", "max-examples": EXAMPLES_MAX},
+            "phases": {"stateful": {"generation": {"max-examples": WALKS_MAX}}, **phases},
+            "checks": {
+                "enabled": False,
+                **{name: {"enabled": True, **more} for name, more in CHECKS.items()},
+            },
+            "auth": {
+                "openapi": {
+                    "frontend_key": {"bearer": api.frontend_key},
+                    "ops_key": {"bearer": api.ops_key},
+                    "webhook_signature": {"api_key": TO_BE_SIGNED},
+                }
+            },
+        }
+    )
+    schema = schemathesis.openapi.from_dict(document, config=config).include(name=list(calls))
+    schema.hook(map_body)
+    found = Findings()
+    for event in engine.from_schema(schema).execute():
+        if isinstance(event, NonFatalError | FatalError):
+            found.faults.append(repr(vars(event) if hasattr(event, "__dict__") else event))
+        elif isinstance(event, ScenarioFinished):
+            _collect(event, found)
+    return found
+
+
+def map_body(_context: HookContext, body: Any) -> Any:
+    """Write whole numbers without a fraction: to JSON Schema 5.0 is one, to the service it is not.
+
+    The tool knows the hook by this name.
+    """
+    match body:
+        case float() if body.is_integer():
+            return int(body)
+        case dict():
+            return {name: map_body(_context, value) for name, value in body.items()}
+        case list():
+            return [map_body(_context, value) for value in body]
+        case _:
+            return body
+
+
+def _collect(event: ScenarioFinished, found: Findings) -> None:
+    recorder = event.recorder
+    for case_id, interaction in recorder.interactions.items():
+        if interaction.response is not None:
+            label = recorder.cases[case_id].value.operation.label
+            found.answers[label, interaction.response.status_code] += 1
+    for checks in recorder.checks.values():
+        for check in checks:
+            if check.failure_info is not None:
+                failure = check.failure_info.failure
+                shown = (check.name, failure.title, failure.message, check.failure_info.code_sample)
+                found.faults.append("\n".join(shown))
+
+
+def _narrow(document: dict[str, Any]) -> None:
+    """Let orders name what the exam has, so that walks often get past the first step."""
+    definition = exam_definition(EXAM_ID)
+    order = document["components"]["schemas"]["Order"]["properties"]
+    order["subjects"]["items"]["enum"] = [part["id"] for part in definition["subjects"]]
+    order["venues"]["items"]["enum"] = [part["id"] for part in definition["venues"]]
+    order["accepted_notice"] = {"enum": [True, definition["notice"]["version"]]}
+    document["components"]["parameters"]["exam"]["schema"]["enum"] = [EXAM_ID]
+
+
+def _operation(document: Mapping[str, Any], call: str) -> Mapping[str, Any]:
+    method, path = call.split(" ")
+    operation: Mapping[str, Any] = document["paths"][path][method.lower()]
+    return operation
+
+
+def _text(header: str | bytes) -> str:
+    """A header as the service will read it: its bytes, as UTF-8 if they are."""
+    sent = header if isinstance(header, bytes) else header.encode("latin-1")
+    return sent.decode("utf-8", "surrogateescape")

@@ -1,0 +1,237 @@
+"""How payment events end in the ledger: booked once, or due to go back; never both, never neither."""
+
+import asyncio
+
+import pytest
+
+from quota_service.domain.errors import EventIdReused
+from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RefundReason
+from quota_service.ledger.confirmations import PinGone, Settled, Verdict
+from quota_service.ledger.errors import LedgerRefused
+from tests.support.ledgers import BOOKED, PAID_AT_MS, LedgerUnderTest, refund
+
+CONFIRMED_BEFORE = Settled(PaymentOutcome.CONFIRMED, None, repeated=True)
+
+
+def failed(books: LedgerUnderTest, reservation: str) -> Verdict:
+    event = books.event(reservation, status=PaymentStatus.FAILED)
+    return Verdict(event, PaymentOutcome.IGNORED)
+
+
+async def test_a_booking_is_stored_whole_and_counted(books: LedgerUnderTest) -> None:
+    reservation = books.reservation("candidate-1", ("qms", "general"))
+
+    settled = await books.confirmations.settle(books.booking(reservation))
+
+    booked = await books.reader.booking(reservation.id)
+    assert settled == BOOKED
+    assert booked is not None
+    assert dict(zip(booked.subjects, booked.sessions, strict=True)) == {
+        "general": "day1-am",
+        "qms": "day1-pm",
+    }
+    told = (booked.candidate, booked.venue, booked.amount, booked.currency, booked.created_ms)
+    assert told == ("candidate-1", "jinan", 16000, "CNY", PAID_AT_MS - 60_000)
+    assert await books.confirmed() == {"jinan/general": 1, "jinan/qms": 1}
+
+
+async def test_a_payment_is_stored_as_the_provider_told_it(books: LedgerUnderTest) -> None:
+    reservation = books.reservation()
+    verdict = books.booking(reservation, provider_reference="参考 1")
+
+    await books.confirmations.settle(verdict)
+
+    (payment,) = await books.reader.payments(reservation.id)
+    assert (payment.event, payment.status) == (verdict.event.event, PaymentStatus.CAPTURED)
+    assert (payment.outcome, payment.reason) == (PaymentOutcome.CONFIRMED, None)
+    assert (payment.amount, payment.currency) == (8000, "CNY")
+    assert (payment.paid_at_ms, payment.provider_reference) == (PAID_AT_MS, "参考 1")
+
+
+async def test_the_same_event_again_ends_as_it_did_and_changes_nothing(
+    books: LedgerUnderTest,
+) -> None:
+    verdict = books.booking(books.reservation())
+    await books.confirmations.settle(verdict)
+
+    again = await books.confirmations.settle(verdict)
+    as_refund = await books.confirmations.settle(
+        Verdict(verdict.event, PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
+    )
+
+    assert again == as_refund == CONFIRMED_BEFORE
+    assert await books.confirmed() == {"jinan/general": 1}
+
+
+async def test_the_same_event_with_another_body_is_refused(books: LedgerUnderTest) -> None:
+    reservation = books.reservation()
+    await books.confirmations.settle(books.booking(reservation, event="event-a"))
+
+    with pytest.raises(EventIdReused):
+        await books.confirmations.settle(
+            books.booking(reservation, event="event-a", body_hash="other")
+        )
+
+
+async def test_a_failed_payment_is_noted_and_books_nothing(books: LedgerUnderTest) -> None:
+    settled = await books.confirmations.settle(failed(books, "exam-1.0.somewhere"))
+
+    assert settled == Settled(PaymentOutcome.IGNORED, None)
+    assert await books.confirmed() == {}
+
+
+async def test_a_payment_that_cannot_be_seated_is_due_to_go_back(books: LedgerUnderTest) -> None:
+    event = books.event("never ours at all")
+
+    settled = await books.confirmations.settle(
+        Verdict(event, PaymentOutcome.REFUND_DUE, RefundReason.UNKNOWN_RESERVATION)
+    )
+
+    assert settled == refund(RefundReason.UNKNOWN_RESERVATION)
+    (payment,) = await books.reader.payments("never ours at all")
+    assert payment.reason is RefundReason.UNKNOWN_RESERVATION
+
+
+async def test_a_second_payment_for_a_booking_is_due_to_go_back(books: LedgerUnderTest) -> None:
+    reservation = books.reservation()
+    await books.confirmations.settle(books.booking(reservation))
+
+    settled = await books.confirmations.settle(books.booking(reservation))
+
+    assert settled == refund(RefundReason.ALREADY_PAID)
+    assert await books.confirmed() == {"jinan/general": 1}
+
+
+async def test_a_second_payment_under_a_new_pin_is_due_to_go_back(books: LedgerUnderTest) -> None:
+    reservation = books.reservation(pin="pin-1")
+    await books.confirmations.settle(books.booking(reservation))
+    repinned = books.reservation(pin="pin-2", id=reservation.id)
+
+    settled = await books.confirmations.settle(books.booking(repinned))
+
+    assert settled == refund(RefundReason.ALREADY_PAID)
+
+
+async def test_the_seat_too_many_is_never_booked_whatever_redis_said(
+    books: LedgerUnderTest,
+) -> None:
+    await books.book("candidate-1", ("general",), "beijing")
+
+    settled = await books.book("candidate-2", ("service", "general"), "beijing")
+
+    assert settled == refund(RefundReason.SOLD_OUT)
+    assert await books.confirmed() == {"beijing/general": 1}
+
+
+async def test_a_second_subject_in_a_session_is_never_booked_at_any_venue(
+    books: LedgerUnderTest,
+) -> None:
+    await books.book("candidate-1", ("qms",), "jinan")
+
+    settled = await books.book("candidate-1", ("general", "ems"), "tianjin")
+
+    assert settled == refund(RefundReason.SESSION_CONFLICT)
+    assert await books.confirmed() == {"jinan/qms": 1}
+
+
+async def test_a_quota_the_ledger_does_not_know_is_refused_and_leaves_nothing(
+    books: LedgerUnderTest,
+) -> None:
+    verdict = books.booking(books.reservation("candidate-1", ("qms",), "beijing"))
+
+    with pytest.raises(LedgerRefused, match="not in the ledger"):
+        await books.confirmations.settle(verdict)
+
+    assert await books.reader.payments(verdict.event.reservation) == []
+
+
+async def test_a_pin_that_recovery_has_given_up_books_nothing(books: LedgerUnderTest) -> None:
+    reservation = books.reservation(pin="pin-1")
+    booked = await books.confirmations.settle_pins([(reservation.id, "pin-1")])
+
+    verdict = books.booking(reservation)
+    settled = await books.confirmations.settle(verdict)
+    repinned = Verdict(
+        verdict.event,
+        PaymentOutcome.CONFIRMED,
+        booking=books.reservation(pin="pin-2", id=reservation.id),
+    )
+
+    assert booked == set()
+    assert settled == PinGone()
+    assert await books.reader.payments(reservation.id) == []
+    assert await books.confirmations.settle(repinned) == BOOKED
+
+
+async def test_recovery_is_told_which_reservations_are_booked(books: LedgerUnderTest) -> None:
+    booked, unbooked = books.reservation("candidate-1"), books.reservation("candidate-2")
+    await books.confirmations.settle(books.booking(booked))
+
+    found = await books.confirmations.settle_pins(
+        [(booked.id, booked.pin), (unbooked.id, unbooked.pin)]
+    )
+    again = await books.confirmations.settle_pins([(unbooked.id, unbooked.pin)])
+
+    assert (found, again) == ({booked.id}, set())
+
+
+async def test_of_confirmation_and_recovery_at_once_exactly_one_has_the_pin(
+    books: LedgerUnderTest,
+) -> None:
+    reservations = [
+        books.reservation(f"candidate-{i}", ("general",), "tianjin") for i in range(5)
+    ]
+
+    *ends, booked = await asyncio.gather(
+        *(books.confirmations.settle(books.booking(r)) for r in reservations),
+        books.confirmations.settle_pins([(r.id, r.pin) for r in reversed(reservations)]),
+    )
+
+    assert isinstance(booked, set)
+    assert {r.id for r, end in zip(reservations, ends, strict=True) if end == BOOKED} == booked
+    assert [end for end in ends if end not in (BOOKED, PinGone())] == []
+
+
+async def test_a_refusal_of_one_event_leaves_its_pin_to_be_settled(
+    books: LedgerUnderTest,
+) -> None:
+    await books.book("candidate-1", ("general",), "beijing")
+    reservation = books.reservation("candidate-2", ("general",), "beijing")
+    await books.confirmations.settle(books.booking(reservation))
+
+    assert await books.confirmations.settle_pins([(reservation.id, reservation.pin)]) == set()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"provider_reference": "zero\0byte"},
+        {"amount": 2**63},
+        {"paid_at_ms": 10**18},
+        {"paid_at_ms": -(10**18)},
+    ],
+)
+async def test_an_event_postgres_cannot_store_fails_by_itself_and_not_its_neighbours(
+    books: LedgerUnderTest, changes: dict[str, object]
+) -> None:
+    whole = [books.booking(books.reservation(f"candidate-{i}")) for i in range(2)]
+    odd = books.booking(books.reservation("candidate-9", ("qms",)), **changes)
+
+    first, failure, last = await asyncio.gather(
+        *(books.confirmations.settle(verdict) for verdict in (whole[0], odd, whole[1])),
+        return_exceptions=True,
+    )
+
+    assert (first, last) == (BOOKED, BOOKED)
+    assert isinstance(failure, Exception)
+    assert await books.confirmed() == {"jinan/general": 2}
+
+
+async def test_the_largest_amount_the_api_takes_is_stored(books: LedgerUnderTest) -> None:
+    reservation = books.reservation(amount=10**12)
+
+    await books.confirmations.settle(books.booking(reservation))
+
+    booked = await books.reader.booking(reservation.id)
+    assert booked is not None
+    assert booked.amount == 10**12

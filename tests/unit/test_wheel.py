@@ -1,0 +1,71 @@
+"""The wheel carries everything the service reads at run time, and works away from the repository."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+READ_EVERYTHING = """
+from importlib import resources
+from quota_service.api.openapi import openapi_document
+from quota_service.demo import SAMPLE_EXAM
+from quota_service.domain.definition import load_exam_file
+from quota_service.ledger.migrations import load_migrations
+from quota_service.ledger.queries import load_queries
+from quota_service.seats.scripts import load_scripts
+import quota_service
+
+package = resources.files("quota_service")
+load_exam_file(package / "exams" / SAMPLE_EXAM)
+(package / "web" / "docs.html").read_text(), openapi_document()
+print(package, len(load_scripts()), len(load_queries()), len(load_migrations()))
+"""
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_has_every_script_query_migration_page_and_the_sample(wheel: Path) -> None:
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    package = ROOT / "quota_service"
+    data = [
+        path.relative_to(ROOT).as_posix()
+        for pattern in ("ledger/**/*.sql", "exams/*.toml", "web/*", "py.typed")
+        for path in package.glob(pattern)
+    ]
+    scripts = [
+        f"quota_service/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("lua/**/*.lua")
+    ]
+
+    assert len(data) > 30
+    assert len(scripts) > 15
+    assert set(data) | set(scripts) <= packed
+
+
+def test_the_wheel_works_outside_of_the_repository(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+
+    # -P keeps the working directory, and with it the repository, off the path.
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", READ_EVERYTHING],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    place, scripts, queries, migrations = done.stdout.split()
+    assert place == str(tmp_path / "quota_service")
+    assert int(scripts) == len(list(ROOT.glob("lua/*.lua")))
+    assert int(queries) == len(list(ROOT.glob("quota_service/ledger/queries/*.sql")))
+    assert int(migrations) == len(list(ROOT.glob("quota_service/ledger/migrations/*.sql")))
