@@ -187,6 +187,8 @@ async def run_service(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_drain, service)
         await stack.enter_async_context(_keeping_fresh(service))
+        if api and not service.context.payment_secrets:
+            log.warning("no payment secrets: every callback will be refused")
         if workers:
             await stack.enter_async_context(_working(service))
         admin = await _listen(stack, admin_app(service), settings.admin_host, settings.admin_port)
@@ -199,6 +201,7 @@ async def run_service(
         await stop.wait()
         log.info("shutting down", extra={"under_way": service.under_way.count})
         service.health.is_draining = True
+        await asyncio.sleep(settings.shutdown_notice_s)
     log.info("stopped")
 
 

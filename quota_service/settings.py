@@ -62,6 +62,9 @@ class Settings:
     protocols_max: int = _setting(
         10_000, "requests at work on the stores at once; more are answered 503", low=1
     )
+    shutdown_notice_s: float = _setting(
+        0.0, "time between readiness going and the port closing at shutdown", low=0, high=600
+    )
     shutdown_drain_s: float = _setting(
         10.0, "time for requests under way to finish at shutdown", low=0, high=600
     )

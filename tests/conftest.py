@@ -35,8 +35,12 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    try:
+        with server:
+            yield server
+    finally:
+        server.remove_data()
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def answer_for(error: errors.QuotaError) -> web.Response:
     return problem_response(error.slug, str(error), **_members(error))
 
 
-def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: PLR0911  one line an error
+def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912  one line an error
     match error:
         case errors.SoldOut(left=left):
             return {

@@ -56,7 +56,9 @@ def around_requests(metrics: Metrics) -> Middleware:
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer(  # noqa: PLR0911  one line an error
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
     try:
         return await handler(request)
     except Unavailable as error:

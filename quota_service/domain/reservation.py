@@ -45,8 +45,8 @@ class Reservation:
 
     `deadline_ms` is what the candidate is shown; `first_deadline_ms` is what the first answer
     showed, so that a repeated request is answered as the first was. `due_ms` is when the expiry may
-    take the seats back. `pin` is the random word of
-    the attempt that is recording a payment, empty when none is.
+    take the seats back. `pin` is the random word of the attempt that is recording a payment, empty
+    when none is.
     """
 
     id: str
@@ -75,7 +75,9 @@ class Reservation:
         )
 
 
-RESERVATION_ID = re.compile(r"([a-z0-9][a-z0-9_-]{0,31})\.(\d{1,4})\.([a-z2-7]{24})", re.ASCII)
+RESERVATION_ID = re.compile(
+    r"([a-z0-9][a-z0-9_-]{0,31})\.(0|[1-9][0-9]{0,3})\.([a-z2-7]{24})", re.ASCII
+)
 
 _SERIAL_BYTES = 15
 

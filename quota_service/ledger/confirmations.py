@@ -2,7 +2,7 @@
 
 A group writes in five steps that every group takes in the same order, each step sorted, so two
 groups never wait for each other in a circle: pins, events, bookings, items, quota counters. When a
-constraint refuses the group, each event is tried alone, so only the one at fault is refused.
+group cannot be stored, each event is tried alone, so that only the one at fault fails.
 """
 
 import datetime as dt
@@ -130,10 +130,10 @@ class ConfirmationLedger:
         try:
             results = await self._in_one_transaction(group)
             self._size.observe(len(group))
-        except LedgerRefused:
-            return [await self._settle_alone(verdict) for verdict in group]
         except LedgerUnavailable as error:
             return await self._look_up(group, error)
+        except Exception:  # noqa: BLE001  one event is at fault, and alone it shows which
+            return [await self._settle_alone(verdict) for verdict in group]
         return [
             await self._settle_alone(verdict) if isinstance(result, PinGone) else result
             for verdict, result in zip(group, results, strict=True)
@@ -160,6 +160,8 @@ class ConfirmationLedger:
             except LedgerUnavailable as error:
                 (result_or_error,) = await self._look_up([verdict], error)
                 return result_or_error
+            except Exception as error:  # noqa: BLE001  its caller alone must hear of it
+                return error
         return LedgerUnavailable("a payment event kept changing under us")
 
     async def _look_up(

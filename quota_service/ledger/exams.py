@@ -11,6 +11,8 @@ from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.pool import Ledger
 
 if TYPE_CHECKING:
+    from asyncpg import Record
+
     from quota_service.ledger.pool import Connection
 
 
@@ -33,23 +35,14 @@ class ExamLedger:
 
     async def all(self, known: Mapping[str, StoredExam]) -> dict[str, StoredExam]:
         """Return every exam; one whose revision is `known` is not parsed again."""
-        stored = {}
-        for row in await self._ledger.fetch("select_exams"):
-            before = known.get(row["id"])
-            if before is not None and before.revision == row["revision"]:
-                exam = before.exam
-            else:
-                exam = parse_exam(orjson.loads(row["definition"]))
-            stored[row["id"]] = StoredExam(
-                exam, row["revision"], tuple(row["epochs"]), tuple(row["open"])
-            )
-        return stored
+        rows = await self._ledger.fetch("select_exams")
+        return {row["id"]: _stored(row, known.get(row["id"])) for row in rows}
 
-    async def lock(self, connection: "Connection", exam: str) -> Exam | None:
+    async def lock(self, connection: "Connection", exam: str) -> StoredExam | None:
         """Keep other imports of the exam out until the transaction ends; return it as stored."""
         await connection.execute(self._query["lock_exam"], exam)
-        text = await connection.fetchval(self._query["select_exam_for_update"], exam)
-        return None if text is None else parse_exam(orjson.loads(text))
+        row = await connection.fetchrow(self._query["select_exam_for_update"], exam)
+        return None if row is None else _stored(row)
 
     async def insert(self, connection: "Connection", exam: Exam) -> None:
         """Store a new exam with one shard that Redis has not opened yet."""
@@ -84,7 +77,14 @@ class ExamLedger:
         rows = await connection.fetch(self._query["select_quotas"], exam)
         return {Quota(row["venue"], row["subject"]): row["capacity"] for row in rows}
 
-    async def mark_open(self, exam: str, shard: int) -> None:
-        """Let the shard be served from now on."""
-        async with self._ledger.connection() as connection:
-            await connection.execute(self._query["mark_shard_open"], exam, shard)
+    async def mark_open(self, connection: "Connection", exam: str, shard: int) -> None:
+        """Let the shard be served from the transaction's end on."""
+        await connection.execute(self._query["mark_shard_open"], exam, shard)
+
+
+def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam:
+    if before is not None and before.revision == row["revision"]:
+        exam = before.exam
+    else:
+        exam = parse_exam(orjson.loads(row["definition"]))
+    return StoredExam(exam, row["revision"], tuple(row["epochs"]), tuple(row["open"]))

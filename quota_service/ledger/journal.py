@@ -54,6 +54,16 @@ class EntryRefused(QuotaError):
     """Postgres will never take this entry as it is."""
 
 
+_REFUSALS = (
+    LedgerRefused,
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    ValueError,
+    OverflowError,  # like ValueError: a time that no calendar has
+)
+"""What says that an entry, not the server, is at fault."""
+
+
 class JournalDrain:
     """One worker's turn at one shard, inside one transaction."""
 
@@ -75,9 +85,10 @@ class JournalDrain:
             async with self._connection.transaction():
                 await self._insert(entries)
                 await self._upsert([entry for entry in entries if entry.reservation])
+                await self._forget_tries(entries)
                 await self.skip_to(entries[-1].position)
-        except (LedgerRefused, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as e:
-            raise EntryRefused(str(e)) from e
+        except _REFUSALS as error:
+            raise EntryRefused(str(error)) from error
 
     async def skip_to(self, position: Position) -> None:
         """Remember the position, without storing anything."""
@@ -102,12 +113,6 @@ class JournalDrain:
         """Set an entry aside for a person."""
         await self._connection.execute(
             self._query["quarantine_journal_entry"], self._exam, self._shard, entry.id
-        )
-
-    async def forget_try(self, entry: Entry) -> None:
-        """Forget that an entry failed before: it is stored now."""
-        await self._connection.execute(
-            self._query["forget_journal_try"], self._exam, self._shard, str(entry.position)
         )
 
     async def _insert(self, entries: Sequence[Entry]) -> None:
@@ -140,6 +145,15 @@ class JournalDrain:
             [entry.position.epoch for entry, _ in rows],
             [entry.position.version for entry, _ in rows],
             [_instant(reservation.created_ms) for _, reservation in rows],
+        )
+
+    async def _forget_tries(self, entries: Sequence[Entry]) -> None:
+        """Forget that entries failed before: they are stored now."""
+        await self._connection.execute(
+            self._query["forget_journal_tries"],
+            self._exam,
+            self._shard,
+            [str(entry.position) for entry in entries],
         )
 
 

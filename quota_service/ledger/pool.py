@@ -1,8 +1,10 @@
 """The pool of Postgres connections, every wait bounded and every failure translated."""
 
+import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     Connection = PoolConnectionProxy[Record]
+
+
+log = logging.getLogger(__name__)
 
 
 class Ledger:
@@ -43,9 +48,12 @@ class Ledger:
         except Exception as error:
             if ends_connection(error):
                 await self._pool.expire_connections()
-            raise translate(error) from error
+            told = translate(error)
+            if told is error:
+                raise
+            raise told from error
         finally:
-            await self._pool.release(connection, timeout=self._acquire_timeout_s)
+            await self._give_back(connection)
 
     @asynccontextmanager
     async def transaction(self) -> "AsyncIterator[Connection]":
@@ -68,6 +76,19 @@ class Ledger:
             except Exception as error:
                 raise translate(error, applied=None) from error
 
+    async def _give_back(self, connection: "Connection") -> None:
+        """Return a connection to the pool.
+
+        One that cannot be reset any more is dropped by asyncpg. What was done with it stands, and
+        so does the error that broke it: a commit of unknown end must not be told as anything else.
+        """
+        try:
+            await self._pool.release(connection, timeout=self._acquire_timeout_s)
+        except Exception as error:  # noqa: BLE001  whatever it is, the connection is gone
+            log.warning(
+                "a connection was dropped", extra={"cause": f"{type(error).__name__}: {error}"}
+            )
+
     async def fetch(self, name: str, *args: Any) -> "list[Record]":
         """Run the query `name` and return its rows."""
         async with self.connection() as connection:
@@ -76,8 +97,11 @@ class Ledger:
 
 @asynccontextmanager
 async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Ledger]:
-    """Open the pool; a server that is away now is no error, it is asked when it is needed."""
-    async with asyncpg.create_pool(
+    """Open the pool; a server that is away now is no error, it is asked when it is needed.
+
+    Closing waits for connections that are lent, and for the server, no longer than for one.
+    """
+    pool = await asyncpg.create_pool(
         settings.postgres_dsn,
         min_size=0,
         max_size=settings.postgres_pool_max,
@@ -86,5 +110,10 @@ async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Led
         statement_cache_size=100 if settings.postgres_statement_cache else 0,
         target_session_attrs=SessionAttribute.primary,
         server_settings={"application_name": "quota-service"},
-    ) as pool:
+    )
+    try:
         yield Ledger(pool, settings, metrics)
+    finally:
+        with suppress(TimeoutError):  # asyncpg then cuts the connections
+            async with asyncio.timeout(settings.postgres_acquire_timeout_s):
+                await pool.close()

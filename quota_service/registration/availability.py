@@ -13,6 +13,9 @@ from quota_service.domain.exam import Exam, Quota
 from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.store import SeatStore, ShardSnapshot
 
+_ONLY_SHARD = 0
+"""Exams have one shard as yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class QuotaLeft:
@@ -71,9 +74,8 @@ class AvailabilityBoard:
 
     async def _refresh(self, exam_id: str) -> Availability:
         exam = self._registry.find(exam_id)
-        shard, _ = self._registry.only_shard(exam_id)
         read_at = time.monotonic()
-        snapshot = await self._seats.snapshot(self._registry.shard(exam_id, shard.number))
+        snapshot = await self._seats.snapshot(self._registry.shard(exam_id, _ONLY_SHARD))
         availability = _availability(exam, snapshot)
         self._known[exam_id] = (read_at, availability)
         return availability

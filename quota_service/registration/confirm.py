@@ -74,7 +74,7 @@ async def confirm(stores: Stores, event: PaymentEvent) -> PaymentResult:
 
 async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
     parts = ReservationId.parse(event.reservation)
-    shard = None if parts is None else stores.registry.shard_of_reservation(parts)
+    shard = None if parts is None else await _shard(stores, parts)
     if parts is None or shard is None:
         return await _refund(stores, event, RefundReason.UNKNOWN_RESERVATION)
     settled: Settled | PinGone = PinGone()
@@ -106,6 +106,16 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
         if isinstance(settled, Settled):
             return settled
     return settled
+
+
+async def _shard(stores: Stores, parts: ReservationId) -> Shard | None:
+    """Return the shard of a reservation that was paid, None when there is no such exam or shard."""
+    shard = stores.registry.shard_of_reservation(parts)
+    if shard is None:
+        # The exam may have been imported by another process a moment ago: money is worth a look.
+        await stores.registry.refresh()
+        shard = stores.registry.shard_of_reservation(parts)
+    return shard
 
 
 def _refusal(answer: Answer, event: PaymentEvent) -> RefundReason | None:

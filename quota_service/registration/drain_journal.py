@@ -46,10 +46,11 @@ async def drain_journal(stores: Stores, shard: Shard, limit: int, tries_max: int
         if drain is None:
             return Drained()
         found = await stores.seats.journal(shard, str(drain.position), limit)
-        if not found:
-            return Drained()
-        drained = await _store(drain, shard, [RawEntry(*entry) for entry in found], tries_max)
+        drained = Drained()
+        if found:
+            drained = await _store(drain, shard, [RawEntry(*entry) for entry in found], tries_max)
         position = drain.position
+    # Also when nothing was found: the worker before may have died between 3 and 4.
     await stores.seats.trim_journal(shard, (position.epoch, position.version))
     stores.metrics.journal_drained.labels(exam=shard.exam).inc(drained.stored)
     return drained
@@ -72,7 +73,6 @@ async def _store_singly(
         try:
             checked = _checked(shard, entry)
             await drain.store([checked])
-            await drain.forget_try(checked)
             stored += 1
         except (RecordError, EntryRefused) as error:
             tries = await drain.count_try(entry, str(error))

@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quota_service.domain.changes import Change, plan_changes
-from quota_service.domain.errors import DefinitionRefused
+from quota_service.domain.errors import DefinitionRefused, UnknownExam
 from quota_service.domain.exam import Exam, Quota
+from quota_service.ledger.exams import StoredExam
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
+from quota_service.seats.keys import Shard
 from quota_service.seats.store import Answer
 
 
@@ -32,7 +34,6 @@ class Imported:
 
 async def import_exam(stores: Stores, exam: Exam) -> Imported:
     """Store a definition; DefinitionRefused, with every reason, leaves all as it was."""
-    await stores.registry.refresh()
     async with stores.ledger.transaction() as connection:
         old = await stores.exams.lock(connection, exam.id)
         if old is None:
@@ -41,8 +42,7 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
             imported = Imported(created=True, changes=())
         else:
             confirmed = await stores.exams.confirmed(connection, exam.id)
-            taken = await _taken(stores, exam.id, confirmed)
-            plan = plan_changes(old, exam, taken)
+            plan = plan_changes(old.exam, exam, await _taken(stores, old, confirmed))
             if plan.problems:
                 raise DefinitionRefused([(p.where, p.detail) for p in plan.problems])
             if plan.changes:
@@ -50,28 +50,31 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
                 await stores.exams.set_capacity(connection, exam.id, plan.capacity)
                 await stores.exams.update(connection, exam)
             imported = Imported(created=False, changes=plan.changes)
-    await stores.registry.refresh()
     await sync_capacity(stores, exam.id)
+    await stores.registry.refresh()
     return imported
 
 
 async def sync_capacity(stores: Stores, exam_id: str) -> None:
     """Open an exam's shard if it never was, and give Redis the capacities Postgres has."""
     async with stores.ledger.transaction() as connection:
-        await stores.exams.lock(connection, exam_id)
+        stored = await stores.exams.lock(connection, exam_id)
+        if stored is None:
+            raise UnknownExam(exam_id)
         capacity = await stores.exams.capacity(connection, exam_id)
-        shard, is_open = stores.registry.only_shard(exam_id)
+        shard, is_open = _only_shard(stored)
         if not is_open:
             await stores.seats.open(shard)
         _raise_if_taken(await stores.seats.set_capacity(shard, capacity))
-    if not is_open:
-        await stores.exams.mark_open(exam_id, shard.number)
-        await stores.registry.refresh()
+        if not is_open:
+            await stores.exams.mark_open(connection, exam_id, shard.number)
 
 
-async def _taken(stores: Stores, exam_id: str, confirmed: Mapping[Quota, int]) -> dict[Quota, int]:
+async def _taken(
+    stores: Stores, old: StoredExam, confirmed: Mapping[Quota, int]
+) -> dict[Quota, int]:
     """Return the seats of each quota that nobody else can have, by whichever store says more."""
-    shard, is_open = stores.registry.only_shard(exam_id)
+    shard, is_open = _only_shard(old)
     if not is_open:
         return dict(confirmed)
     snapshot = await stores.seats.snapshot(shard)
@@ -81,12 +84,18 @@ async def _taken(stores: Stores, exam_id: str, confirmed: Mapping[Quota, int]) -
     }
 
 
-async def _take_seats(stores: Stores, old: Exam, capacity: Mapping[Quota, int]) -> None:
+async def _take_seats(stores: Stores, old: StoredExam, capacity: Mapping[Quota, int]) -> None:
     """Take back in Redis the seats that the new definition does not have any more."""
-    shard, is_open = stores.registry.only_shard(old.id)
-    fewer = {quota: n for quota, n in capacity.items() if n < old.seats.get(quota, 0)}
+    shard, is_open = _only_shard(old)
+    fewer = {quota: n for quota, n in capacity.items() if n < old.exam.seats.get(quota, 0)}
     if fewer and is_open:
         _raise_if_taken(await stores.seats.set_capacity(shard, fewer))
+
+
+def _only_shard(stored: StoredExam) -> tuple[Shard, bool]:
+    """Return the shard of an exam that has one, and whether Redis has opened it."""
+    (epoch,), (is_open,) = stored.epochs, stored.open
+    return Shard(stored.exam.id, 0, epoch), is_open
 
 
 def _raise_if_taken(answer: Answer) -> None:

@@ -15,6 +15,8 @@ class ExamRegistry:
     def __init__(self, ledger: ExamLedger) -> None:
         self._ledger = ledger
         self._exams: Mapping[str, StoredExam] | None = None
+        self._refreshes = 0
+        self._shown = 0
 
     @property
     def is_loaded(self) -> bool:
@@ -22,8 +24,15 @@ class ExamRegistry:
         return self._exams is not None
 
     async def refresh(self) -> None:
-        """Read the exams again; LedgerUnavailable leaves what is known as it is."""
-        self._exams = await self._ledger.all(self._exams or {})
+        """Read the exams again; LedgerUnavailable leaves what is known as it is.
+
+        What one refresh showed is not taken back by an earlier one that ends later.
+        """
+        self._refreshes += 1
+        number = self._refreshes
+        exams = await self._ledger.all(self._exams or {})
+        if number > self._shown:
+            self._exams, self._shown = exams, number
 
     def all(self) -> list[Exam]:
         """Return every exam, by id."""
@@ -50,12 +59,6 @@ class ExamRegistry:
         if not stored.open[number]:
             raise NotReady(f"shard {number} of exam {exam} is not open yet")
         return Shard(exam, number, stored.epochs[number])
-
-    def only_shard(self, exam: str) -> tuple[Shard, bool]:
-        """Return the shard of an exam that has one, and whether Redis has opened it."""
-        stored = self._stored(exam)
-        (epoch,), (is_open,) = stored.epochs, stored.open
-        return Shard(exam, 0, epoch), is_open
 
     def shard_count(self, exam: str) -> int:
         """Return how many shards an exam has."""

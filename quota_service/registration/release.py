@@ -10,7 +10,7 @@ from quota_service.domain.errors import (
     ReservationEnded,
     UnknownReservation,
 )
-from quota_service.domain.reservation import Reservation
+from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
@@ -26,7 +26,10 @@ async def release(stores: Stores, reservation_id: str) -> Reservation:
     answer = await stores.seats.release(shard, serial)
     if answer.code is Code.DONE:
         stores.metrics.reservations.labels(exam=shard.exam, outcome="released").inc()
-    return await _after_step(stores, reservation_id, answer)
+    reservation = await _after_step(stores, reservation_id, answer)
+    if reservation.state is State.CONFIRMED:
+        raise AlreadyConfirmed
+    return reservation
 
 
 async def checkout(stores: Stores, reservation_id: str) -> Reservation:
@@ -37,14 +40,18 @@ async def checkout(stores: Stores, reservation_id: str) -> Reservation:
     shard, serial = stores.locate(reservation_id)
     grace_ms = stores.registry.find(shard.exam).hold.checkout_grace_s * 1000
     answer = await stores.seats.checkout(shard, serial, grace_ms)
-    if answer.code is Code.ENDED and answer.reservation:
-        raise ReservationEnded(answer.reservation.state)
-    return await _after_step(stores, reservation_id, answer)
+    reservation = await _after_step(stores, reservation_id, answer)
+    if reservation.state is State.CONFIRMED:
+        raise AlreadyConfirmed
+    if reservation.state.is_ended:
+        raise ReservationEnded(reservation.state)
+    return reservation
 
 
 async def _after_step(stores: Stores, reservation_id: str, answer: Answer) -> Reservation:
+    """Return the reservation a script answered with, or the one Redis has forgotten by now."""
     match answer:
-        case Answer(Code.DONE | Code.DONE_BEFORE, Reservation() as reservation):
+        case Answer(Code.DONE | Code.DONE_BEFORE | Code.ENDED, Reservation() as reservation):
             return reservation
         case Answer(Code.ALREADY_CONFIRMED):
             raise AlreadyConfirmed
@@ -54,8 +61,6 @@ async def _after_step(stores: Stores, reservation_id: str, answer: Answer) -> Re
             older = await forgotten_reservation(stores, reservation_id)
             if older is None:
                 raise UnknownReservation
-            if older.state.is_ended:
-                raise ReservationEnded(older.state)
-            raise AlreadyConfirmed
+            return older
         case _:
             raise AssertionError(f"the script answered {answer}")

@@ -12,6 +12,8 @@ hold expires. Postgres is not touched; the journal entry of the script is the on
 import hashlib
 from dataclasses import dataclass
 
+import orjson
+
 from quota_service.domain.errors import (
     IdempotencyKeyReused,
     NoticeNotAccepted,
@@ -49,8 +51,8 @@ class Order:
     @property
     def hash(self) -> str:
         """What tells this request from another one under the same key: 64 bits as hex."""
-        text = f"{','.join(self.subjects)}|{','.join(self.venues)}|{self.accepted_notice}"
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        text = orjson.dumps((self.subjects, self.venues, self.accepted_notice))
+        return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
-    MasterDownError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -40,8 +39,7 @@ _SERVER_AT_FAULT = (
     BusyLoadingError,
     ReadOnlyError,
     OutOfMemoryError,
-    ClusterDownError,
-    MasterDownError,
+    ClusterDownError,  # also MASTERDOWN, which is a kind of it
     TryAgainError,
 )
 """Error replies that say the server, not the command, is at fault; nothing was executed."""

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from quota_service.domain.errors import QuotaError
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.keys import Shard
@@ -35,7 +34,7 @@ async def each_shard(
     for shard in registry.open_shards():
         try:
             counts.update(await work(shard))
-        except QuotaError as error:
+        except Exception as error:  # noqa: BLE001  also a torn record harms its own shard alone
             failure = error
     if failure is not None:
         raise failure

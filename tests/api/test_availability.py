@@ -166,9 +166,7 @@ async def test_each_exam_is_asked_for_by_itself(
 
     first = await api.get("/v1/exams/exam-1/availability")
     second = await api.get("/v1/exams/exam-2/availability")
-    unknown = await asyncio.gather(
-        *(api.get("/v1/exams/exam-3/availability") for _ in range(20))
-    )
+    unknown = await asyncio.gather(*(api.get("/v1/exams/exam-3/availability") for _ in range(20)))
 
     assert (first.json["exam"], second.json["exam"]) == ("exam-1", "exam-2")
     assert {reply.slug for reply in unknown} == {"unknown-exam"}
@@ -191,9 +189,7 @@ async def test_while_nobody_looks_redis_is_not_asked(
     assert await calls(redis_client, "evalsha") == asked
 
 
-async def test_an_answer_is_never_older_than_the_refresh_interval(
-    api: ApiClient, redis_client: "redis.asyncio.Redis"
-) -> None:
+async def test_an_answer_is_never_older_than_the_refresh_interval(api: ApiClient) -> None:
     stale = (await api.get(PATH)).json["as_of"]
 
     async def is_fresh() -> bool:

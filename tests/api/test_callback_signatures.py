@@ -6,9 +6,11 @@ import hmac
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 import pytest
 
+from quota_service.api.errors import Unauthorized
 from quota_service.api.webhooks import parse_secrets, verified_event
 from quota_service.settings import SettingsError
 from tests.api.conftest import NothingChanges
@@ -41,7 +43,9 @@ def captured(reservation: Mapping[str, object]) -> bytes:
     return json.dumps(payment, indent=3).encode() + b"\r\n "
 
 
-async def send(api: ApiClient, body: bytes, signature: str, *, at: int, event: str = "e-1") -> Reply:
+async def send(
+    api: ApiClient, body: bytes, signature: str, *, at: int, event: str = "e-1"
+) -> Reply:
     headers = {
         "webhook-id": event,
         "webhook-timestamp": str(at),
@@ -192,11 +196,8 @@ def test_a_callback_is_accepted_within_300_seconds_on_both_sides_and_not_beyond(
             "webhook-timestamp": str(now + offset),
             "webhook-signature": v1("e-1", now + offset, b"{}"),
         }
-        try:
+        with suppress(Unauthorized):
             verified_event((PAYMENT_SECRET,), headers, b"{}", now + 0.999)
-        except Exception as error:  # noqa: BLE001  any refusal counts, whatever its class
-            assert "not signed" in str(error)
-        else:
             accepted.append(offset)
 
     assert accepted == [-300, -299, 0, 299, 300]
@@ -218,7 +219,9 @@ async def test_a_stale_or_future_callback_is_refused_over_http(
     assert recent.json["outcome"] == "confirmed"
 
 
-@pytest.mark.parametrize("timestamp", ["", "-1", "1e9", "1767323045.5", "now", "９", "9" * 400, "+1"])
+@pytest.mark.parametrize(
+    "timestamp", ["", "-1", "1e9", "1767323045.5", "now", "９", "9" * 400, "+1"]
+)
 async def test_a_timestamp_that_is_no_whole_number_is_refused(
     api: ApiClient, nothing_changes: NothingChanges, timestamp: str
 ) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -11,6 +12,7 @@ from quota_service.api.openapi_operations import OPERATIONS
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES
 from quota_service.app import Service, api_app
+from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
 from tests.support.exams import exam_definition
@@ -115,6 +117,20 @@ def test_every_json_body_of_a_success_has_an_example(contract: Contract) -> None
     ]
 
     assert without == []
+
+
+async def test_a_member_that_is_not_described_is_refused_by_document_and_service(
+    contract: Contract, api: ApiClient
+) -> None:
+    """Made-up requests do not tell this: the tool leaves unknown members to each service."""
+    for media in contract.media():
+        if media.status is None:
+            body = {**next(iter(media.examples.values())), "colour": "red"}
+            refused = await _send(api, media.call, body)
+
+            assert contract.faults(media.pointer, body), media.call
+            assert refused.status == 422, media.call
+            assert any(error["field"] == "colour" for error in refused.json["errors"])
 
 
 def test_a_member_that_is_not_described_is_a_fault(contract: Contract) -> None:
@@ -239,6 +255,19 @@ async def test_other_refusals_are_answered_as_documented(
         contract.check(call, reply)
 
 
+@pytest.mark.settings(protocols_max=0)
+async def test_asking_to_come_back_is_answered_as_documented(
+    contract: Contract, running: Running
+) -> None:
+    overloaded = await running.client.reserve()
+    running.service.health.is_draining = True
+    draining = await running.client.get("/readyz", key=None)
+
+    assert (overloaded.slug, draining.slug) == ("overloaded", "not-ready")
+    contract.check(RESERVE, overloaded)
+    contract.check("GET /readyz", draining)
+
+
 async def test_an_import_is_answered_as_documented(contract: Contract, api: ApiClient) -> None:
     definition = exam_definition("exam-2")
     more = {**definition, "seats": {**definition["seats"], "jinan": {"general": 9}}}
@@ -306,6 +335,16 @@ async def test_head_is_answered_as_get_without_its_body(api: ApiClient, path: st
 
     assert (head.status, head.body) == (200, b"")
     assert _constant(head.headers) == _constant(whole.headers)
+
+
+async def _send(api: ApiClient, call: str, body: Mapping[str, Any]) -> Reply:
+    """Send a body as whoever may make the call, with all it needs beside the body."""
+    if call == CALLBACK:
+        return await api.callback(orjson.dumps(body))
+    method, path = call.split(" ")
+    path = path.format(exam="ccaa-2023-1", reservation="exam-1.0.aaaaaaaaaaaaaaaaaaaaaaaa")
+    key = api.ops_key if call == IMPORT else api.frontend_key
+    return await api.call(method, path, key=key, json=body, headers={"Idempotency-Key": "key-c"})
 
 
 async def _order(api: ApiClient, body: bytes, headers: Mapping[str, str]) -> Reply:

@@ -7,14 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import redis.asyncio
 
-from quota_service.workers.expiry import ExpiryWorker
 from tests.api.conftest import NothingChanges
-from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
-from tests.support.time_travel import move_due_into_the_past
 
 
 def ending(reply: Reply) -> tuple[str, str | None]:
@@ -31,15 +27,6 @@ async def state_of(api: ApiClient, reservation: Mapping[str, Any]) -> str:
 async def give_back(api: ApiClient, reservation: Mapping[str, Any]) -> None:
     reply = await api.call("DELETE", f"/v1/reservations/{reservation['id']}")
     assert reply.json["state"] == "released"
-
-
-async def expire(
-    running: Running, client: "redis.asyncio.Redis", reservation: Mapping[str, Any]
-) -> None:
-    """Let the time of a hold run out."""
-    await move_due_into_the_past(client, reservation["id"])
-    worker = ExpiryWorker(running.service.stores, running.service.settings)
-    assert await worker.run_once() == {"expired": 1}
 
 
 async def test_a_captured_payment_books_every_subject(api: ApiClient, evidence: Evidence) -> None:
@@ -103,18 +90,24 @@ async def test_the_same_event_with_another_body_is_refused(
     assert [error["field"] for error in reply.json["errors"]] == ["webhook-id"]
 
 
-@pytest.mark.xfail(reason="a refused event leaves the hold pinned until recovery takes it over")
-async def test_an_event_of_another_reservation_is_refused_and_leaves_the_hold_alone(
-    api: ApiClient, nothing_changes: NothingChanges
+@pytest.mark.parametrize("first_status", ["captured", "failed"])
+async def test_an_event_that_was_about_another_reservation_is_refused_and_the_hold_stays(
+    api: ApiClient, evidence: Evidence, first_status: str
 ) -> None:
-    paid = (await api.reserve("candidate-1")).json
-    other = (await api.reserve("candidate-2")).json
-    await api.pay(paid, event="e-1")
+    first = (await api.reserve("candidate-1")).json
+    held = (await api.reserve("candidate-2")).json
+    await api.pay(first, event="e-1", status=first_status)
+    recorded = await evidence.payments()
 
-    async with nothing_changes():
-        reply = await api.pay(other, event="e-1")
+    reply = await api.pay(held, event="e-1")
+    seen = await api.get(f"/v1/reservations/{held['id']}")
+    released = await api.call("DELETE", f"/v1/reservations/{held['id']}")
 
-    assert reply.slug == "event-id-reused"
+    assert (reply.status, reply.slug) == (422, "event-id-reused")
+    assert seen.json == held
+    assert released.json["state"] == "released"
+    assert await evidence.payments() == recorded
+    await evidence.assert_books_balance()
 
 
 async def test_the_same_members_in_other_bytes_are_the_same_event(api: ApiClient) -> None:
@@ -205,7 +198,6 @@ async def test_a_payment_for_a_reservation_nobody_knows_is_due_back(
     assert await evidence.payments() == {"e-1": ("refund_due", "unknown-reservation")}
 
 
-@pytest.mark.xfail(reason="the shard of an id is read as a number, so 00 stands for 0")
 async def test_an_id_written_another_way_is_another_id(api: ApiClient) -> None:
     held = (await api.reserve()).json
     written_otherwise = held["id"].replace(".0.", ".00.")
@@ -260,78 +252,6 @@ async def test_a_failed_payment_need_not_say_when_it_was_paid(api: ApiClient) ->
     assert ending(reply) == ("ignored", None)
 
 
-async def test_a_late_payment_takes_its_seats_again_while_they_are_there(
-    running: Running, redis_client: "redis.asyncio.Redis", evidence: Evidence
-) -> None:
-    api = running.client
-    held = (await api.reserve("candidate-1", ("general", "service"), ("jinan",))).json
-    await expire(running, redis_client, held)
-    assert await state_of(api, held) == "expired"
-
-    paid = await api.pay(held)
-
-    assert ending(paid) == ("confirmed", None)
-    assert await state_of(api, held) == "confirmed"
-    assert await api.remaining("jinan", "service") == 0
-    await evidence.assert_books_balance()
-
-
-async def test_a_payment_between_the_deadline_and_the_expiry_confirms(
-    running: Running, redis_client: "redis.asyncio.Redis", evidence: Evidence
-) -> None:
-    api = running.client
-    held = (await api.reserve()).json
-    await move_due_into_the_past(redis_client, held["id"])
-
-    paid = await api.pay(held)
-    worker = ExpiryWorker(running.service.stores, running.service.settings)
-
-    assert ending(paid) == ("confirmed", None)
-    assert await worker.run_once() == {"expired": 0}
-    await evidence.assert_books_balance()
-
-
-async def test_a_late_payment_without_a_seat_is_due_back(
-    running: Running, redis_client: "redis.asyncio.Redis", evidence: Evidence
-) -> None:
-    api = running.client
-    held = (await api.reserve("candidate-1", ("general", "service"), ("jinan",))).json
-    await expire(running, redis_client, held)
-    await api.reserve("candidate-2", ("service",), ("jinan",))
-
-    late = await api.pay(held, event="e-1")
-    shown = (await api.get(f"/v1/reservations/{held['id']}")).json
-
-    assert ending(late) == ("refund_due", "sold-out")
-    assert (shown["state"], shown["payment"]["reason"]) == ("expired", "sold-out")
-    # The seat in the other subject was not taken either.
-    assert await api.remaining("jinan", "general") == 3
-    await evidence.assert_books_balance()
-
-
-@pytest.mark.parametrize("other_is_paid", [False, True])
-async def test_a_late_payment_whose_session_is_taken_by_another_reservation_is_due_back(
-    running: Running,
-    redis_client: "redis.asyncio.Redis",
-    evidence: Evidence,
-    *,
-    other_is_paid: bool,
-) -> None:
-    api = running.client
-    held = (await api.reserve("candidate-1", ("general", "qms"), ("jinan",))).json
-    await expire(running, redis_client, held)
-    other = (await api.reserve("candidate-1", ("ems",), ("jinan",))).json
-    if other_is_paid:
-        await api.pay(other)
-
-    late = await api.pay(held)
-
-    assert ending(late) == ("refund_due", "session-conflict")
-    assert await state_of(api, held) == "expired"
-    assert await state_of(api, other) == ("confirmed" if other_is_paid else "held")
-    await evidence.assert_books_balance()
-
-
 async def test_a_payment_after_a_release_is_due_back_and_takes_no_seat(
     api: ApiClient, evidence: Evidence
 ) -> None:
@@ -373,9 +293,7 @@ async def test_many_events_and_duplicates_at_once_make_exactly_one_booking(
 async def test_every_captured_event_has_its_row_whatever_came_with_it_in_one_group(
     api: ApiClient, evidence: Evidence
 ) -> None:
-    good = [
-        (await api.reserve(f"candidate-{i}", venues=("tianjin",))).json for i in range(4)
-    ]
+    good = [(await api.reserve(f"candidate-{i}", venues=("tianjin",))).json for i in range(4)]
     released = (await api.reserve("candidate-9", venues=("tianjin",))).json
     await give_back(api, released)
     calls = {

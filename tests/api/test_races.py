@@ -13,7 +13,7 @@ from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
-from tests.support.time_travel import move_due_into_the_past
+from tests.support.records import move_due_into_the_past
 
 FEW_SEATS = {"jinan": {"general": 4, "qms": 9}, "tianjin": {"general": 3, "qms": 9}}
 
@@ -169,7 +169,9 @@ async def test_seats_that_come_back_while_hundreds_ask_are_sold_once_each(
         )
     )
     given_back = [
-        api.call("DELETE", f"/v1/reservations/{reply.json['id']}") for reply in first for _ in (1, 2)
+        api.call("DELETE", f"/v1/reservations/{reply.json['id']}")
+        for reply in first
+        for _ in (1, 2)
     ]
     asked = [
         api.reserve(f"late-{i}", ("general",), ("tianjin", "jinan"), exam="exam-2")

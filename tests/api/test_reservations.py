@@ -5,7 +5,6 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
 import redis.asyncio
 
 from quota_service.workers.expiry import ExpiryWorker
@@ -14,7 +13,7 @@ from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
-from tests.support.time_travel import move_due_into_the_past
+from tests.support.records import move_due_into_the_past
 
 MEMBERS = {
     "id",
@@ -85,113 +84,6 @@ async def test_a_reservation_has_every_member_and_get_shows_the_same(api: ApiCli
     assert seen == reply.json
 
 
-async def test_a_repeated_request_is_answered_the_same_and_takes_nothing_more(
-    api: ApiClient, nothing_changes: NothingChanges
-) -> None:
-    first = await api.reserve(idempotency_key="key-a")
-
-    async with nothing_changes():
-        again = await api.reserve(idempotency_key="key-a")
-
-    assert (again.status, again.body) == (first.status, first.body)
-    assert again.headers["Idempotency-Replayed"] == "true"
-    assert again.headers["Location"] == first.headers["Location"]
-
-
-@pytest.mark.parametrize(
-    "what", ["confirmed", "released", "expired", "checked out", "window closed", "notice changed"]
-)
-async def test_a_repeat_is_answered_as_the_first_whatever_happened_since(
-    running: Running, redis_client: "redis.asyncio.Redis", evidence: Evidence, what: str
-) -> None:
-    api = running.client
-    first = await api.reserve("candidate-1", idempotency_key="key-a")
-    changed = exam_definition()
-    match what:
-        case "confirmed":
-            assert (await api.pay(first.json)).json["outcome"] == "confirmed"
-        case "released":
-            assert (await give_back(api, first.json)).status == 200
-        case "expired":
-            await expire(running, redis_client, first.json)
-        case "checked out":
-            assert (await check_out(api, first.json)).status == 200
-        case "window closed":
-            changed = exam_definition(closes_in_s=-1)
-        case "notice changed":
-            changed["notice"]["version"] = "2023-2"
-    assert (await api.import_exam(changed)).status == 200
-
-    again = await api.reserve("candidate-1", idempotency_key="key-a")
-    other_body = await api.reserve("candidate-1", ("qms",), idempotency_key="key-a")
-    fresh = await api.reserve("candidate-2", idempotency_key="key-a")
-
-    assert again.body == first.body
-    assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
-    assert other_body.slug == "idempotency-key-reused"
-    refused = {"window closed": "registration-closed", "notice changed": "notice-not-accepted"}
-    if what in refused:
-        assert fresh.slug == refused[what]
-    else:
-        assert fresh.status == 201
-    await evidence.assert_books_balance()
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"subjects": ["qms"]},
-        {"subjects": ["general", "qms"]},
-        {"venues": ["tianjin"]},
-        {"venues": ["jinan", "tianjin"]},
-        {"accepted_notice": True},
-    ],
-)
-async def test_the_same_key_with_another_body_is_refused(
-    api: ApiClient, nothing_changes: NothingChanges, changed: dict[str, Any]
-) -> None:
-    await api.reserve("candidate-1", ("general",), ("jinan",), idempotency_key="key-a")
-    body = {
-        "candidate": "candidate-1",
-        "subjects": ["general"],
-        "venues": ["jinan"],
-        "accepted_notice": "2023-1",
-        **changed,
-    }
-
-    async with nothing_changes():
-        reply = await api.call(
-            "POST",
-            "/v1/exams/exam-1/reservations",
-            json=body,
-            headers={"Idempotency-Key": "key-a"},
-        )
-
-    assert (reply.status, reply.slug) == (422, "idempotency-key-reused")
-    assert [error["field"] for error in reply.json["errors"]] == ["Idempotency-Key"]
-
-
-@pytest.mark.xfail(
-    reason="the hash of an order joins its lists with commas, so these two read the same"
-)
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ({"subjects": ("general", "service")}, {"subjects": ("general,service",)}),
-        ({"accepted_notice": True}, {"accepted_notice": "True"}),
-    ],
-)
-async def test_another_body_is_told_even_where_it_reads_alike(
-    api: ApiClient, first: dict[str, Any], second: dict[str, Any]
-) -> None:
-    held = await api.reserve("candidate-1", venues=("tianjin",), idempotency_key="a", **first)
-
-    reply = await api.reserve("candidate-1", venues=("tianjin",), idempotency_key="a", **second)
-
-    assert held.status == 201
-    assert reply.status == 422
-
-
 async def test_the_first_venue_with_every_subject_is_taken(
     api: ApiClient, evidence: Evidence
 ) -> None:
@@ -228,20 +120,6 @@ async def test_when_one_subject_is_sold_out_none_is_taken_and_what_is_left_is_to
         ("beijing", "qms"): 0,
     }
     assert len(reply.json["left"]) == len(left)
-
-
-async def test_a_refused_request_may_be_repeated_and_succeeds_when_seats_come_back(
-    api: ApiClient,
-) -> None:
-    holder = await api.reserve("candidate-1", ("service",), ("jinan",))
-    refused = await api.reserve("candidate-2", ("service",), ("jinan",), idempotency_key="b")
-
-    await give_back(api, holder.json)
-    again = await api.reserve("candidate-2", ("service",), ("jinan",), idempotency_key="b")
-
-    assert refused.slug == "sold-out"
-    assert again.status == 201
-    assert "Idempotency-Replayed" not in again.headers
 
 
 async def test_a_session_conflict_names_the_reservation_that_stands(

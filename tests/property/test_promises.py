@@ -48,7 +48,7 @@ from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.view import view_candidate
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
-from tests.support.time_travel import move_due_into_the_past
+from tests.support.records import move_due_into_the_past
 
 Result = TypeVar("Result")
 

@@ -1,4 +1,4 @@
-"""How payment events end in the ledger: booked once, or due to go back; never both, never neither."""
+"""How payment events end in the ledger: booked once or due to go back, never both nor neither."""
 
 import asyncio
 
@@ -33,6 +33,18 @@ async def test_a_booking_is_stored_whole_and_counted(books: LedgerUnderTest) -> 
     told = (booked.candidate, booked.venue, booked.amount, booked.currency, booked.created_ms)
     assert told == ("candidate-1", "jinan", 16000, "CNY", PAID_AT_MS - 60_000)
     assert await books.confirmed() == {"jinan/general": 1, "jinan/qms": 1}
+
+
+async def test_a_candidate_is_told_of_its_own_bookings_oldest_first(
+    books: LedgerUnderTest,
+) -> None:
+    for candidate, subject in (("one", "qms"), ("two", "general"), ("one", "general")):
+        await books.book(candidate, (subject,))
+
+    found = await books.reader.bookings_of_candidate("exam-1", "one")
+
+    assert [booking.subjects for booking in found] == [("qms",), ("general",)]
+    assert await books.reader.bookings_of_candidate("exam-2", "one") == []
 
 
 async def test_a_payment_is_stored_as_the_provider_told_it(books: LedgerUnderTest) -> None:
@@ -178,9 +190,7 @@ async def test_recovery_is_told_which_reservations_are_booked(books: LedgerUnder
 async def test_of_confirmation_and_recovery_at_once_exactly_one_has_the_pin(
     books: LedgerUnderTest,
 ) -> None:
-    reservations = [
-        books.reservation(f"candidate-{i}", ("general",), "tianjin") for i in range(5)
-    ]
+    reservations = [books.reservation(f"candidate-{i}", ("general",), "tianjin") for i in range(5)]
 
     *ends, booked = await asyncio.gather(
         *(books.confirmations.settle(books.booking(r)) for r in reservations),

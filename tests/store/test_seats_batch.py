@@ -92,9 +92,7 @@ async def test_requests_under_other_terms_do_not_share_a_call(seats: SeatsUnderT
         seats.exam,
         registration=dataclasses.replace(seats.exam.registration, opens_at_ms=now_ms + HOUR_MS),
     )
-    longer = dataclasses.replace(
-        seats.exam, hold=dataclasses.replace(seats.exam.hold, ttl_s=5)
-    )
+    longer = dataclasses.replace(seats.exam, hold=dataclasses.replace(seats.exam.hold, ttl_s=5))
     calls_before = await seats.calls()
 
     usual, early, short = await asyncio.gather(

@@ -96,7 +96,7 @@ async def test_an_empty_batch_expires_nothing(seats: SeatsUnderTest) -> None:
 async def test_the_lag_told_is_that_of_the_hold_that_waited_longest(
     seats: SeatsUnderTest,
 ) -> None:
-    waited = {3_000: await seats.hold("candidate-1"), 90_000: await seats.hold("candidate-2")}
+    waited = {90_000: await seats.hold("candidate-1"), 3_000: await seats.hold("candidate-2")}
     for ago_ms, serial in waited.items():
         await move_due(seats.client, seats.shard, serial, ago_ms=ago_ms)
 
@@ -149,9 +149,7 @@ async def test_overdue_leaves_out_what_is_younger_than_the_age_asked_for(
 
 
 async def test_a_large_batch_is_expired_in_one_call(seats: SeatsUnderTest) -> None:
-    await seats.client.zadd(
-        seats.shard.key("due"), {f"never-made-{i}": 1 for i in range(5000)}
-    )
+    await seats.client.zadd(seats.shard.key("due"), {f"never-made-{i}": 1 for i in range(5000)})
 
     found = await seats.store.overdue(seats.shard, "due", 0, 5000)
     await seats.store.expire(seats.shard, found)

@@ -1,4 +1,4 @@
-"""Redis full, read-only, busy, slow or gone: told as unavailable, and what is known of the effect."""
+"""Redis full, read-only, busy, slow or gone: unavailable, with what is known of the effect."""
 
 import asyncio
 import dataclasses

@@ -21,7 +21,7 @@ SERIAL = "a" * 24
 
 
 async def call(seats: SeatsUnderTest, source: LuaSource, shard: Shard) -> list[Any]:
-    """Call a script with as many arguments as its header lists, numbers wherever it may want one."""
+    """Call a script with as many arguments as its header lists, each of them a number."""
     script = seats.runner.scripts[source.name]
     keys = shard.keys_for(script.shard_keys)
     if script.chosen_key == "record":

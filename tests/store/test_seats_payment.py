@@ -265,9 +265,7 @@ async def test_a_confirmed_reservation_keeps_its_seats_and_its_record(
 async def test_a_reservation_is_confirmed_once(seats: SeatsUnderTest) -> None:
     serial = await seats.pinned()
 
-    answers = await asyncio.gather(
-        *(seats.store.confirm(seats.shard, serial) for _ in range(5))
-    )
+    answers = await asyncio.gather(*(seats.store.confirm(seats.shard, serial) for _ in range(5)))
 
     codes = [answer.code for answer in answers]
     assert (codes.count(Code.DONE), codes.count(Code.DONE_BEFORE)) == (1, 4)

@@ -71,6 +71,19 @@ async def test_a_second_release_does_not_free_what_the_candidate_took_since(
     assert await seats.store.claims(seats.shard, "candidate-1", ["day1-pm"]) == [second]
 
 
+async def test_a_release_frees_no_session_that_another_reservation_stands_in(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await seats.hold("candidate-1", ("general", "qms"))
+    claims, claim = seats.shard.key("claims"), "candidate-1/day1-pm"
+    await seats.client.hset(claims, claim, "another")
+
+    await release(seats, serial)
+
+    assert await seats.client.hgetall(claims) == {claim: "another"}
+    await seats.client.hdel(claims, claim)
+
+
 async def test_a_release_after_the_expiry_says_that_it_had_expired(seats: SeatsUnderTest) -> None:
     serial = await expired(seats)
 
@@ -148,9 +161,7 @@ async def test_checkout_moves_the_deadline_once_however_often_it_is_asked(
 
     codes = [answer.code for answer in answers]
     assert (codes.count(Code.DONE), codes.count(Code.DONE_BEFORE)) == (1, 9)
-    assert {a.reservation.deadline_ms for a in answers if a.reservation} == {
-        deadline_ms + GRACE_MS
-    }
+    assert {a.reservation.deadline_ms for a in answers if a.reservation} == {deadline_ms + GRACE_MS}
     assert await seats.verbs() == ["reserve", "checkout"]
 
 

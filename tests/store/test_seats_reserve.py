@@ -156,9 +156,7 @@ async def test_the_same_request_again_is_answered_though_nothing_is_left_and_all
     first = await seats.reserve("candidate-1", ("general",), ("beijing",), key="key-a")
     closed = with_window(seats.exam, 1, 2)
 
-    again = await seats.reserve(
-        "candidate-1", ("general",), ("beijing",), key="key-a", exam=closed
-    )
+    again = await seats.reserve("candidate-1", ("general",), ("beijing",), key="key-a", exam=closed)
 
     assert (again.code, again.reservation) == (Code.DONE_BEFORE, first.reservation)
 

@@ -43,8 +43,17 @@ def running_demo(*options: str, tmp_dir: Path) -> Iterator[Demo]:
     """Start a demo on free ports and wait until it is ready; stop it at the end if it runs."""
     with (tmp_dir / "demo.log").open("a") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "quota_service.cli", "demo"]
-            + ["--port", "0", "--admin-port", "0", *options],
+            [
+                sys.executable,
+                "-m",
+                "quota_service.cli",
+                "demo",
+                "--port",
+                "0",
+                "--admin-port",
+                "0",
+                *options,
+            ],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from quota_service.api.times import rfc3339
 from quota_service.domain.definition import parse_exam
 from quota_service.domain.exam import Exam
-from quota_service.api.times import rfc3339
 
 SEATS: Mapping[str, Mapping[str, int]] = {
     "jinan": {"general": 3, "qms": 2, "ems": 2, "service": 1},

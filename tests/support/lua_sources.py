@@ -1,4 +1,4 @@
-"""The Lua scripts as text, their headers taken apart, for tests that hold header and code together."""
+"""The Lua scripts as text, their headers taken apart, for tests that hold both together."""
 
 import re
 from collections.abc import Mapping

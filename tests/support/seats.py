@@ -117,9 +117,7 @@ class SeatsUnderTest:
 
 
 @asynccontextmanager
-async def open_seats(
-    settings: Settings, exam: Exam | None = None
-) -> AsyncIterator[SeatsUnderTest]:
+async def open_seats(settings: Settings, exam: Exam | None = None) -> AsyncIterator[SeatsUnderTest]:
     """Open a shard of an exam, with the exam's seats in it."""
     exam = exam or make_exam()
     client, metrics = open_redis(settings), Metrics()

@@ -45,7 +45,7 @@ def test_a_query_says_first_what_it_is_for(name: str) -> None:
 def test_a_query_describes_exactly_the_parameters_it_takes_in_order(name: str) -> None:
     described = [line for line in header(QUERIES[name]) if line.startswith("-- $")]
 
-    numbers = [int(re.match(r"-- \$(\d+) \w[\w ]*, \w|-- \$(\d+) ", line)[1]) for line in described]  # type: ignore[index]
+    numbers = [int(re.match(r"-- \$(\d+) \w[\w ]*, \w|-- \$(\d+) ", line)[1]) for line in described]
 
     used = sorted({int(number) for number in re.findall(r"\$(\d+)", statement(QUERIES[name]))})
     assert numbers == used == list(range(1, len(used) + 1))

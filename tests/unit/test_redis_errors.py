@@ -1,13 +1,15 @@
 """What each failure of Redis is told as, from the very words the server sends."""
 
-import asyncio
-
 import pytest
 from redis.exceptions import (
     AuthenticationError,
-    ConnectionError as RedisConnectionError,
     MaxConnectionsError,
     ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 from redis.utils import HIREDIS_AVAILABLE
@@ -18,7 +20,7 @@ from quota_service.seats.connection import as_unavailable
 if HIREDIS_AVAILABLE:
     from redis._parsers import _AsyncHiredisParser as Parser
 else:
-    from redis._parsers import _AsyncRESP2Parser as Parser  # type: ignore[assignment]
+    from redis._parsers import _AsyncRESP2Parser as Parser
 
 REFUSALS = [
     "LOADING Redis is loading the dataset in memory",
@@ -64,7 +66,6 @@ def test_a_reply_that_blames_our_command_stays_as_it_is(reply: str) -> None:
         MaxConnectionsError("none left"),
         AuthenticationError("wrong password"),
         TimeoutError("slow"),
-        asyncio.TimeoutError("slow"),
         ConnectionResetError("gone"),
         OSError("unreachable"),
     ],

@@ -1,4 +1,4 @@
-"""The contract of the Lua scripts: what a header says is what the code does, and the callers expect.
+"""The contract of the Lua scripts: a header says what the code does and what callers expect.
 
 The scripts are read as text. What only running can tell stands in `tests/store`.
 """
@@ -187,7 +187,9 @@ def test_the_fields_of_a_record_stand_in_the_same_order_in_lua_and_in_python() -
 
 
 def test_a_new_record_is_written_with_every_field() -> None:
-    written = re.search(r"write_record\(record_key, \{(.*?)\n  \}\)", SCRIPTS["reserve"].code, re.S)
+    written = re.search(
+        r"write_record\(record_key, \{(.*?)\n  \}\)", SCRIPTS["reserve"].code, re.DOTALL
+    )
 
     assert written is not None
     flat = re.sub(r"\([^()]*\)", "", written[1])

@@ -1,4 +1,4 @@
-"""The wheel carries everything the service reads at run time, and works away from the repository."""
+"""The wheel carries all the service reads at run time, and works away from the repository."""
 
 import subprocess
 import sys

@@ -1,6 +1,10 @@
--- The stored definition of one exam, locked against another import.
+-- The stored definition of one exam and its shards, locked against another import but not against
+-- bookings, which refer to the exam.
 -- $1 exam, text
-SELECT definition::text AS definition
-FROM   exams
-WHERE  id = $1
-FOR    UPDATE
+SELECT e.definition::text AS definition,
+       e.revision,
+       ARRAY(SELECT s.epoch FROM shards s WHERE s.exam = e.id ORDER BY s.shard)          AS epochs,
+       ARRAY(SELECT s.state = 'open' FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS open
+FROM   exams e
+WHERE  e.id = $1
+FOR    NO KEY UPDATE OF e

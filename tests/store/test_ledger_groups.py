@@ -1,0 +1,216 @@
+"""Group commit: many payments in one transaction, each with an end of its own."""
+
+import asyncio
+import dataclasses
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from quota_service.domain.errors import EventIdReused, LedgerUnavailable
+from quota_service.domain.payment import PaymentOutcome, RefundReason
+from quota_service.ledger.confirmations import Settled
+from quota_service.settings import Settings
+from tests.support.exams import make_exam
+from tests.support.ledgers import BOOKED, LedgerUnderTest, open_books, refund
+
+SEATS = {"jinan": {"general": 1000, "qms": 1000, "ems": 1000}, "xian": {"general": 1, "qms": 1000}}
+ALREADY_PAID = refund(RefundReason.ALREADY_PAID)
+
+
+@pytest.fixture
+async def large(settings: Settings) -> AsyncIterator[LedgerUnderTest]:
+    """A ledger with seats for all, on one connection, so that the server's counts are exact."""
+    exam = make_exam(seats=SEATS)
+    async with open_books(dataclasses.replace(settings, postgres_pool_max=1), exam) as opened:
+        yield opened
+        await opened.check_books()
+
+
+@pytest.fixture
+async def beside(settings: Settings, books: LedgerUnderTest) -> AsyncIterator[LedgerUnderTest]:
+    """The same ledger from another process's pool."""
+    async with open_books(settings, books.exam) as opened:
+        yield opened
+
+
+async def test_payments_in_flight_share_one_transaction(large: LedgerUnderTest) -> None:
+    verdicts = [large.booking(large.reservation(f"candidate-{i}")) for i in range(100)]
+    counting = -await large.commits() + await large.commits()
+    before = await large.commits()
+
+    ends = await asyncio.gather(*map(large.confirmations.settle, verdicts))
+
+    assert ends == [BOOKED] * 100
+    assert large.groups() == (1, 100)
+    # The transaction itself, and the one in which the pool resets the connection afterwards.
+    assert await large.commits() - before - counting == 2
+    assert await large.confirmed() == {"jinan/general": 100}
+
+
+async def test_a_group_updates_each_quota_once(large: LedgerUnderTest) -> None:
+    updates = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'quotas'"
+    verdicts = [
+        large.booking(large.reservation(f"candidate-{i}", ("general", "qms"))) for i in range(50)
+    ]
+    await large.commits()
+    ((before,),) = await large.rows(updates)
+
+    await asyncio.gather(*map(large.confirmations.settle, verdicts))
+
+    await large.commits()
+    ((after,),) = await large.rows(updates)
+    assert after - before == 2
+
+
+async def test_a_group_is_bounded(large: LedgerUnderTest) -> None:
+    verdicts = [large.booking(large.reservation(f"candidate-{i}")) for i in range(300)]
+
+    await asyncio.gather(*map(large.confirmations.settle, verdicts))
+
+    assert large.groups() == (3, 300)
+
+
+async def test_a_refused_payment_fails_alone_and_its_group_is_committed(
+    large: LedgerUnderTest,
+) -> None:
+    wanted = [("xian", ("general",)), ("jinan", ("general",)), ("xian", ("general", "qms"))]
+    verdicts = [
+        large.booking(large.reservation(f"candidate-{i}", wanted[i % 3][1], wanted[i % 3][0]))
+        for i in range(12)
+    ]
+
+    ends = await asyncio.gather(*map(large.confirmations.settle, verdicts))
+
+    counted = Counter(ends)
+    assert counted == {BOOKED: 5, refund(RefundReason.SOLD_OUT): 7}
+    assert await large.confirmed() == {"jinan/general": 4, "xian/general": 1}
+
+
+async def test_one_candidate_twice_in_a_group_has_one_subject_a_session(
+    large: LedgerUnderTest,
+) -> None:
+    verdicts = [
+        large.booking(large.reservation("candidate-1", ("qms",), "jinan")),
+        large.booking(large.reservation("candidate-2", ("qms",), "jinan")),
+        large.booking(large.reservation("candidate-1", ("ems",), "jinan")),
+        large.booking(large.reservation("candidate-1", ("qms",), "xian")),
+    ]
+
+    ends = await asyncio.gather(*map(large.confirmations.settle, verdicts))
+
+    conflict = refund(RefundReason.SESSION_CONFLICT)
+    assert ends[1] == BOOKED
+    assert Counter([ends[0], *ends[2:]]) == {BOOKED: 1, conflict: 2}
+
+
+async def test_the_same_event_many_times_in_a_group_has_one_effect_and_one_end(
+    large: LedgerUnderTest,
+) -> None:
+    verdict = large.booking(large.reservation())
+    neighbours = [large.booking(large.reservation(f"candidate-{i}")) for i in range(2, 4)]
+
+    ends = await asyncio.gather(
+        *map(large.confirmations.settle, [verdict, *neighbours, verdict, verdict])
+    )
+
+    assert {end.outcome for end in ends if isinstance(end, Settled)} == {PaymentOutcome.CONFIRMED}
+    assert [end.repeated for end in ends if isinstance(end, Settled)].count(True) == 2
+    assert large.groups() == (3, 5)
+    assert await large.confirmed() == {"jinan/general": 3}
+
+
+async def test_the_same_event_with_another_body_in_a_group_is_refused_alone(
+    large: LedgerUnderTest,
+) -> None:
+    reservation = large.reservation()
+    verdicts = [
+        large.booking(reservation, event="event-a"),
+        large.booking(large.reservation("candidate-2"), event="event-a", body_hash="other"),
+        large.booking(large.reservation("candidate-3")),
+    ]
+
+    ends = await asyncio.gather(*map(large.confirmations.settle, verdicts), return_exceptions=True)
+
+    assert (ends[0], ends[2]) == (BOOKED, BOOKED)
+    assert isinstance(ends[1], EventIdReused)
+
+
+async def test_two_payments_for_one_reservation_in_a_group_book_it_once(
+    large: LedgerUnderTest,
+) -> None:
+    reservation = large.reservation()
+
+    ends = await asyncio.gather(
+        *(large.confirmations.settle(large.booking(reservation)) for _ in range(3))
+    )
+
+    assert ends == [BOOKED, ALREADY_PAID, ALREADY_PAID]
+
+
+async def test_more_payments_than_may_wait_are_turned_away_untouched(
+    settings: Settings,
+) -> None:
+    few = dataclasses.replace(settings, group_commit_queue_max=5)
+    async with open_books(few, make_exam(seats=SEATS)) as books:
+        verdicts = [books.booking(books.reservation(f"candidate-{i}")) for i in range(8)]
+
+        ends = await asyncio.gather(
+            *map(books.confirmations.settle, verdicts), return_exceptions=True
+        )
+
+        turned_away = [end for end in ends if isinstance(end, LedgerUnavailable)]
+        assert (ends.count(BOOKED), len(turned_away)) == (5, 3)
+        assert {error.applied for error in turned_away} == {False}
+
+
+async def test_two_processes_that_get_the_same_events_record_each_once(
+    books: LedgerUnderTest, beside: LedgerUnderTest
+) -> None:
+    verdicts = [
+        books.booking(books.reservation(f"candidate-{i}", ("general",), "tianjin"))
+        for i in range(5)
+    ]
+
+    ends = await asyncio.gather(
+        *map(books.confirmations.settle, verdicts),
+        *map(beside.confirmations.settle, reversed(verdicts)),
+    )
+
+    assert {end.outcome for end in ends if isinstance(end, Settled)} == {PaymentOutcome.CONFIRMED}
+    assert len(ends) == len([end for end in ends if isinstance(end, Settled)])
+    assert await books.confirmed() == {"tianjin/general": 5}
+
+
+async def test_an_import_under_way_keeps_no_payment_waiting(
+    books: LedgerUnderTest, beside: LedgerUnderTest
+) -> None:
+    async with books.ledger.transaction() as connection, asyncio.timeout(2):
+        await books.exams.lock(connection, books.exam.id)
+
+        settled = await beside.book()
+
+    assert settled == BOOKED
+
+
+async def test_two_processes_at_odds_over_seats_and_sessions_never_wait_in_a_circle(
+    books: LedgerUnderTest, beside: LedgerUnderTest
+) -> None:
+    def wishes(ledger: LedgerUnderTest, subject: str, order: int) -> list[object]:
+        return [
+            ledger.confirmations.settle(
+                ledger.booking(ledger.reservation(f"candidate-{i}", ("general", subject), venue))
+            )
+            for i in range(12)[::order]
+            for venue in ("jinan", "tianjin")[::order]
+        ]
+
+    ends = await asyncio.gather(
+        *wishes(books, "qms", 1),
+        *wishes(beside, "service", -1),
+    )
+
+    assert [end for end in ends if not isinstance(end, Settled)] == []
+    booked = await books.rows("SELECT candidate, count(*) FROM booking_items GROUP BY 1")
+    assert {count for _, count in booked} == {2}
+    assert sum((await books.confirmed()).values()) == 2 * len(booked)

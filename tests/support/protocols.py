@@ -1,0 +1,68 @@
+"""Reservations and payments over both stores, for tests of the protocols."""
+
+import dataclasses
+
+from quota_service.app import Service
+from quota_service.domain.payment import PaymentEvent, PaymentStatus
+from quota_service.domain.reservation import Reservation, State
+from quota_service.registration.recover import recover_pins
+from quota_service.registration.reserve import Order, reserve
+from quota_service.registration.stores import Stores
+from tests.support.books import check_books
+
+
+class DiedError(Exception):
+    """Stands for the death of a process at a marked line."""
+
+
+def payment(reservation: Reservation, event: str = "event-1", amount: int = 8000) -> PaymentEvent:
+    return PaymentEvent(
+        event=event,
+        reservation=reservation.id,
+        status=PaymentStatus.CAPTURED,
+        amount=amount,
+        currency="CNY",
+        paid_at_ms=1_700_000_000_000,
+        provider_reference="provider-1",
+        body_hash="body",
+    )
+
+
+async def hold(
+    service: Service, candidate: str = "candidate-1", venue: str = "jinan"
+) -> Reservation:
+    order = Order(candidate, ("general",), (venue,), accepted_notice=True)
+    return (await reserve(service.stores, "exam-1", order, "key-1")).reservation
+
+
+async def state(service: Service, reservation: Reservation) -> State:
+    found = await service.stores.seats.read(*service.stores.locate(reservation.id))
+    assert found is not None
+    return found.state
+
+
+def dying(stores: Stores, line: str) -> Stores:
+    """Return stores whose protocol dies at a marked line."""
+
+    def reached(now: str) -> None:
+        if now == line:
+            raise DiedError(line)
+
+    return dataclasses.replace(stores, reached=reached)
+
+
+async def recover(service: Service, age_ms: int = 0) -> tuple[int, int]:
+    shard = service.stores.registry.shard("exam-1", 0)
+    return await recover_pins(service.stores, shard, age_ms, 100)
+
+
+async def check_both_books(service: Service, booked: int) -> None:
+    """Fail unless both stores agree, with so many seats booked."""
+    shard = service.stores.registry.shard("exam-1", 0)
+    await check_books(service.runner.client, shard)
+    snapshot = await service.stores.seats.snapshot(shard)
+    async with service.stores.ledger.connection() as connection:
+        in_postgres = await service.stores.exams.confirmed(connection, "exam-1")
+    assert dict(snapshot.confirmed) == in_postgres
+    assert sum(in_postgres.values()) == booked
+    assert sum(snapshot.confirming.values()) == 0
