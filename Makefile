@@ -6,13 +6,16 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test bench check format clean
 
 demo: $(VENV)/.installed-embedded
 	@exec $(BIN)/quota-service demo $(ARGS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.installed-embedded
+	$(BIN)/python -m loadtest.bench.group_commit $(ARGS)
 
 check: $(VENV)/.installed-lint
 	$(BIN)/ruff format --check .

@@ -221,17 +221,20 @@ async def _drain(service: Service) -> None:
 @asynccontextmanager
 async def _keeping_fresh(service: Service) -> AsyncIterator[None]:
     """Refresh what is held in memory, and the health, in the background."""
-    warned: set[str] = set()
+    unchecked = {
+        "redis": lambda: server_warnings(service.runner.client),
+        "postgres": service.stores.reader.server_warnings,
+    }
 
     async def memory() -> None:
         await refresh_memory(service)
 
     async def health() -> None:
         await service.health.refresh()
-        if "redis" not in service.health.faults and not warned:
-            warned.update(await server_warnings(service.runner.client) or {""})
-            for warning in warned - {""}:
-                log.warning("redis settings", extra={"cause": warning})
+        for store in unchecked.keys() - service.health.faults.keys():
+            for warning in await unchecked[store]():
+                log.warning("server settings", extra={"store": store, "cause": warning})
+            del unchecked[store]
 
     rounds = [(memory, service.settings.registry_refresh_s), (health, _HEALTH_INTERVAL_S)]
     # The first round runs before anything listens, so that a healthy start is ready at once.

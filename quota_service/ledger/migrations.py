@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from quota_service.ledger.pool import Connection
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('quota-service migrations', 0))"
+_TIMEOUT_S = 3600
+"""How long one migration, or waiting for another process's, may take: tables may be large."""
+
 _TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     number     integer     NOT NULL CONSTRAINT schema_migrations_pk PRIMARY KEY,
@@ -67,11 +70,11 @@ async def migrate(ledger: Ledger) -> list[str]:
     done = []
     for migration in load_migrations():
         async with ledger.transaction() as connection:
-            await connection.execute(_LOCK)
+            await connection.execute(_LOCK, timeout=_TIMEOUT_S)
             await connection.execute(_TABLE)
             if await _is_applied(connection, migration):
                 continue
-            await connection.execute(migration.sql)
+            await connection.execute(migration.sql, timeout=_TIMEOUT_S)
             await connection.execute(
                 "INSERT INTO schema_migrations (number, name, sha256) VALUES ($1, $2, $3)",
                 migration.number,

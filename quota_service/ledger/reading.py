@@ -55,7 +55,17 @@ class LedgerReader:
     async def ping(self) -> None:
         """Return when Postgres answers."""
         async with self._ledger.connection() as connection:
-            await connection.fetchval("SELECT 1")
+            await connection.execute("SELECT 1")
+
+    async def server_warnings(self) -> list[str]:
+        """Return what is wrong with the server's settings, in words; empty when all is well."""
+        wanted = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on or more"}
+        rows = await self._ledger.fetch("select_server_settings", list(wanted))
+        return [
+            f"{row['name']} is {row['setting']!r}, the promises need {wanted[row['name']]!r}"
+            for row in rows
+            if row["setting"] not in {"on", "remote_write", "remote_apply"}
+        ]
 
 
 def _booked(row: "Record") -> Reservation:

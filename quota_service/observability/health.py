@@ -46,10 +46,11 @@ class Health:
         for part, check in self._checks.items():
             try:
                 await check()
-            except QuotaError as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, the part is not vouched for
+                cause = str(error) if isinstance(error, QuotaError) else repr(error)
                 if part not in self._faults:
-                    log.warning("part went away", extra={"part": part, "cause": str(error)})
-                self._faults[part] = str(error)
+                    log.warning("part went away", extra={"part": part, "cause": cause})
+                self._faults[part] = cause
             else:
                 if self._faults.pop(part, None) is not None:
                     log.info("part answers", extra={"part": part})

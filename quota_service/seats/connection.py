@@ -232,12 +232,12 @@ async def server_warnings(client: "redis.Redis") -> list[str]:
         async with asyncio.timeout(5):
             found = {**await client.config_get("maxmemory-policy", "appendonly")}
     except ResponseError as error:
-        return [f"redis does not show its settings ({error}); check maxmemory-policy and AOF"]
+        return [f"it does not show its settings ({error}); check maxmemory-policy and AOF"]
     except (RedisError, OSError, TimeoutError) as error:
         raise as_unavailable(error) from error
     wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes"}
     return [
-        f"redis has {name} {found.get(name)!r}, the promises need {value!r}"
+        f"{name} is {found.get(name)!r}, the promises need {value!r}"
         for name, value in wanted.items()
         if found.get(name) != value
     ]

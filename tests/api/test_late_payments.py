@@ -103,3 +103,23 @@ async def test_a_late_payment_whose_session_is_taken_by_another_reservation_is_d
     assert await state_of(api, held) == "expired"
     assert await state_of(api, other) == ("confirmed" if other_is_paid else "held")
     await evidence.assert_books_balance()
+
+
+async def test_a_refused_payment_that_is_repeated_is_refused_again_and_keeps_no_seat(
+    running: Running, redis_client: "redis.asyncio.Redis", evidence: Evidence
+) -> None:
+    api = running.client
+    held = (await api.reserve("candidate-1", ("service",), ("jinan",))).json
+    await expire(running, redis_client, held)
+    other = (await api.reserve("candidate-2", ("service",), ("jinan",))).json
+    late = await api.pay(held, event="e-1")
+    await api.call("DELETE", f"/v1/reservations/{other['id']}")
+
+    again = await api.pay(held, event="e-1")
+    worker = ExpiryWorker(running.service.stores, running.service.settings)
+    await worker.run_once()
+
+    assert ending(late) == ending(again) == ("refund_due", "sold-out")
+    assert await state_of(api, held) == "expired"
+    assert await api.remaining("jinan", "service") == 1
+    await evidence.assert_books_balance()

@@ -9,7 +9,7 @@ import pytest
 from quota_service.app import Service, open_service, refresh_memory
 from quota_service.domain.errors import SeatsUnavailable
 from quota_service.domain.reservation import State
-from quota_service.ledger.journal import Entry, JournalDrain, Position, draining
+from quota_service.ledger.journal import Entry, EntryRefused, JournalDrain, Position, draining
 from quota_service.registration.drain_journal import Drained, drain_journal
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
@@ -181,10 +181,11 @@ async def test_what_was_stored_and_not_trimmed_is_not_stored_again(
             await drain(service)
     left_in_redis = await waiting(service)
     again = await drain(service)
+    left_after_that = await waiting(service)
     await hold(service, "candidate-2")
     later = await drain(service)
 
-    assert left_in_redis == len(versions)
+    assert (left_in_redis, left_after_that) == (len(versions), 0)
     assert (again.stored, later.stored) == (0, 1)
     assert await stored(service) == [*versions, len(versions) + 1]
     assert await waiting(service) == 0
@@ -270,6 +271,25 @@ async def test_an_entry_waits_for_its_turn_behind_one_that_is_being_tried(
 
     assert await waiting(service) == 2
     assert await service.stores.reader.quarantined_entries() == 0
+
+
+async def test_the_tries_of_an_entry_that_is_stored_at_last_are_forgotten(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hold(service, "candidate-1")
+
+    async def refuse(*_: object) -> None:
+        raise EntryRefused("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JournalDrain, "_insert", refuse)
+        waits = (await drain(service)).waits
+    tried = await rows(service, "SELECT tries FROM journal_quarantine")
+    stored_now = (await drain(service)).stored
+
+    assert (waits, tried) == (True, [(1,)])
+    assert stored_now > 0
+    assert await rows(service, "SELECT tries FROM journal_quarantine") == []
 
 
 async def test_two_entries_that_cannot_be_stored_do_not_share_their_tries(

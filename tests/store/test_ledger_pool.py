@@ -12,6 +12,7 @@ from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.ledger.confirmations import Settled, Verdict
 from quota_service.ledger.errors import LedgerRefused
 from quota_service.ledger.pool import open_ledger
+from quota_service.ledger.reading import LedgerReader
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 from tests.support.ledgers import BOOKED, LedgerUnderTest, open_books
@@ -294,3 +295,15 @@ async def test_the_time_to_get_a_connection_is_measured(books: LedgerUnderTest) 
     await books.ledger.fetch("select_api_keys")
 
     assert books.metrics.registry.get_sample_value(counted) == before + 1
+
+
+async def test_a_server_that_may_forget_a_commit_is_reported(settings: Settings) -> None:
+    database = settings.postgres_dsn.rpartition("/")[2]
+    async with open_ledger(settings, Metrics()) as ledger, ledger.connection() as connection:
+        well = await LedgerReader(ledger).server_warnings()
+        await connection.execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
+    async with open_ledger(settings, Metrics()) as ledger:
+        warned = await LedgerReader(ledger).server_warnings()
+
+    assert well == []
+    assert [warning.split()[0] for warning in warned] == ["synchronous_commit"]

@@ -10,6 +10,7 @@ from quota_service.app import Service, open_service, refresh_memory
 from quota_service.domain.definition import parse_exam
 from quota_service.domain.errors import DefinitionRefused, LedgerUnavailable, SeatsUnavailable
 from quota_service.domain.exam import Exam, Quota
+from quota_service.ledger.exams import ExamLedger, StoredExam
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.store import SeatStore
@@ -262,3 +263,42 @@ async def test_another_process_serves_a_new_exam_after_its_next_look(service: Se
 
         assert known_before == ["exam-1"]
         assert [known.id for known in beside.stores.registry.all()] == ["exam-1", "exam-2"]
+
+
+async def test_first_imports_at_once_make_one_exam_and_find_each_other(service: Service) -> None:
+    definition = parse_exam(exam_definition("exam-2"))
+    async with open_service(service.settings) as beside:
+        await refresh_memory(beside)
+
+        done = await asyncio.gather(
+            *(import_exam(each.stores, definition) for each in (service, beside) * 4)
+        )
+
+        assert sorted(each.created for each in done) == [False] * 7 + [True]
+        assert not any(each.changes for each in done)
+        for each in (service, beside):
+            snapshot = await each.stores.seats.snapshot(each.stores.registry.shard("exam-2", 0))
+            assert snapshot.remaining == definition.seats
+
+
+async def test_a_look_at_the_exams_that_was_overtaken_takes_nothing_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = service.stores.registry
+    exams = service.stores.exams
+    before = await exams.all({})
+    overtaken = asyncio.Event()
+
+    async def slow(_self: ExamLedger, _known: object) -> Mapping[str, StoredExam]:
+        await overtaken.wait()
+        return before
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ExamLedger, "all", slow)
+        look = asyncio.create_task(registry.refresh())
+        await asyncio.sleep(0)
+    await import_exam(service.stores, parse_exam(exam_definition("exam-2")))
+    overtaken.set()
+    await look
+
+    assert [exam.id for exam in registry.all()] == ["exam-1", "exam-2"]
