@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- unpin: a pinned reservation turns out to have no booking, so it is a hold again, under the
--- deadline it had; if that has passed, the expiry takes it.
+-- deadline it had. The expiry leaves it alone for a grace, in which the payment may be told again.
 -- Why atomic: the counters, the index of due holds and the state must change together.
 -- It may run when Redis is full: it only moves what is there.
 -- Walks: confirming -> held.
@@ -17,6 +17,7 @@
 -- ARGV[1] epoch the caller knows
 -- ARGV[2] serial of the reservation
 -- ARGV[3] pin that is given up
+-- ARGV[4] grace, ms from now
 --
 -- Returns {DONE, record}          a hold again
 --         {DONE_BEFORE, record}   not pinned by this pin any more
@@ -30,7 +31,7 @@
 
 local epoch_key, version_key, held_key, confirming_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local due_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local epoch, serial, pin = ARGV[1], ARGV[2], ARGV[3]
+local epoch, serial, pin, grace_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 if not is_open(epoch_key, epoch) then
   return { NOT_READY }
@@ -43,12 +44,14 @@ if record[STATE] ~= 'confirming' or record[PIN] ~= pin then
   return { DONE_BEFORE, record_text(record) }
 end
 
+local now_ms = clock_ms()
 move_seats(record, confirming_key, held_key)
 redis.call('ZREM', pinned_key, serial)
+record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
 redis.call('ZADD', due_key, record[DUE_MS], serial)
 record[STATE] = 'held'
 record[PIN] = ''
 record[PINNED_MS] = 0
 local text = write_record(record_key, record)
-append(version_key, journal_key, epoch, 'unpin', serial, clock_ms(), text)
+append(version_key, journal_key, epoch, 'unpin', serial, now_ms, text)
 return { DONE, text }

@@ -40,6 +40,7 @@ from quota_service.seats.connection import ScriptRunner, open_redis, server_warn
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
+from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
 from quota_service.workers.loop import WorkerLoop
@@ -100,6 +101,7 @@ async def open_service(
             reader=reader,
             registry=ExamRegistry(exams),
             metrics=metrics,
+            payment_retry_grace_ms=round(settings.payment_retry_grace_s * 1000),
             reached=reached,
         )
         key_ledger = ApiKeyLedger(ledger)
@@ -185,16 +187,19 @@ async def run_service(
     """Run an opened service until `stop` is set; `ready` is called once everything listens."""
     settings = service.settings
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(_drain, service)
         await stack.enter_async_context(_keeping_fresh(service))
         if api and not service.context.payment_secrets:
             log.warning("no payment secrets: every callback will be refused")
         if workers:
             await stack.enter_async_context(_working(service))
-        admin = await _listen(stack, admin_app(service), settings.admin_host, settings.admin_port)
+        stack.push_async_callback(_drain, service)
+        wait_s = settings.shutdown_drain_s
+        admin = await _listen(
+            stack, admin_app(service), settings.admin_host, settings.admin_port, wait_s
+        )
         public = ""
         if api:
-            public = await _listen(stack, api_app(service), settings.host, settings.port)
+            public = await _listen(stack, api_app(service), settings.host, settings.port, wait_s)
         log.info("listening", extra={"api": public, "admin": admin, "workers": workers})
         if ready is not None:
             await ready(service, Addresses(public, admin))
@@ -268,6 +273,7 @@ async def _working(service: Service) -> AsyncIterator[None]:
     loops = [
         WorkerLoop(worker, service.metrics)
         for worker in (
+            CapacityWorker(stores, settings),
             ExpiryWorker(stores, settings),
             RecoveryWorker(stores, settings),
             JournalDrainWorker(stores, settings),
@@ -289,9 +295,14 @@ async def _cancel(tasks: Sequence["asyncio.Task[None]"]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> str:
-    """Serve an application until the stack unwinds; return its base URL."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
+async def _listen(
+    stack: AsyncExitStack, app: web.Application, host: str, port: int, wait_s: float
+) -> str:
+    """Serve an application until the stack unwinds; return its base URL.
+
+    Requests under way have `wait_s` to be answered then.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=wait_s)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, host, port, backlog=1024)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return demo(_demo_options(options), settings)
         command: Command = options.command
         return asyncio.run(_run(command, options, settings))
-    except (DefinitionError, EmbeddedError, SettingsError, QuotaError) as error:
+    except (DefinitionError, EmbeddedError, SettingsError, QuotaError, OSError) as error:
         print(f"quota-service: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

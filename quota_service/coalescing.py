@@ -59,11 +59,6 @@ class Coalescer(Generic[Item, Result]):
             loop.call_soon(self._flush)
         return await result
 
-    async def drain(self) -> None:
-        """Return when every batch under way is back and nothing waits."""
-        while self._in_flight or self._waiting:
-            await asyncio.wait(self._in_flight) if self._in_flight else await asyncio.sleep(0)
-
     def _flush(self) -> None:
         self._flush_is_due = False
         while self._waiting and len(self._in_flight) < self._in_flight_max:

@@ -1,8 +1,9 @@
 """The demo: everything on this machine in one command, with real Redis and real Postgres.
 
-It starts the stores (unless their URLs are given), migrates, imports the sample exam with its
-windows moved to now, makes keys, and runs API and workers in one process. Ctrl-C or SIGTERM stops
-all of it in order; a temporary data directory goes with it.
+It starts the stores (unless their URLs are given), migrates, imports the sample exam (or what a
+kept data directory has made of it) with its windows moved to now, makes keys, and runs API and
+workers in one process. Ctrl-C or SIGTERM stops all of it in order; a temporary data directory goes
+with it.
 """
 
 import asyncio
@@ -125,7 +126,8 @@ async def _run(
     """Prepare the stores and run API and workers until a signal."""
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
-        await import_exam(service.stores, _sample_exam(options))
+        await service.stores.registry.refresh()
+        await import_exam(service.stores, _moved(_exam_of_earlier_run(service), options))
         keys = {f"QUOTA_{scope.upper()}_KEY": await _key(service, scope, known) for scope in Scope}
 
     async def ready(_service: Service, addresses: Addresses) -> None:
@@ -159,10 +161,17 @@ async def _key(service: Service, scope: Scope, known: Mapping[str, str]) -> str:
     return await service.key_ledger.create(f"demo {scope}", frozenset({scope}))
 
 
-def _sample_exam(options: DemoOptions) -> Exam:
-    """Return the sample exam with all its times moved so that registration opens as asked."""
+def _exam_of_earlier_run(service: Service) -> Exam:
+    """Return the exam as it stands in the data directory, or the sample."""
+    for exam in service.stores.registry.all():
+        if exam.id == SAMPLE_EXAM_ID:
+            return exam
     with resources.as_file(resources.files("quota_service") / "exams" / SAMPLE_EXAM) as path:
-        exam = load_exam_file(path)
+        return load_exam_file(path)
+
+
+def _moved(exam: Exam, options: DemoOptions) -> Exam:
+    """Return the exam with all its times moved so that registration opens as asked."""
     opens_at_ms = round((time.time() + options.opens_in_s) * 1000)
     shift_ms = opens_at_ms - exam.registration.opens_at_ms
 

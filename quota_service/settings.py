@@ -111,6 +111,9 @@ class Settings:
         2_000, "quotas with seat gauges of their own; further ones are summed up", low=0
     )
 
+    capacity_interval_s: float = _setting(
+        5.0, "pause of the worker that finishes imports that died", low=0.05, high=3600
+    )
     expiry_interval_ms: int = _setting(
         200, "pause of the expiry worker when nothing is due", low=10, high=1000
     )
@@ -120,6 +123,13 @@ class Settings:
     )
     recovery_age_s: float = _setting(
         15.0, "a payment pinned this long is taken over by recovery", low=0, high=3600
+    )
+    payment_retry_grace_s: float = _setting(
+        600.0,
+        "a hold whose payment could not be recorded is kept this long for the provider to send "
+        "the payment again",
+        low=0,
+        high=86_400,
     )
     recovery_batch_max: int = _setting(500, "pins recovered in one go", low=1, high=5000)
     journal_interval_ms: int = _setting(

@@ -142,8 +142,10 @@ def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
     status = members.take("status", _status_problem)
     amount = members.take("amount", _amount_problem)
     currency = members.take("currency", _currency_problem)
-    optional = {"default": None} if status == PaymentStatus.FAILED else {}
-    paid_at = members.take("paid_at", _time_problem, **optional)
+    if status == PaymentStatus.FAILED:
+        paid_at = members.take("paid_at", _optional_time_problem, default=None)
+    else:
+        paid_at = members.take("paid_at", _time_problem)
     reference = members.take("provider_reference", _text_problem)
     members.finish()
     told = (reservation, status, amount, currency, paid_at, reference)
@@ -197,6 +199,10 @@ def _time_problem(value: Any) -> str | None:
     if isinstance(value, str) and parse_rfc3339(value) is not None:
         return None
     return "must be an RFC 3339 time with an offset, such as 2023-03-14T04:00:00Z, from 1970 on"
+
+
+def _optional_time_problem(value: Any) -> str | None:
+    return None if value is None else _time_problem(value)
 
 
 def _text_problem(value: Any) -> str | None:

@@ -84,7 +84,11 @@ class NationalIdRefused(InvalidRequest):
 
 def answer_for(error: errors.QuotaError) -> web.Response:
     """Return the problem answer an error stands for."""
-    return problem_response(error.slug, str(error), **_members(error))
+    detail = str(error)
+    if isinstance(error, errors.SeatsUnavailable | errors.LedgerUnavailable):
+        # What the driver says names hosts and users: that is for the log.
+        detail = f"the {error.part} cannot be reached at the moment; nothing was lost, ask again"
+    return problem_response(error.slug, detail, **_members(error))
 
 
 def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912  one line an error

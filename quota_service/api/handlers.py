@@ -1,7 +1,8 @@
 """The handlers: each parses, calls one protocol and renders its answer."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any
 
 from aiohttp import web
 
@@ -26,11 +27,17 @@ from quota_service.domain.candidate import is_resident_id
 from quota_service.domain.definition import DefinitionError, parse_exam
 from quota_service.domain.errors import DefinitionRefused, UnknownSubject
 from quota_service.domain.exam import Exam
+from quota_service.domain.reservation import Reservation
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import reserve
-from quota_service.registration.view import view_candidate, view_reservation
+from quota_service.registration.view import (
+    ReservationView,
+    read_reservation,
+    view_candidate,
+    with_payment,
+)
 
 IDEMPOTENCY_KEY_MAX = 255
 
@@ -99,16 +106,16 @@ async def post_reservation(request: web.Request) -> web.Response:
 async def get_reservation(request: web.Request) -> web.Response:
     """GET /v1/reservations/{reservation}."""
     context = request.app[CONTEXT]
-    reading = view_reservation(context.stores, request.match_info["reservation"])
-    view = await context.under_way.run(reading)
-    return render.json_response(render.reservation_json(view.reservation, view.payment))
+    return await _viewed(
+        context, read_reservation(context.stores, request.match_info["reservation"])
+    )
 
 
 async def delete_reservation(request: web.Request) -> web.Response:
     """DELETE /v1/reservations/{reservation}."""
     context = request.app[CONTEXT]
     protocol = release(context.stores, request.match_info["reservation"])
-    return render.json_response(render.reservation_json(await context.under_way.run(protocol)))
+    return await _viewed(context, protocol)
 
 
 async def post_checkout(request: web.Request) -> web.Response:
@@ -116,7 +123,7 @@ async def post_checkout(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     _refuse_members(await read_body(request, context.settings.body_max_bytes))
     protocol = checkout(context.stores, request.match_info["reservation"])
-    return render.json_response(render.reservation_json(await context.under_way.run(protocol)))
+    return await _viewed(context, protocol)
 
 
 async def post_payment_callback(request: web.Request) -> web.Response:
@@ -155,12 +162,23 @@ async def get_readyz(request: web.Request) -> web.Response:
 
 
 def ready_response(context: ApiContext) -> web.Response:
-    """Return 200 when ready, else the problem with every fault."""
-    faults = context.health.faults
+    """Return 200 when ready, else the problem with every part at fault; why is in the log."""
+    if context.health.is_draining:
+        return problem_response("not-ready", "the service is shutting down", part="service")
+    faults = sorted(context.health.faults)
     if not faults:
         return render.json_response({"status": "ok"})
-    detail = "; ".join(f"{part}: {fault}" for part, fault in sorted(faults.items()))
-    return problem_response("not-ready", detail, part=min(faults))
+    return problem_response("not-ready", f"not ready: {', '.join(faults)}", part=faults[0])
+
+
+async def _viewed(context: ApiContext, protocol: Coroutine[Any, Any, Reservation]) -> web.Response:
+    """Run a protocol and answer with its reservation and the payment that was seen for it."""
+
+    async def run() -> ReservationView:
+        return await with_payment(context.stores, await protocol)
+
+    view = await context.under_way.run(run())
+    return render.json_response(render.reservation_json(view.reservation, view.payment))
 
 
 def _idempotency_key(request: web.Request) -> str:

@@ -75,18 +75,18 @@ _CALLBACK = closed(
                 "amount": whole("In minor units, written without a fraction.", 0, AMOUNT_MAX),
                 "currency": currency(),
                 "paid_at": {
-                    "type": "string",
+                    "type": ["string", "null"],
                     "format": "date-time",
                     "pattern": f"^{DATE_PATTERN}[Tt]{CLOCK_PATTERN}{OFFSET_PATTERN}$",
                     "description": "When it was paid: RFC 3339 with any offset, from the year 1970 "
-                    "on. A failed payment need not say.",
+                    "on. A failed payment need not say, or says null.",
                 },
                 "provider_reference": _text("The provider's own reference of the payment."),
             },
             optional=["paid_at"],
         ),
         "if": {"properties": {"status": {"const": PaymentStatus.CAPTURED.value}}},
-        "then": {"required": ["paid_at"]},
+        "then": {"required": ["paid_at"], "properties": {"paid_at": {"type": "string"}}},
     }
 )
 

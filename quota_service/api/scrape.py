@@ -37,14 +37,13 @@ class SeatGauges:
 
     async def refresh(self) -> None:
         """Read every open shard once."""
-        listed: set[Quota] = set()
-        unlisted = 0
+        listed = unlisted = 0
         try:
             for shard in self._stores.registry.open_shards():
                 snapshot = await self._stores.seats.snapshot(shard)
                 quotas = sorted(snapshot.capacity)
-                room = max(0, self._quotas_max - len(listed))
-                listed.update(quotas[:room])
+                room = self._quotas_max - listed
+                listed += len(quotas[:room])
                 unlisted += len(quotas[room:])
                 self._set(shard.exam, snapshot, quotas[:room], quotas[room:])
             self._metrics.seats_unlisted.set(unlisted)

@@ -132,7 +132,3 @@ class Exam:
     def venue_ids(self) -> frozenset[str]:
         """The ids of all venues."""
         return frozenset(venue.id for venue in self.venues)
-
-    def amount_for(self, subjects: int) -> int:
-        """Return what `subjects` subjects cost together, in minor units."""
-        return self.fee.amount * subjects

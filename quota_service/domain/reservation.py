@@ -10,8 +10,6 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from quota_service.domain.exam import IDENTIFIER
-
 
 class State(StrEnum):
     """Where a reservation stands."""
@@ -123,8 +121,3 @@ def shard_of(exam: str, candidate: str, shards: int) -> int:
         return 0
     digest = hashlib.blake2b(f"{exam}\n{candidate}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % shards
-
-
-def is_exam_id(text: str) -> bool:
-    """Return whether `text` can be the id of an exam at all."""
-    return IDENTIFIER.fullmatch(text) is not None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quota_service.coalescing import Coalescer, QueueFullError
-from quota_service.domain.errors import EventIdReused, LedgerUnavailable
+from quota_service.domain.errors import EventIdReused, LedgerUnavailable, Overloaded
 from quota_service.domain.payment import PaymentEvent, PaymentOutcome, RefundReason
 from quota_service.domain.reservation import Reservation
 from quota_service.ledger.errors import (
@@ -95,7 +95,7 @@ class ConfirmationLedger:
         try:
             return await self._coalescer.submit(verdict)
         except QueueFullError as error:
-            raise LedgerUnavailable("too many payment events wait for Postgres") from error
+            raise Overloaded("too many payment events wait for Postgres") from error
 
     async def settle_pins(self, pins: Sequence[tuple[str, str]]) -> set[str]:
         """Give up (reservation, pin) pairs, waiting for confirmations under way.
@@ -109,10 +109,6 @@ class ConfirmationLedger:
             )
         rows = await self._ledger.fetch("select_booked", reservations)
         return {row["reservation"] for row in rows}
-
-    async def drain(self) -> None:
-        """Return when no transaction is under way."""
-        await self._coalescer.drain()
 
     async def _settle_group(
         self, verdicts: list[Verdict]

@@ -93,7 +93,7 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
             settled = await stores.confirmations.settle(booking)
         except EventIdReused:
             if answer.code is Code.DONE:
-                await settle_pins(stores, shard, [answer.reservation])
+                await settle_pins(stores, shard, [answer.reservation], grace_ms=0)
             raise
         stores.reached("confirm: after commit")
         if isinstance(settled, Settled) and settled.outcome is PaymentOutcome.CONFIRMED:
@@ -101,8 +101,7 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
             stores.reached("confirm: after finish")
             return settled
         if isinstance(settled, PinGone) or answer.code is Code.DONE:
-            # Nothing was booked under this pin, and nothing may be from now on.
-            await settle_pins(stores, shard, [answer.reservation])
+            await _give_up(stores, shard, answer.reservation, settled)
         if isinstance(settled, Settled):
             return settled
     return settled
@@ -135,6 +134,15 @@ async def _refund(stores: Stores, event: PaymentEvent, reason: RefundReason) -> 
     return await stores.confirmations.settle(Verdict(event, PaymentOutcome.REFUND_DUE, reason))
 
 
+async def _give_up(
+    stores: Stores, shard: Shard, pinned: Reservation, settled: Settled | PinGone
+) -> None:
+    """Nothing was booked under this pin, and nothing may be from now on."""
+    has_ended = isinstance(settled, Settled)
+    grace_ms = 0 if has_ended else stores.payment_retry_grace_ms
+    await settle_pins(stores, shard, [pinned], grace_ms)
+
+
 async def _finish(stores: Stores, shard: Shard, serial: str) -> None:
     """Tell Redis of a committed booking. It is safe in Postgres: a fault here is recovery's."""
     try:
@@ -147,10 +155,11 @@ async def _finish(stores: Stores, shard: Shard, serial: str) -> None:
 
 
 async def settle_pins(
-    stores: Stores, shard: Shard, pinned: Sequence[Reservation]
+    stores: Stores, shard: Shard, pinned: Sequence[Reservation], grace_ms: int
 ) -> tuple[int, int]:
     """Settle pins in Postgres, then finish in Redis what is booked and unpin what is not.
 
+    What is unpinned does not expire for another `grace_ms`: 0 where the payment has its end.
     Safe at any moment, from any number of processes. Returns how many were finished and unpinned.
     """
     booked = await stores.confirmations.settle_pins([(r.id, r.pin) for r in pinned])
@@ -159,7 +168,7 @@ async def settle_pins(
         _, serial = stores.locate(reservation.id)
         if reservation.id in booked:
             return await stores.seats.confirm(shard, serial)
-        return await stores.seats.unpin(shard, serial, reservation.pin)
+        return await stores.seats.unpin(shard, serial, reservation.pin, grace_ms)
 
     # All of them are tried, so that one lost answer does not keep the others pinned.
     answers = await asyncio.gather(*map(follow, pinned), return_exceptions=True)

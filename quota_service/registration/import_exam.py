@@ -7,8 +7,8 @@
     5. give Redis the capacities Postgres has
 
 Seats are given after the commit and taken before it, so a process that dies anywhere leaves Redis
-with fewer seats than Postgres, never more. Importing the same file again does 4 and 5 again, which
-finishes what was left.
+with fewer seats than Postgres, never more. A worker, or importing the same file again, does 4 and 5
+again, which finishes what was left.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,9 @@ from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import Answer
+
+_ONLY_SHARD = 0
+"""Exams have one shard as yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,20 @@ async def sync_capacity(stores: Stores, exam_id: str) -> None:
             await stores.exams.mark_open(connection, exam_id, shard.number)
 
 
+async def finish_import(stores: Stores, exam_id: str) -> bool:
+    """Do what an import that died left undone; return whether there was anything."""
+    async with stores.ledger.connection() as connection:
+        stored = await stores.exams.capacity(connection, exam_id)
+    if stores.registry.is_open(exam_id):
+        shard = stores.registry.shard(exam_id, _ONLY_SHARD)
+        standing = (await stores.seats.snapshot(shard)).capacity
+        if all(standing.get(quota, 0) == seats for quota, seats in stored.items()):
+            return False
+    await sync_capacity(stores, exam_id)
+    await stores.registry.refresh()
+    return True
+
+
 async def _taken(
     stores: Stores, old: StoredExam, confirmed: Mapping[Quota, int]
 ) -> dict[Quota, int]:
@@ -95,7 +112,7 @@ async def _take_seats(stores: Stores, old: StoredExam, capacity: Mapping[Quota, 
 def _only_shard(stored: StoredExam) -> tuple[Shard, bool]:
     """Return the shard of an exam that has one, and whether Redis has opened it."""
     (epoch,), (is_open,) = stored.epochs, stored.open
-    return Shard(stored.exam.id, 0, epoch), is_open
+    return Shard(stored.exam.id, _ONLY_SHARD, epoch), is_open
 
 
 def _raise_if_taken(answer: Answer) -> None:

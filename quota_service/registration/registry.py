@@ -60,6 +60,10 @@ class ExamRegistry:
             raise NotReady(f"shard {number} of exam {exam} is not open yet")
         return Shard(exam, number, stored.epochs[number])
 
+    def is_open(self, exam: str) -> bool:
+        """Return whether Redis has opened every shard of an exam."""
+        return all(self._stored(exam).open)
+
     def shard_count(self, exam: str) -> int:
         """Return how many shards an exam has."""
         return len(self._stored(exam).epochs)

@@ -19,8 +19,9 @@ from quota_service.seats.store import SeatStore
 class Stores:
     """The parts a protocol may touch.
 
-    `reached` is told each line of a protocol between which the process may die. It does nothing in
-    production; the fault tests put a kill there.
+    `payment_retry_grace_ms` is how long a hold whose payment could not be recorded is kept for the
+    payment to be told again. `reached` is told each line of a protocol between which the process
+    may die. It does nothing in production; the fault tests put a kill there.
     """
 
     seats: SeatStore
@@ -30,6 +31,7 @@ class Stores:
     reader: LedgerReader
     registry: ExamRegistry
     metrics: Metrics
+    payment_retry_grace_ms: int
     reached: Callable[[str], None]
 
     def locate(self, reservation: str) -> tuple[Shard, str]:

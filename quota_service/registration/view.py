@@ -38,7 +38,7 @@ class CandidateView:
         return any(v.reservation.state is State.CONFIRMED for v in self.reservations)
 
 
-async def view_reservation(stores: Stores, reservation_id: str) -> ReservationView:
+async def read_reservation(stores: Stores, reservation_id: str) -> Reservation:
     """Return one reservation as it is now; UnknownReservation when there is none."""
     shard, serial = stores.locate(reservation_id)
     reservation = await stores.seats.read(shard, serial)
@@ -46,7 +46,7 @@ async def view_reservation(stores: Stores, reservation_id: str) -> ReservationVi
         reservation = await forgotten_reservation(stores, reservation_id)
     if reservation is None:
         raise UnknownReservation
-    return await _with_payment(stores, reservation)
+    return reservation
 
 
 async def view_candidate(stores: Stores, exam_id: str, candidate: str) -> CandidateView:
@@ -71,7 +71,7 @@ async def view_candidate(stores: Stores, exam_id: str, candidate: str) -> Candid
     current = await stores.seats.read_many(shard, list(unsettled.values()))
     found.update({reservation.id: reservation for reservation in current if reservation})
     ordered = sorted(found.values(), key=lambda reservation: reservation.created_ms)
-    views = [await _with_payment(stores, reservation) for reservation in ordered]
+    views = [await with_payment(stores, reservation) for reservation in ordered]
     return CandidateView(exam_id, candidate, tuple(views), refund_used=False)
 
 
@@ -87,7 +87,7 @@ async def forgotten_reservation(stores: Stores, reservation_id: str) -> Reservat
     return parse_record(parts.exam, parts.shard, parts.serial, record)
 
 
-async def _with_payment(stores: Stores, reservation: Reservation) -> ReservationView:
+async def with_payment(stores: Stores, reservation: Reservation) -> ReservationView:
     """Add the payment. While one is being recorded there is none to show yet."""
     if not reservation.payment_seen or reservation.state is State.CONFIRMING:
         return ReservationView(reservation, None)

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -28,12 +29,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from quota_service.coalescing import Coalescer, QueueFullError
-from quota_service.domain.errors import SeatsUnavailable
+from quota_service.domain.errors import Overloaded, SeatsUnavailable
 from quota_service.observability.metrics import Metrics
 from quota_service.seats.scripts import Script
-from quota_service.settings import Settings
+from quota_service.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
+
+_URL_SCHEMES = ("redis://", "rediss://", "unix://")
 
 _SERVER_AT_FAULT = (
     BusyLoadingError,
@@ -41,6 +44,7 @@ _SERVER_AT_FAULT = (
     OutOfMemoryError,
     ClusterDownError,  # also MASTERDOWN, which is a kind of it
     TryAgainError,
+    NoPermissionError,
 )
 """Error replies that say the server, not the command, is at fault; nothing was executed."""
 
@@ -73,9 +77,12 @@ class ScriptCall:
 
 def open_redis(settings: Settings) -> "redis.Redis":
     """Return a client for the settings; nothing is sent yet."""
+    if not settings.redis_url.startswith(_URL_SCHEMES):
+        raise SettingsError(f"QUOTA_REDIS_URL must start with {' or '.join(_URL_SCHEMES)}")
     pool = redis.BlockingConnectionPool.from_url(
         settings.redis_url,
         decode_responses=True,
+        encoding_errors="backslashreplace",  # what is not text is refused where it is read
         socket_connect_timeout=settings.redis_connect_timeout_s,
         socket_timeout=settings.redis_command_timeout_s,
         max_connections=settings.redis_connections_max,
@@ -112,12 +119,13 @@ class ScriptRunner:
     async def call(self, call: ScriptCall) -> list[Any]:
         """Run one script and return its answer, `[code, …]`.
 
-        Raises SeatsUnavailable; its `applied` is None when the script may have run.
+        Raises SeatsUnavailable, whose `applied` is None when the script may have run, and
+        Overloaded.
         """
         try:
             return await self._coalescer.submit(call)
         except QueueFullError as error:
-            raise SeatsUnavailable("too many calls wait for Redis") from error
+            raise Overloaded("too many calls wait for Redis") from error
 
     async def load(self) -> None:
         """Put every script into the server's cache."""
@@ -147,10 +155,6 @@ class ScriptRunner:
         """Return the time by Redis's clock, in milliseconds since the epoch."""
         seconds, micros = await self.command("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
-
-    async def drain(self) -> None:
-        """Return when no call is under way."""
-        await self._coalescer.drain()
 
     async def _send(self, calls: list[ScriptCall]) -> list[list[Any] | BaseException]:
         groups: dict[object, list[ScriptCall]] = {}

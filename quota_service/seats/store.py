@@ -107,9 +107,12 @@ class SeatStore:
         """Let a captured payment take hold of the reservation, under the random word `pin`."""
         return await self._step("pin", shard, serial, pin, amount, currency)
 
-    async def unpin(self, shard: Shard, serial: str, pin: str) -> Answer:
-        """Make a pinned reservation a hold again, if it is still pinned by `pin`."""
-        return await self._step("unpin", shard, serial, pin)
+    async def unpin(self, shard: Shard, serial: str, pin: str, grace_ms: int) -> Answer:
+        """Make a pinned reservation a hold again, if it is still pinned by `pin`.
+
+        It does not expire for another `grace_ms`.
+        """
+        return await self._step("unpin", shard, serial, pin, grace_ms)
 
     async def confirm(self, shard: Shard, serial: str) -> Answer:
         """Finish a reservation whose booking is committed."""

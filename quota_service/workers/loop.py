@@ -8,14 +8,16 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
 
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.keys import Shard
 
 log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 _PAUSE_AFTER_FAILURE_S = 0.5
 _BUSY_ROUNDS_MAX = 1000
@@ -25,15 +27,22 @@ _BUSY_ROUNDS_MAX = 1000
 async def each_shard(
     registry: ExamRegistry, work: Callable[[Shard], Awaitable[Mapping[str, int]]]
 ) -> Counter[str]:
-    """Do `work` for every open shard and add its counts up.
+    """Do `work` for every open shard and add its counts up."""
+    return await each_of(registry.open_shards(), work)
 
-    A shard that fails does not keep the others waiting; its error is raised after them.
+
+async def each_of(
+    items: Iterable[Item], work: Callable[[Item], Awaitable[Mapping[str, int]]]
+) -> Counter[str]:
+    """Do `work` for every item and add its counts up.
+
+    An item that fails does not keep the others waiting; its error is raised after them.
     """
     counts: Counter[str] = Counter()
     failure: Exception | None = None
-    for shard in registry.open_shards():
+    for item in items:
         try:
-            counts.update(await work(shard))
+            counts.update(await work(item))
         except Exception as error:  # noqa: BLE001  also a torn record harms its own shard alone
             failure = error
     if failure is not None:

@@ -7,10 +7,14 @@ import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+from quota_service.domain.definition import exam_document, load_exam_file
 from tests.support.demo import Demo, await_none_running, running_demo
 
 README = Path(__file__).parents[2] / "README.md"
+SAMPLE = README.parent / "quota_service" / "exams" / "ccaa-2023-1.toml"
+EXAM = "/v1/exams/ccaa-2023-1"
 SESSION_LIMIT_S = 60
 MARK = "-- end of output --"
 
@@ -40,13 +44,15 @@ def without_what_varies(text: str) -> str:
     return text.strip()
 
 
-def call(demo: Demo, path: str, *, method: str = "GET", **body: object) -> dict[str, object]:
+def call(
+    demo: Demo, path: str, *, method: str = "GET", key: str = "QUOTA_FRONTEND_KEY", **body: object
+) -> dict[str, object]:
     request = urllib.request.Request(  # noqa: S310  loopback
         demo.env["QUOTA_URL"] + path,
         method=method,
         data=json.dumps(body).encode() if body else None,
         headers={
-            "Authorization": f"Bearer {demo.env['QUOTA_FRONTEND_KEY']}",
+            "Authorization": f"Bearer {demo.env[key]}",
             "Idempotency-Key": "key-1",
         },
     )
@@ -56,7 +62,7 @@ def call(demo: Demo, path: str, *, method: str = "GET", **body: object) -> dict[
 
 
 def reserve(demo: Demo) -> dict[str, object]:
-    path = "/v1/exams/ccaa-2023-1/reservations"
+    path = f"{EXAM}/reservations"
     order = {"candidate": "c-1", "subjects": ["qms"], "venues": ["jinan"]}
     return call(demo, path, method="POST", accepted_notice="2023-1", **order)
 
@@ -110,6 +116,21 @@ def test_a_second_start_after_kill_9_has_all_that_was_there(tmp_path: Path) -> N
     assert left_running == []
     assert found == held
     assert second.env["QUOTA_FRONTEND_KEY"] == first.env["QUOTA_FRONTEND_KEY"]
+
+
+def test_a_second_start_keeps_what_ops_changed(tmp_path: Path) -> None:
+    options = ("--data-dir", str(tmp_path / "data"))
+
+    with running_demo(*options, tmp_dir=tmp_path) as first:
+        definition = exam_document(load_exam_file(SAMPLE))
+        definition["seats"]["hefei"]["service"] = 11
+        call(first, EXAM, method="PUT", key="QUOTA_OPS_KEY", **definition)
+        first.stop()
+    with running_demo(*options, tmp_dir=tmp_path) as second:
+        quotas: Any = call(second, f"{EXAM}/availability")["quotas"]
+
+    capacity = {(quota["venue"], quota["subject"]): quota["capacity"] for quota in quotas}
+    assert capacity["hefei", "service"] == 11
 
 
 def test_the_demo_can_wait_for_its_opening(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
 from tests.conftest import Running
 from tests.support.client import PAYMENT_SECRET, ApiClient
-from tests.support.exams import SEATS
+from tests.support.exams import SEATS, exam_definition
 from tests.support.raw_http import exchange, request
 from tests.support.records import move_due_into_the_past
 
@@ -198,6 +198,18 @@ async def test_quotas_beyond_the_cap_are_summed_up(running: Running) -> None:
     assert value(samples, "quota_seats_held", **other) == 1
     assert value(samples, "quota_seats_remaining", **other) == rest - 1
     assert value(samples, "quota_seats_unlisted_quotas") == len(everything) - 3
+
+
+@pytest.mark.settings(metrics_quotas_max=5)
+async def test_the_cap_holds_over_all_exams_also_when_their_ids_are_alike(running: Running) -> None:
+    await running.client.import_exam(exam_definition("exam-2"))
+
+    samples = await scrape(running)
+
+    everything = 2 * sum(len(quotas) for quotas in SEATS.values())
+    labels = [dict(labels) for name, labels in samples if name == "quota_seats_capacity"]
+    assert len([each for each in labels if each["venue"] != "other"]) == 5
+    assert value(samples, "quota_seats_unlisted_quotas") == everything - 5
 
 
 @pytest.mark.settings(metrics_quotas_max=0)

@@ -6,16 +6,18 @@ The servers of this module are its own, because they are killed.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from quota_service.app import open_service
+from quota_service.domain.errors import LedgerUnavailable
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
 from quota_service.workers.expiry import ExpiryWorker
+from quota_service.workers.recovery import RecoveryWorker
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
@@ -237,6 +239,17 @@ async def test_a_payment_that_waits_for_postgres_keeps_its_seat_past_the_deadlin
     assert pinned.json["state"] == "confirming"
     assert (await api.get(f"/v1/reservations/{other['id']}")).json["state"] == "expired"
 
+    # Back again, recovery is faster than the provider: the seat still waits for the payment.
+    recovery = RecoveryWorker(running.service.stores, running.service.settings)
+
+    async def is_unpinned() -> bool:
+        with suppress(LedgerUnavailable):
+            return (await recovery.run_once())["unpinned"] == 1
+        return False
+
+    await eventually(is_unpinned)
+    assert (await worker.run_once())["expired"] == 0
+    assert (await api.get(f"/v1/reservations/{held['id']}")).json["state"] == "held"
     await eventually(confirms(api, held, "e-1"))
     await evidence.assert_books_balance("exam-2")
 

@@ -226,6 +226,34 @@ async def test_a_failed_payment_leaves_the_hold_and_may_be_followed_by_a_capture
     assert await evidence.payments() == {"e-1": ("ignored", None), "e-2": ("confirmed", None)}
 
 
+@pytest.mark.parametrize("status", ["failed", "captured"])
+async def test_only_a_failed_payment_may_say_null_for_its_time(api: ApiClient, status: str) -> None:
+    held = (await api.reserve()).json
+
+    reply = await api.pay(held, status=status, paid_at=None)
+
+    if status == "failed":
+        assert ending(reply) == ("ignored", None)
+    else:
+        assert (reply.status, reply.slug) == (422, "invalid-request")
+        assert [error["field"] for error in reply.json["errors"]] == ["paid_at"]
+
+
+async def test_a_reservation_shows_its_payment_whatever_call_answers_with_it(
+    api: ApiClient,
+) -> None:
+    held = (await api.reserve()).json
+    path = f"/v1/reservations/{held['id']}"
+    await api.pay(held, amount=1)
+
+    read = (await api.get(path)).json
+    begun = (await api.call("POST", f"{path}/checkout")).json
+    released = [(await api.call("DELETE", path)).json for _ in range(2)]
+
+    assert read["payment"]["reason"] == "wrong-amount"
+    assert {each["payment"]["reason"] for each in (begun, *released)} == {"wrong-amount"}
+
+
 async def test_a_failed_payment_changes_no_booking(api: ApiClient, evidence: Evidence) -> None:
     held = (await api.reserve()).json
     await api.pay(held)

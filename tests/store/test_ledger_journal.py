@@ -5,6 +5,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+import redis.asyncio
 
 from quota_service.app import Service, open_service, refresh_memory
 from quota_service.domain.errors import SeatsUnavailable
@@ -258,6 +259,25 @@ async def test_an_entry_that_cannot_be_stored_is_set_aside_after_some_tries(
     )
     assert found == [(poison, TRIES_MAX, True)]
     assert await service.stores.reader.quarantined_entries() == 1
+
+
+async def test_an_entry_that_is_not_text_is_set_aside_like_any_other(service: Service) -> None:
+    await drain(service)
+    shard = shard_of(service)
+    version = await service.runner.client.incr(shard.key("version"))
+    raw = redis.asyncio.Redis.from_url(service.settings.redis_url)
+    await raw.xadd(
+        shard.key("journal"),
+        {b"verb": b"reserve", b"subject": b"\xff", b"at": b"1", b"body": b"\xfe|\xff"},
+        id=f"{shard.epoch}-{version}",
+    )
+    await raw.aclose()
+    await hold(service, "candidate-1")
+
+    rounds = [await drain(service) for _ in range(TRIES_MAX)]
+
+    assert (rounds[-1].quarantined, rounds[-1].stored) == (1, 1)
+    assert await waiting(service) == 0
 
 
 async def test_an_entry_waits_for_its_turn_behind_one_that_is_being_tried(

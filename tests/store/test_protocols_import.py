@@ -14,6 +14,7 @@ from quota_service.ledger.exams import ExamLedger, StoredExam
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.store import SeatStore
+from quota_service.workers.capacity import CapacityWorker
 from tests.support.books import check_books
 from tests.support.exams import SEATS, exam_definition
 
@@ -302,3 +303,51 @@ async def test_a_look_at_the_exams_that_was_overtaken_takes_nothing_back(
     await look
 
     assert [exam.id for exam in registry.all()] == ["exam-1", "exam-2"]
+
+
+@pytest.mark.parametrize("step", ["open", "set_capacity"])
+async def test_the_worker_finishes_a_first_import_that_died(
+    service: Service, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    new = parse_exam(exam_definition("exam-2"))
+    worker = CapacityWorker(service.stores, service.settings)
+
+    async def die(*_: object) -> None:
+        raise SeatsUnavailable("the process died here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SeatStore, step, die)
+        with pytest.raises(SeatsUnavailable):
+            await import_exam(service.stores, new)
+        await service.stores.registry.refresh()
+        with pytest.raises(SeatsUnavailable):
+            await worker.run_once()
+
+    rounds = [dict(await worker.run_once()) for _ in range(2)]
+
+    assert rounds == [{"finished": 1}, {"finished": 0}]
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-2", 0))
+    assert snapshot.remaining == new.seats
+
+
+@pytest.mark.parametrize("seats", [10, 1])
+async def test_the_worker_finishes_a_changed_import_that_died(
+    imported: Service, monkeypatch: pytest.MonkeyPatch, seats: int
+) -> None:
+    changed = exam({"jinan": {"general": seats}})
+    worker = CapacityWorker(imported.stores, imported.settings)
+
+    async def die(*_: object) -> None:
+        raise LedgerUnavailable("the process died here")
+
+    with monkeypatch.context() as patched:
+        step = "set_capacity" if seats == 10 else "update"
+        patched.setattr(SeatStore if seats == 10 else ExamLedger, step, die)
+        with pytest.raises(LedgerUnavailable):
+            await import_exam(imported.stores, changed)
+    in_redis, in_postgres = await seats_of(imported)
+    done = dict(await worker.run_once())
+
+    assert in_redis != in_postgres
+    assert done == {"finished": 1}
+    assert await seats_of(imported) == (in_postgres, in_postgres)

@@ -12,6 +12,7 @@ from quota_service.domain.payment import PaymentOutcome, PaymentResult, RefundRe
 from quota_service.domain.reservation import ReservationId, State
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.registration.confirm import confirm
+from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
 from quota_service.workers.expiry import ExpiryWorker
 from tests.support.protocols import (
@@ -255,10 +256,12 @@ async def test_one_pin_redis_does_not_answer_for_keeps_no_other_waiting(
     unpin = SeatStore.unpin
     parts = ReservationId.parse(reservations[0].id)
 
-    async def once_away(store: SeatStore, shard: object, serial: str, pin: str) -> object:
+    async def once_away(
+        store: SeatStore, shard: Shard, serial: str, pin: str, grace_ms: int
+    ) -> object:
         if parts is not None and serial == parts.serial:
             raise SeatsUnavailable("no answer")
-        return await unpin(store, shard, serial, pin)
+        return await unpin(store, shard, serial, pin, grace_ms)
 
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, "unpin", once_away)

@@ -89,7 +89,7 @@ async def test_a_full_redis_still_records_payments_and_gives_seats_back(
         await seats.store.expire(seats.shard, [unpaid])
         await seats.store.release(seats.shard, given_back)
         await seats.pin(lost)
-        await seats.store.unpin(seats.shard, lost, "pin-1")
+        await seats.store.unpin(seats.shard, lost, "pin-1", grace_ms=0)
         await seats.snapshot()
 
     states = [(await seats.record(s)).state for s in (paying, unpaid, given_back, lost)]

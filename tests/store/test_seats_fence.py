@@ -69,7 +69,7 @@ STEPS: dict[str, Callable[[SeatsUnderTest, Shard], Awaitable[Any]]] = {
     "release": lambda s, shard: s.store.release(shard, SERIAL),
     "checkout": lambda s, shard: s.store.checkout(shard, SERIAL, 1000),
     "pin": lambda s, shard: s.store.pin(shard, SERIAL, "pin-1", 8000, "CNY"),
-    "unpin": lambda s, shard: s.store.unpin(shard, SERIAL, "pin-1"),
+    "unpin": lambda s, shard: s.store.unpin(shard, SERIAL, "pin-1", grace_ms=0),
     "confirm": lambda s, shard: s.store.confirm(shard, SERIAL),
     "read": lambda s, shard: s.store.read(shard, SERIAL),
     "claims": lambda s, shard: s.store.claims(shard, "candidate-1", ["day1-am"]),

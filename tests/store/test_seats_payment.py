@@ -197,7 +197,7 @@ async def test_unpinning_makes_it_a_hold_again_under_its_old_deadline(
     before = await seats.record(serial)
     await seats.pin(serial, "pin-1")
 
-    answer = await seats.store.unpin(seats.shard, serial, "pin-1")
+    answer = await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
 
     after = answer.reservation
     assert answer.code is Code.DONE
@@ -210,10 +210,10 @@ async def test_unpinning_makes_it_a_hold_again_under_its_old_deadline(
 async def test_only_the_pin_that_holds_can_unpin(seats: SeatsUnderTest) -> None:
     serial = await seats.pinned(pin="pin-1")
 
-    wrong = await seats.store.unpin(seats.shard, serial, "pin-2")
-    empty = await seats.store.unpin(seats.shard, serial, "")
-    right = await seats.store.unpin(seats.shard, serial, "pin-1")
-    again = await seats.store.unpin(seats.shard, serial, "pin-1")
+    wrong = await seats.store.unpin(seats.shard, serial, "pin-2", grace_ms=0)
+    empty = await seats.store.unpin(seats.shard, serial, "", grace_ms=0)
+    right = await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
+    again = await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
 
     assert [a.code for a in (wrong, empty, right, again)] == [
         Code.DONE_BEFORE,
@@ -227,10 +227,10 @@ async def test_an_old_pin_does_not_unpin_what_another_has_pinned_since(
     seats: SeatsUnderTest,
 ) -> None:
     serial = await seats.pinned(pin="pin-1")
-    await seats.store.unpin(seats.shard, serial, "pin-1")
+    await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
     await seats.pin(serial, "pin-2")
 
-    answer = await seats.store.unpin(seats.shard, serial, "pin-1")
+    answer = await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
 
     assert (answer.code, state_of(answer)) == (Code.DONE_BEFORE, State.CONFIRMING)
 
@@ -240,7 +240,7 @@ async def test_a_late_payment_that_comes_to_nothing_is_expired_again(
 ) -> None:
     serial = await expire(seats, await seats.hold())
     await seats.pin(serial, "pin-1")
-    await seats.store.unpin(seats.shard, serial, "pin-1")
+    await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
 
     found = await seats.store.overdue(seats.shard, "due", 0, 10)
     expired, _ = await seats.store.expire(seats.shard, found)
@@ -289,7 +289,7 @@ async def test_a_reservation_that_was_never_made_is_unknown_to_each_step(
 ) -> None:
     answers = [
         await seats.pin(NEVER_MADE, amount=8000),
-        await seats.store.unpin(seats.shard, NEVER_MADE, "pin-1"),
+        await seats.store.unpin(seats.shard, NEVER_MADE, "pin-1", grace_ms=0),
         await seats.store.confirm(seats.shard, NEVER_MADE),
     ]
 
@@ -301,7 +301,7 @@ async def test_a_whole_life_is_told_in_the_journal_step_by_step(seats: SeatsUnde
     serial = await seats.hold()
     await seats.store.checkout(seats.shard, serial, 1000)
     await seats.pin(serial, "pin-1")
-    await seats.store.unpin(seats.shard, serial, "pin-1")
+    await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
     await expire(seats, serial)
     await seats.pin(serial, "pin-2")
     await seats.store.confirm(seats.shard, serial)

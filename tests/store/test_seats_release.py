@@ -117,7 +117,7 @@ async def test_a_booking_cannot_be_released(seats: SeatsUnderTest) -> None:
 
 async def test_a_hold_whose_payment_came_to_nothing_can_be_released(seats: SeatsUnderTest) -> None:
     serial = await seats.pinned()
-    await seats.store.unpin(seats.shard, serial, "pin-1")
+    await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
 
     answer = await release(seats, serial)
 
@@ -202,7 +202,7 @@ async def test_a_hold_that_was_checked_out_is_not_moved_again_after_a_lost_payme
     serial = await seats.hold()
     await checkout(seats, serial)
     await seats.pin(serial)
-    await seats.store.unpin(seats.shard, serial, "pin-1")
+    await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
     before = await seats.record(serial)
 
     answer = await checkout(seats, serial)

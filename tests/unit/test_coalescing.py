@@ -213,34 +213,3 @@ async def test_a_queue_of_cancelled_callers_only_sends_nothing_and_goes_on_worki
 
     assert result == 70
     assert gate.batches == [[7]]
-
-
-async def test_drain_returns_when_nothing_waits_and_nothing_is_under_way() -> None:
-    gate = Gate()
-    coalescer = make(gate, batch_max=1, in_flight_max=1)
-    calls = submit(coalescer, range(3))
-    await turns()
-
-    draining = asyncio.create_task(coalescer.drain())
-    await turns()
-    drained_too_early = draining.done()
-    gate.opened.set()
-    await draining
-
-    assert not drained_too_early
-    assert gate.batches == [[0], [1], [2]]
-    assert (coalescer.waiting, gate.under_way) == (0, 0)
-    assert await asyncio.gather(*calls) == [0, 10, 20]
-
-
-async def test_drain_waits_for_a_call_that_has_not_left_yet() -> None:
-    gate = Gate()
-    gate.opened.set()
-    coalescer = make(gate)
-    calls = submit(coalescer, range(1))
-    await turns(1)
-
-    await coalescer.drain()
-
-    assert gate.batches == [[0]]
-    assert await calls[0] == 0

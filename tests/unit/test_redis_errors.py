@@ -29,6 +29,7 @@ REFUSALS = [
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
     "CLUSTERDOWN The cluster is down",
     "TRYAGAIN Multiple keys request during rehashing of slot",
+    "NOPERM User default has no permissions to run the 'evalsha' command",
     "MISCONF Errors writing to the AOF file: No space left on device",
     "NOREPLICAS Not enough good replicas to write.",
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
@@ -36,7 +37,6 @@ REFUSALS = [
 OURS = [
     "ERR user_script:12: attempt to perform arithmetic on a nil value script: 0f3a",
     "WRONGTYPE Operation against a key holding the wrong kind of value",
-    "NOPERM User default has no permissions to run the 'evalsha' command",
     "BUSYKEY Target key name already exists.",
     "CROSSSLOT Keys in request don't hash to the same slot",
 ]

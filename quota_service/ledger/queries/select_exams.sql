@@ -2,7 +2,6 @@
 SELECT e.id,
        e.definition::text AS definition,
        e.revision,
-       e.shards,
        array_agg(s.epoch ORDER BY s.shard)          AS epochs,
        array_agg(s.state = 'open' ORDER BY s.shard) AS open
 FROM   exams e

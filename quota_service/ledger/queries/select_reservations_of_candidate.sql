@@ -1,7 +1,7 @@
 -- What the drained journal knows of a candidate's reservations, newest first.
 -- $1 exam, text
 -- $2 candidate, text
-SELECT id, shard, record
+SELECT id, record
 FROM   reservations
 WHERE  exam = $1
 AND    candidate = $2
