@@ -36,7 +36,7 @@ if not record then
   return { UNKNOWN }
 end
 local state = record[STATE]
-if state == 'released' or state == 'expired' then
+if state == 'released' or state == 'expired' or state == 'refunded' then
   return { ENDED, record_text(record) }
 end
 if state == 'confirming' or (state == 'held' and record[CHECKED_OUT] == '1') then

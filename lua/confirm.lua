@@ -37,14 +37,15 @@ local record = read_record(record_key)
 if not record then
   return { UNKNOWN }
 end
-if record[STATE] == 'confirmed' then
+local state = record[STATE]
+if state == 'confirmed' or state == 'changing_venue' or state == 'refunded' then
   return { DONE_BEFORE, record_text(record) }
 end
-if record[STATE] ~= 'confirming' then
+if state ~= 'confirming' then
   return { NOT_PINNED, record_text(record) }
 end
 
-move_seats(record, confirming_key, confirmed_key)
+move_seats(record, record[VENUE], confirming_key, confirmed_key)
 redis.call('ZREM', pinned_key, serial)
 record[STATE] = 'confirmed'
 local text = write_record(record_key, record)

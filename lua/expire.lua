@@ -46,7 +46,7 @@ local function expire_one(record_key, serial)
   if lag_ms < 0 then
     return nil
   end
-  move_seats(record, held_key, remaining_key)
+  move_seats(record, record[VENUE], held_key, remaining_key)
   free_sessions(record, claims_key, serial)
   redis.call('ZREM', due_key, serial)
   record[STATE] = 'expired'

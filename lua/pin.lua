@@ -27,6 +27,7 @@
 --         {DONE_BEFORE, record}               pinned before, by the pin in the record
 --         {ALREADY_CONFIRMED, record}         paid before
 --         {RELEASED, record}                  its candidate gave it back
+--         {REFUNDED, record}                  its candidate had it refunded
 --         {WRONG_AMOUNT, record}              not what the order costs
 --         {WRONG_CURRENCY, record}            not the order's currency
 --         {SESSION_CONFLICT, session, serial} expired, and another reservation stands in the session
@@ -74,8 +75,11 @@ local function refuse(answer)
   return answer
 end
 
-if state == 'confirmed' then
+if state == 'confirmed' or state == 'changing_venue' then
   return refuse({ ALREADY_CONFIRMED })
+end
+if state == 'refunded' then
+  return refuse({ REFUNDED })
 end
 if state == 'released' then
   return refuse({ RELEASED })
@@ -107,10 +111,10 @@ if state == 'expired' then
 end
 
 if state == 'held' then
-  move_seats(record, held_key, confirming_key)
+  move_seats(record, record[VENUE], held_key, confirming_key)
   redis.call('ZREM', due_key, serial)
 else
-  move_seats(record, remaining_key, confirming_key)
+  move_seats(record, record[VENUE], remaining_key, confirming_key)
   for _, session in ipairs(sessions) do
     redis.call('HSET', claims_key, record[CANDIDATE] .. '/' .. session, serial)
   end

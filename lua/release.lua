@@ -40,7 +40,7 @@ if not record then
   return { UNKNOWN }
 end
 local state = record[STATE]
-if state == 'released' or state == 'expired' then
+if state == 'released' or state == 'expired' or state == 'refunded' then
   return { DONE_BEFORE, record_text(record) }
 end
 if state == 'confirming' then
@@ -50,7 +50,7 @@ if state ~= 'held' then
   return { ALREADY_CONFIRMED }
 end
 
-move_seats(record, held_key, remaining_key)
+move_seats(record, record[VENUE], held_key, remaining_key)
 free_sessions(record, claims_key, serial)
 redis.call('ZREM', due_key, serial)
 record[STATE] = 'released'

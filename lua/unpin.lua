@@ -45,7 +45,7 @@ if record[STATE] ~= 'confirming' or record[PIN] ~= pin then
 end
 
 local now_ms = clock_ms()
-move_seats(record, confirming_key, held_key)
+move_seats(record, record[VENUE], confirming_key, held_key)
 redis.call('ZREM', pinned_key, serial)
 record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
 redis.call('ZADD', due_key, record[DUE_MS], serial)

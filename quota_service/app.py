@@ -26,10 +26,13 @@ from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
 from quota_service.api.webhooks import parse_secrets
 from quota_service.domain.errors import QuotaError
 from quota_service.ledger.api_keys import ApiKeyLedger
+from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.pool import open_ledger
 from quota_service.ledger.reading import LedgerReader
+from quota_service.ledger.refunds import RefundLedger
+from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.observability.health import Health
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.availability import AvailabilityBoard
@@ -98,6 +101,9 @@ async def open_service(
             ledger=ledger,
             exams=exams,
             confirmations=ConfirmationLedger(ledger, settings, metrics, reached),
+            changes=ChangeLedger(ledger, settings, metrics),
+            refunds=RefundLedger(ledger, settings, metrics),
+            refunds_due=RefundsDue(ledger),
             reader=reader,
             registry=ExamRegistry(exams),
             metrics=metrics,
@@ -127,6 +133,7 @@ async def open_service(
             health=health,
             payment_secrets=parse_secrets(settings.payment_secrets),
             rendered=RenderedAvailability(),
+            exports=asyncio.Semaphore(settings.exports_max),
         )
         yield Service(
             settings, metrics, stores, runner, keys, key_ledger, health, under_way, context

@@ -62,6 +62,10 @@ class Settings:
     protocols_max: int = _setting(
         10_000, "requests at work on the stores at once; more are answered 503", low=1
     )
+    exports_max: int = _setting(2, "exports of bookings at once; more are answered 503", low=1)
+    export_timeout_s: float = _setting(
+        900.0, "an export that takes longer is broken off", low=1, high=86_400
+    )
     shutdown_notice_s: float = _setting(
         0.0, "time between readiness going and the port closing at shutdown", low=0, high=600
     )

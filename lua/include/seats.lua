@@ -1,9 +1,9 @@
 -- seats: moves the seats of a record between the counters of its quotas.
 
--- Moves one seat for each subject of the record from one counter to another.
-local function move_seats(record, from_key, to_key)
+-- Moves one seat at the venue for each subject of the record from one counter to another.
+local function move_seats(record, venue, from_key, to_key)
   for _, subject in ipairs(split(record[SUBJECTS], ',')) do
-    local quota = record[VENUE] .. '/' .. subject
+    local quota = venue .. '/' .. subject
     redis.call('HINCRBY', from_key, quota, -1)
     redis.call('HINCRBY', to_key, quota, 1)
   end

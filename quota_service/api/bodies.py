@@ -100,8 +100,9 @@ class Members:
             self.wrong(name, f"must have 1 to {LIST_MAX} members, not {len(values)}")
             return ()
         for i, value in enumerate(values):
-            if not isinstance(value, str) or not 1 <= len(value) <= ID_MAX:
-                self.wrong(f"{name}[{i}]", f"must be an id of 1 to {ID_MAX} characters")
+            problem = _id_problem(value)
+            if problem is not None:
+                self.wrong(f"{name}[{i}]", problem)
             elif value in values[:i]:
                 self.wrong(f"{name}[{i}]", "stands twice")
         return tuple(value for value in values if isinstance(value, str))
@@ -130,6 +131,14 @@ def parse_order(body: bytes) -> Order:
     if is_resident_id(candidate):
         raise NationalIdRefused
     return Order(candidate, subjects, venues, notice or False)
+
+
+def parse_venue(body: bytes) -> str:
+    """Return the venue in the body of a change."""
+    members = Members(parse_object(body))
+    venue: str = members.take("venue", _id_problem)
+    members.finish()
+    return venue
 
 
 def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
@@ -167,6 +176,12 @@ def candidate_problem(value: Any) -> str | None:
     if isinstance(value, str) and is_candidate_id(value):
         return None
     return "must be 1 to 64 characters of A-Z a-z 0-9 . _ : @ ~ + = -"
+
+
+def _id_problem(value: Any) -> str | None:
+    if isinstance(value, str) and 1 <= len(value) <= ID_MAX:
+        return None
+    return f"must be an id of 1 to {ID_MAX} characters"
 
 
 def _notice_problem(value: Any) -> str | None:

@@ -1,5 +1,6 @@
 """What handlers work with, under one typed key of the aiohttp application."""
 
+import asyncio
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -25,6 +26,7 @@ class ApiContext:
     health: Health
     payment_secrets: tuple[bytes, ...]
     rendered: RenderedAvailability
+    exports: asyncio.Semaphore
 
 
 CONTEXT: web.AppKey[ApiContext] = web.AppKey("context", ApiContext)

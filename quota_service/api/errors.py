@@ -101,9 +101,15 @@ def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911
             }
         case errors.SessionConflict(session=session, reservation=reservation):
             return {"session": session, "reservation": reservation}
-        case errors.RegistrationNotOpen(opens_at_ms=opens_at_ms):
+        case (
+            errors.RegistrationNotOpen(opens_at_ms=opens_at_ms)
+            | errors.RefundNotOpen(opens_at_ms=opens_at_ms)
+        ):
             return {"opens_at": rfc3339(opens_at_ms)}
-        case errors.RegistrationClosed(closed_at_ms=closed_at_ms):
+        case (
+            errors.RegistrationClosed(closed_at_ms=closed_at_ms)
+            | errors.RefundClosed(closed_at_ms=closed_at_ms)
+        ):
             return {"closed_at": rfc3339(closed_at_ms)}
         case errors.NoticeNotAccepted(version=version):
             return {"version": version, **_named("accepted_notice", error)}
@@ -115,6 +121,8 @@ def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911
             return _named("Idempotency-Key", error)
         case errors.EventIdReused():
             return _named("webhook-id", error)
+        case errors.RefundUsed(reservation=reservation):
+            return {"reservation": reservation}
         case errors.ReservationEnded(state=state):
             return {"state": state}
         case errors.DefinitionRefused(problems=wrong) | InvalidRequest(wrong=wrong):

@@ -13,6 +13,7 @@ from quota_service.api.bodies import (
     parse_object,
     parse_order,
     parse_payment,
+    parse_venue,
     read_body,
 )
 from quota_service.api.context import CONTEXT, ApiContext
@@ -28,8 +29,10 @@ from quota_service.domain.definition import DefinitionError, parse_exam
 from quota_service.domain.errors import DefinitionRefused, UnknownSubject
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation
+from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.refund import refund
 from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import reserve
 from quota_service.registration.view import (
@@ -124,6 +127,22 @@ async def post_checkout(request: web.Request) -> web.Response:
     _refuse_members(await read_body(request, context.settings.body_max_bytes))
     protocol = checkout(context.stores, request.match_info["reservation"])
     return await _viewed(context, protocol)
+
+
+async def put_venue(request: web.Request) -> web.Response:
+    """PUT /v1/reservations/{reservation}/venue."""
+    context = request.app[CONTEXT]
+    venue = parse_venue(await read_body(request, context.settings.body_max_bytes))
+    return await _viewed(
+        context, change_venue(context.stores, request.match_info["reservation"], venue)
+    )
+
+
+async def post_refund(request: web.Request) -> web.Response:
+    """POST /v1/reservations/{reservation}/refund."""
+    context = request.app[CONTEXT]
+    _refuse_members(await read_body(request, context.settings.body_max_bytes))
+    return await _viewed(context, refund(context.stores, request.match_info["reservation"]))
 
 
 async def post_payment_callback(request: web.Request) -> web.Response:

@@ -17,7 +17,7 @@ class Example:
     """One body, and what it shows in a few words."""
 
     summary: str
-    value: Mapping[str, Any]
+    value: Mapping[str, Any] | str
 
 
 def _text(zh: str, en: str) -> dict[str, str]:
@@ -110,6 +110,19 @@ _CONFIRMED: Mapping[str, Any] = {
     },
 }
 
+_REFUND_DUE: Mapping[str, Any] = {
+    "id": "42",
+    "event": "evt_2KWPBgLlAfxdpx2AI54pPJ85f4W",
+    "exam": EXAM_ID,
+    "reservation": RESERVATION_ID,
+    "reason": "sold-out",
+    "amount": 16000,
+    "currency": "CNY",
+    "provider_reference": "4200001878202303141234567890",
+    "due_at": "2023-03-14T04:20:00.123Z",
+    "settled_at": None,
+}
+
 EXAMPLES: Mapping[str, Example] = {
     "definition": Example("An exam with two venues", {**_DEFINITION, "seats": _SEATS}),
     "order": Example(
@@ -128,6 +141,22 @@ EXAMPLES: Mapping[str, Example] = {
             **{name: value for name, value in _CALLBACK.items() if name != "paid_at"},
             "status": "failed",
         },
+    ),
+    "venue_change": Example("To Tianjin", {"venue": "tianjin"}),
+    "moved": Example("Paid, and moved to Tianjin", {**_CONFIRMED, "venue": "tianjin"}),
+    "refunded": Example("Paid back", {**_CONFIRMED, "state": "refunded"}),
+    "refund_due_item": Example("Paid after it had expired, and sold out", _REFUND_DUE),
+    "refunds_due": Example(
+        "One payment to send back",
+        {"exam": EXAM_ID, "refunds_due": [_REFUND_DUE], "next": None},
+    ),
+    "settled": Example("Sent back", {**_REFUND_DUE, "settled_at": "2023-03-15T01:00:00.000Z"}),
+    "bookings": Example(
+        "One booking",
+        "reservation,candidate,venue,subjects,state,amount,currency,reserved_at,confirmed_at,"
+        "event,provider_reference\r\n"
+        f"{RESERVATION_ID},{CANDIDATE_ID},jinan,general qms,confirmed,16000,CNY,"
+        "2023-03-14T04:00:12.678Z,2023-03-14T04:03:21.051Z,evt-1,4200001878202303141234567890\r\n",
     ),
     "nothing": Example("Nothing to say", {}),
     "exams": Example("One exam", {"exams": [_EXAM]}),
@@ -170,7 +199,32 @@ EXAMPLES: Mapping[str, Example] = {
             "candidate": CANDIDATE_ID,
             "registered": True,
             "refund_used": False,
-            "reservations": [_CONFIRMED],
+            "refund": None,
+            "reservations": [
+                {
+                    **_CONFIRMED,
+                    "history": [
+                        {
+                            "at": "2023-03-14T04:00:12.678Z",
+                            "step": "reserve",
+                            "state": "held",
+                            "venue": "jinan",
+                        },
+                        {
+                            "at": "2023-03-14T04:03:21.042Z",
+                            "step": "pin",
+                            "state": "confirming",
+                            "venue": "jinan",
+                        },
+                        {
+                            "at": "2023-03-14T04:03:21.051Z",
+                            "step": "confirm",
+                            "state": "confirmed",
+                            "venue": "jinan",
+                        },
+                    ],
+                }
+            ],
         },
     ),
     "booked": Example("Paid", {"outcome": "confirmed", "reservation": RESERVATION_ID}),

@@ -142,6 +142,47 @@ OPERATIONS: Mapping[str, Operation] = {
         body=Body("Nothing", ("nothing",)),
         body_is_required=False,
     ),
+    "PUT /v1/reservations/{reservation}/venue": Operation(
+        "change_venue",
+        _RESERVATION_TAG,
+        "The new seats are taken before the old ones go back, so a booking is never without; every "
+        "seat of the old venue may be sold. At the venue it is at already, nothing changes. Ask "
+        "again after any 503: it has one effect.",
+        {200: _reservation("The reservation at the venue.", "moved")},
+        body=Body("VenueChange", ("venue_change",)),
+    ),
+    "POST /v1/reservations/{reservation}/refund": Operation(
+        "refund",
+        _RESERVATION_TAG,
+        "Ends a booking within the refund window; the candidate may register again. A second one, "
+        "also of the same booking, is `refund-used`, which names the reservation that was "
+        "refunded: when an answer was lost, that tells whether it was done.",
+        {200: _reservation("The reservation, refunded.", "refunded")},
+        body=Body("Nothing", ("nothing",)),
+        body_is_required=False,
+    ),
+    "GET /v1/exams/{exam}/refunds-due": Operation(
+        "list_refunds_due",
+        "operations",
+        "Captured payments that could not be seated, and refunds asked for, until they are marked "
+        "as settled. Those that name no exam we know are listed with every exam.",
+        {200: Answer("A page of them.", Body("RefundsDue", ("refunds_due",)))},
+        parameters=("after", "limit"),
+    ),
+    "POST /v1/exams/{exam}/refunds-due/{refund}/settle": Operation(
+        "settle_refund_due",
+        "operations",
+        "Say that the money was sent back. Saying it again changes nothing.",
+        {200: Answer("The refund, settled.", Body("RefundDue", ("settled",)))},
+    ),
+    "GET /v1/exams/{exam}/bookings.csv": Operation(
+        "export_bookings",
+        "operations",
+        "Streamed, however many there are, and safe to open in a spreadsheet: a cell that starts "
+        "like a formula has an apostrophe in front. A connection that breaks off means that the "
+        "file is not whole.",
+        {200: Answer("Every booking.", Body("BookingsFile", ("bookings",), "text/csv"))},
+    ),
     "POST /v1/payment-callbacks": Operation(
         "report_payment",
         "payments",

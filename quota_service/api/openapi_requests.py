@@ -25,9 +25,14 @@ from quota_service.api.openapi_parts import (
     reservation_id,
     whole,
 )
+from quota_service.api.ops_handlers import PAGE_MAX
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.webhooks import EVENT_ID_MAX, TOLERANCE_S
 from quota_service.domain.payment import PaymentStatus
+
+
+def _id(description: str) -> Schema:
+    return {"type": "string", "minLength": 1, "maxLength": ID_MAX, "description": description}
 
 
 def _ids(description: str) -> Schema:
@@ -90,7 +95,10 @@ _CALLBACK = closed(
     }
 )
 
+_VENUE_CHANGE = closed(record("Where a reservation is to go.", {"venue": _id("Id of the venue.")}))
+
 REQUEST_SCHEMAS: Mapping[str, Schema] = {
+    "VenueChange": _VENUE_CHANGE,
     "Order": _ORDER,
     "PaymentCallback": _CALLBACK,
     "ExamDefinition": EXAM_DEFINITION,
@@ -138,6 +146,31 @@ PARAMETERS: Mapping[str, Schema] = {
         ["general", "qms"],
         style="form",
         explode=False,
+    ),
+    "refund": _parameter(
+        "path",
+        "refund",
+        {"type": "string", "pattern": "^[0-9]{1,19}$", "description": "Id of the refund due."},
+        "42",
+    ),
+    "after": _parameter(
+        "query",
+        "after",
+        {
+            "type": "string",
+            "pattern": "^[0-9]{1,18}$",
+            "description": "The `next` of the page before; from the start when left out.",
+        },
+    ),
+    "limit": _parameter(
+        "query",
+        "limit",
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": PAGE_MAX,
+            "description": "How many to list, 100 when left out.",
+        },
     ),
     "If-None-Match": _parameter(
         "header",

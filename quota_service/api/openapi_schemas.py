@@ -167,20 +167,65 @@ _RESERVATION = record(
         "subjects": listing("Ids of the subjects.", identifier("Id of a subject.")),
         "state": one_of(
             "`held`: seats taken, not paid. `confirming`: a payment is being recorded. "
-            "`confirmed`: paid and durable. `released`: given back by the candidate. "
-            "`expired`: not paid in time.",
+            "`confirmed`: paid and durable. `changing_venue`: booked, and on its way to another "
+            "venue. `refunded`: paid back. `released`: given back by the candidate. `expired`: "
+            "not paid in time.",
             list(State),
         ),
         "amount": whole("The fee times the subjects, in minor units.", 0),
         "currency": currency(),
         "deadline": {
-            **time("Pay before this moment; null once confirmed."),
+            **time("Pay before this moment; null once paid."),
             "type": ["string", "null"],
         },
         "created_at": time("When the seats were taken."),
         "payment": {
             "description": "The payment that confirmed it, else the last that is due back.",
             "anyOf": [component("Payment"), {"type": "null"}],
+        },
+    },
+)
+
+_RESERVATION_WITH_HISTORY = record(
+    "A reservation and what happened to it.",
+    {
+        **_RESERVATION["properties"],
+        "history": listing(
+            "Every step, oldest first; the last second's may be missing.",
+            record(
+                "One step.",
+                {
+                    "at": time("When."),
+                    "step": {"type": "string", "description": "What was done."},
+                    "state": one_of("The state after it.", list(State)),
+                    "venue": identifier("The venue after it."),
+                },
+            ),
+        ),
+    },
+)
+
+_REFUND_DUE = record(
+    "A captured payment that has to go back.",
+    {
+        "id": {"type": "string", "description": "Id of the refund due."},
+        "event": {"type": "string", "description": "The provider's id of the payment event."},
+        "exam": {
+            "type": ["string", "null"],
+            "description": "Id of the exam; null when the payment named none we know.",
+        },
+        "reservation": {"type": "string", "description": "The reservation as it was named."},
+        "reason": one_of("Why it goes back.", list(RefundReason)),
+        "amount": whole("In minor units.", 0),
+        "currency": currency(),
+        "provider_reference": {
+            "type": "string",
+            "description": "The provider's own reference of the payment.",
+        },
+        "due_at": time("Since when."),
+        "settled_at": {
+            **time("When ops sent it back; null until then."),
+            "type": ["string", "null"],
         },
     },
 )
@@ -208,7 +253,40 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
                 "type": "boolean",
                 "description": "Whether the one refund of a candidate and exam is used.",
             },
-            "reservations": listing("Oldest first.", component("Reservation")),
+            "refund": {
+                "description": "The refund the candidate had for the exam.",
+                "anyOf": [component("Refund"), {"type": "null"}],
+            },
+            "reservations": listing("Oldest first.", _RESERVATION_WITH_HISTORY),
+        },
+    ),
+    "Refund": record(
+        "A booking paid back in full.",
+        {
+            "reservation": reservation_id(),
+            "amount": whole("In minor units.", 0),
+            "currency": currency(),
+            "refunded_at": time("When the booking was ended."),
+            "settled_at": {
+                **time("When ops sent the money back; null until then."),
+                "type": ["string", "null"],
+            },
+        },
+    ),
+    "BookingsFile": {
+        "type": "string",
+        "description": "CSV (RFC 4180) in UTF-8 with a header line.",
+    },
+    "RefundDue": _REFUND_DUE,
+    "RefundsDue": record(
+        "A page of the money that has to go back.",
+        {
+            "exam": identifier("Id of the exam."),
+            "refunds_due": listing("In the order they came.", component("RefundDue")),
+            "next": {
+                "type": ["string", "null"],
+                "description": "`after` of the next page; null on the last.",
+            },
         },
     ),
     "PaymentResult": record(

@@ -70,6 +70,12 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "There is no reservation of this id.",
         ),
         ProblemType(
+            "unknown-refund",
+            404,
+            "Unknown refund",
+            "No refund of this id is due for the exam.",
+        ),
+        ProblemType(
             "method-not-allowed",
             405,
             "Method not allowed",
@@ -126,6 +132,39 @@ PROBLEMS: Mapping[str, ProblemType] = {
             409,
             "Payment in progress",
             "A payment for the reservation is being recorded; look again in a moment.",
+        ),
+        ProblemType(
+            "change-in-progress",
+            409,
+            "Change in progress",
+            "A change of venue is being recorded; look again in a moment.",
+        ),
+        ProblemType(
+            "not-confirmed",
+            409,
+            "Not confirmed",
+            "Only a booking can be refunded; a hold is given back with DELETE.",
+        ),
+        ProblemType(
+            "refund-used",
+            409,
+            "Refund used",
+            "A person has one refund for an exam, and this one's is used.",
+            {"reservation": _HELD},
+        ),
+        ProblemType(
+            "refund-not-open",
+            409,
+            "Refund not open",
+            "The refund window has not opened yet.",
+            {"opens_at": "2023-03-28T04:00:00.000Z"},
+        ),
+        ProblemType(
+            "refund-closed",
+            409,
+            "Refund closed",
+            "The refund window is over.",
+            {"closed_at": "2023-03-30T04:00:00.000Z"},
         ),
         ProblemType(
             "payload-too-large",

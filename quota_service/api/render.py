@@ -11,9 +11,11 @@ from quota_service.domain.definition import exam_document
 from quota_service.domain.exam import Exam
 from quota_service.domain.payment import PaymentResult, RecordedPayment
 from quota_service.domain.reservation import Reservation, State
+from quota_service.ledger.refunds import RecordedRefund
+from quota_service.ledger.refunds_due import RefundDue
 from quota_service.registration.availability import Availability
 from quota_service.registration.import_exam import Imported
-from quota_service.registration.view import CandidateView
+from quota_service.registration.view import CandidateView, Step
 
 
 def json_response(document: Any, status: int = 200, **headers: str) -> web.Response:
@@ -29,8 +31,8 @@ def json_response(document: Any, status: int = 200, **headers: str) -> web.Respo
 def reservation_json(
     reservation: Reservation, payment: RecordedPayment | None = None
 ) -> dict[str, Any]:
-    """Return a reservation; a confirmed one has no deadline any more."""
-    is_confirmed = reservation.state is State.CONFIRMED
+    """Return a reservation; one that was paid has no deadline any more."""
+    was_paid = reservation.state.is_booked or reservation.state is State.REFUNDED
     return {
         "id": reservation.id,
         "exam": reservation.exam,
@@ -40,7 +42,7 @@ def reservation_json(
         "state": reservation.state,
         "amount": reservation.amount,
         "currency": reservation.currency,
-        "deadline": None if is_confirmed else rfc3339(reservation.deadline_ms),
+        "deadline": None if was_paid else rfc3339(reservation.deadline_ms),
         "created_at": rfc3339(reservation.created_ms),
         "payment": payment and payment_json(payment),
     }
@@ -56,6 +58,22 @@ def payment_json(payment: RecordedPayment) -> dict[str, Any]:
         "currency": payment.currency,
         "paid_at": rfc3339(payment.paid_at_ms),
         "provider_reference": payment.provider_reference,
+    }
+
+
+def refund_due_json(due: RefundDue) -> dict[str, Any]:
+    """Return money that has to go back."""
+    return {
+        "id": str(due.id),
+        "event": due.event,
+        "exam": due.exam,
+        "reservation": due.reservation,
+        "reason": due.reason,
+        "amount": due.amount,
+        "currency": due.currency,
+        "provider_reference": due.provider_reference,
+        "due_at": rfc3339(due.due_ms),
+        "settled_at": None if due.settled_ms is None else rfc3339(due.settled_ms),
     }
 
 
@@ -101,8 +119,36 @@ def candidate_json(view: CandidateView) -> dict[str, Any]:
         "exam": view.exam,
         "candidate": view.candidate,
         "registered": view.is_registered,
-        "refund_used": view.refund_used,
-        "reservations": [reservation_json(v.reservation, v.payment) for v in view.reservations],
+        "refund_used": view.refund is not None,
+        "refund": view.refund and refund_json(view.refund),
+        "reservations": [
+            {
+                **reservation_json(v.reservation, v.payment),
+                "history": [step_json(step) for step in v.history],
+            }
+            for v in view.reservations
+        ],
+    }
+
+
+def refund_json(refund: RecordedRefund) -> dict[str, Any]:
+    """Return the refund a candidate had."""
+    return {
+        "reservation": refund.reservation,
+        "amount": refund.amount,
+        "currency": refund.currency,
+        "refunded_at": rfc3339(refund.refunded_ms),
+        "settled_at": None if refund.settled_ms is None else rfc3339(refund.settled_ms),
+    }
+
+
+def step_json(step: Step) -> dict[str, Any]:
+    """Return one step of a reservation's history."""
+    return {
+        "at": rfc3339(step.at_ms),
+        "step": step.verb,
+        "state": step.state,
+        "venue": step.venue,
     }
 
 

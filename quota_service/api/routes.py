@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from quota_service.api import documents, handlers
+from quota_service.api import documents, handlers, ops_handlers
 from quota_service.api.context import CONTEXT
+from quota_service.api.ops_handlers import KEY_ID
 from quota_service.ledger.api_keys import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -73,6 +74,23 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/reservations/{reservation}/checkout", handlers.post_checkout, FRONTEND,
           "Payment begins: the deadline moves out once",
           (*_BODY, *_NO_RESERVATION, "reservation-ended", "already-confirmed", *_STORES)),
+    Route("PUT", "/v1/reservations/{reservation}/venue", handlers.put_venue, FRONTEND,
+          "Change the venue of a hold or a booking",
+          (*_BODY, *_NO_RESERVATION, "unknown-venue", "sold-out", "reservation-ended",
+           "payment-in-progress", "change-in-progress", "registration-not-open",
+           "registration-closed", *_STORES)),
+    Route("POST", "/v1/reservations/{reservation}/refund", handlers.post_refund, FRONTEND,
+          "Refund a booking in full, once for each person and exam",
+          (*_BODY, *_NO_RESERVATION, "not-confirmed", "reservation-ended", "refund-used",
+           "payment-in-progress", "change-in-progress", "refund-not-open", "refund-closed",
+           *_STORES)),
+    Route("GET", "/v1/exams/{exam}/refunds-due", ops_handlers.get_refunds_due, OPS,
+          "Money that has to go back", (*_NO_EXAM, "invalid-request", *_STORES)),
+    Route("POST", "/v1/exams/{exam}/refunds-due/{refund}/settle",
+          ops_handlers.post_refund_settled, OPS,
+          "The money was sent back", (*_NO_EXAM, "unknown-refund", *_STORES)),
+    Route("GET", "/v1/exams/{exam}/bookings.csv", ops_handlers.get_bookings_csv, OPS,
+          "All bookings as a file", (*_NO_EXAM, *_STORES)),
     Route("POST", "/v1/payment-callbacks", handlers.post_payment_callback, ANYONE,
           "The payment provider reports a payment, signed",
           (*_BODY, "unauthorized", "event-id-reused", *_STORES)),
@@ -100,7 +118,8 @@ def _behind_key(handler: Handler, scope: Scope) -> Handler:
     """Return the handler behind the check of the API key; nothing is read before it."""
 
     async def checked(request: web.Request) -> web.StreamResponse:
-        request.app[CONTEXT].keys.authorize(request.headers.get("Authorization"), scope)
+        authorization = request.headers.get("Authorization")
+        request[KEY_ID] = request.app[CONTEXT].keys.authorize(authorization, scope)
         return await handler(request)
 
     return checked

@@ -15,6 +15,12 @@
     │   ├── ReservationEnded        409
     │   ├── AlreadyConfirmed        409
     │   ├── PaymentInProgress       409
+    │   ├── ChangeInProgress        409
+    │   ├── NotConfirmed            409
+    │   ├── RefundUsed              409  with the reservation that was refunded
+    │   ├── RefundNotOpen           409  with when it opens
+    │   ├── RefundClosed            409
+    │   ├── UnknownRefund           404
     │   ├── UnknownExam             404
     │   ├── UnknownReservation      404
     │   └── DefinitionRefused       422  with every problem of the definition
@@ -180,6 +186,63 @@ class PaymentInProgress(Refused):
 
     def __init__(self) -> None:
         super().__init__("a payment for the reservation is being recorded; look again in a moment")
+
+
+class ChangeInProgress(Refused):
+    """A change of venue is being recorded at this moment."""
+
+    slug = "change-in-progress"
+
+    def __init__(self) -> None:
+        super().__init__("a change of venue is being recorded; look again in a moment")
+
+
+class NotConfirmed(Refused):
+    """There is no booking that could be refunded."""
+
+    slug = "not-confirmed"
+
+    def __init__(self) -> None:
+        super().__init__("the reservation is not confirmed: there is nothing to refund")
+
+
+class RefundUsed(Refused):
+    """The candidate has had the one refund for the exam."""
+
+    slug = "refund-used"
+
+    def __init__(self, reservation: str) -> None:
+        super().__init__("the one refund of this candidate for the exam is used")
+        self.reservation = reservation
+
+
+class RefundNotOpen(Refused):
+    """The refund window has not opened."""
+
+    slug = "refund-not-open"
+
+    def __init__(self, opens_at_ms: int) -> None:
+        super().__init__("the refund window has not opened yet")
+        self.opens_at_ms = opens_at_ms
+
+
+class RefundClosed(Refused):
+    """The refund window is over."""
+
+    slug = "refund-closed"
+
+    def __init__(self, closed_at_ms: int) -> None:
+        super().__init__("the refund window is over")
+        self.closed_at_ms = closed_at_ms
+
+
+class UnknownRefund(Refused):
+    """No refund of that id is due."""
+
+    slug = "unknown-refund"
+
+    def __init__(self) -> None:
+        super().__init__("there is no refund of this id for the exam")
 
 
 class UnknownExam(Refused):

@@ -29,6 +29,7 @@ class RefundReason(StrEnum):
     RELEASED = "released"
     SOLD_OUT = "sold-out"
     SESSION_CONFLICT = "session-conflict"
+    REFUNDED = "refunded"
 
 
 @dataclass(frozen=True, slots=True)

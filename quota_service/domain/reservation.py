@@ -17,13 +17,20 @@ class State(StrEnum):
     HELD = "held"
     CONFIRMING = "confirming"
     CONFIRMED = "confirmed"
+    CHANGING_VENUE = "changing_venue"
+    REFUNDED = "refunded"
     RELEASED = "released"
     EXPIRED = "expired"
 
     @property
     def is_ended(self) -> bool:
         """Whether the seats have gone back."""
-        return self in {State.RELEASED, State.EXPIRED}
+        return self in {State.REFUNDED, State.RELEASED, State.EXPIRED}
+
+    @property
+    def is_booked(self) -> bool:
+        """Whether the seats are booked for good, here or there."""
+        return self in {State.CONFIRMED, State.CHANGING_VENUE}
 
 
 ARROWS: dict[str, frozenset[tuple[State, State]]] = {
@@ -33,6 +40,9 @@ ARROWS: dict[str, frozenset[tuple[State, State]]] = {
     "pin": frozenset({(State.HELD, State.CONFIRMING), (State.EXPIRED, State.CONFIRMING)}),
     "unpin": frozenset({(State.CONFIRMING, State.HELD)}),
     "confirm": frozenset({(State.CONFIRMING, State.CONFIRMED)}),
+    "change": frozenset({(State.HELD, State.HELD), (State.CONFIRMED, State.CHANGING_VENUE)}),
+    "settle_change": frozenset({(State.CHANGING_VENUE, State.CONFIRMED)}),
+    "refund": frozenset({(State.CONFIRMED, State.REFUNDED)}),
 }
 """The arrows each script walks, by script name. `reserve` makes the record in state `held`."""
 
@@ -43,8 +53,8 @@ class Reservation:
 
     `deadline_ms` is what the candidate is shown; `first_deadline_ms` is what the first answer
     showed, so that a repeated request is answered as the first was. `due_ms` is when the expiry may
-    take the seats back. `pin` is the random word of the attempt that is recording a payment, empty
-    when none is.
+    take the seats back. `pin` is the random word of the attempt that is recording a payment
+    or a change of venue, empty when none is; `to_venue` is where that change goes.
     """
 
     id: str
@@ -65,11 +75,18 @@ class Reservation:
     pin: str
     pinned_ms: int
     request_hash: str
+    to_venue: str = ""
 
     def as_first_answered(self) -> "Reservation":
         """Return the reservation as the request that made it was answered."""
         return replace(
             self, state=State.HELD, deadline_ms=self.first_deadline_ms, payment_seen=False
+        )
+
+    def as_moved(self) -> "Reservation":
+        """Return a booking as it is when its change of venue is done."""
+        return replace(
+            self, state=State.CONFIRMED, venue=self.to_venue, to_venue="", pin="", pinned_ms=0
         )
 
 

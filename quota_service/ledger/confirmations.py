@@ -1,8 +1,8 @@
 """Records payment events and books seats, those in flight together in one transaction.
 
-A group writes in five steps that every group takes in the same order, each step sorted, so two
-groups never wait for each other in a circle: pins, events, bookings, items, quota counters. When a
-group cannot be stored, each event is tried alone, so that only the one at fault fails.
+A group writes in steps that every group takes in the same order, each step sorted, so two groups
+never wait for each other in a circle: shards, pins, events, bookings, items, counters. When a group
+cannot be stored, each event is tried alone, so that only the one at fault fails.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quota_service.coalescing import Coalescer, QueueFullError
-from quota_service.domain.errors import EventIdReused, LedgerUnavailable, Overloaded
+from quota_service.domain.errors import EventIdReused, LedgerUnavailable, NotReady, Overloaded
 from quota_service.domain.payment import PaymentEvent, PaymentOutcome, RefundReason
 from quota_service.domain.reservation import Reservation
 from quota_service.ledger.errors import (
@@ -23,7 +23,9 @@ from quota_service.ledger.errors import (
     Oversold,
     SessionTaken,
 )
+from quota_service.ledger.fence import ShardEpoch, hold_epochs
 from quota_service.ledger.pool import Ledger
+from quota_service.ledger.quotas import count_seats
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -44,12 +46,16 @@ _TRIES_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a payment event shall end: booked under a pin, or without a booking as `outcome`."""
+    """How a payment event shall end: booked under a pin, or without a booking as `outcome`.
+
+    A booking names the `shard` it was pinned in, with its epoch.
+    """
 
     event: PaymentEvent
     outcome: PaymentOutcome
     reason: RefundReason | None = None
     booking: Reservation | None = None
+    shard: ShardEpoch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,8 @@ class ConfirmationLedger:
             rows = await connection.fetch(self._query["select_payment_events"], _events(group))
             recorded = {row["event"]: row for row in rows}
             fresh = [verdict for verdict in group if verdict.event.event not in recorded]
+            fenced = await self._fenced(connection, fresh)
+            fresh = [verdict for verdict in fresh if verdict.event.event not in fenced]
             gone = await self._settle_fresh_pins(connection, fresh)
             fresh = [verdict for verdict in fresh if verdict.event.event not in gone]
             if fresh:
@@ -200,11 +208,19 @@ class ConfirmationLedger:
         for verdict in group:
             if verdict.event.event in recorded:
                 results.append(_as_recorded(verdict, recorded[verdict.event.event]))
+            elif verdict.event.event in fenced:
+                results.append(NotReady("the shard is being rebuilt"))
             elif verdict.event.event in gone:
                 results.append(PinGone())
             else:
                 results.append(Settled(verdict.outcome, verdict.reason))
         return results
+
+    async def _fenced(self, connection: "Connection", fresh: Sequence[Verdict]) -> set[str]:
+        """Return the events that would be booked in a shard under an epoch that is over."""
+        wanted = {v.event.event: v.shard for v in fresh if v.shard is not None}
+        opened = await hold_epochs(connection, self._ledger, wanted.values())
+        return {event for event, shard in wanted.items() if shard not in opened}
 
     async def _settle_fresh_pins(
         self, connection: "Connection", fresh: Sequence[Verdict]
@@ -236,6 +252,16 @@ class ConfirmationLedger:
             [event.provider_reference for event in events],
             [event.body_hash for event in events],
         )
+        due = [verdict for verdict in fresh if verdict.outcome is PaymentOutcome.REFUND_DUE]
+        if due:
+            await connection.execute(
+                self._query["insert_refunds_due"],
+                [verdict.event.event for verdict in due],
+                [verdict.event.reservation for verdict in due],
+                [verdict.reason and verdict.reason.value for verdict in due],
+                [verdict.event.amount for verdict in due],
+                [verdict.event.currency for verdict in due],
+            )
 
     async def _book(
         self, connection: "Connection", bookings: Sequence[tuple[str, Reservation]]
@@ -252,6 +278,7 @@ class ConfirmationLedger:
             [r.currency for r in reservations],
             [event for event, _ in bookings],
             [_instant(r.created_ms) for r in reservations],
+            [r.request_hash for r in reservations],
         )
         items = [
             (r.id, r.exam, r.candidate, session, r.venue, subject)
@@ -261,12 +288,7 @@ class ConfirmationLedger:
         columns = [list(column) for column in zip(*items, strict=True)]
         await connection.execute(self._query["insert_booking_items"], *columns)
         seats = Counter((exam, venue, subject) for _, exam, _, _, venue, subject in items)
-        exams, venues, subjects = (list(column) for column in zip(*seats, strict=True))
-        counted = await connection.fetch(
-            self._query["count_confirmed"], exams, venues, subjects, list(seats.values())
-        )
-        if len(counted) != len(seats):
-            raise LedgerRefused("a quota that is not in the ledger")
+        await count_seats(connection, self._ledger, seats)
 
 
 def _turns(verdicts: Sequence[Verdict]) -> list[list[int]]:

@@ -5,7 +5,8 @@ QuotaError
 │   ├── Oversold                 quotas_never_oversold
 │   ├── SessionTaken             booking_items_one_subject_a_session
 │   ├── AlreadyBooked            bookings_pk
-│   └── EventRecorded            payment_events_pk, bookings_one_payment
+│   ├── EventRecorded            payment_events_pk, bookings_one_payment
+│   └── RefundTaken              refunds_one_a_person
 └── Unavailable
     └── LedgerUnavailable    away, too slow, read-only, deadlocked: ask again
 """
@@ -39,12 +40,17 @@ class EventRecorded(LedgerRefused):
     """The payment event is recorded."""
 
 
+class RefundTaken(LedgerRefused):
+    """The candidate has had the one refund for the exam."""
+
+
 _BY_CONSTRAINT: dict[str, type[LedgerRefused]] = {
     "quotas_never_oversold": Oversold,
     "booking_items_one_subject_a_session": SessionTaken,
     "bookings_pk": AlreadyBooked,
     "payment_events_pk": EventRecorded,
     "bookings_one_payment": EventRecorded,
+    "refunds_one_a_person": RefundTaken,
 }
 
 _AWAY = (

@@ -1,6 +1,8 @@
 """What the ledger knows of reservations, bookings and payments, for the views of the API."""
 
 import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quota_service.domain.payment import (
@@ -14,6 +16,17 @@ from quota_service.ledger.pool import Ledger
 
 if TYPE_CHECKING:
     from asyncpg import Record
+
+
+@dataclass(frozen=True, slots=True)
+class JournalledStep:
+    """One journal entry: what was done to which serial, when (ms), and its record after it."""
+
+    shard: int
+    subject: str
+    verb: str
+    at_ms: int
+    body: str
 
 
 class LedgerReader:
@@ -47,6 +60,14 @@ class LedgerReader:
         rows = await self._ledger.fetch("select_bookings_of_candidate", exam, candidate)
         return [_booked(row) for row in rows]
 
+    async def history(self, exam: str, serials: Sequence[str]) -> list[JournalledStep]:
+        """Return the drained steps of reservations, oldest first, at most 2000."""
+        rows = await self._ledger.fetch("select_history", exam, list(serials))
+        return [
+            JournalledStep(row["shard"], row["subject"], row["verb"], _ms(row["at"]), row["body"])
+            for row in rows
+        ]
+
     async def quarantined_entries(self) -> int:
         """Return how many journal entries wait in quarantine."""
         rows = await self._ledger.fetch("count_quarantined")
@@ -78,7 +99,7 @@ def _booked(row: "Record") -> Reservation:
         venue=row["venue"],
         subjects=tuple(row["subjects"]),
         sessions=tuple(row["sessions"]),
-        state=State.CONFIRMED,
+        state=State(row["state"]),
         amount=row["amount"],
         currency=row["currency"],
         created_ms=reserved_ms,
@@ -89,7 +110,7 @@ def _booked(row: "Record") -> Reservation:
         payment_seen=True,
         pin="",
         pinned_ms=0,
-        request_hash="",
+        request_hash=row["request_hash"],
     )
 
 

@@ -48,6 +48,10 @@ class Metrics:
             ("outcome", "reason"),
             registry=registry,
         )
+        self.changes = Counter(
+            "quota_venue_changes", "Changes of venue done.", ("exam",), registry=registry
+        )
+        self.refunds = Counter("quota_refunds", "Bookings refunded.", ("exam",), registry=registry)
         self.holds_expired = Counter(
             "quota_holds_expired", "Holds given back by the clock.", ("exam",), registry=registry
         )
@@ -72,7 +76,7 @@ class Metrics:
         )
         self.group_commit_size = Histogram(
             "quota_group_commit_size",
-            "Payment events recorded in one transaction.",
+            "Payment events, changes or refunds recorded in one transaction.",
             buckets=_BATCH_BUCKETS,
             registry=registry,
         )

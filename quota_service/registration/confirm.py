@@ -49,6 +49,7 @@ _REFUND_REASONS = {
     Code.UNKNOWN: RefundReason.UNKNOWN_RESERVATION,
     Code.ALREADY_CONFIRMED: RefundReason.ALREADY_PAID,
     Code.RELEASED: RefundReason.RELEASED,
+    Code.REFUNDED: RefundReason.REFUNDED,
     Code.WRONG_AMOUNT: RefundReason.WRONG_AMOUNT,
     Code.WRONG_CURRENCY: RefundReason.WRONG_CURRENCY,
     Code.SOLD_OUT: RefundReason.SOLD_OUT,
@@ -88,7 +89,8 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
             return await _refund(stores, event, reason)
         if answer.reservation is None:
             raise AssertionError(f"pin answered {answer}")
-        booking = Verdict(event, PaymentOutcome.CONFIRMED, booking=answer.reservation)
+        epoch = (shard.exam, shard.number, shard.epoch)
+        booking = Verdict(event, PaymentOutcome.CONFIRMED, booking=answer.reservation, shard=epoch)
         try:
             settled = await stores.confirmations.settle(booking)
         except EventIdReused:

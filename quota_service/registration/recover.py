@@ -1,25 +1,48 @@
-"""Recover: finishes or gives up payments whose process died between the two stores.
+"""Recover: finishes or gives up what died between the two stores.
 
-Redis lists the reservations pinned for longer than any confirmation takes. Settling their pins in
-Postgres waits for a confirmation that is still under way and decides every other one, so a pin
-taken over too early does no harm: its confirmation pins again. A hold that is unpinned here was
-paid in time as far as anybody knows, so it is kept until the provider had time to say so again.
+Redis lists the reservations pinned for longer than any payment or change of venue takes. Settling
+their pins in Postgres waits for one that is still under way and decides every other one, so a pin
+taken over too early does no harm: its protocol finds out. A hold that is unpinned here was paid in
+time as far as anybody knows, so it is kept until the provider had time to say so again.
 """
 
+from dataclasses import dataclass
+
 from quota_service.domain.reservation import Reservation, State
+from quota_service.registration.change_venue import settle_changes
 from quota_service.registration.confirm import settle_pins
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
 
 
-async def recover_pins(stores: Stores, shard: Shard, age_ms: int, limit: int) -> tuple[int, int]:
-    """Settle at most `limit` pins older than `age_ms`; return how many were finished, unpinned."""
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How many payments were finished and unpinned, how many changes moved and stayed."""
+
+    finished: int = 0
+    unpinned: int = 0
+    moved: int = 0
+    stayed: int = 0
+
+
+async def recover_pins(stores: Stores, shard: Shard, age_ms: int, limit: int) -> Recovered:
+    """Settle at most `limit` pins older than `age_ms`."""
     serials = await stores.seats.overdue(shard, "pinned", age_ms, limit)
     found = await stores.seats.read_many(shard, serials)
-    pinned: list[Reservation] = [r for r in found if r and r.state is State.CONFIRMING]
-    if not pinned:
-        return 0, 0
-    finished, unpinned = await settle_pins(stores, shard, pinned, stores.payment_retry_grace_ms)
-    stores.metrics.recoveries.labels(result="finished").inc(finished)
-    stores.metrics.recoveries.labels(result="unpinned").inc(unpinned)
-    return finished, unpinned
+    paying: list[Reservation] = [r for r in found if r and r.state is State.CONFIRMING]
+    changing: list[Reservation] = [r for r in found if r and r.state is State.CHANGING_VENUE]
+    finished = unpinned = moved = stayed = 0
+    if paying:
+        grace_ms = stores.payment_retry_grace_ms
+        finished, unpinned = await settle_pins(stores, shard, paying, grace_ms)
+    if changing:
+        moved, stayed = await settle_changes(stores, shard, changing)
+    recovered = Recovered(finished, unpinned, moved, stayed)
+    for result, count in (
+        ("finished", finished),
+        ("unpinned", unpinned),
+        ("moved", moved),
+        ("stayed", stayed),
+    ):
+        stores.metrics.recoveries.labels(result=result).inc(count)
+    return recovered

@@ -10,7 +10,7 @@ from quota_service.domain.errors import (
     ReservationEnded,
     UnknownReservation,
 )
-from quota_service.domain.reservation import Reservation, State
+from quota_service.domain.reservation import Reservation
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
@@ -27,7 +27,7 @@ async def release(stores: Stores, reservation_id: str) -> Reservation:
     if answer.code is Code.DONE:
         stores.metrics.reservations.labels(exam=shard.exam, outcome="released").inc()
     reservation = await _after_step(stores, reservation_id, answer)
-    if reservation.state is State.CONFIRMED:
+    if reservation.state.is_booked:
         raise AlreadyConfirmed
     return reservation
 
@@ -41,7 +41,7 @@ async def checkout(stores: Stores, reservation_id: str) -> Reservation:
     grace_ms = stores.registry.find(shard.exam).hold.checkout_grace_s * 1000
     answer = await stores.seats.checkout(shard, serial, grace_ms)
     reservation = await _after_step(stores, reservation_id, answer)
-    if reservation.state is State.CONFIRMED:
+    if reservation.state.is_booked:
         raise AlreadyConfirmed
     if reservation.state.is_ended:
         raise ReservationEnded(reservation.state)

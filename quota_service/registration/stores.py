@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from quota_service.domain.errors import UnknownReservation
 from quota_service.domain.reservation import ReservationId
+from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.reading import LedgerReader
+from quota_service.ledger.refunds import RefundLedger
+from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.keys import Shard
@@ -28,6 +31,9 @@ class Stores:
     ledger: Ledger
     exams: ExamLedger
     confirmations: ConfirmationLedger
+    changes: ChangeLedger
+    refunds: RefundLedger
+    refunds_due: RefundsDue
     reader: LedgerReader
     registry: ExamRegistry
     metrics: Metrics

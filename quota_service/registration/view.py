@@ -4,15 +4,28 @@ Redis knows the state of anything recent, Postgres the payments, the bookings an
 longer ago than Redis keeps records.
 """
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from quota_service.domain.errors import UnknownReservation
 from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RecordedPayment
 from quota_service.domain.reservation import Reservation, ReservationId, State
+from quota_service.ledger.refunds import RecordedRefund
 from quota_service.registration.stores import Stores
 from quota_service.seats.record import parse_record
 
 _ENDS_SHOWN = (PaymentOutcome.CONFIRMED, PaymentOutcome.REFUND_DUE)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a reservation, and how it was after it; time in ms by Redis's clock."""
+
+    at_ms: int
+    verb: str
+    state: State
+    venue: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,7 @@ class ReservationView:
 
     reservation: Reservation
     payment: RecordedPayment | None
+    history: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +44,12 @@ class CandidateView:
     exam: str
     candidate: str
     reservations: tuple[ReservationView, ...]
-    refund_used: bool
+    refund: RecordedRefund | None
 
     @property
     def is_registered(self) -> bool:
         """Whether a seat is booked for good."""
-        return any(v.reservation.state is State.CONFIRMED for v in self.reservations)
+        return any(v.reservation.state.is_booked for v in self.reservations)
 
 
 async def read_reservation(stores: Stores, reservation_id: str) -> Reservation:
@@ -71,8 +85,26 @@ async def view_candidate(stores: Stores, exam_id: str, candidate: str) -> Candid
     current = await stores.seats.read_many(shard, list(unsettled.values()))
     found.update({reservation.id: reservation for reservation in current if reservation})
     ordered = sorted(found.values(), key=lambda reservation: reservation.created_ms)
-    views = [await with_payment(stores, reservation) for reservation in ordered]
-    return CandidateView(exam_id, candidate, tuple(views), refund_used=False)
+    history = await _history(stores, exam_id, [reservation.id for reservation in ordered])
+    views = [
+        replace(await with_payment(stores, reservation), history=tuple(history[reservation.id]))
+        for reservation in ordered
+    ]
+    refund = await stores.refunds.of_candidate(exam_id, candidate)
+    return CandidateView(exam_id, candidate, tuple(views), refund)
+
+
+async def _history(
+    stores: Stores, exam_id: str, reservations: Sequence[str]
+) -> Mapping[str, list[Step]]:
+    """Return the steps of reservations as far as the journal is drained, oldest first."""
+    parts = [ReservationId.parse(reservation) for reservation in reservations]
+    serials = [part.serial for part in parts if part is not None]
+    history: defaultdict[str, list[Step]] = defaultdict(list)
+    for entry in await stores.reader.history(exam_id, serials):
+        after = parse_record(exam_id, entry.shard, entry.subject, entry.body)
+        history[after.id].append(Step(entry.at_ms, entry.verb, after.state, after.venue))
+    return history
 
 
 async def forgotten_reservation(stores: Stores, reservation_id: str) -> Reservation | None:

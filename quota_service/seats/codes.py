@@ -23,3 +23,4 @@ class Code(IntEnum):
     WRONG_CURRENCY = -13
     NOT_PINNED = -14
     BELOW_TAKEN = -15
+    REFUNDED = -16

@@ -19,6 +19,7 @@ FIELDS = (
     "pin",
     "pinned_ms",
     "request_hash",
+    "to_venue",
 )
 """The order of `lua/include/record.lua`; a test holds the two together."""
 
@@ -50,6 +51,7 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
             pin,
             pinned_ms,
             request_hash,
+            to_venue,
         ) = fields
         return Reservation(
             id=str(ReservationId(exam, shard, serial)),
@@ -70,6 +72,7 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
             pin=pin,
             pinned_ms=int(pinned_ms),
             request_hash=request_hash,
+            to_venue=to_venue,
         )
     except (ValueError, KeyError) as error:
         raise RecordError(f"not a record of {len(FIELDS)} fields: {error}") from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quota_service.domain.errors import NotReady
-from quota_service.domain.exam import Exam, Quota
+from quota_service.domain.exam import Exam, Quota, Window
 from quota_service.domain.reservation import Reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner
@@ -117,6 +117,27 @@ class SeatStore:
     async def confirm(self, shard: Shard, serial: str) -> Answer:
         """Finish a reservation whose booking is committed."""
         return await self._step("confirm", shard, serial)
+
+    async def change(
+        self, shard: Shard, serial: str, venue: str, pin: str, window: Window
+    ) -> Answer:
+        """Take the seats of another venue: a hold moves, a booking is changing under `pin`."""
+        times = (window.opens_at_ms, window.closes_at_ms)
+        return await self._step("change", shard, serial, venue, pin, *times)
+
+    async def settle_change(
+        self, shard: Shard, serial: str, pin: str, *, has_moved: bool
+    ) -> Answer:
+        """End a change of venue as Postgres has decided it, if it still goes on under `pin`."""
+        return await self._step("settle_change", shard, serial, pin, int(has_moved))
+
+    async def refund(self, shard: Shard, serial: str) -> Answer:
+        """Give back the seats of a booking whose refund is committed."""
+        return await self._step("refund", shard, serial)
+
+    async def clock_ms(self) -> int:
+        """Return the time by Redis's clock."""
+        return await self._runner.clock_ms()
 
     async def read(self, shard: Shard, serial: str) -> Reservation | None:
         """Return the reservation, or None when there is no record of it."""

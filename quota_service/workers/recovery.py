@@ -1,8 +1,10 @@
-"""The recovery worker: ends payments whose process died between the two stores."""
+"""The recovery worker: ends what died between the two stores: payments, changes, refunds."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from quota_service.registration.recover import recover_pins
+from quota_service.registration.refund import return_seats
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
@@ -21,9 +23,14 @@ class RecoveryWorker:
         self.interval_s = settings.recovery_interval_s
 
     async def run_once(self) -> Mapping[str, int]:
-        """Settle old pins; returns {"finished": bookings, "unpinned": holds}."""
+        """Settle old pins and return the seats of refunds.
+
+        Returns {"finished": bookings, "unpinned": holds, "moved": bookings, "stayed": bookings,
+        "returned": refunds}.
+        """
         return await each_shard(self._stores.registry, self._recover)
 
     async def _recover(self, shard: Shard) -> Mapping[str, int]:
-        finished, unpinned = await recover_pins(self._stores, shard, self._age_ms, self._batch_max)
-        return {"finished": finished, "unpinned": unpinned}
+        recovered = await recover_pins(self._stores, shard, self._age_ms, self._batch_max)
+        returned = await return_seats(self._stores, shard, self._batch_max)
+        return {**dataclasses.asdict(recovered), "returned": returned}

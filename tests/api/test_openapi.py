@@ -87,7 +87,9 @@ def test_every_problem_has_an_example_in_some_answer(contract: Contract) -> None
         slug
         for media in contract.media()
         for slug, example in media.examples.items()
-        if example.get("type") == f"/problems/{slug}" and media.status == str(example["status"])
+        if isinstance(example, dict)
+        and example.get("type") == f"/problems/{slug}"
+        and media.status == str(example["status"])
     }
 
     assert shown == PROBLEMS.keys()

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from quota_service.domain.exam import Quota
-from quota_service.registration.recover import recover_pins
+from quota_service.registration.recover import Recovered, recover_pins
 from quota_service.settings import Settings, variable
 from tests.conftest import Running
 from tests.support.client import ApiClient
@@ -73,7 +73,7 @@ async def seats_in_both_stores(running: Running) -> dict[str, int]:
     }
 
 
-async def recover(running: Running) -> tuple[int, int]:
+async def recover(running: Running) -> Recovered:
     stores = running.service.stores
     return await recover_pins(stores, stores.registry.shard("exam-1", 0), 0, 100)
 
@@ -92,7 +92,7 @@ async def test_a_death_before_the_commit_leaves_a_hold_that_can_still_be_paid(
     after_recovery = await seats_in_both_stores(running)
     again = await running.client.pay(held, event="event-1")
 
-    assert recovered == ((0, 0) if line == "confirm: before pin" else (0, 1))
+    assert recovered == Recovered(unpinned=0 if line == "confirm: before pin" else 1)
     assert (seen.json["state"], seen.json["deadline"]) == ("held", held["deadline"])
     assert after_recovery == {
         "remaining": 2, "held": 1, "confirming": 0, "confirmed": 0, "postgres": 0
@@ -117,7 +117,7 @@ async def test_a_death_after_the_commit_is_finished_by_recovery_alone(
     again = await running.client.pay(held, event="event-1")
     other = await running.client.pay(held, event="event-2")
 
-    assert recovered == ((1, 0) if line == "confirm: after commit" else (0, 0))
+    assert recovered == Recovered(finished=1 if line == "confirm: after commit" else 0)
     assert seen.json["state"] == "confirmed"
     assert again.json["outcome"] == "confirmed"
     assert (other.json["outcome"], other.json["reason"]) == ("refund_due", "already-paid")

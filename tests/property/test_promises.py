@@ -42,7 +42,7 @@ from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.import_exam import import_exam
-from quota_service.registration.recover import recover_pins
+from quota_service.registration.recover import Recovered, recover_pins
 from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.view import view_candidate
@@ -311,7 +311,9 @@ class Promises(RuleBasedStateMachine):
         if line == "after commit":
             held.state = "confirmed"
             self.model.events[event] = ("confirmed", None)
-        assert recovered == ((1, 0) if line == "after commit" else (0, 1))
+        assert recovered == (
+            Recovered(finished=1) if line == "after commit" else Recovered(unpinned=1)
+        )
 
     @rule(pick=PICKS)
     def time_passes_for(self, pick: int) -> None:

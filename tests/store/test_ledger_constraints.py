@@ -63,7 +63,7 @@ async def prepare(books: LedgerUnderTest) -> None:
 
 async def empty(books: LedgerUnderTest) -> None:
     async with books.ledger.connection() as connection:
-        await connection.execute("TRUNCATE booking_items, bookings, payment_events")
+        await connection.execute("TRUNCATE booking_items, bookings, payment_events CASCADE")
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -12,6 +12,7 @@ from quota_service.domain.payment import PaymentOutcome, PaymentResult, RefundRe
 from quota_service.domain.reservation import ReservationId, State
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.registration.confirm import confirm
+from quota_service.registration.recover import Recovered
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
 from quota_service.workers.expiry import ExpiryWorker
@@ -34,7 +35,7 @@ async def test_a_payment_that_died_after_its_commit_is_finished(service: Service
 
     done = await recover(service)
 
-    assert done == (1, 0)
+    assert done == Recovered(finished=1)
     assert await state(service, reservation) is State.CONFIRMED
     await check_both_books(service, booked=1)
 
@@ -46,7 +47,7 @@ async def test_a_payment_that_died_before_its_commit_is_a_hold_again(service: Se
 
     done = await recover(service)
 
-    assert done == (0, 1)
+    assert done == Recovered(unpinned=1)
     assert await state(service, reservation) is State.HELD
     await check_both_books(service, booked=0)
 
@@ -80,7 +81,7 @@ async def test_a_payment_younger_than_the_age_is_left_to_its_process(service: Se
 
     done = await recover(service, age_ms=30_000)
 
-    assert done == (0, 1)
+    assert done == Recovered(unpinned=1)
     assert (await state(service, young), await state(service, old)) == (
         State.CONFIRMING,
         State.HELD,
@@ -197,7 +198,7 @@ async def test_a_booking_redis_was_not_told_of_is_answered_and_finished_later(
     done = await recover(service)
 
     assert result.outcome is PaymentOutcome.CONFIRMED
-    assert (state_before, done) == (State.CONFIRMING, (1, 0))
+    assert (state_before, done) == (State.CONFIRMING, Recovered(finished=1))
     await check_both_books(service, booked=1)
 
 

@@ -36,7 +36,7 @@ async def test_the_recovery_worker_counts_what_it_did_and_how_it_ended(service: 
         )
         for result in ("finished", "unpinned")
     }
-    assert dict(first) == counted == {"finished": 1, "unpinned": 1}
+    assert {name: n for name, n in first.items() if n} == counted == {"finished": 1, "unpinned": 1}
     assert not any(second.values())
 
 

@@ -10,11 +10,8 @@ from quota_service.domain.reservation import Reservation, State
 from quota_service.seats.keys import SHARD_KEYS, Shard
 from quota_service.seats.record import parse_record
 
-COUNTERS = {
-    State.HELD: "held",
-    State.CONFIRMING: "confirming",
-    State.CONFIRMED: "confirmed",
-}
+COUNTERS = ("held", "confirming", "confirmed")
+PINNED = {State.CONFIRMING, State.CHANGING_VENUE}
 DAY_MS = 86_400_000
 
 
@@ -65,17 +62,30 @@ async def _counter(client: "redis.asyncio.Redis", shard: Shard, name: str) -> Co
 async def _check_counters(
     client: "redis.asyncio.Redis", shard: Shard, records: dict[str, Reservation]
 ) -> None:
+    seats = seats_taken(records.values())
     taken: Counter[str] = Counter()
-    for state, name in COUNTERS.items():
+    for name in COUNTERS:
         counted = await _counter(client, shard, name)
-        assert counted == _seats(r for r in records.values() if r.state is state), name
+        assert counted == seats[name], name
         taken += counted
     remaining = await _counter(client, shard, "remaining")
     assert remaining + taken == await _counter(client, shard, "capacity")
 
 
-def _seats(reservations: Iterable[Reservation]) -> Counter[str]:
-    return Counter(f"{r.venue}/{subject}" for r in reservations for subject in r.subjects)
+def seats_taken(reservations: Iterable[Reservation]) -> dict[str, Counter[str]]:
+    """Return the seats that reservations take, by counter; a change has them at both venues."""
+    seats: dict[str, Counter[str]] = {name: Counter() for name in COUNTERS}
+    for r in reservations:
+        match r.state:
+            case State.HELD | State.CONFIRMING | State.CONFIRMED:
+                taken = {r.state.value: r.venue}
+            case State.CHANGING_VENUE:
+                taken = {"confirmed": r.venue, "confirming": r.to_venue}
+            case _:
+                taken = {}
+        for name, venue in taken.items():
+            seats[name].update(f"{venue}/{subject}" for subject in r.subjects)
+    return seats
 
 
 async def _check_indexes(
@@ -87,7 +97,7 @@ async def _check_indexes(
         serial: r.due_ms for serial, r in records.items() if r.state is State.HELD
     }
     assert {serial: int(at) for serial, at in pinned} == {
-        serial: r.pinned_ms for serial, r in records.items() if r.state is State.CONFIRMING
+        serial: r.pinned_ms for serial, r in records.items() if r.state in PINNED
     }
 
 

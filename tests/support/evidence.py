@@ -1,6 +1,5 @@
 """Looks into both stores from outside: whether anything changed, and whether the books balance."""
 
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,10 +8,11 @@ import asyncpg
 import redis.asyncio
 
 from quota_service.domain.exam import Quota
-from quota_service.domain.reservation import Reservation, State
+from quota_service.domain.reservation import Reservation
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import parse_record
 from quota_service.settings import Settings
+from tests.support.books import seats_taken
 
 _COUNTERS = ("capacity", "remaining", "held", "confirming", "confirmed")
 
@@ -86,15 +86,9 @@ class Evidence:
             parts = {name: counters[name].get(quota, 0) for name in _COUNTERS[1:]}
             assert sum(parts.values()) == capacity, (quota, capacity, parts)
             assert min(parts.values()) >= 0, (quota, parts)
-        for state in (State.HELD, State.CONFIRMING, State.CONFIRMED):
-            seats = Counter(
-                Quota(r.venue, subject)
-                for r in reservations
-                if r.state is state
-                for subject in r.subjects
-            )
-            counted = {quota: n for quota, n in counters[state].items() if n}
-            assert counted == dict(seats), state
+        for name, seats in seats_taken(reservations).items():
+            counted = {str(quota): n for quota, n in counters[name].items() if n}
+            assert counted == dict(seats), name
         standing = [r for r in reservations if not r.state.is_ended]
         claimed = {
             f"{r.candidate}/{session}": r.id.rpartition(".")[2]

@@ -5,7 +5,7 @@ import dataclasses
 from quota_service.app import Service
 from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.domain.reservation import Reservation, State
-from quota_service.registration.recover import recover_pins
+from quota_service.registration.recover import Recovered, recover_pins
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.stores import Stores
 from tests.support.books import check_books
@@ -51,7 +51,7 @@ def dying(stores: Stores, line: str) -> Stores:
     return dataclasses.replace(stores, reached=reached)
 
 
-async def recover(service: Service, age_ms: int = 0) -> tuple[int, int]:
+async def recover(service: Service, age_ms: int = 0) -> Recovered:
     shard = service.stores.registry.shard("exam-1", 0)
     return await recover_pins(service.stores, shard, age_ms, 100)
 

@@ -120,4 +120,8 @@ def test_a_script_names_no_state_that_the_table_does_not_know() -> None:
 
 
 def test_only_reservations_whose_seats_went_back_have_ended() -> None:
-    assert {state for state in State if state.is_ended} == {State.RELEASED, State.EXPIRED}
+    assert {state for state in State if state.is_ended} == {
+        State.RELEASED,
+        State.EXPIRED,
+        State.REFUNDED,
+    }

@@ -3,7 +3,7 @@
 -- $2 shard, integer
 -- $3 epoch, bigint
 -- $4 version, bigint
-UPDATE shards
+UPDATE journal_positions
 SET    drained_epoch   = $3,
        drained_version = $4
 WHERE  exam = $1

@@ -7,8 +7,10 @@
 -- $6 currencies, text[]
 -- $7 events, text[]
 -- $8 reserved at, timestamptz[]
-INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at)
+-- $9 request hashes, text[]
+INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at,
+                      request_hash)
 SELECT *
 FROM   unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-              $8::timestamptz[]) AS new (reservation)
+              $8::timestamptz[], $9::text[]) AS new (reservation)
 ORDER  BY reservation

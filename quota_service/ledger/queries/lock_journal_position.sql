@@ -3,7 +3,7 @@
 -- $1 exam, text
 -- $2 shard, integer
 SELECT drained_epoch, drained_version
-FROM   shards
+FROM   journal_positions
 WHERE  exam = $1
 AND    shard = $2
-FOR    NO KEY UPDATE SKIP LOCKED
+FOR    UPDATE SKIP LOCKED

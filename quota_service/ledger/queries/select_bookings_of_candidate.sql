@@ -8,6 +8,8 @@ SELECT b.reservation,
        b.amount,
        b.currency,
        b.reserved_at,
+       b.state,
+       b.request_hash,
        array_agg(i.subject ORDER BY i.session) AS subjects,
        array_agg(i.session ORDER BY i.session) AS sessions
 FROM   bookings b

@@ -1,0 +1,91 @@
+#!lua
+-- change: takes the seats of another venue. A hold moves there at once; a booking has the seats of
+-- both venues until Postgres has decided.
+-- Why atomic: between finding the new seats free and taking them, they could go; a hold that gave
+-- its old seats back first could end with none.
+-- Walks: held -> held, confirmed -> changing_venue.
+--
+-- KEYS[1] string epoch        the shard's epoch
+-- KEYS[2] string version      counts the shard's steps
+-- KEYS[3] hash   remaining    venue/subject -> seats
+-- KEYS[4] hash   held         venue/subject -> seats
+-- KEYS[5] hash   confirming   venue/subject -> seats
+-- KEYS[6] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[7] stream journal      one entry a step
+-- KEYS[8] string record       the reservation's record
+--
+-- ARGV[1] epoch the caller knows
+-- ARGV[2] serial of the reservation
+-- ARGV[3] venue to change to
+-- ARGV[4] pin, a random word that names this attempt
+-- ARGV[5] registration opens, ms since the Unix epoch
+-- ARGV[6] registration closes, ms since the Unix epoch
+--
+-- Returns {DONE, record}          a hold that has moved, or a booking that is changing now
+--         {DONE_BEFORE, record}   it is at this venue
+--         {ENDED, record}         its seats have gone back
+--         {IN_PROGRESS, record}   a payment or another change is being recorded
+--         {NOT_OPEN} {CLOSED}     outside the registration window
+--         {SOLD_OUT, subjects, remaining…}  what is left there, subject by subject
+--         {UNKNOWN}               no such record
+--         {NOT_READY}
+-- @include codes
+-- @include shard
+-- @include record
+-- @include journal
+-- @include seats
+
+local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local confirming_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local epoch, serial, venue, pin = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local opens_at_ms, closes_at_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
+
+if not is_open(epoch_key, epoch) then
+  return { NOT_READY }
+end
+local record = read_record(record_key)
+if not record then
+  return { UNKNOWN }
+end
+local state = record[STATE]
+if state == 'confirming' or state == 'changing_venue' then
+  return { IN_PROGRESS, record_text(record) }
+end
+if state ~= 'held' and state ~= 'confirmed' then
+  return { ENDED, record_text(record) }
+end
+if record[VENUE] == venue then
+  return { DONE_BEFORE, record_text(record) }
+end
+local now_ms = clock_ms()
+if now_ms < opens_at_ms then
+  return { NOT_OPEN }
+end
+if now_ms >= closes_at_ms then
+  return { CLOSED }
+end
+local refusal, has_all = { SOLD_OUT, record[SUBJECTS] }, true
+for _, subject in ipairs(split(record[SUBJECTS], ',')) do
+  local seats = tonumber(redis.call('HGET', remaining_key, venue .. '/' .. subject) or 0)
+  has_all = has_all and seats > 0
+  refusal[#refusal + 1] = seats
+end
+if not has_all then
+  return refusal
+end
+
+if state == 'held' then
+  move_seats(record, record[VENUE], held_key, remaining_key)
+  move_seats(record, venue, remaining_key, held_key)
+  record[VENUE] = venue
+else
+  move_seats(record, venue, remaining_key, confirming_key)
+  record[STATE] = 'changing_venue'
+  record[TO_VENUE] = venue
+  record[PIN] = pin
+  record[PINNED_MS] = now_ms
+  redis.call('ZADD', pinned_key, now_ms, serial)
+end
+local text = write_record(record_key, record)
+append(version_key, journal_key, epoch, 'change', serial, now_ms, text)
+return { DONE, text }

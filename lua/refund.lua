@@ -1,0 +1,57 @@
+#!lua flags=allow-oom
+-- refund: a booking was refunded in Postgres; its seats go back and its sessions are free.
+-- Why atomic: the counters, the claims and the state must change together.
+-- It may run when Redis is full: it only moves what is there.
+-- Walks: confirmed -> refunded.
+--
+-- KEYS[1] string epoch        the shard's epoch
+-- KEYS[2] string version      counts the shard's steps
+-- KEYS[3] hash   remaining    venue/subject -> seats
+-- KEYS[4] hash   confirmed    venue/subject -> seats
+-- KEYS[5] hash   claims       candidate/session -> serial
+-- KEYS[6] stream journal      one entry a step
+-- KEYS[7] string record       the reservation's record
+--
+-- ARGV[1] epoch the caller knows
+-- ARGV[2] serial of the reservation
+--
+-- Returns {DONE, record}          refunded now
+--         {DONE_BEFORE, record}   refunded before
+--         {IN_PROGRESS, record}   a payment or a change is to be finished first
+--         {ENDED, record}         its seats have gone back another way
+--         {UNKNOWN}               no such record
+--         {NOT_READY}
+-- @include codes
+-- @include shard
+-- @include record
+-- @include journal
+-- @include seats
+
+local epoch_key, version_key, remaining_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local claims_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7]
+local epoch, serial = ARGV[1], ARGV[2]
+
+if not is_open(epoch_key, epoch) then
+  return { NOT_READY }
+end
+local record = read_record(record_key)
+if not record then
+  return { UNKNOWN }
+end
+local state = record[STATE]
+if state == 'refunded' then
+  return { DONE_BEFORE, record_text(record) }
+end
+if state == 'released' or state == 'expired' then
+  return { ENDED, record_text(record) }
+end
+if state ~= 'confirmed' then
+  return { IN_PROGRESS, record_text(record) }
+end
+
+move_seats(record, record[VENUE], confirmed_key, remaining_key)
+free_sessions(record, claims_key, serial)
+record[STATE] = 'refunded'
+local text = write_ended_record(record_key, record)
+append(version_key, journal_key, epoch, 'refund', serial, clock_ms(), text)
+return { DONE, text }

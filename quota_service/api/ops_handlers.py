@@ -1,0 +1,147 @@
+"""The handlers for ops: money to send back, and all bookings as a file."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from quota_service.api import render
+from quota_service.api.context import CONTEXT
+from quota_service.api.errors import InvalidRequest
+from quota_service.api.spreadsheet import csv_lines
+from quota_service.api.times import rfc3339
+from quota_service.domain.errors import Overloaded, UnknownRefund
+from quota_service.ledger.export import ExportedBooking, booking_pages
+from quota_service.observability.logs import REQUEST_ID
+
+log = logging.getLogger(__name__)
+
+KEY_ID: web.RequestKey[str] = web.RequestKey("key_id", str)
+"""The id of the API key a request came with."""
+
+PAGE_MAX = 500
+_PAGE = 100
+_ID_MAX = 2**63 - 1
+_EXPORT_PAGE = 2000
+_EXPORT_COLUMNS = (
+    "reservation",
+    "candidate",
+    "venue",
+    "subjects",
+    "state",
+    "amount",
+    "currency",
+    "reserved_at",
+    "confirmed_at",
+    "event",
+    "provider_reference",
+)
+
+
+async def get_refunds_due(request: web.Request) -> web.Response:
+    """GET /v1/exams/{exam}/refunds-due."""
+    context = request.app[CONTEXT]
+    exam = context.stores.registry.find(request.match_info["exam"])
+    after, limit = _page_asked(request)
+    reading = context.stores.refunds_due.page(exam.id, after, limit)
+    page = await context.under_way.run(reading)
+    following = str(page[-1].id) if len(page) == limit else None
+    return render.json_response(
+        {
+            "exam": exam.id,
+            "refunds_due": [render.refund_due_json(due) for due in page],
+            "next": following,
+        }
+    )
+
+
+async def post_refund_settled(request: web.Request) -> web.Response:
+    """POST /v1/exams/{exam}/refunds-due/{refund}/settle."""
+    context = request.app[CONTEXT]
+    exam = context.stores.registry.find(request.match_info["exam"])
+    number = request.match_info["refund"]
+    if not (number.isascii() and number.isdigit() and int(number) <= _ID_MAX):
+        raise UnknownRefund
+    settling = context.stores.refunds_due.settle(exam.id, int(number), request[KEY_ID])
+    due = await context.under_way.run(settling)
+    if due is None:
+        raise UnknownRefund
+    return render.json_response(render.refund_due_json(due))
+
+
+async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
+    """GET /v1/exams/{exam}/bookings.csv: streamed, a page of bookings in memory at a time."""
+    context = request.app[CONTEXT]
+    exam = context.stores.registry.find(request.match_info["exam"])
+    if context.exports.locked():
+        raise Overloaded("too many exports are at work already")
+    async with context.exports, asyncio.timeout(context.settings.export_timeout_s):
+        pages = booking_pages(context.stores.ledger, exam.id, _EXPORT_PAGE)
+        # A Postgres that is away is told before anything is sent.
+        first: list[ExportedBooking] = await anext(pages, [])
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/csv; charset=utf-8; header=present",
+                "Content-Disposition": f'attachment; filename="bookings-{exam.id}.csv"',
+                "X-Request-ID": REQUEST_ID.get(),
+            }
+        )
+        await response.prepare(request)
+        try:
+            await _write(response, first, pages)
+        except Exception:
+            # The status is sent: only a connection that breaks off can tell of it.
+            log.exception("export broke off")
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+
+async def _write(
+    response: web.StreamResponse,
+    first: list[ExportedBooking],
+    pages: AsyncIterator[list[ExportedBooking]],
+) -> None:
+    await response.write(csv_lines([_EXPORT_COLUMNS]))
+    await response.write(csv_lines(map(_cells, first)))
+    async for page in pages:
+        await response.write(csv_lines(map(_cells, page)))
+    await response.write_eof()
+
+
+def _cells(booking: ExportedBooking) -> tuple[object, ...]:
+    return (
+        booking.reservation,
+        booking.candidate,
+        booking.venue,
+        " ".join(booking.subjects),
+        booking.state,
+        booking.amount,
+        booking.currency,
+        rfc3339(booking.reserved_ms),
+        rfc3339(booking.confirmed_ms),
+        booking.event,
+        booking.provider_reference,
+    )
+
+
+def _page_asked(request: web.Request) -> tuple[int, int]:
+    """Return the id to go on after, and how many to list."""
+    unknown = [name for name in request.query if name not in {"after", "limit"}]
+    wrong = [(name[:64], "is not a parameter of this call") for name in unknown]
+    after = _whole(request.query.get("after", "0"), 0, _ID_MAX)
+    limit = _whole(request.query.get("limit", str(_PAGE)), 1, PAGE_MAX)
+    if after is None:
+        wrong.append(("after", "must be the `next` of the page before"))
+    if limit is None:
+        wrong.append(("limit", f"must be a whole number from 1 to {PAGE_MAX}"))
+    if wrong or after is None or limit is None:
+        raise InvalidRequest(wrong)
+    return after, limit
+
+
+def _whole(text: str, low: int, high: int) -> int | None:
+    if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004  no larger than a bigint
+        return None
+    return int(text) if low <= int(text) <= high else None

@@ -1,0 +1,128 @@
+"""Changes of venue, group-committed.
+
+A group writes in the order every group takes: shards, pins, bookings, items, quota counters.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from quota_service.domain.reservation import Reservation
+from quota_service.ledger.fence import ShardEpoch, hold_epochs
+from quota_service.ledger.group_commit import GroupCommit
+from quota_service.ledger.pool import Ledger
+from quota_service.ledger.quotas import count_seats
+from quota_service.observability.metrics import Metrics
+from quota_service.settings import Settings
+
+if TYPE_CHECKING:
+    from quota_service.ledger.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class VenueChange:
+    """A booking on its way from `reservation.venue` to `reservation.to_venue` under its pin."""
+
+    reservation: Reservation
+    shard: ShardEpoch
+
+
+class ChangeEnd(Enum):
+    """How a change of venue ended in Postgres."""
+
+    MOVED = auto()
+    PIN_GONE = auto()
+    """The pin was given up meanwhile, and the booking is where it was."""
+    NOT_BOOKED = auto()
+    """The booking was refunded meanwhile."""
+    FENCED = auto()
+    """The shard is being rebuilt, and the booking is where it was."""
+
+
+class ChangeLedger:
+    """Moves bookings between venues."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._query = ledger.query
+        self._group = GroupCommit(
+            ledger,
+            settings,
+            metrics,
+            key_of=lambda change: change.reservation.id,
+            write=self._write,
+            look_up=self._look_up,
+        )
+
+    async def change(self, change: VenueChange) -> ChangeEnd:
+        """Commit a change. Raises Oversold when Postgres has no seat, LedgerUnavailable."""
+        return await self._group.submit(change)
+
+    async def settle(self, pinned: Sequence[Reservation]) -> set[str]:
+        """Give up the pins of changes, waiting for those under way.
+
+        Returns the reservations among them that have moved.
+        """
+        ids, pins = [r.id for r in pinned], [r.pin for r in pinned]
+        async with self._ledger.transaction() as connection:
+            await connection.fetch(self._query["settle_pins"], ids, pins)
+        rows = await self._ledger.fetch("select_changed", ids, pins)
+        return {row["reservation"] for row in rows}
+
+    async def _write(
+        self, connection: "Connection", group: Sequence[VenueChange]
+    ) -> list[ChangeEnd]:
+        opened = await hold_epochs(connection, self._ledger, [change.shard for change in group])
+        fresh = [change.reservation for change in group if change.shard in opened]
+        ours = await self._take_pins(connection, fresh)
+        moved = await self._move(connection, [r for r in fresh if r.id in ours])
+        return [_end(change, opened, ours, moved) for change in group]
+
+    async def _take_pins(
+        self, connection: "Connection", changing: Sequence[Reservation]
+    ) -> set[str]:
+        rows = await connection.fetch(
+            self._query["settle_pins"], [r.id for r in changing], [r.pin for r in changing]
+        )
+        return {row["reservation"] for row in rows}
+
+    async def _move(self, connection: "Connection", changing: Sequence[Reservation]) -> set[str]:
+        rows = await connection.fetch(
+            self._query["change_bookings"],
+            [r.id for r in changing],
+            [r.venue for r in changing],
+            [r.to_venue for r in changing],
+            [r.pin for r in changing],
+        )
+        moved = {row["reservation"] for row in rows}
+        moving = {r.id: r for r in changing if r.id in moved}
+        items = await connection.fetch(
+            self._query["change_booking_items"],
+            list(moving),
+            [r.to_venue for r in moving.values()],
+        )
+        seats: Counter[tuple[str, str, str]] = Counter()
+        for item in items:
+            reservation = moving[item["reservation"]]
+            seats[item["exam"], reservation.to_venue, item["subject"]] += 1
+            seats[item["exam"], reservation.venue, item["subject"]] -= 1
+        await count_seats(connection, self._ledger, seats)
+        return moved
+
+    async def _look_up(self, group: Sequence[VenueChange]) -> Mapping[str, ChangeEnd]:
+        changing = [change.reservation for change in group]
+        ids, pins = [r.id for r in changing], [r.pin for r in changing]
+        rows = await self._ledger.fetch("select_changed", ids, pins)
+        return {row["reservation"]: ChangeEnd.MOVED for row in rows}
+
+
+def _end(
+    change: VenueChange, opened: set[ShardEpoch], ours: set[str], moved: set[str]
+) -> ChangeEnd:
+    if change.shard not in opened:
+        return ChangeEnd.FENCED
+    if change.reservation.id not in ours:
+        return ChangeEnd.PIN_GONE
+    return ChangeEnd.MOVED if change.reservation.id in moved else ChangeEnd.NOT_BOOKED

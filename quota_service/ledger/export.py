@@ -1,0 +1,61 @@
+"""All bookings of an exam, page by page: nothing is held, neither rows nor a connection."""
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from quota_service.ledger.pool import Ledger
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedBooking:
+    """A booking with its payment; times in ms since the Unix epoch, money in minor units."""
+
+    reservation: str
+    candidate: str
+    venue: str
+    subjects: tuple[str, ...]
+    state: str
+    amount: int
+    currency: str
+    reserved_ms: int
+    confirmed_ms: int
+    event: str
+    provider_reference: str
+
+
+async def booking_pages(
+    ledger: Ledger, exam: str, page_max: int
+) -> AsyncIterator[list[ExportedBooking]]:
+    """Yield the bookings of an exam by reservation, each once, as they are when its page is read.
+
+    Raises LedgerUnavailable, also in the middle.
+    """
+    after = ""
+    while rows := await ledger.fetch("select_bookings_page", exam, after, page_max):
+        yield [_exported(row) for row in rows]
+        after = rows[-1]["reservation"]
+
+
+def _exported(row: "Record") -> ExportedBooking:
+    return ExportedBooking(
+        row["reservation"],
+        row["candidate"],
+        row["venue"],
+        tuple(row["subjects"]),
+        row["state"],
+        row["amount"],
+        row["currency"],
+        _ms(row["reserved_at"]),
+        _ms(row["confirmed_at"]),
+        row["event"],
+        row["provider_reference"],
+    )
+
+
+def _ms(time: dt.datetime) -> int:
+    return round(time.timestamp() * 1000)

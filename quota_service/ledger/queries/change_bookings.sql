@@ -1,0 +1,27 @@
+-- Moves bookings to another venue, each under the pin of its change; answers those that were still
+-- booked at the venue they come from.
+-- $1 reservations, text[]; the rest by position
+-- $2 venues from, text[]
+-- $3 venues to, text[]
+-- $4 pins, text[]
+WITH wanted AS (
+    SELECT *
+    FROM   unnest($1::text[], $2::text[], $3::text[], $4::text[])
+           AS new (reservation, venue_from, venue_to, pin)
+),
+locked AS (
+    SELECT b.reservation
+    FROM   bookings b
+    JOIN   wanted USING (reservation)
+    ORDER  BY b.reservation
+    FOR    NO KEY UPDATE OF b
+)
+UPDATE bookings b
+SET    venue       = wanted.venue_to,
+       last_change = wanted.pin
+FROM   wanted
+JOIN   locked USING (reservation)
+WHERE  b.reservation = wanted.reservation
+AND    b.venue = wanted.venue_from
+AND    b.state = 'confirmed'
+RETURNING b.reservation

@@ -1,0 +1,8 @@
+-- Refunds; refunds_one_a_person refuses a second one of a person for an exam.
+-- $1 reservations, text[]; the rest by position
+-- $2 exams, text[]
+-- $3 candidates, text[]
+INSERT INTO refunds (reservation, exam, candidate)
+SELECT *
+FROM   unnest($1::text[], $2::text[], $3::text[]) AS new (reservation)
+ORDER  BY 2, 3

@@ -1,0 +1,29 @@
+"""The counters of booked seats, under the constraint that none is sold twice (P1)."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from quota_service.ledger.errors import LedgerRefused
+from quota_service.ledger.pool import Ledger
+
+if TYPE_CHECKING:
+    from quota_service.ledger.pool import Connection
+
+
+async def count_seats(
+    connection: "Connection", ledger: Ledger, seats: Mapping[tuple[str, str, str], int]
+) -> None:
+    """Add seats, which may be fewer than none, to the booked ones of (exam, venue, subject).
+
+    One row a quota, locked in one order. Raises Oversold, and LedgerRefused for a quota that is not
+    there.
+    """
+    changed = {quota: n for quota, n in seats.items() if n}
+    if not changed:
+        return
+    exams, venues, subjects = (list(column) for column in zip(*changed, strict=True))
+    counted = await connection.fetch(
+        ledger.query["count_confirmed"], exams, venues, subjects, list(changed.values())
+    )
+    if len(counted) != len(changed):
+        raise LedgerRefused("a quota that is not in the ledger")

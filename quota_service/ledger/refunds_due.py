@@ -1,0 +1,66 @@
+"""Money that has to go back, until ops say that it has (P6)."""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from quota_service.domain.payment import RefundReason
+from quota_service.ledger.pool import Ledger
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+
+@dataclass(frozen=True, slots=True)
+class RefundDue:
+    """One captured payment that has to go back; times in ms since the Unix epoch.
+
+    `exam` is None when the payment named a reservation of no exam we know.
+    """
+
+    id: int
+    event: str
+    exam: str | None
+    reservation: str
+    reason: RefundReason
+    amount: int
+    currency: str
+    provider_reference: str
+    due_ms: int
+    settled_ms: int | None
+
+
+class RefundsDue:
+    """The list ops work through."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def page(self, exam: str, after: int, limit: int) -> list[RefundDue]:
+        """Return at most `limit` open ones of an exam, or of none, after an id."""
+        rows = await self._ledger.fetch("select_refunds_due", exam, after, limit)
+        return [_due(row) for row in rows]
+
+    async def settle(self, exam: str, refund: int, by: str) -> RefundDue | None:
+        """Remember that the money was sent back; None when there is no such refund."""
+        rows = await self._ledger.fetch("settle_refund_due", exam, refund, by)
+        return _due(rows[0]) if rows else None
+
+
+def _due(row: "Record") -> RefundDue:
+    return RefundDue(
+        id=row["id"],
+        event=row["event"],
+        exam=row["exam"],
+        reservation=row["reservation"],
+        reason=RefundReason(row["reason"]),
+        amount=row["amount"],
+        currency=row["currency"],
+        provider_reference=row["provider_reference"],
+        due_ms=_ms(row["due_at"]),
+        settled_ms=None if row["settled_at"] is None else _ms(row["settled_at"]),
+    )
+
+
+def _ms(time: dt.datetime) -> int:
+    return round(time.timestamp() * 1000)

@@ -1,0 +1,165 @@
+"""Change of venue: takes the new seats before the old ones are given back.
+
+    1. one script call: a hold moves there at once and is done; a booking takes the new seats and is
+       pinned as changing, with the old seats still its own
+    2. one transaction: pin settled, booking and items at the new venue, quotas    <- the decision
+    3. finish in Redis: the old seats go back
+
+What a crash leaves behind:
+
+    before 1   the booking where it was
+    1 to 2     changing in Redis, with seats at both venues; recovery settles the pin in Postgres,
+               finds the booking where it was and gives the new seats back
+    in 2       Postgres has all of it or nothing; recovery waits for its end at the pin's row
+    2 to 3     moved; recovery finds the change's pin on the booking and gives the old seats back
+
+It works with every seat of the old venue sold: nothing there is asked for.
+"""
+
+import logging
+import secrets
+from collections.abc import Sequence
+
+from quota_service.domain.errors import (
+    ChangeInProgress,
+    LedgerUnavailable,
+    NotReady,
+    PaymentInProgress,
+    QuotaError,
+    RegistrationClosed,
+    RegistrationNotOpen,
+    ReservationEnded,
+    SeatsLeft,
+    SoldOut,
+    Unavailable,
+    UnknownReservation,
+    UnknownVenue,
+)
+from quota_service.domain.exam import Exam
+from quota_service.domain.reservation import Reservation, State
+from quota_service.ledger.changes import ChangeEnd, VenueChange
+from quota_service.ledger.errors import Oversold
+from quota_service.registration.stores import Stores
+from quota_service.registration.view import forgotten_reservation
+from quota_service.seats.codes import Code
+from quota_service.seats.keys import Shard
+from quota_service.seats.store import Answer
+
+log = logging.getLogger(__name__)
+
+_PIN_BYTES = 8
+
+
+async def change_venue(stores: Stores, reservation_id: str, venue: str) -> Reservation:
+    """Move a hold or a booking to another venue and return it; being there already is no error.
+
+    A refusal leaves it where it was, and so does Unavailable, unless its `applied` is None.
+    """
+    shard, serial = stores.locate(reservation_id)
+    exam = stores.registry.find(shard.exam)
+    if venue not in exam.venue_ids:
+        raise UnknownVenue("venue", venue)
+    stores.reached("change: before script")
+    answer = await stores.seats.change(
+        shard, serial, venue, secrets.token_hex(_PIN_BYTES), exam.registration
+    )
+    stores.reached("change: after script")
+    reservation = await _taken(stores, exam, venue, reservation_id, answer)
+    if reservation.state is State.CHANGING_VENUE:
+        reservation = await _decide(stores, shard, serial, reservation)
+    stores.metrics.changes.labels(exam=shard.exam).inc()
+    return reservation
+
+
+async def _taken(
+    stores: Stores, exam: Exam, venue: str, reservation_id: str, answer: Answer
+) -> Reservation:
+    """Turn the script's answer into a reservation or the refusal it stands for."""
+    match answer:
+        case Answer(Code.DONE | Code.DONE_BEFORE, Reservation() as reservation):
+            return reservation
+        case Answer(Code.ENDED, Reservation(state=state)):
+            raise ReservationEnded(state)
+        case Answer(Code.IN_PROGRESS, Reservation(state=State.CONFIRMING)):
+            raise PaymentInProgress
+        case Answer(Code.IN_PROGRESS):
+            raise ChangeInProgress
+        case Answer(Code.NOT_OPEN):
+            raise RegistrationNotOpen(exam.registration.opens_at_ms)
+        case Answer(Code.CLOSED):
+            raise RegistrationClosed(exam.registration.closes_at_ms)
+        case Answer(Code.SOLD_OUT, detail=(subjects, *left)):
+            quotas = [(venue, subject) for subject in subjects.split(",")]
+            raise SoldOut([SeatsLeft(*quota, n) for quota, n in zip(quotas, left, strict=True)])
+        case Answer(Code.UNKNOWN):
+            raise await _unknown(stores, reservation_id)
+        case _:
+            raise AssertionError(f"the script answered {answer}")
+
+
+async def _unknown(stores: Stores, reservation_id: str) -> QuotaError:
+    """Return what is wrong with a reservation that Redis has no record of."""
+    older = await forgotten_reservation(stores, reservation_id)
+    if older is None:
+        return UnknownReservation()
+    if older.state.is_ended:
+        return ReservationEnded(older.state)
+    return NotReady("redis has no record of a booking")
+
+
+async def _decide(stores: Stores, shard: Shard, serial: str, changing: Reservation) -> Reservation:
+    """Let Postgres decide a change of a booking, and tell Redis."""
+    change = VenueChange(changing, (shard.exam, shard.number, shard.epoch))
+    try:
+        end = await stores.changes.change(change)
+    except Oversold:
+        # Redis had a seat that Postgres has not: it had lost a booking.
+        await settle_changes(stores, shard, [changing])
+        raise SoldOut(
+            [SeatsLeft(changing.to_venue, subject, 0) for subject in changing.subjects]
+        ) from None
+    except Unavailable as error:
+        if error.applied is False:
+            # Nobody else books under this pin: the change has certainly not happened.
+            await stores.seats.settle_change(shard, serial, changing.pin, has_moved=False)
+        raise
+    stores.reached("change: after commit")
+    if end is ChangeEnd.MOVED:
+        moved = await _finish(stores, shard, serial, changing)
+        stores.reached("change: after finish")
+        return moved
+    if end is ChangeEnd.FENCED:
+        raise NotReady("the shard is being rebuilt")
+    await settle_changes(stores, shard, [changing])
+    if end is ChangeEnd.NOT_BOOKED:
+        raise ReservationEnded(State.REFUNDED)
+    raise LedgerUnavailable("the change was given up by recovery: ask again")
+
+
+async def _finish(stores: Stores, shard: Shard, serial: str, changing: Reservation) -> Reservation:
+    """Tell Redis of a committed change. It is safe in Postgres: a fault here is recovery's."""
+    try:
+        answer = await stores.seats.settle_change(shard, serial, changing.pin, has_moved=True)
+    except Unavailable as error:
+        log.warning("moved, and redis is not told yet", extra={"cause": str(error)})
+    else:
+        if answer.reservation is not None:
+            return answer.reservation
+        log.error("moved, and redis disagrees", extra={"code": answer.code.name})
+    return changing.as_moved()
+
+
+async def settle_changes(
+    stores: Stores, shard: Shard, changing: Sequence[Reservation]
+) -> tuple[int, int]:
+    """Settle changes in Postgres, then in Redis as Postgres has them.
+
+    Safe at any moment, from any number of processes. Returns how many moved and how many stayed.
+    """
+    moved = await stores.changes.settle(changing)
+    for reservation in changing:
+        _, serial = stores.locate(reservation.id)
+        await stores.seats.settle_change(
+            shard, serial, reservation.pin, has_moved=reservation.id in moved
+        )
+    return len(moved), len(changing) - len(moved)

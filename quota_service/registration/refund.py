@@ -1,0 +1,110 @@
+"""Refund: ends a booking in Postgres, then gives its seats back in Redis.
+
+    1. look at the reservation in Redis: is there anything to refund, is it time
+    2. one transaction: booking ended, the one refund of this person and exam, the money due, the
+       sessions free, the quotas lower                                          <- the decision
+    3. give the seats back in Redis
+
+A process that dies before 2 has done nothing. After 2, the refund's row says that its seats may not
+be back yet; the recovery worker does 3 again, which gives nothing back twice, and marks the row.
+"""
+
+import logging
+from dataclasses import replace
+
+from quota_service.domain.errors import (
+    ChangeInProgress,
+    NotConfirmed,
+    PaymentInProgress,
+    RefundClosed,
+    RefundNotOpen,
+    RefundUsed,
+    ReservationEnded,
+    Unavailable,
+)
+from quota_service.domain.reservation import Reservation, State
+from quota_service.ledger.errors import RefundTaken
+from quota_service.ledger.refunds import RefundEnd
+from quota_service.registration.stores import Stores
+from quota_service.registration.view import read_reservation
+from quota_service.seats.codes import Code
+from quota_service.seats.keys import Shard
+
+log = logging.getLogger(__name__)
+
+
+async def refund(stores: Stores, reservation_id: str) -> Reservation:
+    """Refund a booking in full and return it; every refusal is raised by its name."""
+    shard, serial = stores.locate(reservation_id)
+    booked = await read_reservation(stores, reservation_id)
+    await _check(stores, booked)
+    stores.reached("refund: before commit")
+    try:
+        end = await stores.refunds.refund(reservation_id)
+    except RefundTaken:
+        raise await _used(stores, booked) from None
+    stores.reached("refund: after commit")
+    if end is RefundEnd.NOT_BOOKED:
+        raise await _used(stores, booked)
+    await _finish(stores, shard, serial)
+    stores.reached("refund: after finish")
+    stores.metrics.refunds.labels(exam=shard.exam).inc()
+    return replace(booked, state=State.REFUNDED)
+
+
+async def _check(stores: Stores, booked: Reservation) -> None:
+    """Raise the refusal that a reservation, or the time, earns."""
+    match booked.state:
+        case State.CONFIRMED:
+            pass
+        case State.REFUNDED:
+            raise RefundUsed(booked.id)
+        case State.CHANGING_VENUE:
+            raise ChangeInProgress
+        case State.CONFIRMING:
+            raise PaymentInProgress
+        case State.HELD:
+            raise NotConfirmed
+        case _:
+            raise ReservationEnded(booked.state)
+    window = stores.registry.find(booked.exam).refund
+    now_ms = await stores.seats.clock_ms()
+    if now_ms < window.opens_at_ms:
+        raise RefundNotOpen(window.opens_at_ms)
+    if now_ms >= window.closes_at_ms:
+        raise RefundClosed(window.closes_at_ms)
+
+
+async def _used(stores: Stores, booked: Reservation) -> RefundUsed | NotConfirmed:
+    """Return why Postgres did not refund: this person's refund of the exam was used."""
+    used = await stores.refunds.of_candidate(booked.exam, booked.candidate)
+    return NotConfirmed() if used is None else RefundUsed(used.reservation)
+
+
+async def _finish(stores: Stores, shard: Shard, serial: str) -> None:
+    """Give the seats back. The refund is safe in Postgres: a fault here is recovery's."""
+    try:
+        answer = await stores.seats.refund(shard, serial)
+    except Unavailable as error:
+        log.warning("refunded, and redis is not told yet", extra={"cause": str(error)})
+        return
+    if answer.code < Code.DONE:
+        log.warning("refunded, and redis is not ready for it", extra={"code": answer.code.name})
+
+
+async def return_seats(stores: Stores, shard: Shard, limit: int) -> int:
+    """Give back the seats of at most `limit` refunds whose process may have died; return how many.
+
+    One that Redis has no record of has no seats there either: it was rebuilt without them.
+    """
+    returned = []
+    for reservation_id in await stores.refunds.to_return(shard.exam, shard.number, limit):
+        _, serial = stores.locate(reservation_id)
+        answer = await stores.seats.refund(shard, serial)
+        if answer.code >= Code.DONE or answer.code is Code.UNKNOWN:
+            returned.append(reservation_id)
+        elif answer.code is not Code.IN_PROGRESS:
+            log.error("refunded, and redis disagrees", extra={"code": answer.code.name})
+    if returned:
+        await stores.refunds.mark_returned(returned)
+    return len(returned)
