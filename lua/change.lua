@@ -21,7 +21,7 @@
 -- ARGV[5] registration opens, ms since the Unix epoch
 -- ARGV[6] registration closes, ms since the Unix epoch
 --
--- Returns {DONE, record}          a hold that has moved, or a booking that is changing now
+-- Returns {DONE, record, version} a hold that has moved, or a booking that is changing now
 --         {DONE_BEFORE, record}   it is at this venue
 --         {ENDED, record}         its seats have gone back
 --         {IN_PROGRESS, record}   a payment or another change is being recorded
@@ -87,5 +87,5 @@ else
   redis.call('ZADD', pinned_key, now_ms, serial)
 end
 local text = write_record(record_key, record)
-append(version_key, journal_key, epoch, 'change', serial, now_ms, text)
-return { DONE, text }
+local version = append(version_key, journal_key, epoch, 'change', serial, now_ms, text)
+return { DONE, text, version }

@@ -13,7 +13,7 @@
 -- ARGV[2] serial of the reservation
 -- ARGV[3] checkout grace, ms
 --
--- Returns {DONE, record}          the deadline has moved now
+-- Returns {DONE, record, version} the deadline has moved now
 --         {DONE_BEFORE, record}   it had moved before, or a payment is being recorded
 --         {ALREADY_CONFIRMED}     paid and confirmed
 --         {ENDED, record}         released or expired
@@ -51,5 +51,5 @@ record[DUE_MS] = tonumber(record[DUE_MS]) + grace_ms
 record[CHECKED_OUT] = 1
 local text = write_record(record_key, record)
 redis.call('ZADD', due_key, record[DUE_MS], serial)
-append(version_key, journal_key, epoch, 'checkout', serial, clock_ms(), text)
-return { DONE, text }
+local version = append(version_key, journal_key, epoch, 'checkout', serial, clock_ms(), text)
+return { DONE, text, version }

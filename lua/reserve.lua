@@ -25,7 +25,7 @@
 --         then the subjects, the session of each, and the venues in order of choice
 --
 -- Returns {DONE, answer of each request}, an answer being
---   {DONE, record}                      held now
+--   {DONE, record, version}             held now
 --   {DONE_BEFORE, record}               the same request was held before; its record as it is now
 --   {KEY_REUSED}                        the id stands for another request
 --   {NOT_OPEN} {CLOSED}                 outside the registration window
@@ -121,8 +121,8 @@ local function reserve_one(record_key, at)
     0, 0, '', 0, request_hash, '',
   })
   redis.call('ZADD', due_key, deadline_ms + slack_ms, serial)
-  append(version_key, journal_key, epoch, 'reserve', serial, now_ms, text)
-  return { DONE, text }
+  local version = append(version_key, journal_key, epoch, 'reserve', serial, now_ms, text)
+  return { DONE, text, version }
 end
 
 local answers = { DONE }

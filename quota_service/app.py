@@ -31,14 +31,17 @@ from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.pool import open_ledger
 from quota_service.ledger.reading import LedgerReader
+from quota_service.ledger.rebuilding import RebuildLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.observability.health import Health
 from quota_service.observability.metrics import Metrics
+from quota_service.registration.acknowledged import AcknowledgedHolds
 from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
+from quota_service.seats.building import ShardBuilder
 from quota_service.seats.connection import ScriptRunner, open_redis, server_warnings
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import SeatStore
@@ -47,6 +50,7 @@ from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
 from quota_service.workers.loop import WorkerLoop
+from quota_service.workers.rebuild import RebuildWorker
 from quota_service.workers.recovery import RecoveryWorker
 
 log = logging.getLogger(__name__)
@@ -98,18 +102,22 @@ async def open_service(
         exams, reader = ExamLedger(ledger), LedgerReader(ledger)
         stores = Stores(
             seats=SeatStore(runner),
+            builder=ShardBuilder(runner),
             ledger=ledger,
             exams=exams,
             confirmations=ConfirmationLedger(ledger, settings, metrics, reached),
             changes=ChangeLedger(ledger, settings, metrics),
             refunds=RefundLedger(ledger, settings, metrics),
             refunds_due=RefundsDue(ledger),
+            rebuilding=RebuildLedger(ledger),
             reader=reader,
             registry=ExamRegistry(exams),
+            acknowledged=AcknowledgedHolds(),
             metrics=metrics,
             payment_retry_grace_ms=round(settings.payment_retry_grace_s * 1000),
             reached=reached,
         )
+        runner.known_shards = lambda: [used.shard for used in stores.registry.used_shards()]
         key_ledger = ApiKeyLedger(ledger)
         keys = KeyRing(key_ledger)
         under_way = UnderWay(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
@@ -240,6 +248,7 @@ async def _keeping_fresh(service: Service) -> AsyncIterator[None]:
 
     async def memory() -> None:
         await refresh_memory(service)
+        await service.stores.acknowledged.restore(service.stores)
 
     async def health() -> None:
         await service.health.refresh()
@@ -282,6 +291,7 @@ async def _working(service: Service) -> AsyncIterator[None]:
         for worker in (
             CapacityWorker(stores, settings),
             ExpiryWorker(stores, settings),
+            RebuildWorker(stores, settings),
             RecoveryWorker(stores, settings),
             JournalDrainWorker(stores, settings),
         )

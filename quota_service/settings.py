@@ -122,6 +122,9 @@ class Settings:
         200, "pause of the expiry worker when nothing is due", low=10, high=1000
     )
     expiry_batch_max: int = _setting(200, "holds expired in one call", low=1, high=1000)
+    rebuild_interval_s: float = _setting(
+        0.5, "pause of the worker that looks for lost shards", low=0.05, high=60
+    )
     recovery_interval_s: float = _setting(
         1.0, "pause of the recovery worker when nothing is overdue", low=0.05, high=60
     )

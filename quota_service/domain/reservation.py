@@ -43,8 +43,18 @@ ARROWS: dict[str, frozenset[tuple[State, State]]] = {
     "change": frozenset({(State.HELD, State.HELD), (State.CONFIRMED, State.CHANGING_VENUE)}),
     "settle_change": frozenset({(State.CHANGING_VENUE, State.CONFIRMED)}),
     "refund": frozenset({(State.CONFIRMED, State.REFUNDED)}),
+    "load": frozenset(
+        {
+            (State.CONFIRMING, State.HELD),
+            (State.HELD, State.EXPIRED),
+            (State.CONFIRMING, State.EXPIRED),
+        }
+    ),
 }
-"""The arrows each script walks, by script name. `reserve` makes the record in state `held`."""
+"""The arrows each script walks, by script name.
+
+`reserve` makes the record in state `held`, and `restore` makes it again.
+"""
 
 
 @dataclass(frozen=True, slots=True)

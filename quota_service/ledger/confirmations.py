@@ -279,15 +279,16 @@ class ConfirmationLedger:
             [event for event, _ in bookings],
             [_instant(r.created_ms) for r in reservations],
             [r.request_hash for r in reservations],
+            [_instant(r.first_deadline_ms) for r in reservations],
         )
         items = [
-            (r.id, r.exam, r.candidate, session, r.venue, subject)
+            (r.id, r.exam, r.candidate, session, r.venue, subject, position)
             for r in reservations
-            for session, subject in zip(r.sessions, r.subjects, strict=True)
+            for position, (session, subject) in enumerate(zip(r.sessions, r.subjects, strict=True))
         ]
         columns = [list(column) for column in zip(*items, strict=True)]
         await connection.execute(self._query["insert_booking_items"], *columns)
-        seats = Counter((exam, venue, subject) for _, exam, _, _, venue, subject in items)
+        seats = Counter((exam, venue, subject) for _, exam, _, _, venue, subject, _ in items)
         await count_seats(connection, self._ledger, seats)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,14 +17,22 @@ if TYPE_CHECKING:
     from quota_service.ledger.pool import Connection
 
 
+class ShardState(StrEnum):
+    """Whether a shard is served: not yet, now, or not until it is rebuilt."""
+
+    NEW = "new"
+    OPEN = "open"
+    FENCED = "fenced"
+
+
 @dataclass(frozen=True, slots=True)
 class StoredExam:
-    """An exam as Postgres keeps it; `epochs` by shard number, `open` where Redis has opened it."""
+    """An exam as Postgres keeps it; epochs and states by shard number."""
 
     exam: Exam
     revision: int
     epochs: tuple[int, ...]
-    open: tuple[bool, ...]
+    states: tuple[ShardState, ...]
 
 
 class ExamLedger:
@@ -87,4 +96,6 @@ def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam:
         exam = before.exam
     else:
         exam = parse_exam(orjson.loads(row["definition"]))
-    return StoredExam(exam, row["revision"], tuple(row["epochs"]), tuple(row["open"]))
+    return StoredExam(
+        exam, row["revision"], tuple(row["epochs"]), tuple(map(ShardState, row["states"]))
+    )

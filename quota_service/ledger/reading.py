@@ -103,7 +103,7 @@ def _booked(row: "Record") -> Reservation:
         amount=row["amount"],
         currency=row["currency"],
         created_ms=reserved_ms,
-        first_deadline_ms=0,
+        first_deadline_ms=_ms(row["first_deadline"]),
         deadline_ms=0,
         due_ms=0,
         checked_out=True,

@@ -86,6 +86,15 @@ class Metrics:
             ("result",),
             registry=registry,
         )
+        self.holds_lost = Counter(
+            "quota_holds_lost",
+            "Holds acknowledged by this process that a rebuild did not find.",
+            ("exam",),
+            registry=registry,
+        )
+        self.rebuilds = Counter(
+            "quota_rebuilds", "Shards rebuilt from Postgres.", ("exam",), registry=registry
+        )
         self.worker_failures = Counter(
             "quota_worker_failures",
             "Rounds of a worker that ended in an error.",

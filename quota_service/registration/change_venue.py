@@ -65,6 +65,8 @@ async def change_venue(stores: Stores, reservation_id: str, venue: str) -> Reser
     )
     stores.reached("change: after script")
     reservation = await _taken(stores, exam, venue, reservation_id, answer)
+    if answer.code is Code.DONE and reservation.state is State.HELD:
+        stores.acknowledged.remember(shard, answer.detail[0], reservation)
     if reservation.state is State.CHANGING_VENUE:
         reservation = await _decide(stores, shard, serial, reservation)
     stores.metrics.changes.labels(exam=shard.exam).inc()

@@ -33,18 +33,27 @@ _WITHOUT_RECORD = frozenset({"capacity"})
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What one round did; `waits` when an entry failed and is to be tried again."""
+    """What one round did.
+
+    `waits` when an entry failed and is to be tried again; `is_busy` when another worker was at it.
+    """
 
     stored: int = 0
     quarantined: int = 0
     waits: bool = False
+    is_busy: bool = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there was nothing to do."""
+        return self == Drained()
 
 
 async def drain_journal(stores: Stores, shard: Shard, limit: int, tries_max: int) -> Drained:
     """Drain at most `limit` entries of a shard; nothing when another worker is at it."""
     async with draining(stores.ledger, shard.exam, shard.number) as drain:
         if drain is None:
-            return Drained()
+            return Drained(is_busy=True)
         found = await stores.seats.journal(shard, str(drain.position), limit)
         drained = Drained()
         if found:

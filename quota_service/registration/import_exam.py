@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from quota_service.domain.changes import Change, plan_changes
 from quota_service.domain.errors import DefinitionRefused, UnknownExam
 from quota_service.domain.exam import Exam, Quota
-from quota_service.ledger.exams import StoredExam
+from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
@@ -65,11 +65,11 @@ async def sync_capacity(stores: Stores, exam_id: str) -> None:
         if stored is None:
             raise UnknownExam(exam_id)
         capacity = await stores.exams.capacity(connection, exam_id)
-        shard, is_open = _only_shard(stored)
-        if not is_open:
+        shard, state = _only_shard(stored)
+        if state is ShardState.NEW:
             await stores.seats.open(shard)
         _raise_if_taken(await stores.seats.set_capacity(shard, capacity))
-        if not is_open:
+        if state is ShardState.NEW:
             await stores.exams.mark_open(connection, exam_id, shard.number)
 
 
@@ -77,7 +77,7 @@ async def finish_import(stores: Stores, exam_id: str) -> bool:
     """Do what an import that died left undone; return whether there was anything."""
     async with stores.ledger.connection() as connection:
         stored = await stores.exams.capacity(connection, exam_id)
-    if stores.registry.is_open(exam_id):
+    if not stores.registry.is_new(exam_id):
         shard = stores.registry.shard(exam_id, _ONLY_SHARD)
         standing = (await stores.seats.snapshot(shard)).capacity
         if all(standing.get(quota, 0) == seats for quota, seats in stored.items()):
@@ -91,8 +91,8 @@ async def _taken(
     stores: Stores, old: StoredExam, confirmed: Mapping[Quota, int]
 ) -> dict[Quota, int]:
     """Return the seats of each quota that nobody else can have, by whichever store says more."""
-    shard, is_open = _only_shard(old)
-    if not is_open:
+    shard, state = _only_shard(old)
+    if state is ShardState.NEW:
         return dict(confirmed)
     snapshot = await stores.seats.snapshot(shard)
     return {
@@ -103,16 +103,16 @@ async def _taken(
 
 async def _take_seats(stores: Stores, old: StoredExam, capacity: Mapping[Quota, int]) -> None:
     """Take back in Redis the seats that the new definition does not have any more."""
-    shard, is_open = _only_shard(old)
+    shard, state = _only_shard(old)
     fewer = {quota: n for quota, n in capacity.items() if n < old.exam.seats.get(quota, 0)}
-    if fewer and is_open:
+    if fewer and state is not ShardState.NEW:
         _raise_if_taken(await stores.seats.set_capacity(shard, fewer))
 
 
-def _only_shard(stored: StoredExam) -> tuple[Shard, bool]:
-    """Return the shard of an exam that has one, and whether Redis has opened it."""
-    (epoch,), (is_open,) = stored.epochs, stored.open
-    return Shard(stored.exam.id, _ONLY_SHARD, epoch), is_open
+def _only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
+    """Return the shard of an exam that has one, and its state; a fenced one answers NotReady."""
+    (epoch,), (state,) = stored.epochs, stored.states
+    return Shard(stored.exam.id, _ONLY_SHARD, epoch), state
 
 
 def _raise_if_taken(answer: Answer) -> None:

@@ -1,12 +1,21 @@
 """The exams this process serves, held in memory so that no request waits for Postgres."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from quota_service.domain.errors import NotReady, UnknownExam
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import ReservationId, shard_of
-from quota_service.ledger.exams import ExamLedger, StoredExam
+from quota_service.ledger.exams import ExamLedger, ShardState, StoredExam
 from quota_service.seats.keys import Shard
+
+
+@dataclass(frozen=True, slots=True)
+class UsedShard:
+    """A shard that was opened once, and whether it is open now or fenced."""
+
+    shard: Shard
+    is_open: bool
 
 
 class ExamRegistry:
@@ -56,13 +65,28 @@ class ExamRegistry:
     def shard(self, exam: str, number: int) -> Shard:
         """Return a shard under the epoch we know; NotReady while Redis has not opened it."""
         stored = self._stored(exam)
-        if not stored.open[number]:
-            raise NotReady(f"shard {number} of exam {exam} is not open yet")
+        if stored.states[number] is not ShardState.OPEN:
+            raise NotReady(f"shard {number} of exam {exam} is {stored.states[number]}, not open")
         return Shard(exam, number, stored.epochs[number])
 
-    def is_open(self, exam: str) -> bool:
-        """Return whether Redis has opened every shard of an exam."""
-        return all(self._stored(exam).open)
+    def is_new(self, exam: str) -> bool:
+        """Return whether a shard of an exam was never opened."""
+        return ShardState.NEW in self._stored(exam).states
+
+    def used_shard(self, exam: str, number: int) -> UsedShard:
+        """Return one shard of `used_shards`."""
+        stored = self._stored(exam)
+        shard = Shard(exam, number, stored.epochs[number])
+        return UsedShard(shard, stored.states[number] is ShardState.OPEN)
+
+    def used_shards(self) -> list[UsedShard]:
+        """Return every shard that was opened once, for the fence and the rebuild."""
+        return [
+            self.used_shard(exam, number)
+            for exam, stored in self._known().items()
+            for number, state in enumerate(stored.states)
+            if state is not ShardState.NEW
+        ]
 
     def shard_count(self, exam: str) -> int:
         """Return how many shards an exam has."""
@@ -74,7 +98,7 @@ class ExamRegistry:
             Shard(exam, number, epoch)
             for exam, stored in self._known().items()
             for number, epoch in enumerate(stored.epochs)
-            if stored.open[number]
+            if stored.states[number] is ShardState.OPEN
         ]
 
     def _stored(self, exam: str) -> StoredExam:

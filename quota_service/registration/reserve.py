@@ -85,7 +85,7 @@ async def reserve(stores: Stores, exam_id: str, order: Order, key: str) -> Reser
         )
         answer = await stores.seats.reserve(shard, exam, request)
         stores.reached("reserve: after script")
-        reserved = _reserved(exam, shard, order, answer)
+        reserved = _reserved(stores, exam, shard, order, answer)
     except QuotaError as error:
         count.labels(exam=exam_id, outcome=error.slug).inc()
         raise
@@ -122,10 +122,11 @@ async def _repeat_of_older(
     return Reserved(standing.as_first_answered(), replayed=True)
 
 
-def _reserved(exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserved:
+def _reserved(stores: Stores, exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserved:
     """Turn the script's answer into a reservation or the refusal it stands for."""
     match answer:
-        case Answer(Code.DONE, Reservation() as reservation):
+        case Answer(Code.DONE, Reservation() as reservation, (int(version),)):
+            stores.acknowledged.remember(shard, version, reservation)
             return Reserved(reservation, replayed=False)
         case Answer(Code.DONE_BEFORE, Reservation() as reservation):
             return Reserved(reservation.as_first_answered(), replayed=True)

@@ -10,10 +10,13 @@ from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.reading import LedgerReader
+from quota_service.ledger.rebuilding import RebuildLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.observability.metrics import Metrics
+from quota_service.registration.acknowledged import AcknowledgedHolds
 from quota_service.registration.registry import ExamRegistry
+from quota_service.seats.building import ShardBuilder
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
 
@@ -28,14 +31,17 @@ class Stores:
     """
 
     seats: SeatStore
+    builder: ShardBuilder
     ledger: Ledger
     exams: ExamLedger
     confirmations: ConfirmationLedger
     changes: ChangeLedger
     refunds: RefundLedger
     refunds_due: RefundsDue
+    rebuilding: RebuildLedger
     reader: LedgerReader
     registry: ExamRegistry
+    acknowledged: AcknowledgedHolds
     metrics: Metrics
     payment_retry_grace_ms: int
     reached: Callable[[str], None]

@@ -7,7 +7,7 @@ knows that repeating it under the same reservation id is safe.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from quota_service.coalescing import Coalescer, QueueFullError
 from quota_service.domain.errors import Overloaded, SeatsUnavailable
 from quota_service.observability.metrics import Metrics
+from quota_service.seats.codes import Code
+from quota_service.seats.keys import Shard
 from quota_service.seats.scripts import Script
 from quota_service.settings import Settings, SettingsError
 
@@ -94,7 +96,12 @@ def open_redis(settings: Settings) -> "redis.Redis":
 
 
 class ScriptRunner:
-    """Runs scripts, those called in one event-loop turn as one pipeline."""
+    """Runs scripts, those called in one event-loop turn as one pipeline.
+
+    A server that does not know our scripts was restarted, or is another one that took over: its
+    script cache is the one thing it keeps in memory alone. So before scripts are loaded again,
+    every shard of `known_shards` that was not opened in this run of the server is fenced.
+    """
 
     def __init__(
         self,
@@ -105,6 +112,7 @@ class ScriptRunner:
     ) -> None:
         self.client = client
         self.scripts = scripts
+        self.known_shards: Callable[[], Iterable[Shard]] = list
         self._metrics = metrics
         self._durations = {
             name: metrics.script_duration.labels(script=name) for name in self.scripts
@@ -127,9 +135,27 @@ class ScriptRunner:
         except QueueFullError as error:
             raise Overloaded("too many calls wait for Redis") from error
 
+    async def run_id(self) -> str:
+        """Return what names this run of the server; it is another after each start."""
+        found = await self.command("INFO", "server")
+        return str(found["run_id"])
+
     async def load(self) -> None:
-        """Put every script into the server's cache."""
+        """Fence what was opened in an earlier run, then put every script into the server's cache.
+
+        Raises NotReady while the shards are not known.
+        """
+        shards = list(self.known_shards())
+        run, fence = await self.run_id(), self.scripts["fence"]
         try:
+            async with self.client.pipeline(transaction=False) as pipe:
+                for shard in shards:
+                    pipe.eval(
+                        fence.text, len(fence.shard_keys), *shard.keys_for(fence.shard_keys), run
+                    )
+                fenced = [code for code, *_ in await pipe.execute()].count(Code.DONE)
+            if fenced:
+                log.warning("redis was restarted", extra={"fenced": fenced})
             async with self.client.pipeline(transaction=False) as pipe:
                 for script in self.scripts.values():
                     pipe.script_load(script.text)

@@ -5,6 +5,8 @@ Redis Cluster and every script runs in one slot. The catalogue:
 
     key                        type    holds
     {exam:shard}:epoch         string  the epoch the shard is open under; absent = not open
+    {exam:shard}:run           string  run_id of the server the shard was opened in
+    {exam:shard}:building      string  the epoch the shard is being rebuilt under
     {exam:shard}:version       string  counts the shard's steps
     {exam:shard}:capacity      hash    venue/subject -> seats released so far
     {exam:shard}:remaining     hash    venue/subject -> seats that can be reserved
@@ -23,6 +25,8 @@ from dataclasses import dataclass
 
 SHARD_KEYS = {
     "epoch": "string",
+    "run": "string",
+    "building": "string",
     "version": "string",
     "capacity": "hash",
     "remaining": "hash",

@@ -76,3 +76,27 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
         )
     except (ValueError, KeyError) as error:
         raise RecordError(f"not a record of {len(FIELDS)} fields: {error}") from error
+
+
+def record_text(reservation: Reservation) -> str:
+    """Return the record that tells of a reservation: the inverse of `parse_record`."""
+    values = (
+        reservation.state.value,
+        reservation.candidate,
+        reservation.venue,
+        ",".join(reservation.subjects),
+        ",".join(reservation.sessions),
+        reservation.amount,
+        reservation.currency,
+        reservation.created_ms,
+        reservation.first_deadline_ms,
+        reservation.deadline_ms,
+        reservation.due_ms,
+        int(reservation.checked_out),
+        int(reservation.payment_seen),
+        reservation.pin,
+        reservation.pinned_ms,
+        reservation.request_hash,
+        reservation.to_venue,
+    )
+    return "|".join(str(value) for value in values)

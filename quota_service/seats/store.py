@@ -135,6 +135,14 @@ class SeatStore:
         """Give back the seats of a booking whose refund is committed."""
         return await self._step("refund", shard, serial)
 
+    async def restore(self, shard: Shard, serial: str, record: str) -> Answer:
+        """Put a hold back that was acknowledged and then lost, as its record was."""
+        return await self._step("restore", shard, serial, record)
+
+    async def check(self) -> None:
+        """Return when Redis answers and has every script; fences what a restart may have lost."""
+        await self._runner.check_scripts()
+
     async def clock_ms(self) -> int:
         """Return the time by Redis's clock."""
         return await self._runner.clock_ms()
@@ -167,10 +175,12 @@ class SeatStore:
         return expired, lag_ms
 
     async def open(self, shard: Shard) -> bool:
-        """Open a shard that was never used; False when it is open under another epoch."""
+        """Open a shard that never was; False when it is open under another epoch."""
         script = self._scripts["open"]
-        keys = shard.keys_for(script.shard_keys)
-        code, *_ = await self._runner.call(ScriptCall(script, keys, [shard.epoch]))
+        args: list[str | int] = [shard.epoch, await self._runner.run_id()]
+        code, *_ = await self._runner.call(
+            ScriptCall(script, shard.keys_for(script.shard_keys), args)
+        )
         return Code(code) >= Code.DONE
 
     async def set_capacity(self, shard: Shard, capacity: Mapping[Quota, int]) -> Answer:

@@ -98,6 +98,7 @@ def test_each_script_walks_the_arrows_the_table_gives_it_and_no_others() -> None
     made_by_reserve = said.pop("reserve")
 
     assert made_by_reserve == {("(none)", "held")}
+    assert said.pop("restore") == {("(none)", "held"), ("held", "held")}
     assert said == {
         name: {(start.value, end.value) for start, end in arrows} for name, arrows in ARROWS.items()
     }

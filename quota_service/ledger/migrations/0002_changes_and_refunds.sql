@@ -65,3 +65,32 @@ ALTER TABLE shards
     DROP COLUMN drained_version,
     DROP CONSTRAINT shards_state,
     ADD CONSTRAINT shards_state CHECK (state IN ('new', 'open', 'fenced'));
+
+-- What a rebuild of Redis reads, and what it found. `recovered_version` is the last step before it
+-- that is known; holds acknowledged behind it are `holds_lost`, as far as a process remembers them.
+ALTER TABLE bookings
+    ADD COLUMN first_deadline timestamptz NOT NULL DEFAULT 'epoch';
+ALTER TABLE booking_items
+    ADD COLUMN position smallint NOT NULL DEFAULT 0;
+CREATE INDEX reservations_by_age ON reservations (exam, shard, created_at, id);
+CREATE TABLE rebuilds (
+    exam              text        NOT NULL,
+    shard             integer     NOT NULL,
+    epoch             bigint      NOT NULL,
+    reason            text        NOT NULL,
+    started_at        timestamptz NOT NULL DEFAULT now(),
+    finished_at       timestamptz,
+    recovered_epoch   bigint      NOT NULL DEFAULT 0,
+    recovered_version bigint      NOT NULL DEFAULT 0,
+    bookings          bigint      NOT NULL DEFAULT 0,
+    holds             bigint      NOT NULL DEFAULT 0,
+    holds_left_out    bigint      NOT NULL DEFAULT 0,
+    holds_lost        bigint      NOT NULL DEFAULT 0,
+    holds_restored    bigint      NOT NULL DEFAULT 0,
+    CONSTRAINT rebuilds_pk PRIMARY KEY (exam, shard, epoch)
+);
+
+-- Milliseconds since the Unix epoch, as records in Redis have them.
+CREATE FUNCTION ms(moment timestamptz) RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    RETURN round(extract(epoch FROM moment) * 1000)::bigint;

@@ -8,9 +8,10 @@
 -- $7 events, text[]
 -- $8 reserved at, timestamptz[]
 -- $9 request hashes, text[]
+-- $10 first deadlines, timestamptz[]
 INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at,
-                      request_hash)
+                      request_hash, first_deadline)
 SELECT *
 FROM   unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-              $8::timestamptz[], $9::text[]) AS new (reservation)
+              $8::timestamptz[], $9::text[], $10::timestamptz[]) AS new (reservation)
 ORDER  BY reservation

@@ -5,3 +5,4 @@ UPDATE shards
 SET    state = 'open'
 WHERE  exam = $1
 AND    shard = $2
+AND    state = 'new'

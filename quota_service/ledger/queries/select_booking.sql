@@ -9,8 +9,9 @@ SELECT b.reservation,
        b.reserved_at,
        b.state,
        b.request_hash,
-       array_agg(i.subject ORDER BY i.session) AS subjects,
-       array_agg(i.session ORDER BY i.session) AS sessions
+       b.first_deadline,
+       array_agg(i.subject ORDER BY i.position, i.session) AS subjects,
+       array_agg(i.session ORDER BY i.position, i.session) AS sessions
 FROM   bookings b
 JOIN   booking_items i USING (reservation)
 WHERE  b.reservation = $1

@@ -3,8 +3,8 @@
 -- $1 exam, text
 SELECT e.definition::text AS definition,
        e.revision,
-       ARRAY(SELECT s.epoch FROM shards s WHERE s.exam = e.id ORDER BY s.shard)          AS epochs,
-       ARRAY(SELECT s.state = 'open' FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS open
+       ARRAY(SELECT s.epoch FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS epochs,
+       ARRAY(SELECT s.state FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS states
 FROM   exams e
 WHERE  e.id = $1
 FOR    NO KEY UPDATE OF e

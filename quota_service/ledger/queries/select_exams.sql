@@ -2,8 +2,8 @@
 SELECT e.id,
        e.definition::text AS definition,
        e.revision,
-       array_agg(s.epoch ORDER BY s.shard)          AS epochs,
-       array_agg(s.state = 'open' ORDER BY s.shard) AS open
+       array_agg(s.epoch ORDER BY s.shard) AS epochs,
+       array_agg(s.state ORDER BY s.shard) AS states
 FROM   exams e
 JOIN   shards s ON s.exam = e.id
 GROUP  BY e.id

@@ -1,0 +1,114 @@
+#!lua
+-- load: writes reservations into a shard that is being rebuilt from Postgres.
+-- Why atomic: seats, claims and record of a reservation must be there together; and a rebuild that
+-- was overtaken by another must not write into it.
+-- The shard is not open: nobody else reads or writes it. What was being paid is a hold again, kept
+-- for the payment to be told once more. A hold that does not fit any more has expired: its seats or
+-- its session went to a booking whose steps were lost.
+-- Walks: confirming -> held, held -> expired, confirming -> expired.
+--
+-- KEYS[1] string building     the epoch under which the shard is being rebuilt
+-- KEYS[2] hash   remaining    venue/subject -> seats
+-- KEYS[3] hash   held         venue/subject -> seats
+-- KEYS[4] hash   confirmed    venue/subject -> seats
+-- KEYS[5] hash   claims       candidate/session -> serial
+-- KEYS[6] zset   due          serial by the time (ms) it may expire
+-- KEYS[7] string version      counts the shard's steps
+-- KEYS[8] stream journal      one entry a step
+-- KEYS[9] string record       the record of each reservation, one key a reservation
+--
+-- ARGV[1] epoch the shard is being rebuilt under
+-- ARGV[2] grace of what was being paid, ms from now
+-- ARGV[3] each reservation: serial, then its record
+--
+-- Returns {DONE, serial of a hold that does not fit, …}
+--         {NOT_READY}                not being rebuilt under this epoch
+-- @include codes
+-- @include shard
+-- @include record
+-- @include journal
+
+local building_key, remaining_key, held_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local claims_key, due_key, version_key, journal_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local epoch, grace_ms = ARGV[1], tonumber(ARGV[2])
+local FIXED_KEYS, FIXED_ARGS = 8, 2
+
+if not is_open(building_key, epoch) then
+  return { NOT_READY }
+end
+
+local now_ms = clock_ms()
+
+local function names(record)
+  local quotas, claims = {}, {}
+  for i, subject in ipairs(split(record[SUBJECTS], ',')) do
+    quotas[i] = record[VENUE] .. '/' .. subject
+  end
+  for i, session in ipairs(split(record[SESSIONS], ',')) do
+    claims[i] = record[CANDIDATE] .. '/' .. session
+  end
+  return quotas, claims
+end
+
+local function fits(quotas, claims)
+  for _, seats in ipairs(redis.call('HMGET', remaining_key, unpack(quotas))) do
+    if tonumber(seats or 0) < 1 then
+      return false
+    end
+  end
+  for _, standing in ipairs(redis.call('HMGET', claims_key, unpack(claims))) do
+    if standing then
+      return false
+    end
+  end
+  return true
+end
+
+local function take(record_key, record, serial, quotas, claims, counter_key)
+  for i, quota in ipairs(quotas) do
+    redis.call('HINCRBY', remaining_key, quota, -1)
+    redis.call('HINCRBY', counter_key, quota, 1)
+    redis.call('HSET', claims_key, claims[i], serial)
+  end
+  write_record(record_key, record)
+end
+
+-- Loads one reservation; false when it is a hold that does not fit any more.
+local function load_one(record_key, serial, text)
+  local record = split(text, '|')
+  local state = record[STATE]
+  if state ~= 'confirmed' and state ~= 'held' and state ~= 'confirming' then
+    write_ended_record(record_key, record)
+    return true
+  end
+  local quotas, claims = names(record)
+  if state == 'confirmed' then
+    take(record_key, record, serial, quotas, claims, confirmed_key)
+    return true
+  end
+  if not fits(quotas, claims) then
+    record[STATE] = 'expired'
+    local ended = write_ended_record(record_key, record)
+    append(version_key, journal_key, epoch, 'expire', serial, now_ms, ended)
+    return false
+  end
+  if state == 'confirming' then
+    record[STATE] = 'held'
+    record[PIN] = ''
+    record[PINNED_MS] = 0
+    record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
+    append(version_key, journal_key, epoch, 'unpin', serial, now_ms, record_text(record))
+  end
+  take(record_key, record, serial, quotas, claims, held_key)
+  redis.call('ZADD', due_key, record[DUE_MS], serial)
+  return true
+end
+
+local answer = { DONE }
+for i = 1, #KEYS - FIXED_KEYS do
+  local serial, text = ARGV[FIXED_ARGS + 2 * i - 1], ARGV[FIXED_ARGS + 2 * i]
+  if not load_one(KEYS[FIXED_KEYS + i], serial, text) then
+    answer[#answer + 1] = serial
+  end
+end
+return answer

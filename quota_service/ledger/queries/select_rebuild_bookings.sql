@@ -1,0 +1,22 @@
+-- A page of a shard's bookings by reservation, as the records Redis keeps of them.
+-- $1 exam, text
+-- $2 shard, integer
+-- $3 after this reservation, text
+-- $4 limit, integer
+SELECT b.reservation,
+       concat_ws('|', 'confirmed', b.candidate, b.venue, i.subjects, i.sessions, b.amount, b.currency,
+                 ms(b.reserved_at), ms(b.first_deadline), ms(b.first_deadline),
+                 ms(b.first_deadline), 1, 1, '', 0, b.request_hash, '') AS record
+FROM   bookings b
+CROSS  JOIN LATERAL (
+    SELECT string_agg(subject, ',' ORDER BY position, session) AS subjects,
+           string_agg(session, ',' ORDER BY position, session) AS sessions
+    FROM   booking_items
+    WHERE  booking_items.reservation = b.reservation
+) AS i
+WHERE  b.exam = $1
+AND    b.state = 'confirmed'
+AND    split_part(b.reservation, '.', 2)::integer = $2
+AND    b.reservation > $3
+ORDER  BY b.reservation
+LIMIT  $4

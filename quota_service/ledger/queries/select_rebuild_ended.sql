@@ -1,0 +1,16 @@
+-- A page of what ended in a shard lately, oldest first: repeats of its requests may still come, and
+-- late payments.
+-- $1 exam, text
+-- $2 shard, integer
+-- $3 created after, timestamptz
+-- $4 and, at that time, after this reservation, text
+-- $5 limit, integer
+SELECT r.id AS reservation, r.record, r.created_at
+FROM   reservations r
+WHERE  r.exam = $1
+AND    r.shard = $2
+AND    (r.created_at, r.id) > ($3, $4)
+AND    r.state IN ('released', 'expired')
+AND    NOT EXISTS (SELECT FROM bookings b WHERE b.reservation = r.id)
+ORDER  BY r.created_at, r.id
+LIMIT  $5
