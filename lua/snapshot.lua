@@ -12,10 +12,11 @@
 -- KEYS[8] zset   due          serial by the time (ms) it may expire
 -- KEYS[9] zset   pinned       serial by the time (ms) it was pinned
 -- KEYS[10] stream journal     one entry a step
+-- KEYS[11] hash   claims      candidate/session -> serial
 --
 -- ARGV[1] epoch the caller knows
 --
--- Returns {DONE, version, clock (ms), live holds, pins, undrained journal entries,
+-- Returns {DONE, version, clock (ms), live holds, pins, undrained journal entries, claims,
 --          capacity, remaining, held, confirming, confirmed}, each of the last five a flat list of
 -- venue/subject and seats; or {NOT_READY}.
 -- @include codes
@@ -29,6 +30,7 @@ end
 return {
   DONE, tonumber(redis.call('GET', KEYS[2])), clock_ms(),
   redis.call('ZCARD', KEYS[8]), redis.call('ZCARD', KEYS[9]), redis.call('XLEN', KEYS[10]),
+  redis.call('HLEN', KEYS[11]),
   redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[4]), redis.call('HGETALL', KEYS[5]),
   redis.call('HGETALL', KEYS[6]), redis.call('HGETALL', KEYS[7]),
 }

@@ -26,6 +26,7 @@ from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
 from quota_service.api.webhooks import parse_secrets
 from quota_service.domain.errors import QuotaError
 from quota_service.ledger.api_keys import ApiKeyLedger
+from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
@@ -38,6 +39,7 @@ from quota_service.observability.health import Health
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.acknowledged import AcknowledgedHolds
 from quota_service.registration.availability import AvailabilityBoard
+from quota_service.registration.backlog import Backlog
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
@@ -46,6 +48,7 @@ from quota_service.seats.connection import ScriptRunner, open_redis, server_warn
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
+from quota_service.workers.audit import AuditWorker
 from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
@@ -100,8 +103,9 @@ async def open_service(
         runner = ScriptRunner(client, load_scripts(), settings, metrics)
         ledger = await stack.enter_async_context(open_ledger(settings, metrics))
         exams, reader = ExamLedger(ledger), LedgerReader(ledger)
+        seats, registry = SeatStore(runner), ExamRegistry(exams)
         stores = Stores(
-            seats=SeatStore(runner),
+            seats=seats,
             builder=ShardBuilder(runner),
             ledger=ledger,
             exams=exams,
@@ -110,9 +114,16 @@ async def open_service(
             refunds=RefundLedger(ledger, settings, metrics),
             refunds_due=RefundsDue(ledger),
             rebuilding=RebuildLedger(ledger),
+            auditing=AuditLedger(ledger),
             reader=reader,
-            registry=ExamRegistry(exams),
+            registry=registry,
             acknowledged=AcknowledgedHolds(),
+            backlog=Backlog(
+                seats,
+                registry,
+                pins_max=settings.pins_max,
+                journal_max=settings.journal_backlog_max,
+            ),
             metrics=metrics,
             payment_retry_grace_ms=round(settings.payment_retry_grace_s * 1000),
             reached=reached,
@@ -257,7 +268,11 @@ async def _keeping_fresh(service: Service) -> AsyncIterator[None]:
                 log.warning("server settings", extra={"store": store, "cause": warning})
             del unchecked[store]
 
-    rounds = [(memory, service.settings.registry_refresh_s), (health, _HEALTH_INTERVAL_S)]
+    rounds = [
+        (memory, service.settings.registry_refresh_s),
+        (health, _HEALTH_INTERVAL_S),
+        (service.stores.backlog.refresh, _HEALTH_INTERVAL_S),
+    ]
     # The first round runs before anything listens, so that a healthy start is ready at once.
     for task, _ in rounds:
         with suppress(QuotaError):
@@ -289,6 +304,7 @@ async def _working(service: Service) -> AsyncIterator[None]:
     loops = [
         WorkerLoop(worker, service.metrics)
         for worker in (
+            AuditWorker(stores, settings),
             CapacityWorker(stores, settings),
             ExpiryWorker(stores, settings),
             RebuildWorker(stores, settings),

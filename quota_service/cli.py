@@ -22,6 +22,7 @@ from quota_service.embedded import EmbeddedError
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.observability.logs import configure_logging
+from quota_service.registration.audit import audit, repair
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings, SettingsError, describe, read_settings
 
@@ -80,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(exams, "show", _show_exam, "print one exam as JSON").add_argument("exam")
     add(exams, "list", _list_exams, "list the exams")
+
+    check = add(commands, "audit", _audit, "compare both stores; exit status 1 when they differ")
+    check.add_argument("exam")
+    check.add_argument("--repair", action="store_true", help="mend what is safe to mend")
 
     key = commands.add_parser("keys", help="create, list and revoke API keys")
     keys = key.add_subparsers(required=True, metavar="COMMAND")
@@ -162,6 +167,25 @@ async def _list_exams(_options: argparse.Namespace, settings: Settings) -> int:
         for exam in service.stores.registry.all():
             print(f"{exam.id}\t{exam.title.zh}\t{sum(exam.seats.values())} seats")
     return 0
+
+
+async def _audit(options: argparse.Namespace, settings: Settings) -> int:
+    async with _with_exams(settings) as service:
+        found = await audit(service.stores, options.exam)
+        for difference in found.differences:
+            print(difference)
+        if options.repair and not found.is_clean:
+            for done in await repair(service.stores, found):
+                print(f"repaired: {done}")
+            await service.stores.registry.refresh()
+            found = await audit(service.stores, options.exam)
+            for difference in found.differences:
+                print(f"left: {difference}")
+    checked = ", ".join(found.checked)
+    print(
+        f"{found.exam}: {checked} over {found.quotas} quotas: {len(found.differences)} differences"
+    )
+    return 0 if found.is_clean else 1
 
 
 async def _create_key(options: argparse.Namespace, settings: Settings) -> int:

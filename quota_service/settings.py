@@ -105,6 +105,12 @@ class Settings:
         5_000, "payment events that may wait; more are answered 503", low=1
     )
 
+    pins_max: int = _setting(
+        5_000, "payments of a shard that may wait for Postgres; beyond, no new holds", low=0
+    )
+    journal_backlog_max: int = _setting(
+        500_000, "journal entries of a shard that may wait; beyond, no new holds", low=0
+    )
     registry_refresh_s: float = _setting(
         1.0, "how often exams and API keys are read again from Postgres", low=0.05, high=60
     )
@@ -115,6 +121,9 @@ class Settings:
         2_000, "quotas with seat gauges of their own; further ones are summed up", low=0
     )
 
+    audit_interval_s: float = _setting(
+        60.0, "pause of the worker that compares both stores", low=1, high=86_400
+    )
     capacity_interval_s: float = _setting(
         5.0, "pause of the worker that finishes imports that died", low=0.05, high=3600
     )

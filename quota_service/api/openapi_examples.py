@@ -151,6 +151,33 @@ EXAMPLES: Mapping[str, Example] = {
         {"exam": EXAM_ID, "refunds_due": [_REFUND_DUE], "next": None},
     ),
     "settled": Example("Sent back", {**_REFUND_DUE, "settled_at": "2023-03-15T01:00:00.000Z"}),
+    "clean": Example(
+        "All as promised",
+        {
+            "exam": EXAM_ID,
+            "clean": True,
+            "checked": ["P1", "P3", "P6", "P7", "P9"],
+            "quotas": 5,
+            "differences": [],
+        },
+    ),
+    "different": Example(
+        "Redis has lost a booking",
+        {
+            "exam": EXAM_ID,
+            "clean": False,
+            "checked": ["P1", "P3", "P6", "P7", "P9"],
+            "quotas": 5,
+            "differences": [
+                {
+                    "promise": "P7",
+                    "place": "jinan/qms",
+                    "expected": "12 booked in Postgres",
+                    "found": "11 in Redis",
+                }
+            ],
+        },
+    ),
     "bookings": Example(
         "One booking",
         "reservation,candidate,venue,subjects,state,amount,currency,reserved_at,confirmed_at,"

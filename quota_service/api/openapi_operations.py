@@ -175,6 +175,13 @@ OPERATIONS: Mapping[str, Operation] = {
         "Say that the money was sent back. Saying it again changes nothing.",
         {200: Answer("The refund, settled.", Body("RefundDue", ("settled",)))},
     ),
+    "GET /v1/exams/{exam}/audit": Operation(
+        "audit_exam",
+        "operations",
+        "Compares Redis and Postgres quota by quota, and Postgres with itself, while requests go "
+        "on; what is in flight is no difference. It reads whole tables: ask seldom.",
+        {200: Answer("What was found.", Body("Audit", ("clean", "different")))},
+    ),
     "GET /v1/exams/{exam}/bookings.csv": Operation(
         "export_bookings",
         "operations",

@@ -29,6 +29,7 @@ from quota_service.domain.definition_parts import (
 from quota_service.domain.exam import MAX_CAPACITY
 from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RefundReason
 from quota_service.domain.reservation import State
+from quota_service.registration.audit import Promise
 
 
 def _window(meaning: str) -> Schema:
@@ -271,6 +272,29 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
                 **time("When ops sent the money back; null until then."),
                 "type": ["string", "null"],
             },
+        },
+    ),
+    "Audit": record(
+        "Whether the service keeps its promises for an exam.",
+        {
+            "exam": identifier("Id of the exam."),
+            "clean": {"type": "boolean", "description": "Whether there is no difference."},
+            "checked": listing(
+                "The promises that were checked.", one_of("A promise.", list(Promise))
+            ),
+            "quotas": whole("How many quotas were compared.", 0),
+            "differences": listing(
+                "What is not as promised.",
+                record(
+                    "One difference.",
+                    {
+                        "promise": one_of("The promise.", list(Promise)),
+                        "place": {"type": "string", "description": "Quota, event or reservation."},
+                        "expected": {"type": "string", "description": "What there should be."},
+                        "found": {"type": "string", "description": "What there is."},
+                    },
+                ),
+            ),
         },
     ),
     "BookingsFile": {

@@ -14,6 +14,7 @@ from quota_service.api.times import rfc3339
 from quota_service.domain.errors import Overloaded, UnknownRefund
 from quota_service.ledger.export import ExportedBooking, booking_pages
 from quota_service.observability.logs import REQUEST_ID
+from quota_service.registration.audit import audit
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,13 @@ async def post_refund_settled(request: web.Request) -> web.Response:
     if due is None:
         raise UnknownRefund
     return render.json_response(render.refund_due_json(due))
+
+
+async def get_audit(request: web.Request) -> web.Response:
+    """GET /v1/exams/{exam}/audit."""
+    context = request.app[CONTEXT]
+    found = await audit(context.stores, request.match_info["exam"])
+    return render.json_response(render.audit_json(found))
 
 
 async def get_bookings_csv(request: web.Request) -> web.StreamResponse:

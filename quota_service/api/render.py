@@ -13,6 +13,7 @@ from quota_service.domain.payment import PaymentResult, RecordedPayment
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.refunds import RecordedRefund
 from quota_service.ledger.refunds_due import RefundDue
+from quota_service.registration.audit import Audit
 from quota_service.registration.availability import Availability
 from quota_service.registration.import_exam import Imported
 from quota_service.registration.view import CandidateView, Step
@@ -74,6 +75,25 @@ def refund_due_json(due: RefundDue) -> dict[str, Any]:
         "provider_reference": due.provider_reference,
         "due_at": rfc3339(due.due_ms),
         "settled_at": None if due.settled_ms is None else rfc3339(due.settled_ms),
+    }
+
+
+def audit_json(found: Audit) -> dict[str, Any]:
+    """Return what an audit found."""
+    return {
+        "exam": found.exam,
+        "clean": found.is_clean,
+        "checked": found.checked,
+        "quotas": found.quotas,
+        "differences": [
+            {
+                "promise": difference.promise,
+                "place": difference.place,
+                "expected": difference.expected,
+                "found": difference.found,
+            }
+            for difference in found.differences
+        ],
     }
 
 

@@ -91,6 +91,8 @@ ROUTES: tuple[Route, ...] = (
           "The money was sent back", (*_NO_EXAM, "unknown-refund", *_STORES)),
     Route("GET", "/v1/exams/{exam}/bookings.csv", ops_handlers.get_bookings_csv, OPS,
           "All bookings as a file", (*_NO_EXAM, *_STORES)),
+    Route("GET", "/v1/exams/{exam}/audit", ops_handlers.get_audit, OPS,
+          "Both stores compared, promise by promise", (*_NO_EXAM, *_STORES)),
     Route("POST", "/v1/payment-callbacks", handlers.post_payment_callback, ANYONE,
           "The payment provider reports a payment, signed",
           (*_BODY, "unauthorized", "event-id-reused", *_STORES)),

@@ -139,4 +139,9 @@ class Metrics:
             "quota_journal_quarantined_entries",
             "Journal entries that could not be stored and wait for a person; alert above 0.",
         )
+        self.audit_differences = gauge(
+            "quota_audit_differences",
+            "What the last audit found not to be as promised; alert above 0.",
+            ("exam", "promise"),
+        )
         self.stores_up = gauge("quota_store_up", "Whether a store answers.", ("store",))

@@ -85,6 +85,12 @@ async def _loss(stores: Stores, used: UsedShard) -> str | None:
     return None
 
 
+async def rebuild_shard(stores: Stores, used: UsedShard, reason: str) -> Rebuilt | None:
+    """Rebuild a shard whatever it is like; None when another rebuild or an import is at work."""
+    async with stores.rebuilding.alone(used.shard.exam) as alone:
+        return await _rebuild(stores, used.shard, reason) if alone else None
+
+
 async def _rebuild(stores: Stores, shard: Shard, reason: str) -> Rebuilt | None:
     started = time.monotonic()
     epoch = await stores.rebuilding.fence(shard.exam, shard.number, reason)

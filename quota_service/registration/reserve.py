@@ -67,6 +67,7 @@ async def reserve(stores: Stores, exam_id: str, order: Order, key: str) -> Reser
     """Reserve what is ordered under the idempotency key; every refusal is raised by its name."""
     exam = stores.registry.find(exam_id)
     shard = stores.registry.shard_for(exam_id, order.candidate)
+    stores.backlog.check(shard)
     shards = stores.registry.shard_count(exam_id)
     reservation_id = ReservationId.derive(exam_id, shards, order.candidate, key)
     count = stores.metrics.reservations

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from quota_service.domain.errors import UnknownReservation
 from quota_service.domain.reservation import ReservationId
+from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
@@ -15,6 +16,7 @@ from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.acknowledged import AcknowledgedHolds
+from quota_service.registration.backlog import Backlog
 from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.building import ShardBuilder
 from quota_service.seats.keys import Shard
@@ -39,9 +41,11 @@ class Stores:
     refunds: RefundLedger
     refunds_due: RefundsDue
     rebuilding: RebuildLedger
+    auditing: AuditLedger
     reader: LedgerReader
     registry: ExamRegistry
     acknowledged: AcknowledgedHolds
+    backlog: Backlog
     metrics: Metrics
     payment_retry_grace_ms: int
     reached: Callable[[str], None]

@@ -54,6 +54,7 @@ class ShardSnapshot:
     live_holds: int
     pins: int
     journal_entries: int
+    claims: int
     capacity: Mapping[Quota, int]
     remaining: Mapping[Quota, int]
     held: Mapping[Quota, int]
@@ -194,9 +195,16 @@ class SeatStore:
     async def snapshot(self, shard: Shard) -> ShardSnapshot:
         """Return every counter of the shard at one moment."""
         answer = await self._call("snapshot", shard, [shard.epoch])
-        _, version, clock_ms, live_holds, pins, entries, *counters = answer
+        _, version, clock_ms, live_holds, pins, entries, claims, *counters = answer
         return ShardSnapshot(
-            shard.epoch, version, clock_ms, live_holds, pins, entries, *map(_by_quota, counters)
+            shard.epoch,
+            version,
+            clock_ms,
+            live_holds,
+            pins,
+            entries,
+            claims,
+            *map(_by_quota, counters),
         )
 
     async def journal(self, shard: Shard, after: str, limit: int) -> list[tuple[str, Any]]:

@@ -29,10 +29,10 @@ def payment(reservation: Reservation, event: str = "event-1", amount: int = 8000
 
 
 async def hold(
-    service: Service, candidate: str = "candidate-1", venue: str = "jinan"
+    service: Service, candidate: str = "candidate-1", venue: str = "jinan", exam: str = "exam-1"
 ) -> Reservation:
     order = Order(candidate, ("general",), (venue,), accepted_notice=True)
-    return (await reserve(service.stores, "exam-1", order, "key-1")).reservation
+    return (await reserve(service.stores, exam, order, "key-1")).reservation
 
 
 async def state(service: Service, reservation: Reservation) -> State:

@@ -18,7 +18,7 @@ from tests.support.lua_sources import LUA, LuaSource, read_sources
 SCRIPTS = read_sources()
 INCLUDES = read_sources(LUA / "include")
 CALL = re.compile(r"redis\.p?call\('(\w+)'(?:,\s*([^,()]+(?:\[[^\]]*\])?))?")
-READS = {"GET", "HGET", "HMGET", "HGETALL", "ZRANGE", "ZCARD", "ZSCORE", "XLEN", "TIME", "EXISTS"}
+READS = {"GET", "HGET", "HMGET", "HGETALL", "ZRANGE", "ZCARD", "ZSCORE", "XLEN", "HLEN", "TIME", "EXISTS"}
 WRITES = {
     *("SET", "DEL", "INCR", "INCRBY", "HSET", "HSETNX", "HDEL", "HINCRBY", "ZADD", "ZREM"),
     *("XADD", "XTRIM", "RENAME"),

@@ -94,3 +94,13 @@ CREATE TABLE rebuilds (
 CREATE FUNCTION ms(moment timestamptz) RETURNS bigint
     LANGUAGE sql IMMUTABLE
     RETURN round(extract(epoch FROM moment) * 1000)::bigint;
+
+-- What the audit repaired.
+CREATE TABLE audit_entries (
+    id      bigint      GENERATED ALWAYS AS IDENTITY CONSTRAINT audit_entries_pk PRIMARY KEY,
+    exam    text        NOT NULL,
+    at      timestamptz NOT NULL DEFAULT now(),
+    promise text        NOT NULL,
+    place   text        NOT NULL,
+    detail  text        NOT NULL
+);

@@ -1,0 +1,61 @@
+"""What Postgres says about its own promises, for the audit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quota_service.domain.exam import Quota
+from quota_service.ledger.pool import Ledger
+
+_TIMEOUT_S = 60.0
+"""The audit reads whole tables; it may take its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedQuota:
+    """One quota: what was released, counted and booked, and seats of refunds on their way back."""
+
+    capacity: int
+    confirmed: int
+    items: int
+    returning: int
+
+
+class AuditLedger:
+    """Reads, each of one moment; and the few repairs Postgres needs."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._query = ledger.query
+
+    async def quotas(self, exam: str) -> Mapping[Quota, AuditedQuota]:
+        """Return every quota of an exam."""
+        async with self._ledger.connection() as connection:
+            rows = await connection.fetch(self._query["audit_quotas"], exam, timeout=_TIMEOUT_S)
+        return {
+            Quota(row["venue"], row["subject"]): AuditedQuota(
+                row["capacity"], row["confirmed"], row["items"], row["returning"]
+            )
+            for row in rows
+        }
+
+    async def payments_without_end(self, exam: str) -> list[str]:
+        """Return captured events that are neither booked nor due back, at most 100."""
+        async with self._ledger.connection() as connection:
+            rows = await connection.fetch(self._query["audit_payments"], exam, timeout=_TIMEOUT_S)
+        return [row["event"] for row in rows]
+
+    async def ended_twice(self, exam: str) -> list[tuple[str, str]]:
+        """Return (serial, step) of reservations that ended twice, at most 100."""
+        async with self._ledger.connection() as connection:
+            rows = await connection.fetch(self._query["audit_ends"], exam, timeout=_TIMEOUT_S)
+        return [
+            (row["subject"], f"{row['verb']} at {row['epoch']}-{row['version']}") for row in rows
+        ]
+
+    async def raise_confirmed(self, exam: str, quota: Quota, seats: int) -> None:
+        """Count the booked seats a quota's counter has missed; Oversold when there are too many."""
+        await self._ledger.fetch("raise_confirmed", exam, quota.venue, quota.subject, seats)
+
+    async def note(self, exam: str, promise: str, place: str, detail: str) -> None:
+        """Write an audit entry: what was repaired, and why."""
+        await self._ledger.fetch("insert_audit_entry", exam, promise, place, detail)

@@ -1,0 +1,13 @@
+-- Captured payments of an exam without an end: neither a booking nor money that is due back.
+-- $1 exam, text
+SELECT p.event, p.outcome
+FROM   payment_events p
+LEFT   JOIN bookings b USING (event)
+LEFT   JOIN refunds_due d USING (event)
+WHERE  split_part(p.reservation, '.', 1) = $1
+AND    p.status = 'captured'
+AND    ((p.outcome = 'confirmed' AND b.event IS NULL)
+        OR (p.outcome = 'refund_due' AND d.event IS NULL)
+        OR (b.state = 'refunded' AND d.event IS NULL))
+ORDER  BY p.event
+LIMIT  100

@@ -1,0 +1,220 @@
+"""Audit: compares both stores quota by quota on a live system, and Postgres with itself.
+
+Requests in flight are between the stores for a moment: a payment is booked while Redis has it
+`confirming`, a refund is ended while Redis has it `confirmed`. So Redis is read before and after
+Postgres, what is in flight explains a difference as far as it goes, and only a place that is left
+unexplained several times in a row is told.
+
+    P1  booked seats = active items, and neither above the capacity
+    P3  no reservation ended twice
+    P6  every captured payment is a booking or money that is due back
+    P7  remaining + held + confirming + confirmed = capacity in Redis, and equal to Postgres
+    P9  as many sessions taken as seats
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from quota_service.domain.exam import Quota
+from quota_service.ledger.auditing import AuditedQuota
+from quota_service.ledger.errors import Oversold
+from quota_service.registration.import_exam import finish_import
+from quota_service.registration.rebuild import rebuild_shard
+from quota_service.registration.stores import Stores
+from quota_service.seats.store import ShardSnapshot
+
+log = logging.getLogger(__name__)
+
+_LOOKS = 4
+_PAUSE_S = 0.25
+
+
+class Promise(StrEnum):
+    """The promises an audit checks."""
+
+    P1 = "P1"
+    P3 = "P3"
+    P6 = "P6"
+    P7 = "P7"
+    P9 = "P9"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Difference:
+    """One thing that is not as promised: where, what was expected and what was found."""
+
+    promise: Promise
+    place: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        return f"{self.promise} {self.place}: expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found; clean when there is no difference."""
+
+    exam: str
+    checked: tuple[Promise, ...]
+    quotas: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything is as promised."""
+        return not self.differences
+
+
+async def audit(stores: Stores, exam_id: str, *, with_journal: bool = True) -> Audit:
+    """Check an exam; P3, which reads the whole journal, only `with_journal`.
+
+    Raises UnknownExam and Unavailable.
+    """
+    exam = stores.registry.find(exam_id)
+    differences = await _compare(stores, exam.id)
+    for _ in range(_LOOKS - 1):
+        if not differences:
+            break
+        await asyncio.sleep(_PAUSE_S)
+        places = {(difference.promise, difference.place) for difference in differences}
+        differences = {
+            difference
+            for difference in await _compare(stores, exam.id)
+            if (difference.promise, difference.place) in places
+        }
+    checked = [Promise.P1, Promise.P6, Promise.P7, Promise.P9]
+    for event in await stores.auditing.payments_without_end(exam.id):
+        differences.add(
+            Difference(Promise.P6, f"event {event}", "a booking or a refund due", "neither")
+        )
+    if with_journal:
+        checked.insert(1, Promise.P3)
+        for serial, step in await stores.auditing.ended_twice(exam.id):
+            differences.add(Difference(Promise.P3, f"reservation {serial}", "one end", step))
+    audited = Audit(exam.id, tuple(checked), len(exam.seats), tuple(sorted(differences)))
+    for promise in checked:
+        stores.metrics.audit_differences.labels(exam=exam.id, promise=promise).set(
+            sum(difference.promise is promise for difference in audited.differences)
+        )
+    return audited
+
+
+async def _compare(stores: Stores, exam_id: str) -> set[Difference]:
+    """Compare both stores once."""
+    found: set[Difference] = set()
+    shard_count = stores.registry.shard_count(exam_id)
+    shards = [stores.registry.shard(exam_id, number) for number in range(shard_count)]
+    before = [await stores.seats.snapshot(shard) for shard in shards]
+    ledger = await stores.auditing.quotas(exam_id)
+    after = [await stores.seats.snapshot(shard) for shard in shards]
+    for quota, booked in ledger.items():
+        found |= _within_postgres(quota, booked)
+        found |= _between_stores(quota, booked, before, after)
+    for snapshot in after:
+        found |= _within_redis(snapshot)
+    return found
+
+
+def _within_postgres(quota: Quota, booked: AuditedQuota) -> set[Difference]:
+    if booked.items == booked.confirmed <= booked.capacity:
+        return set()
+    expected = f"{booked.items} booked, at most {booked.capacity}"
+    return {Difference(Promise.P1, str(quota), expected, f"{booked.confirmed} counted")}
+
+
+def _within_redis(snapshot: ShardSnapshot) -> set[Difference]:
+    found: set[Difference] = set()
+    taken = 0
+    for quota, capacity in snapshot.capacity.items():
+        parts = [
+            counter.get(quota, 0)
+            for counter in (
+                snapshot.remaining,
+                snapshot.held,
+                snapshot.confirming,
+                snapshot.confirmed,
+            )
+        ]
+        taken += sum(parts[1:])
+        if sum(parts) != capacity or min(parts) < 0:
+            told = " + ".join(map(str, parts))
+            found.add(Difference(Promise.P7, str(quota), f"{capacity} seats", told))
+    # A change of venue has seats at both venues and one session.
+    changing = sum(snapshot.confirming.values())
+    if not taken - changing <= snapshot.claims <= taken:
+        expected = f"{taken - changing} to {taken} sessions"
+        found.add(Difference(Promise.P9, "claims", expected, str(snapshot.claims)))
+    return found
+
+
+def _between_stores(
+    quota: Quota,
+    booked: AuditedQuota,
+    before: list[ShardSnapshot],
+    after: list[ShardSnapshot],
+) -> set[Difference]:
+    """Compare one quota; what is in flight explains a difference as far as it goes."""
+    found: set[Difference] = set()
+    capacities = {_sum(look, "capacity", quota) for look in (before, after)}
+    if booked.capacity not in capacities:
+        expected, told = f"{booked.capacity} in Postgres", f"{max(capacities)} in Redis"
+        found.add(Difference(Promise.P7, f"{quota} capacity", expected, told))
+    looks = (before, after)
+    confirmed = [_sum(look, "confirmed", quota) for look in looks]
+    confirming = max(_sum(look, "confirming", quota) for look in looks)
+    changing = max(sum(s.pins for s in look) for look in looks)
+    least = min(confirmed) - booked.returning - changing
+    most = max(confirmed) + confirming
+    if not least <= booked.confirmed <= most:
+        expected, told = f"{booked.confirmed} booked in Postgres", f"{confirmed[-1]} in Redis"
+        found.add(Difference(Promise.P7, str(quota), expected, told))
+    return found
+
+
+def _sum(look: list[ShardSnapshot], counter: str, quota: Quota) -> int:
+    seats: list[Mapping[Quota, int]] = [getattr(snapshot, counter) for snapshot in look]
+    return sum(each.get(quota, 0) for each in seats)
+
+
+async def repair(stores: Stores, audited: Audit) -> list[str]:
+    """Mend what is safe to mend, always towards a seat that is not sold twice; return what was.
+
+    Counters in Postgres are only raised. Redis is rebuilt from Postgres as a whole. Payments
+    without an end, and reservations that ended twice, are for a person.
+    """
+    done = []
+    promises = {difference.promise for difference in audited.differences}
+    if Promise.P1 in promises:
+        done += await _raise_counters(stores, audited.exam)
+    if promises & {Promise.P7, Promise.P9}:
+        await finish_import(stores, audited.exam)
+        for number in range(stores.registry.shard_count(audited.exam)):
+            used = stores.registry.used_shard(audited.exam, number)
+            rebuilt = await rebuild_shard(stores, used, "an audit found a difference")
+            if rebuilt is not None:
+                told = f"rebuilt with {rebuilt.bookings} bookings and {rebuilt.holds} holds"
+                await stores.auditing.note(audited.exam, Promise.P7, used.shard.tag, told)
+                done.append(f"{used.shard.tag} {told}")
+    return done
+
+
+async def _raise_counters(stores: Stores, exam_id: str) -> list[str]:
+    done = []
+    for quota, booked in (await stores.auditing.quotas(exam_id)).items():
+        if booked.items <= booked.confirmed:
+            continue
+        try:
+            await stores.auditing.raise_confirmed(exam_id, quota, booked.items)
+        except Oversold:
+            log.exception("more booked than there are seats", extra={"quota": str(quota)})
+            continue
+        told = f"counted {booked.items} booked seats, not {booked.confirmed}"
+        await stores.auditing.note(exam_id, Promise.P1, str(quota), told)
+        done.append(f"{quota} {told}")
+    return done

@@ -1,0 +1,36 @@
+"""What waits for Postgres has a bound: beyond it no new seats are held, and then they are again."""
+
+import dataclasses
+
+import pytest
+
+from quota_service.app import Service, open_service, refresh_memory
+from quota_service.domain.errors import LedgerUnavailable
+from quota_service.registration.confirm import confirm
+from quota_service.registration.drain_journal import drain_journal
+from tests.support.protocols import DiedError, dying, hold, payment, recover
+
+
+@pytest.mark.parametrize("bound", ["pins_max", "journal_backlog_max"])
+async def test_beyond_the_bound_no_new_seats_are_held_until_the_backlog_is_less(
+    service: Service, bound: str
+) -> None:
+    shard = service.stores.registry.shard("exam-1", 0)
+    await drain_journal(service.stores, shard, 1000, 3)
+    held = await hold(service)
+    settings = dataclasses.replace(service.settings, **{bound: 0})
+    async with open_service(settings) as narrow:
+        await refresh_memory(narrow)
+        with pytest.raises(DiedError):
+            await confirm(dying(narrow.stores, "confirm: after pin"), payment(held))
+        await narrow.stores.backlog.refresh()
+
+        with pytest.raises(LedgerUnavailable):
+            await hold(narrow, "candidate-2")
+        # What is under way goes on.
+        await recover(narrow)
+        await confirm(narrow.stores, payment(held))
+        await drain_journal(narrow.stores, shard, 1000, 3)
+        await narrow.stores.backlog.refresh()
+
+        await hold(narrow, "candidate-2")
