@@ -137,7 +137,12 @@ async def _run(
             **keys,
             "QUOTA_PAYMENT_SECRET": settings.payment_secrets,
         }
-        _write_env(data_dir / ENV_FILE, env)
+        # The commands of the service find the stores there too; only clients' settings are printed.
+        stores = {
+            "QUOTA_REDIS_URL": settings.redis_url,
+            "QUOTA_POSTGRES_DSN": settings.postgres_dsn,
+        }
+        _write_env(data_dir / ENV_FILE, {**env, **stores})
         opening = f"opens in {options.opens_in_s:g} s" if options.opens_in_s > 0 else "is open"
         print(f"quota-service demo is ready: registration for {SAMPLE_EXAM_ID} {opening}")
         for name, value in env.items():

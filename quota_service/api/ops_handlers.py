@@ -98,6 +98,8 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         try:
             await _write(response, first, pages)
+        except ConnectionResetError:
+            log.info("the reader of an export has left")
         except Exception:
             # The status is sent: only a connection that breaks off can tell of it.
             log.exception("export broke off")
