@@ -22,6 +22,7 @@ from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.exams import make_exam
+from tests.support.servers import throwaway_postgres
 
 _TEMPLATE = "quota_template"
 _databases = itertools.count(1)
@@ -35,12 +36,8 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
-    try:
-        with server:
-            yield server
-    finally:
-        server.remove_data()
+    with throwaway_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

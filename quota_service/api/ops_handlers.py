@@ -61,10 +61,10 @@ async def post_refund_settled(request: web.Request) -> web.Response:
     """POST /v1/exams/{exam}/refunds-due/{refund}/settle."""
     context = request.app[CONTEXT]
     exam = context.stores.registry.find(request.match_info["exam"])
-    number = request.match_info["refund"]
-    if not (number.isascii() and number.isdigit() and int(number) <= _ID_MAX):
+    number = _whole(request.match_info["refund"], 1, _ID_MAX)
+    if number is None:
         raise UnknownRefund
-    settling = context.stores.refunds_due.settle(exam.id, int(number), request[KEY_ID])
+    settling = context.stores.refunds_due.settle(exam.id, number, request[KEY_ID])
     due = await context.under_way.run(settling)
     if due is None:
         raise UnknownRefund
@@ -84,7 +84,7 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
     exam = context.stores.registry.find(request.match_info["exam"])
     if context.exports.locked():
         raise Overloaded("too many exports are at work already")
-    async with context.exports, asyncio.timeout(context.settings.export_timeout_s):
+    async with context.exports:
         pages = booking_pages(context.stores.ledger, exam.id, _EXPORT_PAGE)
         # A Postgres that is away is told before anything is sent.
         first: list[ExportedBooking] = await anext(pages, [])
@@ -96,8 +96,11 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
             }
         )
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         try:
-            await _write(response, first, pages)
+            async with asyncio.timeout(context.settings.export_timeout_s):
+                await _write(response, first, pages)
         except ConnectionResetError:
             log.info("the reader of an export has left")
         except Exception:
@@ -154,4 +157,4 @@ def _page_asked(request: web.Request) -> tuple[int, int]:
 def _whole(text: str, low: int, high: int) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004  no larger than a bigint
         return None
-    return int(text) if low <= int(text) <= high else None
+    return int(text) if low <= int(text) <= high and text == str(int(text)) else None

@@ -71,10 +71,11 @@ async def view_candidate(stores: Stores, exam_id: str, candidate: str) -> Candid
     booked = await stores.reader.bookings_of_candidate(exam_id, candidate)
     sessions = [session.id for session in exam.sessions]
     live = await stores.seats.claims(shard, candidate, sessions)
+    # What Postgres has booked, moved or refunded is so, whatever the journal has told so far.
     found = {booking.id: booking for booking in booked}
     for reservation_id, record in drained.items():
         parts = ReservationId.parse(reservation_id)
-        if parts is not None:
+        if parts is not None and reservation_id not in found:
             found[reservation_id] = parse_record(exam_id, parts.shard, parts.serial, record)
     # What the ledger does not know to have ended may have moved on since: Redis tells.
     unsettled = {str(ReservationId(exam_id, shard.number, serial)): serial for serial in live}
@@ -116,7 +117,8 @@ async def forgotten_reservation(stores: Stores, reservation_id: str) -> Reservat
     parts = ReservationId.parse(reservation_id)
     if record is None or parts is None:
         return None
-    return parse_record(parts.exam, parts.shard, parts.serial, record)
+    # The record may be older than a payment that came when Redis had forgotten it.
+    return replace(parse_record(parts.exam, parts.shard, parts.serial, record), payment_seen=True)
 
 
 async def with_payment(stores: Stores, reservation: Reservation) -> ReservationView:

@@ -23,6 +23,7 @@ from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
+from tests.support.servers import throwaway_postgres
 from tests.support.serving import serving
 from tests.support.waiting import eventually
 
@@ -38,7 +39,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 
 @pytest.fixture(scope="module")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path_factory.mktemp("mortal-postgres")) as server:
+    with throwaway_postgres(tmp_path_factory.mktemp("mortal-postgres")) as server:
         yield server
 
 

@@ -12,10 +12,33 @@ from quota_service.embedded import EmbeddedPostgres
 from quota_service.ledger import migrations
 from quota_service.ledger.migrations import Migration, MigrationError, load_migrations, migrate
 from quota_service.ledger.pool import Ledger, open_ledger
+from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
 NAMES = [migration.name for migration in load_migrations()]
+
+FIRST_DATA = """
+INSERT INTO exams (id, definition) VALUES ('exam-1', '{}'), ('exam-2', '{}');
+INSERT INTO shards (exam, shard, epoch, state, drained_epoch, drained_version)
+VALUES ('exam-1', 0, 3, 'open', 2, 41), ('exam-1', 1, 1, 'open', 1, 7),
+       ('exam-2', 0, 1, 'new', 0, 0);
+INSERT INTO payment_events (event, reservation, status, outcome, reason, amount, currency, paid_at,
+                            provider_reference, body_hash, received_at)
+VALUES ('e-1', 'exam-1.0.a', 'captured', 'confirmed',  NULL,                  8000, 'CNY',
+        '2026-01-01Z', 'bank 1', '', '2026-01-01Z'),
+       ('e-2', 'exam-1.0.b', 'captured', 'refund_due', 'sold-out',            8001, 'CNY',
+        '2026-01-01Z', 'bank 2', '', '2026-01-04Z'),
+       ('e-3', 'exam-2.0.c', 'captured', 'refund_due', 'wrong-currency',      8002, 'USD',
+        '2026-01-01Z', 'bank 3', '', '2026-01-03Z'),
+       ('e-4', 'nobody',     'captured', 'refund_due', 'unknown-reservation', 8003, 'CNY',
+        '2026-01-01Z', 'bank 4', '', '2026-01-02Z'),
+       ('e-5', 'exam-1.0.b', 'failed',   'ignored',    NULL,                  8004, 'CNY',
+        '2026-01-01Z', 'bank 5', '', '2026-01-05Z');
+INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at)
+VALUES ('exam-1.0.a', 'exam-1', 'candidate-1', 'jinan', 8000, 'CNY', 'e-1', '2026-01-01Z');
+"""
+"""What a service that knew the first migration only may have left in its database."""
 
 
 @pytest.fixture
@@ -91,3 +114,55 @@ async def test_a_later_file_that_fails_keeps_the_earlier_ones(
             await migrate(ledger)
 
         assert [name for _, name, _ in await applied(ledger)] == ["0001_a.sql"]
+
+
+async def test_what_the_first_schema_held_is_carried_over_to_the_newest(
+    empty: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_ledger(empty, Metrics()) as ledger:
+        with monkeypatch.context() as at_first:
+            at_first.setattr(migrations, "load_migrations", lambda: load_migrations()[:1])
+            assert await migrate(ledger) == NAMES[:1]
+        async with ledger.connection() as connection:
+            await connection.execute(FIRST_DATA)
+
+        assert await migrate(ledger) == NAMES[1:]
+
+        async with ledger.connection() as connection:
+            positions = await connection.fetch(
+                "SELECT exam, shard, drained_epoch, drained_version FROM journal_positions"
+                " ORDER BY 1, 2"
+            )
+            shards = await connection.fetch("SELECT exam, shard, epoch, state FROM shards")
+            bookings = await connection.fetch("SELECT reservation, state FROM bookings")
+        refunds_due = RefundsDue(ledger)
+        first = await refunds_due.page("exam-1", 0, 10)
+        second = await refunds_due.page("exam-2", 0, 10)
+    assert [tuple(row) for row in positions] == [
+        ("exam-1", 0, 2, 41),
+        ("exam-1", 1, 1, 7),
+        ("exam-2", 0, 0, 0),
+    ]
+    assert sorted(tuple(row) for row in shards) == [
+        ("exam-1", 0, 3, "open"),
+        ("exam-1", 1, 1, "open"),
+        ("exam-2", 0, 1, "new"),
+    ]
+    assert [tuple(row) for row in bookings] == [("exam-1.0.a", "confirmed")]
+    # In the order the payments came, which is the order in which ops work through them.
+    assert [due.event for due in first] == ["e-4", "e-2"]
+    assert [due.event for due in second] == ["e-4", "e-3"]
+    nobody, sold_out = first
+    assert (nobody.exam, nobody.reservation, nobody.reason) == (
+        None,
+        "nobody",
+        "unknown-reservation",
+    )
+    assert (sold_out.exam, sold_out.reservation, sold_out.reason) == (
+        "exam-1",
+        "exam-1.0.b",
+        "sold-out",
+    )
+    assert (sold_out.amount, sold_out.currency, sold_out.settled_ms) == (8001, "CNY", None)
+    assert sold_out.provider_reference == "bank 2"
+    assert sold_out.due_ms == 1_767_484_800_000  # 2026-01-04, when the payment was received
