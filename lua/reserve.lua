@@ -118,7 +118,7 @@ local function reserve_one(record_key, at)
     table.concat(ARGV, ',', subjects_at + 1, subjects_at + subjects),
     table.concat(ARGV, ',', sessions_at + 1, sessions_at + subjects),
     fee * subjects, currency, now_ms, deadline_ms, deadline_ms, deadline_ms + slack_ms,
-    0, 0, '', 0, request_hash, '',
+    0, 0, '', 0, request_hash, '', venue,
   })
   redis.call('ZADD', due_key, deadline_ms + slack_ms, serial)
   local version = append(version_key, journal_key, epoch, 'reserve', serial, now_ms, text)

@@ -7,7 +7,7 @@ new connections, then requests and protocols under way are let finish, then work
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -45,6 +45,7 @@ from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
 from quota_service.seats.building import ShardBuilder
 from quota_service.seats.connection import ScriptRunner, open_redis, server_warnings
+from quota_service.seats.keys import Shard
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
@@ -128,7 +129,7 @@ async def open_service(
             payment_retry_grace_ms=round(settings.payment_retry_grace_s * 1000),
             reached=reached,
         )
-        runner.known_shards = lambda: [used.shard for used in stores.registry.used_shards()]
+        runner.known_shards = _every_shard(registry)
         key_ledger = ApiKeyLedger(ledger)
         keys = KeyRing(key_ledger)
         under_way = UnderWay(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
@@ -342,6 +343,16 @@ async def _listen(
     await site.start()
     address = runner.addresses[0]
     return f"http://{address[0]}:{address[1]}"
+
+
+def _every_shard(registry: ExamRegistry) -> Callable[[], Awaitable[Iterable[Shard]]]:
+    """Return the question which shards there are, also those of exams that are new to us."""
+
+    async def ask() -> Iterable[Shard]:
+        await registry.refresh()
+        return [used.shard for used in registry.used_shards()]
+
+    return ask
 
 
 def _loaded(stores: Stores, keys: KeyRing) -> Callable[[], Awaitable[None]]:

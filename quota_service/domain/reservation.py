@@ -61,10 +61,10 @@ ARROWS: dict[str, frozenset[tuple[State, State]]] = {
 class Reservation:
     """One candidate's subjects at one venue of one exam, as the record in Redis tells it.
 
-    `deadline_ms` is what the candidate is shown; `first_deadline_ms` is what the first answer
-    showed, so that a repeated request is answered as the first was. `due_ms` is when the expiry may
-    take the seats back. `pin` is the random word of the attempt that is recording a payment
-    or a change of venue, empty when none is; `to_venue` is where that change goes.
+    `deadline_ms` is what the candidate is shown; `first_deadline_ms` and `first_venue` are what the
+    first answer showed, so that a repeated request is answered as the first was. `due_ms` is when
+    the expiry may take the seats back. `pin` is the random word of the attempt that is recording a
+    payment or a change of venue, empty when none is; `to_venue` is where that change goes.
     """
 
     id: str
@@ -86,11 +86,16 @@ class Reservation:
     pinned_ms: int
     request_hash: str
     to_venue: str = ""
+    first_venue: str = ""
 
     def as_first_answered(self) -> "Reservation":
         """Return the reservation as the request that made it was answered."""
         return replace(
-            self, state=State.HELD, deadline_ms=self.first_deadline_ms, payment_seen=False
+            self,
+            state=State.HELD,
+            venue=self.first_venue,
+            deadline_ms=self.first_deadline_ms,
+            payment_seen=False,
         )
 
     def as_moved(self) -> "Reservation":

@@ -280,6 +280,7 @@ class ConfirmationLedger:
             [_instant(r.created_ms) for r in reservations],
             [r.request_hash for r in reservations],
             [_instant(r.first_deadline_ms) for r in reservations],
+            [r.first_venue for r in reservations],
         )
         items = [
             (r.id, r.exam, r.candidate, session, r.venue, subject, position)

@@ -111,6 +111,7 @@ def _booked(row: "Record") -> Reservation:
         pin="",
         pinned_ms=0,
         request_hash=row["request_hash"],
+        first_venue=row["first_venue"],
     )
 
 

@@ -11,6 +11,8 @@ Records = list[tuple[str, str]]
 """Pairs of a reservation's id and its record."""
 
 _EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_FRESH = dt.timedelta(seconds=10)
+"""Every process has put back what it remembers within this time of a rebuild."""
 _ENDED_WITHIN = dt.timedelta(days=2)
 """A record ends within a day of its hold's beginning, or little more, and is kept for a day."""
 
@@ -104,3 +106,7 @@ class RebuildLedger:
     async def report_lost(self, shard: ShardEpoch, lost: int, restored: int) -> None:
         """Add to the report of a rebuild what a process remembers that was lost."""
         await self._ledger.fetch("report_lost_holds", *shard, lost, restored)
+
+    async def is_fresh(self, shard: ShardEpoch) -> bool:
+        """Return whether a shard got this epoch by a rebuild that ended only seconds ago."""
+        return bool(await self._ledger.fetch("select_fresh_rebuild", *shard, _FRESH))

@@ -1,4 +1,4 @@
-"""Holds this process has acknowledged in the last seconds, in case Redis loses them.
+"""The holds this process has acknowledged last, in case Redis loses them.
 
 A hold is journaled in Redis and reaches Postgres a moment later. When Redis loses both, nobody but
 the process that answered the candidate knows of it. After the rebuild it puts such holds back as
@@ -6,9 +6,8 @@ far as their seats are still free, and reports how many were lost.
 """
 
 import logging
-import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,36 +22,30 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _REMEMBERED_MAX = 20_000
-_REMEMBERED_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Acknowledged:
-    at_s: float
     shard: Shard
     version: int
     reservation: Reservation
 
 
 class AcknowledgedHolds:
-    """The latest acknowledged holds, bounded in number and age."""
+    """The latest acknowledged holds, bounded in number."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._holds: deque[_Acknowledged] = deque(maxlen=_REMEMBERED_MAX)
 
     def remember(self, shard: Shard, version: int, reservation: Reservation) -> None:
         """Remember a hold as it was acknowledged, at a version of its shard."""
-        self._holds.append(_Acknowledged(self._clock(), shard, version, reservation))
+        self._holds.append(_Acknowledged(shard, version, reservation))
 
     async def restore(self, stores: "Stores") -> None:
         """Put back what was lost of shards that were rebuilt since the holds were acknowledged.
 
         Raises Unavailable; the next look then does it again.
         """
-        oldest_s = self._clock() - _REMEMBERED_S
-        while self._holds and self._holds[0].at_s < oldest_s:
-            self._holds.popleft()
         opened = {_place(shard): shard for shard in stores.registry.open_shards()}
         behind: defaultdict[Shard, list[_Acknowledged]] = defaultdict(list)
         for held in self._holds:

@@ -16,6 +16,7 @@ What a crash leaves behind:
 It works with every seat of the old venue sold: nothing there is asked for.
 """
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
@@ -69,7 +70,8 @@ async def change_venue(stores: Stores, reservation_id: str, venue: str) -> Reser
         stores.acknowledged.remember(shard, answer.detail[0], reservation)
     if reservation.state is State.CHANGING_VENUE:
         reservation = await _decide(stores, shard, serial, reservation)
-    stores.metrics.changes.labels(exam=shard.exam).inc()
+    if answer.code is Code.DONE:
+        stores.metrics.changes.labels(exam=shard.exam).inc()
     return reservation
 
 
@@ -159,9 +161,15 @@ async def settle_changes(
     Safe at any moment, from any number of processes. Returns how many moved and how many stayed.
     """
     moved = await stores.changes.settle(changing)
-    for reservation in changing:
+
+    async def follow(reservation: Reservation) -> None:
         _, serial = stores.locate(reservation.id)
-        await stores.seats.settle_change(
-            shard, serial, reservation.pin, has_moved=reservation.id in moved
-        )
+        has_moved = reservation.id in moved
+        await stores.seats.settle_change(shard, serial, reservation.pin, has_moved=has_moved)
+
+    # All of them are tried, so that one lost answer does not keep the others pinned.
+    ends = await asyncio.gather(*map(follow, changing), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
     return len(moved), len(changing) - len(moved)

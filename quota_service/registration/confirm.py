@@ -25,7 +25,12 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-from quota_service.domain.errors import EventIdReused, LedgerUnavailable, Unavailable
+from quota_service.domain.errors import (
+    EventIdReused,
+    LedgerUnavailable,
+    NotReady,
+    Unavailable,
+)
 from quota_service.domain.payment import (
     PaymentEvent,
     PaymentOutcome,
@@ -82,7 +87,7 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
     for _ in range(_TRIES_MAX):
         pin = secrets.token_hex(_PIN_BYTES)
         stores.reached("confirm: before pin")
-        answer = await stores.seats.pin(shard, parts.serial, pin, event.amount, event.currency)
+        answer = await _pin(stores, shard, parts.serial, pin, event)
         stores.reached("confirm: after pin")
         reason = _refusal(answer, event)
         if reason is not None:
@@ -117,6 +122,23 @@ async def _shard(stores: Stores, parts: ReservationId) -> Shard | None:
         await stores.registry.refresh()
         shard = stores.registry.shard_of_reservation(parts)
     return shard
+
+
+async def _pin(stores: Stores, shard: Shard, serial: str, pin: str, event: PaymentEvent) -> Answer:
+    """Pin a reservation for a payment.
+
+    A shard that was just rebuilt may lack holds that are still being put back: ours are put back
+    now, for those of other processes the provider has to come again.
+    """
+    answer = await stores.seats.pin(shard, serial, pin, event.amount, event.currency)
+    if answer.code is not Code.UNKNOWN:
+        return answer
+    await stores.acknowledged.restore(stores)
+    answer = await stores.seats.pin(shard, serial, pin, event.amount, event.currency)
+    rebuilt = (shard.exam, shard.number, shard.epoch)
+    if answer.code is Code.UNKNOWN and await stores.rebuilding.is_fresh(rebuilt):
+        raise NotReady("holds are still being put back after a rebuild")
+    return answer
 
 
 def _refusal(answer: Answer, event: PaymentEvent) -> RefundReason | None:

@@ -74,14 +74,16 @@ async def _loss(stores: Stores, used: UsedShard) -> str | None:
     if not used.is_open:
         return "a rebuild was not finished"
     shard = used.shard
-    epoch, version = await stores.builder.standing(shard)
-    if epoch is None:
+    standing = await stores.builder.standing(shard)
+    if standing.epoch is None:
         return "redis does not have it, or was started again"
-    if epoch != shard.epoch:
-        return f"redis has it under epoch {epoch}"
-    drained_epoch, drained_version = await stores.rebuilding.position(shard.exam, shard.number)
-    if (drained_epoch, drained_version) > (epoch, version):
-        return f"redis is at version {version}, and {drained_version} was drained from it"
+    if standing.epoch != shard.epoch:
+        return f"redis has it under epoch {standing.epoch}"
+    if not standing.is_of_this_run:
+        return "redis is another one than the shard was opened in"
+    drained = await stores.rebuilding.position(shard.exam, shard.number)
+    if drained > (standing.epoch, standing.version):
+        return f"redis is at version {standing.version}, and {drained[1]} was drained from it"
     return None
 
 

@@ -46,10 +46,10 @@ async def refund(stores: Stores, reservation_id: str) -> Reservation:
     stores.reached("refund: after commit")
     if end is RefundEnd.NOT_BOOKED:
         raise await _used(stores, booked)
-    await _finish(stores, shard, serial)
+    refunded = await _finish(stores, shard, serial)
     stores.reached("refund: after finish")
     stores.metrics.refunds.labels(exam=shard.exam).inc()
-    return replace(booked, state=State.REFUNDED)
+    return refunded or replace(booked, state=State.REFUNDED)
 
 
 async def _check(stores: Stores, booked: Reservation) -> None:
@@ -81,30 +81,33 @@ async def _used(stores: Stores, booked: Reservation) -> RefundUsed | NotConfirme
     return NotConfirmed() if used is None else RefundUsed(used.reservation)
 
 
-async def _finish(stores: Stores, shard: Shard, serial: str) -> None:
+async def _finish(stores: Stores, shard: Shard, serial: str) -> Reservation | None:
     """Give the seats back. The refund is safe in Postgres: a fault here is recovery's."""
     try:
         answer = await stores.seats.refund(shard, serial)
     except Unavailable as error:
         log.warning("refunded, and redis is not told yet", extra={"cause": str(error)})
-        return
+        return None
     if answer.code < Code.DONE:
         log.warning("refunded, and redis is not ready for it", extra={"code": answer.code.name})
+        return None
+    return answer.reservation
 
 
 async def return_seats(stores: Stores, shard: Shard, limit: int) -> int:
     """Give back the seats of at most `limit` refunds whose process may have died; return how many.
 
-    One that Redis has no record of has no seats there either: it was rebuilt without them.
+    One that Redis has no record of has no seats there either: it was rebuilt without them. One that
+    is still being paid or moved waits for that to be finished.
     """
     returned = []
     for reservation_id in await stores.refunds.to_return(shard.exam, shard.number, limit):
         _, serial = stores.locate(reservation_id)
         answer = await stores.seats.refund(shard, serial)
-        if answer.code >= Code.DONE or answer.code is Code.UNKNOWN:
+        if answer.code is Code.ENDED:
+            log.error("refunded, and redis had given the seats back before")
+        if answer.code is not Code.IN_PROGRESS:
             returned.append(reservation_id)
-        elif answer.code is not Code.IN_PROGRESS:
-            log.error("refunded, and redis disagrees", extra={"code": answer.code.name})
     if returned:
         await stores.refunds.mark_returned(returned)
     return len(returned)

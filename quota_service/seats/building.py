@@ -5,6 +5,7 @@ Only one rebuild of a shard is at work at a time, under a lock in Postgres. The 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Quota
@@ -15,6 +16,18 @@ from quota_service.seats.keys import SHARD_KEYS, Shard
 _SCAN_COUNT = 2000
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How Redis has a shard: the epoch it is open under, or None, and its version.
+
+    `is_of_this_run` when it was opened in the run the server is in now.
+    """
+
+    epoch: int | None
+    version: int
+    is_of_this_run: bool
+
+
 class ShardBuilder:
     """Builds shards in one Redis; each method takes the shard with the epoch it is to get."""
 
@@ -22,11 +35,16 @@ class ShardBuilder:
         self._runner = runner
         self._scripts = runner.scripts
 
-    async def standing(self, shard: Shard) -> tuple[int | None, int]:
-        """Return the epoch a shard is open under, or None, and its version."""
-        epoch = await self._runner.command("GET", shard.key("epoch"))
-        version = await self._runner.command("GET", shard.key("version"))
-        return None if epoch is None else int(epoch), int(version or 0)
+    async def standing(self, shard: Shard) -> Standing:
+        """Return how Redis has a shard now."""
+        names = ("epoch", "version", "run")
+        found = await self._runner.command("MGET", *shard.keys_for(names))
+        epoch, version, run = found
+        return Standing(
+            None if epoch is None else int(epoch),
+            int(version or 0),
+            is_of_this_run=run == await self._runner.run_id(),
+        )
 
     async def close(self, shard: Shard) -> None:
         """Let no script run on the shard any more."""

@@ -7,7 +7,7 @@ knows that repeating it under the same reservation id is safe.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,7 @@ class ScriptRunner:
     ) -> None:
         self.client = client
         self.scripts = scripts
-        self.known_shards: Callable[[], Iterable[Shard]] = list
+        self.known_shards: Callable[[], Awaitable[Iterable[Shard]]] = _none
         self._metrics = metrics
         self._durations = {
             name: metrics.script_duration.labels(script=name) for name in self.scripts
@@ -143,9 +143,9 @@ class ScriptRunner:
     async def load(self) -> None:
         """Fence what was opened in an earlier run, then put every script into the server's cache.
 
-        Raises NotReady while the shards are not known.
+        Raises Unavailable while the shards are not known.
         """
-        shards = list(self.known_shards())
+        shards = list(await self.known_shards())
         run, fence = await self.run_id(), self.scripts["fence"]
         try:
             async with self.client.pipeline(transaction=False) as pipe:
@@ -218,6 +218,10 @@ class ScriptRunner:
                 return list(await pipe.execute(raise_on_error=False))
         except (RedisError, OSError, TimeoutError) as error:
             raise as_unavailable(error) from error
+
+
+async def _none() -> Iterable[Shard]:
+    return ()
 
 
 def _merge(group: Sequence[ScriptCall]) -> ScriptCall:

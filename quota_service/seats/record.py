@@ -20,6 +20,7 @@ FIELDS = (
     "pinned_ms",
     "request_hash",
     "to_venue",
+    "first_venue",
 )
 """The order of `lua/include/record.lua`; a test holds the two together."""
 
@@ -52,6 +53,7 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
             pinned_ms,
             request_hash,
             to_venue,
+            first_venue,
         ) = fields
         return Reservation(
             id=str(ReservationId(exam, shard, serial)),
@@ -73,6 +75,7 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
             pinned_ms=int(pinned_ms),
             request_hash=request_hash,
             to_venue=to_venue,
+            first_venue=first_venue,
         )
     except (ValueError, KeyError) as error:
         raise RecordError(f"not a record of {len(FIELDS)} fields: {error}") from error
@@ -98,5 +101,6 @@ def record_text(reservation: Reservation) -> str:
         reservation.pinned_ms,
         reservation.request_hash,
         reservation.to_venue,
+        reservation.first_venue,
     )
     return "|".join(str(value) for value in values)

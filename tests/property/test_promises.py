@@ -2,16 +2,15 @@
 
 After every step both stores are compared with the model, and the promises are checked: never
 oversold (P1), one end each (P3), one effect (P4), books that balance (P7), one subject a session
-(P9). A process that dies inside a confirmation is one of the steps.
+(P9). A process that dies inside a confirmation, a change of venue or a refund is among the steps.
 """
 
 import asyncio
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck
@@ -19,7 +18,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
-    RuleBasedStateMachine,
     initialize,
     invariant,
     multiple,
@@ -27,140 +25,51 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app import open_service, refresh_memory
 from quota_service.domain.errors import (
     AlreadyConfirmed,
     EventIdReused,
     IdempotencyKeyReused,
+    NotConfirmed,
+    RefundUsed,
     ReservationEnded,
     SessionConflict,
     SoldOut,
 )
 from quota_service.domain.exam import Quota
-from quota_service.domain.payment import PaymentEvent, PaymentStatus
+from quota_service.domain.payment import PaymentStatus
+from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.recover import Recovered, recover_pins
+from quota_service.registration.refund import refund, return_seats
 from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.view import view_candidate
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
+from tests.support.promises_driver import DiedError, Driver
+from tests.support.promises_model import SEATS, Held, Model
 from tests.support.records import move_due_into_the_past
 
-Result = TypeVar("Result")
-
-SESSION_OF = {"general": "day1-am", "qms": "day1-pm", "ems": "day1-pm", "service": "day2-am"}
-SEATS = {
-    "jinan": {"general": 2, "qms": 1, "ems": 1, "service": 1},
-    "tianjin": {"general": 1, "qms": 2, "ems": 0, "service": 2},
-}
 CANDIDATES = st.sampled_from(["ann", "bob", "cai", "dan"])
 SUBJECTS = st.sampled_from(
     [("general",), ("qms",), ("ems",), ("service",), ("general", "qms"), ("ems", "service")]
 )
 VENUES = st.sampled_from([("jinan",), ("tianjin",), ("jinan", "tianjin"), ("tianjin", "jinan")])
+VENUE = st.sampled_from(["jinan", "tianjin"])
+CHANGE_LINES = ["before script", "after script", "after commit", "after finish"]
 PICKS = st.integers(0, 11)
 """Which of the reservations made so far a step is about, counted from the newest."""
 _numbers = itertools.count(1)
 
 
-class DiedError(BaseException):
-    """Stands for the death of the process at a marked line."""
-
-
-@dataclass
-class Held:
-    """A reservation of the model."""
-
-    id: str
-    key: str
-    order: Order
-    venue: str
-    first_deadline_ms: int
-    state: str = "held"
-
-    @property
-    def quotas(self) -> list[Quota]:
-        return [Quota(self.venue, subject) for subject in self.order.subjects]
-
-    @property
-    def sessions(self) -> set[str]:
-        return {SESSION_OF[subject] for subject in self.order.subjects}
-
-    @property
-    def stands(self) -> bool:
-        return self.state in {"held", "confirmed"}
-
-
-@dataclass
-class Model:
-    """What should be true, by rules short enough to be believed."""
-
-    exam: str
-    reservations: list[Held] = field(default_factory=list)
-    events: dict[str, tuple[str, str | None]] = field(default_factory=dict)
-
-    def pick(self, n: int, *states: str) -> Held | None:
-        """The n-th newest reservation (of some states), going round; None when there are none."""
-        found = [held for held in self.reservations if not states or held.state in states]
-        return found[-1 - n % len(found)] if found else None
-
-    def count(self, *states: str) -> Counter[Quota]:
-        return Counter(q for r in self.reservations if r.state in states for q in r.quotas)
-
-    def remaining(self, quota: Quota) -> int:
-        return SEATS[quota.venue][quota.subject] - self.count("held", "confirmed")[quota]
-
-    def first_venue_with_all(
-        self, subjects: tuple[str, ...], venues: tuple[str, ...]
-    ) -> str | None:
-        for venue in venues:
-            if all(self.remaining(Quota(venue, subject)) > 0 for subject in subjects):
-                return venue
-        return None
-
-    def standing(self, candidate: str, subjects: tuple[str, ...]) -> list[Held]:
-        """The candidate's reservations in the sessions of `subjects`."""
-        sessions = {SESSION_OF[subject] for subject in subjects}
-        return [
-            held
-            for held in self.reservations
-            if held.order.candidate == candidate and held.stands and sessions & held.sessions
-        ]
-
-    def pay(self, held: Held, *, amount_is_right: bool) -> tuple[str, str | None]:
-        """Walk the model through a captured payment; return its end."""
-        if held.state == "confirmed":
-            return "refund_due", "already-paid"
-        if held.state == "released":
-            return "refund_due", "released"
-        if not amount_is_right:
-            return "refund_due", "wrong-amount"
-        if held.state == "expired":
-            if self.standing(held.order.candidate, held.order.subjects):
-                return "refund_due", "session-conflict"
-            if any(self.remaining(quota) < 1 for quota in held.quotas):
-                return "refund_due", "sold-out"
-        held.state = "confirmed"
-        return "confirmed", None
-
-
-class Promises(RuleBasedStateMachine):
+class Promises(Driver):
     """The steps; each compares what the service did with what the model says."""
 
-    service: ClassVar[Service]
-    runner: ClassVar[asyncio.Runner]
     events: Bundle[tuple[str, Held, bool]] = Bundle("events")
-
-    def run(self, protocol: Coroutine[Any, Any, Result]) -> Result:
-        return self.runner.run(protocol)
-
-    @property
-    def stores(self) -> Any:
-        return self.service.stores
 
     @initialize(
         orders=st.lists(st.tuples(CANDIDATES, SUBJECTS, VENUES), min_size=4, max_size=10),
@@ -271,18 +180,18 @@ class Promises(RuleBasedStateMachine):
         event = f"event-{next(_numbers)}"
         expected = self.model.pay(held, amount_is_right=amount_is_right)
         self.model.events[event] = expected
-        assert self.run(self._report(event, held, amount_is_right)) == expected
+        assert self.run(self.report(event, held, amount_is_right)) == expected
         return event, held, amount_is_right
 
     @rule(paid=events)
     def report_the_same_event_again(self, paid: tuple[str, Held, bool]) -> None:
-        assert self.run(self._report(*paid)) == self.model.events[paid[0]]
+        assert self.run(self.report(*paid)) == self.model.events[paid[0]]
 
     @rule(paid=events)
     def report_another_payment_under_a_known_event(self, paid: tuple[str, Held, bool]) -> None:
         event, held, amount_is_right = paid
         with pytest.raises(EventIdReused):
-            self.run(self._report(event, held, amount_is_right, reference="another"))
+            self.run(self.report(event, held, amount_is_right, reference="another"))
 
     @rule(pick=PICKS)
     def report_a_failed_payment(self, pick: int) -> None:
@@ -290,7 +199,7 @@ class Promises(RuleBasedStateMachine):
         if held is None:
             return
         event = f"event-{next(_numbers)}"
-        call = self._report(event, held, True, status=PaymentStatus.FAILED)
+        call = self.report(event, held, True, status=PaymentStatus.FAILED)
         assert self.run(call) == ("ignored", None)
 
     @rule(pick=PICKS, line=st.sampled_from(["after pin", "after commit"]))
@@ -299,14 +208,9 @@ class Promises(RuleBasedStateMachine):
         if held is None:
             return
 
-        def die(reached: str) -> None:
-            if reached == f"confirm: {line}":
-                raise DiedError
-
         event = f"event-{next(_numbers)}"
-        dying = dataclasses.replace(self.stores, reached=die)
         with pytest.raises(DiedError):
-            self.run(confirm(dying, self._event(event, held, True)))
+            self.run(confirm(self.dying(f"confirm: {line}"), self.event(event, held, True)))
         recovered = self.run(recover_pins(self.stores, self.shard, 0, 10))
         if line == "after commit":
             held.state = "confirmed"
@@ -314,6 +218,86 @@ class Promises(RuleBasedStateMachine):
         assert recovered == (
             Recovered(finished=1) if line == "after commit" else Recovered(unpinned=1)
         )
+
+    @rule(pick=PICKS, venue=VENUE)
+    def change_venue(self, pick: int, venue: str) -> None:
+        self._change_venue(self.model.pick(pick), venue)
+
+    @rule(pick=PICKS, venue=VENUE)
+    def change_the_venue_of_a_booking(self, pick: int, venue: str) -> None:
+        self._change_venue(self.model.pick(pick, "confirmed"), venue)
+
+    def _change_venue(self, held: Held | None, venue: str) -> None:
+        if held is None:
+            return
+        call = change_venue(self.stores, held.id, venue)
+        if not held.stands:
+            with pytest.raises(ReservationEnded) as ended:
+                self.run(call)
+            assert ended.value.state == held.state
+        elif venue != held.venue and not self.model.can_move(held, venue):
+            with pytest.raises(SoldOut) as sold_out:
+                self.run(call)
+            told = [
+                (Quota(left.venue, left.subject), left.remaining) for left in sold_out.value.left
+            ]
+            assert told == [(q, self.model.remaining(q)) for q in held.quotas_at(venue)]
+        else:
+            held.venue = venue
+            moved = self.run(call)
+            assert (moved.venue, moved.state) == (venue, held.state)
+
+    @rule(pick=PICKS, venue=VENUE, line=st.sampled_from(CHANGE_LINES))
+    def die_in_a_change_and_recover(self, pick: int, venue: str, line: str) -> None:
+        held = self.model.pick(pick, "confirmed")
+        if held is None or not self.model.can_move(held, venue):
+            return
+        with pytest.raises(DiedError):
+            self.run(change_venue(self.dying(f"change: {line}"), held.id, venue))
+        recovered = self.run(recover_pins(self.stores, self.shard, 0, 10))
+        if line in {"after commit", "after finish"}:
+            held.venue = venue
+        ends = {"after script": Recovered(stayed=1), "after commit": Recovered(moved=1)}
+        assert recovered == ends.get(line, Recovered())
+
+    @rule(pick=PICKS)
+    def refund(self, pick: int) -> None:
+        self._refund(self.model.pick(pick))
+
+    @rule(pick=PICKS)
+    def refund_a_booking(self, pick: int) -> None:
+        self._refund(self.model.pick(pick, "confirmed"))
+
+    def _refund(self, held: Held | None) -> None:
+        if held is None:
+            return
+        call = refund(self.stores, held.id)
+        if held.state == "held":
+            with pytest.raises(NotConfirmed):
+                self.run(call)
+        elif held.state in {"released", "expired"}:
+            with pytest.raises(ReservationEnded):
+                self.run(call)
+        elif not self.model.can_be_refunded(held):
+            with pytest.raises(RefundUsed) as used:
+                self.run(call)
+            assert used.value.reservation == self.model.refunds[held.candidate]
+        else:
+            assert self.run(call).state == "refunded"
+            self.model.refund(held)
+
+    @rule(pick=PICKS, line=st.sampled_from(["before commit", "after commit"]))
+    def die_in_a_refund_and_recover(self, pick: int, line: str) -> None:
+        held = self.model.pick(pick, "confirmed")
+        if held is None or not self.model.can_be_refunded(held):
+            return
+        with pytest.raises(DiedError):
+            self.run(refund(self.dying(f"refund: {line}"), held.id))
+        returned = self.run(return_seats(self.stores, self.shard, 10))
+        if line == "after commit":
+            self.model.refund(held)
+            assert returned
+        assert self.run(return_seats(self.stores, self.shard, 10)) == 0
 
     @rule(pick=PICKS)
     def time_passes_for(self, pick: int) -> None:
@@ -334,12 +318,14 @@ class Promises(RuleBasedStateMachine):
         # What has ended is known from the drained journal, which may be a step behind.
         assert seen.items() <= mine.items()
         assert {i for i, state in mine.items() if state in {"held", "confirmed"}} <= seen.keys()
+        used = view.refund and view.refund.reservation
+        assert used == self.model.refunds.get(candidate)
 
     @rule(again=st.booleans())
     def drain_the_journal_and_import_again(self, again: bool) -> None:
         self.run(drain_journal(self.stores, self.shard, 1000, 3))
         expected = {held.id: held.state for held in self.model.reservations}
-        assert self.run(self._drained_states()) == expected
+        assert self.run(self.drained_states()) == expected
         if again:
             exam = self.stores.registry.find(self.model.exam)
             imported = self.run(import_exam(self.stores, exam))
@@ -365,10 +351,11 @@ class Promises(RuleBasedStateMachine):
     def the_ledger_has_every_booking_once_and_never_too_many(self) -> None:
         if not hasattr(self, "model"):
             return
-        confirmed = self.run(self._confirmed_in_postgres())
+        confirmed = self.run(self.confirmed_in_postgres())
         expected = self.model.count("confirmed")
         assert {quota: n for quota, n in confirmed.items() if n} == dict(expected)
         assert all(n <= SEATS[quota.venue][quota.subject] for quota, n in confirmed.items())
+        assert self.run(self.refunds_in_postgres()) == self.model.refunds
 
     @invariant()
     def nobody_stands_twice_in_a_session(self) -> None:
@@ -381,43 +368,6 @@ class Promises(RuleBasedStateMachine):
             for session in held.sessions
         )
         assert all(n == 1 for n in taken.values())
-
-    async def _drained_states(self) -> dict[str, str]:
-        """What the drained journal says of every reservation of the exam."""
-        async with self.stores.ledger.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT id, state FROM reservations WHERE exam = $1", self.model.exam
-            )
-            return {row["id"]: row["state"] for row in rows}
-
-    async def _confirmed_in_postgres(self) -> dict[Quota, int]:
-        async with self.stores.ledger.connection() as connection:
-            confirmed: dict[Quota, int] = await self.stores.exams.confirmed(
-                connection, self.model.exam
-            )
-            return confirmed
-
-    def _event(
-        self,
-        event: str,
-        held: Held,
-        amount_is_right: bool,
-        status: PaymentStatus = PaymentStatus.CAPTURED,
-        reference: str = "reference",
-    ) -> PaymentEvent:
-        amount = 8000 * len(held.order.subjects) + (0 if amount_is_right else 1)
-        told = f"{held.id} {status} {amount} {reference}"
-        return PaymentEvent(event, held.id, status, amount, "CNY", 0, reference, told)
-
-    async def _report(self, *paid: Any, **members: Any) -> tuple[str, str | None]:
-        try:
-            result = await confirm(self.stores, self._event(*paid, **members))
-        finally:
-            # A late payment that is refused after all had taken its seats again for a moment: it
-            # leaves an overdue hold, which the expiry takes.
-            await expire_due_holds(self.stores, self.shard, 10)
-        assert result.reservation == paid[1].id
-        return result.outcome, result.reason
 
 
 @pytest.fixture
@@ -437,7 +387,7 @@ def test_the_promises_hold_after_every_step() -> None:
     run_state_machine_as_test(
         Promises,
         settings=hypothesis_settings(
-            max_examples=120,
+            max_examples=100,
             stateful_step_count=50,
             deadline=None,
             derandomize=True,

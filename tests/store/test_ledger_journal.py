@@ -231,7 +231,7 @@ POISON = {
     "with a record from beyond any calendar": {
         "subject": "a" * 24,
         "at": "1",
-        "body": f"held|c|v|s|t|1|CNY|{'9' * 17}|1|1|1|0|0||0|h|",
+        "body": f"held|c|v|s|t|1|CNY|{'9' * 17}|1|1|1|0|0||0|h||",
     },
 }
 

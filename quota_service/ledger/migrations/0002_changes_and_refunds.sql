@@ -69,7 +69,9 @@ ALTER TABLE shards
 -- What a rebuild of Redis reads, and what it found. `recovered_version` is the last step before it
 -- that is known; holds acknowledged behind it are `holds_lost`, as far as a process remembers them.
 ALTER TABLE bookings
-    ADD COLUMN first_deadline timestamptz NOT NULL DEFAULT 'epoch';
+    ADD COLUMN first_deadline timestamptz NOT NULL DEFAULT 'epoch',
+    ADD COLUMN first_venue    text        NOT NULL DEFAULT '';
+UPDATE bookings SET first_venue = venue;
 ALTER TABLE booking_items
     ADD COLUMN position smallint NOT NULL DEFAULT 0;
 CREATE INDEX reservations_by_age ON reservations (exam, shard, created_at, id);

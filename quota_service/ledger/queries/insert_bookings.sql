@@ -9,9 +9,10 @@
 -- $8 reserved at, timestamptz[]
 -- $9 request hashes, text[]
 -- $10 first deadlines, timestamptz[]
+-- $11 first venues, text[]
 INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at,
-                      request_hash, first_deadline)
+                      request_hash, first_deadline, first_venue)
 SELECT *
 FROM   unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-              $8::timestamptz[], $9::text[], $10::timestamptz[]) AS new (reservation)
+              $8::timestamptz[], $9::text[], $10::timestamptz[], $11::text[]) AS new (reservation)
 ORDER  BY reservation

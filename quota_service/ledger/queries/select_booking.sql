@@ -10,6 +10,7 @@ SELECT b.reservation,
        b.state,
        b.request_hash,
        b.first_deadline,
+       b.first_venue,
        array_agg(i.subject ORDER BY i.position, i.session) AS subjects,
        array_agg(i.session ORDER BY i.position, i.session) AS sessions
 FROM   bookings b

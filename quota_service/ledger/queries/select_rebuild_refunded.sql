@@ -4,7 +4,7 @@
 SELECT b.reservation,
        concat_ws('|', 'refunded', b.candidate, b.venue, i.subjects, i.sessions, b.amount, b.currency,
                  ms(b.reserved_at), ms(b.first_deadline), ms(b.first_deadline),
-                 ms(b.first_deadline), 1, 1, '', 0, b.request_hash, '') AS record
+                 ms(b.first_deadline), 1, 1, '', 0, b.request_hash, '', b.first_venue) AS record
 FROM   refunds r
 JOIN   bookings b USING (reservation)
 CROSS  JOIN LATERAL (

@@ -1,0 +1,111 @@
+"""Shards that Redis lost: who rebuilds them, and what has to hold after."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+import pytest
+
+from quota_service.app import Service
+from quota_service.domain.errors import NotReady, QuotaError, SeatsUnavailable
+from quota_service.registration.drain_journal import drain_journal
+from quota_service.workers.rebuild import RebuildWorker
+from tests.support.bookings import check_agreement
+from tests.support.books import read_records
+
+
+async def drain(service: Service) -> None:
+    """Drain what is in the journal of the test exam."""
+    shard = service.stores.registry.shard("exam-1", 0)
+    while not (await drain_journal(service.stores, shard, 1000, 3)).is_idle:
+        pass
+
+
+async def lose_everything(service: Service) -> None:
+    """Empty Redis."""
+    await service.runner.client.flushall()
+
+
+async def rebuild(service: Service) -> int:
+    """Do a worker's round; return how many shards it rebuilt."""
+    return (await RebuildWorker(service.stores, service.settings).run_once())["rebuilt"]
+
+
+async def restore(service: Service) -> None:
+    """Do what every process does from time to time: look at the exams, put lost holds back."""
+    await service.stores.registry.refresh()
+    await service.stores.acknowledged.restore(service.stores)
+
+
+async def first_answer(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Return what a server answers at first; connections that died with another do not count."""
+    for _ in range(20):
+        try:
+            return await call()
+        except NotReady as refusal:
+            return refusal
+        except SeatsUnavailable:
+            continue
+        except QuotaError as refusal:
+            return refusal
+    raise AssertionError("the server did not answer")
+
+
+async def rows(service: Service, query: str, *args: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a query to Postgres."""
+    async with service.stores.ledger.connection() as connection:
+        return [tuple(row) for row in await connection.fetch(query, *args)]
+
+
+async def check_after(service: Service, booked: int) -> None:
+    """Fail unless the stores agree, and the journal in Postgres tells of Redis as it is."""
+    await check_agreement(service, booked)
+    await drain(service)
+    shard = service.stores.registry.shard("exam-1", 0)
+    records = await read_records(service.runner.client, shard)
+    told = dict(
+        await rows(service, "SELECT id, state FROM reservations WHERE epoch = $1", shard.epoch)
+    )
+    for record in records.values():
+        if record.id in told:
+            assert told[record.id] == record.state.value
+    assert await rows(service, "SELECT * FROM journal_quarantine") == []
+
+
+class Stall:
+    """Holds a method up at its first call, until it is let go."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, owner: type[Any], method: str) -> None:
+        self.begun = asyncio.Event()
+        self.may_go = asyncio.Event()
+        real = getattr(owner, method)
+
+        async def stalled(it: object, *args: object) -> object:
+            if not self.begun.is_set():
+                self.begun.set()
+                await self.may_go.wait()
+            return await real(it, *args)
+
+        patch.setattr(owner, method, stalled)
+
+
+async def cut_idle_transactions(dsn: str) -> None:
+    """Cut every connection that sits in a transaction, so that its locks are lost."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        cut = await connection.fetch(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state = 'idle in transaction'"
+        )
+    finally:
+        await connection.close()
+    assert len(cut) == 1
+
+
+async def ended(task: "asyncio.Task[Any]") -> BaseException | None:
+    """Return the error a task ends with."""
+    with suppress(BaseException):
+        await task
+    return task.exception()

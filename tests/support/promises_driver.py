@@ -1,0 +1,94 @@
+"""What the steps of the state machine share: the stores it drives, and how they are asked."""
+
+import asyncio
+import dataclasses
+from collections.abc import Coroutine
+from typing import Any, ClassVar, TypeVar
+
+from hypothesis.stateful import RuleBasedStateMachine
+
+from quota_service.app import Service
+from quota_service.domain.exam import Quota
+from quota_service.domain.payment import PaymentEvent, PaymentStatus
+from quota_service.registration.confirm import confirm
+from quota_service.registration.expire import expire_due_holds
+from quota_service.seats.keys import Shard
+from tests.support.promises_model import Held, Model
+
+Result = TypeVar("Result")
+
+
+class DiedError(BaseException):
+    """Stands for the death of the process at a marked line."""
+
+
+class Driver(RuleBasedStateMachine):
+    """A state machine over real stores, with one exam of its own and the model of it."""
+
+    service: ClassVar[Service]
+    runner: ClassVar[asyncio.Runner]
+    model: Model
+    shard: Shard
+
+    def run(self, protocol: Coroutine[Any, Any, Result]) -> Result:
+        return self.runner.run(protocol)
+
+    @property
+    def stores(self) -> Any:
+        return self.service.stores
+
+    def dying(self, line: str) -> Any:
+        """Return stores whose protocol dies at a marked line."""
+
+        def die(reached: str) -> None:
+            if reached == line:
+                raise DiedError
+
+        return dataclasses.replace(self.stores, reached=die)
+
+    async def drained_states(self) -> dict[str, str]:
+        """What the drained journal says of every reservation of the exam."""
+        async with self.stores.ledger.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT id, state FROM reservations WHERE exam = $1", self.model.exam
+            )
+            return {row["id"]: row["state"] for row in rows}
+
+    async def refunds_in_postgres(self) -> dict[str, str]:
+        """The refunds of the exam by candidate, each with its money due."""
+        async with self.stores.ledger.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT r.candidate, r.reservation FROM refunds r JOIN bookings b USING"
+                " (reservation) JOIN refunds_due d ON d.event = b.event WHERE r.exam = $1",
+                self.model.exam,
+            )
+            return {row["candidate"]: row["reservation"] for row in rows}
+
+    async def confirmed_in_postgres(self) -> dict[Quota, int]:
+        async with self.stores.ledger.connection() as connection:
+            confirmed: dict[Quota, int] = await self.stores.exams.confirmed(
+                connection, self.model.exam
+            )
+            return confirmed
+
+    def event(
+        self,
+        event: str,
+        held: Held,
+        amount_is_right: bool,
+        status: PaymentStatus = PaymentStatus.CAPTURED,
+        reference: str = "reference",
+    ) -> PaymentEvent:
+        amount = 8000 * len(held.order.subjects) + (0 if amount_is_right else 1)
+        told = f"{held.id} {status} {amount} {reference}"
+        return PaymentEvent(event, held.id, status, amount, "CNY", 0, reference, told)
+
+    async def report(self, *paid: Any, **members: Any) -> tuple[str, str | None]:
+        try:
+            result = await confirm(self.stores, self.event(*paid, **members))
+        finally:
+            # A late payment that is refused after all had taken its seats again for a moment: it
+            # leaves an overdue hold, which the expiry takes.
+            await expire_due_holds(self.stores, self.shard, 10)
+        assert result.reservation == paid[1].id
+        return result.outcome, result.reason

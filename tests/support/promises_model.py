@@ -1,0 +1,111 @@
+"""What should be true of reservations, in plain Python: the model the state machine is held to."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from quota_service.domain.exam import Quota
+from quota_service.registration.reserve import Order
+
+SESSION_OF = {"general": "day1-am", "qms": "day1-pm", "ems": "day1-pm", "service": "day2-am"}
+SEATS = {
+    "jinan": {"general": 2, "qms": 1, "ems": 1, "service": 1},
+    "tianjin": {"general": 1, "qms": 2, "ems": 0, "service": 2},
+}
+
+
+@dataclass
+class Held:
+    """A reservation of the model."""
+
+    id: str
+    key: str
+    order: Order
+    venue: str
+    first_deadline_ms: int
+    state: str = "held"
+
+    @property
+    def candidate(self) -> str:
+        return self.order.candidate
+
+    @property
+    def quotas(self) -> list[Quota]:
+        return self.quotas_at(self.venue)
+
+    def quotas_at(self, venue: str) -> list[Quota]:
+        return [Quota(venue, subject) for subject in self.order.subjects]
+
+    @property
+    def sessions(self) -> set[str]:
+        return {SESSION_OF[subject] for subject in self.order.subjects}
+
+    @property
+    def stands(self) -> bool:
+        return self.state in {"held", "confirmed"}
+
+
+@dataclass
+class Model:
+    """What should be true, by rules short enough to be believed."""
+
+    exam: str
+    reservations: list[Held] = field(default_factory=list)
+    events: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    refunds: dict[str, str] = field(default_factory=dict)
+    """The one refund of each candidate that had one."""
+
+    def pick(self, n: int, *states: str) -> Held | None:
+        """The n-th newest reservation (of some states), going round; None when there are none."""
+        found = [held for held in self.reservations if not states or held.state in states]
+        return found[-1 - n % len(found)] if found else None
+
+    def count(self, *states: str) -> Counter[Quota]:
+        return Counter(q for r in self.reservations if r.state in states for q in r.quotas)
+
+    def remaining(self, quota: Quota) -> int:
+        return SEATS[quota.venue][quota.subject] - self.count("held", "confirmed")[quota]
+
+    def first_venue_with_all(
+        self, subjects: tuple[str, ...], venues: tuple[str, ...]
+    ) -> str | None:
+        for venue in venues:
+            if all(self.remaining(Quota(venue, subject)) > 0 for subject in subjects):
+                return venue
+        return None
+
+    def standing(self, candidate: str, subjects: tuple[str, ...]) -> list[Held]:
+        """The candidate's reservations in the sessions of `subjects`."""
+        sessions = {SESSION_OF[subject] for subject in subjects}
+        return [
+            held
+            for held in self.reservations
+            if held.candidate == candidate and held.stands and sessions & held.sessions
+        ]
+
+    def pay(self, held: Held, *, amount_is_right: bool) -> tuple[str, str | None]:
+        """Walk the model through a captured payment; return its end."""
+        if held.state == "confirmed":
+            return "refund_due", "already-paid"
+        if held.state in {"released", "refunded"}:
+            return "refund_due", held.state
+        if not amount_is_right:
+            return "refund_due", "wrong-amount"
+        if held.state == "expired":
+            if self.standing(held.candidate, held.order.subjects):
+                return "refund_due", "session-conflict"
+            if any(self.remaining(quota) < 1 for quota in held.quotas):
+                return "refund_due", "sold-out"
+        held.state = "confirmed"
+        return "confirmed", None
+
+    def can_move(self, held: Held, venue: str) -> bool:
+        """Whether a standing reservation can go from where it is to another venue."""
+        return venue != held.venue and all(self.remaining(q) > 0 for q in held.quotas_at(venue))
+
+    def can_be_refunded(self, held: Held) -> bool:
+        return held.state == "confirmed" and held.candidate not in self.refunds
+
+    def refund(self, held: Held) -> None:
+        """Walk the model through the refund of a booking."""
+        held.state = "refunded"
+        self.refunds[held.candidate] = held.id
