@@ -150,7 +150,7 @@ PARAMETERS: Mapping[str, Schema] = {
     "refund": _parameter(
         "path",
         "refund",
-        {"type": "string", "pattern": "^[0-9]{1,19}$", "description": "Id of the refund due."},
+        {"type": "string", "pattern": "^[1-9][0-9]{0,17}$", "description": "Id of the refund due."},
         "42",
     ),
     "after": _parameter(
@@ -158,7 +158,7 @@ PARAMETERS: Mapping[str, Schema] = {
         "after",
         {
             "type": "string",
-            "pattern": "^[0-9]{1,18}$",
+            "pattern": "^(0|[1-9][0-9]{0,17})$",
             "description": "The `next` of the page before; from the start when left out.",
         },
     ),

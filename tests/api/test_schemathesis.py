@@ -38,6 +38,7 @@ from tests.support.exams import exam_definition
 
 CALLS = [f"{route.method} {route.path}" for route in ROUTES]
 CALLBACK = "POST /v1/payment-callbacks"
+BOOKED = ("POST /v1/reservations/{reservation}/refund",)
 STEPS = ("reserve", "get_reservation", "checkout", "release")
 EXAMPLES_MAX = 25
 WALKS_MAX = 25
@@ -113,13 +114,23 @@ def _callbacks_are_signed() -> Iterator[None]:
 
 
 @pytest.fixture
-async def document(api: ApiClient) -> dict[str, Any]:
-    """The document with examples that are true: its exam is there, and its reservation is held."""
+async def document(api: ApiClient, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The document with examples that are true.
+
+    Its exam is there, its reservation is held (or booked, where the call is about bookings), and
+    its refund is due.
+    """
     definition = exam_definition(EXAM_ID)
     await api.import_exam(definition)
     held = await api.reserve("candidate-1", ("general", "qms"), exam=EXAM_ID)
+    if getattr(request.node, "callspec", None) and request.node.callspec.params["call"] in BOOKED:
+        await api.pay(held.json)
+    await api.pay(f"{EXAM_ID}.0.{'a' * 24}")
+    due = await api.get(f"/v1/exams/{EXAM_ID}/refunds-due", key=api.ops_key)
     text = orjson.dumps(openapi_document()).decode()
-    return dict(orjson.loads(text.replace(RESERVATION_ID, held.json["id"])))
+    document = dict(orjson.loads(text.replace(RESERVATION_ID, held.json["id"])))
+    document["components"]["parameters"]["refund"]["example"] = due.json["refunds_due"][0]["id"]
+    return document
 
 
 @pytest.mark.parametrize("call", CALLS)
