@@ -94,6 +94,9 @@ class Settings:
     postgres_command_timeout_s: float = _setting(
         5.0, "time for Postgres to answer a command", low=0.01, high=600
     )
+    postgres_idle_transaction_timeout_s: float = _setting(
+        10.0, "after how long without a word Postgres ends our transaction", low=1, high=600
+    )
     postgres_statement_cache: bool = _setting(
         True, "prepared statements; off behind PgBouncer in transaction mode"
     )

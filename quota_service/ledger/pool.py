@@ -101,6 +101,11 @@ async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Led
 
     Closing waits for connections that are lent, and for the server, no longer than for one.
     """
+    server_settings = {"application_name": "quota-service"}
+    if settings.postgres_statement_cache:  # a pooler takes no such settings
+        # A server that cannot reach us any more must not keep our locks.
+        idle_ms = round(settings.postgres_idle_transaction_timeout_s * 1000)
+        server_settings["idle_in_transaction_session_timeout"] = str(idle_ms)
     pool = await asyncpg.create_pool(
         settings.postgres_dsn,
         min_size=0,
@@ -109,7 +114,7 @@ async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Led
         command_timeout=settings.postgres_command_timeout_s,
         statement_cache_size=100 if settings.postgres_statement_cache else 0,
         target_session_attrs=SessionAttribute.primary,
-        server_settings={"application_name": "quota-service"},
+        server_settings=server_settings,
     )
     try:
         yield Ledger(pool, settings, metrics)

@@ -5,6 +5,7 @@ the process that answered the candidate knows of it. After the rebuild it puts s
 far as their seats are still free, and reports how many were lost.
 """
 
+import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ class AcknowledgedHolds:
     """The latest acknowledged holds, bounded in number."""
 
     def __init__(self) -> None:
+        self._restoring = asyncio.Lock()
         self._holds: deque[_Acknowledged] = deque(maxlen=_REMEMBERED_MAX)
 
     def remember(self, shard: Shard, version: int, reservation: Reservation) -> None:
@@ -46,16 +48,20 @@ class AcknowledgedHolds:
 
         Raises Unavailable; the next look then does it again.
         """
-        opened = {_place(shard): shard for shard in stores.registry.open_shards()}
-        behind: defaultdict[Shard, list[_Acknowledged]] = defaultdict(list)
-        for held in self._holds:
-            now = opened.get(_place(held.shard))
-            if now is not None and now.epoch > held.shard.epoch:
-                behind[held.shard].append(held)
-        for shard, holds in behind.items():
-            await self._restore_shard(stores, shard, opened[_place(shard)], holds)
-            for held in holds:
-                self._holds.remove(held)
+        async with self._restoring:
+            opened = {_place(shard): shard for shard in stores.registry.open_shards()}
+            behind: defaultdict[Shard, list[_Acknowledged]] = defaultdict(list)
+            for held in self._holds:
+                now = opened.get(_place(held.shard))
+                if now is not None and now.epoch > held.shard.epoch:
+                    behind[held.shard].append(held)
+            for shard, holds in behind.items():
+                await self._restore_shard(stores, shard, opened[_place(shard)], holds)
+                # Others were acknowledged, and the oldest forgotten, meanwhile.
+                settled = {id(held) for held in holds}
+                left = [held for held in self._holds if id(held) not in settled]
+                self._holds.clear()
+                self._holds.extend(left)
 
     async def _restore_shard(
         self, stores: "Stores", before: Shard, shard: Shard, holds: Sequence[_Acknowledged]
