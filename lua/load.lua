@@ -4,7 +4,7 @@
 -- was overtaken by another must not write into it.
 -- The shard is not open: nobody else reads or writes it. What was being paid is a hold again, kept
 -- for the payment to be told once more. A hold that does not fit any more has expired: its seats or
--- its session went to a booking whose steps were lost.
+-- its session went to a booking whose steps were lost. Bookings are loaded before holds.
 -- Walks: confirming -> held, held -> expired, confirming -> expired.
 --
 -- KEYS[1] string building     the epoch under which the shard is being rebuilt
@@ -64,28 +64,56 @@ local function fits(quotas, claims)
   return true
 end
 
-local function take(record_key, record, serial, quotas, claims, counter_key)
+local function hold(record_key, record, serial, quotas, claims)
   for i, quota in ipairs(quotas) do
     redis.call('HINCRBY', remaining_key, quota, -1)
-    redis.call('HINCRBY', counter_key, quota, 1)
+    redis.call('HINCRBY', held_key, quota, 1)
     redis.call('HSET', claims_key, claims[i], serial)
   end
   write_record(record_key, record)
 end
 
+-- Most of what is loaded is booked: its seats and claims are gathered, and written at the end.
+local booked_seats, booked_claims = {}, {}
+
+local function load_booked(record_key, serial, text)
+  local candidate, venue, subjects, sessions =
+    string.match(text, '^confirmed|([^|]*)|([^|]*)|([^|]*)|([^|]*)|')
+  for subject in string.gmatch(subjects, '[^,]+') do
+    local quota = venue .. '/' .. subject
+    booked_seats[quota] = (booked_seats[quota] or 0) + 1
+  end
+  for session in string.gmatch(sessions, '[^,]+') do
+    booked_claims[#booked_claims + 1] = candidate .. '/' .. session
+    booked_claims[#booked_claims + 1] = serial
+  end
+  redis.call('SET', record_key, text)
+end
+
+local function write_booked()
+  for quota, seats in pairs(booked_seats) do
+    redis.call('HINCRBY', remaining_key, quota, -seats)
+    redis.call('HINCRBY', confirmed_key, quota, seats)
+  end
+  for from = 1, #booked_claims, 2000 do
+    local to = math.min(from + 1999, #booked_claims)
+    redis.call('HSET', claims_key, unpack(booked_claims, from, to))
+  end
+end
+
 -- Loads one reservation; false when it is a hold that does not fit any more.
 local function load_one(record_key, serial, text)
+  if string.sub(text, 1, 10) == 'confirmed|' then
+    load_booked(record_key, serial, text)
+    return true
+  end
   local record = split(text, '|')
   local state = record[STATE]
-  if state ~= 'confirmed' and state ~= 'held' and state ~= 'confirming' then
+  if state ~= 'held' and state ~= 'confirming' then
     write_ended_record(record_key, record)
     return true
   end
   local quotas, claims = names(record)
-  if state == 'confirmed' then
-    take(record_key, record, serial, quotas, claims, confirmed_key)
-    return true
-  end
   if not fits(quotas, claims) then
     record[STATE] = 'expired'
     local ended = write_ended_record(record_key, record)
@@ -99,7 +127,7 @@ local function load_one(record_key, serial, text)
     record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
     append(version_key, journal_key, epoch, 'unpin', serial, now_ms, record_text(record))
   end
-  take(record_key, record, serial, quotas, claims, held_key)
+  hold(record_key, record, serial, quotas, claims)
   redis.call('ZADD', due_key, record[DUE_MS], serial)
   return true
 end
@@ -111,4 +139,5 @@ for i = 1, #KEYS - FIXED_KEYS do
     answer[#answer + 1] = serial
   end
 end
+write_booked()
 return answer

@@ -1,6 +1,5 @@
 """The handlers: each parses, calls one protocol and renders its answer."""
 
-import time
 from collections.abc import Collection, Coroutine, Sequence
 from typing import Any
 
@@ -149,9 +148,9 @@ async def post_payment_callback(request: web.Request) -> web.Response:
     """POST /v1/payment-callbacks."""
     context = request.app[CONTEXT]
     body = await read_body(request, context.settings.body_max_bytes)
-    now_s = time.time()
-    event = verified_event(context.payment_secrets, request.headers, body, now_s)
-    payment = parse_payment(event, round(now_s * 1000), body)
+    now_ms = context.health.now_ms()
+    event = verified_event(context.payment_secrets, request.headers, body, now_ms / 1000)
+    payment = parse_payment(event, now_ms, body)
     result = await context.under_way.run(confirm(context.stores, payment))
     return render.json_response(render.payment_result_json(result))
 

@@ -100,10 +100,10 @@ async def _rebuild(stores: Stores, shard: Shard, reason: str) -> Rebuilt | None:
         return None
     log.warning("rebuilding", extra={"shard": shard.tag, "epoch": epoch, "cause": reason})
     stores.reached("rebuild: fenced")
-    await stores.builder.close(shard)
+    anew = Shard(shard.exam, shard.number, epoch)
+    await stores.builder.close(anew)
     recovered = await _drain(stores, shard)
     stores.reached("rebuild: drained")
-    anew = Shard(shard.exam, shard.number, epoch)
     async with stores.ledger.connection() as connection:
         capacity = await stores.exams.capacity(connection, shard.exam)
     await stores.builder.begin(anew, capacity)
@@ -163,7 +163,7 @@ async def _drain(stores: Stores, shard: Shard) -> tuple[int, int]:
 async def _load(stores: Stores, shard: Shard, pages: AsyncIterator[Records]) -> tuple[int, int]:
     """Write pages of records; return how many there were, and how many did not fit any more."""
     count = left_out = 0
-    async for page in pages:
+    async for page in _ahead(pages):
         records = []
         for reservation, record in page:
             parts = ReservationId.parse(reservation)
@@ -175,3 +175,14 @@ async def _load(stores: Stores, shard: Shard, pages: AsyncIterator[Records]) -> 
         left_out += len(not_fitting)
         await asyncio.sleep(0)  # let the rest of the process have its turn
     return count, left_out
+
+
+async def _ahead(pages: AsyncIterator[Records]) -> AsyncIterator[Records]:
+    """Yield pages, the next being read while one is at work."""
+    coming = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.ensure_future(anext(pages, None))
+            yield page
+    finally:
+        coming.cancel()

@@ -11,7 +11,7 @@ from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Quota
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner
-from quota_service.seats.keys import SHARD_KEYS, Shard
+from quota_service.seats.keys import Shard
 
 _SCAN_COUNT = 2000
 
@@ -47,41 +47,29 @@ class ShardBuilder:
         )
 
     async def close(self, shard: Shard) -> None:
-        """Let no script run on the shard any more."""
-        await self._runner.command("DEL", shard.key("epoch"))
+        """Let no script run on the shard any more, and claim it for the rebuild.
+
+        This and all that follows raise NotReady when another rebuild has taken over.
+        """
+        await self._call("begin_build", shard, [shard.epoch])
 
     async def begin(self, shard: Shard, capacity: Mapping[Quota, int]) -> None:
         """Remove everything of the shard and start anew, with every seat free."""
-        await self._runner.command("UNLINK", *(shard.key(name) for name in SHARD_KEYS))
         cursor = "0"
         while True:
             cursor, keys = await self._runner.command(
                 "SCAN", cursor, "MATCH", f"{shard.record_key('')}*", "COUNT", _SCAN_COUNT
             )
-            if keys:
-                await self._runner.command("UNLINK", *keys)
+            await self._call("clear", shard, [shard.epoch], keys)
             if int(cursor) == 0:
                 break
-        await self._runner.command("SET", shard.key("version"), 0)
-        await self._runner.command("SET", shard.key("building"), shard.epoch)
         seats = [word for quota, n in capacity.items() for word in (str(quota), n)]
-        zeros = [word for quota in capacity for word in (str(quota), 0)]
-        for name, words in (
-            ("capacity", seats),
-            ("remaining", seats),
-            ("held", zeros),
-            ("confirming", zeros),
-            ("confirmed", zeros),
-        ):
-            await self._runner.command("HSET", shard.key(name), *words)
+        await self._call("seed", shard, [shard.epoch, *seats])
 
     async def load(
         self, shard: Shard, records: Sequence[tuple[str, str]], grace_ms: int
     ) -> list[str]:
-        """Write (serial, record) pairs; return the serials of holds that do not fit any more.
-
-        Raises NotReady when another rebuild has taken over.
-        """
+        """Write (serial, record) pairs; return the serials of holds that do not fit any more."""
         args: list[str | int] = [
             shard.epoch,
             grace_ms,
@@ -91,11 +79,11 @@ class ShardBuilder:
         return [str(serial) for serial in await self._call("load", shard, args, keys)]
 
     async def open(self, shard: Shard) -> None:
-        """Open the shard; NotReady when another rebuild has taken over."""
-        await self._call("open_built", shard, [shard.epoch, await self._runner.run_id()], [])
+        """Open the shard."""
+        await self._call("open_built", shard, [shard.epoch, await self._runner.run_id()])
 
     async def _call(
-        self, name: str, shard: Shard, args: Sequence[str | int], records: Sequence[str]
+        self, name: str, shard: Shard, args: Sequence[str | int], records: Sequence[str] = ()
     ) -> list[str]:
         script = self._scripts[name]
         keys = [*shard.keys_for(script.shard_keys), *records]

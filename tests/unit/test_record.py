@@ -43,7 +43,15 @@ def test_every_field_of_a_record_comes_back() -> None:
         ("day1-am", "day1-pm"),
     )
     assert (reservation.checked_out, reservation.payment_seen) == (True, True)
-    told_as_they_are = ("candidate", "venue", "currency", "pin", "request_hash", "to_venue", "first_venue")
+    told_as_they_are = (
+        "candidate",
+        "venue",
+        "currency",
+        "pin",
+        "request_hash",
+        "to_venue",
+        "first_venue",
+    )
     assert {name: getattr(reservation, name) for name in told_as_they_are} == {
         name: VALUES[name] for name in told_as_they_are
     }

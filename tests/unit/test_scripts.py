@@ -18,17 +18,29 @@ from tests.support.lua_sources import LUA, LuaSource, read_sources
 SCRIPTS = read_sources()
 INCLUDES = read_sources(LUA / "include")
 CALL = re.compile(r"redis\.p?call\('(\w+)'(?:,\s*([^,()]+(?:\[[^\]]*\])?))?")
-READS = {"GET", "HGET", "HMGET", "HGETALL", "ZRANGE", "ZCARD", "ZSCORE", "XLEN", "HLEN", "TIME", "EXISTS"}
+READS = {
+    "GET",
+    "HGET",
+    "HMGET",
+    "HGETALL",
+    "ZRANGE",
+    "ZCARD",
+    "ZSCORE",
+    "XLEN",
+    "HLEN",
+    "TIME",
+    "EXISTS",
+}
 WRITES = {
     *("SET", "DEL", "INCR", "INCRBY", "HSET", "HSETNX", "HDEL", "HINCRBY", "ZADD", "ZREM"),
-    *("XADD", "XTRIM", "RENAME"),
+    *("XADD", "XTRIM", "RENAME", "UNLINK"),
 }
 CODES = "|".join(code.name for code in Code)
-WITHOUT_EPOCH = {"open", "fence"}
+WITHOUT_EPOCH = {"open", "fence", "begin_build"}
 """Scripts that do not ask whether the shard is open: they open and close it."""
 STEPS_TOLD_AS = {"load": {"expire", "unpin"}}
 """Scripts whose journal entries are those of other scripts."""
-UNTOLD = {"open", "open_built", "fence"}
+UNTOLD = {"open", "open_built", "fence", "begin_build", "clear", "seed"}
 """Scripts that take no step of a reservation."""
 WORDS_FOR = {"limit": "at most", "sessions": "session", "subjects": "subject", "venues": "venue"}
 """Names whose meaning is told in other words in a header."""
@@ -99,7 +111,7 @@ def test_every_key_is_in_the_catalogue_with_its_type(source: LuaSource) -> None:
 
 @each_script
 def test_the_epoch_is_the_first_key_and_the_first_argument(source: LuaSource) -> None:
-    fence = "building" if source.name == "load" else "epoch"
+    fence = "building" if source.name in {"clear", "seed", "load"} else "epoch"
     assert source.keys[0] == (1, "string", fence)
     assert source.args[0][1].startswith("run " if source.name == "fence" else "epoch ")
 

@@ -8,6 +8,8 @@ ALTER TABLE bookings
     ADD COLUMN request_hash text NOT NULL DEFAULT '',
     ADD COLUMN last_change  text NOT NULL DEFAULT '';
 CREATE INDEX bookings_by_exam ON bookings (exam, reservation);
+CREATE INDEX bookings_by_shard
+    ON bookings (exam, (split_part(reservation, '.', 2)::integer), reservation);
 
 -- One refund for each person and exam. The seats are returned in Redis afterwards.
 CREATE TABLE refunds (

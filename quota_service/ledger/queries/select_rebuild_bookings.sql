@@ -5,8 +5,7 @@
 -- $4 limit, integer
 SELECT b.reservation,
        concat_ws('|', 'confirmed', b.candidate, b.venue, i.subjects, i.sessions, b.amount, b.currency,
-                 ms(b.reserved_at), ms(b.first_deadline), ms(b.first_deadline),
-                 ms(b.first_deadline), 1, 1, '', 0, b.request_hash, '', b.first_venue) AS record
+                 t.reserved_ms, t.deadline_ms, t.deadline_ms, t.deadline_ms, 1, 1, '', 0, b.request_hash, '', b.first_venue) AS record
 FROM   bookings b
 CROSS  JOIN LATERAL (
     SELECT string_agg(subject, ',' ORDER BY position, session) AS subjects,
@@ -14,6 +13,11 @@ CROSS  JOIN LATERAL (
     FROM   booking_items
     WHERE  booking_items.reservation = b.reservation
 ) AS i
+CROSS  JOIN LATERAL (
+    SELECT (extract(epoch FROM b.reserved_at) * 1000)::bigint    AS reserved_ms,
+           (extract(epoch FROM b.first_deadline) * 1000)::bigint AS deadline_ms
+    OFFSET 0  -- computed once a row, not once a use
+) AS t
 WHERE  b.exam = $1
 AND    b.state = 'confirmed'
 AND    split_part(b.reservation, '.', 2)::integer = $2

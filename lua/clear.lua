@@ -1,0 +1,41 @@
+#!lua flags=allow-oom
+-- clear: removes what a shard that is being rebuilt had before.
+-- Why atomic: a rebuild that was overtaken by another must not remove what the other has built.
+-- It may run when Redis is full: it only removes.
+--
+-- KEYS[1]  string building     the epoch under which the shard is being rebuilt
+-- KEYS[2]  string version      counts the shard's steps
+-- KEYS[3]  string run          the run of the server the shard was opened in
+-- KEYS[4]  hash   capacity     venue/subject -> seats
+-- KEYS[5]  hash   remaining    venue/subject -> seats
+-- KEYS[6]  hash   held         venue/subject -> seats
+-- KEYS[7]  hash   confirming   venue/subject -> seats
+-- KEYS[8]  hash   confirmed    venue/subject -> seats
+-- KEYS[9]  hash   claims       candidate/session -> serial
+-- KEYS[10] zset   due          serial by the time (ms) it may expire
+-- KEYS[11] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[12] stream journal      one entry a step
+-- KEYS[13] string record       records, one key a reservation
+--
+-- ARGV[1] epoch the shard is being rebuilt under
+--
+-- Returns {DONE}       removed
+--         {NOT_READY}  not being rebuilt under this epoch
+-- @include codes
+-- @include shard
+
+local building_key, epoch = KEYS[1], ARGV[1]
+local FIXED_KEYS = 12
+
+if not is_open(building_key, epoch) then
+  return { NOT_READY }
+end
+redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9],
+  KEYS[10], KEYS[11], KEYS[12])
+local function remove(record_key)
+  redis.call('UNLINK', record_key)
+end
+for i = FIXED_KEYS + 1, #KEYS do
+  remove(KEYS[i])
+end
+return { DONE }

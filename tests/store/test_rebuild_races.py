@@ -1,0 +1,278 @@
+"""A rebuild and what goes on beside it: other rebuilds, imports, drains, requests."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from quota_service.app import Service, open_service, refresh_memory
+from quota_service.domain.errors import LedgerUnavailable, NotReady
+from quota_service.domain.exam import Quota
+from quota_service.domain.reservation import State
+from quota_service.ledger.journal import JournalDrain
+from quota_service.registration.drain_journal import Drained, drain_journal
+from quota_service.registration.import_exam import import_exam
+from quota_service.seats.building import ShardBuilder
+from quota_service.settings import Settings
+from tests.support.bookings import book
+from tests.support.exams import SEATS, make_exam
+from tests.support.lost_shards import (
+    Stall,
+    check_after,
+    cut_idle_transactions,
+    drain,
+    ended,
+    lose_everything,
+    rebuild,
+    restore,
+    rows,
+)
+from tests.support.protocols import hold, state
+
+MORE_SEATS = {**SEATS, "beijing": {"general": 4, "service": 1}}
+
+
+@pytest.fixture
+async def other(settings: Settings, service: Service) -> AsyncIterator[Service]:
+    """Another process on the same stores, which knows what the first knows."""
+    assert service.stores.registry.is_loaded
+    async with open_service(settings) as opened:
+        await refresh_memory(opened)
+        yield opened
+
+
+async def capacities(service: Service) -> tuple[dict[Quota, int], dict[Quota, int]]:
+    """Return the capacities Redis has, and those Postgres has."""
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1", 0))
+    async with service.stores.ledger.connection() as connection:
+        return dict(snapshot.capacity), await service.stores.exams.capacity(connection, "exam-1")
+
+
+async def test_two_workers_that_see_a_loss_at_once_do_one_rebuild(
+    service: Service, other: Service
+) -> None:
+    booked = await book(service)
+    await lose_everything(service)
+
+    done = await asyncio.gather(*(rebuild(each) for each in (service, other) * 3))
+    for each in (service, other):
+        await restore(each)
+
+    assert sum(done) == 1
+    assert len(await rows(service, "SELECT * FROM rebuilds")) == 1
+    assert await state(service, booked) is State.CONFIRMED
+    await check_after(service, booked=1)
+
+
+async def test_a_worker_that_waited_for_nothing_rebuilds_nothing(
+    service: Service, other: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await book(service)
+    await lose_everything(service)
+    stall = Stall(monkeypatch, ShardBuilder, "load")
+
+    first = asyncio.create_task(rebuild(service))
+    await stall.begun.wait()
+    meanwhile = [await rebuild(other) for _ in range(3)]
+    stall.may_go.set()
+    finished = await first
+    afterwards = await rebuild(other)
+
+    assert (meanwhile, finished, afterwards) == ([0, 0, 0], 1, 0)
+    await check_after(service, booked=1)
+
+
+@pytest.mark.parametrize("line", ["load", "open"])
+async def test_a_rebuild_that_lost_its_lock_is_held_back_after_another_finished(
+    service: Service, other: Service, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    await book(service)
+    await lose_everything(service)
+    stall = Stall(monkeypatch, ShardBuilder, line)
+    overtaken = asyncio.create_task(rebuild(service))
+    await stall.begun.wait()
+
+    await cut_idle_transactions(service.settings.postgres_dsn)
+    await other.stores.registry.refresh()
+    assert await rebuild(other) == 1
+    await restore(other)
+    held = await hold(other, "candidate-2")
+    stall.may_go.set()
+    error = await ended(overtaken)
+    await restore(service)
+
+    assert isinstance(error, NotReady | LedgerUnavailable)
+    assert await state(service, held) is State.HELD
+    assert await rebuild(service) == 0
+    await check_after(service, booked=1)
+
+
+async def test_a_rebuild_that_lost_its_lock_is_held_back_while_another_is_at_work(
+    service: Service, other: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await book(service)
+    await lose_everything(service)
+    with monkeypatch.context() as first_patch:
+        first_stall = Stall(first_patch, ShardBuilder, "load")
+        overtaken = asyncio.create_task(rebuild(service))
+        await first_stall.begun.wait()
+    await cut_idle_transactions(service.settings.postgres_dsn)
+    await other.stores.registry.refresh()
+    with monkeypatch.context() as second_patch:
+        second_stall = Stall(second_patch, ShardBuilder, "load")
+        winning = asyncio.create_task(rebuild(other))
+        await second_stall.begun.wait()
+
+    first_stall.may_go.set()
+    error = await ended(overtaken)
+    second_stall.may_go.set()
+    won = await winning
+    await restore(service)
+
+    assert isinstance(error, NotReady | LedgerUnavailable)
+    assert won == 1
+    await check_after(service, booked=1)
+
+
+@pytest.mark.parametrize("line", ["close", "begin"])
+async def test_a_rebuild_that_lost_its_lock_early_removes_nothing_of_what_another_built(
+    service: Service, other: Service, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    await book(service)
+    await lose_everything(service)
+    stall = Stall(monkeypatch, ShardBuilder, line)
+    overtaken = asyncio.create_task(rebuild(service))
+    await stall.begun.wait()
+    await cut_idle_transactions(service.settings.postgres_dsn)
+    await other.stores.registry.refresh()
+    assert await rebuild(other) == 1
+    await restore(other)
+    held = await hold(other, "candidate-2")
+
+    stall.may_go.set()
+    assert await ended(overtaken) is not None
+
+    assert await state(other, held) is State.HELD
+
+
+async def test_an_import_during_a_rebuild_waits_and_both_stores_have_its_seats(
+    service: Service, other: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await book(service, "candidate-1", "beijing")
+    await lose_everything(service)
+    stall = Stall(monkeypatch, ShardBuilder, "load")
+    rebuilding = asyncio.create_task(rebuild(service))
+    await stall.begun.wait()
+
+    importing = asyncio.create_task(import_exam(other.stores, make_exam(seats=MORE_SEATS)))
+    asked = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    while not await rows(service, asked):
+        assert not importing.done()
+    stall.may_go.set()
+
+    assert await rebuilding == 1
+    assert await ended(importing) is None
+    await restore(service)
+    in_redis, in_postgres = await capacities(service)
+    assert in_redis == in_postgres
+    assert in_redis[Quota("beijing", "general")] == 4
+    await check_after(service, booked=1)
+
+
+async def test_an_import_that_cannot_wait_for_a_rebuild_is_unavailable_and_changes_nothing(
+    settings: Settings, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lose_everything(service)
+    before = await rows(service, "SELECT * FROM quotas ORDER BY venue, subject")
+    stall = Stall(monkeypatch, ShardBuilder, "begin")
+    rebuilding = asyncio.create_task(rebuild(service))
+    await stall.begun.wait()
+
+    hasty_settings = dataclasses.replace(settings, postgres_command_timeout_s=0.2)
+    async with open_service(hasty_settings) as hasty:
+        await refresh_memory(hasty)
+        with pytest.raises(LedgerUnavailable):
+            await import_exam(hasty.stores, make_exam(seats=MORE_SEATS))
+    during = await rows(service, "SELECT * FROM quotas ORDER BY venue, subject")
+    stall.may_go.set()
+    assert await rebuilding == 1
+    await import_exam(service.stores, make_exam(seats=MORE_SEATS))
+
+    assert during == before
+    in_redis, in_postgres = await capacities(service)
+    assert in_redis == in_postgres
+    await check_after(service, booked=0)
+
+
+async def test_an_import_before_the_rebuild_began_is_not_ready_and_changes_nothing(
+    service: Service,
+) -> None:
+    await lose_everything(service)
+    before = await rows(service, "SELECT * FROM quotas ORDER BY venue, subject")
+
+    with pytest.raises(NotReady):
+        await import_exam(service.stores, make_exam(seats=MORE_SEATS))
+
+    assert await rows(service, "SELECT * FROM quotas ORDER BY venue, subject") == before
+    assert await rebuild(service) == 1
+    in_redis, in_postgres = await capacities(service)
+    assert in_redis == in_postgres
+
+
+async def test_a_drain_under_way_in_another_worker_is_waited_for_and_counts(
+    service: Service, other: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await drain(service)
+    held = await hold(service)
+    stall = Stall(monkeypatch, JournalDrain, "store")
+    shard = other.stores.registry.shard("exam-1", 0)
+    draining = asyncio.create_task(drain_journal(other.stores, shard, 1000, 3))
+    await stall.begun.wait()
+    service.stores.acknowledged._holds.clear()  # noqa: SLF001  nobody else shall bring it back
+
+    await lose_everything(service)
+    found_busy = asyncio.Semaphore(0)
+
+    async def noticed(*args: Any) -> Drained:
+        drained = await drain_journal(*args)
+        if drained.is_busy:
+            found_busy.release()
+        return drained
+
+    monkeypatch.setattr("quota_service.registration.rebuild.drain_journal", noticed)
+    rebuilding = asyncio.create_task(rebuild(service))
+    for _ in range(2):
+        waits = asyncio.create_task(found_busy.acquire())
+        await asyncio.wait({rebuilding, waits}, return_when=asyncio.FIRST_COMPLETED)
+        assert not rebuilding.done()
+    stall.may_go.set()
+    stored = (await draining).stored
+    rebuilt = await rebuilding
+
+    assert (stored, rebuilt) == (1, 1)
+    assert await state(service, held) is State.HELD
+    await check_after(service, booked=0)
+
+
+async def test_while_a_rebuild_is_at_work_nobody_is_served_from_half_a_shard(
+    service: Service, other: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booked = await book(service, "candidate-1", "beijing")
+    await lose_everything(service)
+    stall = Stall(monkeypatch, ShardBuilder, "open")
+    rebuilding = asyncio.create_task(rebuild(service))
+    await stall.begun.wait()
+
+    refusals = []
+    for each in (service, other):
+        for call in (hold(each, "candidate-2", "beijing"), state(each, booked)):
+            with pytest.raises(NotReady) as raised:
+                await call
+            refusals.append(raised.value)
+    stall.may_go.set()
+
+    assert await rebuilding == 1
+    assert len(refusals) == 4
+    await check_after(service, booked=1)
