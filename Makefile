@@ -6,7 +6,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench check format clean
+.PHONY: demo test faults bench check format clean
 
 demo: $(VENV)/.installed-embedded
 	@exec $(BIN)/quota-service demo $(ARGS)
@@ -14,8 +14,13 @@ demo: $(VENV)/.installed-embedded
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
 
+faults: $(VENV)/.installed-test
+	$(BIN)/python -m tests.faults $(ARGS)
+
 bench: $(VENV)/.installed-embedded
-	$(BIN)/python -m loadtest.bench.group_commit $(ARGS)
+	$(BIN)/python -m loadtest.bench.group_commit
+	$(BIN)/python -m loadtest.bench.recovery
+	$(BIN)/python -m loadtest.bench.rebuild
 
 check: $(VENV)/.installed-lint
 	$(BIN)/ruff format --check .

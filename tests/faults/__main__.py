@@ -1,0 +1,96 @@
+"""`python -m tests.faults`: injects faults under load and checks that every promise is kept.
+
+Exit status 0 when there is no violation, 1 when there is one, 2 when called wrongly.
+"""
+
+import argparse
+import asyncio
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.cluster import Cluster
+from tests.faults.faults import FAULTS
+from tests.faults.injection import Fault
+from tests.faults.report import Report
+from tests.faults.rounds import Limits, Round
+from tests.faults.workloads import WORKLOADS
+
+RESULTS = Path(__file__).parents[1] / "results"
+BREAKS = ("check", "fence", "release")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    return asyncio.run(run(options))
+
+
+async def run(options: argparse.Namespace) -> int:
+    seed = options.seed
+    rounds = _rounds(options)
+    breaks = frozenset(options.breaks)
+    results: Path = options.results
+    logs = _empty_folder(results / "faults")
+    limits = Limits(quiet_s=options.quiet_s) if options.quiet_s else Limits()
+    report = Report(seed, breaks)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="quota-faults-") as folder:
+        cluster = Cluster(Path(folder), logs, breaks)
+        try:
+            await cluster.start()
+            for number, (fault, names) in enumerate(rounds, 1):
+                workloads = [WORKLOADS[name] for name in names]
+                one = Round(cluster, fault, str(seed), logs, limits)
+                report.add(await one.run(number, workloads))
+        finally:
+            await cluster.stop()
+            report.seconds = time.monotonic() - started
+            report.write(results / "faults.json")
+    report.finish()
+    return 1 if report.violations else 0
+
+
+def _empty_folder(folder: Path) -> Path:
+    """Make the folder of histories and logs, without those of the run before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [*folder.glob("*.jsonl"), *folder.glob("*.log")]:
+        old.unlink()
+    return folder
+
+
+def _rounds(options: argparse.Namespace) -> list[tuple[Fault, list[str]]]:
+    wanted = [fault for fault in FAULTS if not options.quick or fault.is_quick]
+    if options.only:
+        wanted = [fault for fault in FAULTS if fault.name in options.only]
+    rounds = [
+        (fault, [name for name in fault.workloads if options.workload in {None, name}])
+        for fault in wanted
+    ]
+    return [(fault, names) for fault, names in rounds if names]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    names = [fault.name for fault in FAULTS]
+    parser.add_argument("--quick", action="store_true", help="a subset, in less than a minute")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9), help="to replay")
+    parser.add_argument("--only", action="append", choices=names, metavar="FAULT", help=str(names))
+    parser.add_argument("--workload", choices=list(WORKLOADS))
+    parser.add_argument(
+        "--break",
+        dest="breaks",
+        action="append",
+        default=[],
+        choices=BREAKS,
+        help="take a guard out of the service, to see the harness go red",
+    )
+    parser.add_argument("--quiet-s", type=float, help="how long to wait for quiet")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

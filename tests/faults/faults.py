@@ -1,0 +1,51 @@
+"""The table of faults, in the order of a run."""
+
+from tests.faults import process_faults as processes
+from tests.faults import store_faults as stores
+from tests.faults.injection import Fault, Injection
+
+_PAYING = ("pay", "mixed")
+
+
+async def nothing(injection: Injection) -> None:
+    await injection.last(3)
+
+
+# fmt: off
+FAULTS = (
+    Fault("none", nothing, is_calm=True, is_quick=True),
+    Fault("api kill -9", processes.api_killed),
+    Fault("api dies in reserve", processes.api_dies_at(*processes.RESERVE_LINES),
+          ("rush", "churn")),
+    Fault("api dies in confirm", processes.api_dies_at(*processes.CONFIRM_LINES),
+          ("rush", "pay", "mixed")),
+    Fault("api dies in change", processes.api_dies_at(*processes.CHANGE_LINES),
+          ("churn", "mixed")),
+    Fault("api dies in refund", processes.api_dies_at(*processes.REFUND_LINES),
+          ("rush", "pay", "mixed")),
+    Fault("rolling restart", processes.rolling_restart),
+    Fault("clients leave", processes.clients_gone),
+    Fault("worker kill -9", processes.workers_killed),
+    Fault("worker stopped, continued", processes.worker_paused),
+    Fault("worker dies in rebuild", processes.worker_dies_rebuilding, may_lose=True),
+    Fault("redis kill -9", stores.redis_killed, may_lose=True),
+    Fault("redis older copy", stores.redis_older, may_lose=True, is_quick=True),
+    Fault("redis late replica", stores.replica_promoted, may_lose=True),
+    Fault("redis flushall", stores.redis_flushed, may_lose=True, is_quick=True),
+    Fault("redis script flush", stores.redis_scripts_flushed),
+    Fault("redis full", stores.redis_full),
+    Fault("redis answers lost", stores.answers_dropped("redis")),
+    Fault("redis resets", stores.connections_reset("redis")),
+    Fault("redis slow", stores.network_slow("redis")),
+    Fault("redis half-open", stores.half_open("redis")),
+    Fault("journal poisoned", stores.journal_poisoned, ("churn", "pay", "mixed")),
+    Fault("postgres kill -9", stores.postgres_killed(0.8, 1.2), is_quick=True),
+    Fault("postgres kill -9, 30 s", stores.postgres_killed(30, 30), ("churn", *_PAYING)),
+    Fault("postgres stopped 1 s", stores.postgres_paused(1, 1)),
+    Fault("postgres stopped 30 s", stores.postgres_paused(30, 30), ("churn", *_PAYING)),
+    Fault("postgres answers lost", stores.answers_dropped("postgres"), ("rush", *_PAYING)),
+    Fault("postgres resets", stores.connections_reset("postgres"), ("rush", *_PAYING)),
+    Fault("postgres slow", stores.network_slow("postgres"), ("rush", *_PAYING)),
+    Fault("postgres half-open", stores.half_open("postgres"), ("rush", *_PAYING)),
+)
+# fmt: on

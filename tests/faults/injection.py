@@ -1,0 +1,44 @@
+"""What a fault is, and what it may touch."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from tests.faults.cluster import Cluster
+from tests.faults.frontend import Frontend
+
+ALL = ("rush", "churn", "pay", "mixed")
+
+
+@dataclass(slots=True)
+class Injection:
+    """The cluster under load, a fault's own dice, and what it tells the checkers.
+
+    `poisoned` names the exam of each journal entry the fault poisoned.
+    """
+
+    cluster: Cluster
+    rng: random.Random
+    frontends: list[Frontend]
+    poisoned: list[str] = field(default_factory=list)
+
+    async def last(self, low_s: float, high_s: float | None = None) -> None:
+        """Let the load go on for a while drawn between two bounds."""
+        await asyncio.sleep(self.rng.uniform(low_s, low_s if high_s is None else high_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault by its name, the workloads it concerns, and how it is injected and healed.
+
+    `inject` returns when the fault is healed. `may_lose` marks a fault after which Redis has lost
+    writes it had acknowledged; `is_calm` that nothing happens at all.
+    """
+
+    name: str
+    inject: Callable[[Injection], Awaitable[None]]
+    workloads: tuple[str, ...] = ALL
+    may_lose: bool = False
+    is_calm: bool = False
+    is_quick: bool = False

@@ -1,0 +1,111 @@
+"""One process of the service: started, killed, paused and asked to stop from outside."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from quota_service.embedded.parent_death import die_with_parent
+from quota_service.embedded.ports import LOOPBACK, free_loopback_port
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+START_LIMIT_S = 30
+STOP_LIMIT_S = 20
+_LOG_TAIL_CHARS = 2000
+
+
+class HarnessError(Exception):
+    """The harness itself, not the service under it, could not do its work."""
+
+
+class ServiceProcess:
+    """A `quota-service serve` or `quota-service worker` on ports of its own, kept for its life."""
+
+    def __init__(self, kind: str, name: str, environment: Mapping[str, str], logs: Path) -> None:
+        self.name = name
+        self.port = free_loopback_port()
+        self._kind = kind
+        self._environment = dict(environment)
+        self._log = logs / f"{name}.log"
+        self._process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self, *, die_at: str = "", die_after: int = 1) -> None:
+        """Start and return when it listens; `die_at` makes it die at a marked line."""
+        is_api = self._kind == "serve"
+        environment = {
+            **{name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")},
+            **self._environment,
+            "QUOTA_PORT": str(self.port if is_api else 0),
+            "QUOTA_ADMIN_PORT": str(0 if is_api else self.port),
+            "FAULTS_DIE_AT": die_at,
+            "FAULTS_DIE_AFTER": str(die_after),
+        }
+        is_plain = not die_at and not self._environment.get("FAULTS_BREAK")
+        module = "quota_service.cli" if is_plain else "tests.faults.entry"
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                module,
+                self._kind,
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent(signal.SIGKILL),
+            )
+        await eventually(self._listens, within_s=START_LIMIT_S)
+
+    async def kill(self) -> None:
+        """Kill it as a crash would, whatever it is doing."""
+        self._signal(signal.SIGKILL)
+        await self.await_end()
+
+    async def terminate(self) -> None:
+        """Ask it to shut down in order, and wait for it."""
+        self._signal(signal.SIGTERM)
+        await self.await_end()
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    async def await_end(self, within_s: float = STOP_LIMIT_S) -> None:
+        """Wait for its end; HarnessError when it lives on."""
+        if self._process is not None:
+            try:
+                async with asyncio.timeout(within_s):
+                    await self._process.wait()
+            except TimeoutError:
+                raise HarnessError(f"{self.name} lives after {within_s} s") from None
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def _listens(self) -> bool:
+        if not self.is_running:
+            tail = self._log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL_CHARS:]
+            raise HarnessError(f"{self.name} did not start:\n{tail}")
+        try:
+            _, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        except OSError:
+            return False
+        writer.close()
+        return True

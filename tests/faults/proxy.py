@@ -1,0 +1,150 @@
+"""A TCP proxy of the harness' own between the service and a store, that loses what it is told to.
+
+Everything passes unless one of the switches is on. A switch works on every connection, open or
+new; what `freeze_open` has frozen stays frozen for good, as after a cable was pulled: neither side
+is told.
+"""
+
+import asyncio
+from functools import partial
+from typing import cast
+from urllib.parse import urlsplit, urlunsplit
+
+LOOPBACK = "127.0.0.1"
+_NEVER = 0.0
+
+
+class _Side(asyncio.Protocol):
+    """One end of a link: what arrives here leaves at the other end."""
+
+    def __init__(self, link: "_Link", *, is_client: bool) -> None:
+        self._link = link
+        self._is_client = is_client
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._link.opened(cast("asyncio.Transport", transport), is_client=self._is_client)
+
+    def data_received(self, data: bytes) -> None:
+        self._link.passed_on(data, is_request=self._is_client)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._link.closed(is_client=self._is_client)
+
+
+class _Link:
+    """One connection through the proxy."""
+
+    def __init__(self, proxy: "FaultyProxy") -> None:
+        self.is_frozen = proxy.freezes_new
+        self.has_lost_an_answer = False
+        self._proxy = proxy
+        self._loop = asyncio.get_running_loop()
+        self._client: asyncio.Transport | None = None
+        self._server: asyncio.Transport | None = None
+        self._early: list[bytes] = []
+        self._last_due = {True: _NEVER, False: _NEVER}
+
+    def opened(self, transport: asyncio.Transport, *, is_client: bool) -> None:
+        if is_client:
+            self._client = transport
+            self._proxy.links.add(self)
+            self._proxy.keep(self._loop.create_task(self._reach_server()))
+            return
+        self._server = transport
+        for data in self._early:
+            transport.write(data)
+        self._early.clear()
+
+    async def _reach_server(self) -> None:
+        try:
+            await self._loop.create_connection(
+                partial(_Side, self, is_client=False), LOOPBACK, self._proxy.target_port
+            )
+        except OSError:
+            self.abort()
+
+    def passed_on(self, data: bytes, *, is_request: bool) -> None:
+        if self.is_frozen:
+            return
+        if not is_request and self._proxy.drops_answers:
+            self.has_lost_an_answer = True
+            return
+        now = self._loop.time()
+        due = max(now + self._proxy.delay_s, self._last_due[is_request])
+        if due <= now:
+            self._write(data, is_request=is_request)
+            return
+        # A hair later than the one before, so that the loop cannot swap the two.
+        self._last_due[is_request] = due + 1e-6
+        self._loop.call_at(due, partial(self._write, data, is_request=is_request))
+
+    def _write(self, data: bytes, *, is_request: bool) -> None:
+        to = self._server if is_request else self._client
+        if to is None:
+            self._early.append(data)
+        elif not to.is_closing():
+            to.write(data)
+
+    def closed(self, *, is_client: bool) -> None:
+        other = self._server if is_client else self._client
+        if is_client:
+            self._proxy.links.discard(self)
+        if other is not None and not self.is_frozen:
+            other.close()
+
+    def abort(self) -> None:
+        for transport in (self._client, self._server):
+            if transport is not None:
+                transport.abort()
+
+
+class FaultyProxy:
+    """Listens on a port of its own and joins each client to the server on `target_port`."""
+
+    def __init__(self, target_port: int) -> None:
+        self.target_port = target_port
+        self.delay_s = 0.0
+        self.drops_answers = False
+        self.freezes_new = False
+        self.links: set[_Link] = set()
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Side(_Link(self), is_client=True), LOOPBACK, 0
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self.reset()
+
+    def url(self, direct: str) -> str:
+        """The URL of a server with the proxy's port in it."""
+        parts = urlsplit(direct)
+        credentials, at, _ = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{credentials}{at}{LOOPBACK}:{self.port}"))
+
+    def reset(self) -> None:
+        """Cut every open connection."""
+        for link in list(self.links):
+            link.abort()
+
+    def reset_those_that_lost(self) -> None:
+        """Cut the connections that an answer was dropped on: their streams are torn."""
+        for link in list(self.links):
+            if link.has_lost_an_answer:
+                link.abort()
+
+    def freeze_open(self) -> None:
+        """Let nothing pass any more on the connections that are open now."""
+        for link in self.links:
+            link.is_frozen = True
+
+    def keep(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,102 @@
+"""The fault harness itself: its quick subset is green, and it goes red when a guard is taken out.
+
+Each run is a process of its own, started as `make faults` does.
+"""
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+RUN_LIMIT_S = 240
+SEED = "20230401"
+
+
+@dataclass(frozen=True, slots=True)
+class HarnessRun:
+    """What a run of the harness printed, its exit status and its JSON."""
+
+    status: int
+    printed: str
+    told: Any
+
+    @property
+    def promises(self) -> set[str]:
+        """The promises that were found broken."""
+        return {v["promise"] for cell in self.told["cells"] for v in cell["violations"]}
+
+    @property
+    def evidence(self) -> str:
+        return "\n".join(
+            f"{cell['fault']} {v['promise']}: {v['evidence']}"
+            for cell in self.told["cells"]
+            for v in cell["violations"]
+        )
+
+
+async def harness(results: Path, *options: str) -> HarnessRun:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.faults",
+        "--seed",
+        SEED,
+        "--results",
+        str(results),
+        *options,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(RUN_LIMIT_S):
+            printed, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    told = json.loads((results / "faults.json").read_text(encoding="utf-8"))
+    return HarnessRun(await process.wait(), printed.decode(), told)
+
+
+async def test_the_quick_subset_finds_every_promise_kept(tmp_path: Path) -> None:
+    run = await harness(tmp_path, "--quick")
+
+    assert run.evidence == "", run.printed
+    assert run.status == 0
+    assert f"--seed {SEED}" in run.printed
+    faults = {cell["fault"] for cell in run.told["cells"]}
+    assert {"none", "redis older copy", "redis flushall", "postgres kill -9"} <= faults
+    assert all(cell["operations"] > 20 for cell in run.told["cells"]), run.printed
+
+
+async def test_the_harness_goes_red_when_nothing_fences_a_redis_that_went_back(
+    tmp_path: Path,
+) -> None:
+    older = ["--only", "redis older copy", "--workload", "pay", "--quiet-s", "3"]
+    run = await harness(tmp_path, "--break", "fence", *older)
+
+    assert run.status == 1
+    assert "P7" in run.promises, run.evidence
+    assert "P1" not in run.promises, "postgres let a quota be oversold"
+
+
+async def test_the_harness_goes_red_when_a_redis_that_went_back_meets_no_constraint(
+    tmp_path: Path,
+) -> None:
+    older = ["--only", "redis older copy", "--workload", "rush", "--quiet-s", "3"]
+    run = await harness(tmp_path, "--break", "fence", "--break", "check", *older)
+
+    assert run.status == 1
+    assert "P1" in run.promises, run.evidence
+
+
+async def test_the_harness_goes_red_when_a_release_gives_back_in_whatever_state(
+    tmp_path: Path,
+) -> None:
+    run = await harness(tmp_path, "--break", "release", "--only", "none", "--workload", "churn")
+
+    assert run.status == 1
+    assert {"P3", "P7"} <= run.promises, run.evidence
