@@ -5,7 +5,6 @@ never wait for each other in a circle: shards, pins, events, bookings, items, co
 cannot be stored, each event is tried alone, so that only the one at fault fails.
 """
 
-import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from quota_service.ledger.errors import (
 from quota_service.ledger.fence import ShardEpoch, hold_epochs
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
+from quota_service.ledger.times import instant
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -248,7 +248,7 @@ class ConfirmationLedger:
             [verdict.reason and verdict.reason.value for verdict in fresh],
             [event.amount for event in events],
             [event.currency for event in events],
-            [_instant(event.paid_at_ms) for event in events],
+            [instant(event.paid_at_ms) for event in events],
             [event.provider_reference for event in events],
             [event.body_hash for event in events],
         )
@@ -277,9 +277,9 @@ class ConfirmationLedger:
             [r.amount for r in reservations],
             [r.currency for r in reservations],
             [event for event, _ in bookings],
-            [_instant(r.created_ms) for r in reservations],
+            [instant(r.created_ms) for r in reservations],
             [r.request_hash for r in reservations],
-            [_instant(r.first_deadline_ms) for r in reservations],
+            [instant(r.first_deadline_ms) for r in reservations],
             [r.first_venue for r in reservations],
         )
         items = [
@@ -326,7 +326,3 @@ def _as_recorded(verdict: Verdict, row: "Record") -> Settled | EventIdReused:
 
 def _events(group: Sequence[Verdict]) -> list[str]:
     return [verdict.event.event for verdict in group]
-
-
-def _instant(ms: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC)

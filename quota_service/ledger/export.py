@@ -1,11 +1,11 @@
 """All bookings of an exam, page by page: nothing is held, neither rows nor a connection."""
 
-import datetime as dt
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quota_service.ledger.pool import Ledger
+from quota_service.ledger.times import ms
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -50,12 +50,8 @@ def _exported(row: "Record") -> ExportedBooking:
         row["state"],
         row["amount"],
         row["currency"],
-        _ms(row["reserved_at"]),
-        _ms(row["confirmed_at"]),
+        ms(row["reserved_at"]),
+        ms(row["confirmed_at"]),
         row["event"],
         row["provider_reference"],
     )
-
-
-def _ms(time: dt.datetime) -> int:
-    return round(time.timestamp() * 1000)

@@ -1,6 +1,5 @@
 """Stores drained journal entries exactly once: the entries and the position share a transaction."""
 
-import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from quota_service.domain.errors import QuotaError
 from quota_service.domain.reservation import Reservation
 from quota_service.ledger.errors import LedgerRefused
 from quota_service.ledger.pool import Ledger
+from quota_service.ledger.times import instant
 
 if TYPE_CHECKING:
     from quota_service.ledger.pool import Connection
@@ -124,7 +124,7 @@ class JournalDrain:
             [entry.position.version for entry in entries],
             [entry.verb for entry in entries],
             [entry.subject for entry in entries],
-            [_instant(entry.at_ms) for entry in entries],
+            [instant(entry.at_ms) for entry in entries],
             [entry.body for entry in entries],
         )
 
@@ -144,7 +144,7 @@ class JournalDrain:
             [entry.body for entry, _ in rows],
             [entry.position.epoch for entry, _ in rows],
             [entry.position.version for entry, _ in rows],
-            [_instant(reservation.created_ms) for _, reservation in rows],
+            [instant(reservation.created_ms) for _, reservation in rows],
         )
 
     async def _forget_tries(self, entries: Sequence[Entry]) -> None:
@@ -167,7 +167,3 @@ async def draining(ledger: Ledger, exam: str, shard: int) -> AsyncIterator[Journ
         else:
             position = Position(row["drained_epoch"], row["drained_version"])
             yield JournalDrain(connection, ledger, exam, shard, position)
-
-
-def _instant(ms: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC)

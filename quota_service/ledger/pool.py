@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_KEEPALIVES = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+}
+"""Seconds, seconds and tries; a server on a socket of the machine ignores them."""
+
 
 class Ledger:
     """Connections to the ledger and its named queries."""
@@ -103,9 +110,11 @@ async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Led
     """
     server_settings = {"application_name": "quota-service"}
     if settings.postgres_statement_cache:  # a pooler takes no such settings
-        # A server that cannot reach us any more must not keep our locks.
+        # A server that cannot reach us any more must not keep our locks: it ends a transaction
+        # that is without a word, and looks after 15 s whether we are still there.
         idle_ms = round(settings.postgres_idle_transaction_timeout_s * 1000)
         server_settings["idle_in_transaction_session_timeout"] = str(idle_ms)
+        server_settings |= _KEEPALIVES
     pool = await asyncpg.create_pool(
         settings.postgres_dsn,
         min_size=0,

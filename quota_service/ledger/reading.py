@@ -1,6 +1,5 @@
 """What the ledger knows of reservations, bookings and payments, for the views of the API."""
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from quota_service.domain.payment import (
 )
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.pool import Ledger
+from quota_service.ledger.times import ms
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -64,7 +64,7 @@ class LedgerReader:
         """Return the drained steps of reservations, oldest first, at most 2000."""
         rows = await self._ledger.fetch("select_history", exam, list(serials))
         return [
-            JournalledStep(row["shard"], row["subject"], row["verb"], _ms(row["at"]), row["body"])
+            JournalledStep(row["shard"], row["subject"], row["verb"], ms(row["at"]), row["body"])
             for row in rows
         ]
 
@@ -91,7 +91,7 @@ class LedgerReader:
 
 def _booked(row: "Record") -> Reservation:
     """Return a booking as a reservation; what only Redis knows of the hold is left at zero."""
-    reserved_ms = _ms(row["reserved_at"])
+    reserved_ms = ms(row["reserved_at"])
     return Reservation(
         id=row["reservation"],
         exam=row["exam"],
@@ -103,7 +103,7 @@ def _booked(row: "Record") -> Reservation:
         amount=row["amount"],
         currency=row["currency"],
         created_ms=reserved_ms,
-        first_deadline_ms=_ms(row["first_deadline"]),
+        first_deadline_ms=ms(row["first_deadline"]),
         deadline_ms=0,
         due_ms=0,
         checked_out=True,
@@ -124,10 +124,6 @@ def _payment(row: "Record") -> RecordedPayment:
         reason=None if reason is None else RefundReason(reason),
         amount=row["amount"],
         currency=row["currency"],
-        paid_at_ms=_ms(row["paid_at"]),
+        paid_at_ms=ms(row["paid_at"]),
         provider_reference=row["provider_reference"],
     )
-
-
-def _ms(time: dt.datetime) -> int:
-    return round(time.timestamp() * 1000)

@@ -3,7 +3,6 @@
 A group writes in the order every group takes: bookings, refunds, money due, items, counters.
 """
 
-import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from quota_service.domain.payment import RefundReason
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
+from quota_service.ledger.times import ms
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -116,10 +116,6 @@ def _recorded(row: "Record") -> RecordedRefund:
         row["reservation"],
         row["amount"],
         row["currency"],
-        _ms(row["refunded_at"]),
-        None if row["settled_at"] is None else _ms(row["settled_at"]),
+        ms(row["refunded_at"]),
+        None if row["settled_at"] is None else ms(row["settled_at"]),
     )
-
-
-def _ms(time: dt.datetime) -> int:
-    return round(time.timestamp() * 1000)

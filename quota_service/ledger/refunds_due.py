@@ -1,11 +1,11 @@
 """Money that has to go back, until ops say that it has (P6)."""
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quota_service.domain.payment import RefundReason
 from quota_service.ledger.pool import Ledger
+from quota_service.ledger.times import ms
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -57,10 +57,6 @@ def _due(row: "Record") -> RefundDue:
         amount=row["amount"],
         currency=row["currency"],
         provider_reference=row["provider_reference"],
-        due_ms=_ms(row["due_at"]),
-        settled_ms=None if row["settled_at"] is None else _ms(row["settled_at"]),
+        due_ms=ms(row["due_at"]),
+        settled_ms=None if row["settled_at"] is None else ms(row["settled_at"]),
     )
-
-
-def _ms(time: dt.datetime) -> int:
-    return round(time.timestamp() * 1000)

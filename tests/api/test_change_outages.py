@@ -5,7 +5,7 @@ The servers of this module are its own, because they are killed.
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from quota_service.workers.recovery import RecoveryWorker
 from tests.conftest import Running
 from tests.support.bookings import check_agreement
 from tests.support.client import ApiClient, Reply
-from tests.support.servers import throwaway_postgres
+from tests.support.servers import killed, paused, throwaway_postgres
 from tests.support.waiting import eventually
 
 
@@ -41,24 +41,6 @@ async def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     async with open_service(Settings(postgres_dsn=postgres_server.url)) as service:
         await migrate(service.stores.ledger)
     return "quota"
-
-
-@contextmanager
-def killed(server: EmbeddedRedis | EmbeddedPostgres) -> Iterator[None]:
-    server.kill()
-    try:
-        yield
-    finally:
-        server.start()
-
-
-@contextmanager
-def paused(server: EmbeddedRedis | EmbeddedPostgres) -> Iterator[None]:
-    server.pause()
-    try:
-        yield
-    finally:
-        server.resume()
 
 
 async def booked(api: ApiClient, candidate: str = "candidate-1") -> Any:

@@ -6,7 +6,7 @@ The servers of this module are its own, because they are killed.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
-from tests.support.servers import throwaway_postgres
+from tests.support.servers import killed, paused, throwaway_postgres
 from tests.support.serving import serving
 from tests.support.waiting import eventually
 
@@ -49,24 +49,6 @@ async def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
     return _DATABASE
-
-
-@contextmanager
-def killed(server: EmbeddedRedis | EmbeddedPostgres) -> Iterator[None]:
-    server.kill()
-    try:
-        yield
-    finally:
-        server.start()
-
-
-@contextmanager
-def paused(server: EmbeddedRedis | EmbeddedPostgres) -> Iterator[None]:
-    server.pause()
-    try:
-        yield
-    finally:
-        server.resume()
 
 
 def assert_unavailable(replies: Sequence[Reply], part: str) -> None:

@@ -2,7 +2,8 @@
 
 Everything passes unless one of the switches is on. A switch works on every connection, open or
 new; what `freeze_open` has frozen stays frozen for good, as after a cable was pulled: neither side
-is told.
+is told. Only the server finds out after a while, by the keepalives the service asks it for: the
+kernel at this end would answer them for a client that cannot be reached any more.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
 LOOPBACK = "127.0.0.1"
+KEEPALIVE_S = 15.0
 _NEVER = 0.0
 
 
@@ -35,7 +37,7 @@ class _Link:
     """One connection through the proxy."""
 
     def __init__(self, proxy: "FaultyProxy") -> None:
-        self.is_frozen = proxy.freezes_new
+        self.is_frozen = False
         self.has_lost_an_answer = False
         self._proxy = proxy
         self._loop = asyncio.get_running_loop()
@@ -43,6 +45,18 @@ class _Link:
         self._server: asyncio.Transport | None = None
         self._early: list[bytes] = []
         self._last_due = {True: _NEVER, False: _NEVER}
+        if proxy.freezes_new:
+            self.freeze()
+
+    def freeze(self) -> None:
+        """Let nothing pass from now on; the server finds out."""
+        if not self.is_frozen:
+            self.is_frozen = True
+            self._loop.call_later(KEEPALIVE_S, self._server_finds_out)
+
+    def _server_finds_out(self) -> None:
+        if self._server is not None:
+            self._server.abort()
 
     def opened(self, transport: asyncio.Transport, *, is_client: bool) -> None:
         if is_client:
@@ -143,7 +157,7 @@ class FaultyProxy:
     def freeze_open(self) -> None:
         """Let nothing pass any more on the connections that are open now."""
         for link in self.links:
-            link.is_frozen = True
+            link.freeze()
 
     def keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
