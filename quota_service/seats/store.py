@@ -207,6 +207,12 @@ class SeatStore:
             *map(_by_quota, counters),
         )
 
+    async def waiting(self, shard: Shard) -> tuple[int, int]:
+        """Return how many pins and journal entries of a shard wait for Postgres, cheaply."""
+        pins = await self._runner.command("ZCARD", shard.key("pinned"))
+        entries = await self._runner.command("XLEN", shard.key("journal"))
+        return int(pins), int(entries)
+
     async def journal(self, shard: Shard, after: str, limit: int) -> list[tuple[str, Any]]:
         """Return at most `limit` journal entries after the stream id `after`, oldest first."""
         entries: list[tuple[str, Any]] = await self._runner.command(
