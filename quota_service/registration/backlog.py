@@ -27,9 +27,8 @@ class Backlog:
         """Look at every open shard; Unavailable leaves what is known as it is."""
         full = set()
         for shard in self._registry.open_shards():
-            snapshot = await self._seats.snapshot(shard)
-            is_full = snapshot.pins > self._pins_max or snapshot.journal_entries > self._journal_max
-            if is_full:
+            pins, entries = await self._seats.waiting(shard)
+            if pins > self._pins_max or entries > self._journal_max:
                 full.add(shard.tag)
         self._full = frozenset(full)
 
