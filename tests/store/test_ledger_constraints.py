@@ -38,17 +38,17 @@ REFUSED = {
     "payment_events_status": (EVENT, "e", "refunded", "confirmed", None),
     "payment_events_captured": (EVENT, "e", "captured", "ignored", None),
     "payment_events_reason": (EVENT, "e", "captured", "refund_due", None),
-    "bookings_exam_fk": (BOOKING.replace("'exam-1'", "'exam-2'"), "r-9", "event-b"),
-    "bookings_event_fk": (BOOKING, "r-9", "never recorded"),
+    "bookings_exam_fk": (BOOKING.replace("'exam-1'", "'exam-2'"), "exam-1.0.r-9", "event-b"),
+    "bookings_event_fk": (BOOKING, "exam-1.0.r-9", "never recorded"),
     "shards_state": ("UPDATE shards SET state = 'lost'",),
     "shards_epoch": ("UPDATE shards SET epoch = 0",),
 }
 HAVE_ERRORS = {
     "quotas_never_oversold": (Oversold, (OVERSELL,)),
-    "bookings_pk": (AlreadyBooked, (BOOKING, "r-1", "event-b")),
-    "bookings_one_payment": (EventRecorded, (BOOKING, "r-2", "event-a")),
+    "bookings_pk": (AlreadyBooked, (BOOKING, "exam-1.0.r-1", "event-b")),
+    "bookings_one_payment": (EventRecorded, (BOOKING, "exam-1.0.r-2", "event-a")),
     "payment_events_pk": (EventRecorded, (EVENT, "event-a", "failed", "ignored", None)),
-    "booking_items_one_subject_a_session": (SessionTaken, (ITEM, "r-1", "other", True)),
+    "booking_items_one_subject_a_session": (SessionTaken, (ITEM, "exam-1.0.r-1", "other", True)),
 }
 
 
@@ -57,8 +57,8 @@ async def prepare(books: LedgerUnderTest) -> None:
     async with books.ledger.transaction() as connection:
         for event in ("event-a", "event-b"):
             await connection.execute(EVENT, event, "captured", "confirmed", None)
-        await connection.execute(BOOKING, "r-1", "event-a")
-        await connection.execute(ITEM, "r-1", "general", True)
+        await connection.execute(BOOKING, "exam-1.0.r-1", "event-a")
+        await connection.execute(ITEM, "exam-1.0.r-1", "general", True)
 
 
 async def empty(books: LedgerUnderTest) -> None:
@@ -103,7 +103,7 @@ async def test_an_item_that_is_not_active_any_more_frees_its_session(
 
     async with books.ledger.transaction() as connection:
         await connection.execute("UPDATE booking_items SET active = false")
-        await connection.execute(ITEM, "r-1", "other", True)
+        await connection.execute(ITEM, "exam-1.0.r-1", "other", True)
 
     items = await books.rows("SELECT subject FROM booking_items WHERE active")
     assert items == [("other",)]
