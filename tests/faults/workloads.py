@@ -203,7 +203,7 @@ async def mixed(frontend: Frontend, candidate: str) -> None:
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload("rush", rush, 2, 2, 1, clients=8),
+        Workload("rush", rush, 4, 2, 1, clients=8),
         Workload("churn", churn, 12, 1, 1, clients=5),
         Workload("pay", pay, 60, 2, 1, clients=6),
         Workload("mixed", mixed, 40, 20, 5, clients=5),
