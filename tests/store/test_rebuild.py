@@ -1,5 +1,7 @@
 """A shard that Redis has lost is fenced at once and put together again from Postgres."""
 
+from typing import Any
+
 import pytest
 
 from quota_service.app import Service
@@ -13,6 +15,7 @@ from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
+from quota_service.seats.building import ShardBuilder
 from quota_service.workers.rebuild import RebuildWorker
 from tests.support.books import check_books
 from tests.support.protocols import DiedError, dying, hold, payment, state
@@ -174,4 +177,32 @@ async def test_a_payment_under_an_epoch_that_is_over_is_not_booked(
     assert again.outcome is PaymentOutcome.CONFIRMED
     snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1", 0))
     assert snapshot.confirmed[Quota("jinan", "general")] == 1
+    await check(service)
+
+
+async def test_a_rebuild_whose_server_was_started_again_meanwhile_opens_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await everything(service)
+    await drain(service)
+    await service.runner.client.flushall()
+    load = ShardBuilder.load
+
+    async def load_and_restart(self: ShardBuilder, *args: Any) -> list[str]:
+        left_out = await load(self, *args)
+        # What a restart looks like: the scripts are gone, and so is what was written last.
+        await service.runner.client.script_flush()
+        await service.runner.client.delete("{exam-1:0}:confirmed")
+        return left_out
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ShardBuilder, "load", load_and_restart)
+        with pytest.raises(NotReady):
+            await RebuildWorker(service.stores, service.settings).run_once()
+    await service.stores.registry.refresh()
+    with pytest.raises(NotReady):
+        await hold(service, "candidate-9")
+
+    assert await rebuild(service) == 1
+    assert await state(service, made["paid"]) is State.CONFIRMED
     await check(service)
