@@ -5,6 +5,7 @@ new connections, then requests and protocols under way are let finish, then work
 """
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -17,11 +18,12 @@ from aiohttp import web
 from quota_service.api.auth import KeyRing
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.documents import OPENAPI
+from quota_service.api.express import EXPRESS, ExpressLane, ExpressRunner
 from quota_service.api.handlers import get_livez, get_readyz
 from quota_service.api.middleware import around_requests
 from quota_service.api.openapi import openapi_document
 from quota_service.api.rendered import RenderedAvailability
-from quota_service.api.routes import add_routes
+from quota_service.api.routes import add_hot_routes, add_routes
 from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
 from quota_service.api.webhooks import parse_secrets
 from quota_service.domain.errors import QuotaError
@@ -60,6 +62,8 @@ from quota_service.workers.recovery import RecoveryWorker
 log = logging.getLogger(__name__)
 
 _HEALTH_INTERVAL_S = 1.0
+_GARBAGE_YOUNG = 20_000
+"""Objects made, less those that went, before the garbage collector looks at the young ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ async def open_service(
         client = open_redis(settings)
         stack.push_async_callback(client.aclose)
         runner = ScriptRunner(client, load_scripts(), settings, metrics)
+        stack.push_async_callback(runner.aclose)
         ledger = await stack.enter_async_context(open_ledger(settings, metrics))
         exams, reader = ExamLedger(ledger), LedgerReader(ledger)
         seats, registry = SeatStore(runner), ExamRegistry(exams)
@@ -169,6 +174,8 @@ def api_app(service: Service) -> web.Application:
     app[CONTEXT] = service.context
     app[OPENAPI] = orjson.dumps(openapi_document())
     add_routes(app)
+    app[EXPRESS] = lane = ExpressLane(service.context, service.metrics.http_duration)
+    add_hot_routes(lane)
     return app
 
 
@@ -197,6 +204,7 @@ async def run(
         loop.add_signal_handler(number, stop.set)
     try:
         async with open_service(settings) as service:
+            _settle_garbage()
             await run_service(service, stop, api=api, workers=workers, ready=ready)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -235,6 +243,17 @@ async def run_service(
         service.health.is_draining = True
         await asyncio.sleep(settings.shutdown_notice_s)
     log.info("stopped")
+
+
+def _settle_garbage() -> None:
+    """Leave what lives as long as the process out of garbage collection.
+
+    Requests leave no cycles behind, so looking through everything after every few hundred objects
+    finds nothing and costs a tenth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_YOUNG, 20, 50)
 
 
 async def refresh_memory(service: Service) -> None:
@@ -336,7 +355,11 @@ async def _listen(
 
     Requests under way have `wait_s` to be answered then.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=wait_s)
+    lane = app.get(EXPRESS)
+    if lane is None:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=wait_s)
+    else:
+        runner = ExpressRunner(app, lane, access_log=None, shutdown_timeout=wait_s)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, host, port, backlog=1024)

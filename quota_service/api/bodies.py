@@ -31,6 +31,7 @@ TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 AMOUNT_MAX = 10**12
 """Minor units of one payment."""
 
+_ORDER_MEMBERS = 4
 _MISSING = object()
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
@@ -50,6 +51,11 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         raise MalformedJson("the body does not decode as its headers say") from error
     except ConnectionError as error:
         raise ClientLeft from error
+    return within(body, max_bytes)
+
+
+def within(body: bytes, max_bytes: int) -> bytes:
+    """Return a body that is within the limit; PayloadTooLarge otherwise."""
     if len(body) > max_bytes:
         raise PayloadTooLarge(max_bytes)
     return body
@@ -121,7 +127,36 @@ class Members:
 
 def parse_order(body: bytes) -> Order:
     """Return the order in a reservation's body."""
-    members = Members(parse_object(body))
+    document = parse_object(body)
+    match document:
+        # As nearly all of them are. Whatever is not quite so is looked at member by member.
+        case {
+            "candidate": str(candidate),
+            "subjects": [*subjects],
+            "venues": [*venues],
+            "accepted_notice": str(notice),
+        } if (
+            len(document) == _ORDER_MEMBERS
+            and is_candidate_id(candidate)
+            and not is_resident_id(candidate)
+            and len(notice) <= ID_MAX
+            and _are_ids(subjects)
+            and _are_ids(venues)
+        ):
+            return Order(candidate, tuple(subjects), tuple(venues), notice)
+    return _order_of(Members(document))
+
+
+def _are_ids(values: list[Any]) -> bool:
+    """Return whether a list is one of different ids, of a length that may be."""
+    for value in values:
+        if type(value) is not str or not 1 <= len(value) <= ID_MAX:
+            return False
+    return 1 <= len(values) <= LIST_MAX and len(set(values)) == len(values)
+
+
+def _order_of(members: Members) -> Order:
+    """Return the order of a body, or say all that is wrong with it."""
     candidate = members.take("candidate", candidate_problem)
     subjects = members.take_ids("subjects")
     venues = members.take_ids("venues")

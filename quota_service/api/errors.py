@@ -11,14 +11,18 @@ QuotaError
     └── NationalIdRefused       422
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
-from quota_service.api.problems import problem_response
+from quota_service.api.answer import Answer
+from quota_service.api.problems import problem_answer
 from quota_service.api.times import rfc3339
 from quota_service.domain import errors
+
+log = logging.getLogger(__name__)
 
 
 class BadRequest(errors.QuotaError):
@@ -82,13 +86,26 @@ class NationalIdRefused(InvalidRequest):
         super().__init__([("candidate", "is a resident ID number; send an opaque id of your own")])
 
 
-def answer_for(error: errors.QuotaError) -> web.Response:
+def answer_to(error: BaseException | None) -> Answer:
+    """Return the answer to any failure of a handler; what nobody foresaw is logged, and a 500."""
+    if isinstance(error, errors.QuotaError):
+        answer = answer_for(error)
+        if isinstance(error, errors.Unavailable):
+            log.info("unavailable", extra={"part": error.part, "cause": str(error)})
+        elif answer.status == web.HTTPInternalServerError.status_code:
+            log.error("request failed", exc_info=error)
+        return answer
+    log.error("request failed", exc_info=error)
+    return problem_answer("internal-error", "the request id finds the cause in the logs")
+
+
+def answer_for(error: errors.QuotaError) -> Answer:
     """Return the problem answer an error stands for."""
     detail = str(error)
     if isinstance(error, errors.SeatsUnavailable | errors.LedgerUnavailable):
         # What the driver says names hosts and users: that is for the log.
         detail = f"the {error.part} cannot be reached at the moment; nothing was lost, ask again"
-    return problem_response(error.slug, detail, **_members(error))
+    return problem_answer(error.slug, detail, **_members(error))
 
 
 def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912  one line an error

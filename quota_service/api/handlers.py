@@ -1,11 +1,13 @@
 """The handlers: each parses, calls one protocol and renders its answer."""
 
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from quota_service.api import render
+from quota_service.api.answer import Answer
 from quota_service.api.bodies import (
     LIST_MAX,
     candidate_problem,
@@ -15,6 +17,7 @@ from quota_service.api.bodies import (
     parse_venue,
     read_body,
 )
+from quota_service.api.call import Call
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.errors import (
     IdempotencyKeyMissing,
@@ -28,6 +31,7 @@ from quota_service.domain.definition import DefinitionError, parse_exam
 from quota_service.domain.errors import DefinitionRefused, UnknownSubject
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation
+from quota_service.registration.availability import Availability
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
@@ -75,34 +79,36 @@ async def put_exam(request: web.Request) -> web.Response:
     return render.json_response(render.imported_json(exam_id, imported), status)
 
 
-async def get_availability(request: web.Request) -> web.Response:
+def get_availability(context: ApiContext, call: Call) -> Answer | Coroutine[Any, Any, Answer]:
     """GET /v1/exams/{exam}/availability."""
-    context = request.app[CONTEXT]
-    availability = await context.board.current(request.match_info["exam"])
+    known = context.board.fresh(call.params["exam"])
+    if known is not None:
+        return _availability(context, call, known)
+
+    async def ask() -> Answer:
+        return _availability(context, call, await context.board.current(call.params["exam"]))
+
+    return ask()
+
+
+def _availability(context: ApiContext, call: Call, availability: Availability) -> Answer:
     etag = f'W/"{availability.epoch}-{availability.version}"'
-    subjects = _subjects_asked(request, availability.exam)
-    headers = {"ETag": etag, "Cache-Control": "no-cache"}
-    if _matches(request.headers.getall("If-None-Match", []), etag):
-        return web.Response(status=304, headers=headers)
-    body = context.rendered.availability(availability, subjects)
-    return web.Response(body=body, content_type="application/json", headers=headers)
+    subjects = _subjects_asked(call.read_query(), availability.exam)
+    headers = (("ETag", etag), ("Cache-Control", "no-cache"))
+    if _matches(call.headers.getall("If-None-Match", ()), etag):
+        return Answer(b"", 304, headers)
+    return Answer(context.rendered.availability(availability, subjects), 200, headers)
 
 
-async def post_reservation(request: web.Request) -> web.Response:
+def post_reservation(context: ApiContext, call: Call) -> Coroutine[Any, Any, Answer]:
     """POST /v1/exams/{exam}/reservations."""
-    context = request.app[CONTEXT]
-    key = _idempotency_key(request)
-    order = parse_order(await read_body(request, context.settings.body_max_bytes))
-    protocol = reserve(context.stores, request.match_info["exam"], order, key)
-    reserved = await context.under_way.run(protocol)
-    response = render.json_response(
-        render.reservation_json(reserved.reservation),
-        201,
-        Location=f"/v1/reservations/{reserved.reservation.id}",
-    )
-    if reserved.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    return response
+    key = _idempotency_key(call.headers)
+    order = parse_order(call.body)
+
+    async def run() -> Answer:
+        return render.reserved(await reserve(context.stores, call.params["exam"], order, key))
+
+    return run()
 
 
 async def get_reservation(request: web.Request) -> web.Response:
@@ -144,15 +150,16 @@ async def post_refund(request: web.Request) -> web.Response:
     return await _viewed(context, refund(context.stores, request.match_info["reservation"]))
 
 
-async def post_payment_callback(request: web.Request) -> web.Response:
+def post_payment_callback(context: ApiContext, call: Call) -> Coroutine[Any, Any, Answer]:
     """POST /v1/payment-callbacks."""
-    context = request.app[CONTEXT]
-    body = await read_body(request, context.settings.body_max_bytes)
     now_ms = context.health.now_ms()
-    event = verified_event(context.payment_secrets, request.headers, body, now_ms / 1000)
-    payment = parse_payment(event, now_ms, body)
-    result = await context.under_way.run(confirm(context.stores, payment))
-    return render.json_response(render.payment_result_json(result))
+    event = verified_event(context.payment_secrets, call.headers, call.body, now_ms / 1000)
+    payment = parse_payment(event, now_ms, call.body)
+
+    async def run() -> Answer:
+        return render.payment_result(await confirm(context.stores, payment))
+
+    return run()
 
 
 async def get_candidate(request: web.Request) -> web.Response:
@@ -199,8 +206,8 @@ async def _viewed(context: ApiContext, protocol: Coroutine[Any, Any, Reservation
     return render.json_response(render.reservation_json(view.reservation, view.payment))
 
 
-def _idempotency_key(request: web.Request) -> str:
-    key = request.headers.get("Idempotency-Key", "").strip()
+def _idempotency_key(headers: Mapping[str, str]) -> str:
+    key = headers.get("Idempotency-Key", "").strip()
     if not key:
         raise IdempotencyKeyMissing("send an Idempotency-Key header, a new one for each order")
     if len(key) > IDEMPOTENCY_KEY_MAX or not (key.isascii() and key.isprintable()):
@@ -209,10 +216,10 @@ def _idempotency_key(request: web.Request) -> str:
     return key
 
 
-def _subjects_asked(request: web.Request, exam: Exam) -> tuple[str, ...] | None:
+def _subjects_asked(query: "MultiMapping[str]", exam: Exam) -> tuple[str, ...] | None:
     """Return the subjects in `?subjects=a,b`, or None for all."""
-    asked = request.query.getall("subjects", [])
-    unknown = [name for name in request.query if name != "subjects"]
+    asked = query.getall("subjects", [])
+    unknown = [name for name in query if name != "subjects"]
     if unknown:
         raise InvalidRequest([(name[:64], "is not a parameter of this call") for name in unknown])
     if not asked:

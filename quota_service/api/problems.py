@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from quota_service.api.answer import Answer
+
 CONTENT_TYPE = "application/problem+json"
 _RETRY_AFTER_S = (1, 3)
 """Seconds a client is asked to wait, drawn evenly so that a crowd does not come back as one."""
@@ -273,6 +275,17 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
     **members: Any,
 ) -> web.Response:
+    """Return the answer for a problem as aiohttp's; see `problem_answer`."""
+    return problem_answer(slug, detail, headers=headers, **members).response()
+
+
+def problem_answer(
+    slug: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> Answer:
     """Return the answer for a problem: its type's status and title, this detail, these members.
 
     A 503 says with Retry-After (seconds) when to ask again.
@@ -290,9 +303,4 @@ def problem_response(
         all_headers["Retry-After"] = str(random.randint(*_RETRY_AFTER_S))  # noqa: S311
     if problem.status == web.HTTPUnauthorized.status_code:
         all_headers["WWW-Authenticate"] = "Bearer"
-    return web.Response(
-        body=orjson.dumps(body),
-        status=problem.status,
-        headers=all_headers,
-        content_type=CONTENT_TYPE,
-    )
+    return Answer(orjson.dumps(body), problem.status, tuple(all_headers.items()), CONTENT_TYPE)

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from quota_service.api.answer import Answer
 from quota_service.api.times import rfc3339
 from quota_service.domain.definition import exam_document
 from quota_service.domain.exam import Exam
@@ -16,6 +17,7 @@ from quota_service.ledger.refunds_due import RefundDue
 from quota_service.registration.audit import Audit
 from quota_service.registration.availability import Availability
 from quota_service.registration.import_exam import Imported
+from quota_service.registration.reserve import Reserved
 from quota_service.registration.view import CandidateView, Step
 
 
@@ -27,6 +29,24 @@ def json_response(document: Any, status: int = 200, **headers: str) -> web.Respo
     for name, value in headers.items():
         response.headers[name.replace("_", "-")] = value
     return response
+
+
+def reserved(found: Reserved) -> Answer:
+    """Return the answer to a reservation that stands."""
+    headers: tuple[tuple[str, str], ...] = (
+        ("Location", f"/v1/reservations/{found.reservation.id}"),
+    )
+    if found.replayed:
+        headers += (("Idempotency-Replayed", "true"),)
+    return Answer(orjson.dumps(reservation_json(found.reservation)), 201, headers)
+
+
+def payment_result(result: PaymentResult) -> Answer:
+    """Return the answer to a callback; one that is due back says why."""
+    answer: dict[str, Any] = {"outcome": result.outcome, "reservation": result.reservation}
+    if result.reason is not None:
+        answer["reason"] = result.reason
+    return Answer(orjson.dumps(answer))
 
 
 def reservation_json(
@@ -95,14 +115,6 @@ def audit_json(found: Audit) -> dict[str, Any]:
             for difference in found.differences
         ],
     }
-
-
-def payment_result_json(result: PaymentResult) -> dict[str, Any]:
-    """Return how a callback ended; a refund says why."""
-    answer: dict[str, Any] = {"outcome": result.outcome, "reservation": result.reservation}
-    if result.reason is not None:
-        answer["reason"] = result.reason
-    return answer
 
 
 def exam_json(exam: Exam, now_ms: int) -> dict[str, Any]:

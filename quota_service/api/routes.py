@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from quota_service.api import documents, handlers, ops_handlers
+from quota_service.api.answer import Answer
+from quota_service.api.bodies import read_body
+from quota_service.api.call import Call, HotHandler
 from quota_service.api.context import CONTEXT
+from quota_service.api.express import ExpressLane
 from quota_service.api.ops_handlers import KEY_ID
 from quota_service.ledger.api_keys import Scope
 
@@ -17,12 +21,22 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
+class Hot:
+    """Marks the handler of a call that thousands make at once."""
+
+    handler: HotHandler
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
-    """One call of the API. `scope` None means anyone; `refusals` are slugs beyond the general."""
+    """One call of the API. `scope` None means anyone; `refusals` are slugs beyond the general.
+
+    A hot call has a handler that runs on the express lane too.
+    """
 
     method: str
     path: str
-    handler: Handler
+    handler: Handler | Hot
     scope: Scope | None
     summary: str
     refusals: tuple[str, ...] = ()
@@ -57,10 +71,10 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", "/v1/exams/{exam}", handlers.put_exam, OPS,
           "Import a definition; the same again changes nothing",
           (*_BODY, "definition-refused", *_STORES)),
-    Route("GET", "/v1/exams/{exam}/availability", handlers.get_availability, ANYONE,
+    Route("GET", "/v1/exams/{exam}/availability", Hot(handlers.get_availability), ANYONE,
           "What is left at every venue",
           (*_NO_EXAM, "unknown-subject", "invalid-request", *_STORES)),
-    Route("POST", "/v1/exams/{exam}/reservations", handlers.post_reservation, FRONTEND,
+    Route("POST", "/v1/exams/{exam}/reservations", Hot(handlers.post_reservation), FRONTEND,
           "Reserve all subjects at the first venue that has them",
           (*_BODY, *_NO_EXAM, *_ORDER, *_STORES)),
     Route("GET", "/v1/exams/{exam}/candidates/{candidate}", handlers.get_candidate, FRONTEND,
@@ -93,7 +107,7 @@ ROUTES: tuple[Route, ...] = (
           "All bookings as a file", (*_NO_EXAM, *_STORES)),
     Route("GET", "/v1/exams/{exam}/audit", ops_handlers.get_audit, OPS,
           "Both stores compared, promise by promise", (*_NO_EXAM, *_STORES)),
-    Route("POST", "/v1/payment-callbacks", handlers.post_payment_callback, ANYONE,
+    Route("POST", "/v1/payment-callbacks", Hot(handlers.post_payment_callback), ANYONE,
           "The payment provider reports a payment, signed",
           (*_BODY, "unauthorized", "event-id-reused", *_STORES)),
     Route("GET", "/livez", handlers.get_livez, ANYONE, "The process is up"),
@@ -109,11 +123,37 @@ ROUTES: tuple[Route, ...] = (
 def add_routes(app: web.Application) -> None:
     """Register every route, those with a scope behind their key check."""
     for route in ROUTES:
-        handler = route.handler if route.scope is None else _behind_key(route.handler, route.scope)
+        handler = route.handler
+        if isinstance(handler, Hot):
+            handler = _unhurried(handler.handler)
+        if route.scope is not None:
+            handler = _behind_key(handler, route.scope)
         app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
     documents.add_files(app)
+
+
+def add_hot_routes(lane: ExpressLane) -> None:
+    """Put the hot routes on the express lane."""
+    for route in ROUTES:
+        if isinstance(route.handler, Hot):
+            lane.add(route.method, route.path, route.handler.handler, route.scope)
+
+
+def _unhurried(handler: HotHandler) -> Handler:
+    """Return the handler of a hot call for requests that come aiohttp's way."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        context = request.app[CONTEXT]
+        body = await read_body(request, context.settings.body_max_bytes)
+        call = Call(request.match_info, request.headers, body, lambda: request.query)
+        answer = handler(context, call)
+        if not isinstance(answer, Answer):
+            answer = await context.under_way.run(answer)
+        return answer.response()
+
+    return handle
 
 
 def _behind_key(handler: Handler, scope: Scope) -> Handler:

@@ -1,6 +1,7 @@
 """Times on the wire: RFC 3339 in UTC with milliseconds out, any offset and precision in."""
 
 import datetime as dt
+import functools
 import re
 
 from quota_service.domain.definition_times import LATEST_MS
@@ -14,8 +15,13 @@ _RFC3339 = re.compile(
 
 def rfc3339(ms: int) -> str:
     """Return milliseconds since the epoch as `2023-03-14T04:00:00.000Z`."""
-    moment = dt.datetime.fromtimestamp(ms // 1000, tz=dt.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    """Return a second since the epoch as text; the seconds of one moment are asked for together."""
+    return f"{dt.datetime.fromtimestamp(seconds, tz=dt.UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def parse_rfc3339(text: str) -> int | None:

@@ -108,6 +108,15 @@ class Metrics:
             registry=registry,
         )
         self._add_gauges(registry)
+        self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}
+
+    def count_reservation(self, exam: str, outcome: str) -> None:
+        """Count a reservation request, without the look-up of its labels each time."""
+        counter = self._reservations_by_outcome.get((exam, outcome))
+        if counter is None:
+            counter = self.reservations.labels(exam=exam, outcome=outcome)
+            self._reservations_by_outcome[exam, outcome] = counter
+        counter.inc()
 
     def _add_gauges(self, registry: CollectorRegistry) -> None:
         """Make the gauges that are read from the stores when somebody scrapes."""

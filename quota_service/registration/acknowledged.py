@@ -9,8 +9,7 @@ import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from quota_service.domain.reservation import Reservation, ReservationId
 from quota_service.seats.codes import Code
@@ -25,8 +24,7 @@ log = logging.getLogger(__name__)
 _REMEMBERED_MAX = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Acknowledged:
+class _Acknowledged(NamedTuple):
     shard: Shard
     version: int
     reservation: Reservation

@@ -57,13 +57,18 @@ class AvailabilityBoard:
         self._known: dict[str, tuple[float, Availability]] = {}
         self._refreshing: dict[str, asyncio.Task[Availability]] = {}
 
+    def fresh(self, exam_id: str) -> Availability | None:
+        """Return the availability of an exam if it is in memory and not too old."""
+        read_at, known = self._known.get(exam_id, (0.0, None))
+        return known if time.monotonic() - read_at < self._refresh_s else None
+
     async def current(self, exam_id: str) -> Availability:
         """Return the availability of an exam, no older than the refresh interval.
 
         Raises UnknownExam, NotReady and SeatsUnavailable: an old answer is never passed off as new.
         """
-        read_at, known = self._known.get(exam_id, (0.0, None))
-        if known is not None and time.monotonic() - read_at < self._refresh_s:
+        known = self.fresh(exam_id)
+        if known is not None:
             return known
         refreshing = self._refreshing.get(exam_id)
         if refreshing is None:

@@ -1,5 +1,6 @@
 """The exams this process serves, held in memory so that no request waits for Postgres."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ class ExamRegistry:
         stored = self._stored(exam)
         if stored.states[number] is not ShardState.OPEN:
             raise NotReady(f"shard {number} of exam {exam} is {stored.states[number]}, not open")
-        return Shard(exam, number, stored.epochs[number])
+        return _shard(exam, number, stored.epochs[number])
 
     def is_new(self, exam: str) -> bool:
         """Return whether a shard of an exam was never opened."""
@@ -111,3 +112,9 @@ class ExamRegistry:
         if self._exams is None:
             raise NotReady("the exams have not been read yet")
         return self._exams
+
+
+@functools.lru_cache(maxsize=4096)
+def _shard(exam: str, number: int, epoch: int) -> Shard:
+    """Return one object for one shard: every order asks for it."""
+    return Shard(exam, number, epoch)

@@ -70,7 +70,7 @@ async def reserve(stores: Stores, exam_id: str, order: Order, key: str) -> Reser
     stores.backlog.check(shard)
     shards = stores.registry.shard_count(exam_id)
     reservation_id = ReservationId.derive(exam_id, shards, order.candidate, key)
-    count = stores.metrics.reservations
+    count = stores.metrics.count_reservation
     try:
         try:
             _check(exam, order)
@@ -88,9 +88,9 @@ async def reserve(stores: Stores, exam_id: str, order: Order, key: str) -> Reser
         stores.reached("reserve: after script")
         reserved = _reserved(stores, exam, shard, order, answer)
     except QuotaError as error:
-        count.labels(exam=exam_id, outcome=error.slug).inc()
+        count(exam_id, error.slug)
         raise
-    count.labels(exam=exam_id, outcome="replayed" if reserved.replayed else "held").inc()
+    count(exam_id, "replayed" if reserved.replayed else "held")
     return reserved
 
 

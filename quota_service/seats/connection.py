@@ -33,6 +33,7 @@ from quota_service.domain.errors import Overloaded, SeatsUnavailable
 from quota_service.observability.metrics import Metrics
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
+from quota_service.seats.lane import Command, ScriptLane
 from quota_service.seats.scripts import Script
 from quota_service.settings import Settings, SettingsError
 
@@ -54,27 +55,27 @@ _SERVER_AT_FAULT_WORDS = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """The same, as the first word of replies that redis-py has no class for."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScriptCall:
-    """One call of a script, its keys and arguments complete.
+@dataclass(slots=True, eq=False)
+class SharedPart:
+    """The leading keys and arguments that calls of one script have in common."""
 
-    A script that serves a batch answers `[code, answer, …]`. Its calls say with `shared_args` how
-    many leading arguments the whole batch shares; calls that agree in these and in the keys of the
-    shard leave as one.
+    keys: Sequence[str]
+    args: Sequence[str | int]
+
+
+@dataclass(slots=True, eq=False)
+class ScriptCall:
+    """One call of a script, its keys and arguments complete but for what is `shared`.
+
+    A script that serves a batch answers `[code, answer, …]`. Calls of it that name the same object
+    as their shared part leave as one call of the script: that part once, then what is their own.
+    Neither class is frozen: one is made for each request, and freezing doubles what that costs.
     """
 
     script: Script
     keys: Sequence[str]
     args: Sequence[str | int]
-    shared_args: int = 0
-
-    @property
-    def group(self) -> object:
-        """What calls must agree in to leave as one; unique to a call that leaves alone."""
-        if self.shared_args == 0:
-            return self
-        shared_keys = tuple(self.keys[: len(self.script.shard_keys)])
-        return (self.script.name, shared_keys, tuple(self.args[: self.shared_args]))
+    shared: SharedPart | None = None
 
 
 def open_redis(settings: Settings) -> "redis.Redis":
@@ -117,6 +118,7 @@ class ScriptRunner:
         self._durations = {
             name: metrics.script_duration.labels(script=name) for name in self.scripts
         }
+        self._lane = ScriptLane(client.connection_pool, timeout_s=settings.redis_command_timeout_s)
         self._coalescer: Coalescer[ScriptCall, list[Any]] = Coalescer(
             self._send,
             batch_max=settings.redis_batch_max,
@@ -182,40 +184,48 @@ class ScriptRunner:
         seconds, micros = await self.command("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
-    async def _send(self, calls: list[ScriptCall]) -> list[list[Any] | BaseException]:
-        groups: dict[object, list[ScriptCall]] = {}
-        for call in calls:
-            groups.setdefault(call.group, []).append(call)
-        answers = await self._send_merged([_merge(group) for group in groups.values()])
-        by_call: dict[ScriptCall, list[Any] | BaseException] = {}
-        for group, answer in zip(groups.values(), answers, strict=True):
-            by_call.update(zip(group, _split(answer, group), strict=True))
-        return [by_call[call] for call in calls]
+    async def aclose(self) -> None:
+        """Close the connection that calls travel on."""
+        await self._lane.aclose()
 
-    async def _send_merged(self, calls: list[ScriptCall]) -> list[list[Any] | BaseException]:
+    async def _send(self, calls: list[ScriptCall]) -> list[list[Any] | BaseException]:
+        batches: dict[object, list[int]] = {}
+        for i, call in enumerate(calls):
+            batches.setdefault(call.shared or call, []).append(i)
+        answers = await self._send_batches([[calls[i] for i in at] for at in batches.values()])
+        by_position: list[Any] = [None] * len(calls)
+        for at, answer in zip(batches.values(), answers, strict=True):
+            if isinstance(answer, BaseException) or calls[at[0]].shared is None:
+                for i in at:
+                    by_position[i] = answer
+            else:
+                code, *each = answer
+                for n, i in enumerate(at):
+                    by_position[i] = [code, each[n]] if each else answer
+        return by_position
+
+    async def _send_batches(
+        self, batches: Sequence[Sequence[ScriptCall]]
+    ) -> list[list[Any] | BaseException]:
         started = time.perf_counter()
-        answers = await self._pipeline(calls)
+        commands = [_command(batch) for batch in batches]
+        answers = await self._exchange(commands)
         missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
             # The server has lost its script cache; what it refused has not run.
             log.info("loading scripts into redis")
             await self.load()
-            again = await self._pipeline([calls[i] for i in missing])
+            again = await self._exchange([commands[i] for i in missing])
             for i, answer in zip(missing, again, strict=True):
                 answers[i] = answer
         elapsed_s = time.perf_counter() - started
-        for call in calls:
-            self._durations[call.script.name].observe(elapsed_s)
+        for batch in batches:
+            self._durations[batch[0].script.name].observe(elapsed_s)
         return [as_unavailable(a) if isinstance(a, Exception) else a for a in answers]
 
-    async def _pipeline(self, calls: Sequence[ScriptCall]) -> list[Any]:
+    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         try:
-            async with self.client.pipeline(transaction=False) as pipe:
-                for call in calls:
-                    pipe.execute_command(
-                        "EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args
-                    )
-                return list(await pipe.execute(raise_on_error=False))
+            return await self._lane.send(commands)
         except (RedisError, OSError, TimeoutError) as error:
             raise as_unavailable(error) from error
 
@@ -224,26 +234,18 @@ async def _none() -> Iterable[Shard]:
     return ()
 
 
-def _merge(group: Sequence[ScriptCall]) -> ScriptCall:
-    """Return one call for a group of calls that may leave as one."""
-    first = group[0]
-    if len(group) == 1:
-        return first
-    keys, args = list(first.keys), list(first.args)
-    for call in group[1:]:
-        keys += call.keys[len(call.script.shard_keys) :]
-        args += call.args[call.shared_args :]
-    return ScriptCall(first.script, keys, args, first.shared_args)
-
-
-def _split(
-    answer: list[Any] | BaseException, group: Sequence[ScriptCall]
-) -> Sequence[list[Any] | BaseException]:
-    """Return the answer of each call of a group from the answer of the call they left as."""
-    if len(group) == 1 or isinstance(answer, BaseException):
-        return [answer] * len(group)
-    code, *answers = answer
-    return [[code, each] for each in answers] if answers else [answer] * len(group)
+def _command(batch: Sequence[ScriptCall]) -> Command:
+    """Return the one command for calls that leave as one."""
+    first = batch[0]
+    keys: list[str] = []
+    args: list[str | int] = []
+    if first.shared is not None:
+        keys += first.shared.keys
+        args += first.shared.args
+    for call in batch:
+        keys += call.keys
+        args += call.args
+    return ("EVALSHA", first.script.sha, len(keys), *keys, *args)
 
 
 def as_unavailable(error: BaseException) -> BaseException:

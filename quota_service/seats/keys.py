@@ -21,7 +21,7 @@ Redis Cluster and every script runs in one slot. The catalogue:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SHARD_KEYS = {
     "epoch": "string",
@@ -49,10 +49,11 @@ class Shard:
     number: int
     epoch: int
 
-    @property
-    def tag(self) -> str:
-        """The part of every key that decides its slot."""
-        return f"{{{self.exam}:{self.number}}}"
+    tag: str = field(init=False, compare=False, repr=False)
+    """The part of every key that decides its slot."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tag", f"{{{self.exam}:{self.number}}}")
 
     def key(self, name: str) -> str:
         """Return the key called `name` in the catalogue."""

@@ -14,7 +14,7 @@ from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Exam, Quota, Window
 from quota_service.domain.reservation import Reservation
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptCall, ScriptRunner
+from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import parse_record
 
@@ -68,20 +68,11 @@ class SeatStore:
     def __init__(self, runner: ScriptRunner) -> None:
         self._runner = runner
         self._scripts = runner.scripts
+        self._shared: dict[str, tuple[Exam, int, SharedPart]] = {}
 
     async def reserve(self, shard: Shard, exam: Exam, request: ReserveRequest) -> Answer:
         """Take all subjects at the first venue that has them, or nothing."""
-        shared: list[str | int] = [
-            shard.epoch,
-            exam.registration.opens_at_ms,
-            exam.registration.closes_at_ms,
-            exam.hold.ttl_s * 1000,
-            exam.hold.expiry_slack_s * 1000,
-            exam.fee.amount,
-            exam.fee.currency,
-        ]
-        args = [
-            *shared,
+        args: tuple[str | int, ...] = (
             request.serial,
             request.candidate,
             request.request_hash,
@@ -90,11 +81,37 @@ class SeatStore:
             *request.subjects,
             *request.sessions,
             *request.venues,
-        ]
-        _, answer = await self._call(
-            "reserve", shard, args, records=(request.serial,), shared_args=len(shared)
         )
-        return self._answer(shard, request.serial, answer)
+        call = ScriptCall(
+            self._scripts["reserve"],
+            (shard.record_key(request.serial),),
+            args,
+            self._reserve_shared(shard, exam),
+        )
+        answer = await self._runner.call(call)
+        if answer[0] == Code.NOT_READY:
+            raise _not_open(shard)
+        return self._answer(shard, request.serial, answer[1])
+
+    def _reserve_shared(self, shard: Shard, exam: Exam) -> SharedPart:
+        """Return what the reservations of an exam share: one object while nothing of it changes."""
+        known = self._shared.get(shard.tag)
+        if known is not None and known[0] is exam and known[1] == shard.epoch:
+            return known[2]
+        shared = SharedPart(
+            shard.keys_for(self._scripts["reserve"].shard_keys),
+            (
+                shard.epoch,
+                exam.registration.opens_at_ms,
+                exam.registration.closes_at_ms,
+                exam.hold.ttl_s * 1000,
+                exam.hold.expiry_slack_s * 1000,
+                exam.fee.amount,
+                exam.fee.currency,
+            ),
+        )
+        self._shared[shard.tag] = (exam, shard.epoch, shared)
+        return shared
 
     async def release(self, shard: Shard, serial: str) -> Answer:
         """Give a hold back."""
@@ -237,15 +254,14 @@ class SeatStore:
         *,
         records: Sequence[str] = (),
         chosen: Sequence[str] = (),
-        shared_args: int = 0,
     ) -> list[Any]:
         script = self._scripts[name]
         keys = shard.keys_for(script.shard_keys)
         keys += chosen
         keys += [shard.record_key(serial) for serial in records]
-        answer = await self._runner.call(ScriptCall(script, keys, args, shared_args))
+        answer = await self._runner.call(ScriptCall(script, keys, args))
         if answer[0] == Code.NOT_READY:
-            raise NotReady(f"shard {shard.tag} is not open under epoch {shard.epoch}")
+            raise _not_open(shard)
         return answer
 
     def _answer(self, shard: Shard, serial: str, answer: Sequence[Any]) -> Answer:
@@ -254,6 +270,10 @@ class SeatStore:
             record = parse_record(shard.exam, shard.number, serial, detail[0])
             return Answer(Code(code), record, tuple(detail[1:]))
         return Answer(Code(code), None, tuple(detail))
+
+
+def _not_open(shard: Shard) -> NotReady:
+    return NotReady(f"shard {shard.tag} is not open under epoch {shard.epoch}")
 
 
 def _by_quota(flat: Sequence[str]) -> dict[Quota, int]:

@@ -225,6 +225,8 @@ async def test_more_calls_than_may_wait_are_refused_before_they_are_sent(
         return_exceptions=True,
     )
 
+    await runner.aclose()
+
     refused = [result for result in results if isinstance(result, BaseException)]
     assert [type(error) for error in refused] == [Overloaded] * 2
     assert len(await seats.verbs()) == 3

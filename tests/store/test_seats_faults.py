@@ -59,9 +59,11 @@ async def hasty(seats: SeatsUnderTest, settings: Settings) -> AsyncIterator[Seat
     """Lend a store that waits for Redis a tenth of a second at most."""
     hasty_settings = dataclasses.replace(settings, redis_command_timeout_s=0.1)
     client = open_redis(hasty_settings)
+    runner = ScriptRunner(client, load_scripts(), hasty_settings, seats.metrics)
     try:
-        yield SeatStore(ScriptRunner(client, load_scripts(), hasty_settings, seats.metrics))
+        yield SeatStore(runner)
     finally:
+        await runner.aclose()
         await client.aclose()
 
 
@@ -193,6 +195,7 @@ async def test_a_closed_connection_costs_one_call_at_most(
         except SeatsUnavailable as error:
             results.append(error)
 
+    await seats.client.connection_pool.disconnect()  # the test's own were closed too
     assert [result for result in results[1:] if result is not None] == []
 
 
@@ -216,7 +219,8 @@ async def test_more_calls_at_once_than_connections_all_get_their_turn(
         redis_settings, redis_connections_max=2, redis_batch_max=1, redis_batches_in_flight_max=8
     )
     client = open_redis(settings)
-    store = SeatStore(ScriptRunner(client, load_scripts(), settings, seats.metrics))
+    runner = ScriptRunner(client, load_scripts(), settings, seats.metrics)
+    store = SeatStore(runner)
 
     found = await asyncio.gather(
         *(
@@ -224,6 +228,7 @@ async def test_more_calls_at_once_than_connections_all_get_their_turn(
             for i in range(50)
         )
     )
+    await runner.aclose()
     await client.aclose()
 
     assert [answer.code for answer in found].count(Code.DONE) == 3

@@ -131,4 +131,5 @@ async def open_seats(settings: Settings, exam: Exam | None = None) -> AsyncItera
         assert answer.code is Code.DONE
         yield seats
     finally:
+        await runner.aclose()
         await client.aclose()

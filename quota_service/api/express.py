@@ -1,0 +1,302 @@
+"""The express lane: hot calls are answered from the connection's own callback.
+
+aiohttp gives every request a task, a request object, a walk through routes and middlewares and a
+response object; for the calls of an opening that is most of the time a request takes. So a request
+that is plain (HTTP/1.1, whole, nothing unusual about it) and that a hot route is for is taken out
+of aiohttp's queue as soon as its parser has read it, and the answer is written as bytes. Everything
+else goes aiohttp's way, with the same handlers, the same problems and the same metrics.
+
+aiohttp's protocol class is extended here and only here. What is relied on beyond its public face:
+the queue `_messages` and the future `_waiter` its loop sleeps on, the flags that shutdown looks at,
+and that requests of one connection are answered in order: while one is on the express lane, what
+comes after it is held.
+"""
+
+import itertools
+import logging
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http import SERVER_SOFTWARE, HttpVersion11, RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from prometheus_client import Histogram
+
+from quota_service.api.answer import Answer
+from quota_service.api.bodies import within
+from quota_service.api.call import Call, HotHandler
+from quota_service.api.context import ApiContext
+from quota_service.api.errors import answer_to
+from quota_service.ledger.api_keys import Scope
+from quota_service.observability.logs import REQUEST_ID
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID_HEADER = "X-Request-ID"
+CLIENT_GONE = 499
+"""The status metrics show for a request whose client left before the answer."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_PROCESS = secrets.token_hex(4)
+_numbers = itertools.count(1)
+
+
+def request_id(offered: str | None) -> str:
+    """Return the id a client gave its request when it is fit to be logged, else a new one."""
+    if offered and _REQUEST_ID.fullmatch(offered):
+        return offered
+    return f"{_PROCESS}{next(_numbers):08x}"
+
+
+@dataclass(slots=True, eq=False)
+class HotRoute:
+    """One hot call: the fixed and the variable parts of its address, by position."""
+
+    method: str
+    path: str
+    handler: HotHandler
+    scope: Scope | None
+    fixed: tuple[tuple[int, str], ...]
+    names: tuple[tuple[int, str], ...]
+    durations: dict[int, Histogram] = field(default_factory=dict)
+
+
+class ExpressLane:
+    """The hot routes of an application, and what their requests need."""
+
+    def __init__(self, context: ApiContext, durations: Histogram) -> None:
+        self.context = context
+        self._durations = durations
+        self._routes: dict[tuple[str, int, str], HotRoute] = {}
+        self._head: dict[tuple[int, str], str] = {}
+        self._head_date = ""
+
+    def add(self, method: str, path: str, handler: HotHandler, scope: Scope | None) -> None:
+        """Add a route; its address ends in a fixed part, by which it is found."""
+        parts = path.split("/")
+        named = [(i, part[1:-1]) for i, part in enumerate(parts) if part.startswith("{")]
+        fixed = [(i, part) for i, part in enumerate(parts) if not part.startswith("{")]
+        key = (method, len(parts), parts[-1])
+        if parts[-1].startswith("{") or key in self._routes:
+            raise ValueError(f"{method} {path} cannot be told by its last part")
+        self._routes[key] = HotRoute(method, path, handler, scope, tuple(fixed), tuple(named))
+
+    def find(self, method: str, path: str) -> tuple[HotRoute, Mapping[str, str]] | None:
+        """Return the route for an address and its variable parts; None sends it aiohttp's way."""
+        parts = path.partition("?")[0].split("/")
+        route = self._routes.get((method, len(parts), parts[-1]))
+        if route is None or "%" in path or "#" in path:
+            return None
+        for i, part in route.fixed:
+            if parts[i] != part:
+                return None
+        return route, {name: parts[i] for i, name in route.names}
+
+    def observe(self, route: HotRoute, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        child = route.durations.get(status)
+        if child is None:
+            child = self._durations.labels(
+                method=route.method, route=route.path, status=str(status)
+            )
+            route.durations[status] = child
+        child.observe(seconds)
+
+    def head(self, status: int, content_type: str) -> str:
+        """Return the status line and the headers that answers of one kind share for a second."""
+        date = rfc822_formatted_time()
+        if date != self._head_date:
+            self._head.clear()
+            self._head_date = date
+        head = self._head.get((status, content_type))
+        if head is None:
+            reason = web.Response(status=status).reason
+            head = f"HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nServer: {SERVER_SOFTWARE}\r\n"
+            if content_type:
+                head += f"Content-Type: {content_type}\r\n"
+            self._head[status, content_type] = head
+        return head
+
+
+EXPRESS: web.AppKey[ExpressLane] = web.AppKey("express", ExpressLane)
+
+
+class ExpressProtocol(RequestHandler):
+    """A connection whose plain hot requests do not wait in aiohttp's queue."""
+
+    __slots__ = ("_held", "_is_busy", "_lane")
+
+    def __init__(self, lane: ExpressLane, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._lane = lane
+        self._is_busy = False
+        self._held: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        """Take a request out if it is for the express lane; let aiohttp have all others."""
+        if self._is_busy:
+            if data:  # reading a body makes aiohttp look for more, with nothing in hand
+                self._hold(data)
+            return
+        waiter = self._waiter
+        if waiter is None or self._messages:
+            super().data_received(data)
+            return
+        # aiohttp's loop sleeps on the waiter. It is not woken before we have looked.
+        self._waiter = None
+        super().data_received(data)
+        if self._waiter is None:
+            self._waiter = waiter
+        if (
+            self._messages
+            and not (len(self._messages) == 1 and self._begin())
+            and not waiter.done()
+        ):
+            waiter.set_result(None)
+
+    def pause_writing(self) -> None:
+        """Read no more from a client that does not read its answers."""
+        super().pause_writing()
+        self._pause_transport_reading()
+
+    def resume_writing(self) -> None:
+        """Read again, unless something else stands against it."""
+        super().resume_writing()
+        self._go_on()
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what came before its turn; more is not read until then."""
+        self._held.append(data)
+        self._pause_transport_reading()
+
+    def _go_on(self) -> None:
+        """Take up what was held, unless something else still stands against reading."""
+        if self._is_busy or self.writing_paused:
+            return
+        if not (self._reading_paused or self._buffer_paused):
+            self._resume_transport_reading()
+        if self._held:
+            held, self._held = b"".join(self._held), []
+            self.data_received(held)
+
+    def _begin(self) -> bool:
+        """Begin the request that waits, if it is one for this lane."""
+        message, payload = self._messages[0]
+        if isinstance(message, _ErrInfo):  # what could not be parsed
+            return False
+        found = self._lane.find(message.method, message.path)
+        if found is None or not _is_plain(message, payload):
+            return False
+        if self._manager is None or self._parser is None:
+            return False
+        started = time.perf_counter()
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._messages.clear()
+        self._parser.message_consumed()
+        self._manager.requests_count += 1
+        self._is_busy = self._request_in_progress = True
+        route, params = found
+        headers = message.headers
+        name = request_id(headers.get(REQUEST_ID_HEADER))
+        # Tasks begun from here inherit it; the next request on this connection sets its own.
+        REQUEST_ID.set(name)
+        finish = partial(self._finish, route, name, started)
+        context = self._lane.context
+        try:
+            if route.scope is not None:
+                context.keys.authorize(headers.get("Authorization"), route.scope)
+            body = within(payload.read_nowait(), context.settings.body_max_bytes)
+            call = Call(params, headers, body, lambda: message.url.query)
+            answer = route.handler(context, call)
+            if isinstance(answer, Answer):
+                finish(answer, None)
+            else:
+                context.under_way.start(answer, finish)
+        except Exception as error:  # noqa: BLE001  every error has its answer
+            finish(None, error)
+        return True
+
+    def _finish(
+        self,
+        route: HotRoute,
+        name: str,
+        started: float,
+        answer: Answer | None,
+        error: BaseException | None,
+    ) -> None:
+        """Write the answer, and go on with what was held meanwhile."""
+        if answer is None:
+            answer = answer_to(error)
+        transport, status = self.transport, answer.status
+        if transport is None or transport.is_closing():
+            status = CLIENT_GONE
+        else:
+            transport.write(self._bytes(answer, name))
+        self._lane.observe(route, status, time.perf_counter() - started)
+        self._is_busy = self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        if self._close or self._force_close:
+            if transport is not None:
+                transport.close()
+            return
+        if self._held:
+            self._go_on()
+
+    def _bytes(self, answer: Answer, name: str) -> bytes:
+        """Return an answer as it goes over the wire."""
+        head = self._lane.head(answer.status, answer.content_type if answer.body else "")
+        for header in answer.headers:
+            head += f"{header[0]}: {header[1]}\r\n"
+        if answer.status != web.HTTPNotModified.status_code:
+            head += f"Content-Length: {len(answer.body)}\r\n"
+        return f"{head}{REQUEST_ID_HEADER}: {name}\r\n\r\n".encode() + answer.body
+
+
+def _is_plain(message: RawRequestMessage, payload: StreamReader) -> bool:
+    """Return whether nothing about a request needs more than its bytes, which are all here."""
+    return (
+        message.version == HttpVersion11
+        and payload.is_eof()
+        and not (message.should_close or message.chunked or message.upgrade)
+        and message.compression is None
+        and payload.exception() is None
+        and "Expect" not in message.headers
+    )
+
+
+class ExpressServer(web.Server):
+    """aiohttp's server with connections that have an express lane."""
+
+    def __init__(self, lane: ExpressLane, before: web.Server) -> None:
+        super().__init__(
+            before.request_handler,
+            request_factory=before.request_factory,
+            handler_cancellation=before.handler_cancellation,
+            **before._kwargs,  # noqa: SLF001  what the runner was told
+        )
+        self._lane = lane
+
+    def __call__(self) -> RequestHandler:
+        """Return the protocol of a new connection."""
+        return ExpressProtocol(self._lane, self, loop=self._loop, **self._kwargs)
+
+
+class ExpressRunner(web.AppRunner):
+    """Runs an application behind an express lane."""
+
+    __slots__ = ("_lane",)
+
+    def __init__(self, app: web.Application, lane: ExpressLane, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._lane = lane
+
+    async def _make_server(self) -> web.Server:
+        return ExpressServer(self._lane, await super()._make_server())
