@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 from aiohttp import web
@@ -128,31 +128,31 @@ class Members:
 def parse_order(body: bytes) -> Order:
     """Return the order in a reservation's body."""
     document = parse_object(body)
-    match document:
-        # As nearly all of them are. Whatever is not quite so is looked at member by member.
-        case {
-            "candidate": str(candidate),
-            "subjects": [*subjects],
-            "venues": [*venues],
-            "accepted_notice": str(notice),
-        } if (
-            len(document) == _ORDER_MEMBERS
-            and is_candidate_id(candidate)
-            and not is_resident_id(candidate)
-            and len(notice) <= ID_MAX
-            and _are_ids(subjects)
-            and _are_ids(venues)
-        ):
-            return Order(candidate, tuple(subjects), tuple(venues), notice)
+    # Nearly every order is whole and right. What is not is looked at member by member.
+    candidate, notice = document.get("candidate"), document.get("accepted_notice")
+    subjects, venues = document.get("subjects"), document.get("venues")
+    if (
+        len(document) == _ORDER_MEMBERS
+        and type(candidate) is str
+        and is_candidate_id(candidate)
+        and not is_resident_id(candidate)
+        and type(notice) is str
+        and len(notice) <= ID_MAX
+        and _are_ids(subjects)
+        and _are_ids(venues)
+    ):
+        return Order(candidate, tuple(subjects), tuple(venues), notice)
     return _order_of(Members(document))
 
 
-def _are_ids(values: list[Any]) -> bool:
-    """Return whether a list is one of different ids, of a length that may be."""
+def _are_ids(values: Any) -> TypeGuard[list[str]]:
+    """Return whether a value is a list of 1 to LIST_MAX different ids."""
+    if type(values) is not list or not 1 <= len(values) <= LIST_MAX:
+        return False
     for value in values:
         if type(value) is not str or not 1 <= len(value) <= ID_MAX:
             return False
-    return 1 <= len(values) <= LIST_MAX and len(set(values)) == len(values)
+    return len(values) == 1 or len(set(values)) == len(values)
 
 
 def _order_of(members: Members) -> Order:

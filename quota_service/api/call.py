@@ -30,3 +30,15 @@ class Call:
 
 
 HotHandler = Callable[[ApiContext, Call], Answer | Coroutine[Any, Any, Answer]]
+"""A coroutine is run to its end whoever goes meanwhile: it may be between two stores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """Marks the handler of a call that thousands make at once.
+
+    `is_simple` says that its coroutine waits for nothing but the answers of Redis.
+    """
+
+    handler: HotHandler
+    is_simple: bool = False

@@ -31,7 +31,7 @@ from prometheus_client import Histogram
 
 from quota_service.api.answer import Answer
 from quota_service.api.bodies import within
-from quota_service.api.call import Call, HotHandler
+from quota_service.api.call import Call, Hot
 from quota_service.api.context import ApiContext
 from quota_service.api.errors import answer_to
 from quota_service.ledger.api_keys import Scope
@@ -43,6 +43,8 @@ REQUEST_ID_HEADER = "X-Request-ID"
 CLIENT_GONE = 499
 """The status metrics show for a request whose client left before the answer."""
 
+_FOUND_MAX = 1000
+"""Addresses remembered with their route; more are taken apart each time."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _PROCESS = secrets.token_hex(4)
 _numbers = itertools.count(1)
@@ -61,7 +63,7 @@ class HotRoute:
 
     method: str
     path: str
-    handler: HotHandler
+    hot: Hot
     scope: Scope | None
     fixed: tuple[tuple[int, str], ...]
     names: tuple[tuple[int, str], ...]
@@ -75,10 +77,11 @@ class ExpressLane:
         self.context = context
         self._durations = durations
         self._routes: dict[tuple[str, int, str], HotRoute] = {}
+        self._found: dict[tuple[str, str], tuple[HotRoute, Mapping[str, str]]] = {}
         self._head: dict[tuple[int, str], str] = {}
         self._head_date = ""
 
-    def add(self, method: str, path: str, handler: HotHandler, scope: Scope | None) -> None:
+    def add(self, method: str, path: str, hot: Hot, scope: Scope | None) -> None:
         """Add a route; its address ends in a fixed part, by which it is found."""
         parts = path.split("/")
         named = [(i, part[1:-1]) for i, part in enumerate(parts) if part.startswith("{")]
@@ -86,10 +89,13 @@ class ExpressLane:
         key = (method, len(parts), parts[-1])
         if parts[-1].startswith("{") or key in self._routes:
             raise ValueError(f"{method} {path} cannot be told by its last part")
-        self._routes[key] = HotRoute(method, path, handler, scope, tuple(fixed), tuple(named))
+        self._routes[key] = HotRoute(method, path, hot, scope, tuple(fixed), tuple(named))
 
     def find(self, method: str, path: str) -> tuple[HotRoute, Mapping[str, str]] | None:
         """Return the route for an address and its variable parts; None sends it aiohttp's way."""
+        found = self._found.get((method, path))
+        if found is not None:
+            return found
         parts = path.partition("?")[0].split("/")
         route = self._routes.get((method, len(parts), parts[-1]))
         if route is None or "%" in path or "#" in path:
@@ -97,7 +103,10 @@ class ExpressLane:
         for i, part in route.fixed:
             if parts[i] != part:
                 return None
-        return route, {name: parts[i] for i, name in route.names}
+        found = route, {name: parts[i] for i, name in route.names}
+        if len(self._found) < _FOUND_MAX:
+            self._found[method, path] = found
+        return found
 
     def observe(self, route: HotRoute, status: int, seconds: float) -> None:
         """Count an answered request."""
@@ -214,11 +223,11 @@ class ExpressProtocol(RequestHandler):
                 context.keys.authorize(headers.get("Authorization"), route.scope)
             body = within(payload.read_nowait(), context.settings.body_max_bytes)
             call = Call(params, headers, body, lambda: message.url.query)
-            answer = route.handler(context, call)
+            answer = route.hot.handler(context, call)
             if isinstance(answer, Answer):
                 finish(answer, None)
             else:
-                context.under_way.start(answer, finish)
+                context.under_way.start(answer, finish, is_simple=route.hot.is_simple)
         except Exception as error:  # noqa: BLE001  every error has its answer
             finish(None, error)
         return True

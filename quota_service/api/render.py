@@ -53,14 +53,15 @@ def reservation_json(
     reservation: Reservation, payment: RecordedPayment | None = None
 ) -> dict[str, Any]:
     """Return a reservation; one that was paid has no deadline any more."""
-    was_paid = reservation.state.is_booked or reservation.state is State.REFUNDED
+    state = reservation.state
+    was_paid = state is not State.HELD and (state.is_booked or state is State.REFUNDED)
     return {
         "id": reservation.id,
         "exam": reservation.exam,
         "candidate": reservation.candidate,
         "venue": reservation.venue,
         "subjects": reservation.subjects,
-        "state": reservation.state,
+        "state": state,
         "amount": reservation.amount,
         "currency": reservation.currency,
         "deadline": None if was_paid else rfc3339(reservation.deadline_ms),

@@ -11,20 +11,13 @@ from aiohttp import web
 from quota_service.api import documents, handlers, ops_handlers
 from quota_service.api.answer import Answer
 from quota_service.api.bodies import read_body
-from quota_service.api.call import Call, HotHandler
+from quota_service.api.call import Call, Hot, HotHandler
 from quota_service.api.context import CONTEXT
 from quota_service.api.express import ExpressLane
 from quota_service.api.ops_handlers import KEY_ID
 from quota_service.ledger.api_keys import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class Hot:
-    """Marks the handler of a call that thousands make at once."""
-
-    handler: HotHandler
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +67,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/exams/{exam}/availability", Hot(handlers.get_availability), ANYONE,
           "What is left at every venue",
           (*_NO_EXAM, "unknown-subject", "invalid-request", *_STORES)),
-    Route("POST", "/v1/exams/{exam}/reservations", Hot(handlers.post_reservation), FRONTEND,
+    Route("POST", "/v1/exams/{exam}/reservations", Hot(handlers.post_reservation, is_simple=True),
+          FRONTEND,
           "Reserve all subjects at the first venue that has them",
           (*_BODY, *_NO_EXAM, *_ORDER, *_STORES)),
     Route("GET", "/v1/exams/{exam}/candidates/{candidate}", handlers.get_candidate, FRONTEND,
@@ -138,7 +132,7 @@ def add_hot_routes(lane: ExpressLane) -> None:
     """Put the hot routes on the express lane."""
     for route in ROUTES:
         if isinstance(route.handler, Hot):
-            lane.add(route.method, route.path, route.handler.handler, route.scope)
+            lane.add(route.method, route.path, route.handler, route.scope)
 
 
 def _unhurried(handler: HotHandler) -> Handler:

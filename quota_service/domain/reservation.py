@@ -56,9 +56,12 @@ ARROWS: dict[str, frozenset[tuple[State, State]]] = {
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reservation:
     """One candidate's subjects at one venue of one exam, as the record in Redis tells it.
+
+    Nobody changes one; it is not frozen because one is made for every answer, and freezing twenty
+    fields takes longer than all else that is done with them.
 
     `deadline_ms` is what the candidate is shown; `first_deadline_ms` and `first_venue` are what the
     first answer showed, so that a repeated request is answered as the first was. `due_ms` is when
@@ -136,14 +139,20 @@ class ReservationId:
     def derive(cls, exam: str, shards: int, candidate: str, key: str) -> "ReservationId":
         """Derive the id from what names the request, so that a repeat finds the first.
 
-        The serial is 120 bits of BLAKE2b over exam, candidate and idempotency key, separated by a
-        byte none of them contains. The shard depends on the candidate alone.
+        The shard depends on the candidate alone.
         """
-        digest = hashlib.blake2b(
-            f"{exam}\n{candidate}\n{key}".encode(), digest_size=_SERIAL_BYTES
-        ).digest()
-        serial = _base32(digest)
+        serial = derive_serial(exam, candidate, key)
         return cls(exam, shard_of(exam, candidate, shards), serial)
+
+
+def derive_serial(exam: str, candidate: str, key: str) -> str:
+    """Return the serial of a request's reservation.
+
+    It is 120 bits of BLAKE2b over exam, candidate and idempotency key, separated by a byte none of
+    them contains.
+    """
+    told = f"{exam}\n{candidate}\n{key}".encode()
+    return _base32(hashlib.blake2b(told, digest_size=_SERIAL_BYTES).digest())
 
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"

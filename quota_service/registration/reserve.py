@@ -29,14 +29,14 @@ from quota_service.domain.errors import (
     UnknownVenue,
 )
 from quota_service.domain.exam import Exam
-from quota_service.domain.reservation import Reservation, ReservationId
+from quota_service.domain.reservation import Reservation, ReservationId, derive_serial
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import Answer, ReserveRequest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Order:
     """What a candidate asks for; `venues` in order of choice.
 
@@ -55,7 +55,7 @@ class Order:
         return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reserved:
     """A reservation as its request is answered; `replayed` when an earlier one made it."""
 
@@ -68,19 +68,18 @@ async def reserve(stores: Stores, exam_id: str, order: Order, key: str) -> Reser
     exam = stores.registry.find(exam_id)
     shard = stores.registry.shard_for(exam_id, order.candidate)
     stores.backlog.check(shard)
-    shards = stores.registry.shard_count(exam_id)
-    reservation_id = ReservationId.derive(exam_id, shards, order.candidate, key)
+    serial = derive_serial(exam_id, order.candidate, key)
     count = stores.metrics.count_reservation
     try:
         try:
             _check(exam, order)
         except Refused as refusal:
-            return await _repeat_of_older(stores, shard, reservation_id, order, refusal)
+            return await _repeat_of_older(stores, shard, serial, order, refusal)
         request = ReserveRequest(
-            serial=reservation_id.serial,
+            serial=serial,
             candidate=order.candidate,
             subjects=order.subjects,
-            sessions=tuple(exam.session_of[subject] for subject in order.subjects),
+            sessions=tuple([exam.session_of[subject] for subject in order.subjects]),
             venues=order.venues,
             request_hash=order.hash,
         )
@@ -112,10 +111,10 @@ def _check(exam: Exam, order: Order) -> None:
 
 
 async def _repeat_of_older(
-    stores: Stores, shard: Shard, reservation_id: ReservationId, order: Order, refusal: Refused
+    stores: Stores, shard: Shard, serial: str, order: Order, refusal: Refused
 ) -> Reserved:
     """Answer a repeat whose first was right under an older definition; else raise the refusal."""
-    standing = await stores.seats.read(shard, reservation_id.serial)
+    standing = await stores.seats.read(shard, serial)
     if standing is None:
         raise refusal
     if standing.request_hash != order.hash:
@@ -125,10 +124,11 @@ async def _repeat_of_older(
 
 def _reserved(stores: Stores, exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserved:
     """Turn the script's answer into a reservation or the refusal it stands for."""
+    if answer.code is Code.DONE and answer.reservation is not None:
+        (version,) = answer.detail
+        stores.acknowledged.remember(shard, version, answer.reservation)
+        return Reserved(answer.reservation, replayed=False)
     match answer:
-        case Answer(Code.DONE, Reservation() as reservation, (int(version),)):
-            stores.acknowledged.remember(shard, version, reservation)
-            return Reserved(reservation, replayed=False)
         case Answer(Code.DONE_BEFORE, Reservation() as reservation):
             return Reserved(reservation.as_first_answered(), replayed=True)
         case Answer(Code.KEY_REUSED):

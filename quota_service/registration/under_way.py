@@ -8,6 +8,7 @@ is let finish; at shutdown the process waits for those that are left.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from quota_service.domain.errors import Overloaded, Unavailable
@@ -20,11 +21,43 @@ End = Callable[[Any, BaseException | None], None]
 class _Work:
     """One protocol at work, and who waits for its end until when (seconds, the loop's clock)."""
 
-    __slots__ = ("deadline_s", "end")
+    __slots__ = ("_owner", "deadline_s", "end", "protocol")
 
-    def __init__(self, end: End, deadline_s: float) -> None:
+    def __init__(
+        self,
+        protocol: Coroutine[Any, Any, Any],
+        end: End,
+        deadline_s: float,
+        owner: "UnderWay",
+    ) -> None:
+        self.protocol = protocol
         self.end: End | None = end
         self.deadline_s = deadline_s
+        self._owner = owner
+
+    def step(self, _awaited: "asyncio.Future[Any] | None" = None) -> None:
+        """Run the protocol, which has no task, until it waits for something or ends."""
+        try:
+            awaited = self.protocol.send(None)
+        except StopIteration as stop:
+            self._finish(stop.value, None)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  told to who waits
+            self._finish(None, error)
+        else:
+            awaited._asyncio_future_blocking = False  # noqa: SLF001  what a task does with it
+            awaited.add_done_callback(self.step)
+
+    def task_ended(self, task: "asyncio.Task[Any]") -> None:
+        """Take the end of the protocol's task."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._finish(None if error else task.result(), error)
+
+    def _finish(self, result: Any, error: BaseException | None) -> None:
+        # Nobody may be waiting any more: how it ended is in metrics and stores.
+        self._owner.leave(self)
+        end, self.end = self.end, None
+        if end is not None:
+            end(result, error)
 
 
 class UnderWay:
@@ -36,43 +69,41 @@ class UnderWay:
     def __init__(self, *, limit: int, timeout_s: float) -> None:
         self._limit = limit
         self._timeout_s = timeout_s
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._at_work: set[_Work] = set()
         self._waited_for: deque[_Work] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Event | None = None
 
     @property
     def count(self) -> int:
         """How many protocols are at work."""
-        return len(self._tasks)
+        return len(self._at_work)
 
-    def start(self, protocol: Coroutine[Any, Any, Any], end: End) -> None:
+    def start(
+        self, protocol: Coroutine[Any, Any, Any], end: End, *, is_simple: bool = False
+    ) -> None:
         """Run a protocol to its end, and tell `end` of it.
 
         A protocol that takes longer than the limit goes on; `end` is told Unavailable, with
-        `applied` None. Raises Overloaded.
+        `applied` None. A simple one waits for nothing but futures (no timeouts, locks or tasks of
+        its own), so it is run without a task, which costs as much as the rest of it. Raises
+        Overloaded.
         """
-        if len(self._tasks) >= self._limit:
+        if len(self._at_work) >= self._limit:
             protocol.close()
             raise Overloaded("too many requests are at work already")
         loop = asyncio.get_running_loop()
-        work = _Work(end, loop.time() + self._timeout_s)
+        work = _Work(protocol, end, loop.time() + self._timeout_s, self)
+        self._at_work.add(work)
         while self._waited_for and self._waited_for[0].end is None:
             self._waited_for.popleft()
         self._waited_for.append(work)
         if self._timer is None:
             self._timer = loop.call_at(work.deadline_s, self._give_up)
-
-        def ended(task: "asyncio.Task[Any]") -> None:
-            self._tasks.discard(task)
-            # Nobody may be waiting any more: its end is in metrics and stores.
-            error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            end, work.end = work.end, None
-            if end is not None:
-                end(None if error else task.result(), error)
-
-        task = loop.create_task(protocol)
-        self._tasks.add(task)
-        task.add_done_callback(ended)
+        if is_simple:
+            work.step()
+        else:
+            loop.create_task(protocol).add_done_callback(work.task_ended)
 
     async def run(self, protocol: Coroutine[Any, Any, Result]) -> Result:
         """Run a protocol to its end and return its result.
@@ -94,10 +125,18 @@ class UnderWay:
 
     async def drain(self, timeout_s: float) -> int:
         """Wait for the protocols at work; return how many were still at it after `timeout_s`."""
-        if not self._tasks:
-            return 0
-        _, left = await asyncio.wait(set(self._tasks), timeout=timeout_s)
-        return len(left)
+        if self._at_work:
+            self._idle = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._idle.wait()
+        return len(self._at_work)
+
+    def leave(self, work: _Work) -> None:
+        """Let go of a protocol that has ended."""
+        self._at_work.discard(work)
+        if self._idle is not None and not self._at_work:
+            self._idle.set()
 
     def _give_up(self) -> None:
         """Tell those that have waited long enough, and look again when the next one has."""

@@ -13,13 +13,13 @@ from typing import Any
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Exam, Quota, Window
 from quota_service.domain.reservation import Reservation
-from quota_service.seats.codes import Code
+from quota_service.seats.codes import CODES, Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import parse_record
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """How a step ended: its code, the reservation after it, and what else the script said.
 
@@ -32,7 +32,7 @@ class Answer:
     detail: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReserveRequest:
     """What `reserve` needs of one request; `venues` in order of choice."""
 
@@ -268,8 +268,8 @@ class SeatStore:
         code, *detail = answer
         if detail and isinstance(detail[0], str) and "|" in detail[0]:
             record = parse_record(shard.exam, shard.number, serial, detail[0])
-            return Answer(Code(code), record, tuple(detail[1:]))
-        return Answer(Code(code), None, tuple(detail))
+            return Answer(CODES[code], record, tuple(detail[1:]))
+        return Answer(CODES[code], None, tuple(detail))
 
 
 def _not_open(shard: Shard) -> NotReady:
