@@ -1,9 +1,16 @@
 -- journal: one entry for each step, appended in the same atomic call as the step itself. The
 -- stream id is '<epoch>-<version>', so an entry's id tells the shard's version after it, and a
--- version that was handed out twice would be refused by Redis. Returns the version.
-local function append(version_key, journal_key, epoch, verb, subject, at_ms, body)
-  local version = redis.call('INCR', version_key)
+-- version that was handed out twice would be refused by Redis.
+
+-- Appends the entry of a step whose version was counted already.
+local function append_as(version, journal_key, epoch, verb, subject, at_ms, body)
   redis.call('XADD', journal_key, epoch .. '-' .. version,
     'verb', verb, 'subject', subject, 'at', at_ms, 'body', body)
+end
+
+-- Counts a step, appends its entry and returns the version.
+local function append(version_key, journal_key, epoch, verb, subject, at_ms, body)
+  local version = redis.call('INCR', version_key)
+  append_as(version, journal_key, epoch, verb, subject, at_ms, body)
   return version
 end
