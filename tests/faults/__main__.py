@@ -17,7 +17,7 @@ from tests.faults.faults import FAULTS
 from tests.faults.injection import Fault
 from tests.faults.report import Report
 from tests.faults.rounds import Limits, Round
-from tests.faults.workloads import WORKLOADS
+from tests.faults.workloads import ON_REQUEST, WORKLOADS
 
 RESULTS = Path(__file__).parents[1] / "results"
 BREAKS = ("check", "fence", "release")
@@ -65,11 +65,14 @@ def _rounds(options: argparse.Namespace) -> list[tuple[Fault, list[str]]]:
     wanted = [fault for fault in FAULTS if not options.quick or fault.is_quick]
     if options.only:
         wanted = [fault for fault in FAULTS if fault.name in options.only]
-    rounds = [
-        (fault, [name for name in fault.workloads if options.workload in {None, name}])
-        for fault in wanted
-    ]
+    rounds = [(fault, _workloads(fault, options.workload)) for fault in wanted]
     return [(fault, names) for fault, names in rounds if names]
+
+
+def _workloads(fault: Fault, wanted: str | None) -> list[str]:
+    if wanted in ON_REQUEST:
+        return [wanted]
+    return [name for name in fault.workloads if wanted in {None, name}]
 
 
 def _parser() -> argparse.ArgumentParser:

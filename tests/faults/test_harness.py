@@ -100,7 +100,7 @@ async def test_the_harness_goes_red_when_a_redis_that_went_back_meets_no_constra
     tmp_path: Path,
 ) -> None:
     broken = ("--break", "fence", "--break", "check")
-    await runs_until_red(tmp_path, "P1", *broken, *LOST_WRITES, "--workload", "rush")
+    await runs_until_red(tmp_path, "P1", *broken, *LOST_WRITES, "--workload", "hoard")
 
 
 async def test_the_harness_goes_red_when_a_release_gives_back_in_whatever_state(

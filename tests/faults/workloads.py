@@ -1,9 +1,10 @@
-"""What candidates and the provider do during a round: four workloads, each on an exam of its own.
+"""What candidates and the provider do during a round: workloads, each on an exam of its own.
 
     rush     many want few seats; some pay, some are refunded, so that seats go round
     churn    hold, check out, move, release twice, let expire: short lives, no payment
     pay      callbacks twice at once, again later, in the wrong order, too late, of a wrong amount
     mixed    everything with changes of venue and refunds of bookings
+    hoard    all pay for the same seats, one after the other, and nobody gives any back
 
 Each client is a loop of short stories, drawn from a seed of its own.
 """
@@ -22,6 +23,9 @@ SUBJECTS = ("general", "qms", "ems", "service")
 PROBE_VENUE = "probe"
 PROBE_SUBJECT = "service"
 PROBE_SEATS = 5000
+
+_HOARD_PAUSE_S = 0.2
+"""So that not all is sold when an older copy of Redis is made, and all is when it comes back."""
 
 Story = Callable[[Frontend, str], Awaitable[None]]
 
@@ -200,6 +204,16 @@ async def mixed(frontend: Frontend, candidate: str) -> None:
             await frontend.pay(frontend.event(again))
 
 
+async def hoard(frontend: Frontend, candidate: str) -> None:
+    answer = await frontend.reserve_until_known(
+        candidate, ["general"], [VENUES[0]], f"{candidate}-key-1"
+    )
+    held = _live(answer)
+    if held is not None:
+        await frontend.pay(frontend.event(held))
+    await asyncio.sleep(_HOARD_PAUSE_S)
+
+
 WORKLOADS = {
     workload.name: workload
     for workload in (
@@ -207,5 +221,9 @@ WORKLOADS = {
         Workload("churn", churn, 12, 1, 1, clients=5),
         Workload("pay", pay, 60, 2, 1, clients=6),
         Workload("mixed", mixed, 40, 20, 5, clients=5),
+        Workload("hoard", hoard, 24, 20, 5, clients=4),
     )
 }
+
+ON_REQUEST = ("hoard",)
+"""Workloads that run only when asked for: they are there to show that one check can go red."""
