@@ -1,16 +1,17 @@
 """Real servers for every test that needs them: one Redis and one Postgres for the whole run.
 
-Each test gets an empty Redis and a database of its own, copied from one that is migrated once.
+Each test gets an empty Redis and an empty, migrated database. Where pytest-xdist shares the run
+out, each of its workers has servers of its own.
 """
 
 import asyncio
 import base64
-import itertools
-from collections.abc import AsyncIterator, Iterator
+import json
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
-import asyncpg
 import pytest
 import redis.asyncio
 
@@ -21,11 +22,26 @@ from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from tests.support.client import PAYMENT_SECRET, ApiClient
+from tests.support.databases import Databases, execute, with_database
 from tests.support.exams import make_exam
 from tests.support.servers import throwaway_postgres
 
 _TEMPLATE = "quota_template"
-_databases = itertools.count(1)
+
+_LONGEST = {"test_harness.py", "test_promises.py", "test_bookings_csv_stream.py", "test_demo.py"}
+"""Files with tests of more than ten seconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, so that no process waits at the end for another's."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> "Generator[None, Any, Any]":
+    """Lone surrogates, which some tests log, cannot be sent by a worker of pytest-xdist."""
+    data = yield
+    return json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 @pytest.fixture(scope="session")
@@ -43,34 +59,41 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 @pytest.fixture(scope="session")
 async def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     """The name of a database that is migrated and otherwise empty."""
-    await _execute(postgres_server.url, f"CREATE DATABASE {_TEMPLATE}")
-    settings = Settings(postgres_dsn=_with_database(postgres_server.url, _TEMPLATE))
+    await execute(postgres_server.url, f"CREATE DATABASE {_TEMPLATE}")
+    settings = Settings(postgres_dsn=with_database(postgres_server.url, _TEMPLATE))
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
     return _TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def databases() -> Databases:
+    """The databases of the run; `settings` lends them to the tests."""
+    return Databases()
+
+
 @pytest.fixture
 async def settings(
-    redis_server: EmbeddedRedis, postgres_server: EmbeddedPostgres, migrated_template: str
+    redis_server: EmbeddedRedis,
+    postgres_server: EmbeddedPostgres,
+    migrated_template: str,
+    databases: Databases,
 ) -> AsyncIterator[Settings]:
-    """Settings for an empty Redis and a database of the test's own, on free ports."""
-    name = f"quota_{next(_databases)}"
-    await _execute(postgres_server.url, f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+    """Settings for an empty Redis and an empty database, on free ports."""
     client = redis.asyncio.Redis.from_url(redis_server.url)
     await client.flushall()
     await client.aclose()
-    yield Settings(
-        redis_url=redis_server.url,
-        postgres_dsn=_with_database(postgres_server.url, name),
-        port=0,
-        admin_port=0,
-        payment_secrets="whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
-        availability_refresh_ms=10,
-        registry_refresh_s=0.1,
-        recovery_age_s=0,
-    )
-    await _execute(postgres_server.url, f"DROP DATABASE {name} WITH (FORCE)")
+    async with databases.lend(postgres_server.url, migrated_template) as dsn:
+        yield Settings(
+            redis_url=redis_server.url,
+            postgres_dsn=dsn,
+            port=0,
+            admin_port=0,
+            payment_secrets="whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
+            availability_refresh_ms=10,
+            registry_refresh_s=0.1,
+            recovery_age_s=0,
+        )
 
 
 @pytest.fixture
@@ -118,16 +141,3 @@ async def running(service: Service) -> AsyncIterator[Running]:
 def api(running: Running) -> ApiClient:
     """A client of a running service."""
     return running.client
-
-
-def _with_database(url: str, name: str) -> str:
-    base, _, _ = url.rpartition("/")
-    return f"{base}/{name}"
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(_with_database(url, "postgres"))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
