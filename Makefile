@@ -1,8 +1,10 @@
 # Every target works from a fresh clone by itself: it makes .venv and installs what it needs.
-# PYTHON chooses the interpreter the virtual environment is made with.
+# PYTHON chooses the interpreter the virtual environment is made with. TEST_PROCESSES is how many
+# processes share the tests out, 0 for none but pytest itself, where a debugger works.
 
 PYTHON ?= python3
 ARGS ?=
+TEST_PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -12,7 +14,7 @@ demo: $(VENV)/.installed-embedded
 	@exec $(BIN)/quota-service demo $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 faults: $(VENV)/.installed-test
 	$(BIN)/python -m tests.faults $(ARGS)

@@ -10,8 +10,8 @@ from quota_service.settings import Settings, SettingsError, describe, read_setti
 FIELDS = {item.name: item for item in dataclasses.fields(Settings)}
 SECRETS = {name for name, item in FIELDS.items() if item.metadata["secret"]}
 NUMBERS = {name for name, item in FIELDS.items() if item.type in (int, float)}
-LOWEST = [name for name in NUMBERS if FIELDS[name].metadata["low"] is not None]
-HIGHEST = [name for name in NUMBERS if FIELDS[name].metadata["high"] is not None]
+LOWEST = [name for name in sorted(NUMBERS) if FIELDS[name].metadata["low"] is not None]
+HIGHEST = [name for name in sorted(NUMBERS) if FIELDS[name].metadata["high"] is not None]
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
