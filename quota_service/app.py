@@ -25,6 +25,7 @@ from quota_service.api.openapi import openapi_document
 from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.routes import add_hot_routes, add_routes
 from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
+from quota_service.api.streams import Streams
 from quota_service.api.webhooks import parse_secrets
 from quota_service.domain.errors import QuotaError
 from quota_service.ledger.api_keys import ApiKeyLedger
@@ -147,18 +148,18 @@ async def open_service(
             runner.clock_ms,
             metrics,
         )
+        board = AvailabilityBoard(stores.seats, stores.registry, settings.availability_refresh_ms)
         context = ApiContext(
             settings=settings,
             stores=stores,
-            board=AvailabilityBoard(
-                stores.seats, stores.registry, settings.availability_refresh_ms
-            ),
+            board=board,
             keys=keys,
             under_way=under_way,
             health=health,
             payment_secrets=parse_secrets(settings.payment_secrets),
             rendered=RenderedAvailability(),
             exports=asyncio.Semaphore(settings.exports_max),
+            streams=Streams(board, settings, metrics),
         )
         yield Service(
             settings, metrics, stores, runner, keys, key_ledger, health, under_way, context
@@ -176,6 +177,12 @@ def api_app(service: Service) -> web.Application:
     add_routes(app)
     app[EXPRESS] = lane = ExpressLane(service.context, service.metrics.http_duration)
     add_hot_routes(lane)
+
+    async def end_streams(_app: web.Application) -> None:
+        await service.context.streams.close()
+
+    # aiohttp calls this before it waits for requests under way: no shutdown waits for a stream.
+    app.on_shutdown.append(end_streams)
     return app
 
 

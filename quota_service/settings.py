@@ -120,6 +120,36 @@ class Settings:
     availability_refresh_ms: int = _setting(
         200, "how old an availability answer may be", low=10, high=10_000
     )
+    streams_max: int = _setting(
+        20_000, "availability streams open at once; more are answered 503", low=1
+    )
+    stream_filters_max: int = _setting(
+        256, "different ?subjects= of the streams of an exam; more are answered 503", low=1
+    )
+    stream_interval_ms: int = _setting(
+        1000, "how often the streams of an exam are told what changed", low=10, high=10_000
+    )
+    stream_heartbeat_s: float = _setting(
+        15.0, "a stream that was told nothing for so long gets a comment", low=1, high=300
+    )
+    stream_life_s: float = _setting(
+        3600.0, "a stream is ended after this time at most, to be opened again", low=1, high=86_400
+    )
+    stream_retry_ms: int = _setting(
+        3000, "about when a stream that ended is to be opened again", low=100, high=60_000
+    )
+    stream_changes_max: int = _setting(
+        300, "changes of an exam that are kept for streams that resume", low=1, high=10_000
+    )
+    stream_buffer_max_bytes: int = _setting(
+        65_536, "what may wait for the reader of a stream before it misses changes", low=1024
+    )
+    stream_stall_timeout_s: float = _setting(
+        30.0, "a stream whose full buffer is not read in this time is cut off", low=1, high=600
+    )
+    stream_writes_per_turn_max: int = _setting(
+        200, "streams written to before other requests get their turn", low=1, high=10_000
+    )
     metrics_quotas_max: int = _setting(
         2_000, "quotas with seat gauges of their own; further ones are summed up", low=0
     )

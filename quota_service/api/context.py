@@ -7,6 +7,7 @@ from aiohttp import web
 
 from quota_service.api.auth import KeyRing
 from quota_service.api.rendered import RenderedAvailability
+from quota_service.api.streams import Streams
 from quota_service.observability.health import Health
 from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.stores import Stores
@@ -27,6 +28,7 @@ class ApiContext:
     payment_secrets: tuple[bytes, ...]
     rendered: RenderedAvailability
     exports: asyncio.Semaphore
+    streams: Streams
 
 
 CONTEXT: web.AppKey[ApiContext] = web.AppKey("context", ApiContext)

@@ -8,7 +8,8 @@ QuotaError
     ├── Forbidden               403
     ├── PayloadTooLarge         413
     ├── InvalidRequest          422  with every member that is wrong
-    └── NationalIdRefused       422
+    ├── NationalIdRefused       422
+    └── LastEventIdMalformed    422
 """
 
 import logging
@@ -84,6 +85,15 @@ class NationalIdRefused(InvalidRequest):
 
     def __init__(self) -> None:
         super().__init__([("candidate", "is a resident ID number; send an opaque id of your own")])
+
+
+class LastEventIdMalformed(InvalidRequest):
+    """The header is not the id of an event of a stream."""
+
+    slug = "last-event-id-malformed"
+
+    def __init__(self) -> None:
+        super().__init__([("Last-Event-ID", "must be the id of an event of this stream")])
 
 
 def answer_to(error: BaseException | None) -> Answer:

@@ -93,7 +93,7 @@ def get_availability(context: ApiContext, call: Call) -> Answer | Coroutine[Any,
 
 def _availability(context: ApiContext, call: Call, availability: Availability) -> Answer:
     etag = f'W/"{availability.epoch}-{availability.version}"'
-    subjects = _subjects_asked(call.read_query(), availability.exam)
+    subjects = subjects_asked(call.read_query(), availability.exam)
     headers = (("ETag", etag), ("Cache-Control", "no-cache"))
     if _matches(call.headers.getall("If-None-Match", ()), etag):
         return Answer(b"", 304, headers)
@@ -216,7 +216,7 @@ def _idempotency_key(headers: Mapping[str, str]) -> str:
     return key
 
 
-def _subjects_asked(query: "MultiMapping[str]", exam: Exam) -> tuple[str, ...] | None:
+def subjects_asked(query: "MultiMapping[str]", exam: Exam) -> tuple[str, ...] | None:
     """Return the subjects in `?subjects=a,b`, or None for all."""
     asked = query.getall("subjects", [])
     unknown = [name for name in query if name != "subjects"]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 EXAM_ID = "ccaa-2023-1"
 CANDIDATE_ID = "c-7f3a91"
 RESERVATION_ID = "ccaa-2023-1.0.kx5wcu3hqzyd2m7fov4tnbra"
@@ -123,6 +125,24 @@ _REFUND_DUE: Mapping[str, Any] = {
     "settled_at": None,
 }
 
+_AVAILABILITY: Mapping[str, Any] = {
+    "exam": EXAM_ID,
+    "version": 42,
+    "as_of": "2023-03-14T04:00:12.345Z",
+    "quotas": [
+        {"venue": "jinan", "subject": "general", "remaining": 41, "capacity": 600},
+        {"venue": "jinan", "subject": "qms", "remaining": 0, "capacity": 400},
+        {"venue": "tianjin", "subject": "general", "remaining": 207, "capacity": 450},
+        {"venue": "tianjin", "subject": "qms", "remaining": 12, "capacity": 300},
+    ],
+    "venues_with_all": ["tianjin"],
+}
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    return orjson.dumps(document).decode()
+
+
 EXAMPLES: Mapping[str, Example] = {
     "definition": Example("An exam with two venues", {**_DEFINITION, "seats": _SEATS}),
     "order": Example(
@@ -200,17 +220,34 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     "availability": Example(
         "Two subjects; Tianjin has both",
+        _AVAILABILITY,
+    ),
+    "snapshot_event": Example(
+        "What there is", {"event": "snapshot", "id": "1-42", "data": _json(_AVAILABILITY)}
+    ),
+    "change_event": Example(
+        "The last seats in QMS at Tianjin were taken",
         {
-            "exam": EXAM_ID,
-            "version": 42,
-            "as_of": "2023-03-14T04:00:12.345Z",
-            "quotas": [
-                {"venue": "jinan", "subject": "general", "remaining": 41, "capacity": 600},
-                {"venue": "jinan", "subject": "qms", "remaining": 0, "capacity": 400},
-                {"venue": "tianjin", "subject": "general", "remaining": 207, "capacity": 450},
-                {"venue": "tianjin", "subject": "qms", "remaining": 12, "capacity": 300},
-            ],
-            "venues_with_all": ["tianjin"],
+            "event": "change",
+            "id": "1-54",
+            "data": _json(
+                {
+                    "exam": EXAM_ID,
+                    "version": 54,
+                    "as_of": "2023-03-14T04:00:13.346Z",
+                    "quotas": [
+                        {"venue": "tianjin", "subject": "qms", "remaining": 0, "capacity": 300}
+                    ],
+                    "venues_with_all": [],
+                }
+            ),
+        },
+    ),
+    "stale_event": Example(
+        "The seats cannot be read",
+        {
+            "event": "stale",
+            "data": _json({"exam": EXAM_ID, "version": 54, "as_of": "2023-03-14T04:00:13.346Z"}),
         },
     ),
     "held": Example("Seats taken, to be paid by the deadline", _HELD),

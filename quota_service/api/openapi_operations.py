@@ -50,6 +50,7 @@ TAGS: Mapping[str, str] = {
     "service": "Health, and the documents of this API.",
 }
 
+_EVENTS = ("snapshot_event", "change_event", "stale_event")
 _STEPS = ("get_reservation", "release", "checkout")
 _RESERVATION_TAG, _EXAM_TAG, _SERVICE_TAG = "reservations", "exams", "service"
 
@@ -96,6 +97,28 @@ OPERATIONS: Mapping[str, Operation] = {
             304: Answer("Nothing has changed since the ETag named.", headers=("ETag",)),
         },
         parameters=("subjects", "If-None-Match"),
+    ),
+    "GET /v1/exams/{exam}/availability/stream": Operation(
+        "stream_availability",
+        _EXAM_TAG,
+        "Server-sent events, made for `EventSource`. `snapshot` comes first and carries the same "
+        "JSON as the availability. `change` carries an AvailabilityChange: only the quotas that "
+        "differ, as they are now, about once a second at most; set them in what you have. "
+        "`stale` carries an AvailabilityStale: the seats cannot be read at the moment, and what "
+        "you have is only as of then; a `snapshot` ends it. A comment is a heartbeat.\n\n"
+        "Each `snapshot` and `change` has an id. Sent as `Last-Event-ID`, which `EventSource` does "
+        "by itself, it is answered with one `change` of all that came after, or with a `snapshot` "
+        "when this process does not remember it. A reader too slow for the changes misses some and "
+        "gets a `snapshot` instead; one that stops reading is cut off. A stream ends after about "
+        "an hour, and when the service shuts down: open it again after `retry`, and after "
+        "`Retry-After` when it is answered 503. HEAD is answered at once.",
+        {
+            200: Answer(
+                "Events until the stream ends; the schema is that of each.",
+                Body("AvailabilityEvent", _EVENTS, "text/event-stream"),
+            )
+        },
+        parameters=("subjects", "Last-Event-ID"),
     ),
     "POST /v1/exams/{exam}/reservations": Operation(
         "reserve",

@@ -27,6 +27,7 @@ from quota_service.api.openapi_parts import (
 )
 from quota_service.api.ops_handlers import PAGE_MAX
 from quota_service.api.problems import PROBLEMS
+from quota_service.api.stream_handlers import STATE_ID
 from quota_service.api.webhooks import EVENT_ID_MAX, TOLERANCE_S
 from quota_service.domain.payment import PaymentStatus
 
@@ -176,6 +177,15 @@ PARAMETERS: Mapping[str, Schema] = {
         "header",
         "If-None-Match",
         {"type": "string", "description": "ETags known already; 304 when one is still right."},
+    ),
+    "Last-Event-ID": _parameter(
+        "header",
+        "Last-Event-ID",
+        {
+            "type": "string",
+            "pattern": f"^{STATE_ID.pattern}$",
+            "description": "The id of the event seen last; go on after it.",
+        },
     ),
     "Idempotency-Key": _parameter(
         "header",

@@ -4,7 +4,7 @@ They say what `render.py` makes, with units. Members may be added to answers lat
 are open: a client ignores members it does not know.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from quota_service.api.openapi_parts import (
     Schema,
@@ -20,6 +20,7 @@ from quota_service.api.openapi_parts import (
     whole,
 )
 from quota_service.api.problems import PROBLEMS
+from quota_service.api.stream_handlers import STATE_ID
 from quota_service.domain.definition_parts import (
     MAX_CHECKOUT_GRACE_S,
     MAX_EXPIRY_SLACK_S,
@@ -114,30 +115,50 @@ _EXAM = record(
     },
 )
 
-_AVAILABILITY = record(
-    "What is left of an exam's seats at one moment.",
-    {
-        "exam": identifier("Id of the exam."),
-        "version": whole("Counts the steps of the seat counters; equal versions, equal seats.", 0),
-        "as_of": time("When the seats were counted."),
-        "quotas": listing(
-            "Every quota of the subjects asked for.",
-            record(
-                "The seats of one subject at one venue.",
-                {
-                    "venue": identifier("Id of the venue."),
-                    "subject": identifier("Id of the subject."),
-                    "remaining": whole("Seats that can be reserved now.", 0, MAX_CAPACITY),
-                    "capacity": whole("Seats released so far.", 0, MAX_CAPACITY),
-                },
-            ),
+_AVAILABILITY_MEMBERS: Mapping[str, Schema] = {
+    "exam": identifier("Id of the exam."),
+    "version": whole("Counts the steps of the seat counters; equal versions, equal seats.", 0),
+    "as_of": time("When the seats were counted."),
+    "quotas": listing(
+        "Every quota of the subjects asked for.",
+        record(
+            "The seats of one subject at one venue.",
+            {
+                "venue": identifier("Id of the venue."),
+                "subject": identifier("Id of the subject."),
+                "remaining": whole("Seats that can be reserved now.", 0, MAX_CAPACITY),
+                "capacity": whole("Seats released so far.", 0, MAX_CAPACITY),
+            },
         ),
-        "venues_with_all": listing(
-            "Venues with a seat left in every subject asked for, in the exam's order.",
-            identifier("Id of a venue."),
-        ),
-    },
-)
+    ),
+    "venues_with_all": listing(
+        "Venues with a seat left in every subject asked for, in the exam's order.",
+        identifier("Id of a venue."),
+    ),
+}
+
+
+def _event(name: str, meaning: str, data: str, *, optional: Collection[str] = ()) -> Schema:
+    """Return the schema of an event whose data is JSON of a component."""
+    return record(
+        meaning,
+        {
+            "event": {"const": name},
+            "id": {
+                "type": "string",
+                "pattern": f"^{STATE_ID.pattern}$",
+                "description": "What to send as `Last-Event-ID`: that of the last event that had "
+                "one.",
+            },
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": component(data),
+            },
+        },
+        optional=optional,
+    )
+
 
 _PAYMENT = record(
     "A payment as the provider reported it, and how it ended.",
@@ -241,7 +262,25 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
     ),
     "Exam": _EXAM,
     "ExamList": record("Every exam.", {"exams": listing("By id.", component("Exam"))}),
-    "Availability": _AVAILABILITY,
+    "Availability": record("What is left of an exam's seats at one moment.", _AVAILABILITY_MEMBERS),
+    "AvailabilityChange": record(
+        "What is different from before: `quotas` has those that changed, and `venues_with_all` is "
+        "left out when it is the same.",
+        _AVAILABILITY_MEMBERS,
+        optional=["venues_with_all"],
+    ),
+    "AvailabilityStale": record(
+        "The seats cannot be read for now; this was known last.",
+        {name: _AVAILABILITY_MEMBERS[name] for name in ("exam", "version", "as_of")},
+    ),
+    "AvailabilityEvent": {
+        "description": "A server-sent event of the stream, once its lines are read.",
+        "oneOf": [
+            _event("snapshot", "Everything.", "Availability"),
+            _event("change", "What changed.", "AvailabilityChange"),
+            _event("stale", "Nothing newer is known.", "AvailabilityStale", optional=["id"]),
+        ],
+    },
     "Payment": _PAYMENT,
     "Reservation": _RESERVATION,
     "CandidateView": record(

@@ -190,6 +190,14 @@ PROBLEMS: Mapping[str, ProblemType] = {
             _errors("candidate", "is a resident ID number; send an opaque id of your own"),
         ),
         ProblemType(
+            "last-event-id-malformed",
+            422,
+            "Last-Event-ID malformed",
+            "The Last-Event-ID is not the id of an event of the stream; leave it out to begin with "
+            "a snapshot.",
+            _errors("Last-Event-ID", "must be the id of an event of this stream"),
+        ),
+        ProblemType(
             "notice-not-accepted",
             422,
             "Notice not accepted",

@@ -1,6 +1,6 @@
 """Turns what the protocols return into the JSON of the contract."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -15,7 +15,8 @@ from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.refunds import RecordedRefund
 from quota_service.ledger.refunds_due import RefundDue
 from quota_service.registration.audit import Audit
-from quota_service.registration.availability import Availability
+from quota_service.registration.availability import Availability, QuotaLeft
+from quota_service.registration.availability_changes import AvailabilityChange
 from quota_service.registration.import_exam import Imported
 from quota_service.registration.reserve import Reserved
 from quota_service.registration.view import CandidateView, Step
@@ -127,7 +128,32 @@ def exam_json(exam: Exam, now_ms: int) -> dict[str, Any]:
 
 def availability_json(availability: Availability, subjects: Sequence[str] | None) -> dict[str, Any]:
     """Return an availability, of all subjects or of some."""
-    wanted = availability.exam.session_of.keys() if subjects is None else set(subjects)
+    wanted = _wanted(availability, subjects)
+    return {
+        **_quotas_json(availability, availability.quotas, wanted),
+        "venues_with_all": availability.venues_with_all(wanted),
+    }
+
+
+def availability_change_json(
+    change: AvailabilityChange, subjects: Sequence[str] | None
+) -> dict[str, Any]:
+    """Return what changed, of all subjects or of some; venues with all only if they differ."""
+    wanted = _wanted(change.after, subjects)
+    document = _quotas_json(change.after, change.quotas, wanted)
+    venues = change.after.venues_with_all(wanted)
+    if change.before is None or change.before.venues_with_all(wanted) != venues:
+        document["venues_with_all"] = venues
+    return document
+
+
+def _wanted(availability: Availability, subjects: Sequence[str] | None) -> Collection[str]:
+    return availability.exam.session_of.keys() if subjects is None else set(subjects)
+
+
+def _quotas_json(
+    availability: Availability, quotas: Iterable[QuotaLeft], wanted: Collection[str]
+) -> dict[str, Any]:
     return {
         "exam": availability.exam.id,
         "version": availability.version,
@@ -139,10 +165,9 @@ def availability_json(availability: Availability, subjects: Sequence[str] | None
                 "remaining": quota.remaining,
                 "capacity": quota.capacity,
             }
-            for quota in availability.quotas
+            for quota in quotas
             if quota.subject in wanted
         ],
-        "venues_with_all": availability.venues_with_all(wanted),
     }
 
 

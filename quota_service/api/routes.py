@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from quota_service.api import documents, handlers, ops_handlers
+from quota_service.api import documents, handlers, ops_handlers, stream_handlers
 from quota_service.api.answer import Answer
 from quota_service.api.bodies import read_body
 from quota_service.api.call import Call, Hot, HotHandler
@@ -67,6 +67,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/exams/{exam}/availability", Hot(handlers.get_availability), ANYONE,
           "What is left at every venue",
           (*_NO_EXAM, "unknown-subject", "invalid-request", *_STORES)),
+    Route("GET", "/v1/exams/{exam}/availability/stream",
+          stream_handlers.get_availability_stream, ANYONE,
+          "What is left at every venue, as it changes",
+          (*_NO_EXAM, "unknown-subject", "invalid-request", "last-event-id-malformed", *_STORES)),
     Route("POST", "/v1/exams/{exam}/reservations", Hot(handlers.post_reservation, is_simple=True),
           FRONTEND,
           "Reserve all subjects at the first venue that has them",

@@ -107,6 +107,16 @@ class Metrics:
             ("exam",),
             registry=registry,
         )
+        self.streams_behind = Counter(
+            "quota_streams_fallen_behind",
+            "Times a slow reader missed changes and was sent a snapshot instead.",
+            registry=registry,
+        )
+        self.streams_cut = Counter(
+            "quota_streams_cut",
+            "Availability streams cut off because their reader had stopped reading.",
+            registry=registry,
+        )
         self._add_gauges(registry)
         self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}
 
@@ -119,7 +129,7 @@ class Metrics:
         counter.inc()
 
     def _add_gauges(self, registry: CollectorRegistry) -> None:
-        """Make the gauges that are read from the stores when somebody scrapes."""
+        """Make the gauges; most are read from the stores when somebody scrapes."""
 
         def gauge(name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
             return Gauge(name, meaning, labels, registry=registry)
@@ -153,4 +163,5 @@ class Metrics:
             "What the last audit found not to be as promised; alert above 0.",
             ("exam", "promise"),
         )
+        self.streams = gauge("quota_streams", "Availability streams that are open.")
         self.stores_up = gauge("quota_store_up", "Whether a store answers.", ("store",))

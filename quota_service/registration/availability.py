@@ -37,6 +37,11 @@ class Availability:
     as_of_ms: int
     quotas: tuple[QuotaLeft, ...]
 
+    @property
+    def state_id(self) -> str:
+        """What names this state of the seats, as an ETag does and as events of the stream do."""
+        return f"{self.epoch}-{self.version}"
+
     def venues_with_all(self, subjects: Collection[str]) -> list[str]:
         """Return the venues that have a seat in every one of the subjects, in the exam's order."""
         free: dict[str, set[str]] = {}

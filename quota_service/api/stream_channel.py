@@ -1,0 +1,239 @@
+"""Those who watch the availability of one exam: one look at its seats for all of them.
+
+While anybody watches, a task looks at the board once an interval and, when something changed,
+renders the change once for each filter and writes the same bytes to every connection, a few
+connections a turn of the event loop. Nothing is done for a watcher while nothing changes but a
+heartbeat, and nothing at all for an exam nobody watches.
+
+When the seats cannot be read the watchers are told so (`stale`) and the heartbeats go on; the first
+look that succeeds is told as a snapshot. So what was told last is never passed off as current, and
+a store that is away does not send thousands of watchers through the door at once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from quota_service.api.stream_messages import (
+    Message,
+    change_message,
+    heartbeat_message,
+    snapshot_message,
+    stale_message,
+)
+from quota_service.api.stream_watcher import Watcher
+from quota_service.domain.errors import Overloaded, QuotaError
+from quota_service.observability.metrics import Metrics
+from quota_service.registration.availability import Availability, AvailabilityBoard
+from quota_service.registration.availability_changes import AvailabilityChange, RecentChanges
+from quota_service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Subjects = tuple[str, ...] | None
+"""A filter: the subjects asked for, in the exam's order, or None for all."""
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Those who watch an exam with the same filter, and what they share."""
+
+    subjects: Subjects
+    places: int = 0
+    told_at: float = 0.0
+    watchers: set[Watcher] = field(default_factory=set)
+    snapshot: Message | None = None
+    resumed: dict[str, Message | None] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Drop what was rendered: there is something newer."""
+        self.snapshot = None
+        self.resumed.clear()
+
+
+class Channel:
+    """The watchers of one exam, and what they were told last."""
+
+    def __init__(
+        self, exam: str, board: AvailabilityBoard, settings: Settings, metrics: Metrics
+    ) -> None:
+        self._exam = exam
+        self._board = board
+        self._settings = settings
+        self._metrics = metrics
+        self._recent = RecentChanges(settings.stream_changes_max)
+        self._groups: dict[Subjects, Group] = {}
+        self._heartbeat = heartbeat_message()
+        self._is_stale = False
+        self._is_closed = False
+        self._rounds: asyncio.Task[None] | None = None
+
+    def enter(self, subjects: Subjects) -> Group:
+        """Return the group of a filter; Overloaded when there are too many filters."""
+        group = self._groups.get(subjects)
+        if group is None:
+            if len(self._groups) >= self._settings.stream_filters_max:
+                raise Overloaded("too many different filters are watched already")
+            group = self._groups[subjects] = Group(subjects)
+        group.places += 1
+        return group
+
+    def leave(self, group: Group) -> None:
+        """Give back what `enter` took."""
+        group.places -= 1
+        if not group.places:
+            del self._groups[group.subjects]
+
+    async def prepare(self) -> None:
+        """Know what is left now, from the rounds while there are any."""
+        if self._rounds is not None and not self._is_stale:
+            return
+        availability = await self._board.current(self._exam)
+        # While rounds go on only they go forward, or those who watch already would miss a step.
+        if self._rounds is None:
+            self._advance(availability)
+            self._is_stale = False
+
+    def watch(
+        self,
+        group: Group,
+        transport: asyncio.Transport,
+        *,
+        is_chunked: bool,
+        last_state_id: str | None,
+    ) -> Watcher:
+        """Begin to write to a connection, and to look at the seats again and again."""
+        watcher = Watcher(
+            transport,
+            is_chunked=is_chunked,
+            stall_timeout_s=self._settings.stream_stall_timeout_s,
+            caught_up=lambda watcher: self._catch_up(group, watcher),
+            cut=self._metrics.streams_cut.inc,
+        )
+        if self._is_closed:
+            watcher.end()
+            return watcher
+        watcher.listen(self._settings.stream_buffer_max_bytes)
+        for message in self._first_messages(group, last_state_id):
+            watcher.tell(message)
+        if not group.watchers:
+            group.told_at = asyncio.get_running_loop().time()
+        group.watchers.add(watcher)
+        if self._rounds is None:
+            self._rounds = asyncio.get_running_loop().create_task(self._go_round())
+        return watcher
+
+    async def close(self) -> None:
+        """End every stream of the exam."""
+        self._is_closed = True
+        for group in self._groups.values():
+            for watcher in group.watchers:
+                watcher.end()
+        if self._rounds is not None:
+            self._rounds.cancel()
+            await asyncio.wait((self._rounds,))
+
+    def _first_messages(self, group: Group, last_state_id: str | None) -> Iterator[Message]:
+        change = None if last_state_id is None else self._recent.since(last_state_id)
+        if last_state_id is None or change is None:
+            yield from self._everything(group)
+            return
+        if last_state_id not in group.resumed:
+            group.resumed[last_state_id] = change_message(change, group.subjects)
+        message = group.resumed[last_state_id]
+        if message is not None:
+            yield message
+        yield from self._doubts()
+
+    def _everything(self, group: Group) -> Iterator[Message]:
+        yield self._snapshot(group)
+        yield from self._doubts()
+
+    def _doubts(self) -> Iterator[Message]:
+        if self._is_stale:
+            yield stale_message(self._latest)
+
+    def _catch_up(self, group: Group, watcher: Watcher) -> None:
+        self._metrics.streams_behind.inc()
+        for message in self._everything(group):
+            watcher.tell(message)
+
+    def _snapshot(self, group: Group) -> Message:
+        if group.snapshot is None:
+            group.snapshot = snapshot_message(self._latest, group.subjects)
+        return group.snapshot
+
+    @property
+    def _latest(self) -> Availability:
+        latest = self._recent.latest
+        if latest is None:
+            raise AssertionError("nobody watches an exam before it was looked at")
+        return latest
+
+    def _advance(self, availability: Availability) -> AvailabilityChange | None:
+        if availability is not self._recent.latest:
+            for group in self._groups.values():
+                group.forget()
+        return self._recent.advance(availability)
+
+    async def _go_round(self) -> None:
+        """Look and tell, again and again, until nobody watches."""
+        try:
+            while True:
+                await asyncio.sleep(self._settings.stream_interval_ms / 1000)
+                if not self._groups:
+                    return
+                try:
+                    await self._tell_news()
+                    await self._tell_the_quiet()
+                except Exception:
+                    # Whatever it is, the next round must come: it is all that watchers hear.
+                    log.exception("a round of the streams failed")
+        finally:
+            self._rounds = None
+
+    async def _tell_news(self) -> None:
+        was_stale = self._is_stale
+        try:
+            availability = await self._board.current(self._exam)
+        except QuotaError as error:
+            if not was_stale:
+                log.warning("streams are stale", extra={"exam": self._exam, "cause": str(error)})
+                self._is_stale = True
+                message = stale_message(self._latest)
+                await self._tell_each(self._groups.values(), lambda _: message)
+            return
+        change = self._advance(availability)
+        self._is_stale = False
+        if change is None or was_stale:
+            await self._tell_each(self._groups.values(), self._snapshot)
+        elif change.quotas:
+            news = change
+            await self._tell_each(
+                self._groups.values(), lambda group: change_message(news, group.subjects)
+            )
+
+    async def _tell_the_quiet(self) -> None:
+        """Write a heartbeat to those who have heard nothing for long."""
+        due = asyncio.get_running_loop().time() - self._settings.stream_heartbeat_s
+        quiet = [group for group in self._groups.values() if group.told_at <= due]
+        await self._tell_each(quiet, lambda _: self._heartbeat)
+
+    async def _tell_each(
+        self, groups: Iterable[Group], render: Callable[[Group], Message | None]
+    ) -> None:
+        """Write to everybody who watches now, and let others have their turn in between.
+
+        Those who come meanwhile are not told: they begin with the state that is being told.
+        """
+        slice_max = self._settings.stream_writes_per_turn_max
+        for group, watchers in [(group, tuple(group.watchers)) for group in groups]:
+            message = render(group)
+            if message is None:
+                continue
+            group.told_at = asyncio.get_running_loop().time()
+            for first in range(0, len(watchers), slice_max):
+                for watcher in watchers[first : first + slice_max]:
+                    watcher.tell(message)
+                await asyncio.sleep(0)
