@@ -63,6 +63,7 @@ from quota_service.workers.recovery import RecoveryWorker
 log = logging.getLogger(__name__)
 
 _HEALTH_INTERVAL_S = 1.0
+_CANCEL_AGAIN_S = 0.1
 _GARBAGE_YOUNG = 20_000
 """Objects made, less those that went, before the garbage collector looks at the young ones."""
 
@@ -350,8 +351,16 @@ async def _working(service: Service) -> AsyncIterator[None]:
 
 
 async def _cancel(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    for task in tasks:
-        task.cancel()
+    """Cancel tasks until they end.
+
+    `asyncio.wait_for`, which the drivers use, can swallow a cancellation that comes as its result
+    does (up to Python 3.11), and a task that goes round in circles would then never end.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -180,7 +180,7 @@ class Channel:
     async def _go_round(self) -> None:
         """Look and tell, again and again, until nobody watches."""
         try:
-            while True:
+            while not self._is_closed:
                 await asyncio.sleep(self._settings.stream_interval_ms / 1000)
                 if not self._groups:
                     return

@@ -44,7 +44,7 @@ EXAMPLES_MAX = 25
 WALKS_MAX = 25
 TO_BE_SIGNED = "v1,stands-for-the-right-signature"
 FORM_PROBLEMS = {"malformed-json", "invalid-request", "idempotency-key-missing"}
-"""Not `last-event-id-malformed`: for an optional header the tool also sends 0, whatever its form."""
+"""Not `last-event-id-malformed`: the tool sends 0 in an optional header, whatever its form."""
 
 
 @schemathesis.check

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import asyncpg
@@ -12,6 +12,7 @@ import redis.asyncio
 
 from quota_service.app import Service
 from quota_service.ledger.api_keys import Scope
+from quota_service.registration.registry import ExamRegistry
 from quota_service.settings import Settings
 from tests.conftest import Running
 from tests.support.client import PAYMENT_SECRET, ApiClient
@@ -194,6 +195,24 @@ async def test_an_idle_connection_does_not_hold_up_a_shutdown(run: Serving) -> N
 
     for writer in (idle, half_sent):
         writer.close()
+
+
+async def test_a_background_task_that_misses_its_cancellation_does_not_hold_up_a_shutdown(
+    run: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = asyncio.Event()
+
+    async def swallow_a_cancellation(_: ExamRegistry) -> None:
+        waiting.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(ExamRegistry, "refresh", swallow_a_cancellation)
+    await asyncio.wait_for(waiting.wait(), 5)
+
+    run.stop.set()
+
+    await asyncio.wait_for(asyncio.shield(run.ended), 5)
 
 
 async def test_a_client_that_leaves_right_after_its_order_has_it_whole_or_not_at_all(
