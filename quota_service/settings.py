@@ -127,7 +127,7 @@ class Settings:
         256, "different ?subjects= of the streams of an exam; more are answered 503", low=1
     )
     stream_interval_ms: int = _setting(
-        1000, "how often the streams of an exam are told what changed", low=10, high=10_000
+        2000, "how often the streams of an exam are told what changed", low=10, high=10_000
     )
     stream_heartbeat_s: float = _setting(
         15.0, "a stream that was told nothing for so long gets a comment", low=1, high=300

@@ -103,7 +103,7 @@ OPERATIONS: Mapping[str, Operation] = {
         _EXAM_TAG,
         "Server-sent events, made for `EventSource`. `snapshot` comes first and carries the same "
         "JSON as the availability. `change` carries an AvailabilityChange: only the quotas that "
-        "differ, as they are now, about once a second at most; set them in what you have. "
+        "differ, as they are now, every second or two at most; set them in what you have. "
         "`stale` carries an AvailabilityStale: the seats cannot be read at the moment, and what "
         "you have is only as of then; a `snapshot` ends it. A comment is a heartbeat.\n\n"
         "Each `snapshot` and `change` has an id. Sent as `Last-Event-ID`, which `EventSource` does "
