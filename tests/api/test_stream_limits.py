@@ -241,9 +241,10 @@ async def test_a_shutdown_ends_streams_at_once_and_waits_for_no_reader(run: Serv
         run.stop.set()
         rest = await reading.rest()
         await asyncio.wait_for(run.ended, DRAIN_S / 3)
-        await received(reader, until=b"never told")
+        cut_off = await received(reader, until=b"never told")
 
     assert rest == []
+    assert b"venues_with_all" not in cut_off
     assert await has_open(running, 0)
 
 
