@@ -8,8 +8,8 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import orjson
@@ -89,6 +89,10 @@ class Addresses:
 
     api: str
     admin: str
+
+
+Listen = Callable[[AsyncExitStack], Awaitable[Addresses]]
+"""Begins to take requests, until the stack unwinds."""
 
 
 def _pass(_line: str) -> None:
@@ -206,14 +210,21 @@ async def run(
     ready: Callable[[Service, Addresses], Awaitable[None]] | None = None,
 ) -> None:
     """Run the service until SIGTERM or SIGINT, then shut down in order."""
+    with stopped_by_signals() as stop:
+        async with open_service(settings) as service:
+            settle_garbage()
+            await run_service(service, stop, api=api, workers=workers, ready=ready)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[asyncio.Event]:
+    """Lend an event that SIGTERM and SIGINT set, however often they come."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with open_service(settings) as service:
-            _settle_garbage()
-            await run_service(service, stop, api=api, workers=workers, ready=ready)
+        yield stop
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -226,9 +237,12 @@ async def run_service(
     api: bool,
     workers: bool,
     ready: Callable[[Service, Addresses], Awaitable[None]] | None = None,
+    listen: Listen | None = None,
 ) -> None:
-    """Run an opened service until `stop` is set; `ready` is called once everything listens."""
-    settings = service.settings
+    """Run an opened service until `stop` is set; `ready` is called once everything listens.
+
+    It listens on the ports of its settings, or in the way it is given.
+    """
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_keeping_fresh(service))
         if api and not service.context.payment_secrets:
@@ -236,24 +250,21 @@ async def run_service(
         if workers:
             await stack.enter_async_context(_working(service))
         stack.push_async_callback(_drain, service)
-        wait_s = settings.shutdown_drain_s
-        admin = await _listen(
-            stack, admin_app(service), settings.admin_host, settings.admin_port, wait_s
+        addresses = await (listen(stack) if listen else _listen_on_ports(stack, service, api=api))
+        log.info(
+            "listening",
+            extra={"api": addresses.api, "admin": addresses.admin, "workers": workers},
         )
-        public = ""
-        if api:
-            public = await _listen(stack, api_app(service), settings.host, settings.port, wait_s)
-        log.info("listening", extra={"api": public, "admin": admin, "workers": workers})
         if ready is not None:
-            await ready(service, Addresses(public, admin))
+            await ready(service, addresses)
         await stop.wait()
         log.info("shutting down", extra={"under_way": service.under_way.count})
         service.health.is_draining = True
-        await asyncio.sleep(settings.shutdown_notice_s)
+        await asyncio.sleep(service.settings.shutdown_notice_s)
     log.info("stopped")
 
 
-def _settle_garbage() -> None:
+def settle_garbage() -> None:
     """Leave what lives as long as the process out of garbage collection.
 
     Requests leave no cycles behind, so looking through everything after every few hundred objects
@@ -364,10 +375,22 @@ async def _cancel(tasks: Sequence["asyncio.Task[None]"]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _listen(
-    stack: AsyncExitStack, app: web.Application, host: str, port: int, wait_s: float
-) -> str:
-    """Serve an application until the stack unwinds; return its base URL.
+async def _listen_on_ports(stack: AsyncExitStack, service: Service, *, api: bool) -> Addresses:
+    settings = service.settings
+    wait_s = settings.shutdown_drain_s
+    admin = await listen_on(
+        stack, admin_app(service), settings.admin_host, settings.admin_port, wait_s
+    )
+    public = ""
+    if api:
+        public = await listen_on(stack, api_app(service), settings.host, settings.port, wait_s)
+    return Addresses(public, admin)
+
+
+async def set_up(
+    stack: AsyncExitStack, app: web.Application, wait_s: float
+) -> web.AppRunner:
+    """Return the runner of an application, ready to serve until the stack unwinds.
 
     Requests under way have `wait_s` to be answered then.
     """
@@ -378,6 +401,17 @@ async def _listen(
         runner = ExpressRunner(app, lane, access_log=None, shutdown_timeout=wait_s)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    return runner
+
+
+async def listen_on(
+    stack: AsyncExitStack, app: web.Application, host: str, port: int, wait_s: float
+) -> str:
+    """Serve an application until the stack unwinds; return its base URL.
+
+    Requests under way have `wait_s` to be answered then.
+    """
+    runner = await set_up(stack, app, wait_s)
     site = web.TCPSite(runner, host, port, backlog=1024)
     await site.start()
     address = runner.addresses[0]

@@ -25,6 +25,7 @@ from quota_service.observability.logs import configure_logging
 from quota_service.registration.audit import audit, repair
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings, SettingsError, describe, read_settings
+from quota_service.supervisor.supervise import WORKERS_MAX, supervise
 
 Command = Callable[[argparse.Namespace, Settings], Awaitable[int]]
 
@@ -69,7 +70,13 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    add(commands, "serve", _serve, "serve the API and the admin port")
+    add(commands, "serve", _serve, "serve the API and the admin port").add_argument(
+        "--workers",
+        type=_worker_count,
+        default=1,
+        metavar="N",
+        help=f"API processes on the one port, 1 to {WORKERS_MAX} (%(default)s)",
+    )
     add(commands, "worker", _worker, "run the background workers and the admin port")
     add(commands, "migrate", _migrate, "bring the database schema up to date")
     add(commands, "settings", _settings, "print every setting with its value and meaning")
@@ -116,8 +123,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(_options: argparse.Namespace, settings: Settings) -> int:
-    await run(settings, api=True, workers=False)
+def _worker_count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= WORKERS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {WORKERS_MAX}")
+    return count
+
+
+async def _serve(options: argparse.Namespace, settings: Settings) -> int:
+    if options.workers > 1:
+        await supervise(settings, options.workers)
+    else:
+        await run(settings, api=True, workers=False)
     return 0
 
 

@@ -73,6 +73,25 @@ class Settings:
         10.0, "time for requests under way to finish at shutdown", low=0, high=600
     )
 
+    worker_settled_s: float = _setting(
+        10.0, "a worker process that lived this long did not die of its start", low=0.1, high=3600
+    )
+    worker_restarts_max: int = _setting(
+        5,
+        "starts of a worker process that died soon, one after the other; beyond, the service ends",
+        low=0,
+        high=1000,
+    )
+    worker_backoff_max_s: float = _setting(
+        5.0, "longest pause before such a start", low=0.1, high=600
+    )
+    worker_silence_max_s: float = _setting(
+        30.0, "a worker process that says nothing for so long is killed", low=5, high=3600
+    )
+    worker_metrics_max_kib: int = _setting(
+        16_384, "shared memory for the metrics of a worker process", low=64, high=1_048_576
+    )
+
     redis_connect_timeout_s: float = _setting(1.0, "time to connect to Redis", low=0.01, high=30)
     redis_command_timeout_s: float = _setting(
         2.0, "time for Redis to answer a batch of commands", low=0.01, high=30

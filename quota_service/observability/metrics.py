@@ -2,6 +2,10 @@
 
 Names follow the Prometheus conventions: base units, `_total` on counters. Labels come from closed
 sets (routes, outcomes, scripts) or from exam definitions; seat gauges are capped by a setting.
+
+With several worker processes, counters and histograms are summed. A gauge of a process says by its
+`multiprocess_mode` how those of several become one (`livesum`, `livemin`, `livemax`); without one,
+each has a label `worker`. A gauge must be set: one that calls a function is not seen from outside.
 """
 
 import platform
@@ -117,7 +121,26 @@ class Metrics:
             "Availability streams cut off because their reader had stopped reading.",
             registry=registry,
         )
-        self._add_gauges(registry)
+        self.streams = Gauge(
+            "quota_streams",
+            "Availability streams that are open.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.stores_up = Gauge(
+            "quota_store_up",
+            "Whether a store answers, every process that asks it.",
+            ("store",),
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
+        self.audit_differences = Gauge(
+            "quota_audit_differences",
+            "What the last audit found not to be as promised; alert above 0.",
+            ("exam", "promise"),
+            registry=registry,
+        )
+        self._add_gauges_of_the_service(registry)
         self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}
 
     def count_reservation(self, exam: str, outcome: str) -> None:
@@ -128,10 +151,15 @@ class Metrics:
             self._reservations_by_outcome[exam, outcome] = counter
         counter.inc()
 
-    def _add_gauges(self, registry: CollectorRegistry) -> None:
-        """Make the gauges; most are read from the stores when somebody scrapes."""
+    def _add_gauges_of_the_service(self, registry: CollectorRegistry) -> None:
+        """Make the gauges that are read from the stores when somebody scrapes.
+
+        They tell of the service, not of the process: of several workers none holds them.
+        """
+        names = set()
 
         def gauge(name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
+            names.add(name)
             return Gauge(name, meaning, labels, registry=registry)
 
         self.seats = {
@@ -158,10 +186,27 @@ class Metrics:
             "quota_journal_quarantined_entries",
             "Journal entries that could not be stored and wait for a person; alert above 0.",
         )
-        self.audit_differences = gauge(
-            "quota_audit_differences",
-            "What the last audit found not to be as promised; alert above 0.",
-            ("exam", "promise"),
+        self.gauges_of_the_service = frozenset(names)
+
+
+class SupervisorMetrics:
+    """What a supervisor counts of its workers, beside the metrics of its own process."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.replaced = Counter(
+            "quota_workers_replaced",
+            "Worker processes that ended and were replaced, by why: killed, failed or asked to.",
+            ("reason",),
+            registry=metrics.registry,
         )
-        self.streams = gauge("quota_streams", "Availability streams that are open.")
-        self.stores_up = gauge("quota_store_up", "Whether a store answers.", ("store",))
+        for reason in ("killed", "failed", "asked"):
+            self.replaced.labels(reason=reason)
+        self.ready = Gauge(
+            "quota_workers_ready", "Worker processes that can serve.", registry=metrics.registry
+        )
+        self.connections = Gauge(
+            "quota_worker_connections",
+            "Connections open with each worker process.",
+            ("worker",),
+            registry=metrics.registry,
+        )

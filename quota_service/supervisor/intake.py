@@ -1,0 +1,126 @@
+"""A worker's side of the channel: takes connections and orders, and reports how the worker is."""
+
+import asyncio
+import logging
+import socket
+from contextlib import suppress
+
+from aiohttp import web
+
+from quota_service.observability.health import Health
+from quota_service.supervisor.channel import NOTICE, STOP, TAKE, Report
+
+log = logging.getLogger(__name__)
+
+_REPORT_INTERVAL_S = 0.2
+_MESSAGES_A_TURN = 64
+"""Messages read in one turn of the loop, so that a flood of connections leaves room for others."""
+
+
+class Intake:
+    """Serves the connections that the supervisor hands over, until it says STOP or is gone.
+
+    `stop` is set then.
+    """
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        server: web.Server,
+        health: Health,
+        stop: asyncio.Event,
+    ) -> None:
+        self._stop = stop
+        self._channel = channel
+        self._server = server
+        self._health = health
+        self._loop = asyncio.get_running_loop()
+        self._taken = 0
+        self._wants_to_leave = False
+        self._unsent = b""
+        self._beginnings: set[asyncio.Task[None]] = set()
+        channel.setblocking(False)
+        self._loop.add_reader(channel, self._read)
+        self._reporting = asyncio.create_task(self._report_again_and_again())
+
+    def ask_to_leave(self) -> None:
+        """Tell the supervisor that somebody asked this worker to end; it answers STOP."""
+        self._wants_to_leave = self._health.is_draining = True
+        self._report()
+
+    async def close(self) -> None:
+        """Take no more; those taken last are at work when this returns."""
+        self._loop.remove_reader(self._channel)
+        self._reporting.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reporting
+        await asyncio.gather(*self._beginnings)
+
+    def _read(self) -> None:
+        """Read what has come, and say how much before a byte of it is read.
+
+        So a connection that was not reported as taken is untouched, whatever becomes of us, and
+        the supervisor can hand it to another worker.
+        """
+        taken = self._taken
+        self._read_some()
+        if self._taken != taken:
+            self._report()
+
+    def _read_some(self) -> None:
+        for _ in range(_MESSAGES_A_TURN):
+            try:
+                message, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                message, descriptors = b"", []
+            if message == TAKE:
+                self._take(descriptors)
+            elif message == NOTICE:
+                self._health.is_draining = True
+            else:
+                self._end(message)
+                return
+
+    def _end(self, message: bytes) -> None:
+        if message != STOP:
+            log.warning("the supervisor is gone")
+        self._loop.remove_reader(self._channel)
+        self._stop.set()
+
+    def _take(self, descriptors: list[int]) -> None:
+        self._taken += 1
+        if not descriptors:
+            # The kernel drops what a process at its limit of descriptors is sent.
+            log.error("a connection was lost: no file descriptor is left")
+            return
+        task = asyncio.create_task(self._begin(socket.socket(fileno=descriptors[0])))
+        self._beginnings.add(task)
+        task.add_done_callback(self._beginnings.discard)
+
+    async def _begin(self, connection: socket.socket) -> None:
+        try:
+            connection.setblocking(False)
+            await self._loop.connect_accepted_socket(self._server, connection)
+        except OSError as error:
+            connection.close()
+            log.info("a connection ended before it began", extra={"cause": str(error)})
+
+    async def _report_again_and_again(self) -> None:
+        while True:
+            self._report()
+            await asyncio.sleep(_REPORT_INTERVAL_S)
+
+    def _report(self) -> None:
+        """Send a report; while the supervisor does not read, what is new waits for the next one."""
+        if not self._unsent:
+            self._unsent = Report(
+                self._health.faults,
+                len(self._server.connections),
+                self._taken,
+                self._wants_to_leave,
+            ).line()
+        # Without a reader the channel is full or broken: of the latter `_read` hears too.
+        with suppress(BlockingIOError, ConnectionError):
+            self._unsent = self._unsent[self._channel.send(self._unsent) :]

@@ -1,0 +1,143 @@
+"""Runs `quota-service serve --workers N` as a process of its own, with what it logs at hand."""
+
+import asyncio
+import dataclasses
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from quota_service.embedded.parent_death import die_with_parent
+from quota_service.settings import Settings, variable
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 30
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+class Supervised:
+    """A supervisor that was started, and the log lines of it and of its workers so far."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.lines: list[dict[str, Any]] = []
+        self.others: list[str] = []
+        self.api = self.admin = ""
+        self._following = asyncio.create_task(self._follow())
+
+    @property
+    def tail(self) -> str:
+        return "\n".join([*map(str, self.lines[-20:]), *self.others[-20:]])
+
+    def said(self, message: str, **members: object) -> list[dict[str, Any]]:
+        """The lines with this message and these members."""
+        wanted = {"message": message, **members}
+        return [line for line in self.lines if wanted.items() <= line.items()]
+
+    def pids(self) -> dict[str, int]:
+        """The processes of the workers that listen, by number."""
+        listing = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        found = {}
+        for pid in map(int, listing.read_text().split()):
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"quota_service.supervisor.worker" in arguments:
+                number = arguments[arguments.index(b"quota_service.supervisor.worker") + 1]
+                found[number.decode()] = pid
+        return found
+
+    async def get(self, path: str, *, admin: bool = True) -> tuple[int, str]:
+        """Return status and body of one call on a connection of its own."""
+        url = f"{self.admin if admin else self.api}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return response.status, await response.text()
+
+    async def scrape(self) -> Samples:
+        """Return every sample of /metrics by name and labels."""
+        status, text = await self.get("/metrics")
+        assert status == 200
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit status."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(LIMIT_S):
+            return await self.process.wait()
+
+    async def followed(self) -> None:
+        """Wait until the log has ended and is read."""
+        await self._following
+
+    async def _follow(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            try:
+                self.lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                self.others.append(line.decode())
+
+
+@asynccontextmanager
+async def supervised(settings: Settings, *arguments: str) -> AsyncIterator[Supervised]:
+    """Start a supervisor and yield it once it listens; end it if it still runs."""
+    async with started(settings, *arguments) as run:
+
+        async def listens() -> bool:
+            assert run.process.returncode is None, run.tail
+            return any("worker" not in line for line in run.said("listening"))
+
+        await eventually(listens, within_s=LIMIT_S)
+        (line,) = [line for line in run.said("listening") if "worker" not in line]
+        run.api, run.admin = line["api"], line["admin"]
+        yield run
+
+
+@asynccontextmanager
+async def started(settings: Settings, *arguments: str) -> AsyncIterator[Supervised]:
+    """Start `quota-service serve` with these settings and arguments."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "quota_service.cli",
+        "serve",
+        *arguments,
+        cwd=ROOT,
+        env=_environment(settings),
+        stderr=PIPE,
+        preexec_fn=die_with_parent(signal.SIGKILL),
+    )
+    run = Supervised(process)
+    try:
+        yield run
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await asyncio.gather(process.wait(), run.followed())
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")}
+    given = {
+        variable(item.name): str(getattr(settings, item.name))
+        for item in dataclasses.fields(Settings)
+        if getattr(settings, item.name) != item.default
+    }
+    return inherited | given
