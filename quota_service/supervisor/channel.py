@@ -2,7 +2,8 @@
 
 To the worker go single bytes, one of them with a connection attached; as the bytes keep their
 order, a worker that reads STOP has every connection that was handed to it. To the supervisor go
-reports, one line of JSON each.
+lines: an empty one for each connection taken, before a byte of it is read, so that one without is
+untouched and can go to another worker; and reports as JSON.
 """
 
 import socket
@@ -18,6 +19,9 @@ NOTICE = b"n"
 STOP = b"s"
 """No connection comes after this; finish what is under way and end."""
 
+TAKEN = b"\n"
+"""Says to the supervisor that the connection is the worker's alone now."""
+
 _READ_BYTES = 65_536
 
 
@@ -25,13 +29,12 @@ _READ_BYTES = 65_536
 class Report:
     """How a worker is; it goes out several times a second.
 
-    `taken` counts the connections received so far, `connections` are those open now. A worker that
-    `wants_to_leave` was asked to end by somebody else, and waits for STOP.
+    `connections` are those open now. A worker that `wants_to_leave` was asked to end by somebody
+    else, and waits for STOP.
     """
 
     faults: Mapping[str, str]
     connections: int
-    taken: int
     wants_to_leave: bool = False
 
     def line(self) -> bytes:
@@ -39,16 +42,19 @@ class Report:
         return orjson.dumps(self, option=orjson.OPT_APPEND_NEWLINE)
 
 
-class ReportReader:
-    """Puts the reports of one worker together from what the socket yields."""
+class LineReader:
+    """Puts together what one worker says from what the socket yields."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._rest = b""
         self.is_over = False
 
-    def read(self) -> Iterator[Report]:
-        """Yield the reports that have arrived; afterwards `is_over` tells whether more can come."""
+    def read(self) -> Iterator[Report | None]:
+        """Yield what has arrived, None for each connection taken.
+
+        Afterwards `is_over` tells whether more can come.
+        """
         try:
             received = self._channel.recv(_READ_BYTES)
         except BlockingIOError:
@@ -58,4 +64,4 @@ class ReportReader:
         self.is_over = not received
         *lines, self._rest = (self._rest + received).split(b"\n")
         for line in lines:
-            yield Report(**orjson.loads(line))
+            yield Report(**orjson.loads(line)) if line else None

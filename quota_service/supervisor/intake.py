@@ -8,7 +8,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from quota_service.observability.health import Health
-from quota_service.supervisor.channel import NOTICE, STOP, TAKE, Report
+from quota_service.supervisor.channel import NOTICE, STOP, TAKE, TAKEN, Report
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,6 @@ class Intake:
         self._server = server
         self._health = health
         self._loop = asyncio.get_running_loop()
-        self._taken = 0
         self._wants_to_leave = False
         self._unsent = b""
         self._beginnings: set[asyncio.Task[None]] = set()
@@ -57,17 +56,16 @@ class Intake:
         await asyncio.gather(*self._beginnings)
 
     def _read(self) -> None:
-        """Read what has come, and say how much before a byte of it is read.
+        taken: list[socket.socket] = []
+        self._read_some(taken)
+        if taken:
+            self._say(TAKEN * len(taken))
+        for connection in taken:
+            task = asyncio.create_task(self._begin(connection))
+            self._beginnings.add(task)
+            task.add_done_callback(self._beginnings.discard)
 
-        So a connection that was not reported as taken is untouched, whatever becomes of us, and
-        the supervisor can hand it to another worker.
-        """
-        taken = self._taken
-        self._read_some()
-        if self._taken != taken:
-            self._report()
-
-    def _read_some(self) -> None:
+    def _read_some(self, taken: list[socket.socket]) -> None:
         for _ in range(_MESSAGES_A_TURN):
             try:
                 message, descriptors, _, _ = socket.recv_fds(self._channel, 1, 1)
@@ -75,8 +73,12 @@ class Intake:
                 return
             except ConnectionError:
                 message, descriptors = b"", []
-            if message == TAKE:
-                self._take(descriptors)
+            if message == TAKE and descriptors:
+                taken.append(socket.socket(fileno=descriptors[0]))
+            elif message == TAKE:
+                # The kernel drops what a process at its limit of descriptors is sent.
+                log.error("a connection was lost: no file descriptor is left")
+                self._say(TAKEN)
             elif message == NOTICE:
                 self._health.is_draining = True
             else:
@@ -88,16 +90,6 @@ class Intake:
             log.warning("the supervisor is gone")
         self._loop.remove_reader(self._channel)
         self._stop.set()
-
-    def _take(self, descriptors: list[int]) -> None:
-        self._taken += 1
-        if not descriptors:
-            # The kernel drops what a process at its limit of descriptors is sent.
-            log.error("a connection was lost: no file descriptor is left")
-            return
-        task = asyncio.create_task(self._begin(socket.socket(fileno=descriptors[0])))
-        self._beginnings.add(task)
-        task.add_done_callback(self._beginnings.discard)
 
     async def _begin(self, connection: socket.socket) -> None:
         try:
@@ -114,13 +106,14 @@ class Intake:
 
     def _report(self) -> None:
         """Send a report; while the supervisor does not read, what is new waits for the next one."""
-        if not self._unsent:
-            self._unsent = Report(
-                self._health.faults,
-                len(self._server.connections),
-                self._taken,
-                self._wants_to_leave,
-            ).line()
+        if self._unsent:
+            self._say(b"")
+            return
+        open_now = len(self._server.connections) + len(self._beginnings)
+        self._say(Report(self._health.faults, open_now, self._wants_to_leave).line())
+
+    def _say(self, lines: bytes) -> None:
+        self._unsent += lines
         # Without a reader the channel is full or broken: of the latter `_read` hears too.
         with suppress(BlockingIOError, ConnectionError):
             self._unsent = self._unsent[self._channel.send(self._unsent) :]

@@ -17,7 +17,7 @@ import orjson
 
 from quota_service.observability.shared_values import SharedValues, open_memory
 from quota_service.settings import Settings
-from quota_service.supervisor.channel import STOP, TAKE, Report, ReportReader
+from quota_service.supervisor.channel import STOP, TAKE, LineReader, Report
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +41,14 @@ class WorkerProcess:
         self.values = values
         self.started_s = self.heard_s = time.monotonic()
         self.handed = 0
+        self._handed_since = 0
         self._in_flight: deque[socket.socket] = deque()
         self.is_told_to_stop = False
         self._report: Report | None = None
         self._heard = heard
         self._process = process
         self._channel = channel
-        self._reports = ReportReader(channel)
+        self._lines = LineReader(channel)
         asyncio.get_running_loop().add_reader(channel, self._read)
 
     @property
@@ -63,14 +64,14 @@ class WorkerProcess:
     @property
     def takes_connections(self) -> bool:
         """Whether it listens to its channel at all."""
-        return self._report is not None and not self.is_told_to_stop and not self._reports.is_over
+        return self._report is not None and not self.is_told_to_stop and not self._lines.is_over
 
     @property
     def connections(self) -> int:
-        """Connections it has open, those counted that it has not come to read yet."""
+        """Connections it had open when it reported last, and those it was handed since."""
         if self._report is None:
             return 0
-        return self._report.connections + self.handed - self._report.taken
+        return self._report.connections + self._handed_since
 
     def hand(self, connection: socket.socket) -> bool:
         """Hand a connection over; False when the worker cannot take it now.
@@ -86,6 +87,7 @@ class WorkerProcess:
             log.info("not handed over", extra={"to": self.number, "cause": str(error)})
             return False
         self.handed += 1
+        self._handed_since += 1
         self._in_flight.append(connection)
         return True
 
@@ -116,23 +118,28 @@ class WorkerProcess:
         """Wait for its end; return its exit status, negative for a signal."""
         status = await self._process.wait()
         # What it reported last tells which connections it never touched.
-        while not self._reports.is_over:
+        while not self._lines.is_over:
             self._read()
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
         return status
 
     def _read(self) -> None:
-        for report in self._reports.read():
-            self._report = report
-            self.heard_s = time.monotonic()
-            while self.handed - len(self._in_flight) < report.taken:
+        for report in self._lines.read():
+            if report is None:
                 self._in_flight.popleft().close()
-            self._heard()
-            if report.wants_to_leave and not self.is_told_to_stop:
-                self.tell(STOP)
-        if self._reports.is_over:
+            else:
+                self._note(report)
+        if self._lines.is_over:
             asyncio.get_running_loop().remove_reader(self._channel)
+
+    def _note(self, report: Report) -> None:
+        self._report = report
+        self._handed_since = len(self._in_flight)
+        self.heard_s = time.monotonic()
+        self._heard()
+        if report.wants_to_leave and not self.is_told_to_stop:
+            self.tell(STOP)
 
 
 async def start_worker(number: int, settings: Settings, heard: Callable[[], None]) -> WorkerProcess:
