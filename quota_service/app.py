@@ -387,9 +387,7 @@ async def _listen_on_ports(stack: AsyncExitStack, service: Service, *, api: bool
     return Addresses(public, admin)
 
 
-async def set_up(
-    stack: AsyncExitStack, app: web.Application, wait_s: float
-) -> web.AppRunner:
+async def set_up(stack: AsyncExitStack, app: web.Application, wait_s: float) -> web.AppRunner:
     """Return the runner of an application, ready to serve until the stack unwinds.
 
     Requests under way have `wait_s` to be answered then.

@@ -243,12 +243,13 @@ class ExpressProtocol(RequestHandler):
         """Write the answer, and go on with what was held meanwhile."""
         if answer is None:
             answer = answer_to(error)
-        transport, status = self.transport, answer.status
+        transport = self.transport
         if transport is None or transport.is_closing():
-            status = CLIENT_GONE
+            self._lane.observe(route, CLIENT_GONE, time.perf_counter() - started)
         else:
+            # Counted first: whoever has an answer finds it in the metrics, even if we die here.
+            self._lane.observe(route, answer.status, time.perf_counter() - started)
             transport.write(self._bytes(answer, name))
-        self._lane.observe(route, status, time.perf_counter() - started)
         self._is_busy = self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)

@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import orjson
-from aiohttp import web
 
-from quota_service.app import Addresses, api_app, open_service, run_service
+from quota_service.app import Addresses, api_app, open_service, run_service, set_up, settle_garbage
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.logs import configure_logging
 from quota_service.observability.shared_values import SharedValues, count_in
@@ -47,13 +46,10 @@ async def _run(settings: Settings, channel: socket.socket) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     async with open_service(settings) as service:
+        settle_garbage()
 
         async def listen(stack: AsyncExitStack) -> Addresses:
-            runner = web.AppRunner(
-                api_app(service), access_log=None, shutdown_timeout=settings.shutdown_drain_s
-            )
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
+            runner = await set_up(stack, api_app(service), settings.shutdown_drain_s)
             if runner.server is None:
                 raise AssertionError("a runner that is set up has a server")
             intake = Intake(channel, runner.server, service.health, stop)

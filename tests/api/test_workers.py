@@ -184,6 +184,27 @@ async def test_a_worker_killed_under_load_is_replaced_and_costs_the_other_no_req
     await evidence.assert_books_balance()
 
 
+async def test_a_connection_that_a_worker_died_before_taking_is_answered_by_another(
+    pair: Pair,
+) -> None:
+    pids = pair.run.pids()
+    os.kill(pids["1"], signal.SIGSTOP)
+    connections = [SteadyConnection(pair.api) for _ in range(6)]
+
+    async def half_are_answered() -> bool:
+        return sum(each.answered > 0 for each in connections) >= 3
+
+    await eventually(half_are_answered)
+    waiting = [each for each in connections if not each.answered]
+    os.kill(pids["1"], signal.SIGKILL)
+    await all_answered(connections, more=1)
+    for each in connections:
+        await each.stop()
+
+    assert len(waiting) == 3
+    assert not any(each.is_broken for each in connections)
+
+
 async def test_not_one_count_of_a_killed_worker_is_lost(pair: Pair) -> None:
     for i in range(20):
         await pair.api.reserve(f"candidate-{i}")
