@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -320,7 +320,7 @@ async def _keeping_fresh(service: Service) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await _cancel(tasks)
+        await cancel_all(tasks)
 
 
 async def _again_and_again(task: Callable[[], Awaitable[None]], pause_s: float) -> None:
@@ -358,21 +358,21 @@ async def _working(service: Service) -> AsyncIterator[None]:
         for loop in loops:
             loop.stop()
         _, late = await asyncio.wait(tasks, timeout=settings.shutdown_drain_s)
-        await _cancel(list(late))
+        await cancel_all(late)
 
 
-async def _cancel(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """Cancel tasks until they end.
+async def cancel_all(tasks: Iterable["asyncio.Task[None]"]) -> None:
+    """Cancel tasks and wait for their ends, asking again those that have missed it.
 
-    `asyncio.wait_for`, which the drivers use, can swallow a cancellation that comes as its result
-    does (up to Python 3.11), and a task that goes round in circles would then never end.
+    `asyncio.wait_for` of Python 3.11 loses a cancellation that comes in the very moment in which
+    what it waits for is done, and a task that goes on for ever would hold up the shutdown as long.
     """
     left = set(tasks)
     while left:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
-    await asyncio.gather(*tasks, return_exceptions=True)
+        ended, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+        await asyncio.gather(*ended, return_exceptions=True)
 
 
 async def _listen_on_ports(stack: AsyncExitStack, service: Service, *, api: bool) -> Addresses:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _MODULE = "quota_service.supervisor.worker"
 _IN_FLIGHT_MAX = 256
 """Connections handed to a worker that it has not come to take yet."""
+_LAST_READS = 8
+"""Enough for all that fits into a channel."""
 
 
 class WorkerProcess:
@@ -117,8 +119,8 @@ class WorkerProcess:
     async def ended(self) -> int:
         """Wait for its end; return its exit status, negative for a signal."""
         status = await self._process.wait()
-        # What it reported last tells which connections it never touched.
-        while not self._lines.is_over:
+        # What it said last, which has all arrived, tells which connections it never touched.
+        for _ in range(_LAST_READS):
             self._read()
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()

@@ -73,8 +73,11 @@ class Supervised:
     async def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit status."""
         self.process.send_signal(number)
-        async with asyncio.timeout(LIMIT_S):
-            return await self.process.wait()
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                return await self.process.wait()
+        except TimeoutError:
+            raise AssertionError(f"it runs on:\n{self.tail}") from None
 
     async def followed(self) -> None:
         """Wait until the log has ended and is read."""
