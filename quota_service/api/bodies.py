@@ -32,6 +32,9 @@ AMOUNT_MAX = 10**12
 """Minor units of one payment."""
 
 _ORDER_MEMBERS = 4
+_PAYMENT_MEMBERS = frozenset(
+    {"reservation", "status", "amount", "currency", "paid_at", "provider_reference"}
+)
 _MISSING = object()
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
@@ -181,17 +184,12 @@ def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
 
     A failed payment need not say when it was paid: then the time it was received stands for it.
     """
-    members = Members(parse_object(body))
-    reservation = members.take("reservation", _text_problem)
-    status = members.take("status", _status_problem)
-    amount = members.take("amount", _amount_problem)
-    currency = members.take("currency", _currency_problem)
-    if status == PaymentStatus.FAILED:
-        paid_at = members.take("paid_at", _optional_time_problem, default=None)
-    else:
-        paid_at = members.take("paid_at", _time_problem)
-    reference = members.take("provider_reference", _text_problem)
-    members.finish()
+    document = parse_object(body)
+    if not _is_whole_payment(document):
+        document = _payment_members(Members(document))
+    reservation, status = document["reservation"], document["status"]
+    amount, currency = document["amount"], document["currency"]
+    paid_at, reference = document["paid_at"], document["provider_reference"]
     told = (reservation, status, amount, currency, paid_at, reference)
     paid_at_ms = parse_rfc3339(paid_at) if paid_at is not None else None
     return PaymentEvent(
@@ -204,6 +202,36 @@ def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
         provider_reference=reference,
         body_hash=hashlib.blake2b(orjson.dumps(told), digest_size=16).hexdigest(),
     )
+
+
+def _is_whole_payment(document: Mapping[str, Any]) -> bool:
+    """Return whether a payment is complete and right, as nearly all of them are."""
+    return (
+        document.keys() == _PAYMENT_MEMBERS
+        and _text_problem(document["reservation"]) is None
+        and document["status"] == PaymentStatus.CAPTURED.value
+        and _amount_problem(document["amount"]) is None
+        and _currency_problem(document["currency"]) is None
+        and _time_problem(document["paid_at"]) is None
+        and _text_problem(document["provider_reference"]) is None
+    )
+
+
+def _payment_members(members: Members) -> dict[str, Any]:
+    """Return the members of a payment, or say all that is wrong with them."""
+    payment = {
+        "reservation": members.take("reservation", _text_problem),
+        "status": members.take("status", _status_problem),
+        "amount": members.take("amount", _amount_problem),
+        "currency": members.take("currency", _currency_problem),
+    }
+    if payment["status"] == PaymentStatus.FAILED:
+        payment["paid_at"] = members.take("paid_at", _optional_time_problem, default=None)
+    else:
+        payment["paid_at"] = members.take("paid_at", _time_problem)
+    payment["provider_reference"] = members.take("provider_reference", _text_problem)
+    members.finish()
+    return payment
 
 
 def candidate_problem(value: Any) -> str | None:

@@ -15,7 +15,7 @@ from quota_service.domain.exam import Exam, Quota, Window
 from quota_service.domain.reservation import Reservation
 from quota_service.seats.codes import CODES, Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
-from quota_service.seats.keys import Shard
+from quota_service.seats.keys import Shard, keys_for
 from quota_service.seats.record import parse_record
 
 
@@ -69,6 +69,7 @@ class SeatStore:
         self._runner = runner
         self._scripts = runner.scripts
         self._shared: dict[str, tuple[Exam, int, SharedPart]] = {}
+        self._keys: dict[tuple[str, str], tuple[str, ...]] = {}
 
     async def reserve(self, shard: Shard, exam: Exam, request: ReserveRequest) -> Answer:
         """Take all subjects at the first venue that has them, or nothing."""
@@ -99,7 +100,7 @@ class SeatStore:
         if known is not None and known[0] is exam and known[1] == shard.epoch:
             return known[2]
         shared = SharedPart(
-            shard.keys_for(self._scripts["reserve"].shard_keys),
+            self._shard_keys(shard.tag, "reserve"),
             (
                 shard.epoch,
                 exam.registration.opens_at_ms,
@@ -256,13 +257,20 @@ class SeatStore:
         chosen: Sequence[str] = (),
     ) -> list[Any]:
         script = self._scripts[name]
-        keys = shard.keys_for(script.shard_keys)
-        keys += chosen
+        keys = [*self._shard_keys(shard.tag, name), *chosen]
         keys += [shard.record_key(serial) for serial in records]
         answer = await self._runner.call(ScriptCall(script, keys, args))
         if answer[0] == Code.NOT_READY:
             raise _not_open(shard)
         return answer
+
+    def _shard_keys(self, tag: str, name: str) -> tuple[str, ...]:
+        """Return the shard's keys that a script wants, made once."""
+        keys = self._keys.get((tag, name))
+        if keys is None:
+            keys = tuple(keys_for(tag, self._scripts[name].shard_keys))
+            self._keys[tag, name] = keys
+        return keys
 
     def _answer(self, shard: Shard, serial: str, answer: Sequence[Any]) -> Answer:
         code, *detail = answer
