@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from quota_service.app import Service, open_service
 from quota_service.domain.definition import parse_exam
@@ -31,8 +32,11 @@ GROUPED, ALONE = "group-committed", "one transaction each"
 _numbers = itertools.count(1)
 
 
-def bench_exam(seats: int) -> Exam:
-    """Return an exam with nine venues, open for a day, with `seats` seats at each."""
+def bench_exam(seats: int, exam: str = "bench", **members: Any) -> Exam:
+    """Return an exam with nine venues, open for a day, with `seats` seats at each.
+
+    `members` are further members of its definition, or other ones than here.
+    """
     venues = [f"venue-{n}" for n in range(1, 10)]
     text = {"zh": "基准", "en": "bench"}
     now_s = int(time.time())
@@ -43,7 +47,7 @@ def bench_exam(seats: int) -> Exam:
     window = {"opens_at": moment(-60), "closes_at": moment(86_400)}
     return parse_exam(
         {
-            "id": "bench",
+            "id": exam,
             "title": text,
             "time_zone": "UTC",
             "registration": window,
@@ -57,6 +61,7 @@ def bench_exam(seats: int) -> Exam:
             "subjects": [{"id": "qms", "title": text, "session": "s1"}],
             "venues": [{"id": venue, "title": text} for venue in venues],
             "seats": {venue: {"qms": seats} for venue in venues},
+            **members,
         }
     )
 
@@ -98,8 +103,10 @@ async def confirmations_a_second(service: Service, count: int, in_flight: int) -
     return count / (time.perf_counter() - started)
 
 
-async def bench(settings: Settings, rounds: int, count: int, in_flight: int) -> None:
-    """Run both candidates in turns and print the table."""
+async def compare(
+    settings: Settings, rounds: int, count: int, in_flight: int
+) -> dict[str, list[float]]:
+    """Run both candidates in turns and return their rates, round by round."""
     candidates = {
         GROUPED: settings,
         ALONE: dataclasses.replace(settings, group_commit_max=1, group_commits_in_flight_max=8),
@@ -115,11 +122,16 @@ async def bench(settings: Settings, rounds: int, count: int, in_flight: int) -> 
                 rate = await confirmations_a_second(service, count, in_flight)
             if turn >= 0:
                 rates[name].append(rate)
+    return rates
+
+
+def show(rates: dict[str, list[float]], in_flight: int) -> None:
+    """Print the table."""
     for name, measured in rates.items():
         low, high = min(measured), max(measured)
         print(f"{name:22} {statistics.median(measured):8.0f}/s  ({low:.0f} to {high:.0f})")
     ratio = statistics.median(rates[GROUPED]) / statistics.median(rates[ALONE])
-    print(f"ratio of medians over {rounds} rounds, {in_flight} in flight: {ratio:.1f}")
+    print(f"ratio of medians over {len(rates[ALONE])} rounds, {in_flight} in flight: {ratio:.1f}")
 
 
 def main() -> None:
@@ -135,7 +147,7 @@ def main() -> None:
             with postgres, EmbeddedRedis(Path(folder) / "redis") as redis:
                 settings = Settings(redis_url=redis.url, postgres_dsn=postgres.url)
                 limits = (options.rounds, options.confirmations, options.in_flight)
-                asyncio.run(bench(settings, *limits))
+                show(asyncio.run(compare(settings, *limits)), options.in_flight)
         finally:
             postgres.remove_data()
 

@@ -1,0 +1,126 @@
+"""Runs the bench: every section on one stage, then the table, its JSON and its picture."""
+
+import argparse
+import asyncio
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import orjson
+
+from loadtest.bench.errors import BenchError, WrkMissingError
+from loadtest.bench.picture import draw
+from loadtest.bench.sections import SECTIONS
+from loadtest.bench.stage import Plan, open_stage
+from loadtest.bench.table import Row, table_text
+from loadtest.bench.wrk import find_wrk
+
+RESULTS = Path(__file__).parents[1] / "results"
+_CALLED_WRONGLY = 2
+
+
+def main() -> int:
+    """Run the bench; return its exit status: 1 when a measurement is in doubt, 2 without wrk."""
+    options = _options()
+    try:
+        find_wrk()
+        _allow_many_files()
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="quota-bench-") as folder:
+            rows = asyncio.run(_bench(_plan(options), options.only, Path(folder)))
+    except WrkMissingError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return _CALLED_WRONGLY
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    print(f"\n{table_text(rows)}\n\n{machine}, {time.perf_counter() - started:.0f} s")
+    options.results.mkdir(parents=True, exist_ok=True)
+    document = orjson.dumps([row.document() for row in rows], option=orjson.OPT_INDENT_2)
+    (options.results / "bench.json").write_bytes(document + b"\n")
+    draw(rows, machine, options.results / "bench.png")
+    print(f"written to {options.results / 'bench.json'} and bench.png")
+    return 0
+
+
+async def _bench(plan: Plan, only: list[str], folder: Path) -> list[Row]:
+    rows: list[Row] = []
+    async with open_stage(plan, folder) as stage:
+        for name in only or SECTIONS:
+            started = time.perf_counter()
+            print(f"{name} …", file=sys.stderr, flush=True, end="")
+            rows += await SECTIONS[name](stage)
+            print(f" {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    return rows
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest.bench",
+        description="Measure the service against baselines of the same run, and print the table.",
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=int, default=2, help="seconds of each measurement (%(default)s)"
+    )
+    parser.add_argument(
+        "--connections",
+        type=lambda text: [int(part) for part in text.split(",")],
+        default=[64, 256],
+        help="connections of the client, comma-separated (64,256)",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(SECTIONS),
+        metavar="NAME",
+        default=[],
+        help=f"only these sections, each with --only: {', '.join(SECTIONS)}",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one short round at small sizes: whether it works, not how fast",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder of the results (%(default)s)"
+    )
+    return parser.parse_args()
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    """Return how much is to be done."""
+    if options.quick:
+        return Plan(
+            rounds=1,
+            seconds=1,
+            connections=options.connections[:1],
+            live_holds=20_000,
+            expiring_holds=5_000,
+            watchers=200,
+            payments=2_000,
+        )
+    return Plan(
+        rounds=options.rounds,
+        seconds=options.seconds,
+        connections=options.connections,
+        live_holds=1_000_000,
+        expiring_holds=100_000,
+        watchers=5_000,
+        payments=5_000 * options.seconds,
+    )
+
+
+def _allow_many_files() -> None:
+    """Allow us and our children as many open files as the system lets us: watchers are many."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

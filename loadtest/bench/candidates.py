@@ -1,0 +1,217 @@
+"""What takes turns under wrk: the baselines, and the calls of the service that are held to them.
+
+Each candidate runs once a turn and returns a sample. A sample of a call of the service is only
+returned when the service's own counters and the stores agree with what wrk counted; successes and
+refusals are never added up.
+"""
+
+import abc
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from loadtest.bench.counters import check_count, check_only, counted, redis_use, settled
+from loadtest.bench.errors import BenchError
+from loadtest.bench.holding import hold, trim_journal
+from loadtest.bench.messages import order_requests, payment_requests
+from loadtest.bench.rowlock import count_orders
+from loadtest.bench.stage import Api, Stage
+from loadtest.bench.wrk import Counted, run_wrk
+
+_PREPARED_SHARE = 1.4
+"""How many payments are prepared for each that was made in the turn before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measurement: answers a second of the kind that is meant, and what else was seen."""
+
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+class Candidate(abc.ABC):
+    """One thing that is measured in turns with others."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        self.stage = stage
+        self.name = name
+
+    @abc.abstractmethod
+    async def measure(self, connections: int) -> Sample:
+        """Load it for the seconds of the plan and return what it did; BenchError if in doubt."""
+
+    async def _load(self, url: str, requests: Sequence[bytes], connections: int) -> Counted:
+        return await run_wrk(
+            url, requests, connections=connections, seconds=self.stage.plan.seconds
+        )
+
+
+class Echo(Candidate):
+    """A baseline; `requests` are made anew for each turn."""
+
+    def __init__(
+        self, stage: Stage, name: str, url: str, requests: Callable[[], Sequence[bytes]]
+    ) -> None:
+        super().__init__(stage, name)
+        self._url = url
+        self._requests = requests
+
+    async def measure(self, connections: int) -> Sample:
+        """Load the baseline."""
+        done = await self._load(self._url, self._requests(), connections)
+        # A baseline that echoes a refusal answers with its status, and with nothing else.
+        if done.refused not in (0, done.requests):
+            raise BenchError(f"{self.name}: {done.refused} of {done.requests} refused")
+        return Sample(done.requests / done.duration_s, done.p50_ms, done.p99_ms)
+
+
+class RowLock(Candidate):
+    """The baseline with a transaction for each order, on a database of its own."""
+
+    def __init__(self, stage: Stage, name: str, url: str, dsn: str) -> None:
+        super().__init__(stage, name)
+        self._url = url
+        self._dsn = dsn
+
+    async def measure(self, connections: int) -> Sample:
+        """Order, and count the orders in the database."""
+        requests = order_requests("/orders", "none", self.stage.new_name("run"))
+        before = await count_orders(self._dsn)
+        done = await self._load(self._url, requests, connections)
+        made = await count_orders(self._dsn) - before
+        check_count(self.name, done.requests - done.refused, made, connections)
+        if done.refused:
+            raise BenchError(f"{self.name}: {done.refused} refused")
+        return Sample(done.succeeded_per_s, done.p50_ms, done.p99_ms)
+
+
+class Orders(Candidate):
+    """`POST …/reservations`, every order of another candidate; `outcome` is what all must get."""
+
+    def __init__(
+        self, stage: Stage, name: str, exam: str, *, outcome: str = "held", api: Api | None = None
+    ) -> None:
+        super().__init__(stage, name)
+        self._exam = exam
+        self._outcome = outcome
+        self._api = api or stage.api
+
+    async def measure(self, connections: int) -> Sample:
+        """Order, and see in both the service's counters and Redis what became of it."""
+        client = self.stage.service.runner.client
+        path = f"/v1/exams/{self._exam}/reservations"
+        requests = order_requests(path, self.stage.frontend_key, self.stage.new_name("run"))
+        outcomes, holds = await settled(self._outcomes), await self._holds()
+        used = await redis_use(client)
+        done = await self._load(self._api.url, requests, connections)
+        use = (await redis_use(client)).since(used)
+        grown = await settled(self._outcomes) - outcomes
+        is_success = self._outcome == "held"
+        told = done.requests - done.refused if is_success else done.refused
+        check_only(self.name, grown, self._outcome)
+        check_count(self.name, told, grown[self._outcome], connections)
+        held = await self._holds() - holds
+        if told != done.requests or held != grown["held"]:
+            raise BenchError(f"{self.name}: {done}, {held} holds in Redis, counted {dict(grown)}")
+        await trim_journal(client, self._exam)
+        per_s = done.succeeded_per_s if is_success else done.refused_per_s
+        more = {
+            "redis_us": use.cpu_us / grown[self._outcome],
+            "batch": grown[self._outcome] / max(use.script_calls, 1),
+        }
+        return Sample(per_s, done.p50_ms, done.p99_ms, more)
+
+    async def _outcomes(self) -> Counter[str]:
+        name = "quota_reservations_total"
+        return await counted(self.stage.http, self._api.admin_url, name, exam=self._exam)
+
+    async def _holds(self) -> int:
+        stores = self.stage.service.stores
+        shard = stores.registry.shard(self._exam, 0)
+        return (await stores.seats.snapshot(shard)).live_holds
+
+
+class Payments(Candidate):
+    """`POST /v1/payment-callbacks`, each the signed payment of another hold."""
+
+    PATH = "/v1/payment-callbacks"
+
+    def __init__(self, stage: Stage, name: str, exam: str) -> None:
+        super().__init__(stage, name)
+        self._exam = exam
+        self._prepared = stage.plan.payments
+
+    async def measure(self, connections: int) -> Sample:
+        """Pay, and see in the service's counters and in Postgres that all of it was booked."""
+        stage = self.stage
+        holds = await hold(stage.service, self._exam, stage.new_name("run"), range(self._prepared))
+        requests = payment_requests(self.PATH, stage.payment_secret, holds)
+        await trim_journal(stage.service.runner.client, self._exam)
+        outcomes, booked = await settled(self._outcomes), await self._booked()
+        done = await self._load(stage.api.url, requests, connections)
+        grown = await settled(self._outcomes) - outcomes
+        check_only(self.name, grown, "confirmed/")
+        made = await self._booked() - booked
+        await trim_journal(stage.service.runner.client, self._exam)
+        self._prepared = round(done.requests * _PREPARED_SHARE)
+        if done.requests + connections > len(requests):
+            # wrk began anew, and a payment told twice is not a payment: once more, with enough.
+            return await self.measure(connections)
+        check_count(self.name, done.requests, grown["confirmed/"], connections)
+        if done.refused or made != grown["confirmed/"]:
+            raise BenchError(f"{self.name}: {done}, {made} booked, counted {dict(grown)}")
+        return Sample(done.succeeded_per_s, done.p50_ms, done.p99_ms)
+
+    async def _outcomes(self) -> Counter[str]:
+        name = "quota_confirmations_total"
+        return await counted(self.stage.http, self.stage.api.admin_url, name)
+
+    async def _booked(self) -> int:
+        rows = await self.stage.service.stores.ledger.fetch("select_quotas", self._exam)
+        return sum(row["confirmed"] for row in rows)
+
+
+class Looks(Candidate):
+    """A public GET that is answered from memory, with the worker away so that Redis is quiet."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        name: str,
+        route: str,
+        requests: Sequence[bytes],
+        *,
+        status: int = 200,
+        commands_max_per_s: float = math.inf,
+    ) -> None:
+        super().__init__(stage, name)
+        self._route = route
+        self._requests = requests
+        self._status = status
+        self._commands_max_per_s = commands_max_per_s
+
+    async def measure(self, connections: int) -> Sample:
+        """Look, and see what was answered and how many commands Redis was sent meanwhile."""
+        client = self.stage.service.runner.client
+        answers = await settled(self._answers)
+        with self.stage.worker_stopped():
+            used = await redis_use(client)
+            done = await self._load(self.stage.api.url, self._requests, connections)
+            use = (await redis_use(client)).since(used)
+        grown = await settled(self._answers) - answers
+        check_only(self.name, grown, f"GET/{self._status}")
+        check_count(self.name, done.requests, grown[f"GET/{self._status}"], connections)
+        # Our own INFO is one of the commands.
+        commands_per_s = (use.commands - 1) / done.duration_s
+        if commands_per_s > self._commands_max_per_s:
+            raise BenchError(f"{self.name}: {commands_per_s:.0f} Redis commands a second")
+        more = {"redis_commands_per_s": commands_per_s}
+        return Sample(done.succeeded_per_s, done.p50_ms, done.p99_ms, more)
+
+    async def _answers(self) -> Counter[str]:
+        name = "quota_http_request_duration_seconds_count"
+        return await counted(self.stage.http, self.stage.api.admin_url, name, route=self._route)

@@ -1,0 +1,87 @@
+"""What the service and Redis counted themselves, so that a measurement cannot mislead.
+
+A rate is only told when the service's own counters, and the stores, say that what the client
+counted has happened, and nothing else.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import aiohttp
+import redis.asyncio
+from prometheus_client.parser import text_string_to_metric_families
+
+from loadtest.bench.errors import BenchError
+
+_SETTLE_PAUSE_S = 0.05
+_SETTLE_LIMIT_S = 20.0
+
+
+async def counted(
+    http: aiohttp.ClientSession, admin_url: str, name: str, **fixed: str
+) -> Counter[str]:
+    """Return a counter of `/metrics` by its remaining labels, those in `fixed` being as given."""
+    async with http.get(f"{admin_url}/metrics") as answer:
+        text = await answer.text()
+    found: Counter[str] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and fixed.items() <= sample.labels.items():
+                rest = [value for label, value in sample.labels.items() if label not in fixed]
+                found["/".join(rest)] += int(sample.value)
+    return found
+
+
+async def settled(read: Callable[[], Awaitable[Counter[str]]]) -> Counter[str]:
+    """Return counters once they stand still: what the client did not wait for is then counted."""
+    async with asyncio.timeout(_SETTLE_LIMIT_S):
+        before = await read()
+        while True:
+            await asyncio.sleep(_SETTLE_PAUSE_S)
+            now = await read()
+            if now == before:
+                return now
+            before = now
+
+
+def check_count(what: str, told: int, happened: int, under_way: int) -> None:
+    """Raise BenchError unless all that the client was told happened.
+
+    Up to `under_way` requests more may have: those whose answer the client did not wait for.
+    """
+    if not told <= happened <= told + under_way:
+        raise BenchError(f"{what}: the client counted {told}, the service {happened}")
+
+
+def check_only(what: str, grown: Counter[str], outcome: str) -> None:
+    """Raise BenchError when anything but `outcome` was counted."""
+    others = {name: count for name, count in grown.items() if count and name != outcome}
+    if others:
+        raise BenchError(f"{what}: also counted {others}")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUse:
+    """What a Redis had used by a moment."""
+
+    cpu_us: float
+    commands: int
+    script_calls: int
+
+    def since(self, before: "RedisUse") -> "RedisUse":
+        """Return what was used between two moments."""
+        return RedisUse(
+            self.cpu_us - before.cpu_us,
+            self.commands - before.commands,
+            self.script_calls - before.script_calls,
+        )
+
+
+async def redis_use(client: "redis.asyncio.Redis") -> RedisUse:
+    """Return what a Redis has used so far: its own CPU, not that of its children."""
+    info = await client.info("everything")
+    seconds = float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+    calls = info.get("cmdstat_evalsha", {}).get("calls", 0)
+    return RedisUse(seconds * 1e6, int(info["total_commands_processed"]), int(calls))

@@ -1,0 +1,89 @@
+"""Makes holds in numbers, by the reserve protocol itself, many at once.
+
+As a command it is one of several processes that fill a shard: a million holds are more than one
+process can make in a minute. Its settings come from the environment.
+
+    python -m loadtest.bench.holding --exam ID --first N --count N
+"""
+
+import argparse
+import asyncio
+from collections.abc import Iterator
+
+import redis.asyncio
+
+from loadtest.bench.errors import BenchError
+from loadtest.bench.messages import SUBJECT, VENUES
+from loadtest.bench.processes import printed_by
+from quota_service.app import Service, open_service, refresh_memory
+from quota_service.registration.reserve import Order, reserve
+from quota_service.seats.keys import Shard
+from quota_service.settings import Settings, read_settings
+
+_AT_WORK = 256
+_TRIM_EVERY = 20_000
+FILLERS = 2
+
+
+async def hold(service: Service, exam: str, run: str, numbers: range) -> list[str]:
+    """Reserve one seat for each number, dealt over the venues; return the reservation ids."""
+    waiting: Iterator[int] = iter(numbers)
+    made: list[str] = []
+
+    async def candidates() -> None:
+        for n in waiting:
+            venue = VENUES[n % len(VENUES)]
+            order = Order(f"{run}-{n:08}", (SUBJECT,), (venue,), accepted_notice=True)
+            reserved = await reserve(service.stores, exam, order, f"key-{run}-{n:08}")
+            made.append(reserved.reservation.id)
+
+    await asyncio.gather(*(candidates() for _ in range(_AT_WORK)))
+    if len(made) != len(numbers):
+        raise BenchError(f"{len(made)} holds were made, not {len(numbers)}")
+    return made
+
+
+async def trim_journal(client: "redis.asyncio.Redis", exam: str) -> None:
+    """Forget the journal of an exam, as if it were drained: what a bench made is not kept."""
+    await client.xtrim(Shard(exam, 0, 0).key("journal"), maxlen=0, approximate=False)
+
+
+async def fill(settings: Settings, environment: dict[str, str], exam: str, count: int) -> None:
+    """Make `count` holds of an exam, in several processes, its journal trimmed meanwhile."""
+    share = -(-count // FILLERS)
+    parts = [range(first, min(first + share, count)) for first in range(0, count, share)]
+    await asyncio.gather(
+        *(
+            printed_by(
+                "loadtest.bench.holding",
+                *("--exam", exam, "--first", str(part.start), "--count", str(len(part))),
+                environment=environment,
+            )
+            for part in parts
+        )
+    )
+    async with redis.asyncio.Redis.from_url(settings.redis_url) as client:
+        await trim_journal(client, exam)
+
+
+async def _fill_part(exam: str, first: int, count: int) -> None:
+    async with open_service(read_settings()) as service:
+        await refresh_memory(service)
+        for start in range(first, first + count, _TRIM_EVERY):
+            numbers = range(start, min(start + _TRIM_EVERY, first + count))
+            await hold(service, exam, "fill", numbers)
+            await trim_journal(service.runner.client, exam)
+
+
+def main() -> None:
+    """Make a part of the holds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--exam", required=True)
+    parser.add_argument("--first", type=int, required=True)
+    parser.add_argument("--count", type=int, required=True)
+    options = parser.parse_args()
+    asyncio.run(_fill_part(options.exam, options.first, options.count))
+
+
+if __name__ == "__main__":
+    main()

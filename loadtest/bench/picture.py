@@ -1,0 +1,42 @@
+"""Draws the table: how far each row got towards its reach, which is one line for all of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from loadtest.bench.table import Row
+
+_REACHED, _MISSED, _TOLD = "#2a7f62", "#c0392b", "#8a8f98"
+_ROW_INCHES = 0.42
+_SHARE_MAX = 2.5
+"""Bars end here; what got further is told by its label."""
+
+
+def draw(rows: Sequence[Row], machine: str, file: Path) -> None:
+    """Write the picture of the rows that have a reach."""
+    mpl.use("Agg")
+    shown = [row for row in rows if row.reach is not None][::-1]
+    figure = Figure(figsize=(11, 1.6 + _ROW_INCHES * max(len(shown), 1)), layout="constrained")
+    axes = figure.add_subplot()
+    for place, row in enumerate(shown):
+        if row.reach is None:
+            continue
+        share = row.reach.share(row.ratio.median)
+        ends = sorted(row.reach.share(ratio) for ratio in (row.ratio.min, row.ratio.max))
+        color = _REACHED if row.is_reached else _MISSED
+        axes.barh(place, min(share, _SHARE_MAX), color=color, height=0.62)
+        low, high = (min(end, _SHARE_MAX) for end in ends)
+        axes.plot([low, high], [place, place], color="black", linewidth=1.2)
+        unit = f" {row.unit}" if row.unit else ""
+        label = f" {row.ratio.median:.3g}{unit} (wanted {row.reach.text})"
+        axes.text(max(min(share, _SHARE_MAX), high), place, label, va="center", fontsize=8)
+    axes.axvline(1, color="black", linewidth=1, linestyle="--")
+    axes.set_yticks(range(len(shown)), [row.name for row in shown], fontsize=8)
+    axes.set_xlim(0, _SHARE_MAX * 1.35)
+    axes.set_xlabel("share of what is wanted: 1 is reached, further right is better")
+    axes.set_title(f"Medians over rounds, lines from worst to best round; {machine}", fontsize=9)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.savefig(file, dpi=130)

@@ -1,0 +1,55 @@
+"""Lets candidates take turns, round by round, and makes rows of what they did.
+
+A shared machine is noisy, and its noise lasts longer than a turn. So candidates that are compared
+run within seconds of each other, every other round in the opposite order, and the first round only
+warms up.
+"""
+
+from collections.abc import Sequence
+
+from loadtest.bench.candidates import Candidate, Sample
+from loadtest.bench.stage import Stage
+from loadtest.bench.table import Figures, Reach, Row, Spread, row_of_rounds
+
+Pair = tuple[str, Reach | None, Candidate, Candidate]
+"""A row to be: its name, what it is to reach, what is measured, and against what."""
+
+
+async def rows_in_turns(
+    stage: Stage, pairs: Sequence[Pair], connections: Sequence[int] | None = None
+) -> list[Row]:
+    """Measure every candidate of the pairs in turns; return a row a pair and connection count."""
+    candidates = list(dict.fromkeys(c for _, _, *both in pairs for c in both))
+    rows = []
+    for count in connections or stage.plan.connections:
+        samples = await _measure(candidates, stage.plan.rounds, count)
+        for name, reach, upper, lower in pairs:
+            figures = {each.name: _figures(samples[each]) for each in (upper, lower)}
+            above, below = ([s.per_s for s in samples[each]] for each in (upper, lower))
+            conditions = {"connections": count, "seconds": stage.plan.seconds}
+            title = f"{name}, {count} connections"
+            rows.append(row_of_rounds(title, reach, above, below, {**figures, **conditions}))
+    return rows
+
+
+async def _measure(
+    candidates: Sequence[Candidate], rounds: int, connections: int
+) -> dict[Candidate, list[Sample]]:
+    samples: dict[Candidate, list[Sample]] = {candidate: [] for candidate in candidates}
+    for turn in range(-1, rounds):
+        for candidate in candidates if turn % 2 else reversed(candidates):
+            sample = await candidate.measure(connections)
+            if turn >= 0:
+                samples[candidate].append(sample)
+    return samples
+
+
+def _figures(samples: Sequence[Sample]) -> Figures:
+    figures = {
+        "per_s": Spread.of([sample.per_s for sample in samples]),
+        "p50_ms": Spread.of([sample.p50_ms for sample in samples]),
+        "p99_ms": Spread.of([sample.p99_ms for sample in samples]),
+    }
+    for name in samples[0].more:
+        figures[name] = Spread.of([sample.more[name] for sample in samples])
+    return figures

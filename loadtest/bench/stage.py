@@ -1,0 +1,230 @@
+"""The stage of the bench: both stores, the service in processes of its own, and exams to load.
+
+The service runs as in production with all its features on: one `serve` process with one worker, one
+`worker` process that drains the journal and expires holds, a Redis with an append-only file synced
+every second, a Postgres with fsync on. The bench has a service in its own process too, with which
+it prepares what the clients need; it does nothing while something is measured.
+"""
+
+import base64
+import dataclasses
+import itertools
+import secrets
+import signal
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import asyncpg
+
+from loadtest.bench.echo import Echoed, write_answers
+from loadtest.bench.errors import BenchError
+from loadtest.bench.processes import serving
+from loadtest.bench.waiting import until
+from quota_service.api.webhooks import SECRET_PREFIX
+from quota_service.app import Service, open_service, refresh_memory
+from quota_service.domain.exam import Exam
+from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.embedded.ports import LOOPBACK, free_loopback_port
+from quota_service.ledger.api_keys import Scope
+from quota_service.ledger.migrations import migrate
+from quota_service.registration.import_exam import import_exam
+from quota_service.settings import Settings, variable
+
+_UNLIMITED_PER_S = 1_000_000
+_OUT_OF_REACH = {
+    "rate_limit_per_s": _UNLIMITED_PER_S,
+    "public_rate_limit_per_s": _UNLIMITED_PER_S,
+}
+"""Limits of a single client, which here is the only one there is: they are on, but out of reach."""
+
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much the bench is to do."""
+
+    rounds: int
+    seconds: int
+    connections: Sequence[int]
+    live_holds: int
+    expiring_holds: int
+    watchers: int
+    payments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A running API: where it answers and where its metrics are."""
+
+    url: str
+    admin_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What every section of the bench works with."""
+
+    plan: Plan
+    folder: Path
+    postgres_url: str
+    settings: Settings
+    service: Service
+    http: aiohttp.ClientSession
+    frontend_key: str
+    payment_secret: bytes
+    api: Api
+    worker: Process
+    numbers: "itertools.count[int]" = dataclasses.field(default_factory=itertools.count)
+
+    def new_name(self, kind: str) -> str:
+        """Return a name that nothing else of this run has."""
+        return f"{kind}-{next(self.numbers)}"
+
+    async def add_exam(self, exam: Exam) -> None:
+        """Import an exam, or what has changed of it, and wait until the API knows it so."""
+        await import_exam(self.service.stores, exam)
+
+        async def is_known() -> bool:
+            async with self.http.get(f"{self.api.url}/v1/exams/{exam.id}") as answer:
+                if answer.status != HTTPStatus.OK:
+                    return False
+                return bool((await answer.json())["hold"]["ttl_s"] == exam.hold.ttl_s)
+
+        await until(is_known, f"exam {exam.id} in the API")
+
+    @contextmanager
+    def worker_stopped(self) -> Iterator[None]:
+        """Hold the worker process still, as if it were away."""
+        self.worker.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.worker.send_signal(signal.SIGCONT)
+
+    @asynccontextmanager
+    async def baseline(
+        self, module: str, answers: Sequence[Echoed], *arguments: str
+    ) -> AsyncIterator[str]:
+        """Run a baseline with these answers; lends its base URL."""
+        file = self.folder / f"{self.new_name(module)}.json"
+        write_answers(file, list(answers))
+        port = free_loopback_port()
+        command = (f"loadtest.bench.{module}", "--port", str(port), "--answers", str(file))
+        async with serving(*command, *arguments, port=port, log=file.with_suffix(".log")):
+            yield f"http://{LOOPBACK}:{port}"
+
+    async def new_database(self, name: str) -> str:
+        """Make an empty database in the Postgres of the stage and return its DSN."""
+        connection = await asyncpg.connect(self.postgres_url)
+        try:
+            await connection.execute(f'CREATE DATABASE "{name}"')
+        finally:
+            await connection.close()
+        return urlsplit(self.postgres_url)._replace(path=f"/{name}").geturl()
+
+    @asynccontextmanager
+    async def own_stores(self, exam: Exam) -> AsyncIterator[Service]:
+        """Lend a service of this process on a Redis and a database of its own, with one exam."""
+        name = self.new_name("stores")
+        dsn = await self.new_database(name)
+        with EmbeddedRedis(self.folder / name) as server:
+            settings = dataclasses.replace(
+                self.settings, redis_url=server.url, postgres_dsn=dsn, journal_backlog_max=10**9
+            )
+            async with open_service(settings) as service:
+                await migrate(service.stores.ledger)
+                await refresh_memory(service)
+                await import_exam(service.stores, exam)
+                yield service
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the environment variables from which a process reads these settings."""
+    found = {}
+    for item in dataclasses.fields(Settings):
+        value = getattr(settings, item.name)
+        if value != item.default:
+            found[variable(item.name)] = str(value)
+    return found
+
+
+@asynccontextmanager
+async def serving_api(
+    settings: Settings, folder: Path, name: str, *options: str
+) -> AsyncIterator[Api]:
+    """Run `quota-service serve` with these options."""
+    port, admin_port = free_loopback_port(), free_loopback_port()
+    own = dataclasses.replace(settings, port=port, admin_port=admin_port)
+    command = ("quota_service.cli", "serve", *options)
+    log = folder / f"{name}.log"
+    async with serving(*command, port=port, log=log, environment=environment_of(own)):
+        yield Api(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin_port}")
+
+
+@asynccontextmanager
+async def open_stage(plan: Plan, folder: Path) -> AsyncIterator[Stage]:
+    """Start everything, and stop it in the opposite order."""
+    secret = secrets.token_bytes(_SECRET_BYTES)
+    known = {item.name for item in dataclasses.fields(Settings)}
+    limits: dict[str, Any] = {name: limit for name, limit in _OUT_OF_REACH.items() if name in known}
+    postgres = EmbeddedPostgres(folder / "postgres")
+    try:
+        with postgres, EmbeddedRedis(folder / "redis") as server:
+            settings = Settings(
+                redis_url=server.url,
+                postgres_dsn=postgres.url,
+                payment_secrets=SECRET_PREFIX + base64.b64encode(secret).decode(),
+                log_level="warning",
+            )
+            settings = dataclasses.replace(settings, **limits)
+            async with _opened(plan, folder, settings, secret) as stage:
+                yield stage
+    finally:
+        postgres.remove_data()
+
+
+@asynccontextmanager
+async def _opened(
+    plan: Plan, folder: Path, settings: Settings, secret: bytes
+) -> AsyncIterator[Stage]:
+    async with open_service(settings) as service, aiohttp.ClientSession() as http:
+        await migrate(service.stores.ledger)
+        await refresh_memory(service)
+        key = await service.key_ledger.create("bench", frozenset({Scope.FRONTEND}))
+        admin_port = free_loopback_port()
+        worker = serving(
+            *("quota_service.cli", "worker"),
+            port=admin_port,
+            log=folder / "worker.log",
+            environment=environment_of(dataclasses.replace(settings, admin_port=admin_port)),
+        )
+        async with serving_api(settings, folder, "api") as api, worker as worker_process:
+            yield Stage(
+                plan=plan,
+                folder=folder,
+                postgres_url=settings.postgres_dsn,
+                settings=settings,
+                service=service,
+                http=http,
+                frontend_key=key,
+                payment_secret=secret,
+                api=api,
+                worker=worker_process,
+            )
+            for name in ("api", "worker"):
+                _check_log(folder / f"{name}.log")
+
+
+def _check_log(log: Path) -> None:
+    """Raise BenchError when the service logged an error while it was measured."""
+    faults = [line for line in log.read_text("utf-8").splitlines() if '"level":"error"' in line]
+    if faults:
+        raise BenchError(f"{log.name} has errors, the first: {faults[0]}")

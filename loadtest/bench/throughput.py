@@ -1,0 +1,167 @@
+"""The rows of wrk: requests a second of a call, against a baseline that reads and answers the same.
+
+The answer of each baseline is one the service gave to the same request just before.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from loadtest.bench.candidates import Echo, Looks, Orders, Payments, RowLock
+from loadtest.bench.counters import redis_use
+from loadtest.bench.echo import Echoed
+from loadtest.bench.group_commit import bench_exam
+from loadtest.bench.holding import hold
+from loadtest.bench.messages import (
+    SUBJECT,
+    VENUES,
+    look_requests,
+    order_requests,
+    payment_requests,
+)
+from loadtest.bench.one_request import Answer, ask, ask_first
+from loadtest.bench.rounds import rows_in_turns
+from loadtest.bench.rowlock import make_tables
+from loadtest.bench.stage import Stage, serving_api
+from loadtest.bench.table import Row, at_least
+
+SEATS = 1_000_000
+"""Seats of each quota, where none is to sell out."""
+_ECHOED_PAYMENTS = 500
+_COMMANDS_OF_THE_BACKGROUND = 30
+"""How many more commands the background may send to Redis in one second than in another."""
+
+
+async def reserve_rows(stage: Stage) -> list[Row]:
+    """Return the rows of reservations that succeed."""
+    exam = await new_exam(stage)
+    answer = await first_order(stage, exam, 201)
+    echoed = [Echoed("POST", "/orders", answer.status, answer.document)]
+    dsn = await stage.new_database(stage.new_name("rowlock"))
+    await make_tables(dsn, [(venue, SUBJECT, SEATS) for venue in VENUES])
+    reserve = Orders(stage, "reserve", exam)
+    async with (
+        stage.baseline("echo", echoed) as echo_url,
+        stage.baseline("rowlock", echoed, "--dsn", dsn) as rowlock_url,
+    ):
+        echo = echo_of_orders(stage, echo_url)
+        rowlock = RowLock(stage, "row lock", rowlock_url, dsn)
+        return await rows_in_turns(
+            stage,
+            [
+                ("reserve ÷ echo", at_least(0.75), reserve, echo),
+                ("reserve ÷ one row-lock transaction each", at_least(12), reserve, rowlock),
+            ],
+        )
+
+
+async def sold_out_rows(stage: Stage) -> list[Row]:
+    """Return the row of refusals: every venue has one seat, which is taken."""
+    exam = await new_exam(stage, seats=1)
+    await hold(stage.service, exam, "early", range(len(VENUES)))
+    answer = await first_order(stage, exam, 409)
+    refused = Orders(stage, "sold-out", exam, outcome="sold-out")
+    echoed = [Echoed("POST", "/orders", answer.status, answer.document)]
+    async with stage.baseline("echo", echoed) as url:
+        echo = echo_of_orders(stage, url)
+        return await rows_in_turns(stage, [("sold-out ÷ echo", at_least(0.85), refused, echo)])
+
+
+async def availability_rows(stage: Stage) -> list[Row]:
+    """Return the rows of availability, whole and unchanged."""
+    exam = await new_exam(stage)
+    path = f"/v1/exams/{exam}/availability"
+    answer = await ask(stage.api.url, look_requests(path)[0])
+    etag = answer.headers["etag"]
+    route = "/v1/exams/{exam}/availability"
+    whole = Looks(stage, "availability", route, look_requests(path))
+    unchanged = Looks(stage, "unchanged", route, look_requests(path, etag), status=304)
+    echoed = [Echoed("GET", "/look", 200, answer.document), Echoed("GET", "/known", 304, None)]
+    async with stage.baseline("echo", echoed) as url:
+        seen = Echo(stage, "echo", url, lambda: look_requests("/look"))
+        nothing = Echo(stage, "echo of nothing", url, lambda: look_requests("/known", etag))
+        return await rows_in_turns(
+            stage,
+            [
+                ("availability, 200 ÷ echo", at_least(0.9), whole, seen),
+                ("availability, 304 ÷ echo", at_least(0.9), unchanged, nothing),
+            ],
+        )
+
+
+async def confirm_rows(stage: Stage) -> list[Row]:
+    """Return the row of signed callbacks, each answered when its booking is committed."""
+    exam = await new_exam(stage)
+    paid = await hold(stage.service, exam, "early", range(1))
+    first = payment_requests(Payments.PATH, stage.payment_secret, paid)
+    answer = await ask_first(stage.api.url, first, 200)
+    # The baseline reads as many bytes: of payments for reservations that never were.
+    names = [f"{paid[0][:-8]}{n:08}" for n in range(_ECHOED_PAYMENTS)]
+    requests = payment_requests("/payments", stage.payment_secret, names)
+    confirm = Payments(stage, "confirm", exam)
+    async with stage.baseline("echo", [Echoed("POST", "/payments", 200, answer.document)]) as url:
+        echo = Echo(stage, "echo", url, lambda: requests)
+        return await rows_in_turns(stage, [("confirm ÷ echo", at_least(0.4), confirm, echo)])
+
+
+async def waiting_room_rows(stage: Stage) -> list[Row]:
+    """Return the row of polls of the waiting room's public document, which ask Redis nothing."""
+    exam = await new_exam(stage, waiting_room={})
+    path = f"/v1/exams/{exam}/waiting-room"
+    answer = await ask_first(stage.api.url, look_requests(path), 200)
+    idle_per_s = await _idle_commands_per_s(stage)
+    polls = Looks(
+        stage,
+        "poll",
+        "/v1/exams/{exam}/waiting-room",
+        look_requests(path),
+        commands_max_per_s=idle_per_s + _COMMANDS_OF_THE_BACKGROUND,
+    )
+    async with stage.baseline("echo", [Echoed("GET", "/poll", 200, answer.document)]) as url:
+        echo = Echo(stage, "echo", url, lambda: look_requests("/poll"))
+        pair = ("waiting-room poll ÷ echo", at_least(0.9), polls, echo)
+        rows = await rows_in_turns(stage, [pair])
+    return [row.with_figures(redis_commands_per_s_when_idle=idle_per_s) for row in rows]
+
+
+async def workers_rows(stage: Stage) -> list[Row]:
+    """Return the row of two API workers against one; client and stores share the cores too."""
+    exam = await new_exam(stage)
+    async with serving_api(stage.settings, stage.folder, "two", "--workers", "2") as two:
+        one_worker = Orders(stage, "1 worker", exam)
+        two_workers = Orders(stage, "2 workers", exam, api=two)
+        return await rows_in_turns(
+            stage, [("reserve, 2 workers ÷ 1", None, two_workers, one_worker)]
+        )
+
+
+async def new_exam(stage: Stage, seats: int = SEATS, **members: object) -> str:
+    """Add an exam of the bench and return its id."""
+    exam = stage.new_name("bench")
+    await stage.add_exam(bench_exam(seats, exam, **members))
+    return exam
+
+
+async def first_order(stage: Stage, exam: str, status: int) -> Answer:
+    """Return the answer to an order, which is to have this status."""
+    path = f"/v1/exams/{exam}/reservations"
+    requests = order_requests(path, stage.frontend_key, "first")
+    return await ask_first(stage.api.url, requests, status)
+
+
+def echo_of_orders(stage: Stage, url: str) -> Echo:
+    """Return the baseline that reads the same orders."""
+
+    def orders() -> Sequence[bytes]:
+        return order_requests("/orders", stage.frontend_key, stage.new_name("run"))
+
+    return Echo(stage, "echo", url, orders)
+
+
+async def _idle_commands_per_s(stage: Stage) -> float:
+    """Return how many commands Redis is sent a second while nobody asks for anything."""
+    client, seconds = stage.service.runner.client, stage.plan.seconds
+    with stage.worker_stopped():
+        before = await redis_use(client)
+        await asyncio.sleep(seconds)
+        use = (await redis_use(client)).since(before)
+    return (use.commands - 1) / seconds
