@@ -15,6 +15,7 @@ from loadtest.bench.counters import check_count, check_only, counted, redis_use,
 from loadtest.bench.errors import BenchError
 from loadtest.bench.holding import hold, trim_journal
 from loadtest.bench.messages import order_requests, payment_requests
+from loadtest.bench.order_counts import HELD, OrderCounts
 from loadtest.bench.rowlock import count_orders
 from loadtest.bench.stage import Api, Stage
 from loadtest.bench.wrk import Counted, run_wrk
@@ -93,7 +94,7 @@ class Orders(Candidate):
     """`POST …/reservations`, every order of another candidate; `outcome` is what all must get."""
 
     def __init__(
-        self, stage: Stage, name: str, exam: str, *, outcome: str = "held", api: Api | None = None
+        self, stage: Stage, name: str, exam: str, *, outcome: str = HELD, api: Api | None = None
     ) -> None:
         super().__init__(stage, name)
         self._exam = exam
@@ -105,34 +106,17 @@ class Orders(Candidate):
         client = self.stage.service.runner.client
         path = f"/v1/exams/{self._exam}/reservations"
         requests = order_requests(path, self.stage.frontend_key, self.stage.new_name("run"))
-        outcomes, holds = await settled(self._outcomes), await self._holds()
+        counts = await OrderCounts.now(self.stage, self._api, self._exam)
         used = await redis_use(client)
         done = await self._load(self._api.url, requests, connections)
         use = (await redis_use(client)).since(used)
-        grown = await settled(self._outcomes) - outcomes
-        is_success = self._outcome == "held"
-        told = done.requests - done.refused if is_success else done.refused
-        check_only(self.name, grown, self._outcome)
-        check_count(self.name, told, grown[self._outcome], connections)
-        held = await self._holds() - holds
-        if told != done.requests or held != grown["held"]:
-            raise BenchError(f"{self.name}: {done}, {held} holds in Redis, counted {dict(grown)}")
+        told = done.requests - done.refused if self._outcome == HELD else done.refused
+        if told != done.requests:
+            raise BenchError(f"{self.name}: {done}, not all of them {self._outcome}")
+        ended = await counts.check_since(self.name, self._outcome, told=told, under_way=connections)
         await trim_journal(client, self._exam)
-        per_s = done.succeeded_per_s if is_success else done.refused_per_s
-        more = {
-            "redis_us": use.cpu_us / grown[self._outcome],
-            "batch": grown[self._outcome] / max(use.script_calls, 1),
-        }
-        return Sample(per_s, done.p50_ms, done.p99_ms, more)
-
-    async def _outcomes(self) -> Counter[str]:
-        name = "quota_reservations_total"
-        return await counted(self.stage.http, self._api.admin_url, name, exam=self._exam)
-
-    async def _holds(self) -> int:
-        stores = self.stage.service.stores
-        shard = stores.registry.shard(self._exam, 0)
-        return (await stores.seats.snapshot(shard)).live_holds
+        more = {"redis_us": use.cpu_us / ended, "batch": ended / max(use.script_calls, 1)}
+        return Sample(told / done.duration_s, done.p50_ms, done.p99_ms, more)
 
 
 class Payments(Candidate):

@@ -14,7 +14,7 @@ import redis.asyncio
 
 from loadtest.bench.errors import BenchError
 from loadtest.bench.messages import SUBJECT, VENUES
-from loadtest.bench.processes import printed_by
+from loadtest.bench.processes import environment_of, printed_by
 from quota_service.app import Service, open_service, refresh_memory
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.keys import Shard
@@ -25,7 +25,9 @@ _TRIM_EVERY = 20_000
 FILLERS = 2
 
 
-async def hold(service: Service, exam: str, run: str, numbers: range) -> list[str]:
+async def hold(
+    service: Service, exam: str, run: str, numbers: range, *, at_work: int = _AT_WORK
+) -> list[str]:
     """Reserve one seat for each number, dealt over the venues; return the reservation ids."""
     waiting: Iterator[int] = iter(numbers)
     made: list[str] = []
@@ -37,7 +39,7 @@ async def hold(service: Service, exam: str, run: str, numbers: range) -> list[st
             reserved = await reserve(service.stores, exam, order, f"key-{run}-{n:08}")
             made.append(reserved.reservation.id)
 
-    await asyncio.gather(*(candidates() for _ in range(_AT_WORK)))
+    await asyncio.gather(*(candidates() for _ in range(at_work)))
     if len(made) != len(numbers):
         raise BenchError(f"{len(made)} holds were made, not {len(numbers)}")
     return made
@@ -48,7 +50,7 @@ async def trim_journal(client: "redis.asyncio.Redis", exam: str) -> None:
     await client.xtrim(Shard(exam, 0, 0).key("journal"), maxlen=0, approximate=False)
 
 
-async def fill(settings: Settings, environment: dict[str, str], exam: str, count: int) -> None:
+async def fill(settings: Settings, exam: str, count: int) -> None:
     """Make `count` holds of an exam, in several processes, its journal trimmed meanwhile."""
     share = -(-count // FILLERS)
     parts = [range(first, min(first + share, count)) for first in range(0, count, share)]
@@ -57,7 +59,7 @@ async def fill(settings: Settings, environment: dict[str, str], exam: str, count
             printed_by(
                 "loadtest.bench.holding",
                 *("--exam", exam, "--first", str(part.start), "--count", str(len(part))),
-                environment=environment,
+                environment=environment_of(settings),
             )
             for part in parts
         )

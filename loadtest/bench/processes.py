@@ -4,6 +4,7 @@ Each is told to end when the bench dies, so an interrupted bench leaves nothing 
 """
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from loadtest.bench.errors import BenchError
 from quota_service.embedded.parent_death import die_with_parent
 from quota_service.embedded.ports import LOOPBACK
+from quota_service.settings import Settings, variable
 
 ROOT = Path(__file__).parents[2]
 _START_LIMIT_S = 30
@@ -60,6 +62,16 @@ async def stop(process: Process) -> None:
         await process.wait()
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return the environment variables from which a process reads these settings."""
+    found = {}
+    for item in dataclasses.fields(Settings):
+        value = getattr(settings, item.name)
+        if value != item.default:
+            found[variable(item.name)] = str(value)
+    return found
+
+
 @asynccontextmanager
 async def serving(
     *arguments: str, port: int, log: Path, environment: Mapping[str, str] | None = None
@@ -71,6 +83,17 @@ async def serving(
         yield process
     finally:
         await stop(process)
+
+
+async def first_line(process: Process) -> bytes:
+    """Return the first line a process prints, by which it says that it is at work."""
+    if process.stdout is None:
+        raise ValueError("the process prints to a log")
+    async with asyncio.timeout(_START_LIMIT_S):
+        line = await process.stdout.readline()
+    if not line:
+        raise BenchError("a client of the bench ended before it was at work")
+    return line
 
 
 async def printed_by(*arguments: str, environment: Mapping[str, str] | None = None) -> bytes:

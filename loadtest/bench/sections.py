@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-from loadtest.bench import throughput
+from loadtest.bench import latency, throughput
 from loadtest.bench.stage import Stage
 from loadtest.bench.table import Row
 
@@ -16,6 +16,8 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "availability": throughput.availability_rows,
         "confirm": throughput.confirm_rows,
         "waiting-room": throughput.waiting_room_rows,
+        "half-rate": latency.half_rate_rows,
+        "expiry": latency.expiry_rows,
         "workers": throughput.workers_rows,
     }
 )

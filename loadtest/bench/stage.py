@@ -25,7 +25,7 @@ import asyncpg
 
 from loadtest.bench.echo import Echoed, write_answers
 from loadtest.bench.errors import BenchError
-from loadtest.bench.processes import serving
+from loadtest.bench.processes import environment_of, serving
 from loadtest.bench.waiting import until
 from quota_service.api.webhooks import SECRET_PREFIX
 from quota_service.app import Service, open_service, refresh_memory
@@ -35,7 +35,7 @@ from quota_service.embedded.ports import LOOPBACK, free_loopback_port
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
-from quota_service.settings import Settings, variable
+from quota_service.settings import Settings
 
 _UNLIMITED_PER_S = 1_000_000
 _OUT_OF_REACH = {
@@ -144,16 +144,6 @@ class Stage:
                 await refresh_memory(service)
                 await import_exam(service.stores, exam)
                 yield service
-
-
-def environment_of(settings: Settings) -> dict[str, str]:
-    """Return the environment variables from which a process reads these settings."""
-    found = {}
-    for item in dataclasses.fields(Settings):
-        value = getattr(settings, item.name)
-        if value != item.default:
-            found[variable(item.name)] = str(value)
-    return found
 
 
 @asynccontextmanager

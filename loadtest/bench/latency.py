@@ -1,0 +1,243 @@
+"""The rows of latency: p99 at a set rate, against the baseline, and while holds expire in numbers.
+
+The client is `open_loop.py`, whose latencies count from the time a request was due. How late the
+client itself was stands beside them, as it is part of both sides of a ratio.
+"""
+
+import math
+import tempfile
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import orjson
+
+from loadtest.bench.candidates import Orders
+from loadtest.bench.echo import Echoed
+from loadtest.bench.errors import BenchError
+from loadtest.bench.group_commit import bench_exam
+from loadtest.bench.holding import fill, trim_journal
+from loadtest.bench.messages import order_requests
+from loadtest.bench.open_loop import Samples
+from loadtest.bench.order_counts import HELD, OrderCounts
+from loadtest.bench.processes import first_line, start_python, stop
+from loadtest.bench.stage import Stage
+from loadtest.bench.table import Figures, Row, Spread, at_most, row_of_rounds
+from loadtest.bench.throughput import SEATS, first_order, new_exam
+from loadtest.bench.waiting import until
+from quota_service.domain.exam import Exam
+
+_CONNECTIONS = 64
+_SHARE_OF_MAXIMUM = 0.5
+_SHARE_WHILE_EXPIRING = 0.25
+"""Lower than the other: client, worker, Postgres and the API have two cores between them here."""
+_EXPIRY_LIMIT_S = 60
+_SHORT_TTL_S, _LONG_TTL_S = 1, 3600
+_CREATED = "201"
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """The latencies of some requests of one run, in milliseconds."""
+
+    p50_ms: float
+    p99_ms: float
+    client_late_p99_ms: float
+
+    @classmethod
+    def of(cls, samples: Samples, from_s: float = 0, to_s: float = math.inf) -> Self:
+        """Return those of requests due between two times of the monotonic clock.
+
+        Raises BenchError when one of them was never answered.
+        """
+        first = max(0, math.ceil((from_s - samples.started_s) / samples.interval_s))
+        count = (min(to_s, time.monotonic()) - samples.started_s) / samples.interval_s
+        due = samples.latencies_s[first : max(first, math.floor(count))]
+        answered = [latency for latency in due if latency is not None]
+        if not answered or len(answered) < len(due):
+            raise BenchError(f"{len(due) - len(answered)} of {len(due)} were never answered")
+        late = samples.late_s[first : first + len(due)]
+        return cls(
+            percentile(answered, 50) * 1e3,
+            percentile(answered, 99) * 1e3,
+            percentile(late, 99) * 1e3,
+        )
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the smallest of the values that at least `percent` of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def figures_of(rounds: Sequence[Latencies]) -> Figures:
+    """Return the spreads of some rounds."""
+    return {
+        "p50_ms": Spread.of([each.p50_ms for each in rounds]),
+        "p99_ms": Spread.of([each.p99_ms for each in rounds]),
+        "client_late_p99_ms": Spread.of([each.client_late_p99_ms for each in rounds]),
+    }
+
+
+class Running:
+    """An open-loop client at work."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def end(self) -> Samples:
+        """Return its samples once it has ended by itself."""
+        printed, _ = await self._process.communicate()
+        if self._process.returncode != 0:
+            raise BenchError(f"the open-loop client ended with {self._process.returncode}")
+        return Samples(**orjson.loads(printed))
+
+    async def end_now(self) -> Samples:
+        """Let it send nothing more, and return its samples."""
+        self._process.terminate()
+        return await self.end()
+
+
+@asynccontextmanager
+async def asking(
+    url: str, requests: Sequence[bytes], rate: float, seconds: float
+) -> AsyncIterator[Running]:
+    """Run an open-loop client that sends the requests in turn; it is lent once it is at work."""
+    with tempfile.NamedTemporaryFile(prefix="bench-requests-") as file:
+        file.write(b"\0".join(requests))
+        file.flush()
+        process = await start_python(
+            "loadtest.bench.open_loop",
+            *("--url", url, "--requests", file.name, "--rate", str(rate)),
+            *("--connections", str(_CONNECTIONS), "--seconds", str(seconds)),
+        )
+        try:
+            await first_line(process)
+            yield Running(process)
+        finally:
+            await stop(process)
+
+
+async def half_rate_rows(stage: Stage) -> list[Row]:
+    """Return the row of p99 at half of the maximum rate, both sides at the same rate."""
+    exam = await new_exam(stage)
+    answer = await first_order(stage, exam, 201)
+    rate = await _maximum(stage, exam) * _SHARE_OF_MAXIMUM
+    plan, path = stage.plan, f"/v1/exams/{exam}/reservations"
+    reserved: list[Latencies] = []
+    echoed: list[Latencies] = []
+    async with stage.baseline(
+        "echo", [Echoed("POST", "/orders", answer.status, answer.document)]
+    ) as url:
+        for turn in range(-1, plan.rounds):
+            orders = order_requests("/orders", stage.frontend_key, "echo")
+            async with asking(url, orders, rate, plan.seconds) as client:
+                of_echo = Latencies.of(await client.end())
+            orders = order_requests(path, stage.frontend_key, stage.new_name("run"))
+            counts = await OrderCounts.now(stage, stage.api, exam)
+            async with asking(stage.api.url, orders, rate, plan.seconds) as client:
+                samples = await client.end()
+            await _check(counts, samples)
+            if turn >= 0:
+                echoed.append(of_echo)
+                reserved.append(Latencies.of(samples))
+    figures = {"reserve": figures_of(reserved), "echo": figures_of(echoed), "rate_per_s": rate}
+    upper, lower = ([each.p99_ms for each in rounds] for rounds in (reserved, echoed))
+    name = "p99 of reserve ÷ echo, at half of its maximum rate"
+    return [row_of_rounds(name, at_most(3), upper, lower, figures)]
+
+
+async def expiry_rows(stage: Stage) -> list[Row]:
+    """Return the row of p99 while many holds expire at once, against before."""
+    exam = await new_exam(stage)
+    rate = await _maximum(stage, exam) * _SHARE_WHILE_EXPIRING
+    before: list[Latencies] = []
+    during: list[Latencies] = []
+    took_s: list[float] = []
+    for _ in range(stage.plan.rounds):
+        exam = await new_exam(stage)
+        quiet, busy, elapsed_s = await _expire_many(stage, exam, rate)
+        before.append(quiet)
+        during.append(busy)
+        took_s.append(elapsed_s)
+    figures = {
+        "while they expire": figures_of(during),
+        "before": figures_of(before),
+        "expired_within_s": Spread.of(took_s),
+        "rate_per_s": rate,
+        "holds": stage.plan.expiring_holds,
+    }
+    upper, lower = ([each.p99_ms for each in rounds] for rounds in (during, before))
+    name = f"p99 of reserve while {stage.plan.expiring_holds:,} holds expire ÷ before"
+    return [row_of_rounds(name, at_most(2), upper, lower, figures)]
+
+
+async def _expire_many(stage: Stage, exam: str, rate: float) -> tuple[Latencies, Latencies, float]:
+    """Let holds come due while the worker is away, then let it come back under load.
+
+    Returns the latencies before and while they expire, and how many seconds that took.
+    """
+    count, path = stage.plan.expiring_holds, f"/v1/exams/{exam}/reservations"
+    orders = order_requests(path, stage.frontend_key, stage.new_name("run"))
+    counts = await OrderCounts.now(stage, stage.api, exam)
+    async with asking(stage.api.url, orders, rate, stage.plan.seconds) as client:
+        quiet = await client.end()
+    await _check(counts, quiet)
+    async with AsyncExitStack() as clients:
+        with stage.worker_stopped():
+            await _let_come_due(stage, exam)
+            counts = await OrderCounts.now(stage, stage.api, exam)
+            orders = order_requests(path, stage.frontend_key, stage.new_name("run"))
+            load = asking(stage.api.url, orders, rate, _EXPIRY_LIMIT_S)
+            client = await clients.enter_async_context(load)
+        began_s = time.monotonic()
+
+        async def none_due() -> bool:
+            return not await _due(stage, exam, 1)
+
+        await until(none_due, "the holds to expire", within_s=_EXPIRY_LIMIT_S)
+        ended_s = time.monotonic()
+        samples = await client.end_now()
+    await _check(counts, samples, expired=count)
+    await trim_journal(stage.service.runner.client, exam)
+    busy = Latencies.of(samples, began_s, ended_s)
+    return Latencies.of(quiet), busy, ended_s - began_s
+
+
+async def _let_come_due(stage: Stage, exam: str) -> None:
+    """Make the holds that are to expire, and return when all of them are due."""
+    count = stage.plan.expiring_holds
+    await stage.add_exam(_exam_with_ttl(exam, _SHORT_TTL_S))
+    await fill(stage.settings, exam, count)
+    await stage.add_exam(_exam_with_ttl(exam, _LONG_TTL_S))
+
+    async def all_due() -> bool:
+        return len(await _due(stage, exam, count + 1)) == count
+
+    await until(all_due, "the holds to be due")
+
+
+async def _due(stage: Stage, exam: str, limit: int) -> list[str]:
+    shard = stage.service.stores.registry.shard(exam, 0)
+    return await stage.service.stores.seats.overdue(shard, "due", 0, limit)
+
+
+def _exam_with_ttl(exam: str, ttl_s: int) -> Exam:
+    return bench_exam(SEATS, exam, hold={"ttl_s": ttl_s, "expiry_slack_s": 0})
+
+
+async def _maximum(stage: Stage, exam: str) -> float:
+    """Return how many orders a second can be made at all, in a second run after one that warms."""
+    orders = Orders(stage, "reserve", exam)
+    await orders.measure(_CONNECTIONS)
+    return (await orders.measure(_CONNECTIONS)).per_s
+
+
+async def _check(counts: OrderCounts, samples: Samples, expired: int = 0) -> None:
+    """Raise BenchError unless every order of a run was answered 201 and made a hold."""
+    told, asked = samples.statuses.get(_CREATED, 0), len(samples.latencies_s)
+    if told != asked:
+        raise BenchError(f"of {asked} orders {told} made a hold: {dict(samples.statuses)}")
+    await counts.check_since("open loop", HELD, told=told, under_way=0, expired=expired)

@@ -1,0 +1,51 @@
+"""What became of the orders of a run, by the service's counters and by Redis."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Self
+
+from loadtest.bench.counters import check_count, check_only, counted, settled
+from loadtest.bench.errors import BenchError
+from loadtest.bench.stage import Api, Stage
+
+HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCounts:
+    """The orders of one exam through one API, up to a moment at which nothing was under way."""
+
+    stage: Stage
+    api: Api
+    exam: str
+    outcomes: Counter[str]
+    holds: int
+
+    @classmethod
+    async def now(cls, stage: Stage, api: Api, exam: str) -> Self:
+        """Count, once the counters stand still."""
+
+        async def outcomes() -> Counter[str]:
+            return await counted(stage.http, api.admin_url, "quota_reservations_total", exam=exam)
+
+        found = await settled(outcomes)
+        shard = stage.service.stores.registry.shard(exam, 0)
+        snapshot = await stage.service.stores.seats.snapshot(shard)
+        return cls(stage, api, exam, found, snapshot.live_holds)
+
+    async def check_since(
+        self, what: str, outcome: str, *, told: int, under_way: int, expired: int = 0
+    ) -> int:
+        """Return how many orders ended as `outcome` since then.
+
+        Raises BenchError when that is not what the client was told, when others ended otherwise,
+        or when Redis has not as many holds more, but for those that expired.
+        """
+        now = await OrderCounts.now(self.stage, self.api, self.exam)
+        grown = now.outcomes - self.outcomes
+        check_only(what, grown, outcome)
+        check_count(what, told, grown[outcome], under_way)
+        held = now.holds - self.holds + expired
+        if held != grown[HELD]:
+            raise BenchError(f"{what}: {held} holds more in Redis, {grown[HELD]} counted")
+        return grown[outcome]
