@@ -97,16 +97,16 @@ class Orders(Candidate):
         self, stage: Stage, name: str, exam: str, *, outcome: str = HELD, api: Api | None = None
     ) -> None:
         super().__init__(stage, name)
-        self._exam = exam
+        self.exam = exam
         self._outcome = outcome
         self._api = api or stage.api
 
     async def measure(self, connections: int) -> Sample:
         """Order, and see in both the service's counters and Redis what became of it."""
         client = self.stage.service.runner.client
-        path = f"/v1/exams/{self._exam}/reservations"
+        path = f"/v1/exams/{self.exam}/reservations"
         requests = order_requests(path, self.stage.frontend_key, self.stage.new_name("run"))
-        counts = await OrderCounts.now(self.stage, self._api, self._exam)
+        counts = await OrderCounts.now(self.stage, self._api, self.exam)
         used = await redis_use(client)
         done = await self._load(self._api.url, requests, connections)
         use = (await redis_use(client)).since(used)
@@ -114,7 +114,7 @@ class Orders(Candidate):
         if told != done.requests:
             raise BenchError(f"{self.name}: {done}, not all of them {self._outcome}")
         ended = await counts.check_since(self.name, self._outcome, told=told, under_way=connections)
-        await trim_journal(client, self._exam)
+        await trim_journal(client, self.exam)
         more = {"redis_us": use.cpu_us / ended, "batch": ended / max(use.script_calls, 1)}
         return Sample(told / done.duration_s, done.p50_ms, done.p99_ms, more)
 
@@ -126,21 +126,21 @@ class Payments(Candidate):
 
     def __init__(self, stage: Stage, name: str, exam: str) -> None:
         super().__init__(stage, name)
-        self._exam = exam
+        self.exam = exam
         self._prepared = stage.plan.payments
 
     async def measure(self, connections: int) -> Sample:
         """Pay, and see in the service's counters and in Postgres that all of it was booked."""
         stage = self.stage
-        holds = await hold(stage.service, self._exam, stage.new_name("run"), range(self._prepared))
+        holds = await hold(stage.service, self.exam, stage.new_name("run"), range(self._prepared))
         requests = payment_requests(self.PATH, stage.payment_secret, holds)
-        await trim_journal(stage.service.runner.client, self._exam)
+        await trim_journal(stage.service.runner.client, self.exam)
         outcomes, booked = await settled(self._outcomes), await self._booked()
         done = await self._load(stage.api.url, requests, connections)
         grown = await settled(self._outcomes) - outcomes
         check_only(self.name, grown, "confirmed/")
         made = await self._booked() - booked
-        await trim_journal(stage.service.runner.client, self._exam)
+        await trim_journal(stage.service.runner.client, self.exam)
         self._prepared = round(done.requests * _PREPARED_SHARE)
         if done.requests + connections > len(requests):
             # wrk began anew, and a payment told twice is not a payment: once more, with enough.
@@ -155,7 +155,7 @@ class Payments(Candidate):
         return await counted(self.stage.http, self.stage.api.admin_url, name)
 
     async def _booked(self) -> int:
-        rows = await self.stage.service.stores.ledger.fetch("select_quotas", self._exam)
+        rows = await self.stage.service.stores.ledger.fetch("select_quotas", self.exam)
         return sum(row["confirmed"] for row in rows)
 
 

@@ -3,11 +3,30 @@
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-from loadtest.bench import latency, throughput
+from loadtest.bench import group_commit, latency, redis_cost, throughput, watched
 from loadtest.bench.stage import Stage
-from loadtest.bench.table import Row
+from loadtest.bench.table import Row, Spread, at_least, row_of_rounds
 
 Section = Callable[[Stage], Awaitable[list[Row]]]
+
+_CONFIRMATIONS = 1_000
+_IN_FLIGHT = 256
+
+
+async def group_commit_rows(stage: Stage) -> list[Row]:
+    """Return the row of the group commit, both sides through the confirm protocol itself."""
+    async with stage.own_stores(group_commit.bench_exam(throughput.SEATS)) as service:
+        rates = await group_commit.compare(
+            service.settings, stage.plan.rounds, _CONFIRMATIONS, _IN_FLIGHT
+        )
+    grouped, alone = rates[group_commit.GROUPED], rates[group_commit.ALONE]
+    figures = {name: {"per_s": Spread.of(measured)} for name, measured in rates.items()} | {
+        "in_flight": _IN_FLIGHT,
+        "confirmations": _CONFIRMATIONS,
+    }
+    name = "confirm, group-committed ÷ one transaction each"
+    return [row_of_rounds(name, at_least(5), grouped, alone, figures)]
+
 
 SECTIONS: Mapping[str, Section] = MappingProxyType(
     {
@@ -15,9 +34,13 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "sold-out": throughput.sold_out_rows,
         "availability": throughput.availability_rows,
         "confirm": throughput.confirm_rows,
+        "group-commit": group_commit_rows,
         "waiting-room": throughput.waiting_room_rows,
+        "redis-cpu": redis_cost.plain_commands_rows,
         "half-rate": latency.half_rate_rows,
+        "live-holds": redis_cost.live_holds_rows,
         "expiry": latency.expiry_rows,
+        "watchers": watched.watchers_rows,
         "workers": throughput.workers_rows,
     }
 )

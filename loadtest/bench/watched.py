@@ -1,0 +1,45 @@
+"""The row of live availability: orders while thousands watch, against orders while nobody does."""
+
+import orjson
+
+from loadtest.bench.candidates import Orders, Sample
+from loadtest.bench.errors import BenchError
+from loadtest.bench.processes import first_line, start_python, stop
+from loadtest.bench.rounds import rows_in_turns
+from loadtest.bench.stage import Stage
+from loadtest.bench.table import Row, at_least
+from loadtest.bench.throughput import new_exam
+
+
+class WatchedOrders(Orders):
+    """Orders of an exam whose availability is watched by many."""
+
+    async def measure(self, connections: int) -> Sample:
+        """Let the watchers come, order, and see that all were told and are still there."""
+        wanted = self.stage.plan.watchers
+        url = f"{self.stage.api.url}/v1/exams/{self.exam}/availability/stream"
+        process = await start_python(
+            "loadtest.bench.watchers", "--url", url, "--count", str(wanted)
+        )
+        try:
+            watching = int(await first_line(process))
+            sample = await super().measure(connections)
+            process.terminate()
+            printed, _ = await process.communicate()
+        finally:
+            await stop(process)
+        seen = orjson.loads(printed)
+        if watching != wanted or seen["left"] != wanted or not seen["bytes"]:
+            raise BenchError(f"of {wanted} watchers {watching} came, then: {seen}")
+        told = {"bytes_told_each": seen["bytes"] / wanted}
+        return Sample(sample.per_s, sample.p50_ms, sample.p99_ms, {**sample.more, **told})
+
+
+async def watchers_rows(stage: Stage) -> list[Row]:
+    """Return the row of orders with watchers, against without."""
+    exam = await new_exam(stage)
+    watched = WatchedOrders(stage, "watched", exam)
+    alone = Orders(stage, "not watched", exam)
+    name = f"reserve with {stage.plan.watchers:,} watchers ÷ without"
+    pair = (name, at_least(0.9), watched, alone)
+    return await rows_in_turns(stage, [pair], stage.plan.connections[:1])
