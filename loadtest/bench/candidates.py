@@ -22,6 +22,7 @@ from loadtest.bench.wrk import Counted, run_wrk
 
 _PREPARED_SHARE = 1.4
 """How many payments are prepared for each that was made in the turn before."""
+_CLIENT_LEFT = "GET/499"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,9 @@ class Looks(Candidate):
             done = await self._load(self.stage.api.url, self._requests, connections)
             use = (await redis_use(client)).since(used)
         grown = await settled(self._answers) - answers
+        # At the end wrk leaves, whatever it still waits for.
+        left = grown.pop(_CLIENT_LEFT, 0)
+        check_count(f"{self.name} of clients that left", 0, left, connections)
         check_only(self.name, grown, f"GET/{self._status}")
         check_count(self.name, done.requests, grown[f"GET/{self._status}"], connections)
         # Our own INFO is one of the commands.

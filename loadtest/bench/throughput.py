@@ -5,6 +5,7 @@ The answer of each baseline is one the service gave to the same request just bef
 
 import asyncio
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from loadtest.bench.candidates import Echo, Looks, Orders, Payments, RowLock
 from loadtest.bench.counters import redis_use
@@ -23,6 +24,7 @@ from loadtest.bench.rounds import rows_in_turns
 from loadtest.bench.rowlock import make_tables
 from loadtest.bench.stage import Stage, serving_api
 from loadtest.bench.table import Row, at_least
+from loadtest.bench.waiting import until
 
 SEATS = 1_000_000
 """Seats of each quota, where none is to sell out."""
@@ -70,7 +72,7 @@ async def availability_rows(stage: Stage) -> list[Row]:
     """Return the rows of availability, whole and unchanged."""
     exam = await new_exam(stage)
     path = f"/v1/exams/{exam}/availability"
-    answer = await ask(stage.api.url, look_requests(path)[0])
+    answer = await _first_look(stage, path)
     etag = answer.headers["etag"]
     route = "/v1/exams/{exam}/availability"
     whole = Looks(stage, "availability", route, look_requests(path))
@@ -107,7 +109,7 @@ async def waiting_room_rows(stage: Stage) -> list[Row]:
     """Return the row of polls of the waiting room's public document, which ask Redis nothing."""
     exam = await new_exam(stage, waiting_room={})
     path = f"/v1/exams/{exam}/waiting-room"
-    answer = await ask_first(stage.api.url, look_requests(path), 200)
+    answer = await _first_look(stage, path)
     idle_per_s = await _idle_commands_per_s(stage)
     polls = Looks(
         stage,
@@ -155,6 +157,17 @@ def echo_of_orders(stage: Stage, url: str) -> Echo:
         return order_requests("/orders", stage.frontend_key, stage.new_name("run"))
 
     return Echo(stage, "echo", url, orders)
+
+
+async def _first_look(stage: Stage, path: str) -> Answer:
+    """Return the answer to a look, once what is looked at has been read by the API."""
+    request = look_requests(path)[0]
+
+    async def is_there() -> bool:
+        return (await ask(stage.api.url, request)).status == HTTPStatus.OK
+
+    await until(is_there, path)
+    return await ask(stage.api.url, request)
 
 
 async def _idle_commands_per_s(stage: Stage) -> float:
