@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import aiohttp
 import redis.asyncio
@@ -15,7 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.bench.errors import BenchError
 
-_SETTLE_PAUSE_S = 0.05
+Seen = TypeVar("Seen")
+
+_SETTLE_PAUSE_S = 0.1
 _SETTLE_LIMIT_S = 20.0
 
 
@@ -34,8 +37,8 @@ async def counted(
     return found
 
 
-async def settled(read: Callable[[], Awaitable[Counter[str]]]) -> Counter[str]:
-    """Return counters once they stand still: what the client did not wait for is then counted."""
+async def settled(read: Callable[[], Awaitable[Seen]]) -> Seen:
+    """Return what is read once it stands still: what the client did not wait for is then done."""
     async with asyncio.timeout(_SETTLE_LIMIT_S):
         before = await read()
         while True:

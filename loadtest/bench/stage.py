@@ -93,9 +93,12 @@ class Stage:
         await import_exam(self.service.stores, exam)
 
         async def is_known() -> bool:
-            async with self.http.get(f"{self.api.url}/v1/exams/{exam.id}") as answer:
+            address = f"{self.api.url}/v1/exams/{exam.id}"
+            # Its seats are known a moment after its definition is.
+            async with self.http.get(f"{address}/availability") as answer:
                 if answer.status != HTTPStatus.OK:
                     return False
+            async with self.http.get(address) as answer:
                 return bool((await answer.json())["hold"]["ttl_s"] == exam.hold.ttl_s)
 
         await until(is_known, f"exam {exam.id} in the API")

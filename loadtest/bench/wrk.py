@@ -82,7 +82,7 @@ async def run_wrk(
         raise BenchError(f"wrk failed:\n{output.decode(errors='replace')}")
     found = orjson.loads(last)
     if found["broken"] or not found["requests"]:
-        raise BenchError(f"wrk at {url}: {found}")
+        raise BenchError(f"wrk, {connections} connections, at {url}: {found}")
     return Counted(
         requests=found["requests"],
         refused=found["refused"],
