@@ -19,10 +19,8 @@ test: $(VENV)/.installed-test
 faults: $(VENV)/.installed-test
 	$(BIN)/python -m tests.faults $(ARGS)
 
-bench: $(VENV)/.installed-embedded
-	$(BIN)/python -m loadtest.bench.group_commit
-	$(BIN)/python -m loadtest.bench.recovery
-	$(BIN)/python -m loadtest.bench.rebuild
+bench: $(VENV)/.installed-loadtest
+	@$(BIN)/python -m loadtest.bench $(ARGS)
 
 check: $(VENV)/.installed-lint
 	$(BIN)/ruff format --check .
@@ -52,3 +50,7 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lint]'
 	@touch $@
+
+$(VENV)/.installed-loadtest: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,loadtest]'
+	@touch $@ $(VENV)/.installed-embedded

@@ -5,9 +5,11 @@ import asyncio
 import os
 import platform
 import resource
+import signal
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -18,45 +20,72 @@ from loadtest.bench.sections import SECTIONS
 from loadtest.bench.stage import Plan, open_stage
 from loadtest.bench.table import Row, table_text
 from loadtest.bench.wrk import find_wrk
+from quota_service.domain.definition import DefinitionError
+from quota_service.domain.errors import QuotaError
 
 RESULTS = Path(__file__).parents[1] / "results"
-_CALLED_WRONGLY = 2
+_FAULTS = (BenchError, DefinitionError, QuotaError, OSError, TimeoutError)
+"""What may go wrong in one section without the others being worth less."""
+_CALLED_WRONGLY, _INTERRUPTED = 2, 130
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The rows of a run, and what stands against trusting the rest of it."""
+
+    rows: list[Row] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
 
 def main() -> int:
     """Run the bench; return its exit status: 1 when a measurement is in doubt, 2 without wrk."""
     options = _options()
+    # As Ctrl-C does, so that the stores are stopped in order and their data is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started = time.perf_counter()
     try:
         find_wrk()
         _allow_many_files()
-        started = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="quota-bench-") as folder:
-            rows = asyncio.run(_bench(_plan(options), options.only, Path(folder)))
+            outcome = asyncio.run(_bench(_plan(options), options.only, Path(folder)))
     except WrkMissingError as error:
         print(f"bench: {error}", file=sys.stderr)
         return _CALLED_WRONGLY
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    print(f"\n{table_text(rows)}\n\n{machine}, {time.perf_counter() - started:.0f} s")
-    options.results.mkdir(parents=True, exist_ok=True)
-    document = orjson.dumps([row.document() for row in rows], option=orjson.OPT_INDENT_2)
-    (options.results / "bench.json").write_bytes(document + b"\n")
-    draw(rows, machine, options.results / "bench.png")
-    print(f"written to {options.results / 'bench.json'} and bench.png")
-    return 0
+    print(f"\n{table_text(outcome.rows)}\n\n{machine}, {time.perf_counter() - started:.0f} s")
+    _write(outcome.rows, machine, options.results)
+    for doubt in outcome.doubts:
+        print(f"bench: in doubt: {doubt}", file=sys.stderr)
+    return 1 if outcome.doubts else 0
 
 
-async def _bench(plan: Plan, only: list[str], folder: Path) -> list[Row]:
-    rows: list[Row] = []
+async def _bench(plan: Plan, only: list[str], folder: Path) -> Outcome:
+    """Run the sections; one in doubt is told and gives no rows, the others go on."""
+    outcome = Outcome()
     async with open_stage(plan, folder) as stage:
         for name in only or SECTIONS:
             started = time.perf_counter()
-            print(f"{name} …", file=sys.stderr, flush=True, end="")
-            rows += await SECTIONS[name](stage)
-            print(f" {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
-    return rows
+            try:
+                outcome.rows += await SECTIONS[name](stage)
+                ended = "done"
+            except _FAULTS as error:
+                outcome.doubts.append(f"{name}: {type(error).__name__}: {error}")
+                ended = "in doubt"
+            elapsed_s = time.perf_counter() - started
+            print(f"{name}: {ended} after {elapsed_s:.0f} s", file=sys.stderr, flush=True)
+        outcome.doubts += stage.errors_logged()
+    return outcome
+
+
+def _write(rows: list[Row], machine: str, results: Path) -> None:
+    """Write the rows as JSON and as a picture."""
+    results.mkdir(parents=True, exist_ok=True)
+    document = orjson.dumps([row.document() for row in rows], option=orjson.OPT_INDENT_2)
+    (results / "bench.json").write_bytes(document + b"\n")
+    draw(rows, machine, results / "bench.png")
+    print(f"written: {results / 'bench.json'} and bench.png")
 
 
 def _options() -> argparse.Namespace:

@@ -24,7 +24,6 @@ import aiohttp
 import asyncpg
 
 from loadtest.bench.echo import Echoed, write_answers
-from loadtest.bench.errors import BenchError
 from loadtest.bench.processes import environment_of, serving
 from loadtest.bench.waiting import until
 from quota_service.api.webhooks import SECRET_PREFIX
@@ -45,6 +44,8 @@ _OUT_OF_REACH = {
 """Limits of a single client, which here is the only one there is: they are on, but out of reach."""
 
 _SECRET_BYTES = 32
+_LOGGING = ("api", "worker")
+"""The processes of the service, by the names of their logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,12 @@ class Stage:
                 return bool((await answer.json())["hold"]["ttl_s"] == exam.hold.ttl_s)
 
         await until(is_known, f"exam {exam.id} in the API")
+
+    def errors_logged(self) -> list[str]:
+        """Return the errors the service has logged, also those its own audit has found."""
+        logs = (self.folder / f"{name}.log" for name in _LOGGING)
+        lines = (line for log in logs for line in log.read_text("utf-8").splitlines())
+        return [line for line in lines if '"level":"error"' in line]
 
     @contextmanager
     def worker_stopped(self) -> Iterator[None]:
@@ -192,14 +199,14 @@ async def _opened(
         await migrate(service.stores.ledger)
         await refresh_memory(service)
         key = await service.key_ledger.create("bench", frozenset({Scope.FRONTEND}))
-        admin_port = free_loopback_port()
+        admin_port, (api_name, worker_name) = free_loopback_port(), _LOGGING
         worker = serving(
             *("quota_service.cli", "worker"),
             port=admin_port,
-            log=folder / "worker.log",
+            log=folder / f"{worker_name}.log",
             environment=environment_of(dataclasses.replace(settings, admin_port=admin_port)),
         )
-        async with serving_api(settings, folder, "api") as api, worker as worker_process:
+        async with serving_api(settings, folder, api_name) as api, worker as worker_process:
             yield Stage(
                 plan=plan,
                 folder=folder,
@@ -212,12 +219,3 @@ async def _opened(
                 api=api,
                 worker=worker_process,
             )
-            for name in ("api", "worker"):
-                _check_log(folder / f"{name}.log")
-
-
-def _check_log(log: Path) -> None:
-    """Raise BenchError when the service logged an error while it was measured."""
-    faults = [line for line in log.read_text("utf-8").splitlines() if '"level":"error"' in line]
-    if faults:
-        raise BenchError(f"{log.name} has errors, the first: {faults[0]}")
