@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
+from redis.exceptions import RedisError
 
 from loadtest.bench.errors import BenchError, WrkMissingError
 from loadtest.bench.picture import draw
@@ -24,7 +25,7 @@ from quota_service.domain.definition import DefinitionError
 from quota_service.domain.errors import QuotaError
 
 RESULTS = Path(__file__).parents[1] / "results"
-_FAULTS = (BenchError, DefinitionError, QuotaError, OSError, TimeoutError)
+_FAULTS = (BenchError, DefinitionError, QuotaError, RedisError, OSError, TimeoutError)
 """What may go wrong in one section without the others being worth less."""
 _CALLED_WRONGLY, _INTERRUPTED = 2, 130
 
@@ -132,7 +133,6 @@ def _plan(options: argparse.Namespace) -> Plan:
             live_holds=20_000,
             expiring_holds=5_000,
             watchers=200,
-            payments=2_000,
         )
     return Plan(
         rounds=options.rounds,
@@ -141,7 +141,6 @@ def _plan(options: argparse.Namespace) -> Plan:
         live_holds=1_000_000,
         expiring_holds=100_000,
         watchers=5_000,
-        payments=5_000 * options.seconds,
     )
 
 

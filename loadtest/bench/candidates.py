@@ -18,10 +18,14 @@ from loadtest.bench.messages import order_requests, payment_requests
 from loadtest.bench.order_counts import HELD, OrderCounts
 from loadtest.bench.rowlock import count_orders
 from loadtest.bench.stage import Api, Stage
-from loadtest.bench.wrk import Counted, run_wrk
+from loadtest.bench.wrk import run_wrk
 
 _PREPARED_SHARE = 1.4
-"""How many payments are prepared for each that was made in the turn before."""
+"""How many payments are prepared for each that is expected to be told."""
+_FIRST_GUESS_PER_S = 3_000.0
+_TRIES = 3
+_CONFIRMED = "confirmed/"
+"""Payments by outcome and reason; these have none."""
 _CLIENT_LEFT = "GET/499"
 
 
@@ -43,13 +47,8 @@ class Candidate(abc.ABC):
         self.name = name
 
     @abc.abstractmethod
-    async def measure(self, connections: int) -> Sample:
-        """Load it for the seconds of the plan and return what it did; BenchError if in doubt."""
-
-    async def _load(self, url: str, requests: Sequence[bytes], connections: int) -> Counted:
-        return await run_wrk(
-            url, requests, connections=connections, seconds=self.stage.plan.seconds
-        )
+    async def measure(self, connections: int, seconds: int) -> Sample:
+        """Load it for so many seconds and return what it did; BenchError when that is in doubt."""
 
 
 class Echo(Candidate):
@@ -62,9 +61,9 @@ class Echo(Candidate):
         self._url = url
         self._requests = requests
 
-    async def measure(self, connections: int) -> Sample:
+    async def measure(self, connections: int, seconds: int) -> Sample:
         """Load the baseline."""
-        done = await self._load(self._url, self._requests(), connections)
+        done = await run_wrk(self._url, self._requests(), connections=connections, seconds=seconds)
         # A baseline that echoes a refusal answers with its status, and with nothing else.
         if done.refused not in (0, done.requests):
             raise BenchError(f"{self.name}: {done.refused} of {done.requests} refused")
@@ -79,11 +78,11 @@ class RowLock(Candidate):
         self._url = url
         self._dsn = dsn
 
-    async def measure(self, connections: int) -> Sample:
+    async def measure(self, connections: int, seconds: int) -> Sample:
         """Order, and count the orders in the database."""
         requests = order_requests("/orders", "none", self.stage.new_name("run"))
         before = await settled(self._orders)
-        done = await self._load(self._url, requests, connections)
+        done = await run_wrk(self._url, requests, connections=connections, seconds=seconds)
         made = await settled(self._orders) - before
         check_count(self.name, done.requests - done.refused, made, connections)
         if done.refused:
@@ -105,14 +104,14 @@ class Orders(Candidate):
         self._outcome = outcome
         self._api = api or stage.api
 
-    async def measure(self, connections: int) -> Sample:
+    async def measure(self, connections: int, seconds: int) -> Sample:
         """Order, and see in both the service's counters and Redis what became of it."""
         client = self.stage.service.runner.client
         path = f"/v1/exams/{self.exam}/reservations"
         requests = order_requests(path, self.stage.frontend_key, self.stage.new_name("run"))
         counts = await OrderCounts.now(self.stage, self._api, self.exam)
         used = await redis_use(client)
-        done = await self._load(self._api.url, requests, connections)
+        done = await run_wrk(self._api.url, requests, connections=connections, seconds=seconds)
         use = (await redis_use(client)).since(used)
         told = done.requests - done.refused if self._outcome == HELD else done.refused
         if told != done.requests:
@@ -131,28 +130,34 @@ class Payments(Candidate):
     def __init__(self, stage: Stage, name: str, exam: str) -> None:
         super().__init__(stage, name)
         self.exam = exam
-        self._prepared = stage.plan.payments
+        self._per_s = _FIRST_GUESS_PER_S
 
-    async def measure(self, connections: int) -> Sample:
+    async def measure(self, connections: int, seconds: int) -> Sample:
         """Pay, and see in the service's counters and in Postgres that all of it was booked."""
-        stage = self.stage
-        holds = await hold(stage.service, self.exam, stage.new_name("run"), range(self._prepared))
-        requests = payment_requests(self.PATH, stage.payment_secret, holds)
+        for _ in range(_TRIES):
+            requests = await self._prepare(connections, seconds)
+            outcomes, booked = await settled(self._outcomes), await self._booked()
+            url = self.stage.api.url
+            done = await run_wrk(url, requests, connections=connections, seconds=seconds)
+            grown = await settled(self._outcomes) - outcomes
+            made = await self._booked() - booked
+            await trim_journal(self.stage.service.runner.client, self.exam)
+            self._per_s = done.requests / done.duration_s
+            if done.requests + connections > len(requests):
+                continue  # wrk began anew, and a payment told twice is none: it takes more of them
+            check_only(self.name, grown, _CONFIRMED)
+            check_count(self.name, done.requests, grown[_CONFIRMED], connections)
+            if done.refused or made != grown[_CONFIRMED]:
+                raise BenchError(f"{self.name}: {done}, {made} booked, counted {dict(grown)}")
+            return Sample(done.succeeded_per_s, done.p50_ms, done.p99_ms)
+        raise BenchError(f"{self.name}: too few payments were prepared, {_TRIES} times")
+
+    async def _prepare(self, connections: int, seconds: int) -> Sequence[bytes]:
+        """Return signed payments of new holds, more than can be told in the time."""
+        stage, count = self.stage, round(self._per_s * seconds * _PREPARED_SHARE) + connections
+        holds = await hold(stage.service, self.exam, stage.new_name("run"), range(count))
         await trim_journal(stage.service.runner.client, self.exam)
-        outcomes, booked = await settled(self._outcomes), await self._booked()
-        done = await self._load(stage.api.url, requests, connections)
-        grown = await settled(self._outcomes) - outcomes
-        check_only(self.name, grown, "confirmed/")
-        made = await self._booked() - booked
-        await trim_journal(stage.service.runner.client, self.exam)
-        self._prepared = round(done.requests * _PREPARED_SHARE)
-        if done.requests + connections > len(requests):
-            # wrk began anew, and a payment told twice is not a payment: once more, with enough.
-            return await self.measure(connections)
-        check_count(self.name, done.requests, grown["confirmed/"], connections)
-        if done.refused or made != grown["confirmed/"]:
-            raise BenchError(f"{self.name}: {done}, {made} booked, counted {dict(grown)}")
-        return Sample(done.succeeded_per_s, done.p50_ms, done.p99_ms)
+        return payment_requests(self.PATH, stage.payment_secret, holds)
 
     async def _outcomes(self) -> Counter[str]:
         name = "quota_confirmations_total"
@@ -182,13 +187,15 @@ class Looks(Candidate):
         self._status = status
         self._commands_max_per_s = commands_max_per_s
 
-    async def measure(self, connections: int) -> Sample:
+    async def measure(self, connections: int, seconds: int) -> Sample:
         """Look, and see what was answered and how many commands Redis was sent meanwhile."""
         client = self.stage.service.runner.client
         answers = await settled(self._answers)
         with self.stage.worker_stopped():
             used = await redis_use(client)
-            done = await self._load(self.stage.api.url, self._requests, connections)
+            done = await run_wrk(
+                self.stage.api.url, self._requests, connections=connections, seconds=seconds
+            )
             use = (await redis_use(client)).since(used)
         grown = await settled(self._answers) - answers
         # At the end wrk leaves, whatever it still waits for.

@@ -8,8 +8,10 @@ warms up.
 from collections.abc import Sequence
 
 from loadtest.bench.candidates import Candidate, Sample
-from loadtest.bench.stage import Stage
+from loadtest.bench.stage import Plan, Stage
 from loadtest.bench.table import Figures, Reach, Row, Spread, row_of_rounds
+
+_WARM_UP_S = 1
 
 Pair = tuple[str, Reach | None, Candidate, Candidate]
 """A row to be: its name, what it is to reach, what is measured, and against what."""
@@ -22,7 +24,7 @@ async def rows_in_turns(
     candidates = list(dict.fromkeys(c for _, _, *both in pairs for c in both))
     rows = []
     for count in connections or stage.plan.connections:
-        samples = await _measure(candidates, stage.plan.rounds, count)
+        samples = await _measure(candidates, stage.plan, count)
         for name, reach, upper, lower in pairs:
             figures = {each.name: _figures(samples[each]) for each in (upper, lower)}
             above, below = ([s.per_s for s in samples[each]] for each in (upper, lower))
@@ -33,12 +35,13 @@ async def rows_in_turns(
 
 
 async def _measure(
-    candidates: Sequence[Candidate], rounds: int, connections: int
+    candidates: Sequence[Candidate], plan: Plan, connections: int
 ) -> dict[Candidate, list[Sample]]:
     samples: dict[Candidate, list[Sample]] = {candidate: [] for candidate in candidates}
-    for turn in range(-1, rounds):
+    for turn in range(-1, plan.rounds):
         for candidate in candidates if turn % 2 else reversed(candidates):
-            sample = await candidate.measure(connections)
+            seconds = plan.seconds if turn >= 0 else _WARM_UP_S
+            sample = await candidate.measure(connections, seconds)
             if turn >= 0:
                 samples[candidate].append(sample)
     return samples

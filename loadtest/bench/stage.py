@@ -58,7 +58,6 @@ class Plan:
     live_holds: int
     expiring_holds: int
     watchers: int
-    payments: int
 
 
 @dataclass(frozen=True, slots=True)

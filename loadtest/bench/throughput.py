@@ -132,7 +132,9 @@ async def workers_rows(stage: Stage) -> list[Row]:
         one_worker = Orders(stage, "1 worker", exam)
         two_workers = Orders(stage, "2 workers", exam, api=two)
         return await rows_in_turns(
-            stage, [("reserve, 2 workers ÷ 1", None, two_workers, one_worker)]
+            stage,
+            [("reserve, 2 workers ÷ 1", None, two_workers, one_worker)],
+            stage.plan.connections[:1],
         )
 
 

@@ -14,7 +14,7 @@ from loadtest.bench.throughput import new_exam
 class WatchedOrders(Orders):
     """Orders of an exam whose availability is watched by many."""
 
-    async def measure(self, connections: int) -> Sample:
+    async def measure(self, connections: int, seconds: int) -> Sample:
         """Let the watchers come, order, and see that all were told and are still there."""
         wanted = self.stage.plan.watchers
         url = f"{self.stage.api.url}/v1/exams/{self.exam}/availability/stream"
@@ -23,7 +23,7 @@ class WatchedOrders(Orders):
         )
         try:
             watching = int(await first_line(process))
-            sample = await super().measure(connections)
+            sample = await super().measure(connections, seconds)
             process.terminate()
             printed, _ = await process.communicate()
         finally:
