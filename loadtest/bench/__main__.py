@@ -15,8 +15,8 @@ from pathlib import Path
 import orjson
 from redis.exceptions import RedisError
 
-from loadtest.bench.errors import BenchError, WrkMissingError
-from loadtest.bench.picture import draw
+from loadtest.bench.errors import BenchError, MissingError
+from loadtest.bench.picture import check_can_draw, draw
 from loadtest.bench.sections import SECTIONS
 from loadtest.bench.stage import Plan, open_stage
 from loadtest.bench.table import Row, table_text
@@ -39,17 +39,18 @@ class Outcome:
 
 
 def main() -> int:
-    """Run the bench; return its exit status: 1 when a measurement is in doubt, 2 without wrk."""
+    """Run the bench; return 0, 1 when a measurement is in doubt, 2 when a tool is missing."""
     options = _options()
     # As Ctrl-C does, so that the stores are stopped in order and their data is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     started = time.perf_counter()
     try:
         find_wrk()
+        check_can_draw()
         _allow_many_files()
         with tempfile.TemporaryDirectory(prefix="quota-bench-") as folder:
             outcome = asyncio.run(_bench(_plan(options), options.only, Path(folder)))
-    except WrkMissingError as error:
+    except MissingError as error:
         print(f"bench: {error}", file=sys.stderr)
         return _CALLED_WRONGLY
     except KeyboardInterrupt:

@@ -34,7 +34,7 @@ _CONNECTIONS = 64
 _SHARE_OF_MAXIMUM = 0.5
 _SHARE_WHILE_EXPIRING = 0.25
 """Lower than the other: client, worker, Postgres and the API have two cores between them here."""
-_EXPIRY_LIMIT_S = 60
+_EXPIRY_LIMIT_S = 180
 _SHORT_TTL_S, _LONG_TTL_S = 1, 3600
 _CREATED = "201"
 

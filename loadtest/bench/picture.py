@@ -1,24 +1,33 @@
 """Draws the table: how far each row got towards its reach, which is one line for all of them."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
+from loadtest.bench.errors import MissingError
 from loadtest.bench.table import Row
 
 _REACHED, _MISSED, _TOLD = "#2a7f62", "#c0392b", "#8a8f98"
-_ROW_INCHES = 0.42
+_ROW_INCHES, _DPI = 0.42, 130
 _SHARE_MAX = 2.5
 """Bars end here; what got further is told by its label."""
 
 
+def check_can_draw() -> None:
+    """Raise MissingError when what draws is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingError("matplotlib is not installed; it comes with the extra `loadtest`")
+
+
 def draw(rows: Sequence[Row], machine: str, file: Path) -> None:
     """Write the picture of the rows that have a reach."""
-    mpl.use("Agg")
+    # What only the picture needs is no reason for the rest of the bench to fail to load.
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     shown = [row for row in rows if row.reach is not None][::-1]
-    figure = Figure(figsize=(11, 1.6 + _ROW_INCHES * max(len(shown), 1)), layout="constrained")
+    figure = Figure(
+        figsize=(11, 1.6 + _ROW_INCHES * max(len(shown), 1)), layout="constrained", dpi=_DPI
+    )
     axes = figure.add_subplot()
     for place, row in enumerate(shown):
         if row.reach is None:
@@ -39,4 +48,4 @@ def draw(rows: Sequence[Row], machine: str, file: Path) -> None:
     axes.set_title(f"Medians over rounds, lines from worst to best round; {machine}", fontsize=9)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    figure.savefig(file, dpi=130)
+    figure.savefig(file)

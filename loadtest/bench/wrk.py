@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from loadtest.bench.errors import BenchError, WrkMissingError
+from loadtest.bench.errors import BenchError, MissingError
 
 _SCRIPT = Path(__file__).parent / "requests.lua"
 _ANSWER_TIMEOUT_S = 10
@@ -43,10 +43,10 @@ class Counted:
 
 
 def find_wrk() -> str:
-    """Return the path of wrk; WrkMissingError when there is none."""
+    """Return the path of wrk; MissingError when there is none."""
     found = shutil.which("wrk")
     if found is None:
-        raise WrkMissingError(
+        raise MissingError(
             "wrk is not installed; it is the client of this bench: apt-get install wrk "
             "(Debian and Ubuntu package `wrk`)"
         )
