@@ -27,6 +27,7 @@ from quota_service.domain.errors import QuotaError
 RESULTS = Path(__file__).parents[1] / "results"
 _FAULTS = (BenchError, DefinitionError, QuotaError, RedisError, OSError, TimeoutError)
 """What may go wrong in one section without the others being worth less."""
+_COUNT_MAX = 1000
 _CALLED_WRONGLY, _INTERRUPTED = 2, 130
 
 
@@ -95,15 +96,15 @@ def _options() -> argparse.Namespace:
         prog="python -m loadtest.bench",
         description="Measure the service against baselines of the same run, and print the table.",
     )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
+    parser.add_argument("--rounds", type=_count, default=5, help="rounds that count (%(default)s)")
     parser.add_argument(
-        "--seconds", type=int, default=2, help="seconds of each measurement (%(default)s)"
+        "--seconds", type=_count, default=2, help="seconds of each measurement (%(default)s)"
     )
     parser.add_argument(
         "--connections",
-        type=lambda text: [int(part) for part in text.split(",")],
-        default=[64, 256],
-        help="connections of the client, comma-separated (64,256)",
+        type=_counts,
+        default="64,256",
+        help="connections of the client, comma-separated (%(default)s)",
     )
     parser.add_argument(
         "--only",
@@ -122,6 +123,19 @@ def _options() -> argparse.Namespace:
         "--results", type=Path, default=RESULTS, help="folder of the results (%(default)s)"
     )
     return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    """Return a number from 1 up to a limit that no bench needs."""
+    number = int(text)
+    if not 1 <= number <= _COUNT_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {_COUNT_MAX}")
+    return number
+
+
+def _counts(text: str) -> list[int]:
+    """Return such numbers, separated by commas."""
+    return [_count(part) for part in text.split(",")]
 
 
 def _plan(options: argparse.Namespace) -> Plan:
