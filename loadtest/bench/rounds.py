@@ -5,6 +5,7 @@ run within seconds of each other, every other round in the opposite order, and t
 warms up.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 from loadtest.bench.candidates import Candidate, Sample
@@ -18,17 +19,26 @@ Pair = tuple[str, Reach | None, Candidate, Candidate]
 
 
 async def rows_in_turns(
-    stage: Stage, pairs: Sequence[Pair], connections: Sequence[int] | None = None
+    stage: Stage,
+    pairs: Sequence[Pair],
+    connections: Sequence[int] | None = None,
+    seconds: int | None = None,
 ) -> list[Row]:
-    """Measure every candidate of the pairs in turns; return a row a pair and connection count."""
+    """Measure every candidate of the pairs in turns; return a row a pair and connection count.
+
+    Connections and seconds are those of the plan unless told.
+    """
+    plan = stage.plan
+    if seconds is not None:
+        plan = dataclasses.replace(plan, seconds=seconds)
     candidates = list(dict.fromkeys(c for _, _, *both in pairs for c in both))
     rows = []
-    for count in connections or stage.plan.connections:
-        samples = await _measure(candidates, stage.plan, count)
+    for count in connections or plan.connections:
+        samples = await _measure(candidates, plan, count)
         for name, reach, upper, lower in pairs:
             figures = {each.name: _figures(samples[each]) for each in (upper, lower)}
             above, below = ([s.per_s for s in samples[each]] for each in (upper, lower))
-            conditions = {"connections": count, "seconds": stage.plan.seconds}
+            conditions = {"connections": count, "seconds": plan.seconds}
             title = f"{name}, {count} connections"
             rows.append(row_of_rounds(title, reach, above, below, {**figures, **conditions}))
     return rows

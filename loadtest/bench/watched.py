@@ -10,6 +10,9 @@ from loadtest.bench.stage import Stage
 from loadtest.bench.table import Row, at_least
 from loadtest.bench.throughput import new_exam
 
+_SECONDS_MIN = 4
+"""Watchers are told of changes every other second; less would measure no or half a telling."""
+
 
 class WatchedOrders(Orders):
     """Orders of an exam whose availability is watched by many."""
@@ -42,4 +45,5 @@ async def watchers_rows(stage: Stage) -> list[Row]:
     alone = Orders(stage, "not watched", exam)
     name = f"reserve with {stage.plan.watchers:,} watchers ÷ without"
     pair = (name, at_least(0.9), watched, alone)
-    return await rows_in_turns(stage, [pair], stage.plan.connections[:1])
+    seconds = max(stage.plan.seconds, _SECONDS_MIN)
+    return await rows_in_turns(stage, [pair], stage.plan.connections[:1], seconds)
