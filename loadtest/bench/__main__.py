@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
+import asyncpg
 import orjson
 from redis.exceptions import RedisError
 
@@ -25,7 +27,16 @@ from quota_service.domain.definition import DefinitionError
 from quota_service.domain.errors import QuotaError
 
 RESULTS = Path(__file__).parents[1] / "results"
-_FAULTS = (BenchError, DefinitionError, QuotaError, RedisError, OSError, TimeoutError)
+_FAULTS = (
+    BenchError,
+    DefinitionError,
+    QuotaError,
+    aiohttp.ClientError,
+    asyncpg.PostgresError,
+    RedisError,
+    OSError,
+    TimeoutError,
+)
 """What may go wrong in one section without the others being worth less."""
 _COUNT_MAX = 1000
 _CALLED_WRONGLY, _INTERRUPTED = 2, 130
