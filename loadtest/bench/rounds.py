@@ -33,6 +33,8 @@ async def rows_in_turns(
         plan = dataclasses.replace(plan, seconds=seconds)
     candidates = list(dict.fromkeys(c for _, _, *both in pairs for c in both))
     rows = []
+    for candidate in candidates:
+        await candidate.measure(plan.connections[0], _WARM_UP_S)
     for count in connections or plan.connections:
         samples = await _measure(candidates, plan, count)
         for name, reach, upper, lower in pairs:
@@ -48,12 +50,9 @@ async def _measure(
     candidates: Sequence[Candidate], plan: Plan, connections: int
 ) -> dict[Candidate, list[Sample]]:
     samples: dict[Candidate, list[Sample]] = {candidate: [] for candidate in candidates}
-    for turn in range(-1, plan.rounds):
+    for turn in range(plan.rounds):
         for candidate in candidates if turn % 2 else reversed(candidates):
-            seconds = plan.seconds if turn >= 0 else _WARM_UP_S
-            sample = await candidate.measure(connections, seconds)
-            if turn >= 0:
-                samples[candidate].append(sample)
+            samples[candidate].append(await candidate.measure(connections, plan.seconds))
     return samples
 
 
