@@ -4,7 +4,7 @@
 
 It prints a table, and writes `loadtest/results/bench.json` (one object a row) and `bench.png`. What
 is compared takes turns, round by round; a ratio is the median of the ratios of the rounds, and
-beside every median stand the smallest and the largest. The first round only warms up. wrk is the
+beside every median stand the smallest and the largest. What warms up does not count. wrk is the
 client (one thread) of the rows of throughput, `open_loop` of the rows of latency. The baselines are
 `echo`, a bare aiohttp application that reads and answers the same bodies, and `rowlock`, the same
 with one Postgres row-lock transaction each.

@@ -1,8 +1,8 @@
 """Lets candidates take turns, round by round, and makes rows of what they did.
 
 A shared machine is noisy, and its noise lasts longer than a turn. So candidates that are compared
-run within seconds of each other, every other round in the opposite order, and the first round only
-warms up.
+run within seconds of each other, every other round in the opposite order, after a short turn each
+that only warms up.
 """
 
 import dataclasses
