@@ -26,7 +26,7 @@ class WatchedOrders(Orders):
         )
         try:
             watching = int(await first_line(process))
-            sample = await super().measure(connections, seconds)
+            sample = await super().measure(connections, max(seconds, _SECONDS_MIN))
             process.terminate()
             printed, _ = await process.communicate()
         finally:
