@@ -18,13 +18,14 @@ from aiohttp import web
 from quota_service.api.auth import KeyRing
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.documents import OPENAPI
-from quota_service.api.express import EXPRESS, ExpressLane, ExpressRunner
+from quota_service.api.express import EXPRESS, ExpressLane
 from quota_service.api.handlers import get_livez, get_readyz
 from quota_service.api.middleware import around_requests
 from quota_service.api.openapi import openapi_document
 from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.routes import add_hot_routes, add_routes
 from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
+from quota_service.api.server import ExpressRunner
 from quota_service.api.streams import Streams
 from quota_service.api.webhooks import parse_secrets
 from quota_service.domain.errors import QuotaError
@@ -40,6 +41,8 @@ from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.observability.health import Health
 from quota_service.observability.metrics import Metrics
+from quota_service.overload.gate import Gate
+from quota_service.overload.rate_limit import RateLimit
 from quota_service.registration.acknowledged import AcknowledgedHolds
 from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.backlog import Backlog
@@ -165,6 +168,9 @@ async def open_service(
             rendered=RenderedAvailability(),
             exports=asyncio.Semaphore(settings.exports_max),
             streams=Streams(board, settings, metrics),
+            gate=Gate.of(settings, metrics),
+            key_rate=RateLimit.of(settings, "key", settings.rate_limit_per_s),
+            address_rate=RateLimit.of(settings, "address", settings.public_rate_limit_per_s),
         )
         yield Service(
             settings, metrics, stores, runner, keys, key_ledger, health, under_way, context
@@ -174,7 +180,7 @@ async def open_service(
 def api_app(service: Service) -> web.Application:
     """Return the public application."""
     app = web.Application(
-        middlewares=[around_requests(service.metrics)],
+        middlewares=[around_requests(service.metrics, service.context)],
         client_max_size=service.settings.body_max_bytes + 1,
     )
     app[CONTEXT] = service.context
@@ -311,6 +317,7 @@ async def _keeping_fresh(service: Service) -> AsyncIterator[None]:
         (memory, service.settings.registry_refresh_s),
         (health, _HEALTH_INTERVAL_S),
         (service.stores.backlog.refresh, _HEALTH_INTERVAL_S),
+        (service.context.gate.show, _HEALTH_INTERVAL_S),
     ]
     # The first round runs before anything listens, so that a healthy start is ready at once.
     for task, _ in rounds:

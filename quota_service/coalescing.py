@@ -18,12 +18,21 @@ class QueueFullError(Exception):
     """The queue is at its limit; nothing was taken on."""
 
 
+class NotAwaitedError(Exception):
+    """Nobody waits for the result any more; the item was not sent."""
+
+
+def _is_awaited(_item: object) -> bool:
+    return True
+
+
 class Coalescer(Generic[Item, Result]):
     """One queue of items, sent in bounded batches with a bounded number under way.
 
     `send` gets a batch and returns one result for each item, in order. An exception in the place of
     a result goes to that item's caller alone; one raised by `send` goes to every caller of the
-    batch. An item whose caller was cancelled before its batch left is not sent.
+    batch. An item whose caller was cancelled before its batch left is not sent, nor is one that
+    `is_awaited` says no of then: its caller gets NotAwaitedError.
     """
 
     def __init__(
@@ -33,8 +42,10 @@ class Coalescer(Generic[Item, Result]):
         batch_max: int,
         in_flight_max: int,
         queue_max: int,
+        is_awaited: Callable[[Item], bool] = _is_awaited,
     ) -> None:
         self._send = send
+        self._is_awaited = is_awaited
         self._batch_max = batch_max
         self._in_flight_max = in_flight_max
         self._queue_max = queue_max
@@ -65,8 +76,12 @@ class Coalescer(Generic[Item, Result]):
             batch: list[tuple[Item, asyncio.Future[Result]]] = []
             while self._waiting and len(batch) < self._batch_max:
                 entry = self._waiting.popleft()
-                if not entry[1].done():
+                if entry[1].done():
+                    continue
+                if self._is_awaited(entry[0]):
                     batch.append(entry)
+                else:
+                    entry[1].set_exception(NotAwaitedError())
             if batch:
                 task = asyncio.get_running_loop().create_task(self._run(batch))
                 self._in_flight.add(task)

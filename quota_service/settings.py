@@ -62,6 +62,47 @@ class Settings:
     protocols_max: int = _setting(
         10_000, "requests at work on the stores at once; more are answered 503", low=1
     )
+    work_limit: int = _setting(
+        1024, "requests at work at once, at the start; it adapts to latency", low=16
+    )
+    work_limit_min: int = _setting(64, "the least the limit adapts to", low=16)
+    work_limit_max: int = _setting(4096, "the most the limit adapts to", low=16)
+    work_window_ms: int = _setting(
+        100, "how often the limit is moved, at most", low=10, high=60_000
+    )
+    work_limit_smoothing: float = _setting(
+        0.2, "how far one window moves the limit towards what it has shown", low=0.01, high=1
+    )
+    work_latency_tolerance: float = _setting(
+        1.5,
+        "how many times its usual latency a request may take before the limit shrinks",
+        low=1,
+        high=10,
+    )
+    work_latency_floor_ms: float = _setting(
+        50.0, "a latency that is never taken for overload", low=0.1, high=10_000
+    )
+    rate_limit_per_s: int = _setting(
+        20_000,
+        "requests of one API key in each process, more are answered 429; 0 is off",
+        low=0,
+        high=10_000_000,
+    )
+    public_rate_limit_per_s: int = _setting(
+        20_000,
+        "the same for each address that asks without a key; 0 is off",
+        low=0,
+        high=10_000_000,
+    )
+    rate_limit_burst_s: int = _setting(
+        1, "seconds' worth of the rate that may come at once", low=1, high=3600
+    )
+    rate_limit_callers_max: int = _setting(
+        10_000,
+        "addresses whose rate is kept in mind; beyond, the least recent is forgotten",
+        low=1,
+        high=1_000_000,
+    )
     exports_max: int = _setting(2, "exports of bookings at once; more are answered 503", low=1)
     export_timeout_s: float = _setting(
         900.0, "an export that takes longer is broken off", low=1, high=86_400

@@ -9,6 +9,8 @@ from quota_service.api.auth import KeyRing
 from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.streams import Streams
 from quota_service.observability.health import Health
+from quota_service.overload.gate import Gate
+from quota_service.overload.rate_limit import RateLimit
 from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
@@ -29,6 +31,9 @@ class ApiContext:
     rendered: RenderedAvailability
     exports: asyncio.Semaphore
     streams: Streams
+    gate: Gate
+    key_rate: RateLimit
+    address_rate: RateLimit
 
 
 CONTEXT: web.AppKey[ApiContext] = web.AppKey("context", ApiContext)

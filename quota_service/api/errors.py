@@ -6,10 +6,12 @@ QuotaError
     ├── IdempotencyKeyMissing   400
     ├── Unauthorized            401
     ├── Forbidden               403
+    ├── BodyTooSlow             408
     ├── PayloadTooLarge         413
     ├── InvalidRequest          422  with every member that is wrong
     ├── NationalIdRefused       422
-    └── LastEventIdMalformed    422
+    ├── LastEventIdMalformed    422
+    └── RateLimited             429  with the header fields that tell the limit
 """
 
 import logging
@@ -58,6 +60,12 @@ class Forbidden(BadRequest):
     slug = "forbidden"
 
 
+class BodyTooSlow(BadRequest):
+    """The body did not arrive in the time a request has."""
+
+    slug = "body-too-slow"
+
+
 class PayloadTooLarge(BadRequest):
     """The body is over the limit."""
 
@@ -96,6 +104,18 @@ class LastEventIdMalformed(InvalidRequest):
         super().__init__([("Last-Event-ID", "must be the id of an event of this stream")])
 
 
+class RateLimited(BadRequest):
+    """The caller asks faster than it may; `headers` tell it how fast that is."""
+
+    slug = "rate-limited"
+
+    def __init__(self, policy: str, limit_per_s: int, headers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(f"more than {limit_per_s} requests a second; ask more slowly")
+        self.policy = policy
+        self.limit_per_s = limit_per_s
+        self.headers = headers
+
+
 def answer_to(error: BaseException | None) -> Answer:
     """Return the answer to any failure of a handler; what nobody foresaw is logged, and a 500."""
     if isinstance(error, errors.QuotaError):
@@ -112,6 +132,9 @@ def answer_to(error: BaseException | None) -> Answer:
 def answer_for(error: errors.QuotaError) -> Answer:
     """Return the problem answer an error stands for."""
     detail = str(error)
+    if isinstance(error, RateLimited):
+        members = {"policy": error.policy, "limit_per_s": error.limit_per_s}
+        return problem_answer(error.slug, detail, headers=dict(error.headers), **members)
     if isinstance(error, errors.SeatsUnavailable | errors.LedgerUnavailable):
         # What the driver says names hosts and users: that is for the log.
         detail = f"the {error.part} cannot be reached at the moment; nothing was lost, ask again"

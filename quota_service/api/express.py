@@ -6,7 +6,7 @@ that is plain (HTTP/1.1, whole, nothing unusual about it) and that a hot route i
 of aiohttp's queue as soon as its parser has read it, and the answer is written as bytes. Everything
 else goes aiohttp's way, with the same handlers, the same problems and the same metrics.
 
-aiohttp's protocol class is extended here and only here. What is relied on beyond its public face:
+aiohttp's protocol class is extended here, and in `gated`. What is relied on beyond its public face:
 the queue `_messages` and the future `_waiter` its loop sleeps on, the flags that shutdown looks at,
 and that requests of one connection are answered in order: while one is on the express lane, what
 comes after it is held.
@@ -33,9 +33,14 @@ from quota_service.api.answer import Answer
 from quota_service.api.bodies import within
 from quota_service.api.call import Call, Hot
 from quota_service.api.context import ApiContext
+from quota_service.api.entry import REFUSAL, is_awaited
 from quota_service.api.errors import answer_to
+from quota_service.api.rates import Fields, take_of_address, take_of_key
+from quota_service.domain.errors import Overloaded
 from quota_service.ledger.api_keys import Scope
 from quota_service.observability.logs import REQUEST_ID
+from quota_service.overload.caller import IS_AWAITED
+from quota_service.overload.classes import Work
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +70,7 @@ class HotRoute:
     path: str
     hot: Hot
     scope: Scope | None
+    work: Work
     fixed: tuple[tuple[int, str], ...]
     names: tuple[tuple[int, str], ...]
     durations: dict[int, Histogram] = field(default_factory=dict)
@@ -81,7 +87,7 @@ class ExpressLane:
         self._head: dict[tuple[int, str], str] = {}
         self._head_date = ""
 
-    def add(self, method: str, path: str, hot: Hot, scope: Scope | None) -> None:
+    def add(self, method: str, path: str, hot: Hot, scope: Scope | None, work: Work) -> None:
         """Add a route; its address ends in a fixed part, by which it is found."""
         parts = path.split("/")
         named = [(i, part[1:-1]) for i, part in enumerate(parts) if part.startswith("{")]
@@ -89,7 +95,7 @@ class ExpressLane:
         key = (method, len(parts), parts[-1])
         if parts[-1].startswith("{") or key in self._routes:
             raise ValueError(f"{method} {path} cannot be told by its last part")
-        self._routes[key] = HotRoute(method, path, hot, scope, tuple(fixed), tuple(named))
+        self._routes[key] = HotRoute(method, path, hot, scope, work, tuple(fixed), tuple(named))
 
     def find(self, method: str, path: str) -> tuple[HotRoute, Mapping[str, str]] | None:
         """Return the route for an address and its variable parts; None sends it aiohttp's way."""
@@ -216,39 +222,61 @@ class ExpressProtocol(RequestHandler):
         name = request_id(headers.get(REQUEST_ID_HEADER))
         # Tasks begun from here inherit it; the next request on this connection sets its own.
         REQUEST_ID.set(name)
-        finish = partial(self._finish, route, name, started)
         context = self._lane.context
+        is_in = context.gate.enter(route.work)
+        rate: Fields = ()
         try:
-            if route.scope is not None:
-                context.keys.authorize(headers.get("Authorization"), route.scope)
+            if not is_in:
+                context.gate.count_refusal(route.work)
+                raise Overloaded(REFUSAL)  # noqa: TRY301  answered as every other error is
+            rate = self._check(route, headers)
             body = within(payload.read_nowait(), context.settings.body_max_bytes)
             call = Call(params, headers, body, lambda: message.url.query)
             answer = route.hot.handler(context, call)
+            finish = partial(self._finish, route, name, started, is_in, rate)
             if isinstance(answer, Answer):
                 finish(answer, None)
             else:
+                IS_AWAITED.set(partial(is_awaited, self, context, route.work, started))
                 context.under_way.start(answer, finish, is_simple=route.hot.is_simple)
         except Exception as error:  # noqa: BLE001  every error has its answer
-            finish(None, error)
+            self._finish(route, name, started, is_in, rate, None, error)
         return True
 
-    def _finish(
+    def _check(self, route: HotRoute, headers: Mapping[str, str]) -> Fields:
+        """Raise what stands against a caller's request; return what to tell of its rate."""
+        context = self._lane.context
+        if route.scope is not None:
+            key_id = context.keys.authorize(headers.get("Authorization"), route.scope)
+            return take_of_key(context, key_id)
+        if route.work is Work.PUBLIC_READ:
+            take_of_address(context, self.peername[0] if self.peername else "")
+        return ()
+
+    def _finish(  # noqa: PLR0917  bound by position, as an end is told
         self,
         route: HotRoute,
         name: str,
         started: float,
+        is_in: bool,  # noqa: FBT001
+        rate: Fields,
         answer: Answer | None,
         error: BaseException | None,
     ) -> None:
         """Write the answer, and go on with what was held meanwhile."""
         if answer is None:
             answer = answer_to(error)
+        if rate:
+            answer.headers += rate
+        elapsed_s = time.perf_counter() - started
+        if is_in:
+            self._lane.context.gate.leave(route.work, elapsed_s)
         transport = self.transport
         if transport is None or transport.is_closing():
-            self._lane.observe(route, CLIENT_GONE, time.perf_counter() - started)
+            self._lane.observe(route, CLIENT_GONE, elapsed_s)
         else:
             # Counted first: whoever has an answer finds it in the metrics, even if we die here.
-            self._lane.observe(route, answer.status, time.perf_counter() - started)
+            self._lane.observe(route, answer.status, elapsed_s)
             transport.write(self._bytes(answer, name))
         self._is_busy = self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
@@ -280,33 +308,3 @@ def _is_plain(message: RawRequestMessage, payload: StreamReader) -> bool:
         and payload.exception() is None
         and "Expect" not in message.headers
     )
-
-
-class ExpressServer(web.Server):
-    """aiohttp's server with connections that have an express lane."""
-
-    def __init__(self, lane: ExpressLane, before: web.Server) -> None:
-        super().__init__(
-            before.request_handler,
-            request_factory=before.request_factory,
-            handler_cancellation=before.handler_cancellation,
-            **before._kwargs,  # noqa: SLF001  what the runner was told
-        )
-        self._lane = lane
-
-    def __call__(self) -> RequestHandler:
-        """Return the protocol of a new connection."""
-        return ExpressProtocol(self._lane, self, loop=self._loop, **self._kwargs)
-
-
-class ExpressRunner(web.AppRunner):
-    """Runs an application behind an express lane."""
-
-    __slots__ = ("_lane",)
-
-    def __init__(self, app: web.Application, lane: ExpressLane, **options: Any) -> None:
-        super().__init__(app, **options)
-        self._lane = lane
-
-    async def _make_server(self) -> web.Server:
-        return ExpressServer(self._lane, await super()._make_server())

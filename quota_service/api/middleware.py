@@ -7,9 +7,12 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from quota_service.api.context import ApiContext
+from quota_service.api.entry import admitted
 from quota_service.api.errors import ClientLeft, answer_to
 from quota_service.api.express import CLIENT_GONE, REQUEST_ID_HEADER, request_id
 from quota_service.api.problems import problem_response
+from quota_service.api.rates import RATE
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.observability.metrics import Metrics
@@ -17,7 +20,7 @@ from quota_service.observability.metrics import Metrics
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def around_requests(metrics: Metrics) -> Middleware:
+def around_requests(metrics: Metrics, context: ApiContext) -> Middleware:
     """Return the middleware; one for all, so that a request passes through one frame."""
     durations = metrics.http_duration
 
@@ -28,9 +31,10 @@ def around_requests(metrics: Metrics) -> Middleware:
         token = REQUEST_ID.set(name)
         status = CLIENT_GONE
         try:
-            response = await _answer(request, handler)
+            response = await _answer(request, handler, context)
             status = response.status
             response.headers[REQUEST_ID_HEADER] = name
+            response.headers.update(request.get(RATE, ()))
             return response
         finally:
             REQUEST_ID.reset(token)
@@ -47,9 +51,11 @@ def around_requests(metrics: Metrics) -> Middleware:
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, handler: Handler, context: ApiContext
+) -> web.StreamResponse:
     try:
-        return await handler(request)
+        return await admitted(request, context, handler)
     except QuotaError as error:
         return answer_to(error).response()
     except web.HTTPMethodNotAllowed as error:

@@ -20,11 +20,15 @@ from quota_service.api.openapi_requests import PARAMETERS, REQUEST_SCHEMAS
 from quota_service.api.openapi_schemas import ANSWER_SCHEMAS
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES, Route
+from quota_service.overload.classes import Work
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 _SCOPED = ("unauthorized", "forbidden", "not-ready")
 """How the check of an API key can refuse; not-ready until the keys have been read."""
+
+_RATE_HEADERS = ("RateLimit-Policy", "RateLimit")
+"""What every answer to a call with a key tells; problems of the call tell it too."""
 
 _DESCRIPTION = """\
 A reservation holds seats at once, a payment keeps them, and no seat is ever sold twice.
@@ -37,7 +41,8 @@ is also the address of its meaning. An address that does not exist is `not-found
 at one that does is `method-not-allowed`. HEAD is taken wherever GET is.
 
 **Asking again.** After a 503 nothing acknowledged is lost: ask again after `Retry-After` seconds,
-reservations with the same `Idempotency-Key`.
+reservations with the same `Idempotency-Key`. A 429 says the same to a caller that asks too fast;
+`RateLimit` and `RateLimit-Policy` on the answers to a key tell it before.
 """
 
 _SECURITY_SCHEMES: Mapping[str, Schema] = {
@@ -74,6 +79,19 @@ _HEADERS: Mapping[str, Schema] = {
     ),
     "Retry-After": _header(
         "Seconds to wait before asking again.", {"type": "integer", "minimum": 1}, 2
+    ),
+    "RateLimit-Policy": _header(
+        "How fast the caller may ask: `q` requests in `w` seconds, in each process "
+        "(draft-ietf-httpapi-ratelimit-headers-10). Absent when rates are not limited.",
+        _TEXT,
+        '"key";q=20000;w=1',
+        always=False,
+    ),
+    "RateLimit": _header(
+        "How many requests are left (`r`), and in how many seconds all are there again (`t`).",
+        _TEXT,
+        '"key";r=19999;t=1',
+        always=False,
     ),
     "WWW-Authenticate": _header("How to authenticate.", _TEXT, "Bearer"),
     "Allow": _header("The methods the address takes.", _TEXT, "GET, HEAD"),
@@ -161,19 +179,24 @@ def _security(route: Route, operation: Operation) -> list[dict[str, list[str]]]:
 
 def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema]]:
     for status, answer in operation.answers.items():
-        yield status, _answer(answer)
+        yield status, _answer(answer, _RATE_HEADERS if route.scope is not None else ())
     by_status: dict[int, list[str]] = {}
-    general = (*(_SCOPED if route.scope is not None else ()), "internal-error")
+    general = (
+        *(_SCOPED if route.scope is not None else ()),
+        *(() if route.work is Work.FREE else ("overloaded",)),
+        *(("rate-limited",) if route.scope or route.work is Work.PUBLIC_READ else ()),
+        "internal-error",
+    )
     for slug in dict.fromkeys((*route.refusals, *general)):
         by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
     for status, slugs in by_status.items():
         yield status, _problem(slugs)
 
 
-def _answer(answer: Answer) -> Schema:
+def _answer(answer: Answer, more: Collection[str]) -> Schema:
     response: Schema = {
         "description": answer.description,
-        "headers": _headers(answer.headers),
+        "headers": _headers((*answer.headers, *more)),
     }
     if answer.body is not None:
         response["content"] = _content(answer.body)

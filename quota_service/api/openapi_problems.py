@@ -55,6 +55,8 @@ PROBLEM_MEMBERS: Mapping[str, Schema] = {
     "state": one_of("How the reservation ended.", [state for state in State if state.is_ended]),
     "version": {"type": "string", "description": "The version of the notice to accept."},
     "max_bytes": whole("The largest body that is taken, in bytes.", 1),
+    "policy": {"type": "string", "description": "The limit: `key` or `address`."},
+    "limit_per_s": whole("Requests a second that are taken.", 1),
     "part": {"type": "string", "description": "The part of the service that is at fault."},
 }
 """The members a problem can have beside the standard ones."""
@@ -62,6 +64,7 @@ PROBLEM_MEMBERS: Mapping[str, Schema] = {
 _HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
     405: ("Allow",),
+    429: ("Retry-After", "RateLimit-Policy", "RateLimit"),
     503: ("Retry-After",),
 }
 """Headers that come with a status, whichever problem it is."""

@@ -15,8 +15,10 @@ from aiohttp import web
 from quota_service.api.answer import Answer
 
 CONTENT_TYPE = "application/problem+json"
-_RETRY_AFTER_S = (1, 3)
+RETRY_AFTER_S = (1, 3)
 """Seconds a client is asked to wait, drawn evenly so that a crowd does not come back as one."""
+_ASK_AGAIN = frozenset({429, 503})
+"""Statuses that say when to ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,12 @@ PROBLEMS: Mapping[str, ProblemType] = {
             405,
             "Method not allowed",
             "The address does not take this method; Allow lists those it takes.",
+        ),
+        ProblemType(
+            "body-too-slow",
+            408,
+            "Body too slow",
+            "The body did not arrive in the time a request has; nothing was begun.",
         ),
         ProblemType(
             "sold-out",
@@ -251,6 +259,13 @@ PROBLEMS: Mapping[str, ProblemType] = {
             _errors("seats.jinan.qms", "cannot be 10 while 12 seats are taken"),
         ),
         ProblemType(
+            "rate-limited",
+            429,
+            "Rate limited",
+            "The caller asks faster than it may; RateLimit-Policy says how fast, Retry-After when.",
+            {"policy": "key", "limit_per_s": 20000},
+        ),
+        ProblemType(
             "internal-error",
             500,
             "Internal error",
@@ -296,7 +311,7 @@ def problem_answer(
 ) -> Answer:
     """Return the answer for a problem: its type's status and title, this detail, these members.
 
-    A 503 says with Retry-After (seconds) when to ask again.
+    A 429 and a 503 say with Retry-After (seconds) when to ask again.
     """
     problem = PROBLEMS[slug]
     body = {
@@ -307,8 +322,8 @@ def problem_answer(
         **members,
     }
     all_headers = dict(headers or {})
-    if problem.status == web.HTTPServiceUnavailable.status_code:
-        all_headers["Retry-After"] = str(random.randint(*_RETRY_AFTER_S))  # noqa: S311
+    if problem.status in _ASK_AGAIN:
+        all_headers["Retry-After"] = str(random.randint(*RETRY_AFTER_S))  # noqa: S311
     if problem.status == web.HTTPUnauthorized.status_code:
         all_headers["WWW-Authenticate"] = "Bearer"
     return Answer(orjson.dumps(body), problem.status, tuple(all_headers.items()), CONTENT_TYPE)

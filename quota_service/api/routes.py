@@ -15,7 +15,9 @@ from quota_service.api.call import Call, Hot, HotHandler
 from quota_service.api.context import CONTEXT
 from quota_service.api.express import ExpressLane
 from quota_service.api.ops_handlers import KEY_ID
+from quota_service.api.rates import RATE, take_of_address, take_of_key
 from quota_service.ledger.api_keys import Scope
+from quota_service.overload.classes import Work, work_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -34,11 +36,16 @@ class Route:
     summary: str
     refusals: tuple[str, ...] = ()
 
+    @property
+    def work(self) -> Work:
+        """The class of work the call belongs to."""
+        return work_of(self.method.encode(), self.path.encode())
+
 
 _NO_EXAM = ("unknown-exam",)
 _NO_RESERVATION = ("unknown-reservation",)
 _STORES = ("not-ready", "overloaded")
-_BODY = ("malformed-json", "payload-too-large", "invalid-request")
+_BODY = ("malformed-json", "body-too-slow", "payload-too-large", "invalid-request")
 _ORDER = (
     "idempotency-key-missing",
     "idempotency-key-reused",
@@ -126,6 +133,8 @@ def add_routes(app: web.Application) -> None:
             handler = _unhurried(handler.handler)
         if route.scope is not None:
             handler = _behind_key(handler, route.scope)
+        elif route.work is Work.PUBLIC_READ:
+            handler = _behind_rate(handler)
         app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
@@ -136,7 +145,7 @@ def add_hot_routes(lane: ExpressLane) -> None:
     """Put the hot routes on the express lane."""
     for route in ROUTES:
         if isinstance(route.handler, Hot):
-            lane.add(route.method, route.path, route.handler, route.scope)
+            lane.add(route.method, route.path, route.handler, route.scope, route.work)
 
 
 def _unhurried(handler: HotHandler) -> Handler:
@@ -159,7 +168,19 @@ def _behind_key(handler: Handler, scope: Scope) -> Handler:
 
     async def checked(request: web.Request) -> web.StreamResponse:
         authorization = request.headers.get("Authorization")
-        request[KEY_ID] = request.app[CONTEXT].keys.authorize(authorization, scope)
+        context = request.app[CONTEXT]
+        request[KEY_ID] = key_id = context.keys.authorize(authorization, scope)
+        request[RATE] = take_of_key(context, key_id)
+        return await handler(request)
+
+    return checked
+
+
+def _behind_rate(handler: Handler) -> Handler:
+    """Return the handler behind the rate of the caller's address."""
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        take_of_address(request.app[CONTEXT], request.remote or "")
         return await handler(request)
 
     return checked

@@ -40,6 +40,18 @@ class Metrics:
             buckets=_REQUEST_BUCKETS_S,
             registry=registry,
         )
+        self.requests_refused = Counter(
+            "quota_requests_refused",
+            "Requests turned away before any work, by class of work and reason.",
+            ("work", "reason"),
+            registry=registry,
+        )
+        self.rate_limited = Counter(
+            "quota_requests_rate_limited",
+            "Requests answered 429, by what the rate is kept for.",
+            ("caller",),
+            registry=registry,
+        )
         self.reservations = Counter(
             "quota_reservations",
             "Reservation requests by how they ended.",
@@ -138,6 +150,19 @@ class Metrics:
             "quota_audit_differences",
             "What the last audit found not to be as promised; alert above 0.",
             ("exam", "promise"),
+            registry=registry,
+        )
+        self.requests_at_work = Gauge(
+            "quota_requests_at_work",
+            "Requests let in and not answered yet, as of the last second.",
+            ("work",),
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.work_limit = Gauge(
+            "quota_work_limit",
+            "How many requests may be at work at once, all processes; adapts to latency.",
+            multiprocess_mode="livesum",
             registry=registry,
         )
         self._add_gauges_of_the_service(registry)

@@ -28,7 +28,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from quota_service.coalescing import Coalescer, QueueFullError
+from quota_service.coalescing import Coalescer, NotAwaitedError, QueueFullError
 from quota_service.domain.errors import Overloaded, SeatsUnavailable
 from quota_service.observability.metrics import Metrics
 from quota_service.seats.codes import Code
@@ -76,6 +76,8 @@ class ScriptCall:
     keys: Sequence[str]
     args: Sequence[str | int]
     shared: SharedPart | None = None
+    is_awaited: Callable[[], bool] | None = None
+    """Asked before it leaves; only a call that begins a protocol may be dropped."""
 
 
 def open_redis(settings: Settings) -> "redis.Redis":
@@ -124,6 +126,7 @@ class ScriptRunner:
             batch_max=settings.redis_batch_max,
             in_flight_max=settings.redis_batches_in_flight_max,
             queue_max=settings.redis_queue_max,
+            is_awaited=lambda call: call.is_awaited is None or call.is_awaited(),
         )
 
     async def call(self, call: ScriptCall) -> list[Any]:
@@ -136,6 +139,8 @@ class ScriptRunner:
             return await self._coalescer.submit(call)
         except QueueFullError as error:
             raise Overloaded("too many calls wait for Redis") from error
+        except NotAwaitedError as error:
+            raise Overloaded("the request waited too long; it was not begun") from error
 
     async def run_id(self) -> str:
         """Return what names this run of the server; it is another after each start."""

@@ -13,6 +13,7 @@ from typing import Any
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Exam, Quota, Window
 from quota_service.domain.reservation import Reservation
+from quota_service.overload.caller import IS_AWAITED
 from quota_service.seats.codes import CODES, Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
 from quota_service.seats.keys import Shard, keys_for
@@ -88,6 +89,7 @@ class SeatStore:
             (shard.record_key(request.serial),),
             args,
             self._reserve_shared(shard, exam),
+            IS_AWAITED.get(),
         )
         answer = await self._runner.call(call)
         if answer[0] == Code.NOT_READY:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from quota_service.coalescing import Coalescer, QueueFullError
+from quota_service.coalescing import Coalescer, NotAwaitedError, QueueFullError
 
 
 class Gate:
@@ -213,3 +213,17 @@ async def test_a_queue_of_cancelled_callers_only_sends_nothing_and_goes_on_worki
 
     assert result == 70
     assert gate.batches == [[7]]
+
+
+async def test_what_nobody_awaits_when_its_batch_leaves_is_not_sent_and_harms_no_other() -> None:
+    gate = Gate()
+    gate.opened.set()
+    coalescer: Coalescer[int, int] = Coalescer(
+        gate, batch_max=3, in_flight_max=2, queue_max=100, is_awaited=lambda item: item % 2 == 0
+    )
+
+    results = await asyncio.gather(*submit(coalescer, range(5)), return_exceptions=True)
+
+    assert results[::2] == [0, 20, 40]
+    assert all(isinstance(result, NotAwaitedError) for result in results[1::2])
+    assert gate.batches == [[0, 2, 4]]

@@ -1,0 +1,39 @@
+"""Keeps callers to their rate: one for each API key, one for each address that has no key.
+
+An address may stand for many people behind one proxy, so its rate is as generous as a key's; it is
+there for clients that ask far more often than anybody has to.
+"""
+
+from aiohttp import web
+
+from quota_service.api.context import ApiContext
+from quota_service.api.errors import RateLimited
+from quota_service.overload.rate_limit import RateLimit
+
+Fields = tuple[tuple[str, str], ...]
+
+RATE: web.RequestKey[Fields] = web.RequestKey("rate", tuple)
+"""The header fields that tell the caller of a request how much of its rate is left."""
+
+
+def take_of_key(context: ApiContext, key_id: str) -> Fields:
+    """Take one request out of a key's rate and return what to tell of it; raises RateLimited."""
+    return _take(context, context.key_rate, "key", key_id)
+
+
+def take_of_address(context: ApiContext, address: str) -> None:
+    """Take one request out of an address's rate; raises RateLimited.
+
+    Nothing is told of it: answers to the public are the same for all.
+    """
+    _take(context, context.address_rate, "address", address)
+
+
+def _take(context: ApiContext, rate: RateLimit, policy: str, caller: str) -> Fields:
+    if rate.is_off:
+        return ()
+    taken = rate.take(caller)
+    if not taken.is_allowed:
+        context.stores.metrics.rate_limited.labels(caller=policy).inc()
+        raise RateLimited(policy, rate.rate_per_s, rate.fields(taken))
+    return rate.fields(taken)

@@ -1,0 +1,173 @@
+"""The gate: what may be at work at once, class by class, within a limit that adapts.
+
+A part of the limit is kept for each class, for payments beside the limit; the rest is lent to
+whoever needs it, the classes that matter least being refused first. Entering and leaving are a few
+integer operations, as every request does both. There is no queue behind the gate: requests that
+cannot be read yet wait in their sockets, those that have entered wait for a batch, and a third
+queue would only add to the time until a caller hears that it should come again.
+"""
+
+import time
+from collections.abc import Callable
+
+from quota_service.observability.metrics import Metrics
+from quota_service.overload.classes import PARTS, Work
+from quota_service.overload.gradient import GradientLimit, Latencies
+from quota_service.settings import Settings
+
+_CLASSES = tuple(PARTS)
+_SAMPLED = frozenset(_CLASSES) - {Work.OPS}
+"""Classes whose latency says how busy the process is; an export takes as long as its reader."""
+
+_SAMPLES_MIN = 10
+"""Requests a window has to see before it closes: one slow answer is no trend."""
+
+_ALERT_PART = 4
+"""The part of the limit (a quarter) from which the gate is alert."""
+
+
+class Gate:
+    """Counts what is at work and says whether more may enter; one for each process.
+
+    A request that `enter` let in has to `leave`, however it ends.
+    """
+
+    def __init__(
+        self,
+        limit: GradientLimit,
+        metrics: Metrics,
+        *,
+        window_s: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._limit = limit
+        self._window_s = window_s
+        self._clock = clock
+        self._refused_total = {
+            (work, reason): metrics.requests_refused.labels(work=work.label, reason=reason)
+            for work in _CLASSES
+            for reason in ("limit", "deadline", "caller_left")
+        }
+        self.is_alert = False
+        """Whether it is worth a look at every request before it is parsed."""
+        self._at_work = [0] * len(Work)
+        self._kept = [0] * len(Work)
+        self._reach = [0] * len(Work)
+        self._all = 0
+        self._alert_at = 0
+        self._lent = 0
+        self._refused = 0
+        self._counts = [0] * len(Work)
+        self._totals_s = [0.0] * len(Work)
+        self._opened_at = clock()
+        self._closes_at = self._opened_at + window_s
+        self._deal()
+        self._limit_gauge = metrics.work_limit
+        self._gauges = {work: metrics.requests_at_work.labels(work=work.label) for work in _CLASSES}
+
+    @classmethod
+    def of(cls, settings: Settings, metrics: Metrics) -> "Gate":
+        """Return the gate the settings ask for."""
+        return cls(GradientLimit.of(settings), metrics, window_s=settings.work_window_ms / 1000)
+
+    @property
+    def limit(self) -> int:
+        """How much may be at work at once, by now."""
+        return self._limit.limit
+
+    def at_work(self, work: Work | None = None) -> int:
+        """How much is at work, of one class or of all; FREE work is not counted."""
+        return self._all if work is None else self._at_work[work]
+
+    def kept_for(self, work: Work) -> int:
+        """How much of a class may enter whatever else is at work."""
+        return self._kept[work]
+
+    def is_full_for(self, work: Work) -> bool:
+        """Return whether a request of a class would be refused now."""
+        return (
+            work is not Work.FREE
+            and self._at_work[work] >= self._kept[work]
+            and self._lent >= self._reach[work]
+        )
+
+    def enter(self, work: Work) -> bool:
+        """Let one request of a class in, or say that it is too much."""
+        if work is Work.FREE:
+            return True
+        at_work = self._at_work[work]
+        if at_work >= self._kept[work]:
+            if self._lent >= self._reach[work]:
+                self._refused += 1
+                self.is_alert = True
+                return False
+            self._lent += 1
+        self._at_work[work] = at_work + 1
+        self._all += 1
+        if self._all >= self._alert_at:
+            self.is_alert = True
+        return True
+
+    def leave(self, work: Work, elapsed_s: float | None = None) -> None:
+        """Let one request out; `elapsed_s` is how long it took, None when it was not answered."""
+        if work is Work.FREE:
+            return
+        at_work = self._at_work[work]
+        if at_work > self._kept[work]:
+            self._lent -= 1
+        self._at_work[work] = at_work - 1
+        self._all -= 1
+        if elapsed_s is not None:
+            self._counts[work] += 1
+            self._totals_s[work] += elapsed_s
+        now = self._clock()
+        if now >= self._closes_at and sum(self._counts) >= _SAMPLES_MIN:
+            self._close_window(now)
+
+    def refuse(self, work: Work) -> None:
+        """Turn a request away that the gate is full for, before it came to entering."""
+        self._refused += 1
+        self.count_refusal(work)
+
+    async def show(self) -> None:
+        """Bring the gauges up to date; once a second is often enough, each request is too often."""
+        self._limit_gauge.set(self._limit.limit)
+        for work, gauge in self._gauges.items():
+            gauge.set(self._at_work[work])
+
+    def count_refusal(self, work: Work, reason: str = "limit") -> None:
+        """Count a request that was turned away, for the metrics."""
+        if work is not Work.FREE:
+            self._refused_total[work, reason].inc()
+
+    def _close_window(self, now: float) -> None:
+        """Move the limit by what the window has shown, and begin the next."""
+        before = self._limit.limit
+        seen = [
+            Latencies(self._counts[work] if work in _SAMPLED else 0, self._totals_s[work])
+            for work in _CLASSES
+        ]
+        # By Little's law the times spent in a window add up to what was at work on average.
+        busy = sum(self._totals_s) / (now - self._opened_at)
+        self._limit.update(seen, is_pressed=self._refused > 0 or busy * 2 >= before)
+        self.is_alert = self._refused > 0 or busy >= self._alert_at
+        self._refused = 0
+        self._counts = [0] * len(Work)
+        self._totals_s = [0.0] * len(Work)
+        self._opened_at = now
+        self._closes_at = now + self._window_s
+        if self._limit.limit != before:
+            self._deal()
+
+    def _deal(self) -> None:
+        """Deal the limit out to the classes."""
+        limit = self._limit.limit
+        for work, part in PARTS.items():
+            of_what = self._limit.high if work is Work.CONFIRM else limit
+            self._kept[work] = max(int(of_what * part.share), 1)
+        self._alert_at = limit // _ALERT_PART
+        rest = limit - sum(self._kept) + self._kept[Work.CONFIRM]
+        for work, part in PARTS.items():
+            self._reach[work] = int(rest * part.reach)
+        # Under another limit other requests are the borrowed ones.
+        self._lent = sum(max(self._at_work[work] - self._kept[work], 0) for work in PARTS)
