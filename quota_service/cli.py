@@ -26,6 +26,18 @@ from quota_service.registration.audit import audit, repair
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings, SettingsError, describe, read_settings
 from quota_service.supervisor.supervise import WORKERS_MAX, supervise
+from quota_service.waiting_room.verify import DrawNotVerified, verify_draw
+
+_REFUSALS = (
+    DefinitionError,
+    DrawNotVerified,
+    EmbeddedError,
+    SettingsError,
+    QuotaError,
+    orjson.JSONDecodeError,
+    UnicodeDecodeError,
+)
+"""What a command may end with, told in one line."""
 
 Command = Callable[[argparse.Namespace, Settings], Awaitable[int]]
 
@@ -40,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return demo(_demo_options(options), settings)
         command: Command = options.command
         return asyncio.run(_run(command, options, settings))
-    except (DefinitionError, EmbeddedError, SettingsError, QuotaError, OSError) as error:
+    except (*_REFUSALS, OSError) as error:
         print(f"quota-service: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -92,6 +104,21 @@ def _parser() -> argparse.ArgumentParser:
     check = add(commands, "audit", _audit, "compare both stores; exit status 1 when they differ")
     check.add_argument("exam")
     check.add_argument("--repair", action="store_true", help="mend what is safe to mend")
+
+    draw = commands.add_parser("draw", help="check the draw of a waiting room")
+    draws = draw.add_subparsers(required=True, metavar="COMMAND")
+    verify = add(
+        draws,
+        "verify",
+        _verify_draw,
+        "check a published draw offline: print candidates in drawn order; exit status 1 when the "
+        "seed is not the one that was committed to",
+    )
+    verify.add_argument(
+        "document", help="the public document of the waiting room as a JSON file, - for stdin"
+    )
+    verify.add_argument("candidates", nargs="*", metavar="candidate")
+    verify.add_argument("--file", type=Path, help="a file with more candidates, one a line")
 
     key = commands.add_parser("keys", help="create, list and revoke API keys")
     keys = key.add_subparsers(required=True, metavar="COMMAND")
@@ -206,6 +233,22 @@ async def _audit(options: argparse.Namespace, settings: Settings) -> int:
         f"{found.exam}: {checked} over {found.quotas} quotas: {len(found.differences)} differences"
     )
     return 0 if found.is_clean else 1
+
+
+async def _verify_draw(options: argparse.Namespace, _settings: Settings) -> int:
+    candidates = list(options.candidates)
+    if options.file is not None:
+        candidates += options.file.read_text(encoding="utf-8").split()
+    document = orjson.loads(_read(options.document))
+    for position, drawn in enumerate(verify_draw(document, candidates), start=1):
+        print(f"{position}\t{drawn.rank}\t{drawn.candidate}")
+    print(f"the seed is the one that was committed to: {document['seed_commitment']}")
+    return 0
+
+
+def _read(name: str) -> bytes:
+    """Return what is in a file, or on standard input for `-`."""
+    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
 
 
 async def _create_key(options: argparse.Namespace, settings: Settings) -> int:

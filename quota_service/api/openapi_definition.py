@@ -19,13 +19,26 @@ from quota_service.api.openapi_parts import (
 from quota_service.domain.definition_fields import TIME_ZONE_NAME
 from quota_service.domain.definition_parts import (
     DEFAULT_CHECKOUT_GRACE_S,
+    DEFAULT_CLAIM_GRACE_S,
     DEFAULT_EXPIRY_SLACK_S,
+    DEFAULT_IDLE_S,
+    DEFAULT_PASS_TTL_S,
+    DEFAULT_PLACES_MAX,
+    DEFAULT_RATE_MAX_PER_S,
+    DEFAULT_RATE_MIN_PER_S,
+    DEFAULT_RATE_PER_S,
     MAX_CHECKOUT_GRACE_S,
+    MAX_CLAIM_GRACE_S,
     MAX_EXPIRY_SLACK_S,
     MAX_FEE,
     MAX_NOTICE,
+    MAX_PASS_TTL_S,
+    MAX_PLACES,
+    MAX_RATE_PER_S,
     MAX_TITLE,
     MAX_TTL_S,
+    MIN_PASS_TTL_S,
+    MIN_RATE_PER_S,
 )
 from quota_service.domain.exam import MAX_CAPACITY, MAX_SESSIONS, MAX_SUBJECTS, MAX_VENUES
 
@@ -52,6 +65,38 @@ def _row(count: str) -> Schema:
     members = {"venue": identifier("Its id."), "subject": identifier("Its id."), count: _SEATS}
     return closed(record("The seats of one subject at one venue.", members))
 
+
+def _rate(meaning: str, default: float) -> Schema:
+    limits = {"minimum": MIN_RATE_PER_S, "maximum": MAX_RATE_PER_S, "default": default}
+    return {"type": "number", "description": meaning, **limits}
+
+
+_WAITING_ROOM = {
+    "rate_per_s": _rate("Candidates let in a second at the start.", DEFAULT_RATE_PER_S),
+    "rate_max_per_s": _rate("The most a second.", DEFAULT_RATE_MAX_PER_S),
+    "rate_min_per_s": _rate("The least a second.", DEFAULT_RATE_MIN_PER_S),
+    "places_max": {
+        **whole("Candidates with a place at once.", 1, MAX_PLACES),
+        "default": DEFAULT_PLACES_MAX,
+    },
+    "pass_ttl_s": {
+        **whole("Life of a pass, in seconds.", MIN_PASS_TTL_S, MAX_PASS_TTL_S),
+        "default": DEFAULT_PASS_TTL_S,
+    },
+    "idle_s": {
+        **whole("Seconds unused after which a place is free for others.", 1, MAX_PASS_TTL_S),
+        "default": DEFAULT_IDLE_S,
+    },
+    "claim_grace_s": {
+        **whole("Seconds that a turn is honoured after it came.", 1, MAX_CLAIM_GRACE_S),
+        "default": DEFAULT_CLAIM_GRACE_S,
+    },
+}
+
+
+WAITING_ROOM_RULES = record(
+    "How the waiting room lets candidates in; absent where there is none.", _WAITING_ROOM
+)
 
 EXAM_DEFINITION = closed(
     record(
@@ -90,6 +135,13 @@ EXAM_DEFINITION = closed(
                         },
                     },
                     optional=["checkout_grace_s", "expiry_slack_s"],
+                )
+            ),
+            "waiting_room": closed(
+                record(
+                    "How the waiting room lets candidates in; without it there is none.",
+                    _WAITING_ROOM,
+                    optional=list(_WAITING_ROOM),
                 )
             ),
             "notice": closed(
@@ -153,6 +205,6 @@ EXAM_DEFINITION = closed(
             },
             "server_time": {"description": "Ignored, so that an answer can be sent back."},
         },
-        optional=["id", "server_time"],
+        optional=["id", "server_time", "waiting_room"],
     )
 )

@@ -138,7 +138,7 @@ def _value_changes(where: str, before: object, after: object) -> Iterator[Change
     if before == after:
         return
     if isinstance(before, dict | None) and isinstance(after, dict | None):
-        # Only seats have tables that come and go: each of their quotas is a change.
+        # Only seats and the waiting room have tables that come and go: each member is a change.
         yield from _table_changes(where, before or {}, after or {})
     elif isinstance(before, list) and isinstance(after, list):
         yield from _list_changes(where, _by_id(before), _by_id(after))

@@ -5,6 +5,7 @@ which is also the shape `GET` answers plus `seats`. Whoever writes a definition 
 mistake at once, each with the place to look at.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from quota_service.domain.definition_parts import (
     read_subject,
     read_title,
     read_venue,
+    read_waiting_room,
     read_window,
 )
 from quota_service.domain.definition_seats import CsvSeats, SeatsReader
@@ -71,6 +73,7 @@ def exam_document(exam: Exam) -> dict[str, object]:
     Times are RFC 3339 in UTC with milliseconds; seats stand in the order of venue and subject ids,
     so equal exams give equal documents, down to the order of members.
     """
+    rules = exam.waiting_room
     seats: dict[str, dict[str, int]] = {}
     for quota, capacity in sorted(exam.seats.items()):
         seats.setdefault(quota.venue, {})[quota.subject] = capacity
@@ -86,6 +89,7 @@ def exam_document(exam: Exam) -> dict[str, object]:
             "checkout_grace_s": exam.hold.checkout_grace_s,
             "expiry_slack_s": exam.hold.expiry_slack_s,
         },
+        **({} if rules is None else {"waiting_room": dataclasses.asdict(rules)}),
         "notice": {"version": exam.notice.version, "text": _text_document(exam.notice.text)},
         "sessions": [
             {
@@ -134,6 +138,7 @@ def _exam(
     refund = read_window(top, "refund", zone)
     fee = read_fee(top)
     hold = read_hold(top)
+    waiting_room = read_waiting_room(top)
     notice = read_notice(top)
     sessions, session_ids = read_parts(
         top, "sessions", MAX_SESSIONS, lambda table: read_session(table, zone)
@@ -163,4 +168,5 @@ def _exam(
         subjects=subjects,
         venues=venues,
         seats=seats.capacity,
+        waiting_room=waiting_room,
     )

@@ -166,6 +166,18 @@ class Table:
             self.note(key, fault)
         return value if isinstance(value, int) else 0
 
+    def rate(self, key: str, low: float, high: float, *, default: float) -> float:
+        """Return a number from `low` to `high`, whole or not, or the default where it is absent."""
+        if not self.has(key):
+            self._asked.add(key)
+            return float(default)
+        value = self._take(key)
+        # A float that is no number compares as false, and so is refused.
+        if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+            return float(value)
+        self.note(key, f"must be a number from {low} to {high}, not {shown(value)}")
+        return float(default)
+
     def zone(self, key: str) -> ZoneInfo | None:
         """Return the time zone the member names, or None where it names none."""
         value = self._take(key)

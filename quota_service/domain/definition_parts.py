@@ -18,6 +18,7 @@ from quota_service.domain.exam import (
     Subject,
     Text,
     Venue,
+    WaitingRoomRules,
     Window,
 )
 
@@ -39,6 +40,24 @@ DEFAULT_CHECKOUT_GRACE_S = 600
 
 DEFAULT_EXPIRY_SLACK_S = 5
 """Time a payment made at the deadline has to arrive, unless a definition says otherwise."""
+
+MIN_RATE_PER_S = 0.01
+MAX_RATE_PER_S = 100_000
+"""Candidates a second that a waiting room lets in."""
+
+MAX_PLACES = 1_000_000
+MIN_PASS_TTL_S = 30
+MAX_PASS_TTL_S = 3600
+MAX_CLAIM_GRACE_S = 86_400
+
+DEFAULT_RATE_PER_S = 20
+DEFAULT_RATE_MAX_PER_S = 1000
+DEFAULT_RATE_MIN_PER_S = 1
+DEFAULT_PLACES_MAX = 5000
+DEFAULT_PASS_TTL_S = 600
+DEFAULT_IDLE_S = 300
+DEFAULT_CLAIM_GRACE_S = 300
+"""The rules of a waiting room, unless a definition says otherwise."""
 
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _NOTICE_VERSION = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
@@ -122,6 +141,50 @@ def read_hold(top: Table) -> HoldRules:
             "expiry_slack_s", 0, MAX_EXPIRY_SLACK_S, default=DEFAULT_EXPIRY_SLACK_S
         ),
     )
+    table.finish()
+    return rules
+
+
+def read_waiting_room(top: Table) -> WaitingRoomRules | None:
+    """Read the rules of the waiting room, None where the exam has none; all have defaults.
+
+    A default gives way to what the definition says, so that one rule can be given alone.
+    """
+    if not top.has("waiting_room"):
+        top.ignore("waiting_room")
+        return None
+    table = top.table("waiting_room")
+    if table is None:
+        return None
+    rate = table.rate("rate_per_s", MIN_RATE_PER_S, MAX_RATE_PER_S, default=DEFAULT_RATE_PER_S)
+    ttl_s = table.number("pass_ttl_s", MIN_PASS_TTL_S, MAX_PASS_TTL_S, default=DEFAULT_PASS_TTL_S)
+    rules = WaitingRoomRules(
+        rate_per_s=rate,
+        rate_max_per_s=table.rate(
+            "rate_max_per_s",
+            MIN_RATE_PER_S,
+            MAX_RATE_PER_S,
+            default=max(DEFAULT_RATE_MAX_PER_S, rate),
+        ),
+        rate_min_per_s=table.rate(
+            "rate_min_per_s",
+            MIN_RATE_PER_S,
+            MAX_RATE_PER_S,
+            default=min(DEFAULT_RATE_MIN_PER_S, rate),
+        ),
+        places_max=table.number("places_max", 1, MAX_PLACES, default=DEFAULT_PLACES_MAX),
+        pass_ttl_s=ttl_s,
+        idle_s=table.number("idle_s", 1, MAX_PASS_TTL_S, default=min(DEFAULT_IDLE_S, ttl_s)),
+        claim_grace_s=table.number(
+            "claim_grace_s", 1, MAX_CLAIM_GRACE_S, default=DEFAULT_CLAIM_GRACE_S
+        ),
+    )
+    if rules.rate_max_per_s < rate:
+        table.note("rate_max_per_s", "must not be less than rate_per_s")
+    if rules.rate_min_per_s > rate:
+        table.note("rate_min_per_s", "must not be more than rate_per_s")
+    if rules.idle_s > ttl_s:
+        table.note("idle_s", "must not be longer than pass_ttl_s")
     table.finish()
     return rules
 

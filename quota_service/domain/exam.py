@@ -60,6 +60,25 @@ class HoldRules:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingRoomRules:
+    """How the waiting room of an exam lets candidates in.
+
+    Admission starts at `rate_per_s` candidates a second and moves between `rate_min_per_s` and
+    `rate_max_per_s`; at most `places_max` candidates have a place at once. A pass lives for
+    `pass_ttl_s`, and a place that is not used for `idle_s` is free for others. Whose turn has come
+    may claim a place for another `claim_grace_s`, then goes to the back.
+    """
+
+    rate_per_s: float
+    rate_max_per_s: float
+    rate_min_per_s: float
+    places_max: int
+    pass_ttl_s: int
+    idle_s: int
+    claim_grace_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """The notice a candidate accepts; a new text gets a new version."""
 
@@ -122,6 +141,8 @@ class Exam:
     subjects: tuple[Subject, ...]
     venues: tuple[Venue, ...]
     seats: Mapping[Quota, int]
+    waiting_room: WaitingRoomRules | None = None
+    """None where the exam has no waiting room."""
 
     @cached_property
     def session_of(self) -> Mapping[str, str]:

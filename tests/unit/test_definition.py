@@ -28,6 +28,7 @@ from quota_service.domain.exam import (
     Subject,
     Text,
     Venue,
+    WaitingRoomRules,
     Window,
 )
 
@@ -660,6 +661,18 @@ def unique_ids(most: int) -> st.SearchStrategy[list[str]]:
     return st.lists(identifiers, min_size=1, max_size=most, unique=True)
 
 
+waiting_rooms = st.builds(
+    WaitingRoomRules,
+    rate_per_s=st.floats(1, 1000),
+    rate_max_per_s=st.floats(1000, 100_000),
+    rate_min_per_s=st.floats(0.01, 1),
+    places_max=st.integers(1, 1_000_000),
+    pass_ttl_s=st.integers(30, 3600),
+    idle_s=st.integers(1, 30),
+    claim_grace_s=st.integers(1, 86_400),
+)
+
+
 @st.composite
 def exams(draw: st.DrawFn) -> Exam:
     sessions = tuple(Session(i, draw(titles), *draw(spans)) for i in draw(unique_ids(3)))
@@ -685,6 +698,7 @@ def exams(draw: st.DrawFn) -> Exam:
         seats=draw(
             st.dictionaries(st.sampled_from(quotas), st.integers(0, MAX_CAPACITY), min_size=1)
         ),
+        waiting_room=draw(st.none() | waiting_rooms),
     )
 
 

@@ -1,0 +1,5 @@
+-- Every waiting room.
+SELECT exam, seed, ticket_key, pass_key, threshold, late_threshold, serving, late_through,
+       numbers_reserved, drawn, rate, fixed_rate, paused, leader, leader_epoch, lease_until,
+       stepped_at, opened_at, created_at
+FROM   waiting_rooms

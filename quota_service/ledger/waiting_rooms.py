@@ -1,0 +1,95 @@
+"""Waiting rooms in Postgres: made with their secrets, read whole, and the numbers set aside."""
+
+import datetime as dt
+import secrets
+from typing import TYPE_CHECKING
+
+from quota_service.domain.errors import NotReady
+from quota_service.domain.exam import WaitingRoomRules
+from quota_service.ledger.fence import ShardEpoch, hold_epochs
+from quota_service.ledger.pool import Ledger
+from quota_service.ledger.times import instant, ms
+from quota_service.waiting_room.room import Room
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+    from quota_service.ledger.pool import Connection
+
+_SECRET_BYTES = 32
+
+
+class WaitingRoomLedger:
+    """Reads and writes waiting rooms. Methods with a connection belong to its transaction."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._query = ledger.query
+
+    async def ensure(
+        self, connection: "Connection", exam: str, rules: WaitingRoomRules, opens_at_ms: int
+    ) -> None:
+        """Make the room of an exam unless it has one."""
+        await connection.execute(
+            self._query["insert_waiting_room"],
+            exam,
+            secrets.token_bytes(_SECRET_BYTES),
+            secrets.token_bytes(_SECRET_BYTES),
+            secrets.token_bytes(_SECRET_BYTES),
+            rules.rate_per_s,
+            instant(opens_at_ms),
+        )
+
+    async def note_opened(self, connection: "Connection", exam: str, opens_at_ms: int) -> None:
+        """Note that the room of an exam has opened, if that time has come."""
+        query = self._query["note_waiting_room_opened"]
+        await connection.execute(query, exam, instant(opens_at_ms))
+
+    async def all(self) -> dict[str, Room]:
+        """Return every room by its exam."""
+        rows = await self._ledger.fetch("select_waiting_rooms")
+        return {row["exam"]: _room(row) for row in rows}
+
+    async def reserve_numbers(self, shard: ShardEpoch, reached: int | None, count: int) -> int:
+        """Set `count` numbers aside for good and return the highest of all that ever were.
+
+        Where the highest is beyond `reached` already it is returned as it is; with None more are
+        set aside in any case, and those that are new are the last `count`. NotReady is raised when
+        the epoch of the shard is over: what was set aside since is not for a Redis that lives in
+        the past.
+        """
+        exam, _, _ = shard
+        async with self._ledger.transaction() as connection:
+            if shard not in await hold_epochs(connection, self._ledger, [shard]):
+                raise NotReady(f"the epoch of exam {exam} in which numbers were asked for is over")
+            query = self._query["reserve_waiting_room_numbers"]
+            highest: int = await connection.fetchval(query, exam, reached, count)
+        return highest
+
+
+def _room(row: "Record") -> Room:
+    return Room(
+        exam=row["exam"],
+        seed=row["seed"],
+        ticket_key=row["ticket_key"],
+        pass_key=row["pass_key"],
+        threshold=row["threshold"],
+        late_threshold=row["late_threshold"],
+        serving=row["serving"],
+        late_through=row["late_through"],
+        numbers_reserved=row["numbers_reserved"],
+        drawn=row["drawn"],
+        rate=row["rate"],
+        fixed_rate=row["fixed_rate"],
+        is_paused=row["paused"],
+        leader=row["leader"],
+        leader_epoch=row["leader_epoch"],
+        lease_until_ms=_ms(row["lease_until"]),
+        stepped_ms=_ms(row["stepped_at"]),
+        opened_ms=_ms(row["opened_at"]),
+        created_ms=ms(row["created_at"]),
+    )
+
+
+def _ms(time: dt.datetime | None) -> int | None:
+    return None if time is None else ms(time)

@@ -1,0 +1,29 @@
+"""The draw: an order that nobody can choose, foresee or doubt.
+
+The seed is made with the room and committed to at once by its SHA-256. It is revealed at the
+opening, and the rank of a candidate is the HMAC-SHA256 of exam and candidate under it. So anyone
+can check every rank afterwards, coming early or often changes nothing, and nothing is stored for
+each person.
+"""
+
+import hashlib
+import hmac
+
+from quota_service.waiting_room.room import LAST_RANK
+
+_RANKS = int(LAST_RANK, 16)
+
+
+def commitment(seed: bytes) -> str:
+    """Return the SHA-256 of the seed as hex: published at once, it lets nobody know the seed."""
+    return hashlib.sha256(seed).hexdigest()
+
+
+def rank(seed: bytes, exam: str, candidate: str) -> str:
+    """Return the rank of a candidate: 64 hex digits, the lowest is the first in the order."""
+    return hmac.digest(seed, (exam + candidate).encode(), "sha256").hex()
+
+
+def share(threshold: str) -> float:
+    """Return which part of the draw a threshold has let in, from 0 to 1."""
+    return int(threshold, 16) / _RANKS

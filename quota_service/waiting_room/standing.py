@@ -1,0 +1,112 @@
+"""How a waiting room stands at a moment: whose turn it is, who waits, and for how long.
+
+First all of the draw have their turn, by rank, then those with a number, by number. What the two
+stores know is put together here; nothing of it is decided here.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from quota_service.domain.exam import Exam, WaitingRoomRules
+from quota_service.waiting_room.draw import rank, share
+from quota_service.waiting_room.room import Room
+from quota_service.waiting_room.tickets import Ticket
+
+
+class Phase(StrEnum):
+    """Where a waiting room stands; each phase follows the one before it."""
+
+    BEFORE = "before"
+    DRAW = "draw"
+    QUEUE = "queue"
+    CLOSED = "closed"
+
+
+class Turn(StrEnum):
+    """Whether the turn of a ticket has come."""
+
+    TO_COME = "to come"
+    HERE = "here"
+    PASSED = "passed"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What Redis knows of a room. `last_number` is None where it has handed out none, or forgot."""
+
+    last_number: int | None = None
+    places: int = 0
+    drawn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A room with its exam, its rules and what was counted last."""
+
+    exam: Exam
+    rules: WaitingRoomRules
+    room: Room
+    counts: Counts
+
+    def is_open(self, now_ms: int) -> bool:
+        """Return whether the draw is closed to more, so that who comes now gets a number."""
+        return self.room.is_open(now_ms, self.exam.registration.opens_at_ms)
+
+    def phase(self, now_ms: int) -> Phase:
+        """Return where the room stands."""
+        if now_ms >= self.exam.registration.closes_at_ms:
+            return Phase.CLOSED
+        if not self.is_open(now_ms):
+            return Phase.BEFORE
+        return Phase.QUEUE if self.room.has_admitted_draw else Phase.DRAW
+
+    def rank(self, candidate: str) -> str:
+        """Return the rank of a candidate in the draw."""
+        return rank(self.room.seed, self.exam.id, candidate)
+
+    def turn(self, ticket: Ticket) -> Turn:
+        """Return whether the turn of a ticket has come."""
+        room = self.room
+        if ticket.is_for_draw:
+            drawn = self.rank(ticket.candidate)
+            is_late, has_come = drawn <= room.late_threshold, drawn <= room.threshold
+        else:
+            is_late, has_come = ticket.place <= room.late_through, ticket.place <= room.serving
+        if is_late:
+            return Turn.PASSED
+        return Turn.HERE if has_come else Turn.TO_COME
+
+    @property
+    def rate_per_s(self) -> float:
+        """How many are let in a second, as decided last."""
+        return self.room.rate if self.room.fixed_rate is None else self.room.fixed_rate
+
+    @property
+    def handed_out(self) -> int:
+        """The highest number somebody may have.
+
+        Where Redis knows of none, it may be any that was ever set aside.
+        """
+        last = self.counts.last_number
+        return self.room.numbers_reserved if last is None else last
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn: what is left of the draw, and the queue."""
+        return self._left_of_draw + max(0, self.handed_out - self.room.serving)
+
+    def ahead_of(self, ticket: Ticket) -> int:
+        """Return how many have their turn before a ticket, as nearly as can be told."""
+        if not ticket.is_for_draw:
+            return self._left_of_draw + max(0, ticket.place - 1 - self.room.serving)
+        before = share(self.rank(ticket.candidate)) - share(self.room.threshold)
+        return round(self._drawn * max(0.0, before))
+
+    @property
+    def _drawn(self) -> int:
+        """How many are in the draw, as far as either store knows."""
+        return max(self.room.drawn, self.counts.drawn)
+
+    @property
+    def _left_of_draw(self) -> int:
+        return round(self._drawn * (1 - share(self.room.threshold)))
