@@ -14,7 +14,9 @@
 -- KEYS[5] hash   claims       candidate/session -> serial
 -- KEYS[6] zset   due          serial by the time (ms) it may expire
 -- KEYS[7] stream journal      one entry a step
--- KEYS[8] string record       the record of each request, one key a request
+-- KEYS[8] hash   passes       candidate -> last ticket used|pass expiry (ms)|epoch
+-- KEYS[9] zset   places       candidate by the time (ms) the place is free again
+-- KEYS[10] string record      the record of each request, one key a request
 --
 -- ARGV[1] epoch the caller knows
 -- ARGV[2] registration opens, ms since the Unix epoch
@@ -23,7 +25,9 @@
 -- ARGV[5] expiry slack, ms
 -- ARGV[6] fee of one subject, minor units
 -- ARGV[7] currency, ISO 4217
--- ARGV[8] each request: serial, candidate, request hash, count of subjects, count of venues,
+-- ARGV[8] idle time after which a place of the waiting room is free, ms
+-- ARGV[9] each request: serial, candidate, request hash, pass of the waiting room as
+--         ticket|expiry (ms)|epoch or '' where none is needed, count of subjects, count of venues,
 --         then the subjects, the session of each, and the venues in order of choice
 --
 -- Returns {DONE, answer of each request}, an answer being
@@ -31,6 +35,7 @@
 --   {DONE_BEFORE, record}               the same request was held before; its record as it is now
 --   {KEY_REUSED}                        the id stands for another request
 --   {NOT_OPEN} {CLOSED}                 outside the registration window
+--   {PASS_ENDED}                        the place of the pass was finished or idle
 --   {SESSION_CONFLICT, session, serial} another reservation of the candidate stands in the session
 --   {SOLD_OUT, remaining…}              what is left, venue by venue, subject by subject
 -- or {NOT_READY}.
@@ -38,14 +43,17 @@
 -- @include shard
 -- @include record
 -- @include journal
+-- @include places
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
+local passes_key, places_key = KEYS[8], KEYS[9]
 local epoch = ARGV[1]
 local opens_at_ms, closes_at_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local ttl_ms, slack_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local fee, currency = tonumber(ARGV[6]), ARGV[7]
-local FIXED_KEYS, FIXED_ARGS = 7, 7
+local idle_ms = tonumber(ARGV[8])
+local FIXED_KEYS, FIXED_ARGS = 9, 8
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
@@ -63,23 +71,27 @@ local due = whole(now_ms + ttl_ms + slack_ms)
 local count = #KEYS - FIXED_KEYS
 
 -- What was asked: one table a request, and where in ARGV its subjects, sessions and venues stand.
-local requests, claim_names = {}, {}
+local requests, claim_names, with_pass = {}, {}, {}
 local at = FIXED_ARGS + 1
 for n = 1, count do
-  local subjects, venues = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  local subjects, venues = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   local request = {
     serial = ARGV[at], candidate = ARGV[at + 1], hash = ARGV[at + 2],
     subjects = subjects, venues = venues,
-    subjects_at = at + 4, sessions_at = at + 4 + subjects, venues_at = at + 4 + 2 * subjects,
-    claims = {},
+    subjects_at = at + 5, sessions_at = at + 5 + subjects, venues_at = at + 5 + 2 * subjects,
+    claims = {}, pass_text = ARGV[at + 3],
   }
+  if request.pass_text ~= '' then
+    request.pass = read_pass(request.pass_text)
+    with_pass[#with_pass + 1] = request.candidate
+  end
   for i = 1, subjects do
     local claim = request.candidate .. '/' .. ARGV[request.sessions_at + i]
     request.claims[i] = claim
     claim_names[#claim_names + 1] = claim
   end
   requests[n] = request
-  at = at + 5 + 2 * subjects + venues
+  at = at + 6 + 2 * subjects + venues
 end
 
 -- What stands now: read for the whole batch at once, and kept up to date as it is decided.
@@ -91,6 +103,29 @@ for from = 1, #claim_names, CALL_MAX do
   for i = from, to do
     standing[claim_names[i]] = serials[i - from + 1]
   end
+end
+
+local used_passes, free_ms = {}, {}
+if #with_pass > 0 then
+  local texts_used = redis.call('HMGET', passes_key, unpack(with_pass))
+  local free = redis.call('ZMSCORE', places_key, unpack(with_pass))
+  for i, candidate in ipairs(with_pass) do
+    used_passes[candidate] = texts_used[i] and read_pass(texts_used[i])
+    free_ms[candidate] = tonumber(free[i] or 0)
+  end
+end
+
+-- True while the place of a pass is kept. One that Redis has forgotten, since it was given under
+-- an epoch before this one, is taken up again.
+local function is_kept(candidate, pass)
+  if pass[PASS_EXPIRES_MS] <= now_ms then
+    return false
+  end
+  local used = used_passes[candidate]
+  if used and used[USED_TICKET] >= pass[USED_TICKET] then
+    return used[USED_TICKET] == pass[USED_TICKET] and free_ms[candidate] > now_ms
+  end
+  return pass[PASS_EPOCH] < tonumber(epoch)
 end
 
 local function seats_left(quota)
@@ -105,6 +140,7 @@ end
 -- What is to be written once everything is decided.
 local taken, taken_quotas = {}, {}
 local record_pairs, claim_pairs, due_pairs, entries = {}, {}, {}, {}
+local place_pairs, pass_pairs = {}, {}
 
 -- The arguments of a list, joined by commas.
 local function joined(before, length)
@@ -127,6 +163,9 @@ local function decide(request, record_key, text_before)
   end
   if now_ms >= closes_at_ms then
     return { CLOSED }
+  end
+  if request.pass and not is_kept(request.candidate, request.pass) then
+    return { PASS_ENDED }
   end
   for i = 1, request.subjects do
     local serial = standing[request.claims[i]]
@@ -182,9 +221,33 @@ local function decide(request, record_key, text_before)
   return answer
 end
 
+-- Keeps a place that was just used for as long as one may be idle.
+local function keep_used(candidate, pass, pass_text)
+  place_pairs[#place_pairs + 1] = whole(math.min(now_ms + idle_ms, pass[PASS_EXPIRES_MS]))
+  place_pairs[#place_pairs + 1] = candidate
+  local used = used_passes[candidate]
+  if not used or used[USED_TICKET] < pass[USED_TICKET] then
+    pass_pairs[#pass_pairs + 1] = candidate
+    pass_pairs[#pass_pairs + 1] = pass_text
+  end
+end
+
 local answers = { DONE }
 for n = 1, count do
-  answers[n + 1] = decide(requests[n], KEYS[FIXED_KEYS + n], texts[n])
+  local request = requests[n]
+  local answer = decide(request, KEYS[FIXED_KEYS + n], texts[n])
+  local code = answer[1]
+  -- Whoever is told that seats are gone is about to look for others, and keeps the place too.
+  if request.pass and (code == DONE or code == SOLD_OUT or code == SESSION_CONFLICT) then
+    keep_used(request.candidate, request.pass, request.pass_text)
+  end
+  answers[n + 1] = answer
+end
+if #place_pairs > 0 then
+  redis.call('ZADD', places_key, unpack(place_pairs))
+end
+if #pass_pairs > 0 then
+  redis.call('HSET', passes_key, unpack(pass_pairs))
 end
 if #entries == 0 then
   return answers

@@ -22,7 +22,7 @@ from quota_service.api.express import EXPRESS, ExpressLane
 from quota_service.api.handlers import get_livez, get_readyz
 from quota_service.api.middleware import around_requests
 from quota_service.api.openapi import openapi_document
-from quota_service.api.rendered import RenderedAvailability
+from quota_service.api.rendered import RenderedAvailability, RenderedRooms
 from quota_service.api.routes import add_hot_routes, add_routes
 from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
 from quota_service.api.server import ExpressRunner
@@ -39,6 +39,7 @@ from quota_service.ledger.reading import LedgerReader
 from quota_service.ledger.rebuilding import RebuildLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
+from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.health import Health
 from quota_service.observability.metrics import Metrics
 from quota_service.overload.gate import Gate
@@ -46,15 +47,19 @@ from quota_service.overload.rate_limit import RateLimit
 from quota_service.registration.acknowledged import AcknowledgedHolds
 from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.backlog import Backlog
+from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry
+from quota_service.registration.room_board import RoomBoard
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
 from quota_service.seats.building import ShardBuilder
 from quota_service.seats.connection import ScriptRunner, open_redis, server_warnings
 from quota_service.seats.keys import Shard
+from quota_service.seats.rooms import RoomStore
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
+from quota_service.waiting_room.document import Polling
 from quota_service.workers.audit import AuditWorker
 from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.expiry import ExpiryWorker
@@ -119,9 +124,22 @@ async def open_service(
         ledger = await stack.enter_async_context(open_ledger(settings, metrics))
         exams, reader = ExamLedger(ledger), LedgerReader(ledger)
         seats, registry = SeatStore(runner), ExamRegistry(exams)
+        rooms, room_store = WaitingRoomLedger(ledger), RoomStore(runner)
+        key_ledger = ApiKeyLedger(ledger)
+        keys = KeyRing(key_ledger)
+        health = Health(
+            {
+                "redis": runner.check_scripts,
+                "postgres": reader.ping,
+                "memory": _loaded(registry, keys),
+            },
+            runner.clock_ms,
+            metrics,
+        )
         stores = Stores(
             seats=seats,
             builder=ShardBuilder(runner),
+            room_store=room_store,
             ledger=ledger,
             exams=exams,
             confirmations=ConfirmationLedger(ledger, settings, metrics, reached),
@@ -130,6 +148,7 @@ async def open_service(
             refunds_due=RefundsDue(ledger),
             rebuilding=RebuildLedger(ledger),
             auditing=AuditLedger(ledger),
+            waiting_rooms=rooms,
             reader=reader,
             registry=registry,
             acknowledged=AcknowledgedHolds(),
@@ -139,23 +158,26 @@ async def open_service(
                 pins_max=settings.pins_max,
                 journal_max=settings.journal_backlog_max,
             ),
+            rooms=RoomBoard(
+                rooms,
+                room_store,
+                registry,
+                polling=Polling(settings.waiting_room_poll_min_s, settings.waiting_room_poll_max_s),
+                now_ms=health.now_ms,
+            ),
+            numbers=QueueNumbers(
+                rooms,
+                room_store,
+                block=settings.waiting_room_block,
+                numbers_max=settings.waiting_room_numbers_max,
+                reached=reached,
+            ),
             metrics=metrics,
             payment_retry_grace_ms=round(settings.payment_retry_grace_s * 1000),
             reached=reached,
         )
         runner.known_shards = _every_shard(registry)
-        key_ledger = ApiKeyLedger(ledger)
-        keys = KeyRing(key_ledger)
         under_way = UnderWay(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
-        health = Health(
-            {
-                "redis": runner.check_scripts,
-                "postgres": reader.ping,
-                "memory": _loaded(stores, keys),
-            },
-            runner.clock_ms,
-            metrics,
-        )
         board = AvailabilityBoard(stores.seats, stores.registry, settings.availability_refresh_ms)
         context = ApiContext(
             settings=settings,
@@ -166,6 +188,7 @@ async def open_service(
             health=health,
             payment_secrets=parse_secrets(settings.payment_secrets),
             rendered=RenderedAvailability(),
+            rendered_rooms=RenderedRooms(),
             exports=asyncio.Semaphore(settings.exports_max),
             streams=Streams(board, settings, metrics),
             gate=Gate.of(settings, metrics),
@@ -318,6 +341,7 @@ async def _keeping_fresh(service: Service) -> AsyncIterator[None]:
         (health, _HEALTH_INTERVAL_S),
         (service.stores.backlog.refresh, _HEALTH_INTERVAL_S),
         (service.context.gate.show, _HEALTH_INTERVAL_S),
+        (service.stores.rooms.refresh, service.settings.waiting_room_refresh_s),
     ]
     # The first round runs before anything listens, so that a healthy start is ready at once.
     for task, _ in rounds:
@@ -433,11 +457,11 @@ def _every_shard(registry: ExamRegistry) -> Callable[[], Awaitable[Iterable[Shar
     return ask
 
 
-def _loaded(stores: Stores, keys: KeyRing) -> Callable[[], Awaitable[None]]:
+def _loaded(registry: ExamRegistry, keys: KeyRing) -> Callable[[], Awaitable[None]]:
     """Return the check that exams and keys were read from Postgres."""
 
     async def check() -> None:
-        stores.registry.all()
+        registry.all()
         if not keys.is_loaded:
             raise QuotaError("the API keys have not been read yet")
 

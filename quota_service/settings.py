@@ -180,6 +180,21 @@ class Settings:
     availability_refresh_ms: int = _setting(
         200, "how old an availability answer may be", low=10, high=10_000
     )
+    waiting_room_refresh_s: float = _setting(
+        1.0, "how often the public documents of waiting rooms are made anew", low=0.05, high=10
+    )
+    waiting_room_poll_min_s: float = _setting(
+        1.0, "the shortest time after which a waiting client asks again", low=0.1, high=60
+    )
+    waiting_room_poll_max_s: float = _setting(
+        15.0, "the longest time after which a waiting client asks again", low=1, high=600
+    )
+    waiting_room_block: int = _setting(
+        500, "numbers of a queue set aside in Postgres at a time", low=1, high=100_000
+    )
+    waiting_room_numbers_max: int = _setting(
+        1_000_000, "candidates with a number in one queue; more are answered 503", low=1
+    )
     streams_max: int = _setting(
         20_000, "availability streams open at once; more are answered 503", low=1
     )

@@ -23,11 +23,14 @@ from quota_service.api.times import parse_rfc3339
 from quota_service.domain.candidate import is_candidate_id, is_resident_id
 from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.registration.reserve import Order
+from quota_service.waiting_room.signing import SIGNED_MAX
 
 LIST_MAX = 32
 """Subjects or venues of one order."""
 ID_MAX = 64
 """Characters of an id that is looked up."""
+TICKET_MAX = SIGNED_MAX
+"""Characters of a ticket; ours have fewer."""
 TEXT_MAX = 255
 """Characters of a reference the provider chooses."""
 TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -185,6 +188,25 @@ def _order_of(members: Members) -> Order:
     return Order(candidate, subjects, venues, notice or False)
 
 
+def parse_joining(body: bytes) -> str:
+    """Return the candidate in the body of who joins a waiting room."""
+    members = Members(parse_object(body))
+    candidate: str = members.take("candidate", candidate_problem)
+    members.finish()
+    refuse_bad_candidate(candidate)
+    return candidate
+
+
+def parse_claim(body: bytes) -> tuple[str, str]:
+    """Return candidate and ticket in the body of a claim."""
+    members = Members(parse_object(body))
+    candidate: str = members.take("candidate", candidate_problem)
+    ticket: str = members.take("ticket", _ticket_problem)
+    members.finish()
+    refuse_bad_candidate(candidate)
+    return candidate, ticket
+
+
 def parse_venue(body: bytes) -> str:
     """Return the venue in the body of a change."""
     members = Members(parse_object(body))
@@ -253,6 +275,21 @@ def candidate_problem(value: Any) -> str | None:
     if isinstance(value, str) and is_candidate_id(value):
         return None
     return "must be 1 to 64 characters of A-Z a-z 0-9 . _ : @ ~ + = -"
+
+
+def refuse_bad_candidate(value: str) -> None:
+    """Raise InvalidRequest for what is no candidate id, NationalIdRefused for a resident ID."""
+    problem = candidate_problem(value)
+    if problem is not None:
+        raise InvalidRequest([("candidate", problem)])
+    if is_resident_id(value):
+        raise NationalIdRefused
+
+
+def _ticket_problem(value: Any) -> str | None:
+    if isinstance(value, str) and len(value) <= TICKET_MAX:
+        return None
+    return f"must be a ticket of at most {TICKET_MAX} characters"
 
 
 def _id_problem(value: Any) -> str | None:

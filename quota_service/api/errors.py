@@ -171,6 +171,17 @@ def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911
             return _named("Idempotency-Key", error)
         case errors.EventIdReused():
             return _named("webhook-id", error)
+        case errors.TicketInvalid() | errors.TicketOfAnotherExam():
+            return _named("ticket", error)
+        case (
+            errors.WaitingRoomPassRequired()
+            | errors.PassInvalid()
+            | errors.PassExpired()
+            | errors.PassEnded()
+        ):
+            return _named("Waiting-Room-Pass", error)
+        case errors.NotYourTurn(threshold=threshold, serving=serving, poll_after_s=poll_after_s):
+            return {"threshold": threshold, "serving": serving, "poll_after": poll_after_s}
         case errors.RefundUsed(reservation=reservation):
             return {"reservation": reservation}
         case errors.ReservationEnded(state=state):

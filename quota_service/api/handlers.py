@@ -1,6 +1,6 @@
 """The handlers: each parses, calls one protocol and renders its answer."""
 
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -10,23 +10,19 @@ from quota_service.api import render
 from quota_service.api.answer import Answer
 from quota_service.api.bodies import (
     LIST_MAX,
-    candidate_problem,
     parse_object,
     parse_order,
     parse_payment,
     parse_venue,
     read_body,
+    refuse_bad_candidate,
 )
 from quota_service.api.call import Call
 from quota_service.api.context import CONTEXT, ApiContext
-from quota_service.api.errors import (
-    IdempotencyKeyMissing,
-    InvalidRequest,
-    NationalIdRefused,
-)
+from quota_service.api.errors import IdempotencyKeyMissing, InvalidRequest
+from quota_service.api.etags import is_known
 from quota_service.api.problems import problem_response
 from quota_service.api.webhooks import verified_event
-from quota_service.domain.candidate import is_resident_id
 from quota_service.domain.definition import DefinitionError, parse_exam
 from quota_service.domain.errors import DefinitionRefused, UnknownSubject
 from quota_service.domain.exam import Exam
@@ -95,7 +91,7 @@ def _availability(context: ApiContext, call: Call, availability: Availability) -
     etag = f'W/"{availability.epoch}-{availability.version}"'
     subjects = subjects_asked(call.read_query(), availability.exam)
     headers = (("ETag", etag), ("Cache-Control", "no-cache"))
-    if _matches(call.headers.getall("If-None-Match", ()), etag):
+    if is_known(call.headers.getall("If-None-Match", ()), etag):
         return Answer(b"", 304, headers)
     return Answer(context.rendered.availability(availability, subjects), 200, headers)
 
@@ -106,7 +102,8 @@ def post_reservation(context: ApiContext, call: Call) -> Coroutine[Any, Any, Ans
     order = parse_order(call.body)
 
     async def run() -> Answer:
-        return render.reserved(await reserve(context.stores, call.params["exam"], order, key))
+        exam, granted = call.params["exam"], call.headers.get("Waiting-Room-Pass")
+        return render.reserved(await reserve(context.stores, exam, order, key, granted))
 
     return run()
 
@@ -166,11 +163,7 @@ async def get_candidate(request: web.Request) -> web.Response:
     """GET /v1/exams/{exam}/candidates/{candidate}."""
     context = request.app[CONTEXT]
     candidate = request.match_info["candidate"]
-    problem = candidate_problem(candidate)
-    if problem is not None:
-        raise InvalidRequest([("candidate", problem)])
-    if is_resident_id(candidate):
-        raise NationalIdRefused
+    refuse_bad_candidate(candidate)
     reading = view_candidate(context.stores, request.match_info["exam"], candidate)
     view = await context.under_way.run(reading)
     return render.json_response(render.candidate_json(view))
@@ -231,12 +224,6 @@ def subjects_asked(query: "MultiMapping[str]", exam: Exam) -> tuple[str, ...] | 
         if subject not in exam.session_of:
             raise UnknownSubject("subjects", subject[:64])
     return subjects
-
-
-def _matches(if_none_match: Collection[str], etag: str) -> bool:
-    """Return whether If-None-Match headers name the ETag, by weak comparison (RFC 9110)."""
-    offered = [part.strip() for line in if_none_match for part in line.split(",")]
-    return "*" in offered or any(part.removeprefix("W/") == etag[2:] for part in offered)
 
 
 def _refuse_members(body: bytes) -> None:

@@ -95,7 +95,8 @@ _HEADERS: Mapping[str, Schema] = {
     ),
     "WWW-Authenticate": _header("How to authenticate.", _TEXT, "Bearer"),
     "Allow": _header("The methods the address takes.", _TEXT, "GET, HEAD"),
-    "ETag": _header("Names this state of the seats.", _TEXT, 'W/"1-42"'),
+    "ETag": _header("Names this state of what is answered.", _TEXT, 'W/"1-42"'),
+    "Cache-Control": _header("How long anybody may keep it.", _TEXT, "public, max-age=1"),
     "Location": _header(
         "Address of the reservation.",
         {"type": "string", "format": "uri-reference"},

@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from quota_service.api.openapi_waiting_room import room_examples
+
 EXAM_ID = "ccaa-2023-1"
 CANDIDATE_ID = "c-7f3a91"
 RESERVATION_ID = "ccaa-2023-1.0.kx5wcu3hqzyd2m7fov4tnbra"
@@ -297,6 +299,7 @@ EXAMPLES: Mapping[str, Example] = {
         {"outcome": "refund_due", "reservation": RESERVATION_ID, "reason": "already-paid"},
     ),
     "ignored": Example("Not paid", {"outcome": "ignored", "reservation": RESERVATION_ID}),
+    **{name: Example(*told) for name, told in room_examples(EXAM_ID, CANDIDATE_ID).items()},
     "ok": Example("All is well", {"status": "ok"}),
     "problem_meaning": Example(
         "What sold-out means",

@@ -45,6 +45,7 @@ class Operation:
 TAGS: Mapping[str, str] = {
     "exams": "What can be taken, when and where, and what is left of it.",
     "reservations": "Holding seats, paying for them, giving them back.",
+    "waiting room": "Being let in, fairly, at the rate the service bears.",
     "payments": "What the payment provider reports.",
     "operations": "Running the exam: needs a key with the scope `ops`.",
     "service": "Health, and the documents of this API.",
@@ -53,6 +54,7 @@ TAGS: Mapping[str, str] = {
 _EVENTS = ("snapshot_event", "change_event", "stale_event")
 _STEPS = ("get_reservation", "release", "checkout")
 _RESERVATION_TAG, _EXAM_TAG, _SERVICE_TAG = "reservations", "exams", "service"
+_ROOM_TAG = "waiting room"
 
 
 def _reservation(description: str, *examples: str) -> Answer:
@@ -134,7 +136,7 @@ OPERATIONS: Mapping[str, Operation] = {
                 _STEPS,
             )
         },
-        parameters=("Idempotency-Key",),
+        parameters=("Idempotency-Key", "Waiting-Room-Pass"),
         body=Body("Order", ("order",)),
     ),
     "GET /v1/exams/{exam}/candidates/{candidate}": Operation(
@@ -183,6 +185,50 @@ OPERATIONS: Mapping[str, Operation] = {
         {200: _reservation("The reservation, refunded.", "refunded")},
         body=Body("Nothing", ("nothing",)),
         body_is_required=False,
+    ),
+    "POST /v1/exams/{exam}/waiting-room": Operation(
+        "join_waiting_room",
+        _ROOM_TAG,
+        "Before the opening everybody who joins takes part in the draw, whenever and however often "
+        "they do; after it numbers are given, first come, first served. Joining again gives the "
+        "same ticket, as long as it can be used.",
+        {201: Answer("The ticket.", Body("Ticket", ("in_draw", "in_queue")))},
+        body=Body("Joining", ("joining",)),
+    ),
+    "GET /v1/exams/{exam}/waiting-room": Operation(
+        "get_waiting_room",
+        _ROOM_TAG,
+        "Served from memory, the same for everybody, made anew each second; any proxy may keep it "
+        "for a second. After the opening it reveals the seed, by which anyone can check the draw.",
+        {
+            200: Answer(
+                "The waiting room.",
+                Body("WaitingRoom", ("room_before", "room_draw")),
+                ("ETag", "Cache-Control"),
+            ),
+            304: Answer(
+                "Nothing has changed since the ETag named.", headers=("ETag", "Cache-Control")
+            ),
+        },
+        parameters=("If-None-Match",),
+    ),
+    "POST /v1/exams/{exam}/waiting-room/claims": Operation(
+        "claim_place",
+        _ROOM_TAG,
+        "Claim when the turn has come. A candidate has one pass at a time: claiming again gives "
+        "the same one. Nobody holds a place who does not claim.",
+        {
+            200: Answer("The pass the candidate has.", Body("Pass", ("granted",))),
+            201: Answer("A pass.", Body("Pass", ("granted",))),
+        },
+        body=Body("Claim", ("claim",)),
+    ),
+    "DELETE /v1/exams/{exam}/waiting-room/claims/{candidate}": Operation(
+        "finish_place",
+        _ROOM_TAG,
+        "Say that a candidate needs the place no more: somebody else is let in the sooner. Saying "
+        "it again changes nothing.",
+        {200: Answer("The candidate has no place.", Body("Finished", ("finished",)))},
     ),
     "GET /v1/exams/{exam}/refunds-due": Operation(
         "list_refunds_due",

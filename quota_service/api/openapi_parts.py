@@ -44,6 +44,17 @@ def whole(description: str, low: int, high: int | None = None) -> Schema:
     return {"type": "integer", "description": description, **limits}
 
 
+def number(description: str, low: float) -> Schema:
+    """Return the schema of a number, whole or not, and its lower limit."""
+    return {"type": "number", "description": description, "minimum": low}
+
+
+def rank(description: str) -> Schema:
+    """Return the schema of a rank, or of a threshold for ranks."""
+    words = f"{description} 64 hex digits, which compare as strings as they do as numbers."
+    return {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": words}
+
+
 def one_of(description: str, values: Iterable[str]) -> Schema:
     """Return the schema of a string out of a list."""
     return {"type": "string", "description": description, "enum": [str(value) for value in values]}

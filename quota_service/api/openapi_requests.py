@@ -7,7 +7,7 @@ that document and check cannot drift apart.
 from collections.abc import Mapping
 from typing import Any
 
-from quota_service.api.bodies import AMOUNT_MAX, ID_MAX, LIST_MAX, TEXT, TEXT_MAX
+from quota_service.api.bodies import AMOUNT_MAX, ID_MAX, LIST_MAX, TEXT, TEXT_MAX, TICKET_MAX
 from quota_service.api.handlers import IDEMPOTENCY_KEY_MAX
 from quota_service.api.openapi_definition import EXAM_DEFINITION
 from quota_service.api.openapi_parts import (
@@ -98,7 +98,27 @@ _CALLBACK = closed(
 
 _VENUE_CHANGE = closed(record("Where a reservation is to go.", {"venue": _id("Id of the venue.")}))
 
+_JOINING = closed(
+    record("Who joins a waiting room.", {"candidate": candidate_id()}),
+)
+
+_CLAIM = closed(
+    record(
+        "A ticket whose turn has come.",
+        {
+            "candidate": candidate_id(),
+            "ticket": {
+                "type": "string",
+                "pattern": f"^[A-Za-z0-9._-]{{1,{TICKET_MAX}}}$",
+                "description": "The ticket that joining the waiting room gave the candidate.",
+            },
+        },
+    )
+)
+
 REQUEST_SCHEMAS: Mapping[str, Schema] = {
+    "Joining": _JOINING,
+    "Claim": _CLAIM,
     "VenueChange": _VENUE_CHANGE,
     "Order": _ORDER,
     "PaymentCallback": _CALLBACK,
@@ -197,6 +217,15 @@ PARAMETERS: Mapping[str, Schema] = {
         },
         "3c1f3f0e-7f53-4f39-9f0b-0d6c0c0f3f6a",
         required=True,
+    ),
+    "Waiting-Room-Pass": _parameter(
+        "header",
+        "Waiting-Room-Pass",
+        {
+            "type": "string",
+            "pattern": f"^[A-Za-z0-9._-]{{1,{TICKET_MAX}}}$",
+            "description": "The pass of the candidate, where the exam has a waiting room.",
+        },
     ),
     "webhook-id": _parameter(
         "header",

@@ -6,6 +6,7 @@ are open: a client ignores members it does not know.
 
 from collections.abc import Collection, Mapping
 
+from quota_service.api.openapi_definition import WAITING_ROOM_RULES
 from quota_service.api.openapi_parts import (
     Schema,
     candidate_id,
@@ -19,6 +20,7 @@ from quota_service.api.openapi_parts import (
     time,
     whole,
 )
+from quota_service.api.openapi_waiting_room import ROOM_SCHEMAS
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.stream_handlers import STATE_ID
 from quota_service.domain.definition_parts import (
@@ -77,6 +79,7 @@ _EXAM = record(
                 ),
             },
         ),
+        "waiting_room": WAITING_ROOM_RULES,
         "notice": record(
             "The notice a candidate accepts when reserving.",
             {
@@ -113,6 +116,7 @@ _EXAM = record(
         ),
         "server_time": time("The time by the clock that opens and closes registration."),
     },
+    optional=["waiting_room"],
 )
 
 _AVAILABILITY_MEMBERS: Mapping[str, Schema] = {
@@ -367,6 +371,7 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
         },
         optional=["reason"],
     ),
+    **ROOM_SCHEMAS,
     "ImportResult": record(
         "What an import did; neither created nor changed is a repeat.",
         {

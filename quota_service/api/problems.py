@@ -65,6 +65,36 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "There is no valid API key, or the callback's signature is not valid.",
         ),
         ProblemType("forbidden", 403, "Forbidden", "The API key does not have the scope needed."),
+        ProblemType(
+            "waiting-room-pass-required",
+            403,
+            "Waiting room pass required",
+            "The exam has a waiting room: join it, claim a place when the turn comes, and send the "
+            "pass in Waiting-Room-Pass.",
+            _errors("Waiting-Room-Pass", "is missing"),
+        ),
+        ProblemType(
+            "pass-invalid",
+            403,
+            "Pass invalid",
+            "The pass is none that was given to this candidate for this exam.",
+            _errors("Waiting-Room-Pass", "is no pass of this candidate"),
+        ),
+        ProblemType(
+            "pass-expired",
+            403,
+            "Pass expired",
+            "The time of the pass is over; join the waiting room again.",
+            _errors("Waiting-Room-Pass", "has expired"),
+        ),
+        ProblemType(
+            "pass-ended",
+            403,
+            "Pass ended",
+            "The place of the pass was finished, or was not used for too long; join the waiting "
+            "room again.",
+            _errors("Waiting-Room-Pass", "has ended"),
+        ),
         ProblemType("not-found", 404, "Not found", "There is nothing at this address."),
         ProblemType("unknown-exam", 404, "Unknown exam", "There is no exam of this id."),
         ProblemType(
@@ -177,6 +207,32 @@ PROBLEMS: Mapping[str, ProblemType] = {
             {"closed_at": "2023-03-30T04:00:00.000Z"},
         ),
         ProblemType(
+            "waiting-room-off",
+            409,
+            "Waiting room off",
+            "The exam has no waiting room; reserve without a pass.",
+        ),
+        ProblemType(
+            "not-your-turn",
+            409,
+            "Not your turn",
+            "The turn of the ticket has not come; ask for the waiting room again, and claim then.",
+            {"threshold": "1f" * 32, "serving": 0, "poll_after": 7.5},
+        ),
+        ProblemType(
+            "turn-passed",
+            409,
+            "Turn passed",
+            "The turn of the ticket came and was not claimed in time; join again, at the back.",
+        ),
+        ProblemType(
+            "ticket-used",
+            409,
+            "Ticket used",
+            "The pass of the ticket has ended, or a later ticket was used; join again, at the "
+            "back.",
+        ),
+        ProblemType(
             "payload-too-large",
             413,
             "Payload too large",
@@ -250,6 +306,20 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "Event id reused",
             "The webhook-id was used before with another body.",
             _errors("webhook-id", "was used before with another body"),
+        ),
+        ProblemType(
+            "ticket-invalid",
+            422,
+            "Ticket invalid",
+            "The ticket is none that was given to this candidate.",
+            _errors("ticket", "is no ticket of this candidate"),
+        ),
+        ProblemType(
+            "ticket-of-another-exam",
+            422,
+            "Ticket of another exam",
+            "The ticket is for the waiting room of another exam.",
+            _errors("ticket", "is a ticket of another exam"),
         ),
         ProblemType(
             "definition-refused",

@@ -20,6 +20,8 @@ from quota_service.registration.availability_changes import AvailabilityChange
 from quota_service.registration.import_exam import Imported
 from quota_service.registration.reserve import Reserved
 from quota_service.registration.view import CandidateView, Step
+from quota_service.registration.waiting_room import Claimed, Joined
+from quota_service.waiting_room.document import PublicDocument
 
 
 def json_response(document: Any, status: int = 200, **headers: str) -> web.Response:
@@ -220,3 +222,59 @@ def imported_json(exam_id: str, imported: Imported) -> dict[str, Any]:
             for change in imported.changes
         ],
     }
+
+
+def joined(found: Joined) -> Answer:
+    """Return the answer to joining; a rank is for everybody to compute from the revealed seed."""
+    ticket = found.ticket
+    answer = {
+        "exam": ticket.exam,
+        "candidate": ticket.candidate,
+        "kind": "draw" if ticket.is_for_draw else "number",
+        "ticket": found.text,
+        "number": None if ticket.is_for_draw else ticket.place,
+        "rank": None,
+        "poll_after": found.poll_after_s,
+        "eta_s": None if found.eta_s is None else round(found.eta_s, 1),
+        "issued_at": rfc3339(found.issued_ms),
+    }
+    return Answer(orjson.dumps(answer), 201)
+
+
+def room_json(document: PublicDocument) -> dict[str, Any]:
+    """Return the public document of a waiting room."""
+    return {
+        "exam": document.exam,
+        "phase": document.phase,
+        "paused": document.is_paused,
+        "threshold": document.threshold,
+        "late_threshold": document.late_threshold,
+        "serving": document.serving,
+        "late_through": document.late_through,
+        "rate": document.rate_per_s,
+        "waiting": document.waiting,
+        "poll_after": document.poll_after_s,
+        "poll_after_max": document.poll_after_max_s,
+        "seed_commitment": document.seed_commitment,
+        "seed": document.seed,
+        "opens_at": rfc3339(document.opens_at_ms),
+        "claim_grace_s": document.claim_grace_s,
+        "server_time": rfc3339(document.server_time_ms),
+    }
+
+
+def claimed(found: Claimed) -> Answer:
+    """Return the answer to a claim: a pass, which may have been given before."""
+    answer = {
+        "pass": found.text,
+        "candidate": found.granted.candidate,
+        "exam": found.granted.exam,
+        "expires_at": rfc3339(found.granted.expires_ms),
+        "idle_s": found.idle_s,
+    }
+    return Answer(orjson.dumps(answer), 200 if found.replayed else 201)
+
+
+def finished_json(exam: str, candidate: str) -> dict[str, Any]:
+    """Return that a candidate has no place (any more)."""
+    return {"exam": exam, "candidate": candidate, "state": "finished"}

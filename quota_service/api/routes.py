@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from quota_service.api import documents, handlers, ops_handlers, stream_handlers
+from quota_service.api import (
+    documents,
+    handlers,
+    ops_handlers,
+    stream_handlers,
+    waiting_room_handlers,
+)
 from quota_service.api.answer import Answer
 from quota_service.api.bodies import read_body
 from quota_service.api.call import Call, Hot, HotHandler
@@ -58,6 +64,20 @@ _ORDER = (
     "unknown-subject",
     "same-session-twice",
     "national-id-refused",
+    "waiting-room-pass-required",
+    "pass-invalid",
+    "pass-expired",
+    "pass-ended",
+)
+_CLAIM = (
+    "national-id-refused",
+    "waiting-room-off",
+    "registration-closed",
+    "ticket-invalid",
+    "ticket-of-another-exam",
+    "not-your-turn",
+    "turn-passed",
+    "ticket-used",
 )
 FRONTEND, OPS, ANYONE = Scope.FRONTEND, Scope.OPS, None
 
@@ -103,6 +123,23 @@ ROUTES: tuple[Route, ...] = (
           (*_BODY, *_NO_RESERVATION, "not-confirmed", "reservation-ended", "refund-used",
            "payment-in-progress", "change-in-progress", "refund-not-open", "refund-closed",
            *_STORES)),
+    Route("POST", "/v1/exams/{exam}/waiting-room",
+          Hot(waiting_room_handlers.post_waiting_room), FRONTEND,
+          "Join the waiting room: the draw before the opening, the queue after it",
+          (*_BODY, *_NO_EXAM, "national-id-refused", "waiting-room-off", "registration-closed",
+           *_STORES)),
+    Route("GET", "/v1/exams/{exam}/waiting-room",
+          Hot(waiting_room_handlers.get_waiting_room), ANYONE,
+          "How far the waiting room has come",
+          (*_NO_EXAM, "waiting-room-off", "not-ready")),
+    Route("POST", "/v1/exams/{exam}/waiting-room/claims",
+          Hot(waiting_room_handlers.post_claim), FRONTEND,
+          "Claim a place: a ticket whose turn has come becomes a pass",
+          (*_BODY, *_NO_EXAM, *_CLAIM, *_STORES)),
+    Route("DELETE", "/v1/exams/{exam}/waiting-room/claims/{candidate}",
+          waiting_room_handlers.delete_claim, FRONTEND,
+          "The candidate has finished: the place is free",
+          (*_NO_EXAM, "invalid-request", "national-id-refused", "waiting-room-off", *_STORES)),
     Route("GET", "/v1/exams/{exam}/refunds-due", ops_handlers.get_refunds_due, OPS,
           "Money that has to go back", (*_NO_EXAM, "invalid-request", *_STORES)),
     Route("POST", "/v1/exams/{exam}/refunds-due/{refund}/settle",

@@ -23,6 +23,16 @@
     │   ├── UnknownRefund           404
     │   ├── UnknownExam             404
     │   ├── UnknownReservation      404
+    │   ├── WaitingRoomOff          409
+    │   ├── TicketInvalid           422
+    │   ├── TicketOfAnotherExam     422
+    │   ├── NotYourTurn             409  with how far admission has come, and when to ask again
+    │   ├── TurnPassed              409
+    │   ├── TicketUsed              409
+    │   ├── WaitingRoomPassRequired 403
+    │   ├── PassInvalid             403
+    │   ├── PassExpired             403
+    │   ├── PassEnded               403
     │   └── DefinitionRefused       422  with every problem of the definition
     └── Unavailable                 503  nothing was lost; ask again
         ├── Overloaded                   too much is at work already
@@ -261,6 +271,99 @@ class UnknownReservation(Refused):
 
     def __init__(self) -> None:
         super().__init__("there is no reservation of this id")
+
+
+class WaitingRoomOff(Refused):
+    """The exam has no waiting room."""
+
+    slug = "waiting-room-off"
+
+    def __init__(self) -> None:
+        super().__init__("the exam has no waiting room: reserve without a pass")
+
+
+class TicketInvalid(Refused):
+    """A ticket that we did not give to this candidate."""
+
+    slug = "ticket-invalid"
+
+    def __init__(self) -> None:
+        super().__init__("is no ticket of this candidate")
+
+
+class TicketOfAnotherExam(Refused):
+    """A ticket of the waiting room of another exam."""
+
+    slug = "ticket-of-another-exam"
+
+    def __init__(self) -> None:
+        super().__init__("is a ticket of another exam")
+
+
+class NotYourTurn(Refused):
+    """The turn of the ticket has not come."""
+
+    slug = "not-your-turn"
+
+    def __init__(self, threshold: str, serving: int, poll_after_s: float) -> None:
+        super().__init__("the turn of this ticket has not come yet")
+        self.threshold = threshold
+        self.serving = serving
+        self.poll_after_s = poll_after_s
+
+
+class TurnPassed(Refused):
+    """The turn of the ticket came, and nobody claimed a place in time."""
+
+    slug = "turn-passed"
+
+    def __init__(self) -> None:
+        super().__init__("the turn of this ticket has passed: join again, at the back")
+
+
+class TicketUsed(Refused):
+    """The ticket had its place, which was finished or left idle."""
+
+    slug = "ticket-used"
+
+    def __init__(self) -> None:
+        super().__init__("the pass of this ticket has ended: join again, at the back")
+
+
+class WaitingRoomPassRequired(Refused):
+    """The exam has a waiting room, and no pass of it was shown."""
+
+    slug = "waiting-room-pass-required"
+
+    def __init__(self) -> None:
+        super().__init__("reserving needs a pass of the waiting room, in Waiting-Room-Pass")
+
+
+class PassInvalid(Refused):
+    """A pass that we did not give to this candidate for this exam."""
+
+    slug = "pass-invalid"
+
+    def __init__(self) -> None:
+        super().__init__("Waiting-Room-Pass is no pass of this candidate for this exam")
+
+
+class PassExpired(Refused):
+    """A pass whose time is over."""
+
+    slug = "pass-expired"
+
+    def __init__(self) -> None:
+        super().__init__("the pass has expired: join the waiting room again")
+
+
+class PassEnded(Refused):
+    """A pass whose place was finished, or went to others because it was not used."""
+
+    slug = "pass-ended"
+
+    def __init__(self) -> None:
+        super().__init__("the place of this pass is free again: join the waiting room again")
 
 
 class DefinitionRefused(Refused):

@@ -64,6 +64,18 @@ class Metrics:
             ("outcome", "reason"),
             registry=registry,
         )
+        self.waiting_room_joins = Counter(
+            "quota_waiting_room_joins",
+            "Tickets given, for the draw or with a number.",
+            ("exam", "kind"),
+            registry=registry,
+        )
+        self.waiting_room_claims = Counter(
+            "quota_waiting_room_claims",
+            "Claims of a place by how they ended.",
+            ("exam", "outcome"),
+            registry=registry,
+        )
         self.changes = Counter(
             "quota_venue_changes", "Changes of venue done.", ("exam",), registry=registry
         )

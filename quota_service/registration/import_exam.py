@@ -13,6 +13,7 @@ again, which finishes what was left.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from quota_service.domain.changes import Change, plan_changes
 from quota_service.domain.errors import DefinitionRefused, UnknownExam
@@ -22,6 +23,9 @@ from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import Answer
+
+if TYPE_CHECKING:
+    from quota_service.ledger.pool import Connection
 
 _ONLY_SHARD = 0
 """Exams have one shard as yet."""
@@ -42,6 +46,7 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
         if old is None:
             await stores.exams.insert(connection, exam)
             await stores.exams.set_capacity(connection, exam.id, exam.seats)
+            await _ensure_waiting_room(stores, connection, exam)
             imported = Imported(created=True, changes=())
         else:
             confirmed = await stores.exams.confirmed(connection, exam.id)
@@ -52,9 +57,13 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
                 await _take_seats(stores, old, plan.capacity)
                 await stores.exams.set_capacity(connection, exam.id, plan.capacity)
                 await stores.exams.update(connection, exam)
+                opened_ms = old.exam.registration.opens_at_ms
+                await stores.waiting_rooms.note_opened(connection, exam.id, opened_ms)
+                await _ensure_waiting_room(stores, connection, exam)
             imported = Imported(created=False, changes=plan.changes)
     await sync_capacity(stores, exam.id)
     await stores.registry.refresh()
+    await stores.rooms.refresh()
     return imported
 
 
@@ -85,6 +94,14 @@ async def finish_import(stores: Stores, exam_id: str) -> bool:
     await sync_capacity(stores, exam_id)
     await stores.registry.refresh()
     return True
+
+
+async def _ensure_waiting_room(stores: Stores, connection: "Connection", exam: Exam) -> None:
+    """Make the waiting room of an exam that has one by its definition; it is kept for good."""
+    rules = exam.waiting_room
+    if rules is not None:
+        opens_at_ms = exam.registration.opens_at_ms
+        await stores.waiting_rooms.ensure(connection, exam.id, rules, opens_at_ms)
 
 
 async def _taken(

@@ -1,8 +1,8 @@
 """Reserve: takes a candidate's seats in one Redis call, or says exactly why not.
 
     1. derive the reservation id from exam, candidate and idempotency key
-    2. check the order against the exam in memory
-    3. one script call: repeat? window, session conflict, first venue with every subject, hold
+    2. check the order against the exam in memory, and the pass where the exam has a waiting room
+    3. one script call: repeat? window, place, session conflict, first venue with all subjects, hold
 
 A process that dies before 3 leaves nothing. One that dies after it leaves a hold nobody was told
 of: the frontend repeats the request with the same key and is answered as the first time, or the
@@ -17,6 +17,9 @@ import orjson
 from quota_service.domain.errors import (
     IdempotencyKeyReused,
     NoticeNotAccepted,
+    PassEnded,
+    PassExpired,
+    PassInvalid,
     QuotaError,
     Refused,
     RegistrationClosed,
@@ -27,6 +30,7 @@ from quota_service.domain.errors import (
     SoldOut,
     UnknownSubject,
     UnknownVenue,
+    WaitingRoomPassRequired,
 )
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation, ReservationId, derive_serial
@@ -34,6 +38,8 @@ from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import Answer, ReserveRequest
+from quota_service.waiting_room.passes import Pass, PassFault, read_pass
+from quota_service.waiting_room.standing import Phase
 
 
 @dataclass(slots=True)
@@ -63,8 +69,13 @@ class Reserved:
     replayed: bool
 
 
-async def reserve(stores: Stores, exam_id: str, order: Order, key: str) -> Reserved:
-    """Reserve what is ordered under the idempotency key; every refusal is raised by its name."""
+async def reserve(
+    stores: Stores, exam_id: str, order: Order, key: str, pass_text: str | None = None
+) -> Reserved:
+    """Reserve what is ordered under the idempotency key; every refusal is raised by its name.
+
+    `pass_text` is the pass of the waiting room, which an exam that has none does not look at.
+    """
     exam = stores.registry.find(exam_id)
     shard = stores.registry.shard_for(exam_id, order.candidate)
     stores.backlog.check(shard)
@@ -73,6 +84,9 @@ async def reserve(stores: Stores, exam_id: str, order: Order, key: str) -> Reser
     try:
         try:
             _check(exam, order)
+            granted = None
+            if exam.waiting_room is not None:
+                granted = _granted(stores, exam, order.candidate, pass_text)
         except Refused as refusal:
             return await _repeat_of_older(stores, shard, serial, order, refusal)
         request = ReserveRequest(
@@ -82,6 +96,7 @@ async def reserve(stores: Stores, exam_id: str, order: Order, key: str) -> Reser
             sessions=tuple([exam.session_of[subject] for subject in order.subjects]),
             venues=order.venues,
             request_hash=order.hash,
+            granted=granted,
         )
         answer = await stores.seats.reserve(shard, exam, request)
         stores.reached("reserve: after script")
@@ -110,10 +125,29 @@ def _check(exam: Exam, order: Order) -> None:
         raise NoticeNotAccepted(exam.notice.version)
 
 
+def _granted(stores: Stores, exam: Exam, candidate: str, text: str | None) -> Pass:
+    """Return the pass of a candidate; whether its place is still kept the script will see."""
+    standing, now_ms = stores.rooms.current(exam.id).standing, stores.rooms.now_ms()
+    if standing.phase(now_ms) is Phase.CLOSED:
+        raise RegistrationClosed(exam.registration.closes_at_ms)
+    if not text:
+        raise WaitingRoomPassRequired
+    match read_pass(standing.room, candidate, text, now_ms):
+        case PassFault.EXPIRED:
+            raise PassExpired
+        case PassFault.INVALID:
+            raise PassInvalid
+        case granted:
+            return granted
+
+
 async def _repeat_of_older(
     stores: Stores, shard: Shard, serial: str, order: Order, refusal: Refused
 ) -> Reserved:
-    """Answer a repeat whose first was right under an older definition; else raise the refusal."""
+    """Answer a repeat whose first was right then; else raise the refusal of now.
+
+    The definition may have changed since, or the pass have ended.
+    """
     standing = await stores.seats.read(shard, serial)
     if standing is None:
         raise refusal
@@ -137,6 +171,8 @@ def _reserved(stores: Stores, exam: Exam, shard: Shard, order: Order, answer: An
             raise RegistrationNotOpen(exam.registration.opens_at_ms)
         case Answer(Code.CLOSED):
             raise RegistrationClosed(exam.registration.closes_at_ms)
+        case Answer(Code.PASS_ENDED):
+            raise PassEnded
         case Answer(Code.SESSION_CONFLICT, detail=(session, serial)):
             standing = ReservationId(exam.id, shard.number, serial)
             raise SessionConflict(session, str(standing))

@@ -14,12 +14,16 @@ from quota_service.ledger.reading import LedgerReader
 from quota_service.ledger.rebuilding import RebuildLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
+from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.acknowledged import AcknowledgedHolds
 from quota_service.registration.backlog import Backlog
+from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry
+from quota_service.registration.room_board import RoomBoard
 from quota_service.seats.building import ShardBuilder
 from quota_service.seats.keys import Shard
+from quota_service.seats.rooms import RoomStore
 from quota_service.seats.store import SeatStore
 
 
@@ -34,6 +38,7 @@ class Stores:
 
     seats: SeatStore
     builder: ShardBuilder
+    room_store: RoomStore
     ledger: Ledger
     exams: ExamLedger
     confirmations: ConfirmationLedger
@@ -42,10 +47,13 @@ class Stores:
     refunds_due: RefundsDue
     rebuilding: RebuildLedger
     auditing: AuditLedger
+    waiting_rooms: WaitingRoomLedger
     reader: LedgerReader
     registry: ExamRegistry
     acknowledged: AcknowledgedHolds
     backlog: Backlog
+    rooms: RoomBoard
+    numbers: QueueNumbers
     metrics: Metrics
     payment_retry_grace_ms: int
     reached: Callable[[str], None]

@@ -24,6 +24,11 @@ class Code(IntEnum):
     NOT_PINNED = -14
     BELOW_TAKEN = -15
     REFUNDED = -16
+    NO_NUMBERS = -17
+    QUEUE_FULL = -18
+    TICKET_USED = -19
+    TURN_PASSED = -20
+    PASS_ENDED = -21
 
 
 CODES = {int(code): code for code in Code}

@@ -18,10 +18,29 @@ Redis Cluster and every script runs in one slot. The catalogue:
     {exam:shard}:pinned        zset    serial by the time (ms) a payment pinned it
     {exam:shard}:journal       stream  one entry a step, id <epoch>-<version>
     {exam:shard}:r:<serial>    string  the record of a reservation
+
+and those of the waiting room, which a rebuild leaves as they are:
+
+    {exam:shard}:room          hash    epoch, last number handed out, limit of the block
+    {exam:shard}:numbers       hash    candidate -> number in the queue
+    {exam:shard}:drawn         string  HyperLogLog of the candidates in the draw
+    {exam:shard}:places        zset    candidate by the time (ms) the place is free again
+    {exam:shard}:passes        hash    candidate -> last ticket used|pass expiry (ms)|epoch
+    {exam:shard}:signals       hash    process -> how it does, as JSON, each second
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+ROOM_KEYS = {
+    "room": "hash",
+    "numbers": "hash",
+    "drawn": "string",
+    "places": "zset",
+    "passes": "hash",
+    "signals": "hash",
+}
+"""The keys of the waiting room, with their types; they are there once somebody has come."""
 
 SHARD_KEYS = {
     "epoch": "string",
@@ -37,8 +56,9 @@ SHARD_KEYS = {
     "due": "zset",
     "pinned": "zset",
     "journal": "stream",
+    **ROOM_KEYS,
 }
-"""The keys every shard has once, with their types."""
+"""Every key a shard has once, with its type."""
 
 
 @dataclass(frozen=True, slots=True)

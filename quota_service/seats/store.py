@@ -18,6 +18,7 @@ from quota_service.seats.codes import CODES, Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
 from quota_service.seats.keys import Shard, keys_for
 from quota_service.seats.record import parse_record
+from quota_service.waiting_room.passes import Pass
 
 
 @dataclass(slots=True)
@@ -35,7 +36,10 @@ class Answer:
 
 @dataclass(slots=True)
 class ReserveRequest:
-    """What `reserve` needs of one request; `venues` in order of choice."""
+    """What `reserve` needs of one request; `venues` in order of choice.
+
+    `granted` is the pass of the waiting room, None where the exam has none.
+    """
 
     serial: str
     candidate: str
@@ -43,6 +47,7 @@ class ReserveRequest:
     sessions: tuple[str, ...]
     venues: tuple[str, ...]
     request_hash: str
+    granted: Pass | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class SeatStore:
             request.serial,
             request.candidate,
             request.request_hash,
+            "" if request.granted is None else _pass_text(request.granted),
             len(request.subjects),
             len(request.venues),
             *request.subjects,
@@ -111,6 +117,7 @@ class SeatStore:
                 exam.hold.expiry_slack_s * 1000,
                 exam.fee.amount,
                 exam.fee.currency,
+                0 if exam.waiting_room is None else exam.waiting_room.idle_s * 1000,
             ),
         )
         self._shared[shard.tag] = (exam, shard.epoch, shared)
@@ -280,6 +287,10 @@ class SeatStore:
             record = parse_record(shard.exam, shard.number, serial, detail[0])
             return Answer(CODES[code], record, tuple(detail[1:]))
         return Answer(CODES[code], None, tuple(detail))
+
+
+def _pass_text(granted: Pass) -> str:
+    return f"{granted.place}|{granted.expires_ms}|{granted.epoch}"
 
 
 def _not_open(shard: Shard) -> NotReady:

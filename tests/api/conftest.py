@@ -11,7 +11,9 @@ import redis.asyncio
 
 from quota_service.observability.logs import configure_logging
 from quota_service.settings import Settings
+from tests.conftest import Running
 from tests.support.evidence import Evidence
+from tests.support.rooms import open_room
 
 NothingChanges = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -44,6 +46,20 @@ def nothing_changes(evidence: Evidence) -> NothingChanges:
         assert await evidence.fingerprint() == before
 
     return block
+
+
+@pytest.fixture
+async def drawing(running: Running) -> Running:
+    """A service whose exam has a waiting room and opens in an hour."""
+    await open_room(running.service)
+    return running
+
+
+@pytest.fixture
+async def queueing(running: Running) -> Running:
+    """A service whose exam has a waiting room that was switched on after the opening."""
+    await open_room(running.service, opens_in_s=-60)
+    return running
 
 
 @pytest.fixture

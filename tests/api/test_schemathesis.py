@@ -30,11 +30,14 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER, HookContext
 
 from quota_service.api.openapi import openapi_document
-from quota_service.api.openapi_examples import EXAM_ID, RESERVATION_ID
+from quota_service.api.openapi_examples import CANDIDATE_ID, EXAM_ID, RESERVATION_ID
+from quota_service.api.openapi_waiting_room import EXAMPLE_TICKET
 from quota_service.api.routes import ROUTES
 from quota_service.api.webhooks import sign
+from tests.conftest import Running
 from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.exams import exam_definition
+from tests.support.rooms import admit
 
 CALLS = [f"{route.method} {route.path}" for route in ROUTES]
 CALLBACK = "POST /v1/payment-callbacks"
@@ -115,23 +118,37 @@ def _callbacks_are_signed() -> Iterator[None]:
 
 
 @pytest.fixture
-async def document(api: ApiClient, request: pytest.FixtureRequest) -> dict[str, Any]:
+async def document(running: Running, request: pytest.FixtureRequest) -> dict[str, Any]:
     """The document with examples that are true.
 
     Its exam is there, its reservation is held (or booked, where the call is about bookings), and
-    its refund is due.
+    its refund is due. Where the call is about the waiting room there is one, and the turn of its
+    ticket has come.
     """
+    api = running.client
     definition = exam_definition(EXAM_ID)
     await api.import_exam(definition)
     held = await api.reserve("candidate-1", ("general", "qms"), exam=EXAM_ID)
-    if getattr(request.node, "callspec", None) and request.node.callspec.params["call"] in BOOKED:
+    callspec = getattr(request.node, "callspec", None)
+    call = callspec.params["call"] if callspec else ""
+    if call in BOOKED:
         await api.pay(held.json)
     await api.pay(f"{EXAM_ID}.0.{'a' * 24}")
     due = await api.get(f"/v1/exams/{EXAM_ID}/refunds-due", key=api.ops_key)
     text = orjson.dumps(openapi_document()).decode()
+    if "waiting-room" in call:
+        await api.import_exam({**definition, "waiting_room": {}})
+        text = text.replace(EXAMPLE_TICKET, await _ticket_whose_turn_has_come(running))
     document = dict(orjson.loads(text.replace(RESERVATION_ID, held.json["id"])))
     document["components"]["parameters"]["refund"]["example"] = due.json["refunds_due"][0]["id"]
     return document
+
+
+async def _ticket_whose_turn_has_come(running: Running) -> str:
+    path = f"/v1/exams/{EXAM_ID}/waiting-room"
+    joined = await running.client.call("POST", path, json={"candidate": CANDIDATE_ID})
+    await admit(running.service, EXAM_ID, serving=joined.json["number"])
+    return str(joined.json["ticket"])
 
 
 # The tool reads every answer to its end, so streams end at once.
@@ -190,7 +207,7 @@ def _run(
     found = Findings()
     for event in engine.from_schema(schema).execute():
         if isinstance(event, NonFatalError | FatalError):
-            found.faults.append(repr(vars(event) if hasattr(event, "__dict__") else event))
+            found.faults.append(repr(event))
         elif isinstance(event, ScenarioFinished):
             _collect(event, found)
     return found

@@ -29,19 +29,25 @@ READS = {
     "ZSCORE",
     "XLEN",
     "HLEN",
+    "ZCOUNT",
+    "ZMSCORE",
     "TIME",
     "EXISTS",
 }
 WRITES = {
     *("SET", "MSET", "DEL", "INCR", "INCRBY", "HSET", "HSETNX", "HDEL", "HINCRBY", "ZADD", "ZREM"),
-    *("XADD", "XTRIM", "RENAME", "UNLINK"),
+    *("XADD", "XTRIM", "RENAME", "UNLINK", "PFADD"),
+    "PFCOUNT",  # it writes what it has counted beside the registers
 }
 CODES = "|".join(code.name for code in Code)
 WITHOUT_EPOCH = {"open", "fence", "begin_build"}
 """Scripts that do not ask whether the shard is open: they open and close it."""
 STEPS_TOLD_AS = {"load": {"expire", "unpin"}}
 """Scripts whose journal entries are those of other scripts."""
-UNTOLD = {"open", "open_built", "fence", "begin_build", "clear", "seed"}
+UNTOLD = {
+    *("open", "open_built", "fence", "begin_build", "clear", "seed"),
+    *("join_draw", "join_queue", "give_numbers", "claim_place", "finish_place", "count_room"),
+}
 """Scripts that take no step of a reservation."""
 WORDS_FOR = {"limit": "at most", "sessions": "session", "subjects": "subject", "venues": "venue"}
 """Names whose meaning is told in other words in a header."""
@@ -163,7 +169,7 @@ def test_every_number_in_the_arguments_of_a_header_has_a_unit(source: LuaSource)
         for number in re.findall(r"tonumber\(ARGV\[(\d+)\]\)", value):
             meaning = dict(source.args)[int(number)]
 
-            assert re.search(r"\bms\b|minor units|at most", meaning), local
+            assert re.search(r"\bms\b|minor units|at most|\bnumbers?\b", meaning), local
 
 
 @each_script
@@ -269,7 +275,7 @@ def test_a_script_includes_what_it_uses_and_nothing_else(source: LuaSource) -> N
 
 @each_script
 def test_parts_are_included_after_the_parts_they_build_on(source: LuaSource) -> None:
-    order = ["codes", "shard", "record", "journal", "seats"]
+    order = ["codes", "shard", "record", "journal", "seats", "places"]
 
     assert source.includes == [name for name in order if name in source.includes]
 

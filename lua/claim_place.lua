@@ -1,0 +1,47 @@
+#!lua
+-- claim_place: gives a candidate whose turn has come a place, or says again which one it has.
+-- Why atomic: a ticket must not be used twice, nor a candidate have two places.
+-- The tickets of a candidate are in order: one that was used spends all before it.
+--
+-- KEYS[1] string epoch        the shard's epoch
+-- KEYS[2] hash   passes       candidate -> ticket|pass expiry (ms)|epoch
+-- KEYS[3] zset   places       candidate by the time (ms) the place is free again
+--
+-- ARGV[1] epoch the caller knows
+-- ARGV[2] candidate
+-- ARGV[3] ticket: its number in the queue, 0 for the draw
+-- ARGV[4] life of a pass, ms
+-- ARGV[5] idle time after which the place is free, ms
+-- ARGV[6] passed: 1 when the turn of the ticket has passed, else 0
+--
+-- Returns {DONE, ticket, expires (ms), epoch}         claimed now, and when the pass ends
+--         {DONE_BEFORE, ticket, expires (ms), epoch}  the place the candidate has
+--         {TICKET_USED}                               its place was finished or idle
+--         {TURN_PASSED}
+--         {NOT_READY}
+-- @include codes
+-- @include shard
+-- @include places
+
+local epoch_key, passes_key, places_key = KEYS[1], KEYS[2], KEYS[3]
+local epoch, candidate, ticket = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local life_ms, idle_ms, passed = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+
+if not is_open(epoch_key, epoch) then
+  return { NOT_READY }
+end
+local now_ms = clock_ms()
+local used = used_ticket(passes_key, candidate)
+if used and has_place(places_key, candidate, now_ms) then
+  return { DONE_BEFORE, used[USED_TICKET], used[PASS_EXPIRES_MS], used[PASS_EPOCH] }
+end
+if used and used[USED_TICKET] >= ticket then
+  return { TICKET_USED }
+end
+if passed == '1' then
+  return { TURN_PASSED }
+end
+local expires_ms = now_ms + life_ms
+remember_ticket(passes_key, candidate, ticket, expires_ms, epoch)
+keep_place(places_key, candidate, idle_ms, expires_ms, now_ms)
+return { DONE, ticket, expires_ms, tonumber(epoch) }

@@ -1,0 +1,52 @@
+"""The handlers of the waiting room: join, look, claim, finish."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+from aiohttp import web
+
+from quota_service.api import render
+from quota_service.api.answer import Answer
+from quota_service.api.bodies import parse_claim, parse_joining, refuse_bad_candidate
+from quota_service.api.call import Call
+from quota_service.api.context import CONTEXT, ApiContext
+from quota_service.api.etags import is_known
+from quota_service.registration.waiting_room import claim, finish, join
+
+
+def post_waiting_room(context: ApiContext, call: Call) -> Coroutine[Any, Any, Answer]:
+    """POST /v1/exams/{exam}/waiting-room."""
+    candidate = parse_joining(call.body)
+
+    async def run() -> Answer:
+        return render.joined(await join(context.stores, call.params["exam"], candidate))
+
+    return run()
+
+
+def get_waiting_room(context: ApiContext, call: Call) -> Answer:
+    """GET /v1/exams/{exam}/waiting-room: from memory, the same bytes for everybody."""
+    shown = context.stores.rooms.current(call.params["exam"])
+    rendered = context.rendered_rooms.document(shown.document)
+    if is_known(call.headers.getall("If-None-Match", ()), rendered.etag):
+        return rendered.unchanged
+    return rendered.whole
+
+
+def post_claim(context: ApiContext, call: Call) -> Coroutine[Any, Any, Answer]:
+    """POST /v1/exams/{exam}/waiting-room/claims."""
+    candidate, ticket = parse_claim(call.body)
+
+    async def run() -> Answer:
+        return render.claimed(await claim(context.stores, call.params["exam"], candidate, ticket))
+
+    return run()
+
+
+async def delete_claim(request: web.Request) -> web.Response:
+    """DELETE /v1/exams/{exam}/waiting-room/claims/{candidate}."""
+    context = request.app[CONTEXT]
+    exam, candidate = request.match_info["exam"], request.match_info["candidate"]
+    refuse_bad_candidate(candidate)
+    await context.under_way.run(finish(context.stores, exam, candidate))
+    return render.json_response(render.finished_json(exam, candidate))

@@ -1,0 +1,145 @@
+"""The waiting rooms as this process knows them: looking costs neither store anything.
+
+The rooms are read from Postgres and counted in Redis once a second, for all exams together. With a
+store away what was known stays known, and nobody's turn comes meanwhile.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from quota_service.domain.errors import NotReady, Unavailable, WaitingRoomOff
+from quota_service.domain.exam import Exam
+from quota_service.ledger.waiting_rooms import WaitingRoomLedger
+from quota_service.registration.registry import ExamRegistry
+from quota_service.seats.rooms import RoomStore
+from quota_service.waiting_room.document import Polling, PublicDocument, public_document
+from quota_service.waiting_room.room import Room
+from quota_service.waiting_room.standing import Counts, Standing
+
+log = logging.getLogger(__name__)
+
+_ONLY_SHARD = 0
+"""Exams have one shard as yet."""
+
+_LOOK_AGAIN_S = 0.25
+"""How old a look must be before a claim that seems to come too early asks for another one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownRoom:
+    """A waiting room as it was at the last look; a new look is another object."""
+
+    standing: Standing
+    document: PublicDocument
+
+
+class RoomBoard:
+    """The waiting room of every exam that has one, as it was when `refresh` last ran."""
+
+    def __init__(
+        self,
+        rooms: WaitingRoomLedger,
+        store: RoomStore,
+        registry: ExamRegistry,
+        *,
+        polling: Polling,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._rooms = rooms
+        self._store = store
+        self._registry = registry
+        self._polling = polling
+        self.now_ms = now_ms
+        self._shown: Mapping[str, ShownRoom] = {}
+        self._looked_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
+
+    def current(self, exam_id: str) -> ShownRoom:
+        """Return the room of an exam; UnknownExam, or WaitingRoomOff when the exam has none.
+
+        NotReady is raised while an exam that has one is new to this process.
+        """
+        exam = self._registry.find(exam_id)
+        if exam.waiting_room is None:
+            raise WaitingRoomOff
+        shown = self._shown.get(exam_id)
+        if shown is None:
+            raise NotReady(f"the waiting room of exam {exam_id} has not been read yet")
+        return shown
+
+    def poll_after_s(self, eta_s: float) -> float:
+        """Return when somebody who waits so long is to ask again."""
+        return self._polling.after_s(eta_s, _jitter())
+
+    async def refresh(self) -> None:
+        """Look at every room, as it is from now on; all who ask for it at once share one look.
+
+        LedgerUnavailable leaves what is known of the rooms, and the documents go on telling it.
+        """
+        if self._looking is not None:
+            await asyncio.wait({self._looking})  # it may have begun before what we are to see
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+            self._looking.add_done_callback(self._looked)
+        await asyncio.shield(self._looking)
+
+    async def look_again(self) -> None:
+        """Refresh, unless that was done just now or a store is away."""
+        if time.monotonic() - self._looked_at >= _LOOK_AGAIN_S:
+            try:
+                await self.refresh()
+            except Unavailable as error:
+                log.info("cannot look at the rooms again", extra={"cause": str(error)})
+
+    def _looked(self, task: "asyncio.Task[None]") -> None:
+        self._looking = None
+        if not task.cancelled():
+            task.exception()  # nobody may be waiting any more
+
+    async def _look(self) -> None:
+        with_room = [exam for exam in self._registry.all() if exam.waiting_room is not None]
+        if not with_room:
+            self._shown = {}
+            return
+        self._looked_at = time.monotonic()
+        try:
+            rooms = await self._rooms.all()
+        except Unavailable:
+            rooms = {exam: shown.standing.room for exam, shown in self._shown.items()}
+            self._shown = await self._show(with_room, rooms)
+            raise
+        self._shown = await self._show(with_room, rooms)
+
+    async def _show(self, exams: list[Exam], rooms: Mapping[str, Room]) -> dict[str, ShownRoom]:
+        shown = {}
+        for exam in exams:
+            rules, room = exam.waiting_room, rooms.get(exam.id)
+            if rules is not None and room is not None:
+                before = self._shown.get(exam.id)
+                counts = await self._count(exam.id, before)
+                standing = Standing(exam, rules, room, counts)
+                document = public_document(
+                    standing,
+                    self._polling,
+                    now_ms=self.now_ms(),
+                    jitter=_jitter(),
+                    before=None if before is None else before.document,
+                )
+                shown[exam.id] = ShownRoom(standing, document)
+        return shown
+
+    async def _count(self, exam: str, before: ShownRoom | None) -> Counts:
+        """Count in Redis; what was counted before stands while it cannot be asked."""
+        try:
+            return await self._store.counts(self._registry.shard(exam, _ONLY_SHARD))
+        except Unavailable as error:
+            log.info("a waiting room cannot be counted", extra={"exam": exam, "cause": str(error)})
+            return Counts() if before is None else before.standing.counts
+
+
+def _jitter() -> float:
+    return random.uniform(-1, 1)  # noqa: S311  it keeps clients apart, and is no secret

@@ -1,0 +1,192 @@
+"""The waiting room: join it, claim a place when one's turn has come, and finish.
+
+join, before the opening
+    1. count the candidate in Redis, for the pace of admission
+    2. sign a ticket for the draw
+A process that dies anywhere leaves a count that is right as soon as the candidate asks again.
+
+join, after the opening
+    1. Redis gives the candidate a number out of a block, or the one it has
+    2. with no block, or with none left of it: set the next one aside in Postgres, commit
+    3. give the block to Redis, and go on with 1
+    4. sign a ticket for the number
+A process that dies after 1 leaves a number with its candidate, who gets it again. One that dies
+between 2 and 3 leaves a block that is set aside: the next caller finds the mark beyond the limit
+that Redis has reached, and gives Redis what there is. A Redis that forgot, or fell back, is open
+under another epoch: its first block is a new one, behind everything that was ever set aside.
+
+claim
+    1. read the ticket, and whether its turn has come, from memory
+    2. one script call: a place and its pass, or the pass the candidate has
+    3. sign the pass
+A process that dies after 2 leaves a place nobody was told of: the candidate claims again and gets
+the same pass, or the place is idle and goes to others.
+
+finish is one script call; repeating it changes nothing.
+"""
+
+from dataclasses import dataclass
+
+from quota_service.domain.errors import (
+    NotYourTurn,
+    Overloaded,
+    Refused,
+    RegistrationClosed,
+    TicketInvalid,
+    TicketOfAnotherExam,
+    TicketUsed,
+    TurnPassed,
+)
+from quota_service.registration.stores import Stores
+from quota_service.seats.codes import Code
+from quota_service.waiting_room.passes import Pass, write_pass
+from quota_service.waiting_room.room import Room
+from quota_service.waiting_room.standing import Phase, Standing, Turn
+from quota_service.waiting_room.tickets import (
+    IN_DRAW,
+    Ticket,
+    TicketFault,
+    read_ticket,
+    write_ticket,
+)
+
+_TRIES = 5
+"""Blocks one candidate waits for; crowds at other processes can use one up before it is asked."""
+
+_ONLY_SHARD = 0
+"""Numbers are handed out in one shard of an exam, so that they are in one order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A ticket as joining is answered; `eta_s` is about how long it takes, None before opening."""
+
+    ticket: Ticket
+    text: str
+    poll_after_s: float
+    eta_s: float | None
+    issued_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A pass as its claim is answered; `replayed` when an earlier claim got it."""
+
+    granted: Pass
+    text: str
+    idle_s: int
+    replayed: bool
+
+
+async def join(stores: Stores, exam_id: str, candidate: str) -> Joined:
+    """Give a candidate a ticket: for the draw before the opening, with a number after it.
+
+    Raises WaitingRoomOff, RegistrationClosed and Overloaded.
+    """
+    standing = _not_closed(stores, exam_id)
+    now_ms = stores.rooms.now_ms()
+    is_open = standing.is_open(now_ms)
+    if is_open:
+        ticket = Ticket(exam_id, candidate, await _number(stores, standing, candidate))
+    else:
+        shard = stores.registry.shard(exam_id, _ONLY_SHARD)
+        await stores.room_store.join_draw(shard, candidate)
+        ticket = Ticket(exam_id, candidate, IN_DRAW)
+    kind = "draw" if ticket.is_for_draw else "number"
+    stores.metrics.waiting_room_joins.labels(exam=exam_id, kind=kind).inc()
+    eta_s = standing.ahead_of(ticket) / standing.rate_per_s
+    until_opening_s = (standing.exam.registration.opens_at_ms - now_ms) / 1000
+    return Joined(
+        ticket=ticket,
+        text=write_ticket(standing.room, ticket),
+        poll_after_s=stores.rooms.poll_after_s(eta_s if is_open else until_opening_s),
+        eta_s=eta_s if is_open else None,
+        issued_ms=now_ms,
+    )
+
+
+async def claim(stores: Stores, exam_id: str, candidate: str, text: str) -> Claimed:
+    """Give a candidate whose turn has come a place and its pass, or again the pass it has.
+
+    Raises WaitingRoomOff, RegistrationClosed, TicketInvalid, TicketOfAnotherExam, NotYourTurn,
+    TurnPassed and TicketUsed.
+    """
+    count = stores.metrics.waiting_room_claims
+    try:
+        claimed = await _claim(stores, exam_id, candidate, text)
+    except Refused as refusal:
+        count.labels(exam=exam_id, outcome=refusal.slug).inc()
+        raise
+    count.labels(exam=exam_id, outcome="replayed" if claimed.replayed else "claimed").inc()
+    return claimed
+
+
+async def finish(stores: Stores, exam_id: str, candidate: str) -> bool:
+    """Free the place of a candidate, whose pass ends; False when there was none."""
+    stores.rooms.current(exam_id)
+    return await stores.room_store.finish(stores.registry.shard_for(exam_id, candidate), candidate)
+
+
+async def _claim(stores: Stores, exam_id: str, candidate: str, text: str) -> Claimed:
+    standing = _not_closed(stores, exam_id)
+    ticket = _ticket(standing.room, candidate, text)
+    if standing.turn(ticket) is Turn.TO_COME:
+        # Another process may have shown the candidate a newer document than ours.
+        await stores.rooms.look_again()
+        standing = _not_closed(stores, exam_id)
+    turn = standing.turn(ticket)
+    if turn is Turn.TO_COME:
+        eta_s = standing.ahead_of(ticket) / standing.rate_per_s
+        room = standing.room
+        raise NotYourTurn(room.threshold, room.serving, stores.rooms.poll_after_s(eta_s))
+    shard = stores.registry.shard_for(exam_id, candidate)
+    answer = await stores.room_store.claim(
+        shard, candidate, ticket.place, standing.rules, has_passed=turn is Turn.PASSED
+    )
+    stores.reached("claim: after script")
+    if answer.code is Code.TICKET_USED:
+        raise TicketUsed
+    if answer.code is Code.TURN_PASSED:
+        raise TurnPassed
+    granted = Pass(exam_id, candidate, answer.place, answer.expires_ms, answer.epoch)
+    return Claimed(
+        granted,
+        write_pass(standing.room, granted),
+        standing.rules.idle_s,
+        replayed=answer.code is Code.DONE_BEFORE,
+    )
+
+
+def _not_closed(stores: Stores, exam_id: str) -> Standing:
+    standing = stores.rooms.current(exam_id).standing
+    if standing.phase(stores.rooms.now_ms()) is Phase.CLOSED:
+        raise RegistrationClosed(standing.exam.registration.closes_at_ms)
+    return standing
+
+
+def _ticket(room: Room, candidate: str, text: str) -> Ticket:
+    match read_ticket(room, candidate, text):
+        case TicketFault.OTHER_EXAM:
+            raise TicketOfAnotherExam
+        case TicketFault.INVALID:
+            raise TicketInvalid
+        case ticket:
+            return ticket
+
+
+async def _number(stores: Stores, standing: Standing, candidate: str) -> int:
+    """Return the number of a candidate, for which numbers are set aside where there are none."""
+    shard = stores.registry.shard(standing.exam.id, _ONLY_SHARD)
+    for _ in range(_TRIES):
+        answer = await stores.room_store.join_queue(
+            shard,
+            candidate,
+            late_through=standing.room.late_through,
+            numbers_max=stores.numbers.numbers_max,
+        )
+        if answer.code is Code.QUEUE_FULL:
+            raise Overloaded("too many candidates wait in the queue already")
+        if answer.code is not Code.NO_NUMBERS:
+            return answer.number
+        await stores.numbers.extend(shard, answer.reached)
+    raise Overloaded("too many ask for a number at once")
