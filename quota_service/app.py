@@ -7,6 +7,7 @@ new connections, then requests and protocols under way are let finish, then work
 import asyncio
 import gc
 import logging
+import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -29,6 +30,7 @@ from quota_service.api.server import ExpressRunner
 from quota_service.api.streams import Streams
 from quota_service.api.webhooks import parse_secrets
 from quota_service.domain.errors import QuotaError
+from quota_service.ledger.admission import AdmissionLedger
 from quota_service.ledger.api_keys import ApiKeyLedger
 from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
@@ -41,6 +43,7 @@ from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.health import Health
+from quota_service.observability.load_window import LoadWindow
 from quota_service.observability.metrics import Metrics
 from quota_service.overload.gate import Gate
 from quota_service.overload.rate_limit import RateLimit
@@ -49,17 +52,20 @@ from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry
+from quota_service.registration.report_load import report_load
 from quota_service.registration.room_board import RoomBoard
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
 from quota_service.seats.building import ShardBuilder
 from quota_service.seats.connection import ScriptRunner, open_redis, server_warnings
 from quota_service.seats.keys import Shard
+from quota_service.seats.room_survey import RoomSurveyor
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 from quota_service.waiting_room.document import Polling
+from quota_service.workers.admission import AdmissionWorker
 from quota_service.workers.audit import AuditWorker
 from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.expiry import ExpiryWorker
@@ -149,6 +155,8 @@ async def open_service(
             rebuilding=RebuildLedger(ledger),
             auditing=AuditLedger(ledger),
             waiting_rooms=rooms,
+            admission=AdmissionLedger(ledger),
+            surveyor=RoomSurveyor(runner),
             reader=reader,
             registry=registry,
             acknowledged=AcknowledgedHolds(),
@@ -273,7 +281,7 @@ async def run_service(
     It listens on the ports of its settings, or in the way it is given.
     """
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_keeping_fresh(service))
+        await stack.enter_async_context(_keeping_fresh(service, tells_load=api))
         if api and not service.context.payment_secrets:
             log.warning("no payment secrets: every callback will be refused")
         if workers:
@@ -318,8 +326,11 @@ async def _drain(service: Service) -> None:
 
 
 @asynccontextmanager
-async def _keeping_fresh(service: Service) -> AsyncIterator[None]:
-    """Refresh what is held in memory, and the health, in the background."""
+async def _keeping_fresh(service: Service, *, tells_load: bool) -> AsyncIterator[None]:
+    """Refresh what is held in memory, and the health, in the background.
+
+    A process that serves the API tells the admission of the waiting rooms how it bears its load.
+    """
     unchecked = {
         "redis": lambda: server_warnings(service.runner.client),
         "postgres": service.stores.reader.server_warnings,
@@ -336,13 +347,15 @@ async def _keeping_fresh(service: Service) -> AsyncIterator[None]:
                 log.warning("server settings", extra={"store": store, "cause": warning})
             del unchecked[store]
 
-    rounds = [
+    rounds: list[tuple[Callable[[], Awaitable[None]], float]] = [
         (memory, service.settings.registry_refresh_s),
         (health, _HEALTH_INTERVAL_S),
         (service.stores.backlog.refresh, _HEALTH_INTERVAL_S),
         (service.context.gate.show, _HEALTH_INTERVAL_S),
         (service.stores.rooms.refresh, service.settings.waiting_room_refresh_s),
     ]
+    if tells_load:
+        rounds.append((_telling_load(service), _HEALTH_INTERVAL_S))
     # The first round runs before anything listens, so that a healthy start is ready at once.
     for task, _ in rounds:
         with suppress(QuotaError):
@@ -352,6 +365,18 @@ async def _keeping_fresh(service: Service) -> AsyncIterator[None]:
         yield
     finally:
         await cancel_all(tasks)
+
+
+def _telling_load(service: Service) -> Callable[[], Awaitable[None]]:
+    """Return the round that reports the load of this process."""
+    stores = service.stores
+    window = LoadWindow(service.metrics, lambda: stores.confirmations.waiting)
+    process = secrets.token_hex(8)
+
+    async def tell() -> None:
+        await report_load(stores, process, window.read())
+
+    return tell
 
 
 async def _again_and_again(task: Callable[[], Awaitable[None]], pause_s: float) -> None:
@@ -382,6 +407,8 @@ async def _working(service: Service) -> AsyncIterator[None]:
             JournalDrainWorker(stores, settings),
         )
     ]
+    admission = AdmissionWorker(stores, settings)
+    loops.append(WorkerLoop(admission, service.metrics, keeps_pace=True))
     tasks = [asyncio.create_task(loop.run()) for loop in loops]
     try:
         yield

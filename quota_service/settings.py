@@ -229,6 +229,45 @@ class Settings:
         2_000, "quotas with seat gauges of their own; further ones are summed up", low=0
     )
 
+    admission_interval_s: float = _setting(
+        1.0, "pause between two steps of admission from the waiting room", low=0.05, high=10
+    )
+    admission_lease_s: float = _setting(
+        5.0, "how long admission waits for a leader that is gone", low=1, high=60
+    )
+    admission_rise_max: float = _setting(
+        0.02, "largest share by which admission gets faster in a second", low=0, high=1
+    )
+    admission_settle_s: float = _setting(
+        15.0, "time a slower admission gets to show before the next fall", low=0, high=600
+    )
+    admission_claim_window_s: float = _setting(
+        20.0, "how long a place is kept free for one who was admitted", low=0, high=600
+    )
+    admission_reserve_p99_target_ms: float = _setting(
+        250.0, "p99 of reserve above which admission gets slower", low=1, high=60_000
+    )
+    admission_redis_p99_target_ms: float = _setting(
+        50.0, "p99 of Redis above which admission gets slower", low=0.1, high=60_000
+    )
+    admission_pool_wait_p99_target_ms: float = _setting(
+        100.0,
+        "p99 of the wait for Postgres above which admission gets slower",
+        low=0.1,
+        high=60_000,
+    )
+    admission_failure_rate_target: float = _setting(
+        0.02, "share of answers 5xx above which admission gets slower", low=0.0001, high=1
+    )
+    admission_backlog_target: int = _setting(
+        500, "payments waiting for a transaction above which admission gets slower", low=1
+    )
+    admission_hold_after_s: float = _setting(
+        2.5, "age from which a process's report of its load counts as missing", low=0.5, high=60
+    )
+    admission_stop_after_s: float = _setting(
+        5.0, "without any report for so long, nobody is admitted", low=1, high=60
+    )
     audit_interval_s: float = _setting(
         60.0, "pause of the worker that compares both stores", low=1, high=86_400
     )

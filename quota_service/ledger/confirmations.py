@@ -93,6 +93,11 @@ class ConfirmationLedger:
             queue_max=settings.group_commit_queue_max,
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many payment events wait for a transaction."""
+        return self._coalescer.waiting
+
     async def settle(self, verdict: Verdict) -> Settled | PinGone:
         """Commit a verdict; an event that is recorded already keeps the end it had.
 

@@ -48,7 +48,7 @@ class WaitingRoomLedger:
     async def all(self) -> dict[str, Room]:
         """Return every room by its exam."""
         rows = await self._ledger.fetch("select_waiting_rooms")
-        return {row["exam"]: _room(row) for row in rows}
+        return {row["exam"]: as_room(row) for row in rows}
 
     async def reserve_numbers(self, shard: ShardEpoch, reached: int | None, count: int) -> int:
         """Set `count` numbers aside for good and return the highest of all that ever were.
@@ -67,7 +67,8 @@ class WaitingRoomLedger:
         return highest
 
 
-def _room(row: "Record") -> Room:
+def as_room(row: "Record") -> Room:
+    """Return the room in a row of `waiting_rooms`."""
     return Room(
         exam=row["exam"],
         seed=row["seed"],

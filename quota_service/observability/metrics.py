@@ -177,6 +177,7 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self._add_admission(registry)
         self._add_gauges_of_the_service(registry)
         self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}
 
@@ -187,6 +188,36 @@ class Metrics:
             counter = self.reservations.labels(exam=exam, outcome=outcome)
             self._reservations_by_outcome[exam, outcome] = counter
         counter.inc()
+
+    def _add_admission(self, registry: CollectorRegistry) -> None:
+        """Make the metrics of the process that leads the admission of a waiting room."""
+        self.admitted = Counter(
+            "quota_waiting_room_admitted",
+            "Candidates whose turn has come, as far as can be told.",
+            ("exam",),
+            registry=registry,
+        )
+        self.leader_changes = Counter(
+            "quota_waiting_room_leader_changes",
+            "Times this process has become the leader of admission.",
+            ("exam",),
+            registry=registry,
+        )
+        self.rooms = {
+            name: Gauge(
+                f"quota_waiting_room_{name}",
+                f"{meaning} Only the leader tells.",
+                ("exam",),
+                registry=registry,
+            )
+            for name, meaning in {
+                "rate": "Candidates admitted a second.",
+                "threshold_fraction": "Share of the draw that has had its turn.",
+                "serving": "Number up to which the queue has had its turn.",
+                "waiting": "Candidates who wait, as far as can be told.",
+                "places": "Candidates with a place.",
+            }.items()
+        }
 
     def _add_gauges_of_the_service(self, registry: CollectorRegistry) -> None:
         """Make the gauges that are read from the stores when somebody scrapes.

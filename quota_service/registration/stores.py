@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from quota_service.domain.errors import UnknownReservation
 from quota_service.domain.reservation import ReservationId
+from quota_service.ledger.admission import AdmissionLedger
 from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
@@ -23,6 +24,7 @@ from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_board import RoomBoard
 from quota_service.seats.building import ShardBuilder
 from quota_service.seats.keys import Shard
+from quota_service.seats.room_survey import RoomSurveyor
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.store import SeatStore
 
@@ -48,6 +50,8 @@ class Stores:
     rebuilding: RebuildLedger
     auditing: AuditLedger
     waiting_rooms: WaitingRoomLedger
+    admission: AdmissionLedger
+    surveyor: RoomSurveyor
     reader: LedgerReader
     registry: ExamRegistry
     acknowledged: AcknowledgedHolds

@@ -62,10 +62,14 @@ class Worker(Protocol):
 
 
 class WorkerLoop:
-    """Runs one worker again and again until it is stopped."""
+    """Runs one worker again and again until it is stopped.
 
-    def __init__(self, worker: Worker, metrics: Metrics) -> None:
+    One that `keeps_pace` pauses after every round, also when it did something.
+    """
+
+    def __init__(self, worker: Worker, metrics: Metrics, *, keeps_pace: bool = False) -> None:
         self._worker = worker
+        self._keeps_pace = keeps_pace
         self._failures = metrics.worker_failures.labels(worker=worker.name)
         self._stopping = asyncio.Event()
         self._last_failure = ""
@@ -82,7 +86,7 @@ class WorkerLoop:
             busy_rounds = busy_rounds + 1 if did_something else 0
             if did_something is None:
                 await self._pause(_PAUSE_AFTER_FAILURE_S)
-            elif not did_something or busy_rounds > _BUSY_ROUNDS_MAX:
+            elif self._keeps_pace or not did_something or busy_rounds > _BUSY_ROUNDS_MAX:
                 busy_rounds = 0
                 await self._pause(self._worker.interval_s)
 

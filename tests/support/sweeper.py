@@ -14,9 +14,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from quota_service.app import open_service, refresh_memory
+from quota_service.ledger.admission import AdmissionLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.seats.store import SeatStore
 from quota_service.settings import read_settings
+from quota_service.workers.admission import AdmissionWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.recovery import RecoveryWorker
 
@@ -24,6 +26,7 @@ STOPS: dict[str, tuple[type[Any], type[Any], str]] = {
     "expiry": (ExpiryWorker, SeatStore, "expire"),
     "recovery": (RecoveryWorker, ConfirmationLedger, "settle_pins"),
     "unpin": (RecoveryWorker, SeatStore, "unpin"),
+    "admission": (AdmissionWorker, AdmissionLedger, "step"),
     "refunds": (RecoveryWorker, SeatStore, "refund"),
 }
 """The worker, and the method before which it stops."""

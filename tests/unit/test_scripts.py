@@ -38,6 +38,7 @@ WRITES = {
     *("SET", "MSET", "DEL", "INCR", "INCRBY", "HSET", "HSETNX", "HDEL", "HINCRBY", "ZADD", "ZREM"),
     *("XADD", "XTRIM", "RENAME", "UNLINK", "PFADD"),
     "PFCOUNT",  # it writes what it has counted beside the registers
+    *("ZREMRANGEBYSCORE", "PEXPIRE"),
 }
 CODES = "|".join(code.name for code in Code)
 WITHOUT_EPOCH = {"open", "fence", "begin_build"}
@@ -47,6 +48,7 @@ STEPS_TOLD_AS = {"load": {"expire", "unpin"}}
 UNTOLD = {
     *("open", "open_built", "fence", "begin_build", "clear", "seed"),
     *("join_draw", "join_queue", "give_numbers", "claim_place", "finish_place", "count_room"),
+    *("report", "survey"),
 }
 """Scripts that take no step of a reservation."""
 WORDS_FOR = {"limit": "at most", "sessions": "session", "subjects": "subject", "venues": "venue"}

@@ -71,6 +71,20 @@ async def test_a_round_without_work_is_followed_by_a_pause_that_stopping_ends() 
     assert worker.left == [1]
 
 
+async def test_a_worker_that_keeps_pace_pauses_though_it_did_something() -> None:
+    worker = ScriptedWorker(3, 1, interval_s=FOR_EVER_S)
+    loop = WorkerLoop(worker, Metrics(), keeps_pace=True)
+    running = asyncio.create_task(loop.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    left_in_the_pause = list(worker.left)
+
+    loop.stop()
+    await asyncio.wait_for(running, timeout=10)
+
+    assert left_in_the_pause == [1]
+
+
 async def test_a_loop_that_was_stopped_before_it_began_does_nothing() -> None:
     worker = ScriptedWorker(1)
     loop = WorkerLoop(worker, Metrics())

@@ -1,0 +1,50 @@
+#!lua flags=allow-oom
+-- survey: tells the admission how a waiting room stands, after the places whose time is over and
+-- the reports of processes that are gone were removed.
+-- Why atomic: who is inside, who waits and by which clock belong to one moment, and a place that is
+-- taken up again must not be removed by who saw it idle.
+-- It may run when Redis is full: it only removes.
+--
+-- KEYS[1] string epoch        the shard's epoch
+-- KEYS[2] hash   room         epoch, last number handed out, limit of the block
+-- KEYS[3] string drawn        HyperLogLog of the candidates in the draw
+-- KEYS[4] zset   places       candidate by the time (ms) the place is free again
+-- KEYS[5] hash   passes       candidate -> the last pass
+-- KEYS[6] hash   signals      process -> time (ms) of its report|the report
+--
+-- ARGV[1] epoch the caller knows
+-- ARGV[2] age after which a report is forgotten, ms
+--
+-- Returns {DONE, clock (ms), live places, candidates who ever claimed, candidates in the draw,
+--          epoch of the numbers or '', last number or '', {process, age (ms), report, …}}
+--         {NOT_READY}
+-- @include codes
+-- @include shard
+
+local epoch_key, room_key, drawn_key = KEYS[1], KEYS[2], KEYS[3]
+local places_key, passes_key, signals_key = KEYS[4], KEYS[5], KEYS[6]
+local epoch, age_ms = ARGV[1], tonumber(ARGV[2])
+
+if not is_open(epoch_key, epoch) then
+  return { NOT_READY }
+end
+local now_ms = clock_ms()
+redis.call('ZREMRANGEBYSCORE', places_key, '-inf', now_ms)
+local reports = {}
+local stored = redis.call('HGETALL', signals_key)
+for i = 1, #stored, 2 do
+  local bar = string.find(stored[i + 1], '|', 1, true)
+  local old_ms = now_ms - tonumber(string.sub(stored[i + 1], 1, bar - 1))
+  if old_ms > age_ms then
+    redis.call('HDEL', signals_key, stored[i])
+  else
+    reports[#reports + 1] = stored[i]
+    reports[#reports + 1] = old_ms
+    reports[#reports + 1] = string.sub(stored[i + 1], bar + 1)
+  end
+end
+local numbers = redis.call('HMGET', room_key, 'epoch', 'last')
+return {
+  DONE, now_ms, redis.call('ZCARD', places_key), redis.call('HLEN', passes_key),
+  redis.call('PFCOUNT', drawn_key), numbers[1] or '', numbers[2] or '', reports,
+}

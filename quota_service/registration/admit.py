@@ -1,0 +1,226 @@
+"""Admit: lets the candidates of a waiting room in, a step a second, at the rate the service bears.
+
+    1. survey the room in Redis: who is inside, who waits, what the processes report of their load
+    2. take or renew the lease on the room in Postgres; go no further while somebody else has it
+    3. decide how far to go on
+    4. write the step in Postgres, fenced by the epoch of the lease                 <- the decision
+
+Candidates see a step when the public document is refreshed from Postgres. A process that dies
+before 4 has admitted nobody, one that dies after it has: another takes over when the lease has
+ended and goes on from what Postgres has, so nobody is passed over and nothing is taken back. One
+that was stopped between 2 and 4 finds its epoch gone, or its lease over, and changes nothing.
+
+While either store is away there is no step. The rooms stand still then, and so does the time in
+which a turn is honoured; when it is over they go on from where they were, at the same pace.
+"""
+
+import logging
+import math
+import secrets
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from quota_service.domain.exam import Exam, WaitingRoomRules
+from quota_service.ledger.admission import Lease, Position
+from quota_service.registration.stores import Stores
+from quota_service.seats.room_survey import RoomSurvey
+from quota_service.settings import Settings
+from quota_service.waiting_room.admission import (
+    RANK_END,
+    Demand,
+    Limit,
+    Policy,
+    Progress,
+    Step,
+    decide,
+)
+from quota_service.waiting_room.room import Room
+from quota_service.waiting_room.signals import Targets, add_up
+
+log = logging.getLogger(__name__)
+
+_ONLY_SHARD = 0
+_NOBODY = 0.0
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What a leader remembers of a room under one epoch; whoever takes over does without it."""
+
+    epoch: int
+    carry: float = 0.0
+    fell_s: float = -math.inf
+    limit: Limit | None = None
+    recent: deque[tuple[float, float, int]] = field(default_factory=deque)
+
+    def coming(self, now_s: float, window_s: float, claimed: int) -> float:
+        """Return how many were admitted within the window and have not claimed yet."""
+        while self.recent and self.recent[0][0] < now_s - window_s:
+            self.recent.popleft()
+        if not self.recent:
+            return 0.0
+        admitted = sum(people for _, people, _ in self.recent)
+        return max(0.0, admitted - max(0, claimed - self.recent[0][2]))
+
+
+class Admission:
+    """The admission of every room, as far as this process leads it."""
+
+    def __init__(self, stores: Stores, settings: Settings) -> None:
+        self._stores = stores
+        self._settings = settings
+        self._name = secrets.token_hex(8)
+        self._memories: dict[str, _Memory] = {}
+        self._closed: set[tuple[str, int]] = set()
+        self._targets = Targets(
+            reserve_p99_ms=settings.admission_reserve_p99_target_ms,
+            redis_p99_ms=settings.admission_redis_p99_target_ms,
+            pool_wait_p99_ms=settings.admission_pool_wait_p99_target_ms,
+            failure_rate=settings.admission_failure_rate_target,
+            backlog=settings.admission_backlog_target,
+            hold_after_s=settings.admission_hold_after_s,
+            stop_after_s=settings.admission_stop_after_s,
+        )
+
+    async def admit(self, exam: Exam) -> float:
+        """Take one step for an exam and return how many it admits; nobody where another leads.
+
+        Raises NotReady, SeatsUnavailable and LedgerUnavailable; there was no step then, or, where a
+        commit of Postgres is of unknown end, one that stands.
+        """
+        rules = exam.waiting_room
+        if rules is None:
+            self._forget(exam.id)
+            return _NOBODY
+        shard = self._stores.registry.shard(exam.id, _ONLY_SHARD)
+        survey = await self._stores.surveyor.survey(shard)
+        if survey.clock_ms >= exam.registration.closes_at_ms:
+            await self._close(exam)
+            return _NOBODY
+        self._stores.reached("admit: surveyed")
+        settings = self._settings
+        lease = await self._stores.admission.lease(exam.id, self._name, settings.admission_lease_s)
+        if lease is None:
+            self._forget(exam.id)
+            return _NOBODY
+        self._stores.reached("admit: leased")
+        memory = self._remember(lease.room)
+        step, healthy_s = self._decide(exam, rules, lease, survey, memory)
+        position = _position(step, survey, healthy_s)
+        grace_ms = rules.claim_grace_s * 1000
+        if not await self._stores.admission.step(lease.room, position, grace_ms):
+            log.info("a step of admission was refused", extra={"exam": exam.id})
+            return _NOBODY
+        self._note(exam.id, memory, step, survey, lease.room)
+        return step.people
+
+    def _decide(
+        self,
+        exam: Exam,
+        rules: WaitingRoomRules,
+        lease: Lease,
+        survey: RoomSurvey,
+        memory: _Memory,
+    ) -> tuple[Step, float]:
+        """Return the next step, and the seconds it adds to the grace of claims."""
+        room, settings, now_s = lease.room, self._settings, time.monotonic()
+        progress = Progress(
+            rate=room.rate,
+            fixed_rate=room.fixed_rate,
+            is_paused=room.is_paused,
+            threshold=int(room.threshold, 16),
+            serving=room.serving,
+            carry=memory.carry,
+            since_fall_s=now_s - memory.fell_s,
+        )
+        if not room.is_open(survey.clock_ms, exam.registration.opens_at_ms):
+            return Step(room.rate, progress.threshold, room.serving, _NOBODY, Limit.DEMAND), 0.0
+        demand = Demand(
+            drawn=max(room.drawn, survey.drawn),
+            claimed=survey.claimed,
+            last_number=_last_number(room, survey),
+            places=survey.places,
+            coming=memory.coming(now_s, settings.admission_claim_window_s, survey.claimed),
+        )
+        policy = Policy(
+            targets=self._targets,
+            rate_min=rules.rate_min_per_s,
+            rate_max=rules.rate_max_per_s,
+            places_max=rules.places_max,
+            rise_max=settings.admission_rise_max,
+            settle_s=settings.admission_settle_s,
+        )
+        # What an outage or a change of leaders has left out is not made up for: a crowd that was
+        # saved up would come all at once.
+        most_s = 2 * settings.admission_interval_s
+        elapsed_s = min(max(lease.since_step_s or 0.0, 0.0), most_s)
+        step = decide(progress, demand, add_up(survey.reports, self._targets), policy, elapsed_s)
+        return step, elapsed_s if step.is_healthy else 0.0
+
+    def _remember(self, room: Room) -> _Memory:
+        memory = self._memories.get(room.exam)
+        if memory is None or memory.epoch != room.leader_epoch:
+            memory = self._memories[room.exam] = _Memory(room.leader_epoch)
+            self._stores.metrics.leader_changes.labels(exam=room.exam).inc()
+            log.info("leads admission", extra={"exam": room.exam, "epoch": room.leader_epoch})
+        return memory
+
+    def _forget(self, exam: str) -> None:
+        """Be no leader of an exam any more; its gauges are told by who is."""
+        if self._memories.pop(exam, None) is not None:
+            log.info("leads admission no more", extra={"exam": exam})
+            for gauge in self._stores.metrics.rooms.values():
+                gauge.remove(exam)
+
+    async def _close(self, exam: Exam) -> None:
+        self._forget(exam.id)
+        end = (exam.id, exam.registration.closes_at_ms)
+        if end not in self._closed:
+            if await self._stores.admission.close(exam.id):
+                log.info("admission is closed", extra={"exam": exam.id})
+            self._closed.add(end)
+
+    def _note(
+        self, exam: str, memory: _Memory, step: Step, survey: RoomSurvey, before: Room
+    ) -> None:
+        """Remember a step that was written, and tell it to ops."""
+        now_s = time.monotonic()
+        memory.carry = step.carry
+        memory.recent.append((now_s, step.people, survey.claimed))
+        if step.has_fallen:
+            memory.fell_s = now_s
+        if step.limit is not memory.limit and Limit.SILENCE in (step.limit, memory.limit):
+            log.warning("admission", extra={"exam": exam, "limit": step.limit})
+        memory.limit = step.limit
+        metrics = self._stores.metrics
+        metrics.admitted.labels(exam=exam).inc(step.people)
+        share = step.threshold / RANK_END
+        drawn = max(before.drawn, survey.drawn)
+        queue = max(0, _last_number(before, survey) - step.serving)
+        for name, value in {
+            "rate": step.rate,
+            "threshold_fraction": share,
+            "serving": step.serving,
+            "waiting": drawn * (1 - share) + queue,
+            "places": survey.places,
+        }.items():
+            metrics.rooms[name].labels(exam=exam).set(value)
+
+
+def _last_number(room: Room, survey: RoomSurvey) -> int:
+    """Return the last number that may be out.
+
+    Where Redis has lost it, that is any number which was ever set aside.
+    """
+    return room.numbers_reserved if survey.last_number is None else survey.last_number
+
+
+def _position(step: Step, survey: RoomSurvey, healthy_s: float) -> Position:
+    return Position(
+        threshold=f"{step.threshold:064x}",
+        serving=step.serving,
+        rate=step.rate,
+        drawn=survey.drawn,
+        healthy_ms=round(healthy_s * 1000),
+    )

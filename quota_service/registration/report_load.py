@@ -1,0 +1,25 @@
+"""Report the load: tells the waiting rooms what this process saw, so that admission adapts."""
+
+from quota_service.domain.errors import Unavailable
+from quota_service.registration.stores import Stores
+from quota_service.waiting_room.signals import Signals
+
+_ONLY_SHARD = 0
+
+
+async def report_load(stores: Stores, process: str, signals: Signals) -> None:
+    """Report to every waiting room; Unavailable when one could not be told, after all others were.
+
+    A room that is not told hears nothing, and admits nobody before long.
+    """
+    failure: Unavailable | None = None
+    for exam in stores.registry.all():
+        if exam.waiting_room is None or stores.registry.is_new(exam.id):
+            continue
+        try:
+            shard = stores.registry.shard(exam.id, _ONLY_SHARD)
+            await stores.surveyor.report(shard, process, signals)
+        except Unavailable as error:
+            failure = error
+    if failure is not None:
+        raise failure

@@ -1,0 +1,71 @@
+"""How a waiting room stands in Redis, and what the processes report there of their load."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from quota_service.domain.errors import NotReady
+from quota_service.seats.codes import Code
+from quota_service.seats.connection import ScriptCall, ScriptRunner
+from quota_service.seats.keys import Shard
+from quota_service.waiting_room.signals import Report, Signals, parse_signals
+
+_PROCESSES_MAX = 1000
+_FORGET_MS = 10_000
+"""A process that has not reported for so long is taken to be gone for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSurvey:
+    """A waiting room at one moment, by Redis's clock.
+
+    `places` are live; `claimed` counts the candidates who ever claimed; `drawn` estimates those in
+    the draw. `last_number` was the last to be handed out under the shard's epoch, None before the
+    first.
+    """
+
+    clock_ms: int
+    places: int
+    claimed: int
+    drawn: int
+    last_number: int | None
+    reports: tuple[Report, ...]
+
+
+class RoomSurveyor:
+    """Asks and tells the rooms of one Redis.
+
+    Raises NotReady when the shard is not open under the caller's epoch, and SeatsUnavailable.
+    """
+
+    def __init__(self, runner: ScriptRunner) -> None:
+        self._runner = runner
+
+    async def survey(self, shard: Shard) -> RoomSurvey:
+        """Free the places whose time is over and return how the room stands."""
+        answer = await self._call("survey", shard, _FORGET_MS)
+        _, clock_ms, places, claimed, drawn, epoch, last, reports = answer
+        is_ours = epoch != "" and int(epoch) == shard.epoch
+        triples = zip(reports[::3], reports[1::3], reports[2::3], strict=True)
+        return RoomSurvey(
+            clock_ms=clock_ms,
+            places=places,
+            claimed=claimed,
+            drawn=drawn,
+            last_number=int(last) if is_ours and last != "" else None,
+            reports=tuple(
+                Report(process, age_ms / 1000, parse_signals(text))
+                for process, age_ms, text in triples
+            ),
+        )
+
+    async def report(self, shard: Shard, process: str, signals: Signals) -> None:
+        """Tell how this process bears its load."""
+        await self._call("report", shard, process, signals.text(), _PROCESSES_MAX, _FORGET_MS)
+
+    async def _call(self, name: str, shard: Shard, *args: str | int) -> list[Any]:
+        script = self._runner.scripts[name]
+        keys = shard.keys_for(script.shard_keys)
+        answer = await self._runner.call(ScriptCall(script, keys, [shard.epoch, *args]))
+        if answer[0] == Code.NOT_READY:
+            raise NotReady(f"shard {shard.tag} is not open under epoch {shard.epoch}")
+        return answer

@@ -1,0 +1,30 @@
+"""The admission worker: leads the waiting rooms that nobody else leads."""
+
+from collections.abc import Mapping
+
+from quota_service.domain.exam import Exam
+from quota_service.registration.admit import Admission
+from quota_service.registration.stores import Stores
+from quota_service.settings import Settings
+from quota_service.workers.loop import each_of
+
+
+class AdmissionWorker:
+    """One step of every room a round. Its loop has to keep the pace: a step makes up for a second.
+
+    Any number may run; one of them leads a room and the others stand by.
+    """
+
+    name = "admission"
+
+    def __init__(self, stores: Stores, settings: Settings) -> None:
+        self._stores = stores
+        self._admission = Admission(stores, settings)
+        self.interval_s = settings.admission_interval_s
+
+    async def run_once(self) -> Mapping[str, int]:
+        """Take a step for each room; returns {"admitted": candidates}."""
+        return await each_of(self._stores.registry.all(), self._step)
+
+    async def _step(self, exam: Exam) -> Mapping[str, int]:
+        return {"admitted": round(await self._admission.admit(exam))}
