@@ -21,6 +21,7 @@ from quota_service.api.errors import (
 )
 from quota_service.api.times import parse_rfc3339
 from quota_service.domain.candidate import is_candidate_id, is_resident_id
+from quota_service.domain.definition_parts import MAX_RATE_PER_S, MIN_RATE_PER_S
 from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.registration.reserve import Order
 from quota_service.waiting_room.signing import SIGNED_MAX
@@ -277,6 +278,14 @@ def candidate_problem(value: Any) -> str | None:
     return "must be 1 to 64 characters of A-Z a-z 0-9 . _ : @ ~ + = -"
 
 
+def parse_rate(body: bytes) -> float | None:
+    """Return the rate of admission in the body of who sets it, None to let it adapt."""
+    members = Members(parse_object(body))
+    rate = members.take("rate", _rate_problem)
+    members.finish()
+    return None if rate is None else float(rate)
+
+
 def refuse_bad_candidate(value: str) -> None:
     """Raise InvalidRequest for what is no candidate id, NationalIdRefused for a resident ID."""
     problem = candidate_problem(value)
@@ -284,6 +293,13 @@ def refuse_bad_candidate(value: str) -> None:
         raise InvalidRequest([("candidate", problem)])
     if is_resident_id(value):
         raise NationalIdRefused
+
+
+def _rate_problem(value: Any) -> str | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or (is_number and MIN_RATE_PER_S <= value <= MAX_RATE_PER_S):
+        return None
+    return f"must be a number from {MIN_RATE_PER_S} to {MAX_RATE_PER_S}, or null"
 
 
 def _ticket_problem(value: Any) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from quota_service.api.openapi_room_ops import room_ops_examples
 from quota_service.api.openapi_waiting_room import room_examples
 
 EXAM_ID = "ccaa-2023-1"
@@ -144,6 +145,8 @@ _AVAILABILITY: Mapping[str, Any] = {
 def _json(document: Mapping[str, Any]) -> str:
     return orjson.dumps(document).decode()
 
+
+_ROOM = room_examples(EXAM_ID, CANDIDATE_ID)
 
 EXAMPLES: Mapping[str, Example] = {
     "definition": Example("An exam with two venues", {**_DEFINITION, "seats": _SEATS}),
@@ -299,7 +302,8 @@ EXAMPLES: Mapping[str, Example] = {
         {"outcome": "refund_due", "reservation": RESERVATION_ID, "reason": "already-paid"},
     ),
     "ignored": Example("Not paid", {"outcome": "ignored", "reservation": RESERVATION_ID}),
-    **{name: Example(*told) for name, told in room_examples(EXAM_ID, CANDIDATE_ID).items()},
+    **{name: Example(*told) for name, told in _ROOM.items()},
+    **{name: Example(*told) for name, told in room_ops_examples(_ROOM["room_draw"][1]).items()},
     "ok": Example("All is well", {"status": "ok"}),
     "problem_meaning": Example(
         "What sold-out means",

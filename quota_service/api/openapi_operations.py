@@ -230,6 +230,31 @@ OPERATIONS: Mapping[str, Operation] = {
         "it again changes nothing.",
         {200: Answer("The candidate has no place.", Body("Finished", ("finished",)))},
     ),
+    "PUT /v1/exams/{exam}/waiting-room": Operation(
+        "set_admission_rate",
+        "operations",
+        "A rate that is set holds whatever the load, until it is set to null and adapts again. "
+        "Even so nobody is admitted while no process reports its load.",
+        {200: Answer("The waiting room.", Body("SteeredRoom", ("steered",)))},
+        body=Body("AdmissionRate", ("fixed_rate", "adaptive_rate")),
+    ),
+    "POST /v1/exams/{exam}/waiting-room/pause": Operation(
+        "pause_admission",
+        "operations",
+        "Nobody's turn comes until it is resumed. Whose turn has come may still claim, and no time "
+        "of the grace for that goes by. It needs no Redis.",
+        {200: Answer("The waiting room.", Body("SteeredRoom", ("room_paused",)))},
+        body=Body("Nothing", ("nothing",)),
+        body_is_required=False,
+    ),
+    "POST /v1/exams/{exam}/waiting-room/resume": Operation(
+        "resume_admission",
+        "operations",
+        "Admission goes on from where it was, at the rate it had.",
+        {200: Answer("The waiting room.", Body("SteeredRoom", ("steered",)))},
+        body=Body("Nothing", ("nothing",)),
+        body_is_required=False,
+    ),
     "GET /v1/exams/{exam}/refunds-due": Operation(
         "list_refunds_due",
         "operations",

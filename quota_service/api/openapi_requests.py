@@ -25,6 +25,7 @@ from quota_service.api.openapi_parts import (
     reservation_id,
     whole,
 )
+from quota_service.api.openapi_room_ops import ADMISSION_RATE
 from quota_service.api.ops_handlers import PAGE_MAX
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.stream_handlers import STATE_ID
@@ -119,6 +120,7 @@ _CLAIM = closed(
 REQUEST_SCHEMAS: Mapping[str, Schema] = {
     "Joining": _JOINING,
     "Claim": _CLAIM,
+    "AdmissionRate": ADMISSION_RATE,
     "VenueChange": _VENUE_CHANGE,
     "Order": _ORDER,
     "PaymentCallback": _CALLBACK,

@@ -20,6 +20,7 @@ from quota_service.api.openapi_parts import (
     time,
     whole,
 )
+from quota_service.api.openapi_room_ops import ROOM_OPS_SCHEMAS
 from quota_service.api.openapi_waiting_room import ROOM_SCHEMAS
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.stream_handlers import STATE_ID
@@ -372,6 +373,7 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
         optional=["reason"],
     ),
     **ROOM_SCHEMAS,
+    **ROOM_OPS_SCHEMAS,
     "ImportResult": record(
         "What an import did; neither created nor changed is a repeat.",
         {

@@ -12,6 +12,7 @@ from quota_service.api.openapi_operations import OPERATIONS
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES
 from quota_service.app import Service, api_app
+from quota_service.ledger.api_keys import Scope
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
@@ -345,7 +346,8 @@ async def _send(api: ApiClient, call: str, body: Mapping[str, Any]) -> Reply:
         return await api.callback(orjson.dumps(body))
     method, path = call.split(" ")
     path = path.format(exam="ccaa-2023-1", reservation="exam-1.0.aaaaaaaaaaaaaaaaaaaaaaaa")
-    key = api.ops_key if call == IMPORT else api.frontend_key
+    (scope,) = [route.scope for route in ROUTES if f"{route.method} {route.path}" == call]
+    key = api.ops_key if scope is Scope.OPS else api.frontend_key
     return await api.call(method, path, key=key, json=body, headers={"Idempotency-Key": "key-c"})
 
 

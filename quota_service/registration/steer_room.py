@@ -1,0 +1,71 @@
+"""Steer a waiting room by hand: set its rate, pause it, let it go on.
+
+    1. write what ops want in Postgres                                             <- the decision
+    2. look at the room again, so that this process tells of it at once
+
+The leader's next step finds it there; a step that was decided on what stood before is refused.
+Redis is not needed for any of it: a pause is wanted most when something is away.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from quota_service.domain.errors import Unavailable, WaitingRoomOff
+from quota_service.registration.stores import Stores
+from quota_service.seats.room_survey import RoomSurvey
+from quota_service.waiting_room.document import PublicDocument
+from quota_service.waiting_room.room import Room
+
+log = logging.getLogger(__name__)
+
+_ONLY_SHARD = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SteeredRoom:
+    """A room as ops see it; `survey` is None while Redis cannot be asked."""
+
+    room: Room
+    document: PublicDocument
+    survey: RoomSurvey | None
+
+
+async def set_rate(stores: Stores, exam: str, rate: float | None) -> SteeredRoom:
+    """Let so many candidates in a second, whatever the load; None lets the rate adapt again.
+
+    Raises UnknownExam, WaitingRoomOff, NotReady and LedgerUnavailable, after which it may stand.
+    """
+    _refuse_without_room(stores, exam)
+    return await _seen(stores, await stores.admission.set_rate(exam, rate))
+
+
+async def pause(stores: Stores, exam: str) -> SteeredRoom:
+    """Let nobody in until `resume`; whose turn has come may still claim. Raises as `set_rate`."""
+    _refuse_without_room(stores, exam)
+    return await _seen(stores, await stores.admission.set_paused(exam, paused=True))
+
+
+async def resume(stores: Stores, exam: str) -> SteeredRoom:
+    """Let admission go on from where it was. Raises as `set_rate`."""
+    _refuse_without_room(stores, exam)
+    return await _seen(stores, await stores.admission.set_paused(exam, paused=False))
+
+
+def _refuse_without_room(stores: Stores, exam: str) -> None:
+    if stores.registry.find(exam).waiting_room is None:
+        raise WaitingRoomOff
+
+
+async def _seen(stores: Stores, room: Room) -> SteeredRoom:
+    """Return the room as it is seen now; a Redis that is slow is waited for once, not twice."""
+    survey, _ = await asyncio.gather(_survey(stores, room.exam), stores.rooms.refresh())
+    return SteeredRoom(room, stores.rooms.current(room.exam).document, survey)
+
+
+async def _survey(stores: Stores, exam: str) -> RoomSurvey | None:
+    try:
+        return await stores.surveyor.survey(stores.registry.shard(exam, _ONLY_SHARD))
+    except Unavailable as error:
+        log.info("a waiting room cannot be surveyed", extra={"exam": exam, "cause": str(error)})
+        return None

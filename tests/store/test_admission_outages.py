@@ -1,0 +1,126 @@
+"""A store goes away while candidates are admitted: nobody's place moves, nobody's grace goes by.
+
+The servers of this module are its own, because they are killed.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from quota_service.app import open_service, refresh_memory
+from quota_service.domain.errors import LedgerUnavailable, SeatsUnavailable, Unavailable
+from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.ledger.migrations import migrate
+from quota_service.registration.import_exam import import_exam
+from quota_service.registration.steer_room import pause, resume
+from quota_service.settings import Settings
+from tests.support.admissions import RoomUnderTest, open_room
+from tests.support.exams import make_exam
+from tests.support.lost_shards import rebuild
+from tests.support.servers import killed, throwaway_postgres
+from tests.support.waiting import eventually
+
+_TEMPLATE = "quota"
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path_factory.mktemp("mortal-redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    with throwaway_postgres(tmp_path_factory.mktemp("mortal-postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def migrated_template(postgres_server: EmbeddedPostgres) -> str:
+    async with open_service(Settings(postgres_dsn=postgres_server.url)) as service:
+        await migrate(service.stores.ledger)
+    return _TEMPLATE
+
+
+async def goes_on(room: RoomUnderTest) -> None:
+    """Return when the stores answer the leader again."""
+
+    async def steps() -> bool:
+        try:
+            await rebuild(room.service)
+            await room.leader.admit(room.exam)
+        except Unavailable:
+            return False
+        return True
+
+    await eventually(steps, within_s=20)
+
+
+async def check_outage(
+    room: RoomUnderTest, server: EmbeddedRedis | EmbeddedPostgres, fault: type[Unavailable]
+) -> None:
+    """Let a server be away for an hour, and fail if that costs or brings anybody anything."""
+    await room.queue(10_000)
+    await room.service.stores.admission.set_rate(room.exam.id, 10)
+    for _ in range(3):
+        await room.second()
+    before, kept = await room.room(), await room.steps()
+
+    with killed(server), pytest.raises(fault):
+        await room.leader.admit(room.exam)
+    await goes_on(room)
+    await room.pass_time(3600)
+    await room.second()
+
+    after, steps = await room.room(), await room.steps()
+    # Two steps were taken since, and each made up for a second at most.
+    assert before.serving < after.serving <= before.serving + 20
+    assert after.late_through == before.late_through == 0
+    assert steps[-1][1] - kept[-1][1] <= 2000
+
+
+async def test_a_redis_that_dies_and_comes_back_moves_nobody(
+    settings: Settings, redis_server: EmbeddedRedis
+) -> None:
+    async with open_service(settings) as service:
+        await refresh_memory(service)
+        await import_exam(service.stores, make_exam())
+
+        await check_outage(
+            await open_room(service, claim_grace_s=10), redis_server, SeatsUnavailable
+        )
+
+
+async def test_a_postgres_that_dies_and_comes_back_moves_nobody(
+    settings: Settings, postgres_server: EmbeddedPostgres
+) -> None:
+    async with open_service(settings) as service:
+        await refresh_memory(service)
+        await import_exam(service.stores, make_exam())
+
+        await check_outage(
+            await open_room(service, claim_grace_s=10), postgres_server, LedgerUnavailable
+        )
+
+
+async def test_a_room_can_be_paused_while_redis_is_away(
+    settings: Settings, redis_server: EmbeddedRedis
+) -> None:
+    async with open_service(settings) as service:
+        await refresh_memory(service)
+        room = await open_room(service)
+        await room.queue(100)
+        await room.second()
+
+        with killed(redis_server):
+            paused = await pause(service.stores, room.exam.id)
+        await goes_on(room)
+        during = await room.second()
+        resumed = await resume(service.stores, room.exam.id)
+        after = await room.second()
+
+    assert (paused.room.is_paused, paused.document.is_paused) == (True, True)
+    assert paused.survey is None
+    assert (during, after) == (0, 10)
+    assert resumed.survey is not None
+    assert [report.process for report in resumed.survey.reports] == ["process-1"]
