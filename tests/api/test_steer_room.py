@@ -11,6 +11,7 @@ from tests.support.admissions import RoomUnderTest, open_room, room_definition
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
 from tests.support.serving import serving
+from tests.support.supervised import supervised
 from tests.support.waiting import eventually
 
 ROOM = "/v1/exams/exam-2/waiting-room"
@@ -92,6 +93,17 @@ async def test_a_process_that_serves_reports_its_load_by_itself(api: ApiClient) 
         return bool(ours) and ours[0]["measures"]["requests"] > 0
 
     await eventually(is_told)
+
+
+async def test_each_of_several_workers_reports_what_it_saw_itself(service: Service) -> None:
+    room = await open_room(service)
+    async with supervised(service.settings, "--workers", "2"):
+
+        async def are_told() -> bool:
+            reports = (await service.stores.surveyor.survey(room.shard)).reports
+            return len(reports) == 2 and all(report.signals is not None for report in reports)
+
+        await eventually(are_told)
 
 
 async def test_a_candidate_is_let_in_by_the_workers_and_the_api_alone(service: Service) -> None:
