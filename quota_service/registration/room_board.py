@@ -54,6 +54,9 @@ class RoomBoard:
         self._registry = registry
         self._polling = polling
         self.now_ms = now_ms
+        # It keeps clients apart and is no secret. It is not the generator that others may have
+        # seeded: a look that comes by itself must not take from theirs.
+        self._chance = random.Random()  # noqa: S311
         self._shown: Mapping[str, ShownRoom] = {}
         self._looked_at = 0.0
         self._looking: asyncio.Task[None] | None = None
@@ -73,7 +76,7 @@ class RoomBoard:
 
     def poll_after_s(self, eta_s: float) -> float:
         """Return when somebody who waits so long is to ask again."""
-        return self._polling.after_s(eta_s, _jitter())
+        return self._polling.after_s(eta_s, self._jitter())
 
     async def refresh(self) -> None:
         """Look at every room, as it is from now on; all who ask for it at once share one look.
@@ -126,7 +129,7 @@ class RoomBoard:
                     standing,
                     self._polling,
                     now_ms=self.now_ms(),
-                    jitter=_jitter(),
+                    jitter=self._jitter(),
                     before=None if before is None else before.document,
                 )
                 shown[exam.id] = ShownRoom(standing, document)
@@ -140,6 +143,5 @@ class RoomBoard:
             log.info("a waiting room cannot be counted", extra={"exam": exam, "cause": str(error)})
             return Counts() if before is None else before.standing.counts
 
-
-def _jitter() -> float:
-    return random.uniform(-1, 1)  # noqa: S311  it keeps clients apart, and is no secret
+    def _jitter(self) -> float:
+        return self._chance.uniform(-1, 1)
