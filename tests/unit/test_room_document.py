@@ -53,6 +53,7 @@ DRAWN = make_room(threshold=LAST_RANK)
         (OPENS_MS - 1, make_room(opened_ms=1), Phase.DRAW),
         (OPENS_MS - 1, make_room(opened_ms=1, threshold=LAST_RANK), Phase.QUEUE),
     ],
+    ids=range(9),  # the times of the exam are another day's each day
 )
 def test_the_phase_follows_the_clock_and_the_draw(at_ms: int, room: Room, phase: Phase) -> None:
     assert document(at_ms, room).phase is phase
