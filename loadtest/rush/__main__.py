@@ -1,0 +1,63 @@
+"""`make rush`: rehearses the opening rush, checks P1 to P9 at its end, and reports.
+
+    python -m loadtest.rush [--size 1m|5m] [--candidates N] [--seats N] [--minutes M] [--no-room]
+
+Without `--host` it starts everything it needs on this machine: stores, `quota-service serve`,
+`quota-service worker` and keys. The simulation is a process of its own, with locust in it.
+Candidates come before noon, at noon and afterwards; they wait, draw, claim, look, reserve with a
+list of venues, pay, pay late or twice, give up, give back, look again and change their minds; a
+payment provider tells of it late, repeatedly and out of order. Then everything unpaid ends, and the
+promises are checked from what the simulation knows and what the API says.
+
+The exit status is 1 when a promise broke. `loadtest/results/` has `rush.html` and `rush.png`.
+
+Against a service that runs already, whose keys `quota-service demo` for one writes to a file:
+
+    set -a; . demo-data/demo.env; set +a
+    python -m loadtest.rush --host "$QUOTA_URL" --size 1m
+
+Distributed, when one machine is not crowd enough: the same options on all of them, the keys in the
+environment of each, one exam id, clocks in step (the order of people is compared between machines).
+
+    python -m loadtest.rush --role master --locust-workers 2 --host URL --exam rush-1
+    python -m loadtest.rush --role worker --master-host MASTER --host URL --exam rush-1     # twice
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from types import FrameType
+
+from loadtest.rush.local_service import local_service
+from loadtest.rush.options import read_options
+
+
+def main() -> int:
+    """Start the service unless there is one, run the simulation, stop what was started."""
+    options = read_options()
+    signal.signal(signal.SIGTERM, _interrupt)
+    if options.host is not None:
+        return _simulate(sys.argv[1:], {})
+    options.results.mkdir(parents=True, exist_ok=True)
+    with local_service(options) as (host, keys):
+        return _simulate([*sys.argv[1:], "--host", host], keys)
+
+
+def _simulate(arguments: list[str], keys: dict[str, str]) -> int:
+    """Run the simulation as a process of its own; return its exit status."""
+    command = [sys.executable, "-m", "loadtest.rush.simulation", *arguments]
+    with subprocess.Popen(command, env={**os.environ, **keys}) as process:  # noqa: S603  ours
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            return 130
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

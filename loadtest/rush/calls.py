@@ -1,0 +1,143 @@
+"""Calls the service as the registration frontend does, and notes each of them.
+
+All candidates share one pool of kept connections, because in production it is the frontend's few
+servers that call, not ten thousand browsers. The time a call takes includes its wait for a
+connection of the pool.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from geventhttpclient.client import HTTPClientPool
+from locust.contrib.fasthttp import FastHttpSession
+from locust.env import Environment
+
+from loadtest.rush.evidence import Call, Document, Evidence
+
+_REFUSED = 400
+_SERVER_FAULT = 500
+_UNAVAILABLE = 503
+_OK = (200, 201)
+_RETRY_AFTER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a call ended: status 0 when nothing came, the slug of a problem, the body as parsed."""
+
+    status: int
+    slug: str
+    body: Any
+    retry_after_s: float
+    sent_s: float
+    answered_s: float
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the call was done."""
+        return self.status in _OK
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the same call may be sent again in a moment."""
+        return self.status in {0, 429, _UNAVAILABLE}
+
+    @property
+    def document(self) -> Document:
+        """The body, which a call that was done answers with an object."""
+        if not isinstance(self.body, dict):
+            raise TypeError(f"an answer {self.status} has {type(self.body).__name__} for a body")
+        return self.body
+
+
+class Caller:
+    """Sends requests through a shared pool; `key` is the API key, empty for public calls."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        evidence: Evidence,
+        pool: HTTPClientPool,
+        timeout_s: float,
+        key: str = "",
+    ) -> None:
+        self._evidence = evidence
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._session = FastHttpSession(
+            base_url=environment.host,
+            request_event=environment.events.request,
+            user=None,
+            client_pool=pool,
+            network_timeout=timeout_s,
+            connection_timeout=timeout_s,
+            max_retries=0,
+        )
+
+    def get(self, step: str, path: str, **headers: str) -> Answer:
+        """GET; header names take `_` for `-`."""
+        return self.send(step, "GET", path, None, _named(headers))
+
+    def post(
+        self, step: str, path: str, document: Document | None = None, **headers: str
+    ) -> Answer:
+        """POST a JSON object, or nothing."""
+        return self.send(step, "POST", path, _encoded(document), _named(headers))
+
+    def call(self, step: str, method: str, path: str, document: Document | None = None) -> Answer:
+        """Send a JSON object, or nothing, with any method."""
+        return self.send(step, method, path, _encoded(document), {})
+
+    def send(
+        self, step: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
+        """Send one request, note it, and return how it ended; it never raises for an answer."""
+        sent_s, started = time.time(), time.perf_counter()
+        all_headers = {**self._headers, **headers}
+        if body is not None:
+            all_headers["Content-Type"] = "application/json"
+        with self._session.request(
+            method, path, name=step, data=body, headers=all_headers, catch_response=True
+        ) as response:
+            status = response.status_code
+            # Refusals are answers; only faults of the service are failures to locust.
+            if 0 < status < _SERVER_FAULT or status == _UNAVAILABLE:
+                response.success()
+            text = response.content if status else b""
+            content_type = response.headers.get("content-type", "") if status else ""
+            told = response.headers.get("retry-after") if status else None
+        took_ms = (time.perf_counter() - started) * 1000
+        parsed = orjson.loads(text) if text and "json" in content_type else text
+        slug = _slug(status, parsed)
+        self._evidence.add(Call(step, sent_s, took_ms, status, slug))
+        retry_after_s = float(told) if told else _RETRY_AFTER_S
+        return Answer(status, slug, parsed, retry_after_s, sent_s, time.time())
+
+
+def connection_pool(connections_max: int, timeout_s: float) -> HTTPClientPool:
+    """Return a pool of kept connections for many callers."""
+    return HTTPClientPool(
+        concurrency=connections_max,
+        network_timeout=timeout_s,
+        connection_timeout=timeout_s,
+    )
+
+
+def _slug(status: int, parsed: Any) -> str:
+    if status == 0:
+        return "no-answer"
+    if status < _REFUSED:
+        return ""
+    if isinstance(parsed, dict):
+        return str(parsed.get("type", "")).rpartition("/")[2] or f"status-{status}"
+    return f"status-{status}"
+
+
+def _encoded(document: Document | None) -> bytes | None:
+    return None if document is None else orjson.dumps(document)
+
+
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}

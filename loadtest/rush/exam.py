@@ -1,0 +1,124 @@
+"""The exam of a rush: the sample exam's venues and subjects, with times and seats made for the run.
+
+Some of the seats are kept back and released in the tail, as the big venues do, so that those who
+keep looking for returned seats find some.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+
+from loadtest.rush.evidence import Document
+from loadtest.rush.options import Options
+
+NOTICE_VERSION = "rush-1"
+FEE = 8000
+"""Minor units of CNY for one subject."""
+
+SESSIONS: Mapping[str, tuple[str, ...]] = {
+    "day1-am": ("general",),
+    "day1-pm": ("qms", "ems"),
+    "day2-am": ("service",),
+}
+VENUES: Mapping[str, float] = {
+    "beijing": 30,
+    "shanghai": 25,
+    "jinan": 8,
+    "nanjing": 8,
+    "tianjin": 8,
+    "zhengzhou": 6,
+    "qingdao": 5,
+    "shijiazhuang": 4,
+    "hefei": 3,
+}
+"""The venues, and how many of a hundred candidates would go there first."""
+
+SUBJECT_SHARE: Mapping[str, float] = {"general": 0.36, "qms": 0.21, "ems": 0.13, "service": 0.30}
+"""How the seats of a venue are divided among its subjects."""
+
+_DAY_S = 86_400
+_CLOSES_AFTER_S = 7 * _DAY_S
+_REFUND_BEFORE_S = 3600
+
+
+def seats_of(total: int) -> dict[str, dict[str, int]]:
+    """Return about `total` seats, dealt to venues and subjects; each quota has at least one."""
+    weight = sum(VENUES.values())
+    return {
+        venue: {
+            subject: max(1, round(total * share * popularity / weight))
+            for subject, share in SUBJECT_SHARE.items()
+        }
+        for venue, popularity in VENUES.items()
+    }
+
+
+def kept_back(seats: Mapping[str, Mapping[str, int]], share: float) -> dict[str, dict[str, int]]:
+    """Return what is released at the opening when a share of every quota is kept back."""
+    return {
+        venue: {subject: math.ceil(count * (1 - share)) for subject, count in by_subject.items()}
+        for venue, by_subject in seats.items()
+    }
+
+
+def definition(
+    options: Options, opens_at_s: float, seats: Mapping[str, Mapping[str, int]]
+) -> Document:
+    """Return the exam's definition, as PUT /v1/exams/{exam} takes it."""
+    document: Document = {
+        "id": options.exam,
+        "title": _text("开考演练", "Rehearsal of the opening"),
+        "time_zone": "Asia/Shanghai",
+        "registration": _window(opens_at_s, opens_at_s + _CLOSES_AFTER_S),
+        "refund": _window(opens_at_s - _REFUND_BEFORE_S, opens_at_s + _CLOSES_AFTER_S),
+        "fee": {"amount": FEE, "currency": "CNY"},
+        "hold": {
+            "ttl_s": options.hold_ttl_s,
+            "checkout_grace_s": options.checkout_grace_s,
+            "expiry_slack_s": options.expiry_slack_s,
+        },
+        "notice": {"version": NOTICE_VERSION, "text": _text("考生须知", "The notice")},
+        "sessions": [
+            {
+                "id": session,
+                "title": _text(session, session),
+                "starts_at": moment(opens_at_s + (60 + n) * _DAY_S),
+                "ends_at": moment(opens_at_s + (60 + n) * _DAY_S + 7200),
+            }
+            for n, session in enumerate(SESSIONS)
+        ],
+        "subjects": [
+            {"id": subject, "title": _text(subject, subject), "session": session}
+            for session, subjects in SESSIONS.items()
+            for subject in subjects
+        ],
+        "venues": [{"id": venue, "title": _text(venue, venue)} for venue in VENUES],
+        "seats": {venue: dict(by_subject) for venue, by_subject in seats.items()},
+    }
+    if options.has_room:
+        document["waiting_room"] = {
+            "rate_per_s": options.rate_per_s,
+            "pass_ttl_s": options.pass_ttl_s,
+            "idle_s": options.pass_ttl_s,
+            "claim_grace_s": options.claim_grace_s,
+        }
+    return document
+
+
+def moment(at_s: float) -> str:
+    """Return a time as RFC 3339 in UTC with milliseconds."""
+    at = dt.datetime.fromtimestamp(at_s, tz=dt.UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(moment_text: str) -> float:
+    """Return an RFC 3339 time as seconds since the epoch."""
+    return dt.datetime.fromisoformat(moment_text).timestamp()
+
+
+def _window(opens_at_s: float, closes_at_s: float) -> Document:
+    return {"opens_at": moment(opens_at_s), "closes_at": moment(closes_at_s)}
+
+
+def _text(zh: str, en: str) -> dict[str, str]:
+    return {"zh": zh, "en": en}

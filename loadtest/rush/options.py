@@ -1,0 +1,170 @@
+"""The size of a rush and where it goes: presets, and every part of them as an option."""
+
+import argparse
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS = Path("loadtest/results")
+ROLES = ("local", "master", "worker")
+_KEPT_BACK_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """A preset. `before_s` passes before the opening, `open_s` after it until nobody begins."""
+
+    candidates: int
+    before_s: float
+    open_s: float
+    hold_ttl_s: int
+    checkout_grace_s: int
+    expiry_slack_s: int
+
+
+SIZES: Mapping[str, Size] = {
+    "1m": Size(
+        candidates=400,
+        before_s=7,
+        open_s=21,
+        hold_ttl_s=5,
+        checkout_grace_s=3,
+        expiry_slack_s=1,
+    ),
+    "5m": Size(
+        candidates=4000,
+        before_s=45,
+        open_s=170,
+        hold_ttl_s=30,
+        checkout_grace_s=15,
+        expiry_slack_s=2,
+    ),
+}
+"""What fits into a minute, stores included, and what fits into five on two cores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One run. Shares are of the candidates; units stand last."""
+
+    exam: str
+    host: str | None
+    role: str
+    master_host: str
+    master_port: int
+    locust_workers: int
+    api_workers: int
+    has_room: bool
+    seed: int
+    candidates: int
+    seats: int
+    before_s: float
+    open_s: float
+    hold_ttl_s: int
+    checkout_grace_s: int
+    expiry_slack_s: int
+    rate_per_s: float
+    results: Path
+    before_share: float = 0.45
+    spike_share: float = 0.35
+    spike_s: float = 5.0
+    kept_back_share: float = _KEPT_BACK_SHARE
+    release_after_share: float = 0.5
+    pass_ttl_s: int = 60
+    claim_grace_s: int = 30
+    connections_max: int = 512
+    request_timeout_s: float = 30.0
+    settle_s: float = 60.0
+    """How long the provider may take, after the last candidate, to have every callback answered."""
+
+    @property
+    def quiet_after_s(self) -> float:
+        """How long after the last order every hold must have ended by itself."""
+        return self.hold_ttl_s + self.checkout_grace_s + self.expiry_slack_s + 1.0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog="make rush",
+        description="Rehearse the opening rush and check what the service promised.",
+        epilog="With --host, QUOTA_FRONTEND_KEY, QUOTA_OPS_KEY and QUOTA_PAYMENT_SECRET say how "
+        "to call it; `quota-service demo` writes all of them to demo.env.",
+    )
+    made.add_argument("--size", choices=SIZES, default="5m", help="preset (%(default)s)")
+    made.add_argument("--candidates", type=_count, help="how many people come")
+    made.add_argument("--seats", type=_count, help="seats of all quotas together")
+    made.add_argument("--minutes", type=float, help="length from the first arrival to the checks")
+    made.add_argument("--no-room", action="store_true", help="without the waiting room")
+    made.add_argument("--rate", type=float, help="admissions a second to begin with")
+    made.add_argument("--workers", type=_count, default=1, help="API processes (%(default)s)")
+    made.add_argument("--seed", type=int, default=1, help="who wants what (%(default)s)")
+    made.add_argument("--results", type=Path, default=RESULTS, help="folder (%(default)s)")
+    made.add_argument("--host", metavar="URL", help="a running service, not one made for the run")
+    made.add_argument("--exam", help="id of the exam to make (one of its own for each run)")
+    made.add_argument("--role", choices=ROLES, default="local", help="part in a distributed run")
+    made.add_argument("--master-host", default="127.0.0.1", help="for --role worker")
+    made.add_argument("--master-port", type=int, default=5557, help="for master and worker")
+    made.add_argument("--locust-workers", type=_count, default=1, help="the master waits for them")
+    return made
+
+
+def read_options(arguments: Sequence[str] | None = None) -> Options:
+    """Read the command line; exits with status 2 when it is wrong."""
+    made = parser()
+    chosen = made.parse_args(arguments)
+    if chosen.role != "local" and not (chosen.host and chosen.exam):
+        made.error("--role master and --role worker need --host and one --exam for all")
+    size = SIZES[chosen.size]
+    stretch = 1.0
+    if chosen.minutes is not None:
+        stretch = (chosen.minutes * 60 - _fixed_s(size)) / (size.before_s + size.open_s)
+        if stretch <= 0:
+            made.error(
+                f"--minutes leaves no time: {_fixed_s(size):g} s are for starting and ending"
+            )
+    candidates = chosen.candidates or size.candidates
+    return Options(
+        exam=chosen.exam or f"rush-{secrets.token_hex(4)}",
+        host=chosen.host,
+        role=chosen.role,
+        master_host=chosen.master_host,
+        master_port=chosen.master_port,
+        locust_workers=chosen.locust_workers,
+        api_workers=chosen.workers,
+        has_room=not chosen.no_room,
+        seed=chosen.seed,
+        candidates=candidates,
+        # People want two seats on average: enough for half of them.
+        seats=chosen.seats or candidates,
+        before_s=size.before_s * stretch,
+        open_s=size.open_s * stretch,
+        hold_ttl_s=size.hold_ttl_s,
+        checkout_grace_s=size.checkout_grace_s,
+        expiry_slack_s=size.expiry_slack_s,
+        rate_per_s=chosen.rate or max(20.0, round(candidates / (0.4 * size.open_s * stretch))),
+        results=chosen.results,
+    )
+
+
+def key_from_environment(name: str) -> str:
+    """Return a key from the environment; KeyError with a sentence when it is not there."""
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise KeyError(f"{name} is not set; see `make rush ARGS=--help`") from None
+
+
+def _fixed_s(size: Size) -> float:
+    """Seconds a run takes beside the time before and after the opening."""
+    starting_and_checking_s = 15.0
+    return size.hold_ttl_s + size.checkout_grace_s + size.expiry_slack_s + starting_and_checking_s
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{text} is not at least 1")
+    return number

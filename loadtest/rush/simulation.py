@@ -1,0 +1,197 @@
+"""Runs the rush in one process of locust against a service that runs already, and judges it.
+
+`python -m loadtest.rush` starts it, with the keys in the environment; locust makes the process
+cooperative at its import (gevent), which is why nothing that runs the service lives here.
+"""
+
+import random
+import sys
+import time
+
+import gevent
+from locust import log as locust_log
+from locust.env import Environment
+from locust.runners import MasterRunner, Runner
+
+from loadtest.rush.calls import Caller, connection_pool
+from loadtest.rush.checks import check
+from loadtest.rush.collect import CollectError, collect
+from loadtest.rush.crowd import CrowdUser, Opening
+from loadtest.rush.evidence import Document, Evidence
+from loadtest.rush.exam import definition, kept_back, seats_of
+from loadtest.rush.options import Options, key_from_environment, read_options
+from loadtest.rush.provider import Provider
+from loadtest.rush.report import report
+from loadtest.rush.watcher import Watcher
+from loadtest.rush.world import World
+
+WORKERS_WAIT_S = 120.0
+EXAM_WAIT_S = 120.0
+CANDIDATES_END_S = 90.0
+_POLL_S = 0.2
+_REPORT_LAG_S = 7.0
+"""Two of locust's reporting intervals: what a worker has noted is with the master by then."""
+
+
+def main() -> int:
+    """Run one part of a rush; the exit status is 1 when a promise broke."""
+    options = read_options()
+    locust_log.setup_logging("WARNING", None)
+    environment = Environment(user_classes=[CrowdUser], host=options.host, stop_timeout=1)
+    simulation = Simulation(options, environment)
+    if options.role == "worker":
+        return simulation.run_worker()
+    return simulation.run()
+
+
+class Simulation:
+    """The parts of one process, and the order they run in."""
+
+    def __init__(self, options: Options, environment: Environment) -> None:
+        self._options = options
+        self._environment = environment
+        self._evidence = Evidence()
+        pool = connection_pool(options.connections_max, options.request_timeout_s)
+
+        def caller(key: str = "") -> Caller:
+            key = key_from_environment(key) if key else ""
+            timeout_s = options.request_timeout_s
+            return Caller(environment, self._evidence, pool, timeout_s, key)
+
+        self._public, self._frontend = caller(), caller("QUOTA_FRONTEND_KEY")
+        self._ops = caller("QUOTA_OPS_KEY") if options.role != "worker" else self._public
+        secret = key_from_environment("QUOTA_PAYMENT_SECRET")
+        self._provider = Provider(self._public, secret, self._evidence, options.seed)
+        self._pending_elsewhere: dict[str, int] = {}
+        self._faults = self._provider.faults
+        environment.events.user_error.add_listener(self._user_broke)
+
+    def run(self) -> int:
+        """Make the exam, run the crowd, await quiet, check and report; return the exit status."""
+        options = self._options
+        seats = seats_of(options.seats)
+        runner = self._runner()
+        opens_at_s = time.time() + options.before_s
+        early = definition(options, opens_at_s, kept_back(seats, options.kept_back_share))
+        whole = definition(options, opens_at_s, seats)
+        self._import(early)
+        world = self._world()
+        print(f"{options.candidates} candidates, {_total(whole)} seats at {options.host}")
+        print(f"exam {options.exam} opens in {options.before_s:.0f} s", flush=True)
+        release_at_s = opens_at_s + options.open_s * options.release_after_share
+        watcher = Watcher(options, self._ops, self._evidence, whole, release_at_s)
+        watching = gevent.spawn(watcher.run)
+        self._environment.shape_class = Opening(options, opens_at_s, runner)
+        runner.start_shape()
+        world.sleep_until(world.ends_at_s)
+        self._await_end(world)
+        watcher.stop()
+        watching.get()
+        if self._faults:
+            print(f"the simulation itself broke: {self._faults[0]}", file=sys.stderr)
+            return 1
+        try:
+            exam = whole if watcher.has_released else early
+            facts = collect(options, exam, self._frontend, self._ops, self._evidence)
+        except CollectError as error:
+            print(f"P8 broken: {error}", file=sys.stderr)
+            return 1
+        finally:
+            runner.quit()
+        verdicts = check(self._evidence, facts)
+        return report(options, self._evidence, verdicts, opens_at_s)
+
+    def run_worker(self) -> int:
+        """Be the crowd, or a part of it, until the master says that it is over."""
+        runner = self._environment.create_worker_runner(
+            self._options.master_host, self._options.master_port
+        )
+        world = self._world()
+
+        def tell(client_id: str, data: Document) -> None:  # noqa: ARG001  locust's signature
+            data["rush"] = {
+                "notes": self._evidence.take_wire(),
+                "pending": world.under_way + self._provider.pending,
+                "faults": self._faults[:],
+            }
+            self._faults.clear()
+
+        self._environment.events.report_to_master.add_listener(tell)
+        runner.greenlet.join()
+        return 0
+
+    def _user_broke(self, exception: Exception, **_told: object) -> None:
+        self._faults.append(f"candidate: {exception!r}")
+
+    def _runner(self) -> Runner:
+        """Return the runner of this role; a master has its workers when it is returned."""
+        if self._options.role == "local":
+            return self._environment.create_local_runner()
+        runner: MasterRunner = self._environment.create_master_runner(
+            "*", self._options.master_port
+        )
+
+        def hear(client_id: str, data: Document) -> None:
+            told = data.get("rush")
+            if told:
+                self._evidence.add_wire(told["notes"])
+                self._pending_elsewhere[client_id] = told["pending"]
+                self._faults.extend(told["faults"])
+
+        self._environment.events.worker_report.add_listener(hear)
+        deadline_s = time.time() + WORKERS_WAIT_S
+        while len(runner.clients.ready) < self._options.locust_workers:
+            if time.time() > deadline_s:
+                raise SystemExit(f"no {self._options.locust_workers} workers came to the master")
+            gevent.sleep(_POLL_S)
+        return runner
+
+    def _import(self, exam: Document) -> None:
+        path = f"/v1/exams/{self._options.exam}"
+        answer = self._ops.call("import", "PUT", path, exam)
+        if not answer.is_ok:
+            raise SystemExit(f"the exam was not imported: {answer.status} {answer.body}")
+
+    def _world(self) -> World:
+        """Return the world around the exam, as soon as the service tells of it."""
+        path = f"/v1/exams/{self._options.exam}"
+        deadline_s = time.time() + EXAM_WAIT_S
+        while not (answer := self._public.get("look at exam", path)).is_ok:
+            if time.time() > deadline_s:
+                raise SystemExit(f"GET {path} is answered {answer.status} {answer.slug}")
+            gevent.sleep(_POLL_S)
+        draw = random.Random(f"{self._options.seed}:world")  # noqa: S311  not for secrets
+        world = World(
+            options=self._options,
+            exam=answer.document,
+            evidence=self._evidence,
+            frontend=self._frontend,
+            public=self._public,
+            draw=draw,
+        )
+        CrowdUser.world, CrowdUser.provider = world, self._provider
+        return world
+
+    def _await_end(self, world: World) -> None:
+        """Wait until all have gone home, all callbacks are answered and unpaid holds have ended."""
+        deadline_s = time.time() + CANDIDATES_END_S + self._options.settle_s
+        is_distributed = self._options.role == "master"
+        gevent.sleep(_REPORT_LAG_S if is_distributed else 0.0)
+        while time.time() < deadline_s:
+            if not (world.under_way + self._provider.pending + self._elsewhere):
+                break
+            gevent.sleep(_POLL_S)
+        gevent.sleep(_REPORT_LAG_S if is_distributed else 0.0)
+        world.sleep_until(world.ends_at_s + self._options.quiet_after_s)
+
+    @property
+    def _elsewhere(self) -> int:
+        return sum(self._pending_elsewhere.values())
+
+
+def _total(exam: Document) -> int:
+    return sum(count for by_subject in exam["seats"].values() for count in by_subject.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The watcher: looks at seats and room once a second, and has ops release seats in the tail.
+
+It stands for the people at the desk; what it sees is what the picture shows.
+"""
+
+import time
+
+import gevent
+
+from loadtest.rush.calls import Caller
+from loadtest.rush.evidence import Document, Evidence, Looked
+from loadtest.rush.options import Options
+
+INTERVAL_S = 1.0
+
+
+class Watcher:
+    """Notes what it sees until it is stopped; `release` is the definition with all seats."""
+
+    def __init__(
+        self,
+        options: Options,
+        ops: Caller,
+        evidence: Evidence,
+        release: Document,
+        release_at_s: float,
+    ) -> None:
+        self._options = options
+        self._ops = ops
+        self._evidence = evidence
+        self._release = release
+        self._release_at_s = release_at_s
+        self._is_stopped = False
+        self.has_released = False
+
+    def run(self) -> None:
+        """Look once a second; the seats kept back are released when their time comes."""
+        while not self._is_stopped:
+            started_s = time.time()
+            self._look()
+            if not self.has_released and started_s >= self._release_at_s:
+                path = f"/v1/exams/{self._options.exam}"
+                self.has_released = self._ops.call("import", "PUT", path, self._release).is_ok
+            gevent.sleep(max(0.0, started_s + INTERVAL_S - time.time()))
+
+    def stop(self) -> None:
+        """End after the look under way."""
+        self._is_stopped = True
+
+    def _look(self) -> None:
+        path = f"/v1/exams/{self._options.exam}"
+        seats = self._ops.get("watch", f"{path}/availability")
+        waiting, rate = 0, 0.0
+        if self._options.has_room:
+            room = self._ops.get("watch", f"{path}/waiting-room")
+            if room.is_ok:
+                waiting, rate = room.document["waiting"], float(room.document["rate"])
+        if seats.is_ok:
+            quotas = seats.document["quotas"]
+            remaining = sum(quota["remaining"] for quota in quotas)
+            capacity = sum(quota["capacity"] for quota in quotas)
+            sold_out = sum(quota["remaining"] == 0 for quota in quotas)
+            looked = Looked(time.time(), remaining, capacity, len(quotas), sold_out, waiting, rate)
+            self._evidence.add(looked)

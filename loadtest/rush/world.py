@@ -1,0 +1,62 @@
+"""What everybody in the simulation shares: the exam as the service told it, clocks and callers."""
+
+import random
+import time
+from dataclasses import dataclass, field
+
+import gevent
+
+from loadtest.rush.calls import Answer, Caller
+from loadtest.rush.evidence import Document, Evidence
+from loadtest.rush.exam import seconds
+from loadtest.rush.options import Options
+
+BUSY_RETRIES_MAX = 8
+_BUSY_PAUSE_MAX_S = 10.0
+
+
+@dataclass(slots=True)
+class World:
+    """One process's view of the run. `public` calls without a key, `frontend` with one."""
+
+    options: Options
+    exam: Document
+    evidence: Evidence
+    frontend: Caller
+    public: Caller
+    draw: random.Random
+    under_way: int = 0
+    own_tickets: list[str] = field(default_factory=list)
+    """A few tickets of candidates, for those who try the ticket of another."""
+
+    @property
+    def opens_at_s(self) -> float:
+        """When registration opens, seconds since the epoch."""
+        return seconds(self.exam["registration"]["opens_at"])
+
+    @property
+    def ends_at_s(self) -> float:
+        """When nobody begins anything new."""
+        return self.opens_at_s + self.options.open_s
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the candidates go home."""
+        return time.time() >= self.ends_at_s
+
+    @property
+    def path(self) -> str:
+        """Where the exam is."""
+        return f"/v1/exams/{self.options.exam}"
+
+    def think(self, least_s: float, most_s: float) -> None:
+        """Pass some time, as people do; never beyond the end by more than `most_s`."""
+        gevent.sleep(self.draw.uniform(least_s, most_s))
+
+    def sleep_until(self, at_s: float) -> None:
+        """Sleep until a time, or not at all."""
+        gevent.sleep(max(0.0, at_s - time.time()))
+
+    def back_off(self, answer: Answer) -> None:
+        """Wait as a busy service asked, and a little more by chance."""
+        gevent.sleep(min(_BUSY_PAUSE_MAX_S, answer.retry_after_s) * self.draw.uniform(1.0, 1.5))

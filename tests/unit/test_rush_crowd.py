@@ -1,0 +1,113 @@
+"""Who comes to the rehearsal, when, and with which wishes; and its figures."""
+
+import pytest
+
+from loadtest.rush.evidence import Arrived, Call, Evidence, Held, Looked
+from loadtest.rush.exam import SESSIONS, VENUES, definition, kept_back, seats_of
+from loadtest.rush.fairness import spearman
+from loadtest.rush.figures import figures, percentile
+from loadtest.rush.options import read_options
+from loadtest.rush.plan import Ending, plan_of
+from loadtest.rush.shape import arrived
+from quota_service.domain.definition import parse_exam
+from tests.support.rush_evidence import OPENS_S, reservation
+
+PEOPLE = [plan_of(f"c0-{n}", 1, SESSIONS, VENUES) for n in range(2000)]
+
+
+def test_the_same_seed_gives_the_same_people() -> None:
+    assert plan_of("c0-7", 1, SESSIONS, VENUES) == PEOPLE[7]
+    assert [plan_of(f"c0-{n}", 2, SESSIONS, VENUES) for n in range(20)] != PEOPLE[:20]
+
+
+def test_nobody_wants_two_subjects_of_one_session() -> None:
+    session_of = {s: session for session, subjects in SESSIONS.items() for s in subjects}
+
+    for plan in PEOPLE:
+        sessions = [session_of[subject] for subject in plan.subjects]
+        assert len(set(sessions)) == len(sessions) > 0
+
+
+def test_every_manner_of_the_manual_is_there() -> None:
+    assert {plan.ending for plan in PEOPLE} == set(Ending)
+    assert {len(plan.subjects) for plan in PEOPLE} == {1, 2, 3}
+    assert {len(plan.venues) for plan in PEOPLE} == {1, 2, 3, 4}
+    assert all(len(set(plan.venues)) == len(plan.venues) for plan in PEOPLE)
+    paying = sum(plan.ending is Ending.PAY for plan in PEOPLE)
+    assert 0.6 < paying / len(PEOPLE) < 0.8
+
+
+def test_the_crowd_comes_before_at_and_after_the_opening_and_whole() -> None:
+    options = read_options(["--candidates", "1000"])
+    times = [n / 2 for n in range(round(-2 * options.before_s), round(2 * options.open_s))]
+
+    come = [arrived(options, at_s) for at_s in times]
+
+    assert come == sorted(come)
+    assert (come[0], arrived(options, 0), come[-1]) == (0, 450, 1000)
+    spike = arrived(options, options.spike_s) - arrived(options, 0)
+    assert spike > 5 * (arrived(options, -1) - arrived(options, -1 - options.spike_s))
+
+
+def test_the_minutes_asked_for_are_shared_out() -> None:
+    short, long = read_options(["--minutes", "2"]), read_options(["--minutes", "10"])
+
+    assert long.before_s > short.before_s > 0
+    more_s = (long.before_s + long.open_s) - (short.before_s + short.open_s)
+    assert more_s == pytest.approx(8 * 60)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--minutes", "0.1"], ["--role", "worker"], ["--candidates", "0"]]
+)
+def test_options_that_make_no_rush_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        read_options(arguments)
+
+
+def test_the_exam_of_the_rush_can_be_imported_and_keeps_seats_back() -> None:
+    options = read_options(["--no-room", "--exam", "rush-1"])
+    seats = seats_of(1000)
+
+    early = parse_exam(definition(options, OPENS_S, kept_back(seats, 0.1)))
+    whole = parse_exam(definition(options, OPENS_S, seats))
+
+    assert 900 <= sum(early.seats.values()) < sum(whole.seats.values()) <= 1100
+    assert all(1 <= early.seats[quota] <= whole.seats[quota] for quota in whole.seats)
+
+
+def test_the_rank_correlation_is_one_in_order_and_minus_one_backwards() -> None:
+    assert spearman([(1, 10), (2, 20), (3, 30)]) == 1
+    assert spearman([(1, 30), (2, 20), (3, 10)]) == -1
+    assert spearman([(1, 5), (2, 5)]) is None
+    # By hand: places 0, 1.5, 1.5, 3 against 0, 1, 2, 3.
+    assert spearman([(0, 1), (1, 2), (2, 2), (3, 9)]) == pytest.approx(0.9486833)
+
+
+def test_a_percentile_is_a_value_that_was_measured() -> None:
+    values = [float(n) for n in range(1, 101)]
+
+    assert [percentile(values, p) for p in (50, 90, 99, 100)] == [50, 90, 99, 100]
+    assert percentile([7.0], 99) == 7
+
+
+def test_the_figures_tell_when_seats_went_and_count_each_order_once() -> None:
+    evidence = Evidence()
+    for n in range(3):
+        evidence.add(Arrived(f"c-{n}", OPENS_S - 1))
+        made = reservation(f"c-{n}", subjects=["general", "qms"])
+        evidence.add(Held(f"c-{n}-1", OPENS_S + n, made, {}, ""))
+        evidence.add(Held(f"c-{n}-1", OPENS_S + n + 0.2, made, {}, ""))
+        evidence.add(Call("reserve", OPENS_S + n, 10.0 * (n + 1), 201, ""))
+        evidence.add(Looked(OPENS_S + n + 0.5, 4 - 2 * n, 6, 2, int(n == 2), 0, 0.0))
+    evidence.add(Call("reserve", OPENS_S + 3, 1.0, 409, "sold-out"))
+
+    found = figures(evidence, OPENS_S)
+
+    assert (found.arrived, found.orders_held, found.seats_taken) == (3, 3, 6)
+    assert found.sold_out_s == found.mostly_sold_s == pytest.approx(2.5)
+    assert found.first_quota_sold_out_s == pytest.approx(2.5)
+    assert found.seats_taken_a_second == pytest.approx(6 / 2.5)
+    assert found.refusals == (("reserve", "sold-out", 1),)
+    (reserve,) = found.steps
+    assert (reserve.count, reserve.refused, reserve.longest_ms) == (4, 1, 30.0)
