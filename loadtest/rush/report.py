@@ -1,22 +1,27 @@
 """Prints what a rush found, and writes it as one page with its picture."""
 
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
 
 from loadtest.rush.checks import Verdict
-from loadtest.rush.evidence import Evidence
+from loadtest.rush.evidence import Evidence, Facts
 from loadtest.rush.fairness import Fairness
 from loadtest.rush.figures import PERCENTILES, Figures, figures
 from loadtest.rush.options import Options
 from loadtest.rush.page import Table, page
 from loadtest.rush.picture import draw
 
-PAGE, PICTURE = "rush.html", "rush.png"
+PAGE, PICTURE, EVIDENCE = "rush.html", "rush.png", "rush.json"
 _REFUSALS_SHOWN = 20
 
 
 def report(
     options: Options,
     evidence: Evidence,
+    facts: Facts,
     verdicts: Sequence[Verdict],
     opens_at_s: float,
 ) -> int:
@@ -32,9 +37,17 @@ def report(
     options.results.mkdir(parents=True, exist_ok=True)
     picture, written = options.results / PICTURE, options.results / PAGE
     draw(found, picture)
+    if broken:
+        _write_evidence(options.results / EVIDENCE, evidence, facts)
     written.write_text(page(f"{options.exam}: {outcome}", tables, picture), encoding="utf-8")
     print(f"\n{outcome}. Report: {written}, picture: {picture}", flush=True)
     return 1 if broken else 0
+
+
+def _write_evidence(path: Path, evidence: Evidence, facts: Facts) -> None:
+    """Keep what was known and what the service said, for those who look for what broke."""
+    document = {"facts": dataclasses.asdict(facts), "notes": evidence.take_wire()}
+    path.write_bytes(orjson.dumps(document))
 
 
 def text(table: Table) -> str:

@@ -99,7 +99,7 @@ class Simulation:
         finally:
             runner.quit()
         verdicts = check(self._evidence, facts)
-        return report(options, self._evidence, verdicts, opens_at_s)
+        return report(options, self._evidence, facts, verdicts, opens_at_s)
 
     def run_worker(self) -> int:
         """Be the crowd, or a part of it, until the master says that it is over."""
