@@ -7,8 +7,9 @@ is slow (an open load, as a real noon is).
 
 import itertools
 import time
+from typing import ClassVar
 
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 from locust import LoadTestShape, User, task
 from locust.runners import Runner
 
@@ -37,26 +38,27 @@ class Opening(LoadTestShape):
 
 
 class CrowdUser(User):
-    """Lives the day of one candidate and is parked; `world`, `provider` are those of the process.
+    """Lives the day of one candidate and is parked; `parts` come when the process has its world.
 
     It stands in for FastHttpUser because all of them share one client (see `calls`).
     """
 
-    world: World
-    provider: Provider
+    parts: ClassVar[AsyncResult] = AsyncResult()
     _numbers = itertools.count()
 
     @task
     def day(self) -> None:
         """Live, whatever comes, and stay away afterwards."""
-        world = self.world
+        world: World
+        provider: Provider
+        world, provider = self.parts.get()
         world.under_way += 1
         try:
             number = next(self._numbers)
             worker = max(0, getattr(self.environment.runner, "worker_index", 0))
             name = f"c{worker}-{number}"
             plan = plan_of(name, world.options.seed, SESSIONS, VENUES)
-            Candidate(world, self.provider, plan).live()
+            Candidate(world, provider, plan).live()
         finally:
             world.under_way -= 1
         Event().wait()

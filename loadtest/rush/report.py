@@ -52,16 +52,15 @@ def _write_evidence(path: Path, evidence: Evidence, facts: Facts) -> None:
 
 def text(table: Table) -> str:
     """Return a table as aligned lines."""
-    rows = [table.head, *table.rows]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(table.head))]
+    widths = [max(map(len, column)) for column in zip(*table.lines, strict=True)]
     lines = []
-    for row in rows:
+    for row in table.lines:
         cells = [
             cell.ljust(width) if at == 0 or table.is_text else cell.rjust(width)
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join([table.title, *(f"  {line}" for line in lines)])
+    return "\n".join([table.title, *(f"  {line}" for line in [*lines, *table.notes])])
 
 
 def _summary(options: Options, found: Figures) -> Table:
@@ -127,10 +126,11 @@ def _fairness(kinds: Sequence[Fairness]) -> Table:
 
 
 def _promises(verdicts: Sequence[Verdict]) -> Table:
-    rows = []
+    rows, notes = [], []
     for verdict in verdicts:
         outcome = "kept" if verdict.is_kept else "BROKEN"
         rows.append((verdict.promise, verdict.meaning, str(verdict.looked_at), outcome))
         if not verdict.is_kept:
-            rows += [("", line, "", "") for line in verdict.lines]
-    return Table("Promises", ("", "", "looked at", ""), tuple(rows), is_text=True)
+            notes += [f"{verdict.promise}: {line}" for line in verdict.lines]
+    head = ("promise", "", "looked at", "")
+    return Table("Promises", head, tuple(rows), is_text=True, notes=tuple(notes))

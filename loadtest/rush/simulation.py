@@ -169,7 +169,7 @@ class Simulation:
             public=self._public,
             draw=draw,
         )
-        CrowdUser.world, CrowdUser.provider = world, self._provider
+        CrowdUser.parts.set((world, self._provider))
         return world
 
     def _await_end(self, world: World) -> None:
