@@ -64,6 +64,7 @@ class Figures:
     taken: Series
     seats: Series
     waiting: Series
+    rate: Series
     p99_ms: dict[str, Series]
 
 
@@ -108,6 +109,7 @@ def figures(evidence: Evidence, opens_at_s: float) -> Figures:
         taken=taken,
         seats=_levels(looks, opens_at_s, "remaining"),
         waiting=_levels(looks, opens_at_s, "waiting"),
+        rate=_levels(looks, opens_at_s, "rate"),
         p99_ms=_p99_over_time(calls, opens_at_s),
     )
 

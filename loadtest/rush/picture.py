@@ -23,6 +23,8 @@ def draw(found: Figures, path: Path) -> None:
     arrivals.set_ylabel("arrivals / s")
     if found.admissions.values:
         _steps(admissions, found.admissions, _GREEN, "admitted by the waiting room, each second")
+        rate = found.rate
+        admissions.plot(rate.at_s, rate.values, color=_GREY, label="its rate", linestyle="--")
     _steps(admissions, found.taken, _ORANGE, "seats taken, each second")
     admissions.set_ylabel("admitted, taken / s")
     seats.plot(found.seats.at_s, found.seats.values, color=_GREEN, label="seats left")
