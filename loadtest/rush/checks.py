@@ -37,7 +37,7 @@ MACHINE_LATE_MAX_S = 1.5
 EVIDENCE_MAX = 5
 """Lines of evidence that are shown for one promise."""
 
-_BUSY = frozenset({"overloaded", "not-ready", "too-many-requests", "paused"})
+_BUSY = frozenset({"overloaded", "not-ready", "rate-limited", "paused"})
 _SERVER_FAULT = 500
 _UNAVAILABLE = 503
 _OK = 200

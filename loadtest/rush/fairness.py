@@ -8,6 +8,7 @@ public document may be old. The ranks are worked out here anew from the seed tha
 
 import hashlib
 import hmac
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -68,15 +69,26 @@ def fair_ranks(evidence: Evidence, facts: Facts) -> Iterator[str | None]:
         if turn.kind == DRAW:
             wrong = turn.rank != rank_of(seed, exam, turn.candidate)
             yield f"{turn.candidate} was ranked {turn.rank}" if wrong else None
-    numbers: dict[int, str] = {}
+    yield from _numbers_once(evidence)
+
+
+def _numbers_once(evidence: Evidence) -> Iterator[str | None]:
+    """Yield for each number whether it is one person's; asking twice gives no second one."""
+    holders: dict[int, str] = {}
+    numbers: defaultdict[str, set[int]] = defaultdict(set)
+    waits = Counter(turn.candidate for turn in evidence.of(Turn) if turn.kind == NUMBER)
     for ticket in evidence.of(Ticketed):
         if ticket.kind == DRAW and ticket.rank is not None:
             yield f"{ticket.candidate} was told a rank before the opening"
         if ticket.number is not None:
-            holder = numbers.setdefault(ticket.number, ticket.candidate)
+            numbers[ticket.candidate].add(ticket.number)
+            holder = holders.setdefault(ticket.number, ticket.candidate)
             wrong = holder != ticket.candidate
             told = f"number {ticket.number} went to {holder} and to {ticket.candidate}"
             yield told if wrong else None
+    for candidate, held in numbers.items():
+        if len(held) > max(1, waits[candidate]):
+            yield f"{candidate} was given {len(held)} numbers for {waits[candidate]} waits"
 
 
 def rank_of(seed: bytes, exam: str, candidate: str) -> str:

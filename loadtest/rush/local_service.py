@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -63,8 +63,11 @@ def local_service(options: Options) -> Iterator[tuple[str, dict[str, str]]]:
             )
             for scope in ("frontend", "ops")
         }
-        for kind, admin_port in zip(("serve", "worker"), admin_ports, strict=True):
-            process = _start(kind, {**environment, "QUOTA_ADMIN_PORT": str(admin_port)}, options)
+        more = ("--workers", str(options.api_workers)) if options.api_workers > 1 else ()
+        commands = (("serve", *more), ("worker",))
+        for command, admin_port in zip(commands, admin_ports, strict=True):
+            admin = {"QUOTA_ADMIN_PORT": str(admin_port)}
+            process = _start(command, {**environment, **admin}, options)
             running.callback(_stop, process)
         host = f"http://{LOOPBACK}:{port}"
         _await_ready(f"{host}/readyz")
@@ -83,11 +86,11 @@ def _command(environment: Mapping[str, str], *arguments: str) -> str:
 
 
 def _start(
-    kind: str, environment: Mapping[str, str], options: Options
+    command: Sequence[str], environment: Mapping[str, str], options: Options
 ) -> "subprocess.Popen[bytes]":
-    with (options.results / f"rush-{kind}.log").open("wb") as log:
+    with (options.results / f"rush-{command[0]}.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603  our own program
-            [sys.executable, "-m", "quota_service.cli", kind],
+            [sys.executable, "-m", "quota_service.cli", *command],
             env=environment,
             stdout=log,
             stderr=log,

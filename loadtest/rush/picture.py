@@ -25,7 +25,10 @@ def draw(found: Figures, path: Path) -> None:
         _steps(admissions, found.admissions, _GREEN, "admitted by the waiting room, each second")
         rate = found.rate
         admissions.plot(rate.at_s, rate.values, color=_GREY, label="its rate", linestyle="--")
-    _steps(admissions, found.taken, _ORANGE, "seats taken, each second")
+    taken = found.taken
+    admissions.step(
+        taken.at_s, taken.values, where="post", color=_ORANGE, label="seats taken, each second"
+    )
     admissions.set_ylabel("admitted, taken / s")
     seats.plot(found.seats.at_s, found.seats.values, color=_GREEN, label="seats left")
     if any(found.waiting.values):

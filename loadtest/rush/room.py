@@ -22,6 +22,9 @@ _POLL_LEAST_S = 0.2
 _POLL_MOST_S = 60.0
 _CLEARLY_BEFORE_S = 3.0
 _TICKETS_KEPT = 50
+_NOON_SPREAD_S = 1.0
+"""Frontends spread the looks at noon by as much as the public document may be old."""
+
 _REJOIN = frozenset({"turn-passed", "ticket-used"})
 _NOT_YET = "not-your-turn"
 
@@ -107,7 +110,8 @@ class WaitingRoom:
                     waited_s = answer.sent_s
                 else:
                     # Everybody looks again at noon, whatever they were told before.
-                    pause_s = min(pause_s, max(0.0, world.opens_at_s - answer.answered_s))
+                    noon_s = world.opens_at_s + world.draw.uniform(0.0, _NOON_SPREAD_S)
+                    pause_s = min(pause_s, max(0.0, noon_s - answer.answered_s))
             if world.is_over:
                 self._note(place, rank, waited_s, None)
                 return False

@@ -317,6 +317,13 @@ def test_one_number_for_two_people_breaks_the_draw() -> None:
     assert broken(evidence, good_facts()).keys() == {"draw"}
 
 
+def test_two_numbers_for_one_wait_break_the_draw() -> None:
+    evidence = good_evidence()
+    evidence.add(Ticketed(THIRD, "number", None, 2, OPENS_S + 3))
+
+    assert broken(evidence, good_facts()).keys() == {"draw"}
+
+
 def test_a_rank_told_before_the_opening_breaks_the_draw() -> None:
     evidence = good_evidence()
     evidence.add(Ticketed("dan", "draw", "00", None, OPENS_S - 3))
