@@ -115,7 +115,8 @@ class WaitingRoom:
             if world.is_over:
                 self._note(place, rank, waited_s, None)
                 return False
-            gevent.sleep(min(_POLL_MOST_S, max(_POLL_LEAST_S, pause_s)))
+            left_s = world.ends_at_s - time.time()
+            gevent.sleep(max(_POLL_LEAST_S, min(_POLL_MOST_S, pause_s, left_s)))
         return False
 
     def _note(
