@@ -176,8 +176,8 @@ def expiry_in_time(evidence: Evidence, facts: Facts) -> Findings:
         for step in reservation["history"]:
             if step["step"] == "expire" and promised_s:
                 late_s = seconds(step["at"]) - promised_s
-                told = f"{name} expired {late_s:+.3f} s after its deadline ({', '.join(steps)})"
-                yield None if 0 <= late_s <= bound_s else told
+                wrong = f"{name} expired {late_s:+.3f} s after its deadline ({', '.join(steps)})"
+                yield None if 0 <= late_s <= bound_s else wrong
 
 
 def payments_end(evidence: Evidence, facts: Facts) -> Findings:

@@ -148,8 +148,8 @@ class Looked:
     rate: float
 
 
-Note = Call | Arrived | Ticketed | Turn | Claimed | Held | Shown | Done | Sent | Delivered | Attempt
-Note = Note | Looked
+_TellsOfCandidates = Arrived | Ticketed | Turn | Claimed | Held | Shown | Done | Attempt
+Note = Call | _TellsOfCandidates | Sent | Delivered | Looked
 _TYPES = {
     kind.__name__: kind
     for kind in (

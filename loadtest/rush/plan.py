@@ -9,6 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 
 class Ending(StrEnum):
@@ -77,6 +78,7 @@ _PRESSES_TWICE_SHARE = 0.10
 _REUSES_KEY_SHARE = 0.02
 _DONE_ALOUD_SHARE = 0.80
 _FALLBACKS_MAX = 4
+_Choice = TypeVar("_Choice")
 _TRIES_MAX = 4
 _PATIENCE_S = (2.0, 8.0)
 
@@ -110,7 +112,7 @@ def plan_of(
     )
 
 
-def _one(draw: random.Random, weights: Mapping[Ending, float] | Mapping[After, float]) -> object:
+def _one(draw: random.Random, weights: Mapping[_Choice, float]) -> _Choice:
     return draw.choices(list(weights), list(weights.values()))[0]
 
 
