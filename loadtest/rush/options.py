@@ -22,6 +22,7 @@ class Size:
     hold_ttl_s: int
     checkout_grace_s: int
     expiry_slack_s: int
+    claim_grace_s: int
 
 
 SIZES: Mapping[str, Size] = {
@@ -32,6 +33,7 @@ SIZES: Mapping[str, Size] = {
         hold_ttl_s=5,
         checkout_grace_s=3,
         expiry_slack_s=1,
+        claim_grace_s=8,
     ),
     "5m": Size(
         candidates=4000,
@@ -40,6 +42,7 @@ SIZES: Mapping[str, Size] = {
         hold_ttl_s=30,
         checkout_grace_s=15,
         expiry_slack_s=2,
+        claim_grace_s=30,
     ),
 }
 """What fits into a minute, stores included, and what fits into five on two cores."""
@@ -65,6 +68,7 @@ class Options:
     hold_ttl_s: int
     checkout_grace_s: int
     expiry_slack_s: int
+    claim_grace_s: int
     rate_per_s: float
     results: Path
     before_share: float = 0.45
@@ -73,7 +77,6 @@ class Options:
     kept_back_share: float = _KEPT_BACK_SHARE
     release_after_share: float = 0.5
     pass_ttl_s: int = 60
-    claim_grace_s: int = 30
     connections_max: int = 512
     request_timeout_s: float = 30.0
     settle_s: float = 60.0
@@ -144,6 +147,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         hold_ttl_s=size.hold_ttl_s,
         checkout_grace_s=size.checkout_grace_s,
         expiry_slack_s=size.expiry_slack_s,
+        claim_grace_s=size.claim_grace_s,
         rate_per_s=chosen.rate or max(20.0, round(candidates / (0.4 * size.open_s * stretch))),
         results=chosen.results,
     )

@@ -31,6 +31,15 @@ class After(StrEnum):
     REFUND = "refund"
 
 
+class Claiming(StrEnum):
+    """What becomes of a turn in the waiting room."""
+
+    AT_ONCE = "at once"
+    SLOWLY = "within the grace"
+    TOO_LATE = "after the grace"
+    NEVER = "never"
+
+
 class Cheat(StrEnum):
     """What somebody tries who does not want to wait."""
 
@@ -51,6 +60,7 @@ class Plan:
     venues: tuple[str, ...]
     ending: Ending
     after: After
+    claiming: Claiming
     cheat: Cheat
     presses_twice: bool
     reuses_key: bool
@@ -71,6 +81,12 @@ AFTERWARDS: Mapping[After, float] = {
     After.KEEP: 0.92,
     After.CHANGE_VENUE: 0.05,
     After.REFUND: 0.03,
+}
+CLAIMINGS: Mapping[Claiming, float] = {
+    Claiming.AT_ONCE: 0.92,
+    Claiming.SLOWLY: 0.04,
+    Claiming.TOO_LATE: 0.02,
+    Claiming.NEVER: 0.02,
 }
 _CHEATS_SHARE = 0.03
 _SUBJECT_COUNTS: Mapping[int, float] = {1: 0.15, 2: 0.55, 3: 0.30}
@@ -103,6 +119,7 @@ def plan_of(
         venues=_venues(draw, popularity),
         ending=_one(draw, ENDINGS),
         after=_one(draw, AFTERWARDS),
+        claiming=_one(draw, CLAIMINGS),
         cheat=draw.choice(cheats) if draw.random() < _CHEATS_SHARE else Cheat.NONE,
         presses_twice=draw.random() < _PRESSES_TWICE_SHARE,
         reuses_key=draw.random() < _REUSES_KEY_SHARE,

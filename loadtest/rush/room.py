@@ -13,7 +13,7 @@ import gevent
 from loadtest.rush.calls import Answer
 from loadtest.rush.evidence import Attempt, Claimed, Document, Ticketed, Turn
 from loadtest.rush.fairness import DRAW, rank_of
-from loadtest.rush.plan import Cheat, Plan
+from loadtest.rush.plan import Cheat, Claiming, Plan
 from loadtest.rush.world import BUSY_RETRIES_MAX, World
 
 JOINS_MAX = 3
@@ -46,6 +46,7 @@ class WaitingRoom:
         self._world = world
         self._plan = plan
         self._path = f"{world.path}/waiting-room"
+        self._claiming = plan.claiming
         self._has_cheated = False
 
     def enter(self) -> str | None:
@@ -55,7 +56,7 @@ class WaitingRoom:
             if place is None:
                 return None
             self._cheat(place)
-            if not self._await_turn(place):
+            if not self._await_turn(place) or not self._comes_to_claim():
                 return None
             found = self._claim(place)
             if found is None or found.is_ok:
@@ -68,6 +69,16 @@ class WaitingRoom:
         """Say that this candidate is finished, so that another gets the place."""
         path = f"{self._path}/claims/{self._plan.candidate}"
         self._world.frontend.call("leave room", "DELETE", path)
+
+    def _comes_to_claim(self) -> bool:
+        """Let the turn wait as the plan says; False for those who never come back."""
+        grace_s, draw = self._world.options.claim_grace_s, self._world.draw
+        claiming, self._claiming = self._claiming, Claiming.AT_ONCE
+        if claiming is Claiming.SLOWLY:
+            gevent.sleep(grace_s * draw.uniform(0.1, 0.6))
+        elif claiming is Claiming.TOO_LATE:
+            gevent.sleep(grace_s * draw.uniform(1.2, 1.6))
+        return claiming is not Claiming.NEVER and not self._world.is_over
 
     def _join(self) -> Place | None:
         """Take a ticket; a candidate who presses twice has the same place both times."""
