@@ -2,7 +2,9 @@
 
 All candidates share one pool of kept connections, because in production it is the frontend's few
 servers that call, not ten thousand browsers. The time a call takes includes its wait for a
-connection of the pool.
+connection of the pool. This is the client below locust's FastHttpUser, spoken to directly: what
+FastHttpUser does on top (redirects, cookies, URLs) takes several times as long, and the crowd shares
+the machine with the service.
 """
 
 import time
@@ -11,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from geventhttpclient.client import HTTPClientPool
-from locust.contrib.fasthttp import FastHttpSession
+from gevent import Timeout
+from geventhttpclient import HTTPClient
+from geventhttpclient.response import HTTPParseError
 from locust.env import Environment
 
 from loadtest.rush.evidence import Call, Document, Evidence
@@ -22,6 +25,12 @@ _SERVER_FAULT = 500
 _UNAVAILABLE = 503
 _OK = (200, 201)
 _RETRY_AFTER_S = 1.0
+NO_ANSWER = (OSError, Timeout, HTTPParseError)
+"""How a request ends that got no answer: refused, reset, too late, or broken off."""
+
+
+class ServiceFaultError(Exception):
+    """The service answered with a fault of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +63,15 @@ class Answer:
 
 
 class Caller:
-    """Sends requests through a shared pool; `key` is the API key, empty for public calls."""
+    """Sends requests through a shared client; `key` is the API key, empty for public calls."""
 
     def __init__(
-        self,
-        environment: Environment,
-        evidence: Evidence,
-        pool: HTTPClientPool,
-        timeout_s: float,
-        key: str = "",
+        self, environment: Environment, evidence: Evidence, client: HTTPClient, key: str = ""
     ) -> None:
         self._evidence = evidence
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._session = FastHttpSession(
-            base_url=environment.host,
-            request_event=environment.events.request,
-            user=None,
-            client_pool=pool,
-            network_timeout=timeout_s,
-            connection_timeout=timeout_s,
-            max_retries=0,
-        )
+        self._client = client
+        self._tell_locust = environment.events.request.fire
 
     def get(self, step: str, path: str, **headers: str) -> Answer:
         """GET; header names take `_` for `-`."""
@@ -94,31 +91,43 @@ class Caller:
         self, step: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
         """Send one request, note it, and return how it ended; it never raises for an answer."""
-        sent_s, started = time.time(), time.perf_counter()
         all_headers = {**self._headers, **headers}
         if body is not None:
             all_headers["Content-Type"] = "application/json"
-        with self._session.request(
-            method, path, name=step, data=body, headers=all_headers, catch_response=True
-        ) as response:
+        sent_s, started = time.time(), time.perf_counter()
+        fault: Exception | None = None
+        status, text, content_type, retry_after = 0, b"", "", None
+        try:
+            response = self._client.request(method, path, body=body or b"", headers=all_headers)
+            text = bytes(response.read())
             status = response.status_code
-            # Refusals are answers; only faults of the service are failures to locust.
-            if 0 < status < _SERVER_FAULT or status == _UNAVAILABLE:
-                response.success()
-            text = response.content if status else b""
-            content_type = response.headers.get("content-type", "") if status else ""
-            told = response.headers.get("retry-after") if status else None
+            content_type = response.get("content-type", "")
+            retry_after = response.get("retry-after")
+        except NO_ANSWER as error:
+            fault, status = error, 0
         took_ms = (time.perf_counter() - started) * 1000
-        parsed = orjson.loads(text) if text and "json" in content_type else text
+        parsed = orjson.loads(text) if status and text and "json" in content_type else text
         slug = _slug(status, parsed)
         self._evidence.add(Call(step, sent_s, took_ms, status, slug))
-        retry_after_s = float(told) if told else _RETRY_AFTER_S
+        # Refusals are answers; only faults of the service are failures to locust.
+        if status >= _SERVER_FAULT and status != _UNAVAILABLE:
+            fault = ServiceFaultError(f"{status} {slug}")
+        self._tell_locust(
+            request_type=method,
+            name=step,
+            response_time=took_ms,
+            response_length=len(text),
+            exception=fault,
+            context={},
+        )
+        retry_after_s = float(retry_after) if retry_after else _RETRY_AFTER_S
         return Answer(status, slug, parsed, retry_after_s, sent_s, time.time())
 
 
-def connection_pool(connections_max: int, timeout_s: float) -> HTTPClientPool:
-    """Return a pool of kept connections for many callers."""
-    return HTTPClientPool(
+def shared_client(host: str, connections_max: int, timeout_s: float) -> HTTPClient:
+    """Return a client with a pool of kept connections for many callers; `host` is a URL."""
+    return HTTPClient.from_url(
+        host,
         concurrency=connections_max,
         network_timeout=timeout_s,
         connection_timeout=timeout_s,

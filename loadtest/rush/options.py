@@ -36,9 +36,9 @@ SIZES: Mapping[str, Size] = {
         claim_grace_s=8,
     ),
     "5m": Size(
-        candidates=4000,
+        candidates=3000,
         before_s=45,
-        open_s=170,
+        open_s=155,
         hold_ttl_s=30,
         checkout_grace_s=15,
         expiry_slack_s=2,
@@ -81,11 +81,6 @@ class Options:
     request_timeout_s: float = 30.0
     settle_s: float = 60.0
     """How long the provider may take, after the last candidate, to have every callback answered."""
-
-    @property
-    def quiet_after_s(self) -> float:
-        """How long after the last order every hold must have ended by itself."""
-        return self.hold_ttl_s + self.checkout_grace_s + self.expiry_slack_s + 1.0
 
 
 def parser() -> argparse.ArgumentParser:

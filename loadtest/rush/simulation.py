@@ -13,12 +13,12 @@ from locust import log as locust_log
 from locust.env import Environment
 from locust.runners import MasterRunner, Runner
 
-from loadtest.rush.calls import Caller, connection_pool
-from loadtest.rush.checks import check
+from loadtest.rush.calls import Caller, shared_client
+from loadtest.rush.checks import EXPIRY_LATE_MAX_S, MACHINE_LATE_MAX_S, check
 from loadtest.rush.collect import CollectError, collect
 from loadtest.rush.crowd import CrowdUser, Opening
-from loadtest.rush.evidence import Document, Evidence
-from loadtest.rush.exam import definition, kept_back, seats_of
+from loadtest.rush.evidence import Document, Evidence, Shown
+from loadtest.rush.exam import definition, kept_back, seats_of, seconds
 from loadtest.rush.options import Options, key_from_environment, read_options
 from loadtest.rush.provider import Provider
 from loadtest.rush.report import report
@@ -36,9 +36,12 @@ _REPORT_LAG_S = 7.0
 def main() -> int:
     """Run one part of a rush; the exit status is 1 when a promise broke."""
     options = read_options()
-    locust_log.setup_logging("WARNING", None)
+    if options.host is None:
+        raise SystemExit("the simulation needs --host; `python -m loadtest.rush` makes one")
+    # Below an error it warns of every fast start of users, which a spike is.
+    locust_log.setup_logging("ERROR", None)
     environment = Environment(user_classes=[CrowdUser], host=options.host, stop_timeout=1)
-    simulation = Simulation(options, environment)
+    simulation = Simulation(options, options.host, environment)
     if options.role == "worker":
         return simulation.run_worker()
     return simulation.run()
@@ -47,16 +50,15 @@ def main() -> int:
 class Simulation:
     """The parts of one process, and the order they run in."""
 
-    def __init__(self, options: Options, environment: Environment) -> None:
+    def __init__(self, options: Options, host: str, environment: Environment) -> None:
         self._options = options
         self._environment = environment
         self._evidence = Evidence()
-        pool = connection_pool(options.connections_max, options.request_timeout_s)
+        client = shared_client(host, options.connections_max, options.request_timeout_s)
 
         def caller(key: str = "") -> Caller:
             key = key_from_environment(key) if key else ""
-            timeout_s = options.request_timeout_s
-            return Caller(environment, self._evidence, pool, timeout_s, key)
+            return Caller(environment, self._evidence, client, key)
 
         self._public, self._frontend = caller(), caller("QUOTA_FRONTEND_KEY")
         self._ops = caller("QUOTA_OPS_KEY") if options.role != "worker" else self._public
@@ -182,11 +184,17 @@ class Simulation:
                 break
             gevent.sleep(_POLL_S)
         gevent.sleep(_REPORT_LAG_S if is_distributed else 0.0)
-        world.sleep_until(world.ends_at_s + self._options.quiet_after_s)
+        world.sleep_until(quiet_at_s(self._evidence, self._options.expiry_slack_s))
 
     @property
     def _elsewhere(self) -> int:
         return sum(self._pending_elsewhere.values())
+
+
+def quiet_at_s(evidence: Evidence, slack_s: float) -> float:
+    """Return when every hold whose deadline was shown must have ended by itself."""
+    last_s = max((seconds(shown.deadline) for shown in evidence.of(Shown)), default=0.0)
+    return last_s + slack_s + EXPIRY_LATE_MAX_S + MACHINE_LATE_MAX_S
 
 
 def _total(exam: Document) -> int:
