@@ -3,8 +3,8 @@
 All candidates share one pool of kept connections, because in production it is the frontend's few
 servers that call, not ten thousand browsers. The time a call takes includes its wait for a
 connection of the pool. This is the client below locust's FastHttpUser, spoken to directly: what
-FastHttpUser does on top (redirects, cookies, URLs) takes several times as long, and the crowd shares
-the machine with the service.
+FastHttpUser does on top (redirects, cookies, URLs) takes several times as long, and the crowd
+shares the machine with the service.
 """
 
 import time
@@ -96,13 +96,13 @@ class Caller:
             all_headers["Content-Type"] = "application/json"
         sent_s, started = time.time(), time.perf_counter()
         fault: Exception | None = None
-        status, text, content_type, retry_after = 0, b"", "", None
+        status, text, content_type, retry_after = 0, b"", "", ""
         try:
             response = self._client.request(method, path, body=body or b"", headers=all_headers)
             text = bytes(response.read())
             status = response.status_code
-            content_type = response.get("content-type", "")
-            retry_after = response.get("retry-after")
+            content_type = str(response.get("content-type", ""))
+            retry_after = str(response.get("retry-after", ""))
         except NO_ANSWER as error:
             fault, status = error, 0
         took_ms = (time.perf_counter() - started) * 1000

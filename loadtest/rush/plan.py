@@ -88,7 +88,7 @@ CLAIMINGS: Mapping[Claiming, float] = {
     Claiming.TOO_LATE: 0.02,
     Claiming.NEVER: 0.02,
 }
-_CHEATS_SHARE = 0.03
+_CHEATS_SHARE = 0.05
 _SUBJECT_COUNTS: Mapping[int, float] = {1: 0.15, 2: 0.55, 3: 0.30}
 _PRESSES_TWICE_SHARE = 0.10
 _REUSES_KEY_SHARE = 0.02
