@@ -21,6 +21,7 @@ from loadtest.rush.evidence import (
     Facts,
     Held,
     Looked,
+    Repeated,
     Sent,
     Shown,
 )
@@ -141,14 +142,16 @@ def one_effect(evidence: Evidence, facts: Facts) -> Findings:
     for reservation, made_by in keys.items():
         if len(made_by) > 1:
             yield f"{reservation} was made by {len(made_by)} keys"
+    for repeated in evidence.of(Repeated):
+        yield None if repeated.is_same else f"{repeated.what} was answered differently"
+    yield from _paid_once(evidence, facts)
+
+
+def _paid_once(evidence: Evidence, facts: Facts) -> Findings:
     booked = Counter(row["reservation"] for row in facts.bookings)
     for reservation, times in booked.items():
         if times > 1:
             yield f"{reservation} is booked {times} times"
-    yield from _events_alike(evidence)
-
-
-def _events_alike(evidence: Evidence) -> Findings:
     outcomes: defaultdict[str, list[str]] = defaultdict(list)
     for delivered in _answered(evidence):
         outcomes[delivered.event].append(delivered.outcome)

@@ -87,6 +87,14 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeated:
+    """A call other than an order was sent twice; whether both answers were the same."""
+
+    what: str
+    is_same: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """A candidate was shown the deadline of an unpaid hold, as RFC 3339."""
 
@@ -148,7 +156,7 @@ class Looked:
     rate: float
 
 
-_TellsOfCandidates = Arrived | Ticketed | Turn | Claimed | Held | Shown | Done | Attempt
+_TellsOfCandidates = Arrived | Ticketed | Turn | Claimed | Held | Repeated | Shown | Done | Attempt
 Note = Call | _TellsOfCandidates | Sent | Delivered | Looked
 _TYPES = {
     kind.__name__: kind
@@ -159,6 +167,7 @@ _TYPES = {
         Turn,
         Claimed,
         Held,
+        Repeated,
         Shown,
         Done,
         Sent,

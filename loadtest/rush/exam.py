@@ -36,6 +36,9 @@ VENUES: Mapping[str, float] = {
 SUBJECT_SHARE: Mapping[str, float] = {"general": 0.36, "qms": 0.21, "ems": 0.13, "service": 0.30}
 """How the seats of a venue are divided among its subjects."""
 
+RATE_MIN_SHARE = 0.2
+"""The slowest admission, as a share of that at the start: a busy machine rehearses all the same."""
+
 _DAY_S = 86_400
 _CLOSES_AFTER_S = 7 * _DAY_S
 _REFUND_BEFORE_S = 3600
@@ -98,6 +101,7 @@ def definition(
     if options.has_room:
         document["waiting_room"] = {
             "rate_per_s": options.rate_per_s,
+            "rate_min_per_s": options.rate_per_s * RATE_MIN_SHARE,
             "pass_ttl_s": options.pass_ttl_s,
             "idle_s": options.pass_ttl_s,
             "claim_grace_s": options.claim_grace_s,

@@ -29,7 +29,7 @@ SIZES: Mapping[str, Size] = {
     "1m": Size(
         candidates=400,
         before_s=7,
-        open_s=21,
+        open_s=18,
         hold_ttl_s=5,
         checkout_grace_s=3,
         expiry_slack_s=1,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import gevent
 
 from loadtest.rush.calls import Answer
-from loadtest.rush.evidence import Attempt, Claimed, Document, Ticketed, Turn
+from loadtest.rush.evidence import Attempt, Claimed, Document, Repeated, Ticketed, Turn
 from loadtest.rush.fairness import DRAW, rank_of
 from loadtest.rush.plan import Cheat, Claiming, Plan
 from loadtest.rush.world import BUSY_RETRIES_MAX, World
@@ -150,6 +150,11 @@ class WaitingRoom:
             world.back_off(answer)
         if answer is not None and answer.is_ok:
             world.evidence.add(Claimed(candidate, place.kind, answer.answered_s))
+            if self._plan.presses_twice:
+                again = world.frontend.post("claim", f"{self._path}/claims", body)
+                if again.is_ok:
+                    is_same = again.document == answer.document
+                    world.evidence.add(Repeated("a second claim", is_same))
         return answer
 
     def _cheat(self, place: Place) -> None:

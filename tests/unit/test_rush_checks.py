@@ -15,6 +15,7 @@ from loadtest.rush.evidence import (
     Facts,
     Held,
     Looked,
+    Repeated,
     Sent,
     Shown,
     Ticketed,
@@ -166,6 +167,13 @@ def test_an_event_with_two_outcomes_breaks_p4() -> None:
     evidence.add(Delivered("evt_2", OPENS_S + 30, 200, "ignored"))
 
     assert "evt_2 was answered refund_due, then ignored" in broken(evidence, good_facts())["P4"]
+
+
+def test_a_second_claim_with_another_pass_breaks_p4() -> None:
+    evidence = good_evidence()
+    evidence.add(Repeated("a second claim", is_same=False))
+
+    assert broken(evidence, good_facts()).keys() == {"P4"}
 
 
 def test_a_reservation_booked_twice_breaks_p4() -> None:
