@@ -307,9 +307,16 @@ def test_a_document_a_second_old_passes_nobody_over() -> None:
 
 
 def test_a_seed_that_is_not_the_one_committed_to_breaks_the_draw() -> None:
-    room = {"seed": bytes(32).hex(), "seed_commitment": good_facts().room["seed_commitment"]}
+    room = {"seed": SEED.hex(), "seed_commitment": "0" * 64}
 
     assert broken(good_evidence(), good_facts(room=room)).keys() == {"draw"}
+
+
+def test_a_rank_that_the_seed_does_not_give_breaks_the_draw() -> None:
+    evidence = good_evidence()
+    evidence.add(Turn("dan", "draw", "0" * 64, None, None, None))
+
+    assert broken(evidence, good_facts())["draw"] == (f"dan was ranked {'0' * 64}",)
 
 
 def test_a_seed_that_is_not_revealed_breaks_the_draw() -> None:
