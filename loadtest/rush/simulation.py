@@ -28,6 +28,9 @@ from loadtest.rush.world import World
 WORKERS_WAIT_S = 120.0
 EXAM_WAIT_S = 120.0
 CANDIDATES_END_S = 90.0
+KNOWN_EVERYWHERE_S = 2.0
+"""How long after its import an exam is known to every API process, which read each second."""
+
 _POLL_S = 0.2
 _REPORT_LAG_S = 7.0
 """Two of locust's reporting intervals: what a worker has noted is with the master by then."""
@@ -73,7 +76,7 @@ class Simulation:
         options = self._options
         seats = seats_of(options.seats)
         runner = self._runner()
-        opens_at_s = time.time() + options.before_s
+        opens_at_s = time.time() + KNOWN_EVERYWHERE_S + options.before_s
         early = definition(options, opens_at_s, kept_back(seats, options.kept_back_share))
         whole = definition(options, opens_at_s, seats)
         self._import(early)
@@ -83,6 +86,7 @@ class Simulation:
         release_at_s = opens_at_s + options.open_s * options.release_after_share
         watcher = Watcher(options, self._ops, self._evidence, whole, release_at_s)
         watching = gevent.spawn(watcher.run)
+        gevent.sleep(KNOWN_EVERYWHERE_S)
         self._environment.shape_class = Opening(options, opens_at_s, runner)
         runner.start_shape()
         world.sleep_until(world.ends_at_s)
