@@ -51,7 +51,7 @@ def draw(found: Figures, path: Path) -> None:
         axes.axvline(0, color=_GREY, linestyle=":", linewidth=1)
         axes.grid(visible=True, alpha=0.25)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="upper right", fontsize=9)
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=9)
     for axes in (arrivals, admissions, seats):
         axes.set_ylim(bottom=0)
     figure.savefig(path)

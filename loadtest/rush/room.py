@@ -22,6 +22,7 @@ _POLL_LEAST_S = 0.2
 _POLL_MOST_S = 60.0
 _CLEARLY_BEFORE_S = 3.0
 _TICKETS_KEPT = 50
+_OWN_JITTER = (0.5, 1.5)
 _NOON_SPREAD_S = 1.0
 """Frontends spread the looks at noon by as much as the public document may be old."""
 
@@ -110,7 +111,8 @@ class WaitingRoom:
             pause_s = world.draw.uniform(1.0, 2.0)
             if answer.is_ok:
                 document = answer.document
-                pause_s = document["poll_after"]
+                # The document is one for all, so a crowd that took its word would come as one.
+                pause_s = document["poll_after"] * world.draw.uniform(*_OWN_JITTER)
                 if place.kind == DRAW and rank is None and document["seed"] is not None:
                     seed = bytes.fromhex(document["seed"])
                     rank = rank_of(seed, world.options.exam, self._plan.candidate)
