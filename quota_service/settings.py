@@ -63,10 +63,10 @@ class Settings:
         10_000, "requests at work on the stores at once; more are answered 503", low=1
     )
     work_limit: int = _setting(
-        1024, "requests at work at once, at the start; it adapts to latency", low=16
+        2048, "requests at work at once, at the start; it adapts to latency", low=16
     )
-    work_limit_min: int = _setting(64, "the least the limit adapts to", low=16)
-    work_limit_max: int = _setting(4096, "the most the limit adapts to", low=16)
+    work_limit_min: int = _setting(512, "the least the limit adapts to", low=16)
+    work_limit_max: int = _setting(8192, "the most the limit adapts to", low=16)
     work_window_ms: int = _setting(
         100, "how often the limit is moved, at most", low=10, high=60_000
     )
@@ -80,7 +80,7 @@ class Settings:
         high=10,
     )
     work_latency_floor_ms: float = _setting(
-        50.0, "a latency that is never taken for overload", low=0.1, high=10_000
+        200.0, "a latency that is never taken for overload", low=0.1, high=10_000
     )
     rate_limit_per_s: int = _setting(
         20_000,
