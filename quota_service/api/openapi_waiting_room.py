@@ -25,7 +25,11 @@ EXAMPLE_TICKET = "Y2NhYS0yMDIzLTF8Yy03ZjNhOTF8MA.bm90IGEgcmVhbCBzaWduYXR1cmUsIGF
 """What a ticket looks like; its signature is none."""
 
 _SIGNED = "A signed text; keep it as it is."
-_POLL_AFTER = number("Seconds after which to ask again; it grows with the wait, and varies.", 0)
+_POLL_AFTER = number(
+    "Seconds after which to ask again; it grows with the wait, and varies. Where all are told the "
+    "same, each client adds a jitter of its own (half of it up or down), or all come back as one.",
+    0,
+)
 
 ROOM_SCHEMAS: Mapping[str, Schema] = {
     "WaitingRoom": record(

@@ -112,7 +112,8 @@ def _quantile_ms(buckets: Buckets) -> float | None:
     total = _total(buckets)
     if total == 0:
         return None
-    wanted, low_s, below = _QUANTILE * total, 0.0, 0
+    # The slowest of a few is one bad moment, not how they fare: alone it is left out.
+    wanted, low_s, below = max(min(_QUANTILE * total, total - 1), _QUANTILE), 0.0, 0
     for bound_s, count in sorted(buckets.items()):
         if count >= wanted:
             if bound_s == float("inf"):

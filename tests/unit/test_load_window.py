@@ -110,3 +110,18 @@ def test_redis_and_the_pool_are_told_over_what_candidates_wait_for(metrics: Metr
     assert seen.pool_wait_p99_ms is not None
     assert 10 < seen.redis_p99_ms <= 25
     assert 500 < seen.pool_wait_p99_ms <= 1000
+
+
+def test_one_slow_answer_among_a_few_is_left_out_and_two_are_not(metrics: Metrics) -> None:
+    looking = window(metrics)
+    answer(metrics, RESERVE, "201", 0.002, times=20)
+    answer(metrics, RESERVE, "201", 3.0)
+
+    one = looking.read().reserve_p99_ms
+    answer(metrics, RESERVE, "201", 3.0)
+    two = looking.read().reserve_p99_ms
+
+    assert one is not None
+    assert one <= 2.5
+    assert two is not None
+    assert two > 1000
