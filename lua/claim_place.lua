@@ -6,6 +6,7 @@
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] hash   passes       candidate -> ticket|pass expiry (ms)|epoch
 -- KEYS[3] zset   places       candidate by the time (ms) the place is free again
+-- KEYS[4] hash   numbers      candidate -> number
 --
 -- ARGV[1] epoch the caller knows
 -- ARGV[2] candidate
@@ -23,7 +24,7 @@
 -- @include shard
 -- @include places
 
-local epoch_key, passes_key, places_key = KEYS[1], KEYS[2], KEYS[3]
+local epoch_key, passes_key, places_key, numbers_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local epoch, candidate, ticket = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local life_ms, idle_ms, passed = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 
@@ -41,6 +42,8 @@ end
 if passed == '1' then
   return { TURN_PASSED }
 end
+-- One wait, one place: whoever is in the draw and took a number too has used both.
+ticket = math.max(ticket, tonumber(redis.call('HGET', numbers_key, candidate) or 0))
 local expires_ms = now_ms + life_ms
 remember_ticket(passes_key, candidate, ticket, expires_ms, epoch)
 keep_place(places_key, candidate, idle_ms, expires_ms, now_ms)

@@ -223,10 +223,12 @@ end
 
 -- Keeps a place that was just used for as long as one may be idle.
 local function keep_used(candidate, pass, pass_text)
-  place_pairs[#place_pairs + 1] = whole(math.min(now_ms + idle_ms, pass[PASS_EXPIRES_MS]))
+  free_ms[candidate] = math.min(now_ms + idle_ms, pass[PASS_EXPIRES_MS])
+  place_pairs[#place_pairs + 1] = whole(free_ms[candidate])
   place_pairs[#place_pairs + 1] = candidate
   local used = used_passes[candidate]
   if not used or used[USED_TICKET] < pass[USED_TICKET] then
+    used_passes[candidate] = pass
     pass_pairs[#pass_pairs + 1] = candidate
     pass_pairs[#pass_pairs + 1] = pass_text
   end

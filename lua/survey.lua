@@ -35,7 +35,7 @@ local stored = redis.call('HGETALL', signals_key)
 for i = 1, #stored, 2 do
   local bar = string.find(stored[i + 1], '|', 1, true)
   local old_ms = now_ms - tonumber(string.sub(stored[i + 1], 1, bar - 1))
-  if old_ms > age_ms then
+  if math.abs(old_ms) > age_ms then
     redis.call('HDEL', signals_key, stored[i])
   else
     reports[#reports + 1] = stored[i]

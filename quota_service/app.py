@@ -9,6 +9,7 @@ import gc
 import logging
 import secrets
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -171,7 +172,8 @@ async def open_service(
                 room_store,
                 registry,
                 polling=Polling(settings.waiting_room_poll_min_s, settings.waiting_room_poll_max_s),
-                now_ms=health.now_ms,
+                now_ms=health.redis_now_ms,
+                learn_clock=health.learn_clock,
             ),
             numbers=QueueNumbers(
                 rooms,
@@ -374,6 +376,8 @@ def _telling_load(service: Service) -> Callable[[], Awaitable[None]]:
     process = secrets.token_hex(8)
 
     async def tell() -> None:
+        if time.monotonic() - stores.rooms.read_at_s > service.settings.admission_hold_after_s:
+            return  # who cannot show candidates their turn is no sign that turns are seen
         await report_load(stores, process, window.read())
 
     return tell

@@ -99,10 +99,11 @@ class ExpressLane:
 
     def find(self, method: str, path: str) -> tuple[HotRoute, Mapping[str, str]] | None:
         """Return the route for an address and its variable parts; None sends it aiohttp's way."""
+        path = path.partition("?")[0]
         found = self._found.get((method, path))
         if found is not None:
             return found
-        parts = path.partition("?")[0].split("/")
+        parts = path.split("/")
         route = self._routes.get((method, len(parts), parts[-1]))
         if route is None or "%" in path or "#" in path:
             return None
@@ -166,9 +167,11 @@ class ExpressProtocol(RequestHandler):
             return
         # aiohttp's loop sleeps on the waiter. It is not woken before we have looked.
         self._waiter = None
-        super().data_received(data)
-        if self._waiter is None:
-            self._waiter = waiter
+        try:
+            super().data_received(data)
+        finally:
+            if self._waiter is None:
+                self._waiter = waiter
         if (
             self._messages
             and not (len(self._messages) == 1 and self._begin())
@@ -233,14 +236,15 @@ class ExpressProtocol(RequestHandler):
             body = within(payload.read_nowait(), context.settings.body_max_bytes)
             call = Call(params, headers, body, lambda: message.url.query)
             answer = route.hot.handler(context, call)
-            finish = partial(self._finish, route, name, started, is_in, rate)
-            if isinstance(answer, Answer):
-                finish(answer, None)
-            else:
+            if not isinstance(answer, Answer):
+                finish = partial(self._finish, route, name, started, is_in, rate)
                 IS_AWAITED.set(partial(is_awaited, self, context, route.work, started))
                 context.under_way.start(answer, finish, is_simple=route.hot.is_simple)
+                return True
         except Exception as error:  # noqa: BLE001  every error has its answer
             self._finish(route, name, started, is_in, rate, None, error)
+        else:
+            self._finish(route, name, started, is_in, rate, answer, None)
         return True
 
     def _check(self, route: HotRoute, headers: Mapping[str, str]) -> Fields:
@@ -264,13 +268,13 @@ class ExpressProtocol(RequestHandler):
         error: BaseException | None,
     ) -> None:
         """Write the answer, and go on with what was held meanwhile."""
+        elapsed_s = time.perf_counter() - started
+        if is_in:  # first of all: whatever goes wrong below, the place is free
+            self._lane.context.gate.leave(route.work, elapsed_s)
         if answer is None:
             answer = answer_to(error)
         if rate:
             answer.headers += rate
-        elapsed_s = time.perf_counter() - started
-        if is_in:
-            self._lane.context.gate.leave(route.work, elapsed_s)
         transport = self.transport
         if transport is None or transport.is_closing():
             self._lane.observe(route, CLIENT_GONE, elapsed_s)

@@ -214,7 +214,8 @@ def subjects_asked(query: "MultiMapping[str]", exam: Exam) -> tuple[str, ...] | 
     asked = query.getall("subjects", [])
     unknown = [name for name in query if name != "subjects"]
     if unknown:
-        raise InvalidRequest([(name[:64], "is not a parameter of this call") for name in unknown])
+        told = [(name[:64], "is not a parameter of this call") for name in unknown[:LIST_MAX]]
+        raise InvalidRequest(told)
     if not asked:
         return None
     subjects = tuple(dict.fromkeys(part for value in asked for part in value.split(",")))

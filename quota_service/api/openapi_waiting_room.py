@@ -126,7 +126,7 @@ def room_examples(exam: str, candidate: str) -> Mapping[str, tuple[str, Mapping[
         "waiting": 9120,
         "poll_after": 13.4,
         "poll_after_max": 15.0,
-        "seed_commitment": "9f" * 32,
+        "seed_commitment": "3ef9448397ae2f99365c876d7eeecbde510d1f91bb58cf9a82ee7346daa87b4e",
         "seed": None,
         "opens_at": "2023-03-14T04:00:00.000Z",
         "claim_grace_s": 300,

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from quota_service.overload.classes import Work, work_of
 
 _END = b"\r\n\r\n"
-_CODING = b"\r\ntransfer-encoding"
+_CODING = b"transfer-encoding"
 _LENGTH = b"\r\ncontent-length:"
+_LENGTH_NAME = b"content-length"
+_FOLDED = (b"\r\n ", b"\r\n\t")
 _REQUEST_ID = b"\r\nx-request-id:"
 _CONNECTION = b"\r\nconnection:"
 _LENGTH_DIGITS_MAX = 9
@@ -64,17 +66,15 @@ def read_head(data: bytes) -> RequestHead | None:
     if end < 0:
         return None
     lowered = data[:end].lower()
-    if _CODING in lowered:
+    at = lowered.find(_LENGTH)
+    if not _is_unmistakable(lowered) or lowered.count(_LENGTH_NAME) != (at >= 0):
         return None
     length = 0
-    at = lowered.find(_LENGTH)
     if at >= 0:
         begin = at + len(_LENGTH)
         stop = lowered.find(b"\r\n", begin)
         digits = lowered[begin : stop if stop >= 0 else end].strip(b" \t")
         if not digits.isdigit() or len(digits) > _LENGTH_DIGITS_MAX:
-            return None
-        if lowered.find(_LENGTH, begin) >= 0:
             return None
         length = int(digits)
     line = data[: data.find(b"\r\n")].split(b" ")
@@ -87,4 +87,15 @@ def read_head(data: bytes) -> RequestHead | None:
         length - (len(data) - end - len(_END)),
         data,
         lowered,
+    )
+
+
+def _is_unmistakable(lowered: bytes) -> bool:
+    """Return whether every reader takes the same lines out of a head, none of them a coding."""
+    lines = lowered.count(b"\r\n")
+    return (
+        lowered.count(b"\n") == lines
+        and lowered.count(b"\r") == lines
+        and _CODING not in lowered
+        and not any(fold in lowered for fold in _FOLDED)
     )

@@ -49,7 +49,8 @@ class Ledger:
             connection = await self._pool.acquire(timeout=self._acquire_timeout_s)
         except Exception as error:
             raise translate(error) from error
-        self._wait.observe(time.perf_counter() - started)
+        finally:
+            self._wait.observe(time.perf_counter() - started)
         try:
             yield connection
         except Exception as error:

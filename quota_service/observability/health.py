@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from quota_service.domain.errors import QuotaError
+from quota_service.domain.errors import NotReady, QuotaError
 from quota_service.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Health:
         self._redis_clock_ms = redis_clock_ms
         self._up = metrics.stores_up
         self._faults: dict[str, str] = dict.fromkeys(checks, "has not been asked yet")
-        self._clock_offset_ms = 0
+        self._clock_offset_ms: int | None = None
         self.is_draining = False
 
     @property
@@ -39,7 +39,21 @@ class Health:
 
     def now_ms(self) -> int:
         """Return the time by Redis's clock, as nearly as this process knows it."""
-        return round(time.time() * 1000) + self._clock_offset_ms
+        return round(time.time() * 1000) + (self._clock_offset_ms or 0)
+
+    def redis_now_ms(self) -> int:
+        """Return the time by Redis's clock; NotReady while it was never read.
+
+        For what must not happen early: the host's own clock may be minutes ahead.
+        """
+        if self._clock_offset_ms is None:
+            raise NotReady("Redis's clock has not been read yet")
+        return self.now_ms()
+
+    async def learn_clock(self) -> None:
+        """Read Redis's clock if it was never read; a fault leaves it unknown."""
+        if self._clock_offset_ms is None:
+            await self._read_clock()
 
     async def refresh(self) -> None:
         """Ask every part once."""

@@ -73,6 +73,8 @@ class Admission:
         self._name = secrets.token_hex(8)
         self._memories: dict[str, _Memory] = {}
         self._closed: set[tuple[str, int]] = set()
+        self._seen_places: dict[str, tuple[int, int]] = {}
+        self._lost_places: dict[str, tuple[int, float]] = {}
         self._targets = Targets(
             reserve_p99_ms=settings.admission_reserve_p99_target_ms,
             redis_p99_ms=settings.admission_redis_p99_target_ms,
@@ -135,12 +137,14 @@ class Admission:
             since_fall_s=now_s - memory.fell_s,
         )
         if not room.is_open(survey.clock_ms, exam.registration.opens_at_ms):
-            return Step(room.rate, progress.threshold, room.serving, _NOBODY, Limit.DEMAND), 0.0
+            return Step(
+                rules.rate_per_s, progress.threshold, room.serving, _NOBODY, Limit.DEMAND
+            ), 0.0
         demand = Demand(
             drawn=max(room.drawn, survey.drawn),
             claimed=survey.claimed,
             last_number=_last_number(room, survey),
-            places=survey.places,
+            places=self._places(exam.id, rules, survey),
             coming=memory.coming(now_s, settings.admission_claim_window_s, survey.claimed),
         )
         policy = Policy(
@@ -157,6 +161,19 @@ class Admission:
         elapsed_s = min(max(lease.since_step_s or 0.0, 0.0), most_s)
         step = decide(progress, demand, add_up(survey.reports, self._targets), policy, elapsed_s)
         return step, elapsed_s if step.is_healthy else 0.0
+
+    def _places(self, exam: str, rules: WaitingRoomRules, survey: RoomSurvey) -> int:
+        """Return how many have a place; those that Redis has lost go on counting for a while.
+
+        They are inside still, their passes are good, and each is taken up again when it is used.
+        """
+        epoch, now_s = self._stores.registry.shard(exam, _ONLY_SHARD).epoch, time.monotonic()
+        seen_epoch, seen = self._seen_places.get(exam, (epoch, 0))
+        if seen_epoch != epoch:
+            self._lost_places[exam] = (seen, now_s + rules.idle_s)
+        self._seen_places[exam] = (epoch, survey.places)
+        lost, until_s = self._lost_places.get(exam, (0, 0.0))
+        return max(survey.places, lost if now_s < until_s else 0)
 
     def _remember(self, room: Room) -> _Memory:
         memory = self._memories.get(room.exam)

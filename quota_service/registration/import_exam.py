@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _ONLY_SHARD = 0
 """Exams have one shard as yet."""
+_HEARD_BY_ALL_MS = 10_000
+"""An opening this near is not moved away from: by then some process may have shown the seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
                 await stores.exams.set_capacity(connection, exam.id, plan.capacity)
                 await stores.exams.update(connection, exam)
                 opened_ms = old.exam.registration.opens_at_ms
+                if exam.registration.opens_at_ms > opened_ms:
+                    # Until they hear of it, others reveal the seed by the old time.
+                    opened_ms -= _HEARD_BY_ALL_MS
                 await stores.waiting_rooms.note_opened(connection, exam.id, opened_ms)
                 await _ensure_waiting_room(stores, connection, exam)
             imported = Imported(created=False, changes=plan.changes)

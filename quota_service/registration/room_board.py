@@ -6,9 +6,10 @@ store away what was known stays known, and nobody's turn comes meanwhile.
 
 import asyncio
 import logging
+import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from quota_service.domain.errors import NotReady, Unavailable, WaitingRoomOff
@@ -48,17 +49,21 @@ class RoomBoard:
         *,
         polling: Polling,
         now_ms: Callable[[], int],
+        learn_clock: Callable[[], Awaitable[None]],
     ) -> None:
         self._rooms = rooms
         self._store = store
         self._registry = registry
         self._polling = polling
         self.now_ms = now_ms
+        self._learn_clock = learn_clock
         # It keeps clients apart and is no secret. It is not the generator that others may have
         # seeded: a look that comes by itself must not take from theirs.
         self._chance = random.Random()  # noqa: S311
         self._shown: Mapping[str, ShownRoom] = {}
         self._looked_at = 0.0
+        self.read_at_s = -math.inf
+        """When the rooms were read last, by the monotonic clock."""
         self._looking: asyncio.Task[None] | None = None
 
     def current(self, exam_id: str) -> ShownRoom:
@@ -108,6 +113,7 @@ class RoomBoard:
         if not with_room:
             self._shown = {}
             return
+        await self._learn_clock()
         self._looked_at = time.monotonic()
         try:
             rooms = await self._rooms.all()
@@ -115,7 +121,18 @@ class RoomBoard:
             rooms = {exam: shown.standing.room for exam, shown in self._shown.items()}
             self._shown = await self._show(with_room, rooms)
             raise
+        self.read_at_s = time.monotonic()
         self._shown = await self._show(with_room, rooms)
+
+    def _shown_ms(self) -> int:
+        """Return the time rooms are shown at: the beginning of time while it is not known.
+
+        Nothing has opened then, so no seed is shown early because a host's clock is ahead.
+        """
+        try:
+            return self.now_ms()
+        except NotReady:
+            return 0
 
     async def _show(self, exams: list[Exam], rooms: Mapping[str, Room]) -> dict[str, ShownRoom]:
         shown = {}
@@ -128,7 +145,7 @@ class RoomBoard:
                 document = public_document(
                     standing,
                     self._polling,
-                    now_ms=self.now_ms(),
+                    now_ms=self._shown_ms(),
                     jitter=self._jitter(),
                     before=None if before is None else before.document,
                 )

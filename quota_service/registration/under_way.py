@@ -6,6 +6,7 @@ is let finish; at shutdown the process waits for those that are left.
 """
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -21,7 +22,7 @@ End = Callable[[Any, BaseException | None], None]
 class _Work:
     """One protocol at work, and who waits for its end until when (seconds, the loop's clock)."""
 
-    __slots__ = ("_owner", "deadline_s", "end", "protocol")
+    __slots__ = ("_context", "_owner", "deadline_s", "end", "protocol")
 
     def __init__(
         self,
@@ -34,6 +35,14 @@ class _Work:
         self.end: End | None = end
         self.deadline_s = deadline_s
         self._owner = owner
+        self._context = contextvars.copy_context()
+
+    def give_up(self) -> None:
+        """Tell who waits that it has taken too long; what is logged of it is of its request."""
+        end, self.end = self.end, None
+        if end is not None:
+            error = Unavailable("the stores took too long to answer", applied=None)
+            self._context.run(end, None, error)
 
     def step(self, _awaited: "asyncio.Future[Any] | None" = None) -> None:
         """Run the protocol, which has no task, until it waits for something or ends."""
@@ -44,6 +53,10 @@ class _Work:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  told to who waits
             self._finish(None, error)
         else:
+            if not asyncio.isfuture(awaited):
+                self.protocol.close()
+                self._finish(None, TypeError(f"a simple protocol waited for {awaited!r}"))
+                return
             awaited._asyncio_future_blocking = False  # noqa: SLF001  what a task does with it
             awaited.add_done_callback(self.step)
 
@@ -148,6 +161,4 @@ class UnderWay:
                 self._timer = loop.call_at(work.deadline_s, self._give_up)
                 return
             self._waited_for.popleft()
-            end, work.end = work.end, None
-            if end is not None:
-                end(None, Unavailable("the stores took too long to answer", applied=None))
+            work.give_up()

@@ -53,6 +53,8 @@ from quota_service.waiting_room.tickets import (
 _TRIES = 5
 """Blocks one candidate waits for; crowds at other processes can use one up before it is asked."""
 
+_RATE_MIN_PER_S = 0.001
+"""What is shown is rounded; nobody is told to wait for ever."""
 _ONLY_SHARD = 0
 """Numbers are handed out in one shard of an exam, so that they are in one order."""
 
@@ -94,7 +96,7 @@ async def join(stores: Stores, exam_id: str, candidate: str) -> Joined:
         ticket = Ticket(exam_id, candidate, IN_DRAW)
     kind = "draw" if ticket.is_for_draw else "number"
     stores.metrics.waiting_room_joins.labels(exam=exam_id, kind=kind).inc()
-    eta_s = standing.ahead_of(ticket) / standing.rate_per_s
+    eta_s = _eta_s(stores, standing, ticket)
     until_opening_s = (standing.exam.registration.opens_at_ms - now_ms) / 1000
     return Joined(
         ticket=ticket,
@@ -136,8 +138,11 @@ async def _claim(stores: Stores, exam_id: str, candidate: str, text: str) -> Cla
         standing = _not_closed(stores, exam_id)
     turn = standing.turn(ticket)
     if turn is Turn.TO_COME:
-        eta_s = standing.ahead_of(ticket) / standing.rate_per_s
-        room = standing.room
+        room, now_ms = standing.room, stores.rooms.now_ms()
+        # Before the opening a rank is as secret as the seed: all are told the same.
+        eta_s = (standing.exam.registration.opens_at_ms - now_ms) / 1000
+        if standing.is_open(now_ms):
+            eta_s = _eta_s(stores, standing, ticket)
         raise NotYourTurn(room.threshold, room.serving, stores.rooms.poll_after_s(eta_s))
     shard = stores.registry.shard_for(exam_id, candidate)
     answer = await stores.room_store.claim(
@@ -190,3 +195,9 @@ async def _number(stores: Stores, standing: Standing, candidate: str) -> int:
             return answer.number
         await stores.numbers.extend(shard, answer.reached)
     raise Overloaded("too many ask for a number at once")
+
+
+def _eta_s(stores: Stores, standing: Standing, ticket: Ticket) -> float:
+    """Return how long a ticket waits for its turn, by the smoothed rate that everybody is shown."""
+    shown = stores.rooms.current(standing.exam.id).document.rate_per_s
+    return standing.ahead_of(ticket) / max(shown, _RATE_MIN_PER_S)

@@ -122,8 +122,9 @@ class ScriptLane(asyncio.Protocol):
                 has_moved = has_moved or isinstance(reply, ReadOnlyError)
         except RedisConnectionError as error:  # bytes that are no protocol
             self._drop(error)
-        if has_moved and not self._under_way:
-            # A master that was made a replica: the next call looks for the new one.
+        if has_moved:
+            # A master that was made a replica: the next call looks for the new one. What is under
+            # way fails with it; under constant load there would never be a better moment.
             self._drop(RedisConnectionError("redis has become a replica"))
 
     def connection_lost(self, exc: Exception | None) -> None:

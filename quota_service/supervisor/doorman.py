@@ -124,6 +124,8 @@ class Doorman:
                 return
             if not self._let_in(door):
                 return
+        if self._waiting:
+            self._close_for_a_while()
 
     def _let_in(self, door: socket.socket) -> bool:
         """Take one connection and hand it over; False when there is none."""

@@ -111,7 +111,11 @@ class Team:
     async def _live_again_and_again(self, number: int) -> None:
         quick_deaths = 0
         while not self._stopping.is_set():
-            lived_s = await self._life(number)
+            try:
+                lived_s = await self._life(number)
+            except OSError:  # no process or no descriptor is to be had now
+                log.exception("worker not started", extra={"number": number})
+                lived_s = 0.0
             quick_deaths = quick_deaths + 1 if lived_s < self._settings.worker_settled_s else 0
             if quick_deaths > self._settings.worker_restarts_max and not self._stopping.is_set():
                 raise QuotaError(

@@ -1,5 +1,6 @@
 """Ops steer a waiting room over HTTP, and the processes that serve tell it how they are."""
 
+import time
 from typing import Any
 
 import pytest
@@ -73,7 +74,9 @@ async def test_ops_see_who_is_inside_and_what_every_process_reports(
     api: ApiClient, room: RoomUnderTest
 ) -> None:
     await room.enter(3)
-    await room.service.runner.client.hset(room.shard.key("signals"), "odd", f"{10**14}|nonsense")
+    await room.service.runner.client.hset(
+        room.shard.key("signals"), "odd", f"{round(time.time() * 1000)}|nonsense"
+    )
 
     seen = (await steer(api, "POST", "/resume")).json
 

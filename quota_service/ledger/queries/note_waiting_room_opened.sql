@@ -6,4 +6,4 @@ UPDATE waiting_rooms
 SET    opened_at = $2::timestamptz
 WHERE  exam = $1
 AND    opened_at IS NULL
-AND    $2::timestamptz <= now()
+AND    $2::timestamptz <= clock_timestamp()
