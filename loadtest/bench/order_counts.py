@@ -9,6 +9,7 @@ from loadtest.bench.errors import BenchError
 from loadtest.bench.stage import Api, Stage
 
 HELD = "held"
+OVERLOADED = "overloaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class OrderCounts:
     api: Api
     exam: str
     outcomes: Counter[str]
+    left: Counter[str]
+    """Orders that were dropped before they reached Redis, their callers having gone."""
     holds: int
 
     @classmethod
@@ -29,9 +32,13 @@ class OrderCounts:
             return await counted(stage.http, api.admin_url, "quota_reservations_total", exam=exam)
 
         found = await settled(outcomes)
+        refused = await counted(
+            stage.http, api.admin_url, "quota_requests_refused_total", work="reserve"
+        )
+        left = Counter({OVERLOADED: refused["caller_left"]})
         shard = stage.service.stores.registry.shard(exam, 0)
         snapshot = await stage.service.stores.seats.snapshot(shard)
-        return cls(stage, api, exam, found, snapshot.live_holds)
+        return cls(stage, api, exam, found, left, snapshot.live_holds)
 
     async def check_since(
         self, what: str, outcome: str, *, told: int, under_way: int, expired: int = 0
@@ -42,7 +49,9 @@ class OrderCounts:
         or when Redis has not as many holds more, but for those that expired.
         """
         now = await OrderCounts.now(self.stage, self.api, self.exam)
-        grown = now.outcomes - self.outcomes
+        # wrk cuts its connections at the end: what still waited for a batch is dropped, and is
+        # counted as turned away, for this reason and no other.
+        grown = now.outcomes - self.outcomes - (now.left - self.left)
         check_only(what, grown, outcome)
         check_count(what, told, grown[outcome], under_way)
         held = now.holds - self.holds + expired
