@@ -5,7 +5,7 @@ import json
 import random
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -321,6 +321,41 @@ async def test_what_looks_like_a_request_inside_of_another_is_not_answered(
 
     assert (first.status, first.headers["X-Request-ID"]) == (200, "decoy")
     assert (second.status, second.headers["X-Request-ID"]) == (200, "next")
+
+
+@pytest.mark.settings(**SMALL)
+@pytest.mark.parametrize(
+    "mistakable",
+    [
+        b"Host: q\nContent-Length: %d\r\n\r\n",
+        b"Host: q\r\nContent-Length : %d\r\n\r\n",
+        b"Host: q\rContent-Length: %d\r\n\r\n",
+    ],
+    ids=["bare LF", "space before the colon", "bare CR"],
+)
+async def test_a_head_that_can_be_read_in_two_ways_ends_its_connection_when_all_is_full(
+    running: Running, mistakable: bytes
+) -> None:
+    """Refused with its connection kept, its body would be served as somebody's next request."""
+    hidden = request("GET", "/v1/exams", "X-Request-ID: hidden")
+    head = f"POST {RESERVATIONS} HTTP/1.1\r\n".encode() + mistakable % len(hidden)
+
+    async with full_of_reservations(running):
+        reader, writer = await connect(running.client.url)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: q\r\n\r\n")
+        assert (await read_answer(reader)).status == 200
+        running.service.context.gate.is_alert = True
+        writer.write(head)
+        answer = await read_answer(reader)
+        writer.write(hidden)
+        behind = b""
+        async with asyncio.timeout(10):
+            with suppress(ConnectionError):  # it is closed already
+                behind = await reader.read()
+        writer.close()
+
+    assert (answer.status, behind) == (400, b"")
+    assert counted(running, "quota_requests_refused_total", work="reserve", reason="limit") == 0
 
 
 @pytest.mark.settings(**SMALL)

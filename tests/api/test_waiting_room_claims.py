@@ -118,6 +118,45 @@ async def test_a_later_ticket_spends_the_ones_before_it(drawing: Running) -> Non
     assert [reply.slug for reply in replayed] == ["ticket-used", "ticket-used"]
 
 
+async def test_a_draw_ticket_spends_the_number_that_was_taken_besides(drawing: Running) -> None:
+    """One wait is one place: a number got after the opening is no second go for the draw."""
+    drawn = (await join(drawing.client)).json["ticket"]
+    await let_open(drawing.service)
+    number = (await join(drawing.client)).json["ticket"]
+    other = (await join(drawing.client, "candidate-2")).json["ticket"]
+    await admit(drawing.service, threshold=LAST_RANK, serving=2)
+
+    by_draw = await claim(drawing.client, drawn)
+    await finish(drawing.client)
+    replayed = [await claim(drawing.client, each) for each in (number, drawn)]
+    by_another = await claim(drawing.client, other, "candidate-2")
+
+    assert by_draw.status == 201
+    assert [reply.slug for reply in replayed] == ["ticket-used", "ticket-used"]
+    assert by_another.status == 201
+
+
+async def test_before_the_opening_all_are_told_to_ask_again_at_the_same_time(
+    drawing: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rank is as secret as the seed until then, and a wait by rank would tell it."""
+    await admit(drawing.service, drawn=10_000)
+    board = drawing.service.stores.rooms
+    by_rank = sorted(
+        (f"candidate-{n}" for n in range(400)), key=board.current("exam-1").standing.rank
+    )
+    monkeypatch.setattr(board, "_jitter", lambda: 0.0)
+
+    told = []
+    for candidate in (*by_rank[:3], *by_rank[-3:]):
+        ticket = (await join(drawing.client, candidate)).json["ticket"]
+        refused = await claim(drawing.client, ticket, candidate)
+        assert_refused(refused, 409, "not-your-turn")
+        told.append(refused.json["poll_after"])
+
+    assert told == [drawing.service.settings.waiting_room_poll_max_s] * 6
+
+
 def forged(ticket: str) -> dict[str, tuple[str, str, str]]:
     """Return wrong claims by name: candidate, ticket, and the slug it is refused with."""
     mine = make_room()

@@ -76,6 +76,24 @@ async def test_before_the_opening_the_draw_is_counted_for_good_and_nobody_is_adm
     assert standing.drawn == pytest.approx(500, rel=0.03)
 
 
+async def test_a_rate_that_is_imported_before_the_opening_is_the_one_it_begins_with(
+    service: Service,
+) -> None:
+    room = await open_room(service, opens_in_s=3600, rate_per_s=20)
+    await room.second()
+    before = (await room.room()).rate
+
+    room.exam = (await open_room(service, opens_in_s=3600, rate_per_s=80)).exam
+    await room.second()
+    changed = (await room.room()).rate
+    room.exam = (await open_room(service, opens_in_s=-1, rate_per_s=80)).exam
+    await room.join_draw(2000)
+    served = await room.second()
+
+    assert (before, changed) == (20, 80)
+    assert 80 <= served <= 84
+
+
 async def test_of_two_leaders_at_once_one_admits(service: Service) -> None:
     room = await open_room(service)
     await room.queue(1000)
@@ -434,6 +452,21 @@ async def test_numbers_that_redis_has_forgotten_are_served_all_the_same(service:
     assert (await room.room()).serving == 25
 
 
+async def test_places_that_redis_has_forgotten_go_on_counting(service: Service) -> None:
+    """Their passes are good, and each of them is taken up again when it is used."""
+    room = await open_room(service, places_max=5)
+    await room.queue(1000)
+    await room.enter(5)
+    full = [await room.second() for _ in range(2)]
+    await lose_everything(service)
+    await rebuild(service)
+
+    forgotten = [await room.second() for _ in range(3)]
+
+    assert (await service.stores.surveyor.survey(room.shard)).places == 0
+    assert (full, forgotten) == ([0, 0], [0, 0, 0])
+
+
 async def test_admission_ends_with_the_registration(service: Service) -> None:
     room = await open_room(service)
     await room.queue(1000)
@@ -510,6 +543,20 @@ async def test_reports_are_kept_for_a_while_and_bounded(service: Service) -> Non
     await service.runner.client.hset(key, mapping={f"p{n}": "1|x" for n in range(1000)})
     await room.report(CALM, "process-3")
     assert await service.runner.client.hlen(key) == 1
+
+
+async def test_a_report_from_the_future_is_not_fresh(service: Service) -> None:
+    """A clock that was set back must not keep a dead process's report alive."""
+    room = await open_room(service)
+    await room.queue(1000)
+    await room.second()
+    await room.fall_silent(-3_600_000)
+
+    served = await room.second(signals=None)
+
+    assert served == 0
+    assert (await service.stores.surveyor.survey(room.shard)).reports == ()
+    assert not await service.runner.client.exists(room.shard.key("signals"))
 
 
 async def test_neither_script_of_the_admission_serves_another_epoch(service: Service) -> None:

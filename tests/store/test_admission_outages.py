@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quota_service.app import open_service, refresh_memory
+from quota_service.app import _telling_load, open_service, refresh_memory
 from quota_service.domain.errors import LedgerUnavailable, SeatsUnavailable, Unavailable
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
@@ -124,3 +124,35 @@ async def test_a_room_can_be_paused_while_redis_is_away(
     assert (during, after) == (0, 10)
     assert resumed.survey is not None
     assert [report.process for report in resumed.survey.reports] == ["process-1"]
+
+
+async def test_a_process_that_cannot_read_the_rooms_reports_no_load(
+    settings: Settings, postgres_server: EmbeddedPostgres
+) -> None:
+    """Its candidates do not see their turns, and its calm must not let more of them in."""
+    async with open_service(settings) as service:
+        await refresh_memory(service)
+        await import_exam(service.stores, make_exam())
+        room = await open_room(service)
+        board, tell = service.stores.rooms, _telling_load(service)
+
+        async def reports() -> int:
+            return len((await service.stores.surveyor.survey(room.shard)).reports)
+
+        async def can_read() -> bool:
+            try:
+                await board.refresh()
+            except Unavailable:
+                return False
+            return True
+
+        await board.refresh()
+        board.read_at_s -= settings.admission_hold_after_s
+        with killed(postgres_server):
+            assert not await can_read()
+            await tell()
+            meanwhile = await reports()
+        await eventually(can_read, within_s=20)
+        await tell()
+
+        assert (meanwhile, await reports()) == (0, 1)

@@ -60,6 +60,25 @@ async def test_when_every_connection_is_lent_the_wait_ends_in_time(hasty: Settin
     assert raised.value.applied is False
 
 
+async def test_a_wait_that_ends_without_a_connection_is_measured_as_the_wait_it_was(
+    hasty: Settings,
+) -> None:
+    """Those waits are the longest there are: a pool that is used up would look idle."""
+    metrics = Metrics()
+    measured = metrics.registry.get_sample_value
+    name = "quota_postgres_pool_wait_seconds"
+    async with open_ledger(hasty, metrics) as ledger, ledger.connection(), ledger.connection():
+        before = measured(f"{name}_count"), measured(f"{name}_sum")
+        with pytest.raises(LedgerUnavailable):
+            await ledger.fetch("select_api_keys")
+        after = measured(f"{name}_count"), measured(f"{name}_sum")
+
+    assert (before[0], after[0]) == (2, 3)
+    assert before[1] is not None
+    assert after[1] is not None
+    assert after[1] - before[1] >= hasty.postgres_acquire_timeout_s * 0.9
+
+
 async def test_a_connection_given_back_serves_whoever_waits(hasty: Settings) -> None:
     async with open_ledger(hasty, Metrics()) as ledger:
         found = await asyncio.gather(*(ledger.fetch("select_api_keys") for _ in range(20)))

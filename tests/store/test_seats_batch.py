@@ -12,9 +12,11 @@ from quota_service.seats.connection import ScriptCall, ScriptRunner
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
+from quota_service.waiting_room.passes import Pass
 from tests.support.books import check_books
 from tests.support.records import HOUR_MS, redis_now_ms
-from tests.support.seats import SeatsUnderTest
+from tests.support.rooms import room_exam
+from tests.support.seats import EPOCH, SeatsUnderTest
 
 MANY = {Quota("jinan", "general"): 1000}
 
@@ -84,6 +86,30 @@ async def test_the_same_request_twice_in_one_batch_has_one_effect(seats: SeatsUn
     assert (first.code, second.code) == (Code.DONE, Code.DONE_BEFORE)
     assert first.reservation == second.reservation
     assert await seats.remaining("jinan", "general") == 2
+
+
+async def test_passes_of_one_candidate_in_one_batch_are_judged_one_after_the_other(
+    seats: SeatsUnderTest,
+) -> None:
+    """Redis has forgotten both, so the first that is used decides which of them is good."""
+    exam = dataclasses.replace(seats.exam, waiting_room=room_exam().waiting_room)
+    expires_ms = await redis_now_ms(seats.client) + HOUR_MS
+    earlier, later = (
+        Pass(exam.id, "candidate-1", place, expires_ms, EPOCH - 1) for place in (1, 2)
+    )
+    asked = [
+        dataclasses.replace(seats.request("candidate-1", (subject,)), granted=granted)
+        for subject, granted in (("general", later), ("qms", earlier), ("qms", later))
+    ]
+    calls_before = await seats.calls()
+
+    answers = await asyncio.gather(
+        *(seats.store.reserve(seats.shard, exam, request) for request in asked)
+    )
+
+    assert [answer.code for answer in answers] == [Code.DONE, Code.PASS_ENDED, Code.DONE]
+    assert await seats.calls() - calls_before == 1
+    assert str(await seats.client.hget(seats.shard.key("passes"), "candidate-1")).startswith("2|")
 
 
 async def test_requests_under_other_terms_do_not_share_a_call(seats: SeatsUnderTest) -> None:

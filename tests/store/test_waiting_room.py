@@ -24,6 +24,7 @@ from quota_service.registration.waiting_room import claim, finish, join
 from quota_service.seats.codes import Code
 from quota_service.settings import Settings
 from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
+from quota_service.waiting_room.standing import Phase
 from tests.support.lost_shards import lose_everything, rebuild, rows
 from tests.support.rooms import admit, admit_draw, let_open, open_room, room_exam
 
@@ -146,6 +147,42 @@ async def test_an_opening_that_is_moved_before_it_came_moves_the_draw(room: Serv
 
     assert (await join(room.stores, "exam-1", "candidate-1")).ticket.is_for_draw
     assert (await stored(room)).opened_ms is None
+
+
+@pytest.mark.parametrize(("left_s", "has_opened"), [(8, True), (30, False)])
+async def test_an_opening_is_not_moved_away_from_when_it_is_too_near_for_all_to_hear_of_it(
+    room: Service, left_s: float, *, has_opened: bool
+) -> None:
+    """Processes that have not heard of the move show the seed at the old time."""
+    await open_room(room, opens_in_s=left_s)
+
+    await open_room(room, opens_in_s=1800)
+
+    assert ((await stored(room)).opened_ms is not None) is has_opened
+    joined = await join(room.stores, "exam-1", "candidate-1")
+    assert joined.ticket.is_for_draw is not has_opened
+
+
+async def test_a_room_does_not_open_by_a_clock_that_is_not_redis_own(
+    settings: Settings, room: Service
+) -> None:
+    await let_open(room)
+    away = dataclasses.replace(settings, redis_url="redis://127.0.0.1:1")
+
+    async with open_service(away) as blind:
+        await refresh_memory(blind)
+        await blind.stores.rooms.refresh()
+        shown = blind.stores.rooms.current("exam-1").document
+        with pytest.raises(NotReady):
+            blind.health.redis_now_ms()
+        with pytest.raises(NotReady):
+            await join(blind.stores, "exam-1", "candidate-1")
+    await room.stores.rooms.refresh()
+    seen = room.stores.rooms.current("exam-1").document
+
+    assert (shown.phase, shown.seed) == (Phase.BEFORE, None)
+    assert seen.phase is not Phase.BEFORE
+    assert seen.seed is not None
 
 
 @pytest.mark.parametrize(

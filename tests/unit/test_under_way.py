@@ -1,0 +1,167 @@
+"""Protocols at work: each is told of once, the oldest given up first, none lost sight of."""
+
+import asyncio
+import contextvars
+from typing import Any
+
+import pytest
+
+from quota_service.domain.errors import Overloaded, Unavailable
+from quota_service.registration.under_way import UnderWay
+from tests.support.waiting import eventually
+
+LONG_S = 60.0
+SHORT_S = 0.02
+
+
+class Told:
+    """The ends that were told, by name, in their order."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[str, Any, BaseException | None]] = []
+
+    def of(self, name: str) -> Any:
+        """Return what is told the end of a protocol."""
+        return lambda result, error: self.ends.append((name, result, error))
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _, _ in self.ends]
+
+    async def has(self, count: int) -> None:
+        """Return when so many ends were told."""
+
+        async def are_told() -> bool:
+            return len(self.ends) >= count
+
+        await eventually(are_told)
+
+
+async def wait_for(future: "asyncio.Future[str]") -> str:
+    return await future
+
+
+def new_future() -> "asyncio.Future[str]":
+    return asyncio.get_running_loop().create_future()
+
+
+async def comes_to(under_way: UnderWay, count: int) -> None:
+    """Return when so many are at work."""
+
+    async def are_at_work() -> bool:
+        return under_way.count == count
+
+    await eventually(are_at_work)
+
+
+async def test_a_simple_protocol_that_waits_for_no_future_fails_once_and_leaves_nothing() -> None:
+    under_way, told, closed = UnderWay(limit=1, timeout_s=SHORT_S), Told(), []
+
+    async def yields() -> None:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            closed.append(True)
+
+    protocol = yields()  # kept here, so that nothing but its owner closes it
+    under_way.start(protocol, told.of("yields"), is_simple=True)
+    at_work, was_closed = under_way.count, list(closed)
+    under_way.start(wait_for(new_future()), told.of("next"))
+    await told.has(2)  # the time of the first would have been over as well
+
+    assert (at_work, was_closed) == (0, [True])
+    assert told.names == ["yields", "next"]
+    assert isinstance(told.ends[0][2], TypeError)
+
+
+@pytest.mark.parametrize("is_simple", [False, True])
+async def test_what_takes_too_long_is_told_once_and_goes_on_to_its_end(*, is_simple: bool) -> None:
+    under_way, told, future = UnderWay(limit=9, timeout_s=SHORT_S), Told(), new_future()
+    under_way.start(wait_for(future), told.of("slow"), is_simple=is_simple)
+
+    await told.has(1)
+    at_work = under_way.count
+    future.set_result("late")
+    await comes_to(under_way, 0)
+
+    ((_, result, error),) = told.ends
+    assert (at_work, result) == (1, None)
+    assert isinstance(error, Unavailable)
+    assert error.applied is None
+
+
+@pytest.mark.parametrize("is_simple", [False, True])
+async def test_what_ends_in_time_is_told_its_result_or_its_error(*, is_simple: bool) -> None:
+    under_way, told = UnderWay(limit=9, timeout_s=LONG_S), Told()
+    good, bad = new_future(), new_future()
+    under_way.start(wait_for(good), told.of("good"), is_simple=is_simple)
+    under_way.start(wait_for(bad), told.of("bad"), is_simple=is_simple)
+    wrong = ValueError("of the protocol")
+
+    good.set_result("done")
+    bad.set_exception(wrong)
+    await told.has(2)
+
+    assert told.ends == [("good", "done", None), ("bad", None, wrong)]
+    assert under_way.count == 0
+
+
+async def test_the_oldest_is_given_up_first_and_what_has_ended_is_passed_over() -> None:
+    under_way, told = UnderWay(limit=9, timeout_s=SHORT_S), Told()
+    futures = [new_future() for _ in range(4)]
+    for number, future in enumerate(futures):
+        under_way.start(wait_for(future), told.of(str(number)), is_simple=True)
+
+    futures[1].set_result("in time")
+    await told.has(4)
+
+    assert told.names == ["1", "0", "2", "3"]
+    assert under_way.count == 3
+
+
+async def test_who_is_given_up_hears_of_it_as_the_request_it_was() -> None:
+    """One timer serves all: what is logged then must not be told of whoever set it."""
+    request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
+    under_way, heard = UnderWay(limit=9, timeout_s=SHORT_S), list[str]()
+
+    for name in ("first", "second"):
+        request_id.set(name)
+        under_way.start(wait_for(new_future()), lambda *_: heard.append(request_id.get()))
+    request_id.set("another")
+
+    async def have_heard() -> bool:
+        return len(heard) == 2
+
+    await eventually(have_heard)
+    assert heard == ["first", "second"]
+
+
+async def test_one_too_many_is_refused_and_never_begins() -> None:
+    under_way, told = UnderWay(limit=1, timeout_s=LONG_S), Told()
+    future = new_future()
+    under_way.start(wait_for(future), told.of("first"))
+
+    with pytest.raises(Overloaded):
+        under_way.start(wait_for(new_future()), told.of("second"))
+    future.set_result("done")
+    await told.has(1)
+
+    assert told.ends == [("first", "done", None)]
+
+
+async def test_draining_waits_for_those_at_work_and_counts_who_is_left() -> None:
+    under_way, told = UnderWay(limit=9, timeout_s=LONG_S), Told()
+    futures = [new_future() for _ in range(2)]
+    for number, future in enumerate(futures):
+        under_way.start(wait_for(future), told.of(str(number)), is_simple=number == 0)
+
+    futures[0].set_result("done")
+    left = await under_way.drain(SHORT_S)
+    draining = asyncio.create_task(under_way.drain(LONG_S))
+    futures[1].set_result("done")
+    async with asyncio.timeout(10):
+        left_at_last = await draining
+
+    assert (left, left_at_last) == (1, 0)
+    assert await under_way.drain(LONG_S) == 0
+    assert sorted(told.names) == ["0", "1"]
