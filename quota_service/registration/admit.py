@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from quota_service.domain.exam import Exam, WaitingRoomRules
 from quota_service.ledger.admission import Lease, Position
 from quota_service.registration.stores import Stores
+from quota_service.seats.keys import Shard
 from quota_service.seats.room_survey import RoomSurvey
 from quota_service.settings import Settings
 from quota_service.waiting_room.admission import (
@@ -100,6 +101,8 @@ class Admission:
         if survey.clock_ms >= exam.registration.closes_at_ms:
             await self._close(exam)
             return _NOBODY
+        # Whoever leads next has to know it too.
+        places = self._places(shard, rules, survey)
         self._stores.reached("admit: surveyed")
         settings = self._settings
         lease = await self._stores.admission.lease(exam.id, self._name, settings.admission_lease_s)
@@ -108,7 +111,7 @@ class Admission:
             return _NOBODY
         self._stores.reached("admit: leased")
         memory = self._remember(lease.room)
-        step, healthy_s = self._decide(exam, rules, lease, survey, memory)
+        step, healthy_s = self._decide(exam, rules, lease, survey, places=places, memory=memory)
         position = _position(step, survey, healthy_s)
         grace_ms = rules.claim_grace_s * 1000
         if not await self._stores.admission.step(lease.room, position, grace_ms):
@@ -123,6 +126,8 @@ class Admission:
         rules: WaitingRoomRules,
         lease: Lease,
         survey: RoomSurvey,
+        *,
+        places: int,
         memory: _Memory,
     ) -> tuple[Step, float]:
         """Return the next step, and the seconds it adds to the grace of claims."""
@@ -144,7 +149,7 @@ class Admission:
             drawn=max(room.drawn, survey.drawn),
             claimed=survey.claimed,
             last_number=_last_number(room, survey),
-            places=self._places(exam.id, rules, survey),
+            places=places,
             coming=memory.coming(now_s, settings.admission_claim_window_s, survey.claimed),
         )
         policy = Policy(
@@ -162,18 +167,20 @@ class Admission:
         step = decide(progress, demand, add_up(survey.reports, self._targets), policy, elapsed_s)
         return step, elapsed_s if step.is_healthy else 0.0
 
-    def _places(self, exam: str, rules: WaitingRoomRules, survey: RoomSurvey) -> int:
+    def _places(self, shard: Shard, rules: WaitingRoomRules, survey: RoomSurvey) -> int:
         """Return how many have a place; those that Redis has lost go on counting for a while.
 
         They are inside still, their passes are good, and each is taken up again when it is used.
         """
-        epoch, now_s = self._stores.registry.shard(exam, _ONLY_SHARD).epoch, time.monotonic()
-        seen_epoch, seen = self._seen_places.get(exam, (epoch, 0))
-        if seen_epoch != epoch:
-            self._lost_places[exam] = (seen, now_s + rules.idle_s)
-        self._seen_places[exam] = (epoch, survey.places)
-        lost, until_s = self._lost_places.get(exam, (0, 0.0))
-        return max(survey.places, lost if now_s < until_s else 0)
+        now_s = time.monotonic()
+        lost, until_s = self._lost_places.get(shard.exam, (0, 0.0))
+        lost = lost if now_s < until_s else 0
+        seen_epoch, seen = self._seen_places.get(shard.exam, (shard.epoch, 0))
+        if seen_epoch != shard.epoch:
+            lost = max(seen, lost)
+            self._lost_places[shard.exam] = (lost, now_s + rules.idle_s)
+        self._seen_places[shard.exam] = (shard.epoch, survey.places)
+        return max(survey.places, lost)
 
     def _remember(self, room: Room) -> _Memory:
         memory = self._memories.get(room.exam)
