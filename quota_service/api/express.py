@@ -8,7 +8,7 @@ else goes aiohttp's way, with the same handlers, the same problems and the same 
 
 aiohttp's protocol class is extended here, and in `gated`. What is relied on beyond its public face,
 as of aiohttp 3.14: the queue `_messages` and the future `_waiter` its loop sleeps on; what shutdown
-looks at (`_request_in_progress`, `_handler_waiter`, `_close`, `_force_close`); when idle connections
+looks at (`_request_in_progress`, `_handler_waiter`, `_close`, `_force_close`); when idle ones
 are looked at (`_next_keepalive_close_time`); what else may have paused reading (`_reading_paused`,
 `_buffer_paused`). Requests of one connection are answered in order: while one is on the express
 lane, what comes after it is held.
