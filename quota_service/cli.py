@@ -6,6 +6,7 @@ done, 1 when refused or failed, 2 when called wrongly.
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -169,6 +170,7 @@ async def _serve(options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _worker(_options: argparse.Namespace, settings: Settings) -> int:
+    os.nice(settings.worker_nice)
     await run(settings, api=False, workers=True)
     return 0
 

@@ -268,6 +268,13 @@ class Settings:
     admission_stop_after_s: float = _setting(
         5.0, "without any report for so long, nobody is admitted", low=1, high=60
     )
+    worker_nice: int = _setting(
+        10,
+        "how far `worker` steps back behind the API on the same machine (niceness); what it drains "
+        "can wait in a rush, the candidates cannot",
+        low=0,
+        high=19,
+    )
     audit_interval_s: float = _setting(
         60.0, "pause of the worker that compares both stores", low=1, high=86_400
     )

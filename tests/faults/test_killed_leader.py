@@ -97,3 +97,14 @@ async def test_another_worker_takes_over_and_nobody_is_skipped(
     # No step goes further than its own time allows: two intervals at fifty a second, and what a
     # step before it had saved up.
     assert max(b - a for a, b in zip([0, *served], served, strict=False)) <= 11
+
+
+async def test_a_worker_steps_back_behind_the_api_as_far_as_it_is_told(service: Service) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    settings = dataclasses.replace(service.settings, worker_nice=7)
+    async with a_worker(settings) as worker:
+
+        async def has_stepped_back() -> bool:
+            return os.getpriority(os.PRIO_PROCESS, worker.pid) == min(before + 7, 19)
+
+        await eventually(has_stepped_back, within_s=LIMIT_S)
