@@ -48,6 +48,7 @@ from quota_service.observability.load_window import LoadWindow
 from quota_service.observability.metrics import Metrics
 from quota_service.overload.gate import Gate
 from quota_service.overload.rate_limit import RateLimit
+from quota_service.overload.unread import UnreadLimit
 from quota_service.registration.acknowledged import AcknowledgedHolds
 from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.backlog import Backlog
@@ -202,6 +203,7 @@ async def open_service(
             exports=asyncio.Semaphore(settings.exports_max),
             streams=Streams(board, settings, metrics),
             gate=Gate.of(settings, metrics),
+            unread=UnreadLimit.of(settings, metrics),
             key_rate=RateLimit.of(settings, "key", settings.rate_limit_per_s),
             address_rate=RateLimit.of(settings, "address", settings.public_rate_limit_per_s),
         )
@@ -354,6 +356,7 @@ async def _keeping_fresh(service: Service, *, tells_load: bool) -> AsyncIterator
         (health, _HEALTH_INTERVAL_S),
         (service.stores.backlog.refresh, _HEALTH_INTERVAL_S),
         (service.context.gate.show, _HEALTH_INTERVAL_S),
+        (service.context.unread.show, _HEALTH_INTERVAL_S),
         (service.stores.rooms.refresh, service.settings.waiting_room_refresh_s),
     ]
     if tells_load:

@@ -82,6 +82,15 @@ class Settings:
     work_latency_floor_ms: float = _setting(
         200.0, "a latency that is never taken for overload", low=0.1, high=10_000
     )
+    unread_wait_max_ms: float = _setting(
+        500.0,
+        "how long a request may wait to be read; those that come then are refused at once",
+        low=10,
+        high=60_000,
+    )
+    usher: bool = _setting(
+        True, "whether a process beside the API turns away what would wait for too long"
+    )
     rate_limit_per_s: int = _setting(
         20_000,
         "requests of one API key in each process, more are answered 429; 0 is off",

@@ -11,6 +11,7 @@ from quota_service.api.streams import Streams
 from quota_service.observability.health import Health
 from quota_service.overload.gate import Gate
 from quota_service.overload.rate_limit import RateLimit
+from quota_service.overload.unread import UnreadLimit
 from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
@@ -33,6 +34,7 @@ class ApiContext:
     exports: asyncio.Semaphore
     streams: Streams
     gate: Gate
+    unread: UnreadLimit
     key_rate: RateLimit
     address_rate: RateLimit
 

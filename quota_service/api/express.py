@@ -28,7 +28,7 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11, RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_protocol import _ErrInfo
 from prometheus_client import Histogram
 
 from quota_service.api.answer import Answer
@@ -38,6 +38,7 @@ from quota_service.api.context import ApiContext
 from quota_service.api.entry import REFUSAL, is_awaited
 from quota_service.api.errors import answer_to
 from quota_service.api.rates import Fields, take_of_address, take_of_key
+from quota_service.api.turns import ReadInTurn, Turns
 from quota_service.domain.errors import Overloaded
 from quota_service.ledger.api_keys import Scope
 from quota_service.observability.logs import REQUEST_ID
@@ -146,13 +147,15 @@ class ExpressLane:
 EXPRESS: web.AppKey[ExpressLane] = web.AppKey("express", ExpressLane)
 
 
-class ExpressProtocol(RequestHandler):
+class ExpressProtocol(ReadInTurn):
     """A connection whose plain hot requests do not wait in aiohttp's queue."""
 
     __slots__ = ("_held", "_is_busy", "_lane")
 
-    def __init__(self, lane: ExpressLane, manager: web.Server, **options: Any) -> None:
-        super().__init__(manager, **options)
+    def __init__(
+        self, lane: ExpressLane, turns: Turns, manager: web.Server, **options: Any
+    ) -> None:
+        super().__init__(turns, manager, **options)
         self._lane = lane
         self._is_busy = False
         self._held: list[bytes] = []
@@ -217,12 +220,13 @@ class ExpressProtocol(RequestHandler):
         if self._manager is None or self._parser is None:
             return False
         started = time.perf_counter()
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._keep_alive()
         self._messages.clear()
         self._parser.message_consumed()
         self._manager.requests_count += 1
         self._is_busy = self._request_in_progress = True
         route, params = found
+        self.is_paying = route.work is Work.CONFIRM
         headers = message.headers
         name = request_id(headers.get(REQUEST_ID_HEADER))
         # Tasks begun from here inherit it; the next request on this connection sets its own.
@@ -249,6 +253,10 @@ class ExpressProtocol(RequestHandler):
             self._finish(route, name, started, is_in, rate, answer, None)
         return True
 
+    def _keep_alive(self) -> None:
+        """Count the time of an idle connection from now."""
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+
     def _check(self, route: HotRoute, headers: Mapping[str, str]) -> Fields:
         """Raise what stands against a caller's request; return what to tell of its rate."""
         context = self._lane.context
@@ -269,7 +277,7 @@ class ExpressProtocol(RequestHandler):
         answer: Answer | None,
         error: BaseException | None,
     ) -> None:
-        """Write the answer, and go on with what was held meanwhile."""
+        """Have the answer ready, to be sent with those of the other requests of this turn."""
         elapsed_s = time.perf_counter() - started
         if is_in:  # first of all: whatever goes wrong below, the place is free
             self._lane.context.gate.leave(route.work, elapsed_s)
@@ -283,7 +291,13 @@ class ExpressProtocol(RequestHandler):
         else:
             # Counted first: whoever has an answer finds it in the metrics, even if we die here.
             self._lane.observe(route, answer.status, elapsed_s)
-            transport.write(self._bytes(answer, name))
+            self.answer_soon(self._bytes(answer, name))
+            return
+        self.answer_sent()
+
+    def answer_sent(self) -> None:
+        """Go on with what was held meanwhile."""
+        transport = self.transport
         self._is_busy = self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)

@@ -10,73 +10,38 @@ framing) is parsed, and refused by the gate behind the parser, which is the one 
 While the gate is calm only the ends of requests are followed, at a small part of the cost.
 """
 
-import random
-import re
 from typing import Any
 
 from aiohttp import web
-from aiohttp.helpers import rfc822_formatted_time
-from aiohttp.http import SERVER_SOFTWARE, RawRequestMessage
+from aiohttp.http import RawRequestMessage
 
-from quota_service.api.entry import REFUSAL
 from quota_service.api.express import ExpressLane, ExpressProtocol
-from quota_service.api.problems import RETRY_AFTER_S, problem_answer
-from quota_service.api.request_head import RequestHead, read_head
+from quota_service.api.refusals import Refusals
+from quota_service.api.request_head import read_refusable
+from quota_service.api.turns import Turns
+from quota_service.overload.classes import CAN_WAIT
 
 _LOST = -1
 """How many bytes of a body are missing when it is not known where the next request begins."""
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-
-
-class ReadyRefusals:
-    """The bytes of the answer `overloaded`, ready but for the request id; one for each process.
-
-    Made from the problem that a handler would answer with, so that nobody can tell the two apart.
-    """
-
-    def __init__(self) -> None:
-        problem = problem_answer("overloaded", REFUSAL, part="service")
-        self._body = problem.body
-        self._content_type = problem.content_type
-        self._date = ""
-        self._heads: list[bytes] = []
-
-    def answer(self, request_id: bytes) -> bytes:
-        """Return an answer; Retry-After is drawn anew, so that a crowd does not return as one."""
-        date = rfc822_formatted_time()
-        if date != self._date:
-            self._date = date
-            self._heads = [self._head(date, after_s) for after_s in range(*_RETRY_RANGE)]
-        head = self._heads[int(random.random() * len(self._heads))]  # noqa: S311
-        return b"%b%b\r\n\r\n%b" % (head, request_id, self._body)
-
-    def _head(self, date: str, retry_after_s: int) -> bytes:
-        lines = (
-            "HTTP/1.1 503 Service Unavailable",
-            f"Content-Type: {self._content_type}",
-            f"Content-Length: {len(self._body)}",
-            f"Date: {date}",
-            f"Server: {SERVER_SOFTWARE}",
-            f"Retry-After: {retry_after_s}",
-            "X-Request-ID: ",
-        )
-        return "\r\n".join(lines).encode("ascii")
-
-
-_RETRY_RANGE = (RETRY_AFTER_S[0], RETRY_AFTER_S[1] + 1)
 
 
 class GatedProtocol(ExpressProtocol):
     """A connection of the public port."""
 
-    __slots__ = ("_data", "_gate", "_missing", "_refusals", "_skip")
+    __slots__ = ("_data", "_gate", "_is_excess", "_missing", "_refusals", "_skip")
 
     def __init__(
-        self, refusals: ReadyRefusals, lane: ExpressLane, manager: web.Server, **options: Any
+        self,
+        refusals: Refusals,
+        lane: ExpressLane,
+        turns: Turns,
+        manager: web.Server,
+        **options: Any,
     ) -> None:
-        super().__init__(lane, manager, **options)
+        super().__init__(lane, turns, manager, **options)
         self._gate = lane.context.gate
         self._refusals = refusals
+        self._is_excess = False
         self._data = b""
         self._missing = 0
         self._skip = 0
@@ -95,7 +60,7 @@ class GatedProtocol(ExpressProtocol):
         if self._missing:
             if self._missing != _LOST:
                 self._missing = max(self._missing - len(data), _LOST)
-        elif self._gate.is_alert and self._is_idle() and self._refuses(data):
+        elif (self._is_excess or self._gate.is_alert) and self._is_idle() and self._refuses(data):
             return
         else:
             # Where it ends is not known, until `_begin` learns it from the parser.
@@ -103,6 +68,33 @@ class GatedProtocol(ExpressProtocol):
             self._data = data
         super().data_received(data)
         self._data = b""
+
+    def excess_received(self, data: bytes) -> None:
+        """Turn a request away that would wait for too long to be read in its turn."""
+        self._is_excess = True
+        try:
+            self.data_received(data)
+        finally:
+            self._is_excess = False
+
+    def may_be_lent(self) -> bool:
+        """Return whether a request begins here for certain, and nothing is being written."""
+        transport = self.transport
+        return (
+            not (self._missing or self._skip or self._is_busy or self._held)
+            and self._is_idle()
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        )
+
+    def turned_away(self, missing: int, unsent: bytes = b"") -> None:
+        """Go on behind a request that the usher has answered."""
+        self._skip = missing
+        self._keep_alive()
+        if unsent and self.transport is not None and not self.transport.is_closing():
+            self.transport.write(unsent)
+        self.come_back()
 
     def _begin(self) -> bool:
         """Learn from the parser where a request ends.
@@ -136,24 +128,17 @@ class GatedProtocol(ExpressProtocol):
 
     def _refuses(self, data: bytes) -> bool:
         """Answer a request that is too much; the rest of its body will be let pass unread."""
-        head = read_head(data)
-        if (
-            head is None
-            or not self._gate.is_full_for(head.work)
-            or not 0 <= head.missing <= self._lane.context.settings.body_max_bytes
-            or not head.is_plain
-            or self.transport is None
-        ):
+        head = read_refusable(data, self._lane.context.settings.body_max_bytes)
+        if head is None:
             return False
-        self._gate.refuse(head.work)
+        if self._is_excess and head.work in CAN_WAIT:
+            self._gate.count_refusal(head.work, "unread")
+        elif self._gate.is_full_for(head.work):
+            self._gate.refuse(head.work)
+        else:
+            return False
         self._skip = head.missing
-        self.transport.write(self._refusals.answer(_request_id(head)))
+        self._is_busy = self._request_in_progress = True
+        self._keep_alive()
+        self.answer_soon(self._refusals.answer(head))
         return True
-
-
-def _request_id(head: RequestHead) -> bytes:
-    """Return the id that was sent, or one that names nothing: what is refused is not logged."""
-    offered = head.request_id
-    if offered is not None and _REQUEST_ID.fullmatch(offered):
-        return offered
-    return b"%016x" % random.getrandbits(64)

@@ -14,7 +14,6 @@ _END = b"\r\n\r\n"
 _CODING = b"transfer-encoding"
 _LENGTH = b"\r\ncontent-length:"
 _LENGTH_NAME = b"content-length"
-_FOLDED = (b"\r\n ", b"\r\n\t")
 _REQUEST_ID = b"\r\nx-request-id:"
 _CONNECTION = b"\r\nconnection:"
 _LENGTH_DIGITS_MAX = 9
@@ -90,6 +89,18 @@ def read_head(data: bytes) -> RequestHead | None:
     )
 
 
+def read_refusable(data: bytes, body_max_bytes: int) -> RequestHead | None:
+    """Return the head of a request that can be turned away by it; None leaves it to the parser.
+
+    That is one whose end is certain, whose body, of which more may be still to come, is not longer
+    than it may be, and of which nothing is wanted but the answer.
+    """
+    head = read_head(data)
+    if head is None or not 0 <= head.missing <= body_max_bytes or not head.is_plain:
+        return None
+    return head
+
+
 def _is_unmistakable(lowered: bytes) -> bool:
     """Return whether every reader takes the same lines out of a head, none of them a coding."""
     lines = lowered.count(b"\r\n")
@@ -97,5 +108,6 @@ def _is_unmistakable(lowered: bytes) -> bool:
         lowered.count(b"\n") == lines
         and lowered.count(b"\r") == lines
         and _CODING not in lowered
-        and not any(fold in lowered for fold in _FOLDED)
+        and b"\n " not in lowered
+        and b"\n\t" not in lowered
     )

@@ -3,9 +3,16 @@
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import SERVER_SOFTWARE
 
+from quota_service.api.entry import REFUSAL
 from quota_service.api.express import ExpressLane
-from quota_service.api.gated import GatedProtocol, ReadyRefusals
+from quota_service.api.gated import GatedProtocol
+from quota_service.api.problems import RETRY_AFTER_S, problem_answer
+from quota_service.api.refusals import RefusalParts, Refusals
+from quota_service.api.turns import Turns
+from quota_service.api.usher import Usher
+from quota_service.settings import Settings
 
 
 class ExpressServer(web.Server):
@@ -19,11 +26,29 @@ class ExpressServer(web.Server):
             **before._kwargs,  # noqa: SLF001  what the runner was told
         )
         self._lane = lane
-        self._refusals = ReadyRefusals()
+        self._parts = _refusal_parts(lane.context.settings)
+        self._refusals = Refusals(self._parts)
+        gate = lane.context.gate
+        self._usher = Usher(
+            self._loop, lambda work, count: gate.count_refusal(work, "unread", count)
+        )
+        self._turns = Turns(self._loop, lane.context.unread, self._usher)
+
+    async def start_usher(self) -> None:
+        """Start the process that turns away for this one."""
+        await self._usher.start(self._parts)
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
-        return GatedProtocol(self._refusals, self._lane, self, loop=self._loop, **self._kwargs)
+        return GatedProtocol(
+            self._refusals, self._lane, self._turns, self, loop=self._loop, **self._kwargs
+        )
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's own
+        """Close every connection, and read no more."""
+        await super().shutdown(timeout)
+        self._turns.close()
+        await self._usher.close()
 
 
 class ExpressRunner(web.AppRunner):
@@ -36,4 +61,19 @@ class ExpressRunner(web.AppRunner):
         self._lane = lane
 
     async def _make_server(self) -> web.Server:
-        return ExpressServer(self._lane, await super()._make_server())
+        server = ExpressServer(self._lane, await super()._make_server())
+        if self._lane.context.settings.usher:
+            await server.start_usher()
+        return server
+
+
+def _refusal_parts(settings: Settings) -> RefusalParts:
+    """Return what the answer `overloaded` is made of, wherever it is given."""
+    problem = problem_answer("overloaded", REFUSAL, part="service")
+    return RefusalParts(
+        body=problem.body.decode(),
+        content_type=problem.content_type,
+        server=SERVER_SOFTWARE,
+        retry_after_s=RETRY_AFTER_S,
+        body_max_bytes=settings.body_max_bytes,
+    )

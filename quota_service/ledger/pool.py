@@ -103,6 +103,14 @@ class Ledger:
             return await connection.fetch(self.query[name], *args)
 
 
+async def _nothing_to_reset(_connection: object) -> None:
+    """Spare each use of a connection a question to the server.
+
+    asyncpg still ends a transaction that is open. Beyond that nothing of a session is ever changed
+    here: locks and settings are those of transactions, and nobody listens.
+    """
+
+
 @asynccontextmanager
 async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Ledger]:
     """Open the pool; a server that is away now is no error, it is asked when it is needed.
@@ -125,6 +133,7 @@ async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Led
         statement_cache_size=100 if settings.postgres_statement_cache else 0,
         target_session_attrs=SessionAttribute.primary,
         server_settings=server_settings,
+        reset=_nothing_to_reset,
     )
     try:
         yield Ledger(pool, settings, metrics)

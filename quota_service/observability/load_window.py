@@ -53,7 +53,9 @@ class LoadWindow:
         self._scripts = [metrics.script_duration.labels(script=name) for name in _SCRIPTS]
         self._pool_wait = metrics.pool_wait
         self._refused = [
-            metrics.requests_refused.labels(work=work, reason="limit") for work in _REFUSED
+            metrics.requests_refused.labels(work=work, reason=reason)
+            for work in _REFUSED
+            for reason in ("limit", "unread")
         ]
         self._looks = deque([self._look()], maxlen=_LOOKS + 1)
 

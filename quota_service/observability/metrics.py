@@ -177,6 +177,18 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self.requests_unread = Gauge(
+            "quota_requests_unread",
+            "Connections that wait to be read, as of the last second.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.unread_limit = Gauge(
+            "quota_requests_unread_limit",
+            "How many may wait to be read, all processes; follows the pace of reading.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
         self._add_admission(registry)
         self._add_gauges_of_the_service(registry)
         self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}

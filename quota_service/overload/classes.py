@@ -55,6 +55,9 @@ Postgres, and must not be refused because reservations made the limit shrink. Wh
 others adds up to somewhat less than half, so a rush of one class may use about three quarters.
 """
 
+CAN_WAIT = frozenset({Work.RESERVE, Work.OWN_READ, Work.PUBLIC_READ, Work.JOIN})
+"""What is turned away when too many wait to be read; the rest is served out of turn then."""
+
 _RESERVATIONS = b"/v1/reservations/"
 _EXAMS = b"/v1/exams/"
 _OPS_READS = (b"/bookings.csv", b"/audit", b"/refunds-due", b"/seat-releases")

@@ -46,7 +46,7 @@ class Gate:
         self._refused_total = {
             (work, reason): metrics.requests_refused.labels(work=work.label, reason=reason)
             for work in _CLASSES
-            for reason in ("limit", "deadline", "caller_left")
+            for reason in ("limit", "unread", "deadline", "caller_left")
         }
         self.is_alert = False
         """Whether it is worth a look at every request before it is parsed."""
@@ -135,10 +135,10 @@ class Gate:
         for work, gauge in self._gauges.items():
             gauge.set(self._at_work[work])
 
-    def count_refusal(self, work: Work, reason: str = "limit") -> None:
-        """Count a request that was turned away, for the metrics."""
-        if work is not Work.FREE:
-            self._refused_total[work, reason].inc()
+    def count_refusal(self, work: Work, reason: str = "limit", count: int = 1) -> None:
+        """Count requests that were turned away, for the metrics."""
+        if count and work is not Work.FREE:
+            self._refused_total[work, reason].inc(count)
 
     def _close_window(self, now: float) -> None:
         """Move the limit by what the window has shown, and begin the next."""

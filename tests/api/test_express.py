@@ -237,7 +237,7 @@ async def test_a_client_that_does_not_read_is_not_read_from(
         await eventually(is_stalled)
         transport = protocols[0].transport
         assert transport is not None
-        assert not transport.is_reading()
+        assert not protocols[0].is_read
         assert transport.get_write_buffer_size() < 1_000_000
         statuses = [(await answers.next())[0] for _ in range(asked)]
         await asking
