@@ -411,11 +411,12 @@ async def _working(service: Service) -> AsyncIterator[None]:
             ExpiryWorker(stores, settings),
             RebuildWorker(stores, settings),
             RecoveryWorker(stores, settings),
-            JournalDrainWorker(stores, settings),
         )
     ]
-    admission = AdmissionWorker(stores, settings)
-    loops.append(WorkerLoop(admission, service.metrics, keeps_pace=True))
+    loops += [
+        WorkerLoop(worker, service.metrics, keeps_pace=True)
+        for worker in (AdmissionWorker(stores, settings), JournalDrainWorker(stores, settings))
+    ]
     tasks = [asyncio.create_task(loop.run()) for loop in loops]
     try:
         yield

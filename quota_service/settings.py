@@ -83,7 +83,7 @@ class Settings:
         200.0, "a latency that is never taken for overload", low=0.1, high=10_000
     )
     unread_wait_max_ms: float = _setting(
-        500.0,
+        250.0,
         "how long a request may wait to be read; those that come then are refused at once",
         low=10,
         high=60_000,
@@ -312,7 +312,7 @@ class Settings:
     )
     recovery_batch_max: int = _setting(500, "pins recovered in one go", low=1, high=5000)
     journal_interval_ms: int = _setting(
-        250, "pause of the journal worker when nothing waits", low=10, high=60_000
+        250, "pause of the journal worker between its rounds", low=10, high=60_000
     )
     journal_batch_max: int = _setting(
         500, "journal entries drained in one transaction", low=1, high=10_000

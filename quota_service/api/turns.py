@@ -29,9 +29,9 @@ from aiohttp.web_protocol import RequestHandler
 from quota_service.api.usher import Usher
 from quota_service.overload.unread import UnreadLimit
 
-_TURN_MAX = 32
+_TURN_MAX = 16
 """Connections read in one turn for service: a few milliseconds of work."""
-_PAYING_MAX = 24
+_PAYING_MAX = 12
 """Of these, payments; the rest is for all others, whatever comes."""
 _EVENTS_MAX = 4096
 _READ_MAX_BYTES = 65_536

@@ -42,6 +42,8 @@ _REASONS: dict[type[LedgerRefused], RefundReason] = {
     AlreadyBooked: RefundReason.ALREADY_PAID,
 }
 _TRIES_MAX = 3
+_ITEM_COLUMNS = 7
+"""Columns of a booking's subjects in `record_payments`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +204,7 @@ class ConfirmationLedger:
             gone = await self._settle_fresh_pins(connection, fresh)
             fresh = [verdict for verdict in fresh if verdict.event.event not in gone]
             if fresh:
-                await self._insert_events(connection, fresh)
-            bookings = [
-                (verdict.event.event, verdict.booking) for verdict in fresh if verdict.booking
-            ]
-            if bookings:
-                await self._book(connection, bookings)
+                await self._record(connection, fresh)
             self._reached("confirm: before commit")
         results: list[Settled | PinGone | BaseException] = []
         for verdict in group:
@@ -242,10 +239,19 @@ class ConfirmationLedger:
         ours = {row["reservation"] for row in rows}
         return {event for event, reservation in booking if reservation.id not in ours}
 
-    async def _insert_events(self, connection: "Connection", fresh: Sequence[Verdict]) -> None:
+    async def _record(self, connection: "Connection", fresh: Sequence[Verdict]) -> None:
+        """Insert events, bookings and items, and count the seats, one row a quota."""
         events = [verdict.event for verdict in fresh]
+        bookings = [(verdict.event.event, verdict.booking) for verdict in fresh if verdict.booking]
+        reservations = [reservation for _, reservation in bookings]
+        items = [
+            (r.id, r.exam, r.candidate, session, r.venue, subject, position)
+            for r in reservations
+            for position, (session, subject) in enumerate(zip(r.sessions, r.subjects, strict=True))
+        ]
+        columns = zip(*items, strict=True) if items else ((),) * _ITEM_COLUMNS
         await connection.execute(
-            self._query["insert_payment_events"],
+            self._query["record_payments"],
             [event.event for event in events],
             [event.reservation for event in events],
             [event.status.value for event in events],
@@ -256,25 +262,6 @@ class ConfirmationLedger:
             [instant(event.paid_at_ms) for event in events],
             [event.provider_reference for event in events],
             [event.body_hash for event in events],
-        )
-        due = [verdict for verdict in fresh if verdict.outcome is PaymentOutcome.REFUND_DUE]
-        if due:
-            await connection.execute(
-                self._query["insert_refunds_due"],
-                [verdict.event.event for verdict in due],
-                [verdict.event.reservation for verdict in due],
-                [verdict.reason and verdict.reason.value for verdict in due],
-                [verdict.event.amount for verdict in due],
-                [verdict.event.currency for verdict in due],
-            )
-
-    async def _book(
-        self, connection: "Connection", bookings: Sequence[tuple[str, Reservation]]
-    ) -> None:
-        """Insert bookings and items and count their seats, one row a quota."""
-        reservations = [reservation for _, reservation in bookings]
-        await connection.execute(
-            self._query["insert_bookings"],
             [r.id for r in reservations],
             [r.exam for r in reservations],
             [r.candidate for r in reservations],
@@ -286,14 +273,18 @@ class ConfirmationLedger:
             [r.request_hash for r in reservations],
             [instant(r.first_deadline_ms) for r in reservations],
             [r.first_venue for r in reservations],
+            *columns,
         )
-        items = [
-            (r.id, r.exam, r.candidate, session, r.venue, subject, position)
-            for r in reservations
-            for position, (session, subject) in enumerate(zip(r.sessions, r.subjects, strict=True))
-        ]
-        columns = [list(column) for column in zip(*items, strict=True)]
-        await connection.execute(self._query["insert_booking_items"], *columns)
+        due = [verdict for verdict in fresh if verdict.outcome is PaymentOutcome.REFUND_DUE]
+        if due:
+            await connection.execute(
+                self._query["insert_refunds_due"],
+                [verdict.event.event for verdict in due],
+                [verdict.event.reservation for verdict in due],
+                [verdict.reason and verdict.reason.value for verdict in due],
+                [verdict.event.amount for verdict in due],
+                [verdict.event.currency for verdict in due],
+            )
         seats = Counter((exam, venue, subject) for _, exam, _, _, venue, subject, _ in items)
         await count_seats(connection, self._ledger, seats)
 
