@@ -93,6 +93,7 @@ async def settings(
             availability_refresh_ms=10,
             registry_refresh_s=0.1,
             recovery_age_s=0,
+            usher=False,
         )
 
 

@@ -51,6 +51,7 @@ class Turns:
         self._paying: deque[ReadInTurn] = deque()
         self._others: deque[ReadInTurn] = deque()
         self._next: asyncio.Handle | None = None
+        self._is_turning = False
         self._answered: list[ReadInTurn] = []
         loop.add_reader(self._poll.fileno(), self._wake)
 
@@ -68,6 +69,8 @@ class Turns:
     def put(self, connection: "ReadInTurn") -> None:
         """Have a connection wait for its turn."""
         (self._paying if connection.is_paying else self._others).append(connection)
+        if self._next is None and not self._is_turning:
+            self._next = self._loop.call_soon(self._take_turn)
 
     def send_soon(self, connection: "ReadInTurn") -> None:
         """Have a connection send its answer when all that is ready now has been worked on."""
@@ -93,6 +96,16 @@ class Turns:
 
     def _take_turn(self) -> None:
         self._next = None
+        self._is_turning = True
+        try:
+            waiting = self._read_some()
+        finally:
+            self._is_turning = False
+        if waiting:
+            self._next = self._loop.call_soon(self._take_turn)
+
+    def _read_some(self) -> int:
+        """Read those whose turn it is; return how many wait for the next."""
         unread = self._unread
         unread.begin_turn()
         for descriptor, events in self._poll.poll(0, _EVENTS_MAX):
@@ -110,8 +123,7 @@ class Turns:
             connection.read()
         waiting = len(self._paying) + len(self._others)
         unread.end_turn(len(turn), waiting)
-        if waiting:
-            self._next = self._loop.call_soon(self._take_turn)
+        return waiting
 
     def _turn_away(self, excess: int) -> None:
         """Turn the latest away: by the usher, or here, where there is little time for it."""
@@ -121,7 +133,11 @@ class Turns:
         lent: list[ReadInTurn] = []
         ours: list[ReadInTurn] = []
         for connection in self._latest(min(excess, self._usher.room)):
-            (lent if connection.may_be_lent() else ours).append(connection)
+            if connection.may_be_lent():
+                connection.expect_notice()
+                lent.append(connection)
+            else:
+                ours.append(connection)
         kept = self._usher.lend(lent)
         if kept:
             self._others.extend(reversed(lent[-kept:]))
@@ -243,14 +259,21 @@ class ReadInTurn(RequestHandler):
         """Return whether another process may read the next request and answer it."""
         return False
 
+    def expect_notice(self) -> None:
+        """Remember from now on whether something comes while another process reads."""
+        self._has_more = False
+
     def turned_away(self, missing: int, unsent: bytes = b"") -> None:
         """Go on behind a request that another process has answered, as `Lent` says."""
         raise NotImplementedError
 
     def handed_back(self, data: bytes) -> None:
         """Take what another process has read, when it was not for it."""
-        self._has_more = True  # what else has come there or here is read in the next turn
-        if data and self.is_read and self.transport is not None:
+        if not data:
+            self.read()  # whatever it is that could not be read there
+            return
+        self._has_more = True  # there may be more than was read at once
+        if self.is_read and self.transport is not None:
             self._receive(data, self.data_received)
         self.come_back()
 
