@@ -6,12 +6,13 @@ that is plain (HTTP/1.1, whole, nothing unusual about it) and that a hot route i
 of aiohttp's queue as soon as its parser has read it, and the answer is written as bytes. Everything
 else goes aiohttp's way, with the same handlers, the same problems and the same metrics.
 
-aiohttp's protocol class is extended here, and in `gated`. What is relied on beyond its public face,
-as of aiohttp 3.14: the queue `_messages` and the future `_waiter` its loop sleeps on; what shutdown
-looks at (`_request_in_progress`, `_handler_waiter`, `_close`, `_force_close`); when idle ones
-are looked at (`_next_keepalive_close_time`); what else may have paused reading (`_reading_paused`,
-`_buffer_paused`). Requests of one connection are answered in order: while one is on the express
-lane, what comes after it is held.
+aiohttp's protocol class is extended here, in `turns` and in `gated`. What is relied on beyond its
+public face, as of aiohttp 3.14: how it pauses reading (`_pause_transport_reading`,
+`_resume_transport_reading`) and what for (`_reading_paused`, `_buffer_paused`); the queue
+`_messages` and the future `_waiter` its loop sleeps on; what shutdown looks at
+(`_request_in_progress`, `_handler_waiter`, `_close`, `_force_close`); when idle ones are looked at
+(`_next_keepalive_close_time`). Requests of one connection are answered in order: while one is on
+the express lane, what comes after it is held.
 """
 
 import itertools

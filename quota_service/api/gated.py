@@ -81,7 +81,8 @@ class GatedProtocol(ExpressProtocol):
         """Return whether a request begins here for certain, and nothing is being written."""
         transport = self.transport
         return (
-            not (self._missing or self._skip or self._is_busy or self._held)
+            self.is_read
+            and not (self._missing or self._skip or self._is_busy or self._held)
             and self._is_idle()
             and transport is not None
             and not transport.is_closing()

@@ -5,10 +5,10 @@ the latest of those that would wait for too long are lent to a process of its ow
 the connection's descriptor, reads one request, answers it `overloaded`, and says so. A lent
 connection costs this process about as much as looking at it.
 
-The usher keeps nothing. If it dies, what it may have read and not answered is lost, so the
-connections it was lent are broken off: their clients repeat a request of which nothing was begun.
-Another is started after a while; until then the API turns away by itself, which it also does when
-`QUOTA_USHER` is off. If we die, the usher ends with its channel.
+The usher keeps nothing. If it dies or says nothing any more, what it may have read and not answered
+is lost, so the connections it was lent are broken off: their clients repeat a request of which
+nothing was begun. Another is started after a while; until then the API turns away by itself, which
+it also does when `QUOTA_USHER` is off. If we die, the usher ends with its channel.
 """
 
 import asyncio
@@ -35,6 +35,8 @@ _TURNED_AWAY = int(End.TURNED_AWAY)
 _MESSAGE_MAX_BYTES = 131_072
 _MESSAGES_A_TURN = 16
 _RESTART_AFTER_S = 2.0
+_ANSWER_TIMEOUT_S = 5.0
+"""How long it may say nothing while it has something: then it is taken for dead."""
 _END_TIMEOUT_S = 5.0
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS})
 
@@ -70,6 +72,8 @@ class Usher:
         self._lent: deque[Lent] = deque()
         self._followed: deque[tuple[End, Work, Lent]] = deque()
         self._restart: asyncio.Task[None] | None = None
+        self._heard_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
     def is_there(self) -> bool:
@@ -118,6 +122,9 @@ class Usher:
             if self._channel is None or not self._send(self._channel, some):
                 return len(connections) - at
             self._lent += some
+            if self._watch is None:
+                self._heard_at = self._loop.time()
+                self._watch = self._loop.call_later(_ANSWER_TIMEOUT_S, self._look)
         return 0
 
     async def close(self) -> None:
@@ -157,6 +164,7 @@ class Usher:
 
     def _hear(self, message: bytes) -> None:
         """Take what was said: verdicts, or what follows one of them."""
+        self._heard_at = self._loop.time()
         if self._followed:
             end, work, connection = self._followed.popleft()
             if end is End.UNSENT:
@@ -180,6 +188,20 @@ class Usher:
         for work in CAN_WAIT:
             self._count(work, counts[work])
 
+    def _look(self) -> None:
+        """Give an usher up that says nothing any more of what it was lent."""
+        self._watch = None
+        if self._channel is None or not (self._lent or self._followed):
+            return
+        left_s = self._heard_at + _ANSWER_TIMEOUT_S - self._loop.time()
+        if left_s > 0:
+            self._watch = self._loop.call_later(left_s, self._look)
+            return
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+        self._lost()
+
     def _lost(self) -> None:
         """Go on without it, and start another after a while."""
         lent = self._part()
@@ -194,6 +216,9 @@ class Usher:
         if channel is not None:
             self._loop.remove_reader(channel)
             channel.close()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
         lent = [*(connection for _, _, connection in self._followed), *self._lent]
         self._followed.clear()
         self._lent.clear()
