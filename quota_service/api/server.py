@@ -44,6 +44,10 @@ class ExpressServer(web.Server):
             self._refusals, self._lane, self._turns, self, loop=self._loop, **self._kwargs
         )
 
+    async def settle(self) -> None:
+        """Read what has come, before connections without a request are closed."""
+        await self._turns.settle()
+
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's own
         """Close every connection, and read no more."""
         await super().shutdown(timeout)
@@ -54,17 +58,26 @@ class ExpressServer(web.Server):
 class ExpressRunner(web.AppRunner):
     """Runs an application behind the gate and an express lane."""
 
-    __slots__ = ("_lane",)
+    __slots__ = ("_express_server", "_lane")
 
     def __init__(self, app: web.Application, lane: ExpressLane, **options: Any) -> None:
         super().__init__(app, **options)
         self._lane = lane
+        self._express_server: ExpressServer | None = None
 
     async def _make_server(self) -> web.Server:
         server = ExpressServer(self._lane, await super()._make_server())
         if self._lane.context.settings.usher:
             await server.start_usher()
+        self._express_server = server
         return server
+
+    async def cleanup(self) -> None:
+        """Serve what has come, then end."""
+        if self._express_server is not None:
+            await self._express_server.settle()
+            self._express_server = None
+        await super().cleanup()
 
 
 def _refusal_parts(settings: Settings) -> RefusalParts:

@@ -33,6 +33,10 @@ _TURN_MAX = 16
 """Connections read in one turn for service: a few milliseconds of work."""
 _PAYING_MAX = 12
 """Of these, payments; the rest is for all others, whatever comes."""
+_EXCESS_MAX = 16
+"""Connections read in one turn beside those whose turn it is, where the usher cannot help."""
+_SETTLE_MAX_S = 1.0
+_SETTLE_LOOK_S = 0.01
 _EVENTS_MAX = 4096
 _READ_MAX_BYTES = 65_536
 _CAME = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
@@ -77,6 +81,14 @@ class Turns:
         if not self._answered:
             self._loop.call_soon(self._send_answers)
         self._answered.append(connection)
+
+    async def settle(self) -> None:
+        """Wait, for a moment at most, until all that has come is read."""
+        ends_at = self._loop.time() + _SETTLE_MAX_S
+        while self._paying or self._others or self._usher.has_some:
+            if self._loop.time() >= ends_at:
+                return
+            await asyncio.sleep(_SETTLE_LOOK_S)
 
     def close(self) -> None:
         """Read nothing any more."""
@@ -141,7 +153,8 @@ class Turns:
         kept = self._usher.lend(lent)
         if kept:
             self._others.extend(reversed(lent[-kept:]))
-        for connection in ours:
+        self._others.extend(reversed(ours[_EXCESS_MAX:]))
+        for connection in ours[:_EXCESS_MAX]:
             connection.read(is_excess=True)
 
     def _turn_away_here(self, count: int) -> None:
@@ -169,6 +182,7 @@ class ReadInTurn(RequestHandler):
         "_answer",
         "_has_left",
         "_has_more",
+        "_is_deferred",
         "_is_due",
         "_turns",
         "descriptor",
@@ -186,6 +200,7 @@ class ReadInTurn(RequestHandler):
         """The socket's, once connected."""
         self.is_read = False
         self._is_due = False
+        self._is_deferred = False
         self._has_left = False
         self._has_more = False
 
@@ -194,7 +209,9 @@ class ReadInTurn(RequestHandler):
         super().connection_made(transport)
         cast("asyncio.Transport", transport).pause_reading()
         self.descriptor = transport.get_extra_info("socket").fileno()
-        self._resume_transport_reading()
+        # Behind aiohttp's own beginning: what it does not wait for yet cannot be told from the rest
+        # of something.
+        self._loop.call_soon(self._resume_transport_reading)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop reading before the descriptor becomes another connection's."""
@@ -219,6 +236,11 @@ class ReadInTurn(RequestHandler):
         if transport is None or transport.is_closing():
             self._pause_transport_reading()
             return
+        if not self._is_deferred and self._is_settling():
+            self._is_deferred = True
+            self.notice(has_left=False)
+            return
+        self._is_deferred = False
         try:
             data = os.read(self.descriptor, _READ_MAX_BYTES)
         except BlockingIOError:
@@ -234,8 +256,12 @@ class ReadInTurn(RequestHandler):
             transport.close()
             return
         self._has_more = len(data) == _READ_MAX_BYTES
-        self._receive(data, self.excess_received if is_excess else self.data_received)
+        self._guarded(self.excess_received if is_excess else self.data_received, data)
         self.come_back()
+
+    def _is_settling(self) -> bool:
+        """Return whether aiohttp has answered a request and not come to wait for the next yet."""
+        return self._waiter is None and not (self._messages or self._request_in_progress)
 
     def answer_soon(self, answer: bytes) -> None:
         """Send an answer together with those of the other requests at work now."""
@@ -245,7 +271,7 @@ class ReadInTurn(RequestHandler):
     def send_answer(self) -> None:
         """Send the answer, unless nobody is there to read it."""
         self._write_answer()
-        self.answer_sent()
+        self._guarded(self.answer_sent)
 
     def answer_sent(self) -> None:
         """Go on behind an answer."""
@@ -273,8 +299,8 @@ class ReadInTurn(RequestHandler):
             self.read()  # whatever it is that could not be read there
             return
         self._has_more = True  # there may be more than was read at once
-        if self.is_read and self.transport is not None:
-            self._receive(data, self.data_received)
+        if self.is_read and self.transport is not None and not self.transport.is_closing():
+            self._guarded(self.data_received, data)
         self.come_back()
 
     def break_off(self) -> None:
@@ -292,9 +318,9 @@ class ReadInTurn(RequestHandler):
         """Take what is more than can be served in time."""
         self.data_received(data)
 
-    def _receive(self, data: bytes, receive: Callable[[bytes], None]) -> None:
+    def _guarded(self, step: Callable[..., None], *args: bytes) -> None:
         try:
-            receive(data)
+            step(*args)
         except Exception as error:  # noqa: BLE001  ends this connection, and no other
             self._pause_transport_reading()
             if self.transport is not None:

@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from quota_service.api.refusals import RefusalParts
-from quota_service.api.usher_process import LENT, LENT_AT_ONCE, UNSENT, VERDICT, End
+from quota_service.api.usher_process import LENT, LENT_AT_ONCE, READY, UNSENT, VERDICT, End
 from quota_service.overload.classes import CAN_WAIT, Work
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ _LENT_MAX = 4 * LENT_AT_ONCE
 _TURNED_AWAY = int(End.TURNED_AWAY)
 _MESSAGE_MAX_BYTES = 131_072
 _MESSAGES_A_TURN = 16
+_START_TIMEOUT_S = 15.0
 _RESTART_AFTER_S = 2.0
 _ANSWER_TIMEOUT_S = 5.0
 """How long it may say nothing while it has something: then it is taken for dead."""
@@ -81,6 +82,11 @@ class Usher:
         return self._channel is not None
 
     @property
+    def has_some(self) -> bool:
+        """Whether it was lent connections that it has said nothing of yet."""
+        return bool(self._lent or self._followed)
+
+    @property
     def room(self) -> int:
         """How many connections it can be lent now."""
         if self._channel is None:
@@ -88,8 +94,18 @@ class Usher:
         return max(_LENT_MAX - len(self._lent) - len(self._followed), 0)
 
     async def start(self, parts: RefusalParts) -> None:
-        """Start the process; `parts` is what it answers with."""
+        """Start the process; `parts` is what it answers with.
+
+        When that fails it is tried again and again, and the API serves without it.
+        """
         self._parts = parts
+        try:
+            await self._start(parts)
+        except (OSError, TimeoutError):
+            log.exception("the usher cannot be started")
+            self._restart = self._loop.create_task(self._start_again())
+
+    async def _start(self, parts: RefusalParts) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             ours.setblocking(False)
@@ -112,7 +128,17 @@ class Usher:
             process.stdin.write(parts.to_json())
             await process.stdin.drain()
         process.stdin.close()
-        self._process, self._channel = process, ours
+        self._process = process
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                said = await self._loop.sock_recv(ours, len(READY))
+            if said != READY:
+                raise OSError("it ended as soon as it was started")  # noqa: TRY301
+        except BaseException:
+            ours.close()
+            await _ended(process)
+            raise
+        self._channel = ours
         self._loop.add_reader(ours, self._read)
 
     def lend(self, connections: Sequence[Lent]) -> int:
@@ -121,9 +147,10 @@ class Usher:
             some = connections[at : at + LENT_AT_ONCE]
             if self._channel is None or not self._send(self._channel, some):
                 return len(connections) - at
+            if not (self._lent or self._followed):
+                self._heard_at = self._loop.time()
             self._lent += some
             if self._watch is None:
-                self._heard_at = self._loop.time()
                 self._watch = self._loop.call_later(_ANSWER_TIMEOUT_S, self._look)
         return 0
 
@@ -160,7 +187,13 @@ class Usher:
             if not message:
                 self._lost()
                 return
-            self._hear(message)
+            try:
+                self._hear(message)
+            except Exception:
+                # Whose verdict is whose must never be guessed.
+                log.exception("the usher was not understood")
+                self._give_up()
+                return
 
     def _hear(self, message: bytes) -> None:
         """Take what was said: verdicts, or what follows one of them."""
@@ -197,6 +230,10 @@ class Usher:
         if left_s > 0:
             self._watch = self._loop.call_later(left_s, self._look)
             return
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """End an usher that does not do what it should."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()
@@ -232,8 +269,8 @@ class Usher:
             if self._parts is None:
                 raise AssertionError("what was lost had been started")
             try:
-                await self.start(self._parts)
-            except OSError:
+                await self._start(self._parts)
+            except (OSError, TimeoutError):
                 log.exception("the usher cannot be started")
 
 

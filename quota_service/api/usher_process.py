@@ -7,6 +7,7 @@ turn away it hands back with the bytes it has read. It ends when its channel doe
 """
 
 import os
+import signal
 import socket
 import struct
 import sys
@@ -26,6 +27,8 @@ VERDICT = struct.Struct("=BBI")
 """What became of one: its end, the class of its request, and a number that its end explains."""
 UNSENT = struct.Struct("=I")
 """Before the part of an answer that could not be written: bytes of the body still to come."""
+READY = b"ready"
+"""What it says first."""
 READ_MAX_BYTES = 65_536
 _NICE = 5
 """Serving goes first where processors are short: who is turned away can wait a moment longer."""
@@ -47,8 +50,13 @@ class End(IntEnum):
 def main(arguments: list[str]) -> int:
     """Turn away until the channel ends; return the exit status."""
     os.nice(_NICE)
+    # It ends with its channel. Who ends the service signals everybody in some places, and what is
+    # under way is finished then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     refusals = RefusalParts(**orjson.loads(sys.stdin.buffer.read()))
     with socket.socket(fileno=int(arguments[0])) as channel:
+        channel.send(READY)
         return _work(channel, Refusals(refusals), refusals.body_max_bytes)
 
 

@@ -322,3 +322,31 @@ async def test_a_payment_is_read_before_a_crowd_on_the_connection_that_brought_o
     assert paid_after_s < all_after_s
     for _, writer in crowd:
         writer.close()
+
+
+@pytest.mark.settings(usher=True)
+async def test_who_connects_while_turns_follow_each_other_is_turned_away_as_all_are(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read before aiohttp waits for it, a request would be served out of turn, and each after it."""
+    turn_everything_away(running, monkeypatch)
+    (waiting,) = await connected(running, 1)
+    with monkeypatch.context() as without_room:
+        without_room.setattr(usher_module.Usher, "room", 0)
+        waiting[1].write(b"".join(order(running.client, "waiting")))
+
+        async def is_waiting() -> bool:
+            return running.service.context.unread.waiting == 1
+
+        await eventually(is_waiting)
+        late = await connected(running, 8)
+        for number, (_, writer) in enumerate(late):
+            writer.write(b"".join(order(running.client, f"late-{number}")))
+    answers = [await answer(connection) for connection in [waiting, *late]]
+    for number, (_, writer) in enumerate(late):
+        writer.write(b"".join(order(running.client, f"again-{number}")))
+    answers += [await answer(connection) for connection in late]
+    for _, writer in [waiting, *late]:
+        writer.close()
+
+    assert [reply.slug for reply in answers] == ["overloaded"] * 17
