@@ -29,9 +29,9 @@ from aiohttp.web_protocol import RequestHandler
 from quota_service.api.usher import Usher
 from quota_service.overload.unread import UnreadLimit
 
-_TURN_MAX = 16
+_TURN_MAX = 32
 """Connections read in one turn for service: a few milliseconds of work."""
-_PAYING_MAX = 12
+_PAYING_MAX = 24
 """Of these, payments; the rest is for all others, whatever comes."""
 _EXCESS_MAX = 16
 """Connections read in one turn beside those whose turn it is, where the usher cannot help."""

@@ -328,7 +328,7 @@ async def test_a_payment_is_read_before_a_crowd_on_the_connection_that_brought_o
 async def test_who_connects_while_turns_follow_each_other_is_turned_away_as_all_are(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read before aiohttp waits for it, a request would be served out of turn, and each after it."""
+    """Read before aiohttp waits for it, it would be served out of turn, as would each later one."""
     turn_everything_away(running, monkeypatch)
     (waiting,) = await connected(running, 1)
     with monkeypatch.context() as without_room:
