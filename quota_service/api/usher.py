@@ -2,8 +2,8 @@
 
 At three times what one process can serve, turning the rest away would take it half of its time. So
 the latest of those that would wait for too long are lent to a process of its own: it gets a copy of
-the connection's descriptor, reads one request, answers it `overloaded`, and says so. A lent
-connection costs this process about as much as looking at it.
+the connection's descriptor, reads one request, answers it `overloaded`, and says so. Lending one
+costs this process a small part of serving it.
 
 The usher keeps nothing. If it dies or says nothing any more, what it may have read and not answered
 is lost, so the connections it was lent are broken off: their clients repeat a request of which
