@@ -14,7 +14,7 @@
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] string record       the reservation's record
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
 -- ARGV[3] venue to change to
 -- ARGV[4] pin, a random word that names this attempt
@@ -37,10 +37,10 @@
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local epoch, serial, venue, pin = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local fence, serial, venue, pin = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local opens_at_ms, closes_at_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local record = read_record(record_key)
@@ -87,5 +87,5 @@ else
   redis.call('ZADD', pinned_key, now_ms, serial)
 end
 local text = write_record(record_key, record)
-local version = append(version_key, journal_key, epoch, 'change', serial, now_ms, text)
+local version = append(version_key, journal_key, fence, 'change', serial, now_ms, text)
 return { DONE, text, version }

@@ -9,7 +9,7 @@
 -- KEYS[4] stream journal      one entry a step
 -- KEYS[5] string record       the reservation's record
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
 -- ARGV[3] checkout grace, ms
 --
@@ -26,9 +26,9 @@
 
 local epoch_key, version_key, due_key = KEYS[1], KEYS[2], KEYS[3]
 local journal_key, record_key = KEYS[4], KEYS[5]
-local epoch, serial, grace_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local fence, serial, grace_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local record = read_record(record_key)
@@ -51,5 +51,5 @@ record[DUE_MS] = tonumber(record[DUE_MS]) + grace_ms
 record[CHECKED_OUT] = 1
 local text = write_record(record_key, record)
 redis.call('ZADD', due_key, record[DUE_MS], serial)
-local version = append(version_key, journal_key, epoch, 'checkout', serial, clock_ms(), text)
+local version = append(version_key, journal_key, fence, 'checkout', serial, clock_ms(), text)
 return { DONE, text, version }

@@ -8,7 +8,7 @@
 -- KEYS[3] zset   places       candidate by the time (ms) the place is free again
 -- KEYS[4] hash   numbers      candidate -> number
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] candidate
 -- ARGV[3] ticket: its number in the queue, 0 for the draw
 -- ARGV[4] life of a pass, ms
@@ -25,10 +25,10 @@
 -- @include places
 
 local epoch_key, passes_key, places_key, numbers_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local epoch, candidate, ticket = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local fence, candidate, ticket = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local life_ms, idle_ms, passed = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local now_ms = clock_ms()
@@ -45,6 +45,6 @@ end
 -- One wait, one place: whoever is in the draw and took a number too has used both.
 ticket = math.max(ticket, tonumber(redis.call('HGET', numbers_key, candidate) or 0))
 local expires_ms = now_ms + life_ms
-remember_ticket(passes_key, candidate, ticket, expires_ms, epoch)
+remember_ticket(passes_key, candidate, ticket, expires_ms, epoch_of(fence))
 keep_place(places_key, candidate, idle_ms, expires_ms, now_ms)
-return { DONE, ticket, expires_ms, tonumber(epoch) }
+return { DONE, ticket, expires_ms, tonumber(epoch_of(fence)) }

@@ -5,7 +5,7 @@
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] hash   claims       candidate/session -> serial
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] the claims asked for: candidate/session
 --
 -- Returns {DONE, serial or '' for each} or {NOT_READY}.

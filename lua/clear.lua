@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
--- clear: removes what a shard that is being rebuilt had before.
+-- clear: removes what a shard that is to be rebuilt had before.
 -- Why atomic: a rebuild that was overtaken by another must not remove what the other has built.
 -- It may run when Redis is full: it only removes.
+-- From the first call on there is nothing to go on from: who takes over begins anew.
 --
--- KEYS[1]  string building     the epoch under which the shard is being rebuilt
+-- KEYS[1]  string epoch        the shard's epoch and run
 -- KEYS[2]  string version      counts the shard's steps
--- KEYS[3]  string run          the run of the server the shard was opened in
+-- KEYS[3]  string origin       <epoch>-<version> the recovery goes on from, or none
 -- KEYS[4]  hash   capacity     venue/subject -> seats
 -- KEYS[5]  hash   remaining    venue/subject -> seats
 -- KEYS[6]  hash   held         venue/subject -> seats
@@ -17,21 +18,22 @@
 -- KEYS[12] stream journal      one entry a step
 -- KEYS[13] string record       records, one key a reservation
 --
--- ARGV[1] epoch the shard is being rebuilt under
+-- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 --
 -- Returns {DONE}       removed
---         {NOT_READY}  not being rebuilt under this epoch
+--         {NOT_READY}  another recovery has the shard
 -- @include codes
 -- @include shard
 
-local building_key, epoch = KEYS[1], ARGV[1]
+local epoch_key, origin_key, fence = KEYS[1], KEYS[3], ARGV[1]
 local FIXED_KEYS = 12
 
-if not is_open(building_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
-redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9],
-  KEYS[10], KEYS[11], KEYS[12])
+redis.call('SET', origin_key, 'none')
+redis.call('UNLINK', KEYS[2], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10],
+  KEYS[11], KEYS[12])
 local function remove(record_key)
   redis.call('UNLINK', record_key)
 end

@@ -2,6 +2,7 @@
 -- confirm: the booking is committed in Postgres; Redis learns of it.
 -- Why atomic: the counters, the index of pinned records and the state must change together.
 -- It may run when Redis is full: it only moves what is there.
+-- What only a hold needs is gone from the record then, so that it reads as Postgres tells of it.
 -- Walks: confirming -> confirmed.
 --
 -- KEYS[1] string epoch        the shard's epoch
@@ -12,7 +13,7 @@
 -- KEYS[6] stream journal      one entry a step
 -- KEYS[7] string record       the reservation's record
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
 --
 -- Returns {DONE, record}          confirmed now
@@ -28,9 +29,9 @@
 
 local epoch_key, version_key, confirming_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7]
-local epoch, serial = ARGV[1], ARGV[2]
+local fence, serial = ARGV[1], ARGV[2]
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local record = read_record(record_key)
@@ -48,6 +49,10 @@ end
 move_seats(record, record[VENUE], confirming_key, confirmed_key)
 redis.call('ZREM', pinned_key, serial)
 record[STATE] = 'confirmed'
+record[DEADLINE_MS] = record[FIRST_DEADLINE_MS]
+record[DUE_MS] = record[FIRST_DEADLINE_MS]
+record[CHECKED_OUT], record[PAYMENT_SEEN] = '1', '1'
+record[PIN], record[PINNED_MS] = '', '0'
 local text = write_record(record_key, record)
-append(version_key, journal_key, epoch, 'confirm', serial, clock_ms(), text)
+append(version_key, journal_key, fence, 'confirm', serial, clock_ms(), text)
 return { DONE, text }

@@ -14,7 +14,7 @@
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] string record       the record of each serial, one key a serial
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] the serials, in the order of their records
 --
 -- Returns {DONE, count expired, largest lag behind the due time (ms)} or {NOT_READY}.
@@ -26,10 +26,10 @@
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
-local epoch = ARGV[1]
+local fence = ARGV[1]
 local FIXED_KEYS, FIXED_ARGS = 7, 1
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 
@@ -51,7 +51,7 @@ local function expire_one(record_key, serial)
   redis.call('ZREM', due_key, serial)
   record[STATE] = 'expired'
   local text = write_ended_record(record_key, record)
-  append(version_key, journal_key, epoch, 'expire', serial, now_ms, text)
+  append(version_key, journal_key, fence, 'expire', serial, now_ms, text)
   return lag_ms
 end
 

@@ -6,7 +6,7 @@
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] zset   places       candidate by the time (ms) the place is free again
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] candidate
 --
 -- Returns {DONE}         free now

@@ -7,7 +7,7 @@
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] hash   room         epoch, last number handed out, limit of the block
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] start: the numbers of the block come after it
 -- ARGV[3] the last number of the block, at most handed out
 --
@@ -18,11 +18,12 @@
 -- @include shard
 
 local epoch_key, room_key = KEYS[1], KEYS[2]
-local epoch, start, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local fence, start, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
+local epoch = epoch_of(fence)
 local room = redis.call('HMGET', room_key, 'epoch', 'limit')
 if room[1] == epoch and tonumber(room[2]) >= limit then
   return { DONE_BEFORE }

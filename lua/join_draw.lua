@@ -6,7 +6,7 @@
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string drawn        HyperLogLog of the candidates in the draw
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] candidate
 --
 -- Returns {DONE} or {NOT_READY}.

@@ -11,7 +11,7 @@
 -- KEYS[4] hash   passes       candidate -> ticket|pass expiry (ms)|epoch
 -- KEYS[5] zset   places       candidate by the time (ms) the place is free again
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] candidate
 -- ARGV[3] late_through: turns of numbers up to this have passed
 -- ARGV[4] most: candidates with a number, at most
@@ -27,10 +27,10 @@
 
 local epoch_key, room_key, numbers_key, passes_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local places_key = KEYS[5]
-local epoch, candidate = ARGV[1], ARGV[2]
+local fence, candidate = ARGV[1], ARGV[2]
 local late_through, most = tonumber(ARGV[3]), tonumber(ARGV[4])
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 
@@ -50,7 +50,7 @@ if number == 0 and redis.call('HLEN', numbers_key) >= most then
   return { QUEUE_FULL }
 end
 local room = redis.call('HMGET', room_key, 'epoch', 'last', 'limit')
-if room[1] ~= epoch then
+if room[1] ~= epoch_of(fence) then
   return { NO_NUMBERS, -1 }
 end
 local last, limit = tonumber(room[2]), tonumber(room[3])

@@ -1,27 +1,29 @@
 #!lua
--- open: opens a shard that was never used, under its first epoch.
--- Why atomic: a shard that is open must never be opened again, whoever asks at the same moment.
+-- open: opens a shard that was never served from, under its first epoch.
+-- Why atomic: a shard under a later epoch must not be opened again, whoever asks at that moment.
+-- One that a process opened and did not live to tell Postgres of is opened for this run.
 --
--- KEYS[1] string epoch        the shard's epoch
+-- KEYS[1] string epoch        the shard's epoch and run
 -- KEYS[2] string version      counts the shard's steps
--- KEYS[3] string run          the run of the server the shard was opened in
 --
--- ARGV[1] epoch to open under
--- ARGV[2] run of the server, its run_id
+-- ARGV[1] fence to open under, <epoch>@<run>
 --
 -- Returns {DONE}          open now
---         {DONE_BEFORE}   open under this epoch before
---         {NOT_READY}     open under another epoch
+--         {DONE_BEFORE}   open under this fence before
+--         {NOT_READY}     under another epoch, or being recovered
 -- @include codes
+-- @include shard
 
-local epoch_key, version_key, run_key = KEYS[1], KEYS[2], KEYS[3]
-local epoch, run = ARGV[1], ARGV[2]
+local epoch_key, version_key = KEYS[1], KEYS[2]
+local fence = ARGV[1]
 
 local standing = redis.call('GET', epoch_key)
-if standing then
-  return { standing == epoch and DONE_BEFORE or NOT_READY }
+if standing == fence then
+  return { DONE_BEFORE }
 end
-redis.call('SET', version_key, 0)
-redis.call('SET', run_key, run)
-redis.call('SET', epoch_key, epoch)
+if standing and epoch_of(standing) .. '@' ~= string.match(fence, '^%d+@') then
+  return { NOT_READY }
+end
+redis.call('SETNX', version_key, 0)
+redis.call('SET', epoch_key, fence)
 return { DONE }

@@ -1,23 +1,29 @@
 #!lua flags=no-writes
 -- overdue: reads the oldest serials of an index whose time has come, by Redis's clock.
 -- Why a script: the clock is read in the same step, so no worker needs a clock of its own.
+-- A time at which something was done cannot lie ahead, unless the clock was set back since.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] zset   index        due, or pinned: serial by a time (ms)
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] age behind the clock, ms: only times at least this long ago
--- ARGV[3] serials at most
+-- ARGV[3] most: serials at most
+-- ARGV[4] ahead: times more than this many ms ahead of the clock count too; '' for none
 --
 -- Returns {DONE, serial, …} or {NOT_READY}.
 -- @include codes
 -- @include shard
 
 local epoch_key, index_key = KEYS[1], KEYS[2]
-local epoch, age_ms, limit = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local fence, age_ms, most, ahead = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
-local until_ms = clock_ms() - age_ms
-return { DONE, unpack(redis.call('ZRANGE', index_key, '-inf', until_ms, 'BYSCORE', 'LIMIT', 0, limit)) }
+local now_ms = clock_ms()
+local serials = redis.call('ZRANGE', index_key, '-inf', now_ms - age_ms, 'BYSCORE', 'LIMIT', 0, most)
+if #serials == 0 and ahead ~= '' then
+  serials = redis.call('ZRANGE', index_key, now_ms + ahead, '+inf', 'BYSCORE', 'LIMIT', 0, most)
+end
+return { DONE, unpack(serials) }

@@ -17,14 +17,16 @@
 -- KEYS[9]  stream journal      one entry a step
 -- KEYS[10] string record       the reservation's record
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
 -- ARGV[3] pin, a random word that names this attempt
 -- ARGV[4] amount paid, minor units
 -- ARGV[5] currency paid, ISO 4217
+-- ARGV[6] again: 1 when an expired hold takes its seats again, 0 when it is left
 --
--- Returns {DONE, record}                      pinned now
---         {DONE_BEFORE, record}               pinned before, by the pin in the record
+-- Returns {DONE, record, version}             pinned now, the shard's version after it
+--         {DONE_BEFORE, record, version}      pinned before, at this version at the latest
+--         {ENDED, record}                     expired, and left
 --         {ALREADY_CONFIRMED, record}         paid before
 --         {RELEASED, record}                  its candidate gave it back
 --         {REFUNDED, record}                  its candidate had it refunded
@@ -34,7 +36,8 @@
 --         {SOLD_OUT, remaining…}              expired, and a seat is gone
 --         {UNKNOWN}                           no such record
 --         {NOT_READY}
--- Every answer about a record leaves on it that a payment was seen.
+-- Every refusal of a record leaves on it that a payment was seen. A hold that has taken its seats
+-- again is due at 0: given up, it has expired.
 -- @include codes
 -- @include shard
 -- @include record
@@ -44,10 +47,10 @@
 local epoch_key, version_key, remaining_key = KEYS[1], KEYS[2], KEYS[3]
 local held_key, confirming_key, claims_key = KEYS[4], KEYS[5], KEYS[6]
 local due_key, pinned_key, journal_key, record_key = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local epoch, serial, pin = ARGV[1], ARGV[2], ARGV[3]
-local amount, currency = ARGV[4], ARGV[5]
+local fence, serial, pin = ARGV[1], ARGV[2], ARGV[3]
+local amount, currency, again = ARGV[4], ARGV[5], ARGV[6]
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local record = read_record(record_key)
@@ -56,7 +59,7 @@ if not record then
 end
 local state = record[STATE]
 if state == 'confirming' then
-  return { DONE_BEFORE, record_text(record) }
+  return { DONE_BEFORE, record_text(record), tonumber(redis.call('GET', version_key)) }
 end
 
 local now_ms = clock_ms()
@@ -67,7 +70,7 @@ local function refuse(answer)
     record[PAYMENT_SEEN] = '1'
     local text = record_text(record)
     redis.call('SET', record_key, text, 'KEEPTTL')
-    append(version_key, journal_key, epoch, 'see_payment', serial, now_ms, text)
+    append(version_key, journal_key, fence, 'see_payment', serial, now_ms, text)
   end
   if #answer == 1 then
     answer[2] = record_text(record)
@@ -91,6 +94,9 @@ if record[CURRENCY] ~= currency then
   return refuse({ WRONG_CURRENCY })
 end
 
+if state == 'expired' and again == '0' then
+  return { ENDED, record_text(record) }
+end
 local sessions = split(record[SESSIONS], ',')
 if state == 'expired' then
   for _, session in ipairs(sessions) do
@@ -118,6 +124,7 @@ else
   for _, session in ipairs(sessions) do
     redis.call('HSET', claims_key, record[CANDIDATE] .. '/' .. session, serial)
   end
+  record[DUE_MS] = '0'
 end
 record[STATE] = 'confirming'
 record[PAYMENT_SEEN] = '1'
@@ -125,5 +132,5 @@ record[PIN] = pin
 record[PINNED_MS] = now_ms
 local text = write_record(record_key, record)
 redis.call('ZADD', pinned_key, now_ms, serial)
-append(version_key, journal_key, epoch, 'pin', serial, now_ms, text)
-return { DONE, text }
+local version = append(version_key, journal_key, fence, 'pin', serial, now_ms, text)
+return { DONE, text, version }

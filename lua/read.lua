@@ -5,7 +5,7 @@
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string record       the reservation's record
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 --
 -- Returns {DONE, record}, {UNKNOWN} or {NOT_READY}.
 -- @include codes

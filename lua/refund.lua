@@ -12,14 +12,14 @@
 -- KEYS[6] stream journal      one entry a step
 -- KEYS[7] string record       the reservation's record
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
 --
--- Returns {DONE, record}          refunded now
---         {DONE_BEFORE, record}   refunded before
---         {IN_PROGRESS, record}   a payment or a change is to be finished first
---         {ENDED, record}         its seats have gone back another way
---         {UNKNOWN}               no such record
+-- Returns {DONE, record, version}         refunded now
+--         {DONE_BEFORE, record, version}  refunded before
+--         {IN_PROGRESS, record}           a payment or a change is to be finished first
+--         {ENDED, record, version}        its seats have gone back another way
+--         {UNKNOWN, version}              no such record: it has no seats here
 --         {NOT_READY}
 -- @include codes
 -- @include shard
@@ -29,21 +29,22 @@
 
 local epoch_key, version_key, remaining_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7]
-local epoch, serial = ARGV[1], ARGV[2]
+local fence, serial = ARGV[1], ARGV[2]
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
+local before = tonumber(redis.call('GET', version_key) or 0)
 local record = read_record(record_key)
 if not record then
-  return { UNKNOWN }
+  return { UNKNOWN, before }
 end
 local state = record[STATE]
 if state == 'refunded' then
-  return { DONE_BEFORE, record_text(record) }
+  return { DONE_BEFORE, record_text(record), before }
 end
 if state == 'released' or state == 'expired' then
-  return { ENDED, record_text(record) }
+  return { ENDED, record_text(record), before }
 end
 if state ~= 'confirmed' then
   return { IN_PROGRESS, record_text(record) }
@@ -53,5 +54,5 @@ move_seats(record, record[VENUE], confirmed_key, remaining_key)
 free_sessions(record, claims_key, serial)
 record[STATE] = 'refunded'
 local text = write_ended_record(record_key, record)
-append(version_key, journal_key, epoch, 'refund', serial, clock_ms(), text)
-return { DONE, text }
+local version = append(version_key, journal_key, fence, 'refund', serial, clock_ms(), text)
+return { DONE, text, version }

@@ -13,7 +13,7 @@
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] string record       the reservation's record
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
 --
 -- Returns {DONE, record}          released now
@@ -30,9 +30,9 @@
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local epoch, serial = ARGV[1], ARGV[2]
+local fence, serial = ARGV[1], ARGV[2]
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local record = read_record(record_key)
@@ -55,5 +55,5 @@ free_sessions(record, claims_key, serial)
 redis.call('ZREM', due_key, serial)
 record[STATE] = 'released'
 local text = write_ended_record(record_key, record)
-append(version_key, journal_key, epoch, 'release', serial, clock_ms(), text)
+append(version_key, journal_key, fence, 'release', serial, clock_ms(), text)
 return { DONE, text }

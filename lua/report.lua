@@ -6,7 +6,7 @@
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] hash   signals      process -> time (ms) of its report|the report
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] process that reports
 -- ARGV[3] text of its report
 -- ARGV[4] processes at most; one more, and all have to report anew
@@ -17,10 +17,10 @@
 -- @include shard
 
 local epoch_key, signals_key = KEYS[1], KEYS[2]
-local epoch, process, text, ttl_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
+local fence, process, text, ttl_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local most = tonumber(ARGV[4])
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 if redis.call('HLEN', signals_key) >= most and not redis.call('HGET', signals_key, process) then

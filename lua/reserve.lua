@@ -18,7 +18,7 @@
 -- KEYS[9] zset   places       candidate by the time (ms) the place is free again
 -- KEYS[10] string record      the record of each request, one key a request
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] registration opens, ms since the Unix epoch
 -- ARGV[3] registration closes, ms since the Unix epoch
 -- ARGV[4] hold ttl, ms
@@ -48,7 +48,7 @@
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local passes_key, places_key = KEYS[8], KEYS[9]
-local epoch = ARGV[1]
+local fence = ARGV[1]
 local opens_at_ms, closes_at_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local ttl_ms, slack_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local fee, currency = tonumber(ARGV[6]), ARGV[7]
@@ -57,7 +57,7 @@ local FIXED_KEYS, FIXED_ARGS = 9, 8
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 
@@ -125,7 +125,7 @@ local function is_kept(candidate, pass)
   if used and used[USED_TICKET] >= pass[USED_TICKET] then
     return used[USED_TICKET] == pass[USED_TICKET] and free_ms[candidate] > now_ms
   end
-  return pass[PASS_EPOCH] < tonumber(epoch)
+  return pass[PASS_EPOCH] < tonumber(epoch_of(fence))
 end
 
 local function seats_left(quota)
@@ -267,7 +267,7 @@ end
 redis.call('MSET', unpack(record_pairs))
 redis.call('ZADD', due_key, unpack(due_pairs))
 for n, entry in ipairs(entries) do
-  append_as(version + n, journal_key, epoch, 'reserve', entry.serial, now_text, entry.text)
+  append_as(version + n, journal_key, fence, 'reserve', entry.serial, now_text, entry.text)
   entry.answer[3] = version + n
 end
 return answers

@@ -14,7 +14,7 @@
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] string record       the reservation's record
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
 -- ARGV[3] pin of the change
 -- ARGV[4] 1 when Postgres has the booking at the new venue, 0 when it has it at the old one
@@ -31,9 +31,9 @@
 
 local epoch_key, version_key, remaining_key, confirming_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirmed_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local epoch, serial, pin, has_moved = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local fence, serial, pin, has_moved = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local record = read_record(record_key)
@@ -57,5 +57,5 @@ record[TO_VENUE] = ''
 record[PIN] = ''
 record[PINNED_MS] = 0
 local text = write_record(record_key, record)
-append(version_key, journal_key, epoch, 'settle_change', serial, clock_ms(), text)
+append(version_key, journal_key, fence, 'settle_change', serial, clock_ms(), text)
 return { DONE, text }

@@ -14,7 +14,7 @@
 -- KEYS[10] stream journal     one entry a step
 -- KEYS[11] hash   claims      candidate/session -> serial
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 --
 -- Returns {DONE, version, clock (ms), live holds, pins, undrained journal entries, claims,
 --          capacity, remaining, held, confirming, confirmed}, each of the last five a flat list of
@@ -22,9 +22,9 @@
 -- @include codes
 -- @include shard
 
-local epoch = ARGV[1]
+local fence = ARGV[1]
 
-if not is_open(KEYS[1], epoch) then
+if not is_open(KEYS[1], fence) then
   return { NOT_READY }
 end
 return {

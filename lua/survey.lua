@@ -12,7 +12,7 @@
 -- KEYS[5] hash   passes       candidate -> the last pass
 -- KEYS[6] hash   signals      process -> time (ms) of its report|the report
 --
--- ARGV[1] epoch the caller knows
+-- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] age after which a report is forgotten, ms
 --
 -- Returns {DONE, clock (ms), live places, candidates who ever claimed, candidates in the draw,
@@ -23,9 +23,9 @@
 
 local epoch_key, room_key, drawn_key = KEYS[1], KEYS[2], KEYS[3]
 local places_key, passes_key, signals_key = KEYS[4], KEYS[5], KEYS[6]
-local epoch, age_ms = ARGV[1], tonumber(ARGV[2])
+local fence, age_ms = ARGV[1], tonumber(ARGV[2])
 
-if not is_open(epoch_key, epoch) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local now_ms = clock_ms()

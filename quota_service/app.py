@@ -39,7 +39,7 @@ from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.pool import open_ledger
 from quota_service.ledger.reading import LedgerReader
-from quota_service.ledger.rebuilding import RebuildLedger
+from quota_service.ledger.recoveries import RecoveryLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
@@ -49,7 +49,6 @@ from quota_service.observability.metrics import Metrics
 from quota_service.overload.gate import Gate
 from quota_service.overload.rate_limit import RateLimit
 from quota_service.overload.unread import UnreadLimit
-from quota_service.registration.acknowledged import AcknowledgedHolds
 from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.queue_numbers import QueueNumbers
@@ -58,9 +57,8 @@ from quota_service.registration.report_load import report_load
 from quota_service.registration.room_board import RoomBoard
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
-from quota_service.seats.building import ShardBuilder
-from quota_service.seats.connection import ScriptRunner, open_redis, server_warnings
-from quota_service.seats.keys import Shard
+from quota_service.seats.connection import ScriptRunner, redis_pool, server_warnings
+from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.room_survey import RoomSurveyor
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.scripts import load_scripts
@@ -73,8 +71,8 @@ from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
 from quota_service.workers.loop import WorkerLoop
-from quota_service.workers.rebuild import RebuildWorker
 from quota_service.workers.recovery import RecoveryWorker
+from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +123,7 @@ async def open_service(
     """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        client = open_redis(settings)
-        stack.push_async_callback(client.aclose)
-        runner = ScriptRunner(client, load_scripts(), settings, metrics)
+        runner = ScriptRunner(redis_pool(settings), load_scripts(), settings, metrics)
         stack.push_async_callback(runner.aclose)
         ledger = await stack.enter_async_context(open_ledger(settings, metrics))
         exams, reader = ExamLedger(ledger), LedgerReader(ledger)
@@ -137,7 +133,7 @@ async def open_service(
         keys = KeyRing(key_ledger)
         health = Health(
             {
-                "redis": runner.check_scripts,
+                "redis": runner.check,
                 "postgres": reader.ping,
                 "memory": _loaded(registry, keys),
             },
@@ -146,7 +142,7 @@ async def open_service(
         )
         stores = Stores(
             seats=seats,
-            builder=ShardBuilder(runner),
+            recovery=RecoveryStore(runner),
             room_store=room_store,
             ledger=ledger,
             exams=exams,
@@ -154,14 +150,13 @@ async def open_service(
             changes=ChangeLedger(ledger, settings, metrics),
             refunds=RefundLedger(ledger, settings, metrics),
             refunds_due=RefundsDue(ledger),
-            rebuilding=RebuildLedger(ledger),
+            recoveries=RecoveryLedger(ledger),
             auditing=AuditLedger(ledger),
             waiting_rooms=rooms,
             admission=AdmissionLedger(ledger),
             surveyor=RoomSurveyor(runner),
             reader=reader,
             registry=registry,
-            acknowledged=AcknowledgedHolds(),
             backlog=Backlog(
                 seats,
                 registry,
@@ -187,7 +182,6 @@ async def open_service(
             payment_retry_grace_ms=round(settings.payment_retry_grace_s * 1000),
             reached=reached,
         )
-        runner.known_shards = _every_shard(registry)
         under_way = UnderWay(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
         board = AvailabilityBoard(stores.seats, stores.registry, settings.availability_refresh_ms)
         context = ApiContext(
@@ -336,13 +330,9 @@ async def _keeping_fresh(service: Service, *, tells_load: bool) -> AsyncIterator
     A process that serves the API tells the admission of the waiting rooms how it bears its load.
     """
     unchecked = {
-        "redis": lambda: server_warnings(service.runner.client),
+        "redis": lambda: server_warnings(service.runner),
         "postgres": service.stores.reader.server_warnings,
     }
-
-    async def memory() -> None:
-        await refresh_memory(service)
-        await service.stores.acknowledged.restore(service.stores)
 
     async def health() -> None:
         await service.health.refresh()
@@ -352,7 +342,7 @@ async def _keeping_fresh(service: Service, *, tells_load: bool) -> AsyncIterator
             del unchecked[store]
 
     rounds: list[tuple[Callable[[], Awaitable[None]], float]] = [
-        (memory, service.settings.registry_refresh_s),
+        (lambda: refresh_memory(service), service.settings.registry_refresh_s),
         (health, _HEALTH_INTERVAL_S),
         (service.stores.backlog.refresh, _HEALTH_INTERVAL_S),
         (service.context.gate.show, _HEALTH_INTERVAL_S),
@@ -409,8 +399,8 @@ async def _working(service: Service) -> AsyncIterator[None]:
             AuditWorker(stores, settings),
             CapacityWorker(stores, settings),
             ExpiryWorker(stores, settings),
-            RebuildWorker(stores, settings),
             RecoveryWorker(stores, settings),
+            ShardRecoveryWorker(stores, settings),
         )
     ]
     loops += [
@@ -480,16 +470,6 @@ async def listen_on(
     await site.start()
     address = runner.addresses[0]
     return f"http://{address[0]}:{address[1]}"
-
-
-def _every_shard(registry: ExamRegistry) -> Callable[[], Awaitable[Iterable[Shard]]]:
-    """Return the question which shards there are, also those of exams that are new to us."""
-
-    async def ask() -> Iterable[Shard]:
-        await registry.refresh()
-        return [used.shard for used in registry.used_shards()]
-
-    return ask
 
 
 def _loaded(registry: ExamRegistry, keys: KeyRing) -> Callable[[], Awaitable[None]]:

@@ -30,7 +30,7 @@ from quota_service.ledger.api_keys import Scope, hash_secret, split_key
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
-from quota_service.workers.rebuild import RebuildWorker
+from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
 SAMPLE_EXAM_ID = "ccaa-2023-1"
 SAMPLE_EXAM = f"{SAMPLE_EXAM_ID}.toml"
@@ -129,7 +129,7 @@ async def _run(
         await migrate(service.stores.ledger)
         await service.stores.registry.refresh()
         # A kept data directory: Redis was started again, so what it has is rebuilt first.
-        await RebuildWorker(service.stores, settings).run_once()
+        await ShardRecoveryWorker(service.stores, settings).run_once()
         await import_exam(service.stores, _moved(_exam_of_earlier_run(service), options))
         keys = {f"QUOTA_{scope.upper()}_KEY": await _key(service, scope, known) for scope in Scope}
 

@@ -146,14 +146,21 @@ class Settings:
     redis_command_timeout_s: float = _setting(
         2.0, "time for Redis to answer a batch of commands", low=0.01, high=30
     )
-    redis_connections_max: int = _setting(16, "connections to Redis", low=2, high=1000)
+    redis_wait_replicas: int = _setting(
+        0,
+        "replicas that must have a write before it is acknowledged; fewer: 503. 0 waits for none",
+        low=0,
+        high=16,
+    )
     redis_batch_max: int = _setting(64, "script calls sent to Redis at once", low=1, high=1000)
     redis_batches_in_flight_max: int = _setting(4, "batches under way to Redis", low=1, high=64)
     redis_queue_max: int = _setting(
         20_000, "script calls that may wait for a batch; more are answered 503", low=1
     )
 
-    postgres_pool_max: int = _setting(8, "connections to Postgres", low=1, high=1000)
+    postgres_pool_max: int = _setting(
+        8, "connections to Postgres; a recovery holds two at a time", low=4, high=1000
+    )
     postgres_connect_timeout_s: float = _setting(
         2.0, "time to connect to Postgres", low=0.01, high=60
     )
@@ -294,8 +301,8 @@ class Settings:
         200, "pause of the expiry worker when nothing is due", low=10, high=1000
     )
     expiry_batch_max: int = _setting(200, "holds expired in one call", low=1, high=1000)
-    rebuild_interval_s: float = _setting(
-        0.5, "pause of the worker that looks for lost shards", low=0.05, high=60
+    shard_recovery_interval_s: float = _setting(
+        0.25, "pause of the worker that looks for shards to recover", low=0.05, high=60
     )
     recovery_interval_s: float = _setting(
         1.0, "pause of the recovery worker when nothing is overdue", low=0.05, high=60

@@ -24,6 +24,7 @@ from quota_service.settings import Settings
 from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.databases import Databases, execute, with_database
 from tests.support.exams import make_exam
+from tests.support.redis_clients import close_clients
 from tests.support.servers import throwaway_postgres
 
 _TEMPLATE = "quota_template"
@@ -95,6 +96,7 @@ async def settings(
             recovery_age_s=0,
             usher=False,
         )
+        await close_clients()
 
 
 @pytest.fixture

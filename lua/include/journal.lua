@@ -3,14 +3,14 @@
 -- version that was handed out twice would be refused by Redis.
 
 -- Appends the entry of a step whose version was counted already.
-local function append_as(version, journal_key, epoch, verb, subject, at_ms, body)
-  redis.call('XADD', journal_key, epoch .. '-' .. version,
+local function append_as(version, journal_key, fence, verb, subject, at_ms, body)
+  redis.call('XADD', journal_key, epoch_of(fence) .. '-' .. version,
     'verb', verb, 'subject', subject, 'at', at_ms, 'body', body)
 end
 
 -- Counts a step, appends its entry and returns the version.
-local function append(version_key, journal_key, epoch, verb, subject, at_ms, body)
+local function append(version_key, journal_key, fence, verb, subject, at_ms, body)
   local version = redis.call('INCR', version_key)
-  append_as(version, journal_key, epoch, verb, subject, at_ms, body)
+  append_as(version, journal_key, fence, verb, subject, at_ms, body)
   return version
 end

@@ -1,9 +1,18 @@
 -- shard: the fence and the clock every script starts with.
 
--- True when the shard is open under the caller's epoch. A shard that was lost, or opened anew
--- under another epoch, answers NOT_READY instead of an answer made from what it forgot.
-local function is_open(epoch_key, epoch)
-  return redis.call('GET', epoch_key) == epoch
+-- A fence is '<epoch>@<run>': the epoch of the shard and the run of the server the caller speaks to.
+-- While the shard is recovered it is '<epoch>/recovery@<run>'.
+
+-- True when the shard is open to the caller: under the same epoch, in the same run of the server.
+-- After a restart or a failover the run is another, so a server that may have forgotten something
+-- answers NOT_READY, whoever asks and over whichever connection.
+local function is_open(epoch_key, fence)
+  return redis.call('GET', epoch_key) == fence
+end
+
+-- The epoch of a fence, as text.
+local function epoch_of(fence)
+  return string.match(fence, '^%d+')
 end
 
 -- Milliseconds since the Unix epoch by Redis's clock, the only clock that ends holds.

@@ -3,6 +3,7 @@
 A group writes in the order every group takes: shards, pins, bookings, items, quota counters.
 """
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from quota_service.domain.reservation import Reservation
-from quota_service.ledger.fence import ShardEpoch, hold_epochs
+from quota_service.ledger.fence import ATTEMPT_LIFE_S, FencedTransaction, ShardEpoch
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
@@ -23,10 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VenueChange:
-    """A booking on its way from `reservation.venue` to `reservation.to_venue` under its pin."""
+    """A booking on its way from `reservation.venue` to `reservation.to_venue` under its pin.
+
+    `version` is that of the shard after Redis took the new seats; `begun_s` is when the attempt
+    began, by the clock of `time.monotonic`.
+    """
 
     reservation: Reservation
     shard: ShardEpoch
+    version: int
+    begun_s: float
 
 
 class ChangeEnd(Enum):
@@ -52,6 +59,7 @@ class ChangeLedger:
             settings,
             metrics,
             key_of=lambda change: change.reservation.id,
+            shard_of=lambda change: change.shard,
             write=self._write,
             look_up=self._look_up,
         )
@@ -72,12 +80,13 @@ class ChangeLedger:
         return {row["reservation"] for row in rows}
 
     async def _write(
-        self, connection: "Connection", group: Sequence[VenueChange]
+        self, transaction: FencedTransaction, group: Sequence[VenueChange]
     ) -> list[ChangeEnd]:
-        opened = await hold_epochs(connection, self._ledger, [change.shard for change in group])
-        fresh = [change.reservation for change in group if change.shard in opened]
-        ours = await self._take_pins(connection, fresh)
-        moved = await self._move(connection, [r for r in fresh if r.id in ours])
+        connection, opened = transaction.connection, transaction.opened
+        since_s = time.monotonic() - ATTEMPT_LIFE_S
+        fresh = [c for c in group if c.shard in opened and c.begun_s > since_s]
+        ours = await self._take_pins(connection, [change.reservation for change in fresh])
+        moved = await self._move(connection, [c for c in fresh if c.reservation.id in ours])
         return [_end(change, opened, ours, moved) for change in group]
 
     async def _take_pins(
@@ -88,13 +97,16 @@ class ChangeLedger:
         )
         return {row["reservation"] for row in rows}
 
-    async def _move(self, connection: "Connection", changing: Sequence[Reservation]) -> set[str]:
+    async def _move(self, connection: "Connection", changes: Sequence[VenueChange]) -> set[str]:
+        changing = [change.reservation for change in changes]
         rows = await connection.fetch(
             self._query["change_bookings"],
             [r.id for r in changing],
             [r.venue for r in changing],
             [r.to_venue for r in changing],
             [r.pin for r in changing],
+            [epoch for _, _, epoch in (change.shard for change in changes)],
+            [change.version for change in changes],
         )
         moved = {row["reservation"] for row in rows}
         moving = {r.id: r for r in changing if r.id in moved}
@@ -119,7 +131,7 @@ class ChangeLedger:
 
 
 def _end(
-    change: VenueChange, opened: set[ShardEpoch], ours: set[str], moved: set[str]
+    change: VenueChange, opened: frozenset[ShardEpoch], ours: set[str], moved: set[str]
 ) -> ChangeEnd:
     if change.shard not in opened:
         return ChangeEnd.FENCED

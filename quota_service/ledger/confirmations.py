@@ -5,9 +5,11 @@ never wait for each other in a circle: shards, pins, events, bookings, items, co
 cannot be stored, each event is tried alone, so that only the one at fault fails.
 """
 
+import datetime as dt
 import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,12 @@ from quota_service.ledger.errors import (
     Oversold,
     SessionTaken,
 )
-from quota_service.ledger.fence import ShardEpoch, hold_epochs
+from quota_service.ledger.fence import (
+    ATTEMPT_LIFE_S,
+    FencedTransaction,
+    ShardEpoch,
+    fenced_transaction,
+)
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
 from quota_service.ledger.times import instant
@@ -42,6 +49,8 @@ _REASONS: dict[type[LedgerRefused], RefundReason] = {
     AlreadyBooked: RefundReason.ALREADY_PAID,
 }
 _TRIES_MAX = 3
+_PIN_KEPT = dt.timedelta(days=1)
+"""How long the fate of a pin is kept; an attempt lives for an hour."""
 _ITEM_COLUMNS = 7
 """Columns of a booking's subjects in `record_payments`."""
 
@@ -50,7 +59,8 @@ _ITEM_COLUMNS = 7
 class Verdict:
     """How a payment event shall end: booked under a pin, or without a booking as `outcome`.
 
-    A booking names the `shard` it was pinned in, with its epoch.
+    A booking names the `shard` it was pinned in, with its epoch and the shard's `version` after that,
+    and when the attempt began, by the clock of `time.monotonic`.
     """
 
     event: PaymentEvent
@@ -58,6 +68,8 @@ class Verdict:
     reason: RefundReason | None = None
     booking: Reservation | None = None
     shard: ShardEpoch | None = None
+    version: int = 0
+    begun_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +134,28 @@ class ConfirmationLedger:
             )
         rows = await self._ledger.fetch("select_booked", reservations)
         return {row["reservation"] for row in rows}
+
+    async def recorded(self, event: PaymentEvent) -> Settled | None:
+        """Return the end an event had, None when it had none; EventIdReused if it is another."""
+        rows = await self._ledger.fetch("select_payment_events", [event.event])
+        if not rows:
+            return None
+        settled = _as_recorded(Verdict(event, PaymentOutcome.IGNORED), rows[0])
+        if isinstance(settled, EventIdReused):
+            raise settled
+        return settled
+
+    async def events_of(self, reservations: Sequence[str]) -> Mapping[str, list[str]]:
+        """Return the recorded events of captured payments, by reservation."""
+        rows = await self._ledger.fetch("select_events_of_reservations", list(reservations))
+        events: defaultdict[str, list[str]] = defaultdict(list)
+        for row in rows:
+            events[row["reservation"]].append(row["event"])
+        return events
+
+    async def prune_pins(self, limit: int) -> int:
+        """Remove at most `limit` rows of pins that no attempt can name any more; return how many."""
+        return len(await self._ledger.fetch("prune_settled_pins", _PIN_KEPT, limit))
 
     async def _settle_group(
         self, verdicts: list[Verdict]
@@ -195,11 +229,13 @@ class ConfirmationLedger:
     async def _in_one_transaction(
         self, group: list[Verdict]
     ) -> list[Settled | PinGone | BaseException]:
-        async with self._ledger.transaction() as connection:
+        shards = [verdict.shard for verdict in group if verdict.shard is not None]
+        async with fenced_transaction(self._ledger, shards) as transaction:
+            connection = transaction.connection
             rows = await connection.fetch(self._query["select_payment_events"], _events(group))
             recorded = {row["event"]: row for row in rows}
             fresh = [verdict for verdict in group if verdict.event.event not in recorded]
-            fenced = await self._fenced(connection, fresh)
+            fenced = _fenced(transaction, fresh)
             fresh = [verdict for verdict in fresh if verdict.event.event not in fenced]
             gone = await self._settle_fresh_pins(connection, fresh)
             fresh = [verdict for verdict in fresh if verdict.event.event not in gone]
@@ -211,30 +247,26 @@ class ConfirmationLedger:
             if verdict.event.event in recorded:
                 results.append(_as_recorded(verdict, recorded[verdict.event.event]))
             elif verdict.event.event in fenced:
-                results.append(NotReady("the shard is being rebuilt"))
+                results.append(NotReady("the shard is being recovered"))
             elif verdict.event.event in gone:
                 results.append(PinGone())
             else:
                 results.append(Settled(verdict.outcome, verdict.reason))
         return results
 
-    async def _fenced(self, connection: "Connection", fresh: Sequence[Verdict]) -> set[str]:
-        """Return the events that would be booked in a shard under an epoch that is over."""
-        wanted = {v.event.event: v.shard for v in fresh if v.shard is not None}
-        opened = await hold_epochs(connection, self._ledger, wanted.values())
-        return {event for event, shard in wanted.items() if shard not in opened}
-
     async def _settle_fresh_pins(
         self, connection: "Connection", fresh: Sequence[Verdict]
     ) -> set[str]:
         """Take the pins bookings need; return the events whose pin somebody else settled."""
         booking = [(verdict.event.event, verdict.booking) for verdict in fresh if verdict.booking]
+        since_s = time.monotonic() - ATTEMPT_LIFE_S
+        live = [v.booking for v in fresh if v.booking and v.begun_s > since_s]
         if not booking:
             return set()
         rows = await connection.fetch(
             self._query["settle_pins"],
-            [reservation.id for _, reservation in booking],
-            [reservation.pin for _, reservation in booking],
+            [reservation.id for reservation in live],
+            [reservation.pin for reservation in live],
         )
         ours = {row["reservation"] for row in rows}
         return {event for event, reservation in booking if reservation.id not in ours}
@@ -242,7 +274,8 @@ class ConfirmationLedger:
     async def _record(self, connection: "Connection", fresh: Sequence[Verdict]) -> None:
         """Insert events, bookings and items, and count the seats, one row a quota."""
         events = [verdict.event for verdict in fresh]
-        bookings = [(verdict.event.event, verdict.booking) for verdict in fresh if verdict.booking]
+        booked = [verdict for verdict in fresh if verdict.booking]
+        bookings = [(verdict.event.event, verdict.booking) for verdict in booked if verdict.booking]
         reservations = [reservation for _, reservation in bookings]
         items = [
             (r.id, r.exam, r.candidate, session, r.venue, subject, position)
@@ -273,6 +306,8 @@ class ConfirmationLedger:
             [r.request_hash for r in reservations],
             [instant(r.first_deadline_ms) for r in reservations],
             [r.first_venue for r in reservations],
+            [verdict.shard[2] if verdict.shard else 0 for verdict in booked],
+            [verdict.version for verdict in booked],
             *columns,
         )
         due = [verdict for verdict in fresh if verdict.outcome is PaymentOutcome.REFUND_DUE]
@@ -302,6 +337,15 @@ def _turns(verdicts: Sequence[Verdict]) -> list[list[int]]:
         else:
             turns.append(([i], names))
     return [positions for positions, _ in turns]
+
+
+def _fenced(transaction: FencedTransaction, fresh: Sequence[Verdict]) -> set[str]:
+    """Return the events that would be booked in a shard under an epoch that is over."""
+    return {
+        verdict.event.event
+        for verdict in fresh
+        if verdict.shard is not None and verdict.shard not in transaction.opened
+    }
 
 
 def _refund(verdict: Verdict, reason: RefundReason) -> Verdict:

@@ -1,10 +1,14 @@
 """The fence in Postgres: nothing is committed for a shard under an epoch that is over.
 
-A shard that is rebuilt gets a new epoch first. That waits for transactions which hold the old one,
-and every later one finds it gone, so what the rebuild reads is all there is.
+A shard that is recovered gets a new epoch first. That waits for transactions which hold the old one,
+and every later one finds it gone. So what a recovery reads is all there is. Whatever writes
+bookings, their subjects or the counters of booked seats does it in a `fenced_transaction`: there is
+no other door.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quota_service.ledger.pool import Ledger
@@ -15,17 +19,35 @@ if TYPE_CHECKING:
 ShardEpoch = tuple[str, int, int]
 """An exam, the number of one of its shards, and an epoch of it."""
 
+ATTEMPT_LIFE_S = 3600.0
+"""An attempt to book or to move that is older books nothing: its pin may be forgotten by then.
 
-async def hold_epochs(
-    connection: "Connection", ledger: Ledger, wanted: Iterable[ShardEpoch]
-) -> set[ShardEpoch]:
-    """Return those that are open, which they stay until the transaction ends."""
+A transaction that is silent for longer than Postgres waits is ended, so a process which stands still
+after it has looked at the age cannot come back to it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FencedTransaction:
+    """A transaction, and the shards that stay open under these epochs until it ends."""
+
+    connection: "Connection"
+    opened: frozenset[ShardEpoch]
+
+
+@asynccontextmanager
+async def fenced_transaction(
+    ledger: Ledger, wanted: Iterable[ShardEpoch]
+) -> AsyncIterator[FencedTransaction]:
+    """Begin a transaction that holds those of the wanted epochs that are open."""
     shards = sorted({(exam, shard) for exam, shard, _ in wanted})
-    if not shards:
-        return set()
-    rows = await connection.fetch(
-        ledger.query["lock_open_epochs"],
-        [exam for exam, _ in shards],
-        [shard for _, shard in shards],
-    )
-    return {(row["exam"], row["shard"], row["epoch"]) for row in rows}
+    async with ledger.transaction() as connection:
+        rows = []
+        if shards:
+            rows = await connection.fetch(
+                ledger.query["lock_open_epochs"],
+                [exam for exam, _ in shards],
+                [shard for _, shard in shards],
+            )
+        opened = frozenset((row["exam"], row["shard"], row["epoch"]) for row in rows)
+        yield FencedTransaction(connection, opened)

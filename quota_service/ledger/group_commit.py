@@ -6,16 +6,14 @@ of unknown end is looked up by key, never assumed.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from quota_service.coalescing import Coalescer, QueueFullError
 from quota_service.domain.errors import LedgerUnavailable, Overloaded
+from quota_service.ledger.fence import FencedTransaction, ShardEpoch, fenced_transaction
 from quota_service.ledger.pool import Ledger
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
-
-if TYPE_CHECKING:
-    from quota_service.ledger.pool import Connection
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +24,8 @@ Result = TypeVar("Result")
 class GroupCommit(Generic[Item, Result]):
     """One queue of items of a kind; `write` settles a group of them inside a transaction.
 
-    `key_of` names an item: no two of one name share a transaction. `look_up` returns by key how
+    `key_of` names an item: no two of one name share a transaction. `shard_of` names the shard and
+    the epoch an item belongs to, which the transaction holds. `look_up` returns by key how
     items ended whose commit is unknown, without those that did not happen.
     """
 
@@ -37,11 +36,13 @@ class GroupCommit(Generic[Item, Result]):
         metrics: Metrics,
         *,
         key_of: Callable[[Item], str],
-        write: Callable[["Connection", Sequence[Item]], Awaitable[Sequence[Result]]],
+        shard_of: Callable[[Item], ShardEpoch],
+        write: Callable[[FencedTransaction, Sequence[Item]], Awaitable[Sequence[Result]]],
         look_up: Callable[[Sequence[Item]], Awaitable[Mapping[str, Result]]],
     ) -> None:
         self._ledger = ledger
         self._key_of = key_of
+        self._shard_of = shard_of
         self._write = write
         self._look_up = look_up
         self._size = metrics.group_commit_size
@@ -93,8 +94,8 @@ class GroupCommit(Generic[Item, Result]):
         return [(await self._settle_turn([item]))[0] for item in group]
 
     async def _in_one_transaction(self, group: Sequence[Item]) -> Sequence[Result]:
-        async with self._ledger.transaction() as connection:
-            results = await self._write(connection, group)
+        async with fenced_transaction(self._ledger, map(self._shard_of, group)) as transaction:
+            results = await self._write(transaction, group)
         self._size.observe(len(group))
         return results
 

@@ -115,6 +115,23 @@ class JournalDrain:
             self._query["quarantine_journal_entry"], self._exam, self._shard, entry.id
         )
 
+    async def fill_gap(self, through: Position, records: Sequence[tuple[Reservation, str]]) -> None:
+        """Keep records as of the end of a gap, where the ledger has an older one."""
+        await self._keep([(reservation, text, through) for reservation, text in records])
+
+    async def close_gap(self, through: Position, records: int) -> None:
+        """Go on behind a gap, and remember that it was there and how many records were written."""
+        await self._connection.execute(
+            self._query["insert_journal_gap"],
+            self._exam,
+            self._shard,
+            self.position.version + 1,
+            through.version,
+            through.epoch,
+            records,
+        )
+        await self.skip_to(through)
+
     async def _insert(self, entries: Sequence[Entry]) -> None:
         await self._connection.execute(
             self._query["insert_journal"],
@@ -130,21 +147,27 @@ class JournalDrain:
 
     async def _upsert(self, entries: Sequence[Entry]) -> None:
         """Keep the newest of the entries of each reservation."""
-        newest = {entry.reservation.id: entry for entry in entries if entry.reservation}
-        rows = [(entry, entry.reservation) for entry in newest.values() if entry.reservation]
-        if not rows:
+        newest = {
+            entry.reservation.id: (entry.reservation, entry.body, entry.position)
+            for entry in entries
+            if entry.reservation
+        }
+        await self._keep(list(newest.values()))
+
+    async def _keep(self, records: Sequence[tuple[Reservation, str, Position]]) -> None:
+        if not records:
             return
         await self._connection.execute(
             self._query["upsert_reservations"],
             self._exam,
             self._shard,
-            [reservation.id for _, reservation in rows],
-            [reservation.candidate for _, reservation in rows],
-            [reservation.state.value for _, reservation in rows],
-            [entry.body for entry, _ in rows],
-            [entry.position.epoch for entry, _ in rows],
-            [entry.position.version for entry, _ in rows],
-            [instant(reservation.created_ms) for _, reservation in rows],
+            [reservation.id for reservation, _, _ in records],
+            [reservation.candidate for reservation, _, _ in records],
+            [reservation.state.value for reservation, _, _ in records],
+            [text for _, text, _ in records],
+            [position.epoch for _, _, position in records],
+            [position.version for _, _, position in records],
+            [instant(reservation.created_ms) for reservation, _, _ in records],
         )
 
     async def _forget_tries(self, entries: Sequence[Entry]) -> None:

@@ -1,6 +1,6 @@
 """Refunds, group-committed, and the seats of refunds that Redis has to get back.
 
-A group writes in the order every group takes: bookings, refunds, money due, items, counters.
+A group writes in the order every group takes: shards, bookings, refunds, money due, items, counters.
 """
 
 from collections import Counter
@@ -10,6 +10,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from quota_service.domain.payment import RefundReason
+from quota_service.ledger.fence import FencedTransaction, ShardEpoch
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
@@ -20,8 +21,6 @@ from quota_service.settings import Settings
 if TYPE_CHECKING:
     from asyncpg import Record
 
-    from quota_service.ledger.pool import Connection
-
 
 class RefundEnd(Enum):
     """How a refund ended in Postgres."""
@@ -29,6 +28,16 @@ class RefundEnd(Enum):
     REFUNDED = auto()
     NOT_BOOKED = auto()
     """There is no booking any more, or none yet."""
+    FENCED = auto()
+    """The shard is being recovered, and the booking stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A booking to refund, and the shard it is in, under the epoch it was looked at."""
+
+    reservation: str
+    shard: ShardEpoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +57,22 @@ class RefundLedger:
     def __init__(self, ledger: Ledger, settings: Settings, metrics: Metrics) -> None:
         self._ledger = ledger
         self._query = ledger.query
-        self._group: GroupCommit[str, RefundEnd] = GroupCommit(
+        self._group: GroupCommit[Refund, RefundEnd] = GroupCommit(
             ledger,
             settings,
             metrics,
-            key_of=lambda reservation: reservation,
+            key_of=lambda refund: refund.reservation,
+            shard_of=lambda refund: refund.shard,
             write=self._write,
             look_up=self._look_up,
         )
 
-    async def refund(self, reservation: str) -> RefundEnd:
+    async def refund(self, refund: Refund) -> RefundEnd:
         """Commit a refund.
 
         Raises RefundTaken when the candidate had one for the exam, LedgerUnavailable.
         """
-        return await self._group.submit(reservation)
+        return await self._group.submit(refund)
 
     async def of_candidate(self, exam: str, candidate: str) -> RecordedRefund | None:
         """Return the refund a candidate had for an exam, or None."""
@@ -74,12 +84,18 @@ class RefundLedger:
         rows = await self._ledger.fetch("select_refunds_to_return", exam, shard, limit)
         return [row["reservation"] for row in rows]
 
-    async def mark_returned(self, reservations: Sequence[str]) -> None:
-        """Remember that Redis has the seats of refunds back."""
-        await self._ledger.fetch("mark_refunds_returned", list(reservations))
+    async def mark_returned(self, returned: Mapping[str, int], epoch: int) -> None:
+        """Remember that Redis has the seats of refunds back, at which version at the latest."""
+        await self._ledger.fetch(
+            "mark_refunds_returned", list(returned), epoch, list(returned.values())
+        )
 
-    async def _write(self, connection: "Connection", group: Sequence[str]) -> list[RefundEnd]:
-        ended = await connection.fetch(self._query["refund_bookings"], list(group))
+    async def _write(
+        self, transaction: FencedTransaction, group: Sequence[Refund]
+    ) -> list[RefundEnd]:
+        connection, opened = transaction.connection, transaction.opened
+        wanted = [refund.reservation for refund in group if refund.shard in opened]
+        ended = await connection.fetch(self._query["refund_bookings"], wanted)
         ids = [row["reservation"] for row in ended]
         await connection.execute(
             self._query["insert_refunds"],
@@ -100,15 +116,17 @@ class RefundLedger:
         await count_seats(
             connection, self._ledger, {quota: -taken for quota, taken in seats.items()}
         )
-        done = set(ids)
-        return [
-            RefundEnd.REFUNDED if reservation in done else RefundEnd.NOT_BOOKED
-            for reservation in group
-        ]
+        return [_end(refund, opened, set(ids)) for refund in group]
 
-    async def _look_up(self, group: Sequence[str]) -> Mapping[str, RefundEnd]:
-        rows = await self._ledger.fetch("select_refunded", list(group))
+    async def _look_up(self, group: Sequence[Refund]) -> Mapping[str, RefundEnd]:
+        rows = await self._ledger.fetch("select_refunded", [r.reservation for r in group])
         return {row["reservation"]: RefundEnd.REFUNDED for row in rows}
+
+
+def _end(refund: Refund, opened: frozenset[ShardEpoch], refunded: set[str]) -> RefundEnd:
+    if refund.shard not in opened:
+        return RefundEnd.FENCED
+    return RefundEnd.REFUNDED if refund.reservation in refunded else RefundEnd.NOT_BOOKED
 
 
 def _recorded(row: "Record") -> RecordedRefund:

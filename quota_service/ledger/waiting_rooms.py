@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import WaitingRoomRules
-from quota_service.ledger.fence import ShardEpoch, hold_epochs
+from quota_service.ledger.fence import ShardEpoch, fenced_transaction
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.times import instant, ms
 from quota_service.waiting_room.room import Room
@@ -59,11 +59,11 @@ class WaitingRoomLedger:
         the past.
         """
         exam, _, _ = shard
-        async with self._ledger.transaction() as connection:
-            if shard not in await hold_epochs(connection, self._ledger, [shard]):
+        async with fenced_transaction(self._ledger, [shard]) as transaction:
+            if shard not in transaction.opened:
                 raise NotReady(f"the epoch of exam {exam} in which numbers were asked for is over")
             query = self._query["reserve_waiting_room_numbers"]
-            highest: int = await connection.fetchval(query, exam, reached, count)
+            highest: int = await transaction.connection.fetchval(query, exam, reached, count)
         return highest
 
 

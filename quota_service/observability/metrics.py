@@ -114,10 +114,10 @@ class Metrics:
             ("result",),
             registry=registry,
         )
-        self.holds_lost = Counter(
-            "quota_holds_lost",
-            "Holds acknowledged by this process that a rebuild did not find.",
-            ("exam",),
+        self.recovered_shards = Counter(
+            "quota_shard_recoveries",
+            "Shards opened again after Redis may have lost something, by way.",
+            ("exam", "way"),
             registry=registry,
         )
         self.rebuilds = Counter(
@@ -132,6 +132,12 @@ class Metrics:
         self.journal_drained = Counter(
             "quota_journal_entries_drained",
             "Journal entries stored in Postgres.",
+            ("exam",),
+            registry=registry,
+        )
+        self.journal_missing = Counter(
+            "quota_journal_entries_missing",
+            "Steps found to be in no journal; their records were written again. Alert on any.",
             ("exam",),
             registry=registry,
         )

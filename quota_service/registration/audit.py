@@ -22,7 +22,7 @@ from quota_service.domain.exam import Quota
 from quota_service.ledger.auditing import AuditedQuota
 from quota_service.ledger.errors import Oversold
 from quota_service.registration.import_exam import finish_import
-from quota_service.registration.rebuild import rebuild_shard
+from quota_service.registration.recover_shard import rebuild_shard
 from quota_service.registration.stores import Stores
 from quota_service.seats.store import ShardSnapshot
 

@@ -19,6 +19,7 @@ It works with every seat of the old venue sold: nothing there is asked for.
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Sequence
 
 from quota_service.domain.errors import (
@@ -61,15 +62,16 @@ async def change_venue(stores: Stores, reservation_id: str, venue: str) -> Reser
     if venue not in exam.venue_ids:
         raise UnknownVenue("venue", venue)
     stores.reached("change: before script")
+    begun_s = time.monotonic()
     answer = await stores.seats.change(
         shard, serial, venue, secrets.token_hex(_PIN_BYTES), exam.registration
     )
     stores.reached("change: after script")
     reservation = await _taken(stores, exam, venue, reservation_id, answer)
-    if answer.code is Code.DONE and reservation.state is State.HELD:
-        stores.acknowledged.remember(shard, answer.detail[0], reservation)
     if reservation.state is State.CHANGING_VENUE:
-        reservation = await _decide(stores, shard, serial, reservation)
+        epoch = (shard.exam, shard.number, shard.epoch)
+        change = VenueChange(reservation, epoch, answer.detail[0], begun_s)
+        reservation = await _decide(stores, shard, serial, change)
     if answer.code is Code.DONE:
         stores.metrics.changes.labels(exam=shard.exam).inc()
     return reservation
@@ -111,9 +113,9 @@ async def _unknown(stores: Stores, reservation_id: str) -> QuotaError:
     return NotReady("redis has no record of a booking")
 
 
-async def _decide(stores: Stores, shard: Shard, serial: str, changing: Reservation) -> Reservation:
+async def _decide(stores: Stores, shard: Shard, serial: str, change: VenueChange) -> Reservation:
     """Let Postgres decide a change of a booking, and tell Redis."""
-    change = VenueChange(changing, (shard.exam, shard.number, shard.epoch))
+    changing = change.reservation
     try:
         end = await stores.changes.change(change)
     except Oversold:
@@ -133,7 +135,7 @@ async def _decide(stores: Stores, shard: Shard, serial: str, changing: Reservati
         stores.reached("change: after finish")
         return moved
     if end is ChangeEnd.FENCED:
-        raise NotReady("the shard is being rebuilt")
+        raise NotReady("the shard is being recovered")
     await settle_changes(stores, shard, [changing])
     if end is ChangeEnd.NOT_BOOKED:
         raise ReservationEnded(State.REFUNDED)

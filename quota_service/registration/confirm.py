@@ -1,34 +1,38 @@
 """Confirm: a captured payment becomes a booking, or a refund that is due; never nothing.
 
-    1. pin the hold in Redis: it can no longer expire; an expired one takes its seats again
-    2. one Postgres transaction: settle the pin, payment event, booking, counters   <- the decision
-    3. finish in Redis: confirming -> confirmed
-    4. answer 200
+    1. pin the hold in Redis: it can no longer expire
+    2. if it has expired: look the event up; one that has its end is answered, for any other the hold
+       is pinned again, and takes its seats again
+    3. one Postgres transaction: settle the pin, payment event, booking, counters   <- the decision
+    4. finish in Redis: confirming -> confirmed
+    5. answer 200
 
 What happens when the process dies:
 
     before 1   nothing happened; the provider sends the event again
-    1 to 2     the hold stays pinned; the event comes again and finds it so, or recovery settles the
-               pin in Postgres and, as nothing is booked, makes it a hold again
-    in 2       Postgres either has all of it or nothing; both the repeated event and recovery wait
+    1 to 3     the hold stays pinned; the event comes again and finds it so, or recovery settles the
+               pin in Postgres and, as nothing is booked, makes it what it was: a hold, or expired
+    in 3       Postgres either has all of it or nothing; both the repeated event and recovery wait
                for the transaction's end at the pin's row, then follow what they find
-    2 to 3     booked; recovery, or the repeated event, finishes in Redis
-    3 to 4     done; the repeated event is answered the same
+    3 to 4     booked; recovery, or the repeated event, finishes in Redis
+    4 to 5     done; the repeated event is answered the same
 
-A pin is a random word, and its row in `settled_pins` belongs to whoever inserts it first. So a
-confirmation that was stopped for an hour and goes on cannot book on a hold that recovery has given
-up: it finds the row and pins again.
+A pin is a word that tells the event, and a random one; its row in `settled_pins` belongs to whoever
+inserts it first. So a confirmation that was stopped and goes on cannot book on a hold that recovery
+has given up: it finds the row and pins again. And recovery knows of a pin whether its event has had
+its end meanwhile, so that nothing is kept for a payment that is over.
 """
 
 import asyncio
+import hashlib
 import logging
 import secrets
+import time
 from collections.abc import Sequence
 
 from quota_service.domain.errors import (
     EventIdReused,
     LedgerUnavailable,
-    NotReady,
     Unavailable,
 )
 from quota_service.domain.payment import (
@@ -48,7 +52,8 @@ from quota_service.seats.store import Answer
 log = logging.getLogger(__name__)
 
 _TRIES_MAX = 3
-_PIN_BYTES = 8
+_EVENT_BYTES, _RANDOM_BYTES = 6, 4
+_EVENT_CHARS = 2 * _EVENT_BYTES
 
 _REFUND_REASONS = {
     Code.UNKNOWN: RefundReason.UNKNOWN_RESERVATION,
@@ -85,9 +90,14 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
         return await _refund(stores, event, RefundReason.UNKNOWN_RESERVATION)
     settled: Settled | PinGone = PinGone()
     for _ in range(_TRIES_MAX):
-        pin = secrets.token_hex(_PIN_BYTES)
+        pin, begun_s = _event_word(event.event) + secrets.token_hex(_RANDOM_BYTES), time.monotonic()
         stores.reached("confirm: before pin")
-        answer = await _pin(stores, shard, parts.serial, pin, event)
+        answer = await _pin(stores, shard, parts.serial, pin, event, again=False)
+        if answer.code is Code.ENDED:
+            recorded = await stores.confirmations.recorded(event)
+            if recorded is not None:
+                return recorded
+            answer = await _pin(stores, shard, parts.serial, pin, event, again=True)
         stores.reached("confirm: after pin")
         reason = _refusal(answer, event)
         if reason is not None:
@@ -95,7 +105,14 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
         if answer.reservation is None:
             raise AssertionError(f"pin answered {answer}")
         epoch = (shard.exam, shard.number, shard.epoch)
-        booking = Verdict(event, PaymentOutcome.CONFIRMED, booking=answer.reservation, shard=epoch)
+        booking = Verdict(
+            event,
+            PaymentOutcome.CONFIRMED,
+            booking=answer.reservation,
+            shard=epoch,
+            version=answer.detail[0],
+            begun_s=begun_s,
+        )
         try:
             settled = await stores.confirmations.settle(booking)
         except EventIdReused:
@@ -124,21 +141,17 @@ async def _shard(stores: Stores, parts: ReservationId) -> Shard | None:
     return shard
 
 
-async def _pin(stores: Stores, shard: Shard, serial: str, pin: str, event: PaymentEvent) -> Answer:
-    """Pin a reservation for a payment.
+async def _pin(
+    stores: Stores, shard: Shard, serial: str, pin: str, event: PaymentEvent, *, again: bool
+) -> Answer:
+    return await stores.seats.pin(
+        shard, serial, pin, event.amount, event.currency, again=again
+    )
 
-    A shard that was just rebuilt may lack holds that are still being put back: ours are put back
-    now, for those of other processes the provider has to come again.
-    """
-    answer = await stores.seats.pin(shard, serial, pin, event.amount, event.currency)
-    if answer.code is not Code.UNKNOWN:
-        return answer
-    await stores.acknowledged.restore(stores)
-    answer = await stores.seats.pin(shard, serial, pin, event.amount, event.currency)
-    rebuilt = (shard.exam, shard.number, shard.epoch)
-    if answer.code is Code.UNKNOWN and await stores.rebuilding.is_fresh(rebuilt):
-        raise NotReady("holds are still being put back after a rebuild")
-    return answer
+
+def _event_word(event: str) -> str:
+    """Return what tells an event in a pin."""
+    return hashlib.blake2b(event.encode(), digest_size=_EVENT_BYTES).hexdigest()
 
 
 def _refusal(answer: Answer, event: PaymentEvent) -> RefundReason | None:
@@ -183,16 +196,20 @@ async def settle_pins(
 ) -> tuple[int, int]:
     """Settle pins in Postgres, then finish in Redis what is booked and unpin what is not.
 
-    What is unpinned does not expire for another `grace_ms`: 0 where the payment has its end.
+    What is unpinned does not expire for another `grace_ms`, but where the payment has its end.
     Safe at any moment, from any number of processes. Returns how many were finished and unpinned.
     """
     booked = await stores.confirmations.settle_pins([(r.id, r.pin) for r in pinned])
+    left = [r.id for r in pinned if r.id not in booked]
+    events = await stores.confirmations.events_of(left) if left and grace_ms else {}
 
     async def follow(reservation: Reservation) -> Answer:
         _, serial = stores.locate(reservation.id)
         if reservation.id in booked:
             return await stores.seats.confirm(shard, serial)
-        return await stores.seats.unpin(shard, serial, reservation.pin, grace_ms)
+        word = reservation.pin[:_EVENT_CHARS]
+        is_over = any(_event_word(event) == word for event in events.get(reservation.id, ()))
+        return await stores.seats.unpin(shard, serial, reservation.pin, 0 if is_over else grace_ms)
 
     # All of them are tried, so that one lost answer does not keep the others pinned.
     answers = await asyncio.gather(*map(follow, pinned), return_exceptions=True)

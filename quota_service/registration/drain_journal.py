@@ -8,10 +8,15 @@
 Before 3 is committed nothing has happened; after it, entries that 4 did not trim are behind the
 position and are not read again. An entry that can never be stored is tried a few times, then set
 aside, so that the entries behind it are not held up for ever.
+
+The versions of a shard are contiguous. Where one is missing, Postgres has gone back to an earlier
+state or Redis has lost the middle of its journal: nobody has these steps any more. Their effects are
+in Redis, so every record that Postgres does not have as it is there is written again, the gap is
+told to ops, and the drain goes on behind it. All of it is in the transaction of 3.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from quota_service.ledger.journal import (
@@ -29,17 +34,20 @@ from quota_service.seats.record import RecordError, parse_record
 log = logging.getLogger(__name__)
 
 _WITHOUT_RECORD = frozenset({"capacity"})
+_SCAN_COUNT = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
     """What one round did.
 
-    `waits` when an entry failed and is to be tried again; `is_busy` when another worker was at it.
+    `waits` when an entry failed and is to be tried again; `is_busy` when another worker was at it;
+    `missing` are steps that were found to be in no journal.
     """
 
     stored: int = 0
     quarantined: int = 0
+    missing: int = 0
     waits: bool = False
     is_busy: bool = False
 
@@ -54,15 +62,59 @@ async def drain_journal(stores: Stores, shard: Shard, limit: int, tries_max: int
     async with draining(stores.ledger, shard.exam, shard.number) as drain:
         if drain is None:
             return Drained(is_busy=True)
-        found = await stores.seats.journal(shard, str(drain.position), limit)
+        version, found = await stores.seats.journal(shard, str(drain.position), limit)
+        raw = [RawEntry(*entry) for entry in found]
+        length = _contiguous(drain.position, raw)
         drained = Drained()
-        if found:
-            drained = await _store(drain, shard, [RawEntry(*entry) for entry in found], tries_max)
+        if length:
+            drained = await _store(drain, shard, raw[:length], tries_max)
+        elif raw:
+            first = _position(raw[0])
+            drained = await _close_gap(stores, drain, shard, first.epoch, first.version - 1)
+        elif version > drain.position.version:
+            # A shard that is recovered has taken no step of its new epoch yet.
+            epoch = drain.position.epoch if shard.is_recovered else shard.epoch
+            drained = await _close_gap(stores, drain, shard, epoch, version)
         position = drain.position
     # Also when nothing was found: the worker before may have died between 3 and 4.
     await stores.seats.trim_journal(shard, (position.epoch, position.version))
     stores.metrics.journal_drained.labels(exam=shard.exam).inc(drained.stored)
+    stores.metrics.journal_missing.labels(exam=shard.exam).inc(drained.missing)
     return drained
+
+
+def _contiguous(position: Position, entries: Sequence[RawEntry]) -> int:
+    """Return how many of the entries follow the position, and each other, without a gap."""
+    for count, entry in enumerate(entries):
+        if _position(entry).version != position.version + count + 1:
+            return count
+    return len(entries)
+
+
+async def _close_gap(
+    stores: Stores, drain: JournalDrain, shard: Shard, epoch: int, version: int
+) -> Drained:
+    """Write every record again that Postgres does not have; `version` is the last one missing."""
+    missing = version - drain.position.version
+    log.error(
+        "steps are missing from the journal",
+        extra={"shard": shard.tag, "after": str(drain.position), "missing": missing},
+    )
+    through = Position(epoch, version)
+    cursor, count = "0", 0
+    while True:
+        cursor, found = await stores.seats.records(shard, cursor, _SCAN_COUNT)
+        records = [
+            (parse_record(shard.exam, shard.number, serial, text), text)
+            for serial, text in found.items()
+        ]
+        await drain.fill_gap(through, records)
+        count += len(records)
+        if cursor == "0":
+            break
+    await drain.close_gap(through, count)
+    log.warning("records were written again", extra={"shard": shard.tag, "records": count})
+    return Drained(missing=missing)
 
 
 async def _store(drain: JournalDrain, shard: Shard, raw: list[RawEntry], tries_max: int) -> Drained:

@@ -22,7 +22,6 @@ from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import Answer
 
 if TYPE_CHECKING:
     from quota_service.ledger.pool import Connection
@@ -82,7 +81,7 @@ async def sync_capacity(stores: Stores, exam_id: str) -> None:
         shard, state = _only_shard(stored)
         if state is ShardState.NEW:
             await stores.seats.open(shard)
-        _raise_if_taken(await stores.seats.set_capacity(shard, capacity))
+        await set_capacity(stores, shard, capacity)
         if state is ShardState.NEW:
             await stores.exams.mark_open(connection, exam_id, shard.number)
 
@@ -128,7 +127,7 @@ async def _take_seats(stores: Stores, old: StoredExam, capacity: Mapping[Quota, 
     shard, state = _only_shard(old)
     fewer = {quota: n for quota, n in capacity.items() if n < old.exam.seats.get(quota, 0)}
     if fewer and state is not ShardState.NEW:
-        _raise_if_taken(await stores.seats.set_capacity(shard, fewer))
+        await set_capacity(stores, shard, fewer)
 
 
 def _only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
@@ -137,7 +136,9 @@ def _only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
     return Shard(stored.exam.id, _ONLY_SHARD, epoch), state
 
 
-def _raise_if_taken(answer: Answer) -> None:
+async def set_capacity(stores: Stores, shard: Shard, capacity: Mapping[Quota, int]) -> None:
+    """Give Redis the capacity of quotas, all or none; DefinitionRefused below what is taken."""
+    answer = await stores.seats.set_capacity(shard, capacity)
     if answer.code is Code.BELOW_TAKEN:
         pairs = zip(answer.detail[::2], answer.detail[1::2], strict=True)
         raise DefinitionRefused(

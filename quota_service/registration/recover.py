@@ -15,6 +15,10 @@ from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
 
 
+_CLOCK_AHEAD_MS = 1000
+"""A pin from later than that was set before Redis's clock was set back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """How many payments were finished and unpinned, how many changes moved and stayed."""
@@ -27,16 +31,18 @@ class Recovered:
 
 async def recover_pins(stores: Stores, shard: Shard, age_ms: int, limit: int) -> Recovered:
     """Settle at most `limit` pins older than `age_ms`."""
-    serials = await stores.seats.overdue(shard, "pinned", age_ms, limit)
+    serials = await stores.seats.overdue(shard, "pinned", age_ms, limit, _CLOCK_AHEAD_MS)
     found = await stores.seats.read_many(shard, serials)
     paying: list[Reservation] = [r for r in found if r and r.state is State.CONFIRMING]
     changing: list[Reservation] = [r for r in found if r and r.state is State.CHANGING_VENUE]
     finished = unpinned = moved = stayed = 0
-    if paying:
-        grace_ms = stores.payment_retry_grace_ms
-        finished, unpinned = await settle_pins(stores, shard, paying, grace_ms)
-    if changing:
-        moved, stayed = await settle_changes(stores, shard, changing)
+    try:
+        if paying:
+            grace_ms = stores.payment_retry_grace_ms
+            finished, unpinned = await settle_pins(stores, shard, paying, grace_ms)
+    finally:  # payments that cannot be settled now do not keep changes waiting
+        if changing:
+            moved, stayed = await settle_changes(stores, shard, changing)
     recovered = Recovered(finished, unpinned, moved, stayed)
     for result, count in (
         ("finished", finished),

@@ -15,6 +15,7 @@ from dataclasses import replace
 from quota_service.domain.errors import (
     ChangeInProgress,
     NotConfirmed,
+    NotReady,
     PaymentInProgress,
     RefundClosed,
     RefundNotOpen,
@@ -24,7 +25,7 @@ from quota_service.domain.errors import (
 )
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.errors import RefundTaken
-from quota_service.ledger.refunds import RefundEnd
+from quota_service.ledger.refunds import Refund, RefundEnd
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import read_reservation
 from quota_service.seats.codes import Code
@@ -40,10 +41,13 @@ async def refund(stores: Stores, reservation_id: str) -> Reservation:
     await _check(stores, booked)
     stores.reached("refund: before commit")
     try:
-        end = await stores.refunds.refund(reservation_id)
+        epoch = (shard.exam, shard.number, shard.epoch)
+        end = await stores.refunds.refund(Refund(reservation_id, epoch))
     except RefundTaken:
         raise await _used(stores, booked) from None
     stores.reached("refund: after commit")
+    if end is RefundEnd.FENCED:
+        raise NotReady("the shard is being recovered")
     if end is RefundEnd.NOT_BOOKED:
         raise await _used(stores, booked)
     refunded = await _finish(stores, shard, serial)
@@ -97,17 +101,17 @@ async def _finish(stores: Stores, shard: Shard, serial: str) -> Reservation | No
 async def return_seats(stores: Stores, shard: Shard, limit: int) -> int:
     """Give back the seats of at most `limit` refunds whose process may have died; return how many.
 
-    One that Redis has no record of has no seats there either: it was rebuilt without them. One that
-    is still being paid or moved waits for that to be finished.
+    One that Redis has no record of has no seats there either. One that is still being paid or moved
+    waits for that to be finished.
     """
-    returned = []
+    returned: dict[str, int] = {}
     for reservation_id in await stores.refunds.to_return(shard.exam, shard.number, limit):
         _, serial = stores.locate(reservation_id)
         answer = await stores.seats.refund(shard, serial)
         if answer.code is Code.ENDED:
             log.error("refunded, and redis had given the seats back before")
         if answer.code is not Code.IN_PROGRESS:
-            returned.append(reservation_id)
+            returned[reservation_id] = answer.detail[0]
     if returned:
-        await stores.refunds.mark_returned(returned)
+        await stores.refunds.mark_returned(returned, shard.epoch)
     return len(returned)

@@ -40,8 +40,6 @@ async def checkout(stores: Stores, reservation_id: str) -> Reservation:
     shard, serial = stores.locate(reservation_id)
     grace_ms = stores.registry.find(shard.exam).hold.checkout_grace_s * 1000
     answer = await stores.seats.checkout(shard, serial, grace_ms)
-    if answer.code is Code.DONE and answer.reservation is not None:
-        stores.acknowledged.remember(shard, answer.detail[0], answer.reservation)
     reservation = await _after_step(stores, reservation_id, answer)
     if reservation.state.is_booked:
         raise AlreadyConfirmed

@@ -159,8 +159,6 @@ async def _repeat_of_older(
 def _reserved(stores: Stores, exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserved:
     """Turn the script's answer into a reservation or the refusal it stands for."""
     if answer.code is Code.DONE and answer.reservation is not None:
-        (version,) = answer.detail
-        stores.acknowledged.remember(shard, version, answer.reservation)
         return Reserved(answer.reservation, replayed=False)
     match answer:
         case Answer(Code.DONE_BEFORE, Reservation() as reservation):

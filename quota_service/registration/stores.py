@@ -12,18 +12,17 @@ from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.reading import LedgerReader
-from quota_service.ledger.rebuilding import RebuildLedger
+from quota_service.ledger.recoveries import RecoveryLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.metrics import Metrics
-from quota_service.registration.acknowledged import AcknowledgedHolds
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_board import RoomBoard
-from quota_service.seats.building import ShardBuilder
 from quota_service.seats.keys import Shard
+from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.room_survey import RoomSurveyor
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.store import SeatStore
@@ -39,7 +38,7 @@ class Stores:
     """
 
     seats: SeatStore
-    builder: ShardBuilder
+    recovery: RecoveryStore
     room_store: RoomStore
     ledger: Ledger
     exams: ExamLedger
@@ -47,14 +46,13 @@ class Stores:
     changes: ChangeLedger
     refunds: RefundLedger
     refunds_due: RefundsDue
-    rebuilding: RebuildLedger
+    recoveries: RecoveryLedger
     auditing: AuditLedger
     waiting_rooms: WaitingRoomLedger
     admission: AdmissionLedger
     surveyor: RoomSurveyor
     reader: LedgerReader
     registry: ExamRegistry
-    acknowledged: AcknowledgedHolds
     backlog: Backlog
     rooms: RoomBoard
     numbers: QueueNumbers

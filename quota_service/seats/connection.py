@@ -1,17 +1,16 @@
-"""Speaks to Redis: one pool, bounded waits, and every failure told as `SeatsUnavailable`.
+"""Speaks to Redis: one connection, bounded waits, and every failure told as `SeatsUnavailable`.
 
 redis-py's own retries are off. A command whose answer was lost may have run, and only the caller
 knows that repeating it under the same reservation id is safe.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import redis.asyncio as redis
+from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -31,15 +30,23 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from quota_service.coalescing import Coalescer, NotAwaitedError, QueueFullError
 from quota_service.domain.errors import Overloaded, SeatsUnavailable
 from quota_service.observability.metrics import Metrics
-from quota_service.seats.codes import Code
-from quota_service.seats.keys import Shard
-from quota_service.seats.lane import Command, ScriptLane
+from quota_service.seats.pipelined import Command, Commands, PipelinedConnection, UnsupportedServerError
 from quota_service.seats.scripts import Script
 from quota_service.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
 _URL_SCHEMES = ("redis://", "rediss://", "unix://")
+
+_WANTED_SETTINGS = {
+    "maxmemory-policy": ("noeviction", "a seat that is evicted is a seat sold twice"),
+    "appendonly": ("yes", "a restart loses every unpaid hold that is not in Postgres yet"),
+    "appendfsync": (
+        "always",
+        "a crash may lose the unpaid holds of the last second, never a booking",
+    ),
+}
+"""What the service wants of Redis, and what anything else may cost."""
 
 _SERVER_AT_FAULT = (
     BusyLoadingError,
@@ -48,6 +55,8 @@ _SERVER_AT_FAULT = (
     ClusterDownError,  # also MASTERDOWN, which is a kind of it
     TryAgainError,
     NoPermissionError,
+    NoScriptError,  # after the scripts were loaded
+    UnsupportedServerError,
 )
 """Error replies that say the server, not the command, is at fault; nothing was executed."""
 
@@ -67,6 +76,9 @@ class SharedPart:
 class ScriptCall:
     """One call of a script, its keys and arguments complete but for what is `shared`.
 
+    The first argument of all is the shard's fence, to which the run of the server is added when the
+    call leaves: a script refuses it where the shard was opened in another run.
+
     A script that serves a batch answers `[code, answer, …]`. Calls of it that name the same object
     as their shared part leave as one call of the script: that part once, then what is their own.
     Neither class is frozen: one is made for each request, and freezing doubles what that costs.
@@ -80,47 +92,42 @@ class ScriptCall:
     """Asked before it leaves; only a call that begins a protocol may be dropped."""
 
 
-def open_redis(settings: Settings) -> "redis.Redis":
-    """Return a client for the settings; nothing is sent yet."""
+def redis_pool(settings: Settings) -> ConnectionPool:
+    """Return what makes connections by the settings; nothing is opened yet."""
     if not settings.redis_url.startswith(_URL_SCHEMES):
         raise SettingsError(f"QUOTA_REDIS_URL must start with {' or '.join(_URL_SCHEMES)}")
-    pool = redis.BlockingConnectionPool.from_url(
+    return ConnectionPool.from_url(
         settings.redis_url,
         decode_responses=True,
         encoding_errors="backslashreplace",  # what is not text is refused where it is read
         socket_connect_timeout=settings.redis_connect_timeout_s,
-        socket_timeout=settings.redis_command_timeout_s,
-        max_connections=settings.redis_connections_max,
-        timeout=settings.redis_command_timeout_s,
+        socket_timeout=None,  # every batch has a limit of its own
         retry=Retry(NoBackoff(), 0),
         client_name="quota-service",
     )
-    return redis.Redis.from_pool(pool)
 
 
 class ScriptRunner:
     """Runs scripts, those called in one event-loop turn as one pipeline.
 
-    A server that does not know our scripts was restarted, or is another one that took over: its
-    script cache is the one thing it keeps in memory alone. So before scripts are loaded again,
-    every shard of `known_shards` that was not opened in this run of the server is fenced.
+    With `redis_wait_replicas` an answer counts once that many replicas have what was written.
     """
 
     def __init__(
         self,
-        client: "redis.Redis",
+        pool: ConnectionPool,
         scripts: Mapping[str, Script],
         settings: Settings,
         metrics: Metrics,
     ) -> None:
-        self.client = client
         self.scripts = scripts
-        self.known_shards: Callable[[], Awaitable[Iterable[Shard]]] = _none
-        self._metrics = metrics
         self._durations = {
             name: metrics.script_duration.labels(script=name) for name in self.scripts
         }
-        self._lane = ScriptLane(client.connection_pool, timeout_s=settings.redis_command_timeout_s)
+        timeout_s = settings.redis_command_timeout_s
+        self._connection = PipelinedConnection(pool, timeout_s=timeout_s)
+        self._replicas = settings.redis_wait_replicas
+        self._replicas_timeout_ms = round(timeout_s * 500)
         self._coalescer: Coalescer[ScriptCall, list[Any]] = Coalescer(
             self._send,
             batch_max=settings.redis_batch_max,
@@ -142,47 +149,22 @@ class ScriptRunner:
         except NotAwaitedError as error:
             raise Overloaded("the request waited too long; it was not begun") from error
 
-    async def run_id(self) -> str:
-        """Return what names this run of the server; it is another after each start."""
-        found = await self.command("INFO", "server")
-        return str(found["run_id"])
-
-    async def load(self) -> None:
-        """Fence what was opened in an earlier run, then put every script into the server's cache.
-
-        Raises Unavailable while the shards are not known.
-        """
-        shards = list(await self.known_shards())
-        run, fence = await self.run_id(), self.scripts["fence"]
-        try:
-            async with self.client.pipeline(transaction=False) as pipe:
-                for shard in shards:
-                    pipe.eval(
-                        fence.text, len(fence.shard_keys), *shard.keys_for(fence.shard_keys), run
-                    )
-                fenced = [code for code, *_ in await pipe.execute()].count(Code.DONE)
-            if fenced:
-                log.warning("redis was restarted", extra={"fenced": fenced})
-            async with self.client.pipeline(transaction=False) as pipe:
-                for script in self.scripts.values():
-                    pipe.script_load(script.text)
-                await pipe.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise as_unavailable(error) from error
-
     async def command(self, *words: str | int) -> Any:
         """Run one plain command outside the hot path; SeatsUnavailable when Redis fails."""
+        (reply,) = await self._exchange(lambda _run: [words])
+        if isinstance(reply, Exception):
+            raise as_unavailable(reply)
+        return reply
+
+    async def check(self) -> None:
+        """Return when Redis answers as it did and has every script; SeatsUnavailable otherwise."""
         try:
-            return await self.client.execute_command(*words)  # type: ignore[no-untyped-call]
+            await self._connection.check()
         except (RedisError, OSError, TimeoutError) as error:
             raise as_unavailable(error) from error
-
-    async def check_scripts(self) -> None:
-        """Return when Redis answers and has every script; SeatsUnavailable otherwise."""
         shas = [script.sha for script in self.scripts.values()]
-        present = await self.command("SCRIPT EXISTS", *shas)
-        if not all(present):
-            await self.load()
+        if not all(await self.command("SCRIPT", "EXISTS", *shas)):
+            await self._load()
 
     async def clock_ms(self) -> int:
         """Return the time by Redis's clock, in milliseconds since the epoch."""
@@ -190,8 +172,17 @@ class ScriptRunner:
         return int(seconds) * 1000 + int(micros) // 1000
 
     async def aclose(self) -> None:
-        """Close the connection that calls travel on."""
-        await self._lane.aclose()
+        """Close the connection."""
+        await self._connection.aclose()
+
+    async def _load(self) -> None:
+        """Put every script into the server's cache."""
+        log.info("loading scripts into redis")
+        texts = [script.text for script in self.scripts.values()]
+        replies = await self._exchange(lambda _run: [("SCRIPT", "LOAD", text) for text in texts])
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise as_unavailable(reply)
 
     async def _send(self, calls: list[ScriptCall]) -> list[list[Any] | BaseException]:
         batches: dict[object, list[int]] = {}
@@ -213,14 +204,12 @@ class ScriptRunner:
         self, batches: Sequence[Sequence[ScriptCall]]
     ) -> list[list[Any] | BaseException]:
         started = time.perf_counter()
-        commands = [_command(batch) for batch in batches]
-        answers = await self._exchange(commands)
+        answers = await self._run(batches)
         missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
             # The server has lost its script cache; what it refused has not run.
-            log.info("loading scripts into redis")
-            await self.load()
-            again = await self._exchange([commands[i] for i in missing])
+            await self._load()
+            again = await self._run([batches[i] for i in missing])
             for i, answer in zip(missing, again, strict=True):
                 answers[i] = answer
         elapsed_s = time.perf_counter() - started
@@ -228,19 +217,28 @@ class ScriptRunner:
             self._durations[batch[0].script.name].observe(elapsed_s)
         return [as_unavailable(a) if isinstance(a, Exception) else a for a in answers]
 
-    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+    async def _run(self, batches: Sequence[Sequence[ScriptCall]]) -> list[Any]:
+        """Send batches as one command each; return the answers, errors among them."""
+        if not self._replicas:
+            return await self._exchange(lambda run: [_command(batch, run) for batch in batches])
+        wait = ("WAIT", self._replicas, self._replicas_timeout_ms)
+        *answers, replicas = await self._exchange(
+            lambda run: [*(_command(batch, run) for batch in batches), wait]
+        )
+        if isinstance(replicas, int) and replicas >= self._replicas:
+            return answers
+        told = f"{replicas} replicas have it, not {self._replicas}"
+        return [a if isinstance(a, Exception) else SeatsUnavailable(told, applied=None) for a in answers]
+
+    async def _exchange(self, commands: Commands) -> list[Any]:
         try:
-            return await self._lane.send(commands)
+            return await self._connection.send(commands)
         except (RedisError, OSError, TimeoutError) as error:
             raise as_unavailable(error) from error
 
 
-async def _none() -> Iterable[Shard]:
-    return ()
-
-
-def _command(batch: Sequence[ScriptCall]) -> Command:
-    """Return the one command for calls that leave as one."""
+def _command(batch: Sequence[ScriptCall], run: str) -> Command:
+    """Return the one command for calls that leave as one, to the server of a run."""
     first = batch[0]
     keys: list[str] = []
     args: list[str | int] = []
@@ -250,13 +248,16 @@ def _command(batch: Sequence[ScriptCall]) -> Command:
     for call in batch:
         keys += call.keys
         args += call.args
+    args[0] = f"{args[0]}@{run}"
     return ("EVALSHA", first.script.sha, len(keys), *keys, *args)
 
 
 def as_unavailable(error: BaseException) -> BaseException:
     """Return the domain's error for one of redis-py's; a fault of our own script stays as it is."""
     if isinstance(error, _SERVER_AT_FAULT):
-        return SeatsUnavailable(f"redis refused: {error}")
+        unavailable = SeatsUnavailable(f"redis refused: {error}")
+        unavailable.__cause__ = error
+        return unavailable
     if isinstance(error, RedisConnectionError | RedisTimeoutError | TimeoutError | OSError):
         return SeatsUnavailable(f"redis did not answer: {error}", applied=None)
     if isinstance(error, ResponseError) and str(error).startswith(_SERVER_AT_FAULT_WORDS):
@@ -264,21 +265,19 @@ def as_unavailable(error: BaseException) -> BaseException:
     return error
 
 
-async def server_warnings(client: "redis.Redis") -> list[str]:
+async def server_warnings(runner: ScriptRunner) -> list[str]:
     """Return what is wrong with the server's settings, in words; empty when all is well.
 
     A server that hides its configuration is reported too: the promises rest on these settings.
     """
     try:
-        async with asyncio.timeout(5):
-            found = {**await client.config_get("maxmemory-policy", "appendonly")}
-    except ResponseError as error:
+        found = dict(await runner.command("CONFIG", "GET", *_WANTED_SETTINGS))
+    except (ResponseError, SeatsUnavailable) as error:
+        if not isinstance(error.__cause__ or error, ResponseError):
+            raise
         return [f"it does not show its settings ({error}); check maxmemory-policy and AOF"]
-    except (RedisError, OSError, TimeoutError) as error:
-        raise as_unavailable(error) from error
-    wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes"}
     return [
-        f"{name} is {found.get(name)!r}, the promises need {value!r}"
-        for name, value in wanted.items()
+        f"{name} is {found.get(name)!r}, the service needs {value!r}: {cost}"
+        for name, (value, cost) in _WANTED_SETTINGS.items()
         if found.get(name) != value
     ]

@@ -4,9 +4,8 @@ Every key of a shard carries the hash tag `{exam:shard}`, so that all of them li
 Redis Cluster and every script runs in one slot. The catalogue:
 
     key                        type    holds
-    {exam:shard}:epoch         string  the epoch the shard is open under; absent = not open
-    {exam:shard}:run           string  run_id of the server the shard was opened in
-    {exam:shard}:building      string  the epoch the shard is being rebuilt under
+    {exam:shard}:epoch         string  the fence: <epoch>@<run> open, <epoch>/recovery@<run> not
+    {exam:shard}:origin        string  <epoch>-<version> a recovery goes on from; absent = open
     {exam:shard}:version       string  counts the shard's steps
     {exam:shard}:capacity      hash    venue/subject -> seats released so far
     {exam:shard}:remaining     hash    venue/subject -> seats that can be reserved
@@ -44,8 +43,7 @@ ROOM_KEYS = {
 
 SHARD_KEYS = {
     "epoch": "string",
-    "run": "string",
-    "building": "string",
+    "origin": "string",
     "version": "string",
     "capacity": "hash",
     "remaining": "hash",
@@ -63,17 +61,26 @@ SHARD_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard of an exam, and the epoch the caller knows it to be open under."""
+    """A shard of an exam, and the epoch the caller knows it to be open under.
+
+    One that is recovered is open to its recovery alone.
+    """
 
     exam: str
     number: int
     epoch: int
+    is_recovered: bool = False
 
     tag: str = field(init=False, compare=False, repr=False)
     """The part of every key that decides its slot."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tag", f"{{{self.exam}:{self.number}}}")
+
+    @property
+    def fence(self) -> str:
+        """The first argument of every script, to which its sender adds the run of the server."""
+        return f"{self.epoch}/recovery" if self.is_recovered else str(self.epoch)
 
     def key(self, name: str) -> str:
         """Return the key called `name` in the catalogue."""

@@ -65,7 +65,7 @@ class RoomSurveyor:
     async def _call(self, name: str, shard: Shard, *args: str | int) -> list[Any]:
         script = self._runner.scripts[name]
         keys = shard.keys_for(script.shard_keys)
-        answer = await self._runner.call(ScriptCall(script, keys, [shard.epoch, *args]))
+        answer = await self._runner.call(ScriptCall(script, keys, [shard.fence, *args]))
         if answer[0] == Code.NOT_READY:
             raise NotReady(f"shard {shard.tag} is not open under epoch {shard.epoch}")
         return answer

@@ -54,13 +54,13 @@ class RoomStore:
 
     async def join_draw(self, shard: Shard, candidate: str) -> None:
         """Count a candidate among those in the draw."""
-        await self._call("join_draw", shard, [shard.epoch, candidate])
+        await self._call("join_draw", shard, [shard.fence, candidate])
 
     async def join_queue(
         self, shard: Shard, candidate: str, *, late_through: int, numbers_max: int
     ) -> QueueNumber:
         """Give a candidate a number, or say which one it has."""
-        args: list[str | int] = [shard.epoch, candidate, late_through, numbers_max]
+        args: list[str | int] = [shard.fence, candidate, late_through, numbers_max]
         answer = await self._call("join_queue", shard, args)
         match answer:
             case [Code.DONE | Code.DONE_BEFORE as code, number]:
@@ -74,7 +74,7 @@ class RoomStore:
 
     async def give_numbers(self, shard: Shard, start: int, limit: int) -> bool:
         """Give the queue the numbers after `start` up to `limit`; False when it has as many."""
-        code, *_ = await self._call("give_numbers", shard, [shard.epoch, start, limit])
+        code, *_ = await self._call("give_numbers", shard, [shard.fence, start, limit])
         return Code(code) is Code.DONE
 
     async def claim(
@@ -88,18 +88,18 @@ class RoomStore:
     ) -> Claim:
         """Give a candidate a place for the ticket of `place`, or say which pass it has."""
         times_ms = (rules.pass_ttl_s * 1000, rules.idle_s * 1000)
-        args: list[str | int] = [shard.epoch, candidate, place, *times_ms, int(has_passed)]
+        args: list[str | int] = [shard.fence, candidate, place, *times_ms, int(has_passed)]
         code, *granted = await self._call("claim_place", shard, args)
         return Claim(Code(code), *granted)
 
     async def finish(self, shard: Shard, candidate: str) -> bool:
         """Free the place of a candidate; False when there was none."""
-        code, *_ = await self._call("finish_place", shard, [shard.epoch, candidate])
+        code, *_ = await self._call("finish_place", shard, [shard.fence, candidate])
         return Code(code) is Code.DONE
 
     async def counts(self, shard: Shard) -> Counts:
         """Count who is in the room and beyond it."""
-        _, last, places, drawn, _ = await self._call("count_room", shard, [shard.epoch])
+        _, last, places, drawn, _ = await self._call("count_room", shard, [shard.fence])
         return Counts(None if last == _NONE else last, places, drawn)
 
     async def _call(self, name: str, shard: Shard, args: Sequence[str | int]) -> list[Any]:

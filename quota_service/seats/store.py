@@ -21,6 +21,9 @@ from quota_service.seats.record import parse_record
 from quota_service.waiting_room.passes import Pass
 
 
+_EVER_MS = 10**15
+
+
 @dataclass(slots=True)
 class Answer:
     """How a step ended: its code, the reservation after it, and what else the script said.
@@ -110,7 +113,7 @@ class SeatStore:
         shared = SharedPart(
             self._shard_keys(shard.tag, "reserve"),
             (
-                shard.epoch,
+                shard.fence,
                 exam.registration.opens_at_ms,
                 exam.registration.closes_at_ms,
                 exam.hold.ttl_s * 1000,
@@ -131,9 +134,14 @@ class SeatStore:
         """Move the deadline out by `grace_ms`, once."""
         return await self._step("checkout", shard, serial, grace_ms)
 
-    async def pin(self, shard: Shard, serial: str, pin: str, amount: int, currency: str) -> Answer:
-        """Let a captured payment take hold of the reservation, under the random word `pin`."""
-        return await self._step("pin", shard, serial, pin, amount, currency)
+    async def pin(
+        self, shard: Shard, serial: str, pin: str, amount: int, currency: str, *, again: bool
+    ) -> Answer:
+        """Let a captured payment take hold of the reservation, under the random word `pin`.
+
+        With `again` a hold that has expired takes its seats again; without, it is left: ENDED.
+        """
+        return await self._step("pin", shard, serial, pin, amount, currency, int(again))
 
     async def unpin(self, shard: Shard, serial: str, pin: str, grace_ms: int) -> Answer:
         """Make a pinned reservation a hold again, if it is still pinned by `pin`.
@@ -163,21 +171,13 @@ class SeatStore:
         """Give back the seats of a booking whose refund is committed."""
         return await self._step("refund", shard, serial)
 
-    async def restore(self, shard: Shard, serial: str, record: str) -> Answer:
-        """Put a hold back that was acknowledged and then lost, as its record was."""
-        return await self._step("restore", shard, serial, record)
-
-    async def check(self) -> None:
-        """Return when Redis answers and has every script; fences what a restart may have lost."""
-        await self._runner.check_scripts()
-
     async def clock_ms(self) -> int:
         """Return the time by Redis's clock."""
         return await self._runner.clock_ms()
 
     async def read(self, shard: Shard, serial: str) -> Reservation | None:
         """Return the reservation, or None when there is no record of it."""
-        answer = await self._call("read", shard, [shard.epoch], records=(serial,))
+        answer = await self._call("read", shard, [shard.fence], records=(serial,))
         return self._answer(shard, serial, answer).reservation
 
     async def read_many(self, shard: Shard, serials: Sequence[str]) -> list[Reservation | None]:
@@ -186,34 +186,43 @@ class SeatStore:
 
     async def claims(self, shard: Shard, candidate: str, sessions: Sequence[str]) -> list[str]:
         """Return the serials of the candidate's reservations that stand in the sessions."""
-        args: list[str | int] = [shard.epoch, *(f"{candidate}/{session}" for session in sessions)]
+        args: list[str | int] = [shard.fence, *(f"{candidate}/{session}" for session in sessions)]
         _, *serials = await self._call("claims", shard, args)
         return sorted({serial for serial in serials if serial})
 
-    async def overdue(self, shard: Shard, index: str, age_ms: int, limit: int) -> list[str]:
-        """Return at most `limit` serials of `index` whose time is at least `age_ms` ago."""
-        args = [shard.epoch, age_ms, limit]
+    async def overdue(
+        self, shard: Shard, index: str, age_ms: int, limit: int, ahead_ms: int | str = ""
+    ) -> list[str]:
+        """Return at most `limit` serials of `index` whose time is at least `age_ms` ago.
+
+        When there are none: those whose time is more than `ahead_ms` to come, for times at which
+        something was done. Redis's clock was set back since.
+        """
+        args: list[str | int] = [shard.fence, age_ms, limit, ahead_ms]
         _, *serials = await self._call("overdue", shard, args, chosen=(shard.key(index),))
         return serials
 
+    async def pinned(self, shard: Shard, limit: int) -> list[str]:
+        """Return at most `limit` serials whose payment or change of venue is being recorded."""
+        return await self.overdue(shard, "pinned", -_EVER_MS, limit)
+
     async def expire(self, shard: Shard, serials: Sequence[str]) -> tuple[int, int]:
         """Expire those holds that are due; return how many, and the largest lag in ms."""
-        args: list[str | int] = [shard.epoch, *serials]
+        args: list[str | int] = [shard.fence, *serials]
         _, expired, lag_ms = await self._call("expire", shard, args, records=serials)
         return expired, lag_ms
 
     async def open(self, shard: Shard) -> bool:
         """Open a shard that never was; False when it is open under another epoch."""
         script = self._scripts["open"]
-        args: list[str | int] = [shard.epoch, await self._runner.run_id()]
         code, *_ = await self._runner.call(
-            ScriptCall(script, shard.keys_for(script.shard_keys), args)
+            ScriptCall(script, shard.keys_for(script.shard_keys), [shard.fence])
         )
         return Code(code) >= Code.DONE
 
     async def set_capacity(self, shard: Shard, capacity: Mapping[Quota, int]) -> Answer:
         """Set the capacity of quotas, all or none: DONE, or BELOW_TAKEN with quotas and seats."""
-        args: list[str | int] = [shard.epoch]
+        args: list[str | int] = [shard.fence]
         for quota, seats in capacity.items():
             args += [str(quota), seats]
         code, *detail = await self._call("capacity", shard, args)
@@ -221,7 +230,7 @@ class SeatStore:
 
     async def snapshot(self, shard: Shard) -> ShardSnapshot:
         """Return every counter of the shard at one moment."""
-        answer = await self._call("snapshot", shard, [shard.epoch])
+        answer = await self._call("snapshot", shard, [shard.fence])
         _, version, clock_ms, live_holds, pins, entries, claims, *counters = answer
         return ShardSnapshot(
             shard.epoch,
@@ -240,20 +249,35 @@ class SeatStore:
         entries = await self._runner.command("XLEN", shard.key("journal"))
         return int(pins), int(entries)
 
-    async def journal(self, shard: Shard, after: str, limit: int) -> list[tuple[str, Any]]:
-        """Return at most `limit` journal entries after the stream id `after`, oldest first."""
-        entries: list[tuple[str, Any]] = await self._runner.command(
-            "XRANGE", shard.key("journal"), f"({after}", "+", "COUNT", limit
+    async def journal(
+        self, shard: Shard, after: str, limit: int
+    ) -> tuple[int, list[tuple[str, dict[str, str]]]]:
+        """Return the shard's version and at most `limit` journal entries after a stream id."""
+        args: list[str | int] = [shard.fence, after, limit]
+        _, version, *entries = await self._call("read_journal", shard, args)
+        told = [(id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in entries]
+        return version, told
+
+    async def records(self, shard: Shard, cursor: str, count: int) -> tuple[str, dict[str, str]]:
+        """Return the next cursor and about `count` records by serial; begin and end at cursor "0".
+
+        As with SCAN, one that stands all the time is told at least once.
+        """
+        prefix = shard.record_key("")
+        cursor, keys = await self._runner.command(
+            "SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", count
         )
-        return entries
+        texts = await self._runner.command("MGET", *keys) if keys else []
+        found = zip(keys, texts, strict=True)
+        return cursor, {key.removeprefix(prefix): text for key, text in found if text is not None}
 
     async def trim_journal(self, shard: Shard, through: tuple[int, int]) -> None:
         """Forget the journal entries up to (epoch, version), which are in Postgres."""
         epoch, version = through
-        await self._runner.command("XTRIM", shard.key("journal"), "MINID", f"{epoch}-{version + 1}")
+        await self._call("trim_journal", shard, [shard.fence, f"{epoch}-{version + 1}"])
 
     async def _step(self, name: str, shard: Shard, serial: str, *args: str | int) -> Answer:
-        answer = await self._call(name, shard, [shard.epoch, serial, *args], records=(serial,))
+        answer = await self._call(name, shard, [shard.fence, serial, *args], records=(serial,))
         return self._answer(shard, serial, answer)
 
     async def _call(

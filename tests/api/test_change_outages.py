@@ -15,7 +15,7 @@ from quota_service.domain.errors import QuotaError
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
-from quota_service.workers.rebuild import RebuildWorker
+from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from quota_service.workers.recovery import RecoveryWorker
 from tests.conftest import Running
 from tests.support.bookings import check_agreement
@@ -166,7 +166,7 @@ async def test_without_redis_both_are_refused_and_nothing_is_written(
     for reply in replies:
         assert_unavailable(reply, "seats")
 
-    rebuild = RebuildWorker(running.service.stores, running.service.settings)
+    rebuild = ShardRecoveryWorker(running.service.stores, running.service.settings)
 
     async def moves() -> bool:
         with suppress(QuotaError):

@@ -17,7 +17,7 @@ from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
 from quota_service.workers.expiry import ExpiryWorker
-from quota_service.workers.rebuild import RebuildWorker
+from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from quota_service.workers.recovery import RecoveryWorker
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
@@ -75,7 +75,7 @@ def confirms(api: ApiClient, held: Mapping[str, Any], event: str) -> Callable[[]
 async def rebuild(service: Service) -> None:
     """Do a worker's round; what is not back yet is for the next."""
     with suppress(QuotaError):
-        await RebuildWorker(service.stores, service.settings).run_once()
+        await ShardRecoveryWorker(service.stores, service.settings).run_once()
 
 
 async def is_unready(api: ApiClient) -> bool:

@@ -14,6 +14,7 @@ from tests.support.contract import Contract
 from tests.support.serving import serving
 from tests.support.supervised import supervised
 from tests.support.waiting import eventually
+from tests.support.redis_clients import redis_of
 
 ROOM = "/v1/exams/exam-2/waiting-room"
 CALLS = [("PUT", ""), ("POST", "/pause"), ("POST", "/resume")]
@@ -74,7 +75,7 @@ async def test_ops_see_who_is_inside_and_what_every_process_reports(
     api: ApiClient, room: RoomUnderTest
 ) -> None:
     await room.enter(3)
-    await room.service.runner.client.hset(
+    await redis_of(room.service).hset(
         room.shard.key("signals"), "odd", f"{round(time.time() * 1000)}|nonsense"
     )
 

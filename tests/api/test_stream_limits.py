@@ -193,7 +193,7 @@ async def test_watchers_are_told_when_the_seats_cannot_be_read_and_when_they_can
         await stream.heartbeat()
         refused = await api.get(PATH, key=None)
         asked_for_head = await api.call("HEAD", PATH, key=None)
-        assert await rebuild(service) == 1
+        assert await recover_shards(service) == 1
         await service.stores.registry.refresh()
         again = await stream.next()
         again_of_some = await some.next()
@@ -220,7 +220,7 @@ async def test_an_event_of_another_epoch_is_answered_with_a_snapshot(running: Ru
     async with opened(api) as stream:
         first = await stream.next()
     await lose_everything(service)
-    assert await rebuild(service) == 1
+    assert await recover_shards(service) == 1
     await service.stores.registry.refresh()
 
     async with opened(api, last_event_id=first.id) as back:

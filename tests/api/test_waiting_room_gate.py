@@ -19,6 +19,7 @@ from tests.support.records import redis_now_ms
 from tests.support.refusals import ORDER, RESERVATIONS, assert_refused
 from tests.support.room_calls import SHARD, claim, finish, join
 from tests.support.rooms import admit, make_room, room_definition
+from tests.support.redis_clients import redis_of
 
 HEADER = "Waiting-Room-Pass"
 RESERVE = "POST /v1/exams/{exam}/reservations"
@@ -225,7 +226,7 @@ async def test_a_pass_that_redis_has_forgotten_is_taken_up_again(
     granted = await get_pass(queueing)
 
     await lose_everything(queueing.service)
-    await rebuild(queueing.service)
+    await recover_shards(queueing.service)
     taken = await reserve(queueing.client, granted)
     place = await redis_client.zscore(SHARD.key("places"), "candidate-1")
     await finish(queueing.client)
@@ -253,8 +254,8 @@ async def test_a_pass_that_was_finished_stays_finished_when_redis_is_rebuilt(
     """Redis still knows of it: the epoch is new, and what it has is not forgotten."""
     granted = await get_pass(queueing)
     await finish(queueing.client)
-    await queueing.service.runner.client.delete(SHARD.key("epoch"))
-    await rebuild(queueing.service)
+    await redis_of(queueing.service).delete(SHARD.key("epoch"))
+    await recover_shards(queueing.service)
 
     refused = await reserve(queueing.client, granted)
 

@@ -23,7 +23,7 @@ from quota_service.observability.logs import configure_logging
 from quota_service.seats import scripts
 from quota_service.seats.keys import Shard
 from quota_service.settings import read_settings
-from quota_service.workers.rebuild import RebuildWorker
+from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
 LUA = Path(scripts.__file__).parents[2] / "lua"
 RELEASE_GUARD_BEGINS = "if state == 'released'"

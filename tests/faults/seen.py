@@ -26,7 +26,7 @@ _QUERIES = {
     "journal": "SELECT * FROM journal WHERE exam = $1 ORDER BY epoch, version",
     "drained": "SELECT id, state FROM reservations WHERE exam = $1",
     "quarantine": "SELECT * FROM journal_quarantine WHERE exam = $1",
-    "rebuilds": "SELECT * FROM rebuilds WHERE exam = $1 ORDER BY epoch",
+    "rebuilds": "SELECT * FROM recoveries WHERE exam = $1 ORDER BY epoch",
 }
 
 Row = dict[str, Any]

@@ -15,6 +15,7 @@ from tests.faults.test_killed_between_lines import dying_api
 from tests.support.client import ApiClient, Reply
 from tests.support.lost_shards import lose_everything, rebuild
 from tests.support.rooms import admit, open_room
+from tests.support.redis_clients import redis_of
 
 ROOM = "/v1/exams/exam-1/waiting-room"
 BLOCK = 500
@@ -76,7 +77,7 @@ async def test_a_death_at_the_end_of_a_block_leaves_no_gap_in_the_queue(
     await open_room(running.service, opens_in_s=-60)
     shard = running.service.stores.registry.shard("exam-1", 0)
     assert await numbers(running, "candidate-0") == [1]
-    await running.service.runner.client.hset(shard.key("room"), "last", BLOCK)
+    await redis_of(running.service).hset(shard.key("room"), "last", BLOCK)
 
     await killed_while_joining(running, line)
     given = await numbers(running, "candidate-1", "candidate-2", "candidate-1")
@@ -93,7 +94,7 @@ async def test_a_death_and_then_a_lost_redis_give_no_number_twice(
     before = await numbers(running, "a", "b", "c")
 
     await lose_everything(running.service)
-    await rebuild(running.service)
+    await recover_shards(running.service)
     await killed_while_joining(running, line)
     after = await numbers(running, "d", "e", "f")
 

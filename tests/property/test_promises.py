@@ -53,6 +53,7 @@ from tests.support.exams import make_exam
 from tests.support.promises_driver import DiedError, Driver
 from tests.support.promises_model import SEATS, Held, Model
 from tests.support.records import move_due_into_the_past
+from tests.support.redis_clients import redis_of
 
 CANDIDATES = st.sampled_from(["ann", "bob", "cai", "dan"])
 SUBJECTS = st.sampled_from(
@@ -305,7 +306,7 @@ class Promises(Driver):
         held = self.model.pick(pick, "held")
         if held is None:
             return
-        self.run(move_due_into_the_past(self.service.runner.client, held.id))
+        self.run(move_due_into_the_past(redis_of(self.service), held.id))
         assert self.run(expire_due_holds(self.stores, self.shard, 10)) == 1
         held.state = "expired"
         assert self.run(expire_due_holds(self.stores, self.shard, 10)) == 0

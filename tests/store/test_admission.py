@@ -18,6 +18,7 @@ from tests.store.test_outage_sweepers import stopped
 from tests.support.admissions import BUSY, CALM, RoomUnderTest, open_room
 from tests.support.lost_shards import lose_everything, rebuild
 from tests.support.protocols import DiedError, dying
+from tests.support.redis_clients import redis_of
 
 
 async def test_a_queue_is_served_at_the_rate(service: Service) -> None:
@@ -66,7 +67,7 @@ async def test_before_the_opening_the_draw_is_counted_for_good_and_nobody_is_adm
     room = await open_room(service, opens_in_s=3600)
     await room.join_draw(500)
     await room.second()
-    await service.runner.client.delete(room.shard.key("drawn"))
+    await redis_of(service).delete(room.shard.key("drawn"))
 
     for _ in range(3):
         assert await room.second() == 0
@@ -330,7 +331,7 @@ async def test_full_places_stop_admission_and_idle_ones_do_not_count(service: Se
     free = await room.second()
 
     assert (full, free) == (0, 10)
-    assert await service.runner.client.zcard(room.shard.key("places")) == 0
+    assert await redis_of(service).zcard(room.shard.key("places")) == 0
     assert room.gauge("places") == 0
 
 
@@ -428,7 +429,7 @@ async def test_an_emptied_redis_moves_nobodys_place(service: Service) -> None:
     with pytest.raises(NotReady):
         await room.leader.admit(room.exam)
     unmoved = await room.room()
-    await rebuild(service)
+    await recover_shards(service)
     await room.pass_time(600)
     served = await room.second()
 
@@ -444,7 +445,7 @@ async def test_numbers_that_redis_has_forgotten_are_served_all_the_same(service:
     await room.queue(25)
     await room.second()
     await lose_everything(service)
-    await rebuild(service)
+    await recover_shards(service)
 
     for _ in range(5):
         await room.second()
@@ -459,11 +460,11 @@ async def test_places_that_redis_has_forgotten_go_on_counting(service: Service) 
     await room.enter(5)
     full = [await room.second() for _ in range(2)]
     await lose_everything(service)
-    await rebuild(service)
+    await recover_shards(service)
 
     forgotten = [await room.second() for _ in range(3)]
     await lose_everything(service)
-    await rebuild(service)
+    await recover_shards(service)
     forgotten += [await room.second() for _ in range(2)]
 
     assert (await service.stores.surveyor.survey(room.shard)).places == 0
@@ -542,10 +543,10 @@ async def test_reports_are_kept_for_a_while_and_bounded(service: Service) -> Non
 
     assert first == {"process-1": BUSY, "process-2": CALM}
     assert (still, later) == ({"process-1", "process-2"}, {"process-2"})
-    assert 0 < await service.runner.client.pttl(key) <= 10_000
-    await service.runner.client.hset(key, mapping={f"p{n}": "1|x" for n in range(1000)})
+    assert 0 < await redis_of(service).pttl(key) <= 10_000
+    await redis_of(service).hset(key, mapping={f"p{n}": "1|x" for n in range(1000)})
     await room.report(CALM, "process-3")
-    assert await service.runner.client.hlen(key) == 1
+    assert await redis_of(service).hlen(key) == 1
 
 
 async def test_a_report_from_the_future_is_not_fresh(service: Service) -> None:
@@ -559,7 +560,7 @@ async def test_a_report_from_the_future_is_not_fresh(service: Service) -> None:
 
     assert served == 0
     assert (await service.stores.surveyor.survey(room.shard)).reports == ()
-    assert not await service.runner.client.exists(room.shard.key("signals"))
+    assert not await redis_of(service).exists(room.shard.key("signals"))
 
 
 async def test_neither_script_of_the_admission_serves_another_epoch(service: Service) -> None:
@@ -571,4 +572,4 @@ async def test_neither_script_of_the_admission_serves_another_epoch(service: Ser
     with pytest.raises(NotReady):
         await service.stores.surveyor.report(other, "process-1", CALM)
 
-    assert not await service.runner.client.exists(room.shard.key("signals"))
+    assert not await redis_of(service).exists(room.shard.key("signals"))

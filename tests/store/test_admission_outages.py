@@ -47,7 +47,7 @@ async def goes_on(room: RoomUnderTest) -> None:
 
     async def steps() -> bool:
         try:
-            await rebuild(room.service)
+            await recover_shards(room.service)
             await room.leader.admit(room.exam)
         except Unavailable:
             return False

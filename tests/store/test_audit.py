@@ -20,6 +20,7 @@ from quota_service.workers.audit import AuditWorker
 from tests.support.books import check_books
 from tests.support.exams import make_exam
 from tests.support.protocols import DiedError, dying, hold, payment
+from tests.support.redis_clients import redis_of
 
 QUOTA = "jinan/general"
 
@@ -47,7 +48,7 @@ async def execute(service: Service, *statements: str) -> None:
 
 
 async def count(service: Service, name: str, change: int) -> None:
-    await service.runner.client.hincrby(shard_of(service).key(name), QUOTA, change)
+    await redis_of(service).hincrby(shard_of(service).key(name), QUOTA, change)
 
 
 async def test_what_is_between_the_stores_is_no_difference(busy: Service) -> None:
@@ -76,7 +77,7 @@ SPOILED: dict[str, tuple[Promise, Spoil]] = {
     ),
     "a session is taken by nobody": (
         Promise.P9,
-        lambda s: s.runner.client.hset(
+        lambda s: redis_of(s).hset(
             shard_of(s).key("claims"), mapping={"nobody/day1-am": "a", "nobody/day1-pm": "b"}
         ),
     ),
@@ -146,7 +147,7 @@ async def test_a_repair_mends_what_is_safe_to_mend_and_writes_it_down(
 
     assert done
     assert (await audit(busy.stores, "exam-1")).is_clean
-    await check_books(busy.runner.client, shard_of(busy))
+    await check_books(redis_of(busy), shard_of(busy))
     async with busy.stores.ledger.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM audit_entries") == len(done)
 

@@ -18,6 +18,7 @@ from quota_service.seats.keys import Shard
 from quota_service.seats.record import parse_record
 from quota_service.workers.journal_drain import JournalDrainWorker
 from tests.support.books import read_journal
+from tests.support.redis_clients import redis_of
 
 TRIES_MAX = 3
 
@@ -47,12 +48,12 @@ async def stored(service: Service) -> list[int]:
 
 
 async def waiting(service: Service) -> int:
-    return len(await read_journal(service.runner.client, shard_of(service)))
+    return len(await read_journal(redis_of(service), shard_of(service)))
 
 
 async def add_poison(service: Service, **fields: str) -> str:
     """Append an entry no script would write, under the next version; return its id."""
-    client, shard = service.runner.client, shard_of(service)
+    client, shard = redis_of(service), shard_of(service)
     version = await client.incr(shard.key("version"))
     entry = f"{shard.epoch}-{version}"
     await client.xadd(shard.key("journal"), {"verb": "odd", **fields}, id=entry)
@@ -67,7 +68,7 @@ async def test_every_step_arrives_with_its_words(service: Service) -> None:
     reservation = await hold(service, "candidate-1")
     before = await service.stores.seats.read(shard_of(service), reservation.rpartition(".")[2])
     await release(service.stores, reservation)
-    entries = await read_journal(service.runner.client, shard_of(service))
+    entries = await read_journal(redis_of(service), shard_of(service))
 
     drained = await drain(service)
 
@@ -103,7 +104,7 @@ async def test_a_reservation_is_kept_as_its_last_entry_left_it(service: Service)
 
 async def test_an_older_entry_never_replaces_what_a_newer_one_left(service: Service) -> None:
     reservation = await hold(service, "candidate-1")
-    text = await service.runner.client.get(
+    text = await redis_of(service).get(
         shard_of(service).record_key(reservation.rpartition(".")[2])
     )
     record = parse_record("exam-1", 0, reservation.rpartition(".")[2], str(text))
@@ -264,7 +265,7 @@ async def test_an_entry_that_cannot_be_stored_is_set_aside_after_some_tries(
 async def test_an_entry_that_is_not_text_is_set_aside_like_any_other(service: Service) -> None:
     await drain(service)
     shard = shard_of(service)
-    version = await service.runner.client.incr(shard.key("version"))
+    version = await redis_of(service).incr(shard.key("version"))
     raw = redis.asyncio.Redis.from_url(service.settings.redis_url)
     await raw.xadd(
         shard.key("journal"),

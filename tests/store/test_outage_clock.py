@@ -37,6 +37,7 @@ from tests.support.exams import make_exam
 from tests.support.lost_shards import check_after, drain, lose_everything, rebuild, restore
 from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due, redis_now_ms
+from tests.support.redis_clients import redis_of
 
 WRONG_S = [-300, 300]
 NEAR_S = 120
@@ -63,10 +64,10 @@ def wrong_by_s(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_deadlines_are_by_the_clock_of_redis(service: Service, wrong_by_s: int) -> None:
-    before_ms = await redis_now_ms(service.runner.client)
+    before_ms = await redis_now_ms(redis_of(service))
     held = await hold(service)
     moved = await checkout(service.stores, held.id)
-    after_ms = await redis_now_ms(service.runner.client)
+    after_ms = await redis_now_ms(redis_of(service))
 
     assert wrong_by_s
     assert before_ms + 900_000 <= held.deadline_ms <= after_ms + 900_000
@@ -75,8 +76,8 @@ async def test_deadlines_are_by_the_clock_of_redis(service: Service, wrong_by_s:
 
 async def test_nothing_expires_early_or_late(service: Service, wrong_by_s: int) -> None:
     fresh, due = await hold(service, "fresh"), await hold(service, "due")
-    await move_due(service.runner.client, *service.stores.locate(fresh.id), ago_ms=-60_000)
-    await move_due(service.runner.client, *service.stores.locate(due.id), ago_ms=1)
+    await move_due(redis_of(service), *service.stores.locate(fresh.id), ago_ms=-60_000)
+    await move_due(redis_of(service), *service.stores.locate(due.id), ago_ms=1)
 
     shard, serial = service.stores.locate(fresh.id)
     asked_early, _ = await service.stores.seats.expire(shard, [serial])
@@ -142,14 +143,14 @@ async def test_a_rebuild_brings_the_same_deadlines_and_ended_records_back(
     service: Service, wrong_by_s: int
 ) -> None:
     held, ended = await hold(service, "held"), await hold(service, "ended")
-    await move_due(service.runner.client, *service.stores.locate(ended.id), ago_ms=1)
+    await move_due(redis_of(service), *service.stores.locate(ended.id), ago_ms=1)
     await ExpiryWorker(service.stores, service.settings).run_once()
     await drain(service)
     unjournaled = await hold(service, "unjournaled")
     await lose_everything(service)
 
-    await rebuild(service)
-    await restore(service)
+    await recover_shards(service)
+    await service.stores.registry.refresh()
     again = [
         await service.stores.seats.read(*service.stores.locate(each.id))
         for each in (held, unjournaled)
@@ -170,7 +171,7 @@ async def test_the_time_told_to_clients_is_redis_s(running: Running, wrong_by_s:
 
     told_ms = dt.datetime.fromisoformat(told).timestamp() * 1000
     assert wrong_by_s
-    assert abs(told_ms - await redis_now_ms(running.service.runner.client)) < 10_000
+    assert abs(told_ms - await redis_now_ms(redis_of(running.service))) < 10_000
 
 
 async def test_a_callback_of_two_seconds_ago_is_taken_whatever_the_host_believes(

@@ -147,10 +147,10 @@ async def test_a_shard_lost_by_a_full_redis_stays_fenced_and_is_rebuilt_when_the
     async with full(doctor):
         for _ in range(2):
             with pytest.raises(SeatsUnavailable):
-                await rebuild(service)
+                await recover_shards(service)
         assert_not_ready(await api.reserve("candidate-2"), "shard")
 
-    assert await rebuild(service) == 1
+    assert await recover_shards(service) == 1
     assert await state(service, booked) is State.CONFIRMED
     assert (await api.reserve("candidate-2")).status == 201
     await check_after(service, booked=1)
@@ -182,7 +182,7 @@ async def test_a_read_only_redis_is_answered_503_and_nothing_happens(
     assert (await api.get(path)).json["state"] == "held"
     assert (await ExpiryWorker(service.stores, service.settings).run_once())["expired"] == 1
     assert (await api.pay(held, event="event-1")).json["outcome"] == "confirmed"
-    assert await rebuild(service) == 0
+    assert await recover_shards(service) == 0
     await check_after(service, booked=1)
 
 
@@ -242,5 +242,5 @@ async def test_a_busy_redis_is_answered_503_at_once_and_works_when_the_script_is
     paid = await confirm(service.stores, payment(await hold(service, "candidate-3")))
     assert paid.outcome is PaymentOutcome.CONFIRMED
     assert (await release(service.stores, held["id"])).state is State.RELEASED
-    assert await rebuild(service) == 0
+    assert await recover_shards(service) == 0
     await check_after(service, booked=1)

@@ -30,6 +30,7 @@ from tests.support.lost_shards import check_after, drain, rows
 from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due
 from tests.support.waiting import eventually
+from tests.support.redis_clients import redis_of
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 30
@@ -90,7 +91,7 @@ async def test_a_stopped_expiry_goes_on_when_its_holds_are_expired_and_taken_by_
 ) -> None:
     due = [await hold(service, f"candidate-{n}") for n in range(3)]
     for each in due:
-        await move_due(service.runner.client, *service.stores.locate(each.id))
+        await move_due(redis_of(service), *service.stores.locate(each.id))
 
     async with stopped(service.settings, "expiry") as did:
         other = await ExpiryWorker(service.stores, service.settings).run_once()
@@ -108,7 +109,7 @@ async def test_a_stopped_expiry_takes_nothing_from_one_who_paid_meanwhile(
 ) -> None:
     late, unpaid = [await hold(service, f"candidate-{n}") for n in range(2)]
     for each in (late, unpaid):
-        await move_due(service.runner.client, *service.stores.locate(each.id))
+        await move_due(redis_of(service), *service.stores.locate(each.id))
 
     async with stopped(service.settings, "expiry") as did:
         paid = await confirm(service.stores, payment(late))

@@ -33,6 +33,7 @@ from tests.support.bookings import Groups, book, check_agreement, left, meanwhil
 from tests.support.exams import make_exam
 from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.records import move_due
+from tests.support.redis_clients import redis_of
 
 BEFORE_THE_DECISION = ["change: before script", "change: after script"]
 AFTER_THE_DECISION = ["change: after commit", "change: after finish"]
@@ -40,7 +41,7 @@ AFTER_THE_DECISION = ["change: after commit", "change: after finish"]
 
 async def test_a_hold_moves_in_one_call(service: Service) -> None:
     held = await hold(service)
-    client = service.runner.client
+    client = redis_of(service)
     before = int((await client.info("commandstats"))["cmdstat_evalsha"]["calls"])
 
     moved = await change_venue(service.stores, held.id, "tianjin")
@@ -185,7 +186,7 @@ async def test_what_has_ended_is_refused_by_how_it_ended(service: Service) -> No
     released = await hold(service, "candidate-1")
     await release(service.stores, released.id)
     expired = await hold(service, "candidate-2")
-    await move_due(service.runner.client, *service.stores.locate(expired.id))
+    await move_due(redis_of(service), *service.stores.locate(expired.id))
     await ExpiryWorker(service.stores, service.settings).run_once()
     refunded = await book(service, "candidate-3")
     await refund(service.stores, refunded.id)

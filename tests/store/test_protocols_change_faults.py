@@ -29,6 +29,7 @@ from tests.support.bookings import Groups, book, check_agreement, left, now, rec
 from tests.support.exams import make_exam
 from tests.support.lossy_proxy import LossyProxy, lossy_proxy
 from tests.support.protocols import DiedError, dying, hold, state
+from tests.support.redis_clients import redis_of
 
 MANY = {
     "jinan": {"general": 60, "qms": 60},
@@ -291,7 +292,7 @@ async def test_a_booking_that_redis_forgot_is_not_ready_and_a_forgotten_refund_h
     await refund(service.stores, refunded.id)
     for forgotten in (booking, refunded):
         shard, serial = service.stores.locate(forgotten.id)
-        await service.runner.client.delete(shard.record_key(serial))
+        await redis_of(service).delete(shard.record_key(serial))
 
     with pytest.raises(NotReady):
         await change_venue(service.stores, booking.id, "tianjin")

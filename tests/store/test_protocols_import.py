@@ -17,6 +17,7 @@ from quota_service.seats.store import SeatStore
 from quota_service.workers.capacity import CapacityWorker
 from tests.support.books import check_books
 from tests.support.exams import SEATS, exam_definition
+from tests.support.redis_clients import redis_of
 
 DEFINITION = exam_definition()
 """Made once, so that its times stay the same from import to import."""
@@ -66,7 +67,7 @@ async def check(service: Service, wanted: Exam) -> None:
     """Fail unless both stores have the seats of a definition, and Redis's books balance."""
     assert await seats_of(service) == (some(wanted), some(wanted))
     assert service.stores.registry.find("exam-1") == wanted
-    await check_books(service.runner.client, service.stores.registry.shard("exam-1", 0))
+    await check_books(redis_of(service), service.stores.registry.shard("exam-1", 0))
 
 
 async def test_a_new_exam_stands_in_both_stores_and_is_open(service: Service) -> None:

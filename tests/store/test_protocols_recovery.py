@@ -26,6 +26,7 @@ from tests.support.protocols import (
     state,
 )
 from tests.support.records import move_due, move_pinned
+from tests.support.redis_clients import redis_of
 
 
 async def test_a_payment_that_died_after_its_commit_is_finished(service: Service) -> None:
@@ -77,7 +78,7 @@ async def test_a_payment_younger_than_the_age_is_left_to_its_process(service: Se
                 dying(service.stores, "confirm: after pin"), payment(reservation, reservation.id)
             )
     shard, serial = service.stores.locate(old.id)
-    await move_pinned(service.runner.client, shard, serial, ago_ms=60_000)
+    await move_pinned(redis_of(service), shard, serial, ago_ms=60_000)
 
     done = await recover(service, age_ms=30_000)
 
@@ -125,7 +126,7 @@ async def test_a_stalled_confirmation_whose_hold_went_to_another_is_refunded(
 
     async def recovered_expired_and_taken() -> None:
         await recover(service)
-        await move_due(service.runner.client, *service.stores.locate(reservation.id))
+        await move_due(redis_of(service), *service.stores.locate(reservation.id))
         await ExpiryWorker(service.stores, service.settings).run_once()
         await hold(service, "candidate-2", "beijing")
 

@@ -35,6 +35,7 @@ from tests.support.bookings import Groups, book, check_agreement, left, meanwhil
 from tests.support.exams import make_exam
 from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.records import HOUR_MS, move_due, redis_now_ms
+from tests.support.redis_clients import redis_of
 
 
 async def refused(service: Service, reservation: Reservation) -> QuotaError:
@@ -165,7 +166,7 @@ async def test_outside_the_refund_window_it_is_refused_whatever_registration_doe
     service: Service,
 ) -> None:
     booking = await book(service)
-    now_ms = await redis_now_ms(service.runner.client)
+    now_ms = await redis_now_ms(redis_of(service))
     later = Window(now_ms + HOUR_MS, now_ms + 2 * HOUR_MS)
     over = Window(now_ms - 2 * HOUR_MS, now_ms)
     open_still = Window(now_ms - HOUR_MS, now_ms + HOUR_MS)
@@ -262,7 +263,7 @@ async def test_a_refund_whose_record_redis_has_forgotten_needs_no_seats_back(
     booking = await book(service)
     await refund(service.stores, booking.id)
     shard, serial = service.stores.locate(booking.id)
-    await service.runner.client.delete(shard.record_key(serial))
+    await redis_of(service).delete(shard.record_key(serial))
 
     done = [await recover(service) for _ in range(2)]
 
@@ -277,7 +278,7 @@ async def test_a_late_payment_that_was_refunded_is_shown_so_before_the_journal_i
 ) -> None:
     held = await hold(service)
     shard, serial = service.stores.locate(held.id)
-    await move_due(service.runner.client, shard, serial)
+    await move_due(redis_of(service), shard, serial)
     await ExpiryWorker(service.stores, service.settings).run_once()
     await drain_journal(service.stores, shard, 1000, 3)
     assert (await confirm(service.stores, payment(held))).outcome is PaymentOutcome.CONFIRMED

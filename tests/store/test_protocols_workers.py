@@ -17,6 +17,7 @@ from quota_service.workers.recovery import RecoveryWorker
 from tests.support.exams import make_exam
 from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due
+from tests.support.redis_clients import redis_of
 
 
 async def test_the_recovery_worker_counts_what_it_did_and_how_it_ended(service: Service) -> None:
@@ -42,7 +43,7 @@ async def test_the_recovery_worker_counts_what_it_did_and_how_it_ended(service: 
 
 async def test_the_expiry_worker_counts_what_it_gave_back(service: Service) -> None:
     due, later = await hold(service), await hold(service, "candidate-2")
-    await move_due(service.runner.client, *service.stores.locate(due.id), ago_ms=3_000)
+    await move_due(redis_of(service), *service.stores.locate(due.id), ago_ms=3_000)
     worker = ExpiryWorker(service.stores, service.settings)
 
     first, second = await worker.run_once(), await worker.run_once()
@@ -62,7 +63,7 @@ async def test_the_expiry_worker_counts_what_it_gave_back(service: Service) -> N
 async def test_a_worker_takes_no_more_than_its_batch_in_a_round(service: Service) -> None:
     held = [await hold(service, f"candidate-{i}", "tianjin") for i in range(5)]
     for reservation in held:
-        await move_due(service.runner.client, *service.stores.locate(reservation.id))
+        await move_due(redis_of(service), *service.stores.locate(reservation.id))
     worker = ExpiryWorker(service.stores, dataclasses.replace(service.settings, expiry_batch_max=2))
 
     rounds = [(await worker.run_once())["expired"] for _ in range(4)]

@@ -16,9 +16,10 @@ from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.building import ShardBuilder
-from quota_service.workers.rebuild import RebuildWorker
+from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from tests.support.books import check_books
 from tests.support.protocols import DiedError, dying, hold, payment, state
+from tests.support.redis_clients import redis_of
 
 
 async def drain(service: Service) -> None:
@@ -26,13 +27,13 @@ async def drain(service: Service) -> None:
 
 
 async def rebuild(service: Service) -> int:
-    rebuilt = (await RebuildWorker(service.stores, service.settings).run_once())["rebuilt"]
+    rebuilt = (await ShardRecoveryWorker(service.stores, service.settings).run_once())["recovered"]
     await service.stores.acknowledged.restore(service.stores)
     return rebuilt
 
 
 async def check(service: Service) -> None:
-    await check_books(service.runner.client, service.stores.registry.shard("exam-1", 0))
+    await check_books(redis_of(service), service.stores.registry.shard("exam-1", 0))
 
 
 async def everything(service: Service) -> dict[str, Reservation]:
@@ -65,7 +66,7 @@ async def test_an_emptied_redis_is_fenced_and_put_together_again(service: Servic
     await drain(service)
     shard = service.stores.registry.shard("exam-1", 0)
     before = await service.stores.seats.snapshot(shard)
-    await service.runner.client.flushall()
+    await redis_of(service).flushall()
 
     with pytest.raises(NotReady):
         await hold(service, "candidate-9")
@@ -96,7 +97,7 @@ async def test_repeats_and_payments_go_on_after_a_rebuild_as_if_nothing_was(
 ) -> None:
     made = await everything(service)
     await drain(service)
-    await service.runner.client.flushall()
+    await redis_of(service).flushall()
     await rebuild(service)
 
     for name in ("held", "paid", "moved"):
@@ -118,7 +119,7 @@ async def test_a_hold_that_was_lost_with_its_journal_is_put_back_by_who_acknowle
 ) -> None:
     await drain(service)
     lost = [await hold(service, f"candidate-{n}") for n in range(3)]
-    await service.runner.client.flushall()
+    await redis_of(service).flushall()
 
     await rebuild(service)
 
@@ -126,7 +127,7 @@ async def test_a_hold_that_was_lost_with_its_journal_is_put_back_by_who_acknowle
     paid = await confirm(service.stores, payment(lost[0]))
     assert paid.outcome is PaymentOutcome.CONFIRMED
     async with service.stores.ledger.connection() as connection:
-        report = await connection.fetch("SELECT holds_lost, holds_restored FROM rebuilds")
+        report = await connection.fetch("SELECT holds_lost, holds_restored FROM recoveries")
     assert [tuple(row) for row in report] == [(3, 3)]
     await check(service)
 
@@ -143,9 +144,9 @@ async def test_a_hold_that_was_lost_with_its_journal_is_put_back_by_who_acknowle
 async def test_a_rebuild_that_died_is_done_again(service: Service, line: str) -> None:
     made = await everything(service)
     await drain(service)
-    await service.runner.client.flushall()
+    await redis_of(service).flushall()
     with pytest.raises(DiedError):
-        await RebuildWorker(dying(service.stores, line), service.settings).run_once()
+        await ShardRecoveryWorker(dying(service.stores, line), service.settings).run_once()
     await service.stores.registry.refresh()
 
     with pytest.raises(NotReady):
@@ -164,7 +165,7 @@ async def test_a_payment_under_an_epoch_that_is_over_is_not_booked(
     settle = type(service.stores.confirmations).settle
 
     async def late(self: object, verdict: object) -> object:
-        await service.runner.client.flushall()
+        await redis_of(service).flushall()
         await rebuild(service)
         return await settle(self, verdict)  # type: ignore[arg-type]
 
@@ -185,20 +186,20 @@ async def test_a_rebuild_whose_server_was_started_again_meanwhile_opens_nothing(
 ) -> None:
     made = await everything(service)
     await drain(service)
-    await service.runner.client.flushall()
+    await redis_of(service).flushall()
     load = ShardBuilder.load
 
     async def load_and_restart(self: ShardBuilder, *args: Any) -> list[str]:
         left_out = await load(self, *args)
         # What a restart looks like: the scripts are gone, and so is what was written last.
-        await service.runner.client.script_flush()
-        await service.runner.client.delete("{exam-1:0}:confirmed")
+        await redis_of(service).script_flush()
+        await redis_of(service).delete("{exam-1:0}:confirmed")
         return left_out
 
     with monkeypatch.context() as patched:
         patched.setattr(ShardBuilder, "load", load_and_restart)
         with pytest.raises(NotReady):
-            await RebuildWorker(service.stores, service.settings).run_once()
+            await ShardRecoveryWorker(service.stores, service.settings).run_once()
     await service.stores.registry.refresh()
     with pytest.raises(NotReady):
         await hold(service, "candidate-9")

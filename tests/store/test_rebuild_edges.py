@@ -23,19 +23,19 @@ from tests.support.lost_shards import (
     check_after,
     drain,
     lose_everything,
-    rebuild,
-    restore,
+    recover_shards,
     rows,
 )
 from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due
+from tests.support.redis_clients import redis_of
 
 LAST_SEAT = "beijing"  # it has one for each subject
 
 
 async def expire(service: Service, reservation: Reservation) -> None:
     shard, serial = service.stores.locate(reservation.id)
-    await move_due(service.runner.client, shard, serial)
+    await move_due(redis_of(service), shard, serial)
     assert (await ExpiryWorker(service.stores, service.settings).run_once())["expired"] == 1
 
 
@@ -49,19 +49,19 @@ async def test_of_two_who_hold_one_seat_after_a_loss_one_confirms_and_the_other_
 ) -> None:
     lost = await hold(service, "first", LAST_SEAT)
     await lose_everything(service)
-    await rebuild(service)
+    await recover_shards(service)
     again = await hold(service, "second", LAST_SEAT)
-    await restore(service)
+    await service.stores.registry.refresh()
 
     paid = await confirm(service.stores, payment(again, "event-2"))
     with pytest.raises(NotReady):
         await confirm(service.stores, payment(lost, "event-1"))
-    await rows(service, "UPDATE rebuilds SET finished_at = finished_at - interval '1 minute'")
+    await rows(service, "UPDATE recoveries SET opened_at = opened_at - interval '1 minute'")
     too_late = await confirm(service.stores, payment(lost, "event-1"))
 
     assert paid.outcome is PaymentOutcome.CONFIRMED
     assert too_late.outcome is PaymentOutcome.REFUND_DUE
-    assert await rows(service, "SELECT holds_lost, holds_restored FROM rebuilds") == [(1, 0)]
+    assert await rows(service, "SELECT holds_lost, holds_restored FROM recoveries") == [(1, 0)]
     assert await rows(service, "SELECT event FROM refunds_due") == [("event-1",)]
     await check_after(service, booked=1)
 
@@ -76,13 +76,13 @@ async def test_a_hold_whose_seat_is_booked_is_left_out_and_journaled_as_expired(
             await confirm(dying(service.stores, "confirm: after pin"), payment(out))
     await drain(service)
     # The steps from here on are lost with Redis, but for the booking itself.
-    await service.runner.client.flushall()
-    await rebuild(service)
+    await redis_of(service).flushall()
+    await recover_shards(service)
     await expire(service, out)
     booked = await book(service, "second", LAST_SEAT)
     await lose_everything(service)
 
-    await rebuild(service)
+    await recover_shards(service)
 
     assert (await state(service, out), await state(service, booked)) == (
         State.EXPIRED,
@@ -90,7 +90,7 @@ async def test_a_hold_whose_seat_is_booked_is_left_out_and_journaled_as_expired(
     )
     late = await confirm(service.stores, payment(out, "event-late"))
     assert (late.outcome, late.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
-    last = "SELECT bookings, holds, holds_left_out FROM rebuilds ORDER BY epoch DESC LIMIT 1"
+    last = "SELECT bookings, holds, holds_left_out FROM recoveries ORDER BY epoch DESC LIMIT 1"
     assert await rows(service, last) == [(1, 0, 1)]
     await check_after(service, booked=1)
     verbs = "SELECT verb FROM journal WHERE subject = $1 AND epoch = 3 ORDER BY version"
@@ -107,7 +107,7 @@ async def test_a_hold_whose_session_is_booked_elsewhere_is_left_out_whole(
     booked = await book(service, "candidate-1", "jinan", key="key-2")
     await lose_everything(service)
 
-    await rebuild(service)
+    await recover_shards(service)
 
     assert (await state(service, out), await state(service, booked)) == (
         State.EXPIRED,
@@ -123,9 +123,9 @@ async def test_a_lost_checkout_comes_back_with_the_later_deadline(service: Servi
     promised = await checkout(service.stores, held.id)
     await lose_everything(service)
 
-    await rebuild(service)
+    await recover_shards(service)
     between = await service.stores.seats.read(*service.stores.locate(held.id))
-    await restore(service)
+    await service.stores.registry.refresh()
     after = await service.stores.seats.read(*service.stores.locate(held.id))
     again = await checkout(service.stores, held.id)
 
@@ -145,8 +145,8 @@ async def test_a_hold_that_moved_and_lost_its_move_is_where_the_journal_has_it_a
     await change_venue(service.stores, held.id, "tianjin")
     await lose_everything(service)
 
-    await rebuild(service)
-    await restore(service)
+    await recover_shards(service)
+    await service.stores.registry.refresh()
 
     paid = await confirm(service.stores, payment(held))
     assert paid.outcome is PaymentOutcome.CONFIRMED
@@ -170,7 +170,7 @@ async def test_what_ended_comes_back_for_its_repeats_and_late_payments(service: 
     ]
     await lose_everything(service)
 
-    await rebuild(service)
+    await recover_shards(service)
 
     assert [
         await service.stores.seats.read(*service.stores.locate(each.id))
@@ -204,7 +204,7 @@ async def test_a_refunded_candidate_who_registered_again_keeps_the_second_bookin
     second = await book(service, "candidate-1", "tianjin", key="key-2")
     await lose_everything(service)
 
-    await rebuild(service)
+    await recover_shards(service)
 
     assert (await state(service, first), await state(service, second)) == (
         State.REFUNDED,
@@ -228,16 +228,16 @@ async def test_seats_released_while_the_shard_is_fenced_are_there_when_it_opens(
         service, stores=dataclasses.replace(service.stores, reached=reached)
     )
     with pytest.raises(DiedError):
-        await rebuild(fenced)
+        await recover_shards(fenced)
     await service.stores.registry.refresh()
     await rows(service, raised)
-    await rebuild(service)
+    await recover_shards(service)
     at_once = await left(service, "beijing/general")
 
     # Raised again behind the back of a rebuild that has read the capacities already.
     await lose_everything(service)
     stall = Stall(monkeypatch, type(service.stores.builder), "load")
-    task = asyncio.create_task(rebuild(service))
+    task = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
     await rows(service, raised)
     stall.may_go.set()
@@ -254,7 +254,7 @@ async def test_seats_released_while_the_shard_is_fenced_are_there_when_it_opens(
 async def test_a_full_exam_is_still_full_after_a_rebuild(service: Service) -> None:
     await book(service, "first", LAST_SEAT)
     await lose_everything(service)
-    await rebuild(service)
+    await recover_shards(service)
 
     with pytest.raises(SoldOut) as refused:
         await hold(service, "second", LAST_SEAT)
@@ -267,7 +267,7 @@ async def test_a_payment_that_comes_before_its_hold_is_put_back_is_seated(
 ) -> None:
     held = await hold(service)
     await lose_everything(service)
-    await rebuild(service)
+    await recover_shards(service)
 
     paid = await confirm(service.stores, payment(held))
 

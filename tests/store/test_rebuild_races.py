@@ -25,8 +25,7 @@ from tests.support.lost_shards import (
     drain,
     ended,
     lose_everything,
-    rebuild,
-    restore,
+    recover_shards,
     rows,
 )
 from tests.support.protocols import hold, state
@@ -56,12 +55,12 @@ async def test_two_workers_that_see_a_loss_at_once_do_one_rebuild(
     booked = await book(service)
     await lose_everything(service)
 
-    done = await asyncio.gather(*(rebuild(each) for each in (service, other) * 3))
+    done = await asyncio.gather(*(recover_shards(each) for each in (service, other) * 3))
     for each in (service, other):
-        await restore(each)
+        await each.stores.registry.refresh()
 
     assert sum(done) == 1
-    assert len(await rows(service, "SELECT * FROM rebuilds")) == 1
+    assert len(await rows(service, "SELECT * FROM recoveries")) == 1
     assert await state(service, booked) is State.CONFIRMED
     await check_after(service, booked=1)
 
@@ -73,12 +72,12 @@ async def test_a_worker_that_waited_for_nothing_rebuilds_nothing(
     await lose_everything(service)
     stall = Stall(monkeypatch, ShardBuilder, "load")
 
-    first = asyncio.create_task(rebuild(service))
+    first = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
-    meanwhile = [await rebuild(other) for _ in range(3)]
+    meanwhile = [await recover_shards(other) for _ in range(3)]
     stall.may_go.set()
     finished = await first
-    afterwards = await rebuild(other)
+    afterwards = await recover_shards(other)
 
     assert (meanwhile, finished, afterwards) == ([0, 0, 0], 1, 0)
     await check_after(service, booked=1)
@@ -91,21 +90,21 @@ async def test_a_rebuild_that_lost_its_lock_is_held_back_after_another_finished(
     await book(service)
     await lose_everything(service)
     stall = Stall(monkeypatch, ShardBuilder, line)
-    overtaken = asyncio.create_task(rebuild(service))
+    overtaken = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
 
     await cut_idle_transactions(service.settings.postgres_dsn)
     await other.stores.registry.refresh()
-    assert await rebuild(other) == 1
-    await restore(other)
+    assert await recover_shards(other) == 1
+    await other.stores.registry.refresh()
     held = await hold(other, "candidate-2")
     stall.may_go.set()
     error = await ended(overtaken)
-    await restore(service)
+    await service.stores.registry.refresh()
 
     assert isinstance(error, NotReady | LedgerUnavailable)
     assert await state(service, held) is State.HELD
-    assert await rebuild(service) == 0
+    assert await recover_shards(service) == 0
     await check_after(service, booked=1)
 
 
@@ -116,20 +115,20 @@ async def test_a_rebuild_that_lost_its_lock_is_held_back_while_another_is_at_wor
     await lose_everything(service)
     with monkeypatch.context() as first_patch:
         first_stall = Stall(first_patch, ShardBuilder, "load")
-        overtaken = asyncio.create_task(rebuild(service))
+        overtaken = asyncio.create_task(recover_shards(service))
         await first_stall.begun.wait()
     await cut_idle_transactions(service.settings.postgres_dsn)
     await other.stores.registry.refresh()
     with monkeypatch.context() as second_patch:
         second_stall = Stall(second_patch, ShardBuilder, "load")
-        winning = asyncio.create_task(rebuild(other))
+        winning = asyncio.create_task(recover_shards(other))
         await second_stall.begun.wait()
 
     first_stall.may_go.set()
     error = await ended(overtaken)
     second_stall.may_go.set()
     won = await winning
-    await restore(service)
+    await service.stores.registry.refresh()
 
     assert isinstance(error, NotReady | LedgerUnavailable)
     assert won == 1
@@ -143,12 +142,12 @@ async def test_a_rebuild_that_lost_its_lock_early_removes_nothing_of_what_anothe
     await book(service)
     await lose_everything(service)
     stall = Stall(monkeypatch, ShardBuilder, line)
-    overtaken = asyncio.create_task(rebuild(service))
+    overtaken = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
     await cut_idle_transactions(service.settings.postgres_dsn)
     await other.stores.registry.refresh()
-    assert await rebuild(other) == 1
-    await restore(other)
+    assert await recover_shards(other) == 1
+    await other.stores.registry.refresh()
     held = await hold(other, "candidate-2")
 
     stall.may_go.set()
@@ -163,7 +162,7 @@ async def test_an_import_during_a_rebuild_waits_and_both_stores_have_its_seats(
     await book(service, "candidate-1", "beijing")
     await lose_everything(service)
     stall = Stall(monkeypatch, ShardBuilder, "load")
-    rebuilding = asyncio.create_task(rebuild(service))
+    rebuilding = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
 
     importing = asyncio.create_task(import_exam(other.stores, make_exam(seats=MORE_SEATS)))
@@ -174,7 +173,7 @@ async def test_an_import_during_a_rebuild_waits_and_both_stores_have_its_seats(
 
     assert await rebuilding == 1
     assert await ended(importing) is None
-    await restore(service)
+    await service.stores.registry.refresh()
     in_redis, in_postgres = await capacities(service)
     assert in_redis == in_postgres
     assert in_redis[Quota("beijing", "general")] == 4
@@ -187,7 +186,7 @@ async def test_an_import_that_cannot_wait_for_a_rebuild_is_unavailable_and_chang
     await lose_everything(service)
     before = await rows(service, "SELECT * FROM quotas ORDER BY venue, subject")
     stall = Stall(monkeypatch, ShardBuilder, "begin")
-    rebuilding = asyncio.create_task(rebuild(service))
+    rebuilding = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
 
     hasty_settings = dataclasses.replace(settings, postgres_command_timeout_s=0.2)
@@ -216,7 +215,7 @@ async def test_an_import_before_the_rebuild_began_is_not_ready_and_changes_nothi
         await import_exam(service.stores, make_exam(seats=MORE_SEATS))
 
     assert await rows(service, "SELECT * FROM quotas ORDER BY venue, subject") == before
-    assert await rebuild(service) == 1
+    assert await recover_shards(service) == 1
     in_redis, in_postgres = await capacities(service)
     assert in_redis == in_postgres
 
@@ -242,7 +241,7 @@ async def test_a_drain_under_way_in_another_worker_is_waited_for_and_counts(
         return drained
 
     monkeypatch.setattr("quota_service.registration.rebuild.drain_journal", noticed)
-    rebuilding = asyncio.create_task(rebuild(service))
+    rebuilding = asyncio.create_task(recover_shards(service))
     for _ in range(2):
         waits = asyncio.create_task(found_busy.acquire())
         await asyncio.wait({rebuilding, waits}, return_when=asyncio.FIRST_COMPLETED)
@@ -262,7 +261,7 @@ async def test_while_a_rebuild_is_at_work_nobody_is_served_from_half_a_shard(
     booked = await book(service, "candidate-1", "beijing")
     await lose_everything(service)
     stall = Stall(monkeypatch, ShardBuilder, "open")
-    rebuilding = asyncio.create_task(rebuild(service))
+    rebuilding = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
 
     refusals = []

@@ -18,7 +18,7 @@ from quota_service.registration.release import release
 from quota_service.settings import Settings
 from tests.support.bookings import book
 from tests.support.exams import make_exam
-from tests.support.lost_shards import check_after, drain, first_answer, rebuild, restore, rows
+from tests.support.lost_shards import check_after, drain, first_answer, recover_shards, rows
 from tests.support.mortal_redis import (
     client_of,
     copy_log,
@@ -29,6 +29,7 @@ from tests.support.mortal_redis import (
     restart_from,
 )
 from tests.support.protocols import hold, state
+from tests.support.redis_clients import redis_of
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ async def test_the_first_call_after_a_restart_is_not_ready_and_a_rebuild_brings_
 
     restart(redis_server)
     answers = [await first_answer(lambda: hold(service, "new")) for _ in range(3)]
-    rebuilt = [await rebuild(service) for _ in range(2)]
+    rebuilt = [await recover_shards(service) for _ in range(2)]
 
     assert [type(answer) for answer in answers] == [NotReady] * 3
     assert rebuilt == [1, 0]
@@ -79,9 +80,9 @@ async def test_a_process_that_did_not_see_the_restart_is_fenced_by_the_one_that_
     restart(redis_server)
     first = await first_answer(lambda: hold(service, "candidate-2"))
     second = await first_answer(lambda: hold(other, "candidate-3"))
-    await rebuild(service)
+    await recover_shards(service)
     stale = await first_answer(lambda: hold(other, "candidate-4"))
-    await restore(other)
+    await other.stores.registry.refresh()
 
     assert [type(answer) for answer in (first, second, stale)] == [NotReady] * 3
     await hold(other, "candidate-4")
@@ -95,7 +96,7 @@ async def test_a_restart_is_noticed_by_the_worker_though_nobody_calls(
 
     restart(redis_server)
 
-    assert await first_answer(lambda: rebuild(service)) == 1
+    assert await first_answer(lambda: recover_shards(service)) == 1
     await check_after(service, booked=0)
 
 
@@ -104,12 +105,12 @@ async def test_forgotten_scripts_alone_fence_nothing(service: Service) -> None:
     held = await hold(service)
 
     for _ in range(2):
-        await service.runner.client.script_flush()
+        await redis_of(service).script_flush()
         await hold(service, "candidate-2")
         assert await state(service, held) is State.HELD
-        assert await rebuild(service) == 0
+        assert await recover_shards(service) == 0
 
-    await restore(service)
+    await service.stores.registry.refresh()
     assert service.stores.registry.shard("exam-1", 0) == before
     await check_after(service, booked=0)
 
@@ -128,8 +129,8 @@ async def test_an_older_copy_of_the_log_never_sells_a_seat_twice(
     fenced = [await first_answer(lambda: hold(service, "fourth")) for _ in range(2)]
     async with client_of(redis_server) as client:
         forgotten = await client.hget("{exam-1:0}:confirmed", "jinan/general")
-    assert await rebuild(service) == 1
-    await restore(service)
+    assert await recover_shards(service) == 1
+    await service.stores.registry.refresh()
     after = await first_answer(lambda: hold(service, "fourth"))
 
     assert forgotten == "1"  # it was older indeed, and had two seats to give
@@ -150,8 +151,8 @@ async def test_versions_that_are_handed_out_again_are_told_apart_in_the_journal(
     await drain(service)
 
     restart_from(redis_server, data_dir, tmp_path / "older")
-    assert await first_answer(lambda: rebuild(service)) == 1
-    await restore(service)
+    assert await first_answer(lambda: recover_shards(service)) == 1
+    await service.stores.registry.refresh()
     again = service.stores.registry.shard("exam-1", 0)
     n = 0
     while (await service.stores.seats.snapshot(again)).version < version:
@@ -178,7 +179,7 @@ async def test_a_promoted_replica_that_missed_writes_is_fenced_and_rebuilt(
         pair = dataclasses.replace(settings, redis_url=master.url)
         async with open_service(pair) as failing:
             await refresh_memory(failing)
-            assert await rebuild(failing) == 1  # the exam is new to this Redis
+            assert await recover_shards(failing) == 1  # the exam is new to this Redis
             await book(failing, "first")
             await follow(replica, master)
             if meanwhile == "stopped":
@@ -193,8 +194,8 @@ async def test_a_promoted_replica_that_missed_writes_is_fenced_and_rebuilt(
                 replica.start()
             await promote(replica, master)
             fenced = await first_answer(lambda: hold(failing, "fourth"))
-            assert await rebuild(failing) == 1
-            await restore(failing)
+            assert await recover_shards(failing) == 1
+            await failing.stores.registry.refresh()
             after = await first_answer(lambda: hold(failing, "fourth"))
 
             assert (type(fenced), type(after)) == (NotReady, SoldOut)
@@ -215,8 +216,8 @@ async def test_an_exam_imported_by_another_process_before_a_restart_is_rebuilt_a
     # This process has not looked at the exams since, and is the first to speak to Redis.
     await first_answer(lambda: hold(service, "candidate-1"))
     at_once = await first_answer(lambda: hold(other, "third", "beijing", "exam-2"))
-    await first_answer(lambda: rebuild(other))
-    await restore(other)
+    await first_answer(lambda: recover_shards(other))
+    await other.stores.registry.refresh()
     given_again = await first_answer(lambda: hold(other, "third", "beijing", "exam-2"))
 
     assert (type(at_once), type(given_again)) == (NotReady, SoldOut)
@@ -228,14 +229,14 @@ async def test_a_former_master_that_takes_over_again_with_our_scripts_is_rebuilt
     with EmbeddedRedis(tmp_path / "one") as one, EmbeddedRedis(tmp_path / "two") as two:
         async with open_service(dataclasses.replace(settings, redis_url=one.url)) as first:
             await refresh_memory(first)
-            await rebuild(first)
+            await recover_shards(first)
             await hold(first, "known", "tianjin")
         await follow(two, one)
         async with client_of(two) as client:
             await client.execute_command("REPLICAOF", "NO", "ONE")
         async with open_service(dataclasses.replace(settings, redis_url=two.url)) as second:
             await refresh_memory(second)
-            await first_answer(lambda: rebuild(second))
+            await first_answer(lambda: recover_shards(second))
             await follow(one, two)
             await cut_off(one)
             lost = await hold(second, "lost", "beijing")
@@ -243,7 +244,7 @@ async def test_a_former_master_that_takes_over_again_with_our_scripts_is_rebuilt
             await client.execute_command("REPLICAOF", "NO", "ONE")
         async with open_service(dataclasses.replace(settings, redis_url=one.url)) as back:
             await refresh_memory(back)
-            rebuilt = await rebuild(back)
+            rebuilt = await recover_shards(back)
 
     assert lost.venue == "beijing"
     assert rebuilt == 1

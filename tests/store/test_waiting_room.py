@@ -27,6 +27,7 @@ from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
 from quota_service.waiting_room.standing import Phase
 from tests.support.lost_shards import lose_everything, rebuild, rows
 from tests.support.rooms import admit, admit_draw, let_open, open_room, room_exam
+from tests.support.redis_clients import redis_of
 
 BLOCK = 5
 
@@ -244,7 +245,7 @@ async def test_after_redis_lost_everything_no_number_is_given_again(queue: Servi
     before = {f"candidate-{i}": await number(queue, f"candidate-{i}") for i in range(7)}
 
     await lose_everything(queue)
-    assert await rebuild(queue) == 1
+    assert await recover_shards(queue) == 1
     after = {f"new-{i}": await number(queue, f"new-{i}") for i in range(7)}
 
     assert sorted(before.values()) == list(range(1, 8))
@@ -256,7 +257,7 @@ async def test_after_redis_lost_everything_every_ticket_keeps_its_place(queue: S
     tickets = {f"c-{i}": await join(queue.stores, "exam-1", f"c-{i}") for i in range(4)}
 
     await lose_everything(queue)
-    await rebuild(queue)
+    await recover_shards(queue)
     await admit(queue, serving=2)
     ends = [
         (await asyncio.gather(claim(queue.stores, "exam-1", c, t.text), return_exceptions=True))[0]
@@ -287,7 +288,7 @@ async def test_a_process_that_lives_in_a_past_epoch_sets_no_numbers_aside(queue:
     past = queue.stores.registry.shard("exam-1", 0)
     await number(queue, "candidate-1")
     await lose_everything(queue)
-    await rebuild(queue)
+    await recover_shards(queue)
     await number(queue, "candidate-2")
     before = await reserved(queue)
 
@@ -404,7 +405,7 @@ async def test_the_board_keeps_what_it_knows_while_a_store_is_away(
     monkeypatch.setattr(type(queue.stores.waiting_rooms), "all", away)
     with pytest.raises(LedgerUnavailable):
         await queue.stores.rooms.refresh()
-    await queue.runner.client.delete("{exam-1:0}:epoch")
+    await redis_of(queue).delete("{exam-1:0}:epoch")
     with pytest.raises(LedgerUnavailable):
         await queue.stores.rooms.refresh()
     after = queue.stores.rooms.current("exam-1")
@@ -424,7 +425,7 @@ async def test_a_place_ends_with_its_pass_however_often_it_is_used(queue: Servic
     granted = await queue.stores.room_store.claim(
         shard, "candidate-1", ticket.ticket.place, short, has_passed=False
     )
-    free_ms = await queue.runner.client.zscore(shard.key("places"), "candidate-1")
+    free_ms = await redis_of(queue).zscore(shard.key("places"), "candidate-1")
 
     assert granted.code is Code.DONE
     assert free_ms == granted.expires_ms
@@ -452,7 +453,7 @@ async def test_a_draw_that_redis_forgot_is_as_large_as_it_was_known_to_be(room: 
     await admit(room, drawn=20)
 
     await lose_everything(room)
-    await rebuild(room)
+    await recover_shards(room)
     await room.stores.rooms.refresh()
 
     assert room.stores.rooms.current("exam-1").document.waiting == 20

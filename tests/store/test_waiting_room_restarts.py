@@ -18,6 +18,7 @@ from quota_service.waiting_room.room import LAST_RANK
 from tests.support.lost_shards import first_answer, rebuild
 from tests.support.mortal_redis import copy_log, restart, restart_from
 from tests.support.rooms import admit, let_open, open_room
+from tests.support.redis_clients import redis_of
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ async def joined(service: Service, *candidates: str) -> dict[str, Joined]:
 async def revived(service: Service) -> None:
     """Do what brings a process back after Redis was another: notice it, rebuild, look again."""
     await first_answer(lambda: join(service.stores, "exam-1", "somebody"))
-    assert await rebuild(service) == 1
+    assert await recover_shards(service) == 1
     await service.stores.rooms.refresh()
 
 
@@ -122,7 +123,7 @@ async def test_a_pass_is_the_same_after_a_restart(
     ticket = (await joined(service, "candidate-1"))["candidate-1"]
     await admit(service, serving=1)
     before = await claim(service.stores, "exam-1", "candidate-1", ticket.text)
-    await service.runner.client.execute_command("WAITAOF", 1, 0, 5000)
+    await redis_of(service).execute_command("WAITAOF", 1, 0, 5000)
 
     restart(redis_server)
     async with open_service(settings) as another:

@@ -14,6 +14,7 @@ from quota_service.waiting_room.room import Room
 from quota_service.waiting_room.signals import Signals
 from tests.support.exams import exam_definition
 from tests.support.records import redis_now_ms
+from tests.support.redis_clients import redis_of
 
 CALM = Signals(
     requests=100,
@@ -60,16 +61,16 @@ class RoomUnderTest:
             "UPDATE waiting_rooms SET numbers_reserved = $2 WHERE exam = $1", numbers
         )
         fields = {"epoch": self.shard.epoch, "last": numbers, "limit": numbers}
-        await self.service.runner.client.hset(self.shard.key("room"), mapping=fields)
+        await redis_of(self.service).hset(self.shard.key("room"), mapping=fields)
 
     async def join_draw(self, candidates: int) -> None:
         """Let so many candidates be in the draw."""
         names = [f"candidate-{n}" for n in range(candidates)]
-        await self.service.runner.client.pfadd(self.shard.key("drawn"), *names)
+        await redis_of(self.service).pfadd(self.shard.key("drawn"), *names)
 
     async def enter(self, candidates: int, *, idle_in_ms: int = 600_000) -> None:
         """Let so many candidates have claimed a place that is free again after a while."""
-        client = self.service.runner.client
+        client = redis_of(self.service)
         free_ms = await redis_now_ms(client) + idle_in_ms
         names = [f"inside-{n}" for n in range(candidates)]
         await client.zadd(self.shard.key("places"), dict.fromkeys(names, free_ms))
@@ -81,7 +82,7 @@ class RoomUnderTest:
 
     async def fall_silent(self, ago_ms: int) -> None:
         """Let every report be that much older."""
-        client, key = self.service.runner.client, self.shard.key("signals")
+        client, key = redis_of(self.service), self.shard.key("signals")
         for process, text in (await client.hgetall(key)).items():
             at_ms, _, report = text.partition("|")
             await client.hset(key, process, f"{int(at_ms) - ago_ms}|{report}")

@@ -1,6 +1,5 @@
 """Bookings over both stores, what may happen to one meanwhile, and whether both stores agree."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,6 +16,7 @@ from quota_service.registration.refund import return_seats
 from quota_service.registration.reserve import Order, reserve
 from tests.support.books import check_books, read_records
 from tests.support.protocols import payment
+from tests.support.redis_clients import redis_of
 
 
 async def book(
@@ -37,10 +37,10 @@ async def book(
 
 
 async def now(service: Service, reservation: Reservation) -> Reservation:
-    """Return a reservation as Redis has it now, but for its pin: a booking keeps its payment's."""
+    """Return a reservation as Redis has it now."""
     found = await service.stores.seats.read(*service.stores.locate(reservation.id))
     assert found is not None
-    return dataclasses.replace(found, pin="", pinned_ms=0)
+    return found
 
 
 async def left(service: Service, quota: str, exam: str = "exam-1") -> int:
@@ -92,7 +92,7 @@ class Groups:
 async def check_agreement(service: Service, booked: int, exam: str = "exam-1") -> None:
     """Fail unless nothing is under way and both stores tell the same, with so many seats booked."""
     shard = service.stores.registry.shard(exam, 0)
-    await check_books(service.runner.client, shard)
+    await check_books(redis_of(service), shard)
     snapshot = await service.stores.seats.snapshot(shard)
     assert (snapshot.pins, sum(snapshot.confirming.values())) == (0, 0)
     async with service.stores.ledger.connection() as connection:
@@ -108,7 +108,7 @@ async def check_agreement(service: Service, booked: int, exam: str = "exam-1") -
     assert dict(snapshot.confirmed) == counted
     assert sum(counted.values()) == booked
     at = {row["reservation"]: (row["state"], row["venue"]) for row in bookings}
-    records = {r.id: r for r in (await read_records(service.runner.client, shard)).values()}
+    records = {r.id: r for r in (await read_records(redis_of(service), shard)).values()}
     booked_in_redis = {i for i, r in records.items() if r.state.is_booked}
     assert {i for i, (state, _) in at.items() if state == "confirmed"} == booked_in_redis
     assert {i: (records[i].state.value, records[i].venue) for i in at if i in records} == {

@@ -1,6 +1,7 @@
 """The ledger of one exam on a real Postgres, with short words for what tests do to it."""
 
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -86,7 +87,9 @@ class LedgerUnderTest:
     def booking(self, reservation: Reservation, **changes: Any) -> Verdict:
         """Return the verdict that books a reservation for a payment of its own."""
         event = self.event(reservation, **changes)
-        return Verdict(event, PaymentOutcome.CONFIRMED, booking=reservation)
+        return Verdict(
+            event, PaymentOutcome.CONFIRMED, booking=reservation, begun_s=time.monotonic()
+        )
 
     async def book(self, *words: Any, **options: Any) -> Settled | PinGone:
         """Book what `reservation` would make of the arguments."""

@@ -11,9 +11,10 @@ import pytest
 from quota_service.app import Service
 from quota_service.domain.errors import NotReady, QuotaError, SeatsUnavailable
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.workers.rebuild import RebuildWorker
+from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from tests.support.bookings import check_agreement
 from tests.support.books import read_records
+from tests.support.redis_clients import redis_of
 
 
 async def drain(service: Service) -> None:
@@ -25,18 +26,19 @@ async def drain(service: Service) -> None:
 
 async def lose_everything(service: Service) -> None:
     """Empty Redis."""
-    await service.runner.client.flushall()
+    await redis_of(service).flushall()
 
 
-async def rebuild(service: Service) -> int:
-    """Do a worker's round; return how many shards it rebuilt."""
-    return (await RebuildWorker(service.stores, service.settings).run_once())["rebuilt"]
+async def recover_shards(service: Service) -> int:
+    """Do a worker's round; return how many shards it recovered."""
+    worker = ShardRecoveryWorker(service.stores, service.settings)
+    return (await worker.run_once())["recovered"]
 
 
-async def restore(service: Service) -> None:
-    """Do what every process does from time to time: look at the exams, put lost holds back."""
-    await service.stores.registry.refresh()
-    await service.stores.acknowledged.restore(service.stores)
+async def ways(service: Service, exam: str = "exam-1") -> list[str]:
+    """Return how a shard was recovered each time, oldest first."""
+    query = "SELECT way FROM recoveries WHERE exam = $1 ORDER BY epoch"
+    return [way for (way,) in await rows(service, query, exam)]
 
 
 async def first_answer(call: Callable[[], Awaitable[Any]]) -> Any:
@@ -64,7 +66,7 @@ async def check_after(service: Service, booked: int) -> None:
     await check_agreement(service, booked)
     await drain(service)
     shard = service.stores.registry.shard("exam-1", 0)
-    records = await read_records(service.runner.client, shard)
+    records = await read_records(redis_of(service), shard)
     told = dict(
         await rows(service, "SELECT id, state FROM reservations WHERE epoch = $1", shard.epoch)
     )
@@ -82,11 +84,11 @@ class Stall:
         self.may_go = asyncio.Event()
         real = getattr(owner, method)
 
-        async def stalled(it: object, *args: object) -> object:
+        async def stalled(it: object, *args: object, **options: object) -> object:
             if not self.begun.is_set():
                 self.begun.set()
                 await self.may_go.wait()
-            return await real(it, *args)
+            return await real(it, *args, **options)
 
         patch.setattr(owner, method, stalled)
 

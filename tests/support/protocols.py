@@ -9,6 +9,7 @@ from quota_service.registration.recover import Recovered, recover_pins
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.stores import Stores
 from tests.support.books import check_books
+from tests.support.redis_clients import redis_of
 
 
 class DiedError(Exception):
@@ -59,7 +60,7 @@ async def recover(service: Service, age_ms: int = 0) -> Recovered:
 async def check_both_books(service: Service, booked: int) -> None:
     """Fail unless both stores agree, with so many seats booked."""
     shard = service.stores.registry.shard("exam-1", 0)
-    await check_books(service.runner.client, shard)
+    await check_books(redis_of(service), shard)
     snapshot = await service.stores.seats.snapshot(shard)
     async with service.stores.ledger.connection() as connection:
         in_postgres = await service.stores.exams.confirmed(connection, "exam-1")

@@ -12,7 +12,7 @@ from quota_service.domain.exam import Exam, Quota
 from quota_service.domain.reservation import Reservation, ReservationId
 from quota_service.observability.metrics import Metrics
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptRunner, open_redis
+from quota_service.seats.connection import ScriptRunner, redis_pool
 from quota_service.seats.keys import Shard
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import Answer, ReserveRequest, SeatStore, ShardSnapshot
@@ -68,12 +68,18 @@ class SeatsUnderTest:
         return request.serial
 
     async def pin(
-        self, serial: str, pin: str = "pin-1", amount: int | None = None, currency: str = "CNY"
+        self,
+        serial: str,
+        pin: str = "pin-1",
+        amount: int | None = None,
+        currency: str = "CNY",
+        *,
+        again: bool = True,
     ) -> Answer:
         """Pin a reservation, paying what it costs unless told otherwise."""
         if amount is None:
             amount = (await self.record(serial)).amount
-        return await self.store.pin(self.shard, serial, pin, amount, currency)
+        return await self.store.pin(self.shard, serial, pin, amount, currency, again=again)
 
     async def pinned(self, *words: Any, pin: str = "pin-1", **options: Any) -> str:
         """Reserve and pin, and return the serial."""
@@ -120,8 +126,8 @@ class SeatsUnderTest:
 async def open_seats(settings: Settings, exam: Exam | None = None) -> AsyncIterator[SeatsUnderTest]:
     """Open a shard of an exam, with the exam's seats in it."""
     exam = exam or make_exam()
-    client, metrics = open_redis(settings), Metrics()
-    runner = ScriptRunner(client, load_scripts(), settings, metrics)
+    client, metrics = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True), Metrics()
+    runner = ScriptRunner(redis_pool(settings), load_scripts(), settings, metrics)
     seats = SeatsUnderTest(
         client, runner, SeatStore(runner), metrics, exam, Shard(exam.id, 0, EPOCH)
     )

@@ -4,10 +4,12 @@
 -- $2 venues from, text[]
 -- $3 venues to, text[]
 -- $4 pins, text[]
+-- $5 epochs, bigint[]: of the step in Redis that took the new seats
+-- $6 versions, bigint[]
 WITH wanted AS (
     SELECT *
-    FROM   unnest($1::text[], $2::text[], $3::text[], $4::text[])
-           AS new (reservation, venue_from, venue_to, pin)
+    FROM   unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
+           AS new (reservation, venue_from, venue_to, pin, epoch, version)
 ),
 locked AS (
     SELECT b.reservation
@@ -17,8 +19,10 @@ locked AS (
     FOR    NO KEY UPDATE OF b
 )
 UPDATE bookings b
-SET    venue       = wanted.venue_to,
-       last_change = wanted.pin
+SET    venue        = wanted.venue_to,
+       last_change  = wanted.pin,
+       step_epoch   = wanted.epoch,
+       step_version = wanted.version
 FROM   wanted
 JOIN   locked USING (reservation)
 WHERE  b.reservation = wanted.reservation

@@ -23,13 +23,15 @@
 -- $19 request hashes, text[]
 -- $20 first deadlines, timestamptz[]
 -- $21 first venues, text[]
--- $22 reservations of subjects, text[]; the rest of the subjects by position
--- $23 exams, text[]
--- $24 candidates, text[]
--- $25 sessions, text[]
--- $26 venues, text[]
--- $27 subjects, text[]
--- $28 positions in the order, smallint[]
+-- $22 epochs, bigint[]: of the step in Redis that each payment was begun by
+-- $23 versions, bigint[]
+-- $24 reservations of subjects, text[]; the rest of the subjects by position
+-- $25 exams, text[]
+-- $26 candidates, text[]
+-- $27 sessions, text[]
+-- $28 venues, text[]
+-- $29 subjects, text[]
+-- $30 positions in the order, smallint[]
 WITH recorded AS (
     INSERT INTO payment_events (event, reservation, status, outcome, reason, amount, currency,
                                 paid_at, provider_reference, body_hash)
@@ -40,10 +42,11 @@ WITH recorded AS (
     RETURNING event
 ), booked AS (
     INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at,
-                          request_hash, first_deadline, first_venue)
+                          request_hash, first_deadline, first_venue, step_epoch, step_version)
     SELECT *
     FROM   unnest($11::text[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::text[],
-                  $17::text[], $18::timestamptz[], $19::text[], $20::timestamptz[], $21::text[])
+                  $17::text[], $18::timestamptz[], $19::text[], $20::timestamptz[], $21::text[],
+                  $22::bigint[], $23::bigint[])
            AS new (reservation)
     WHERE  (SELECT count(*) FROM recorded) IS NOT NULL
     ORDER  BY reservation
@@ -51,8 +54,8 @@ WITH recorded AS (
 )
 INSERT INTO booking_items (reservation, exam, candidate, session, venue, subject, position)
 SELECT *
-FROM   unnest($22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[],
-              $28::smallint[])
+FROM   unnest($24::text[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[],
+              $30::smallint[])
        AS new (reservation, exam, candidate, session, venue, subject, position)
 WHERE  (SELECT count(*) FROM booked) IS NOT NULL
 ORDER  BY exam, candidate, session

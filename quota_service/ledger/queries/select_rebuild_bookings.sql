@@ -4,7 +4,7 @@
 -- $3 after this reservation, text
 -- $4 limit, integer
 SELECT b.reservation,
-       concat_ws('|', 'confirmed', b.candidate, b.venue, i.subjects, i.sessions, b.amount, b.currency,
+       concat_ws('|', b.state, b.candidate, b.venue, i.subjects, i.sessions, b.amount, b.currency,
                  t.reserved_ms, t.deadline_ms, t.deadline_ms, t.deadline_ms, 1, 1, '', 0, b.request_hash, '', b.first_venue) AS record
 FROM   bookings b
 CROSS  JOIN LATERAL (
@@ -19,8 +19,8 @@ CROSS  JOIN LATERAL (
     OFFSET 0  -- computed once a row, not once a use
 ) AS t
 WHERE  b.exam = $1
-AND    b.state = 'confirmed'
 AND    split_part(b.reservation, '.', 2)::integer = $2
 AND    b.reservation > $3
+AND    b.state = 'confirmed'
 ORDER  BY b.reservation
 LIMIT  $4

@@ -1,7 +1,7 @@
--- A rebuild begins.
+-- A recovery begins.
 -- $1 exam, text
 -- $2 shard, integer
 -- $3 epoch, bigint
 -- $4 reason, text
-INSERT INTO rebuilds (exam, shard, epoch, reason)
+INSERT INTO recoveries (exam, shard, epoch, reason)
 VALUES ($1, $2, $3, $4)

@@ -1,0 +1,195 @@
+#!lua
+-- put: writes reservations as Postgres has them into a shard that is recovered, each in the place
+-- of what stands there: a record that stands gives back what it held, then the new one takes.
+-- Why atomic: seats, claims and record of a reservation must change together; and a recovery that
+-- was overtaken by another must not write into what the other is at.
+-- The shard is not open: nobody else reads or writes it. A payment that was being recorded is given
+-- up: Postgres did not book it, and cannot any more under its epoch. Its hold stays for the payment
+-- to be told once more, unless it had expired before.
+-- With `fit` 1, for an empty shard, a hold that has no seats or no session any more expires: they
+-- went to a booking whose steps were lost; bookings are put before holds. With 0 nothing is checked
+-- here, since a later reservation may give back what an earlier one takes.
+-- Walks: confirming -> held, held -> expired, confirming -> expired.
+--
+-- KEYS[1]  string epoch        the shard's epoch and run
+-- KEYS[2]  string version      counts the shard's steps
+-- KEYS[3]  hash   remaining    venue/subject -> seats
+-- KEYS[4]  hash   held         venue/subject -> seats
+-- KEYS[5]  hash   confirming   venue/subject -> seats
+-- KEYS[6]  hash   confirmed    venue/subject -> seats
+-- KEYS[7]  hash   claims       candidate/session -> serial
+-- KEYS[8]  zset   due          serial by the time (ms) it may expire
+-- KEYS[9]  zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[10] stream journal      one entry a step
+-- KEYS[11] string record       the record of each reservation, one key a reservation
+--
+-- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
+-- ARGV[2] grace of a payment that is given up, ms from now
+-- ARGV[3] fit: 1 when holds that do not fit expire, 0 when nothing is checked
+-- ARGV[4] each reservation: serial, then its record
+--
+-- Returns {DONE, serial of a hold that does not fit, …}
+--         {NOT_READY}                another recovery has the shard
+-- @include codes
+-- @include shard
+-- @include record
+-- @include journal
+-- @include seats
+
+local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local pinned_key, journal_key = KEYS[9], KEYS[10]
+local fence, grace_ms, fit = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local FIXED_KEYS, FIXED_ARGS = 10, 3
+-- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
+local CALL_MAX = 4000
+
+if not is_open(epoch_key, fence) then
+  return { NOT_READY }
+end
+
+local now_ms = clock_ms()
+local standing = redis.call('MGET', unpack(KEYS, FIXED_KEYS + 1, #KEYS))
+
+-- Seats and claims are gathered, and written at the end: few calls for the whole batch.
+local remaining, held, confirming, confirmed, claimed = {}, {}, {}, {}, {}
+
+-- Moves a seat of each subject between remaining and a counter; a negative count gives back.
+local function take(counter, venue, record, count)
+  for subject in string.gmatch(record[SUBJECTS], '[^,]+') do
+    local quota = venue .. '/' .. subject
+    counter[quota] = (counter[quota] or 0) + count
+    remaining[quota] = (remaining[quota] or 0) - count
+  end
+end
+
+local function claims_of(record)
+  local claims = {}
+  for session in string.gmatch(record[SESSIONS], '[^,]+') do
+    claims[#claims + 1] = record[CANDIDATE] .. '/' .. session
+  end
+  return claims
+end
+
+-- Who stands in a session, this batch included; false when nobody does.
+local function standing_in(claim)
+  local serial = claimed[claim]
+  if serial == nil then
+    serial = redis.call('HGET', claims_key, claim)
+  end
+  return serial
+end
+
+local function give_back(record, serial)
+  local state = record[STATE]
+  if state == 'held' then
+    take(held, record[VENUE], record, -1)
+    redis.call('ZREM', due_key, serial)
+  elseif state == 'confirming' then
+    take(confirming, record[VENUE], record, -1)
+    redis.call('ZREM', pinned_key, serial)
+  elseif state == 'confirmed' then
+    take(confirmed, record[VENUE], record, -1)
+  elseif state == 'changing_venue' then
+    take(confirmed, record[VENUE], record, -1)
+    take(confirming, record[TO_VENUE], record, -1)
+    redis.call('ZREM', pinned_key, serial)
+  else
+    return
+  end
+  for _, claim in ipairs(claims_of(record)) do
+    if standing_in(claim) == serial then
+      claimed[claim] = false
+    end
+  end
+end
+
+local function fits(record)
+  if fit == '0' then
+    return true
+  end
+  for subject in string.gmatch(record[SUBJECTS], '[^,]+') do
+    local quota = record[VENUE] .. '/' .. subject
+    local seats = tonumber(redis.call('HGET', remaining_key, quota) or 0)
+    if seats + (remaining[quota] or 0) < 1 then
+      return false
+    end
+  end
+  for _, claim in ipairs(claims_of(record)) do
+    if standing_in(claim) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Puts one reservation; false when it is a hold that does not fit any more.
+local function put_one(record_key, serial, text, before)
+  if before then
+    give_back(split(before, '|'), serial)
+  end
+  local record = split(text, '|')
+  local state = record[STATE]
+  local has_expired = state == 'confirming' and record[DUE_MS] == '0'
+  if has_expired or ((state == 'held' or state == 'confirming') and not fits(record)) then
+    record[STATE], record[PIN], record[PINNED_MS] = 'expired', '', 0
+    local ended = write_ended_record(record_key, record)
+    append(version_key, journal_key, fence, has_expired and 'unpin' or 'expire', serial, now_ms, ended)
+    return has_expired
+  end
+  if state == 'held' or state == 'confirming' then
+    if state == 'confirming' then
+      record[STATE], record[PIN], record[PINNED_MS] = 'held', '', 0
+      record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
+      append(version_key, journal_key, fence, 'unpin', serial, now_ms, record_text(record))
+    end
+    take(held, record[VENUE], record, 1)
+    redis.call('ZADD', due_key, record[DUE_MS], serial)
+  elseif state == 'confirmed' then
+    take(confirmed, record[VENUE], record, 1)
+  else
+    write_ended_record(record_key, record)
+    return true
+  end
+  for _, claim in ipairs(claims_of(record)) do
+    claimed[claim] = serial
+  end
+  write_record(record_key, record)
+  return true
+end
+
+local answer = { DONE }
+for i = 1, #KEYS - FIXED_KEYS do
+  local serial, text = ARGV[FIXED_ARGS + 2 * i - 1], ARGV[FIXED_ARGS + 2 * i]
+  if not put_one(KEYS[FIXED_KEYS + i], serial, text, standing[i]) then
+    answer[#answer + 1] = serial
+  end
+end
+
+local function add_up(counter_key, counter)
+  for quota, seats in pairs(counter) do
+    if seats ~= 0 then
+      redis.call('HINCRBY', counter_key, quota, seats)
+    end
+  end
+end
+add_up(remaining_key, remaining)
+add_up(held_key, held)
+add_up(confirming_key, confirming)
+add_up(confirmed_key, confirmed)
+local claim_pairs, freed = {}, {}
+for claim, serial in pairs(claimed) do
+  if serial then
+    claim_pairs[#claim_pairs + 1] = claim
+    claim_pairs[#claim_pairs + 1] = serial
+  else
+    freed[#freed + 1] = claim
+  end
+end
+for from = 1, #claim_pairs, CALL_MAX do
+  redis.call('HSET', claims_key, unpack(claim_pairs, from, math.min(from + CALL_MAX - 1, #claim_pairs)))
+end
+for from = 1, #freed, CALL_MAX do
+  redis.call('HDEL', claims_key, unpack(freed, from, math.min(from + CALL_MAX - 1, #freed)))
+end
+return answer

@@ -1,0 +1,23 @@
+#!lua flags=no-writes
+-- standing: tells how a shard stands, whoever it is open to.
+-- Why atomic: the epoch, the run and the version must be of one moment.
+--
+-- KEYS[1] string epoch        the shard's epoch and run
+-- KEYS[2] string version      counts the shard's steps
+--
+-- ARGV[1] fence the caller knows, <epoch>@<run>
+--
+-- Returns {DONE, fence, version}        open to the caller
+--         {NOT_READY, fence or '', version}
+-- @include codes
+-- @include shard
+
+local epoch_key, version_key = KEYS[1], KEYS[2]
+local fence = ARGV[1]
+
+local standing = redis.call('GET', epoch_key) or ''
+local version = tonumber(redis.call('GET', version_key) or 0)
+if not is_open(epoch_key, fence) then
+  return { NOT_READY, standing, version }
+end
+return { DONE, standing, version }

@@ -1,0 +1,62 @@
+-- Recoveries that follow the loss, and an end for what would grow for ever.
+
+-- A recovery goes on from the last step Redis has. `recovered_*` is the last step that Postgres
+-- knew when the shard was opened under `epoch`: a server that has a later step of an earlier epoch
+-- went another way. `way` says how it was done: nothing was missing (reopened), what was missing was
+-- written (reconciled), or everything was (rebuilt).
+ALTER TABLE rebuilds RENAME TO recoveries;
+ALTER TABLE recoveries RENAME CONSTRAINT rebuilds_pk TO recoveries_pk;
+ALTER TABLE recoveries RENAME COLUMN finished_at TO opened_at;
+ALTER TABLE recoveries
+    DROP COLUMN holds_lost,
+    DROP COLUMN holds_restored,
+    ADD COLUMN way text CONSTRAINT recoveries_way
+        CHECK (way IN ('reopened', 'reconciled', 'rebuilt'));
+UPDATE recoveries SET way = 'rebuilt' WHERE opened_at IS NOT NULL;
+
+-- From here on the version of a shard never starts anew: an epoch goes on from the one before.
+UPDATE journal_positions p
+SET    drained_epoch   = s.epoch,
+       drained_version = 0
+FROM   shards s
+WHERE  s.exam = p.exam
+AND    s.shard = p.shard
+AND    s.state = 'open'
+AND    p.drained_epoch < s.epoch
+AND    p.drained_epoch > 0;
+
+-- The step in Redis under which Postgres wrote a booking last: its payment, or its change of venue.
+-- What Redis has lost is every booking with a later step than its last one.
+ALTER TABLE bookings
+    ADD COLUMN step_epoch   bigint NOT NULL DEFAULT 0,
+    ADD COLUMN step_version bigint NOT NULL DEFAULT 0;
+CREATE INDEX bookings_by_step ON bookings (exam, step_epoch, step_version);
+DROP INDEX bookings_by_shard;
+
+-- And the version at which Redis had the seats of a refund back.
+ALTER TABLE refunds
+    ADD COLUMN returned_epoch   bigint NOT NULL DEFAULT 0,
+    ADD COLUMN returned_version bigint NOT NULL DEFAULT 0;
+CREATE INDEX refunds_by_return ON refunds (exam, returned_epoch, returned_version);
+DROP INDEX refunds_to_return;
+CREATE INDEX refunds_to_return ON refunds (exam, refunded_at) WHERE seats_returned_at IS NULL;
+
+-- Steps that are in no store: Postgres went back to an earlier state, or Redis lost the middle of
+-- its journal. `records` were written again from Redis.
+CREATE TABLE journal_gaps (
+    exam         text        NOT NULL,
+    shard        integer     NOT NULL,
+    from_version bigint      NOT NULL,
+    to_version   bigint      NOT NULL,
+    epoch        bigint      NOT NULL,
+    found_at     timestamptz NOT NULL DEFAULT now(),
+    records      bigint      NOT NULL,
+    CONSTRAINT journal_gaps_pk PRIMARY KEY (exam, shard, epoch, from_version),
+    CONSTRAINT journal_gaps_order CHECK (from_version <= to_version)
+);
+
+-- What is found by its age each minute. Rows come in the order of their time, which is what a BRIN
+-- index is for: a few pages, whatever the table holds.
+CREATE INDEX settled_pins_by_age ON settled_pins USING brin (settled_at);
+CREATE INDEX payment_events_by_exam
+    ON payment_events (split_part(reservation, '.', 1), received_at);

@@ -1,0 +1,28 @@
+-- A page of a shard's bookings that were written after a step, in the order of those steps, as the
+-- records Redis keeps of them.
+-- $1 exam, text
+-- $2 shard, integer
+-- $3 after this epoch, bigint
+-- $4 and version, bigint
+-- $5 and, of that step, after this reservation, text
+-- $6 limit, integer
+SELECT b.reservation, b.step_epoch AS epoch, b.step_version AS version,
+       concat_ws('|', b.state, b.candidate, b.venue, i.subjects, i.sessions, b.amount, b.currency,
+                 t.reserved_ms, t.deadline_ms, t.deadline_ms, t.deadline_ms, 1, 1, '', 0, b.request_hash, '', b.first_venue) AS record
+FROM   bookings b
+CROSS  JOIN LATERAL (
+    SELECT string_agg(subject, ',' ORDER BY position, session) AS subjects,
+           string_agg(session, ',' ORDER BY position, session) AS sessions
+    FROM   booking_items
+    WHERE  booking_items.reservation = b.reservation
+) AS i
+CROSS  JOIN LATERAL (
+    SELECT (extract(epoch FROM b.reserved_at) * 1000)::bigint    AS reserved_ms,
+           (extract(epoch FROM b.first_deadline) * 1000)::bigint AS deadline_ms
+    OFFSET 0  -- computed once a row, not once a use
+) AS t
+WHERE  b.exam = $1
+AND    split_part(b.reservation, '.', 2)::integer = $2
+AND    (b.step_epoch, b.step_version, b.reservation) > ($3, $4, $5)
+ORDER  BY b.step_epoch, b.step_version, b.reservation
+LIMIT  $6

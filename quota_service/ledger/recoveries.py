@@ -1,0 +1,169 @@
+"""What Postgres knows of a shard that is recovered in Redis: all of it, or what came after a step.
+
+A step is an epoch of the shard and its version. Versions never start anew: an epoch goes on from
+the one before, and `branch` tells from which step.
+"""
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from quota_service.ledger.pool import Ledger
+
+if TYPE_CHECKING:
+    from quota_service.ledger.pool import Connection
+
+Step = tuple[int, int]
+"""An epoch of a shard, and its version after a step."""
+
+Records = list[tuple[str, str]]
+"""Pairs of a reservation's id and its record."""
+
+_EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_ENDED_WITHIN = dt.timedelta(days=2)
+"""A record ends within a day of its hold's beginning, or little more, and is kept for a day."""
+_SIGN_OF_LIFE_S = 2.0
+"""Well below the time after which Postgres ends a transaction that says nothing."""
+
+
+class RecoveryLedger:
+    """Fences shards in Postgres, reads what is to be in Redis, and opens them."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @asynccontextmanager
+    async def alone(self, exam: str) -> AsyncIterator[bool]:
+        """Keep imports and other recoveries of an exam out; False when one is at work."""
+        async with self._ledger.transaction() as connection:
+            locked = await connection.fetchval(self._ledger.query["try_lock_exam"], exam)
+            keeping = asyncio.get_running_loop().create_task(_keep(connection))
+            try:
+                yield bool(locked)
+            finally:
+                keeping.cancel()
+                await asyncio.wait({keeping})  # if it has failed, so will the commit
+
+    async def fence(self, exam: str, shard: int, reason: str) -> int | None:
+        """Close a shard and return its new epoch; None when it was never open.
+
+        From then on nothing is committed under the old epoch.
+        """
+        async with self._ledger.transaction() as connection:
+            query = self._ledger.query["fence_shard"]
+            epoch: int | None = await connection.fetchval(query, exam, shard)
+            if epoch is not None:
+                query = self._ledger.query["insert_recovery"]
+                await connection.execute(query, exam, shard, epoch, reason)
+            return epoch
+
+    async def position(self, exam: str, shard: int) -> Step:
+        """Return the last drained step."""
+        rows = await self._ledger.fetch("select_journal_position", exam, shard)
+        return rows[0]["drained_epoch"], rows[0]["drained_version"]
+
+    async def branch(self, exam: str, shard: int, epoch: int) -> Step | None:
+        """Return the step at which an epoch was left for good; None while it is the last one."""
+        rows = await self._ledger.fetch("select_branch", exam, shard, epoch)
+        return (rows[0]["recovered_epoch"], rows[0]["recovered_version"]) if rows else None
+
+    async def entries_between(self, exam: str, shard: int, after: Step, through: Step) -> int:
+        """Return how many journal entries there are between two steps."""
+        rows = await self._ledger.fetch("count_journal_between", exam, shard, *after, *through)
+        return int(rows[0]["entries"])
+
+    async def bookings(self, exam: str, shard: int, page_max: int) -> AsyncIterator[Records]:
+        """Yield every booking of a shard."""
+        after = ""
+        while rows := await self._ledger.fetch(
+            "select_rebuild_bookings", exam, shard, after, page_max
+        ):
+            yield [(row["reservation"], row["record"]) for row in rows]
+            after = rows[-1]["reservation"]
+
+    async def holds(self, exam: str, shard: int, page_max: int) -> AsyncIterator[Records]:
+        """Yield every hold of a shard that is not booked, oldest first."""
+        moment, after = _EARLIEST, ""
+        while rows := await self._ledger.fetch(
+            "select_rebuild_holds", exam, shard, moment, after, page_max
+        ):
+            yield [(row["reservation"], row["record"]) for row in rows]
+            moment, after = rows[-1]["created_at"], rows[-1]["reservation"]
+
+    async def ended(self, exam: str, shard: int, page_max: int) -> AsyncIterator[Records]:
+        """Yield what ended in a shard lately."""
+        rows = await self._ledger.fetch("select_rebuild_refunded", exam, shard)
+        for start in range(0, len(rows), page_max):
+            page = rows[start : start + page_max]
+            yield [(row["reservation"], row["record"]) for row in page]
+        moment, after = dt.datetime.now(dt.UTC) - _ENDED_WITHIN, ""
+        while rows := await self._ledger.fetch(
+            "select_rebuild_ended", exam, shard, moment, after, page_max
+        ):
+            yield [(row["reservation"], row["record"]) for row in rows]
+            moment, after = rows[-1]["created_at"], rows[-1]["reservation"]
+
+    async def holds_after(
+        self, exam: str, shard: int, step: Step, page_max: int
+    ) -> AsyncIterator[Records]:
+        """Yield what is not booked and had a step after this one, as its last step left it."""
+        while rows := await self._ledger.fetch(
+            "select_touched_holds", exam, shard, *step, page_max
+        ):
+            yield [(row["reservation"], row["record"]) for row in rows]
+            step = rows[-1]["epoch"], rows[-1]["version"]
+
+    async def bookings_after(
+        self, exam: str, shard: int, step: Step, page_max: int
+    ) -> AsyncIterator[Records]:
+        """Yield the bookings that were paid or moved under a step after this one."""
+        step, after = (step[0], step[1] + 1), ""
+        while rows := await self._ledger.fetch(
+            "select_touched_bookings", exam, shard, *step, after, page_max
+        ):
+            yield [(row["reservation"], row["record"]) for row in rows]
+            step, after = (rows[-1]["epoch"], rows[-1]["version"]), rows[-1]["reservation"]
+
+    async def refunds_after(
+        self, exam: str, shard: int, step: Step, page_max: int
+    ) -> AsyncIterator[Records]:
+        """Yield the refunded bookings whose seats may not be back as of a step."""
+        rows = await self._ledger.fetch("select_touched_refunds", exam, shard, *step)
+        for start in range(0, len(rows), page_max):
+            ids = [row["reservation"] for row in rows[start : start + page_max]]
+            yield list((await self.booked(ids)).items())
+
+    async def booked(self, reservations: Sequence[str]) -> dict[str, str]:
+        """Return the records of those that have a booking, also one that was refunded."""
+        rows = await self._ledger.fetch("select_bookings_as_records", list(reservations))
+        return {row["reservation"]: row["record"] for row in rows}
+
+    async def reopen(
+        self,
+        exam: str,
+        shard: int,
+        epoch: int,
+        *,
+        way: str,
+        recovered: Step,
+        bookings: int,
+        holds: int,
+        left_out: int,
+    ) -> bool:
+        """Let a recovered shard be served, and write down how it was done, in one step.
+
+        False when another recovery has taken over.
+        """
+        counts = (bookings, holds, left_out)
+        return bool(
+            await self._ledger.fetch("reopen_shard", exam, shard, epoch, way, *recovered, *counts)
+        )
+
+
+async def _keep(connection: "Connection") -> None:
+    """Say something from time to time, so that Postgres does not end the transaction."""
+    while True:
+        await asyncio.sleep(_SIGN_OF_LIFE_S)
+        await connection.execute("SELECT 1")

@@ -1,0 +1,221 @@
+"""The one connection to Redis on which every command of this process is pipelined.
+
+What a process knows of Redis must not depend on which of its connections asks: after a failover one
+may lead to the new server and another still to the old one. So there is one, and everything about it
+is dropped when it shows that the server has changed: a failure, an answer that did not come in time,
+a reply that only a replica gives. Connecting, TLS, authentication and parsing are redis-py's.
+Replies come in the order of the commands, which is all the bookkeeping there is. A connection that
+fails takes every command on it along, each of which may have run.
+"""
+
+import asyncio
+import hashlib
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+Command = tuple[str | int, ...]
+Commands = Callable[[str], Sequence[Command]]
+"""Makes the commands to send, given the run of the server they go to."""
+
+OLDEST_VERSION = (7, 0)
+"""Redis 7.0 brought flags for scripts. Valkey tells the version of Redis it is compatible with."""
+
+_RUN_BYTES = 8
+_SECTIONS = ("server", "replication", "persistence")
+
+
+class UnsupportedServerError(RedisError):
+    """A server that is too old for the scripts."""
+
+
+class _Batch:
+    """Commands that were written together, and their replies as far as they have come."""
+
+    __slots__ = ("count", "replies", "waiter")
+
+    def __init__(self, count: int, waiter: "asyncio.Future[list[Any]]") -> None:
+        self.count = count
+        self.replies: list[Any] = []
+        self.waiter = waiter
+
+
+class _Link:
+    """One life of the connection: to one run of one server."""
+
+    __slots__ = ("batches", "connection", "reader", "run")
+
+    def __init__(self, connection: AbstractConnection, run: str) -> None:
+        self.connection = connection
+        self.run = run
+        self.batches: deque[_Batch] = deque()
+        self.reader: asyncio.Task[None] | None = None
+
+
+class PipelinedConnection:
+    """A connection that is opened when it is needed, and again when it was lost."""
+
+    def __init__(self, pool: ConnectionPool, *, timeout_s: float) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+        self._connecting = asyncio.Lock()
+        self._link: _Link | None = None
+        self._readers: set[asyncio.Task[None]] = set()
+
+    async def send(self, commands: Commands) -> list[Any]:
+        """Write commands in one go and return their replies in order; an error reply is a value.
+
+        Raises redis-py's ConnectionError and TimeoutError; the commands may then have run.
+        """
+        link = self._link
+        if link is None or not link.connection.is_connected:
+            link = await self._connect()
+        # Nothing is awaited between here and the write: the commands are for this very server.
+        loop = asyncio.get_running_loop()
+        made = commands(link.run)
+        batch = _Batch(len(made), loop.create_future())
+        pack = hiredis.pack_command
+        packed = b"".join([pack(command) for command in made])  # type: ignore[arg-type]
+        link.batches.append(batch)
+        timer = loop.call_later(self._timeout_s, self._give_up, link)
+        try:
+            await link.connection.send_packed_command(packed, check_health=False)
+            return await batch.waiter
+        except (RedisError, OSError) as error:
+            self._drop(link, error)
+            raise
+        finally:
+            timer.cancel()
+            if batch.waiter.done() and not batch.waiter.cancelled():
+                batch.waiter.exception()  # it was raised, or the write's was
+
+    async def check(self) -> None:
+        """Return when the server is the one that was connected to; leave it when it is not.
+
+        Raises redis-py's errors when it does not answer or cannot serve any more.
+        """
+        asked: list[str] = []
+
+        def about_itself(run: str) -> Sequence[Command]:
+            asked.append(run)
+            return [("INFO", section) for section in _SECTIONS]
+
+        try:
+            is_same = _run_of(await self.send(about_itself)) == asked[0]
+        except ReadOnlyError:
+            self.drop("redis has become a replica")
+            raise
+        if not is_same:
+            self.drop("redis has another history")
+
+    def drop(self, reason: str) -> None:
+        """Leave the server; every command under way fails, and the next one connects anew."""
+        if self._link is not None:
+            self._drop(self._link, RedisConnectionError(reason))
+
+    async def aclose(self) -> None:
+        """Close the connection; commands under way fail."""
+        self.drop("the connection was closed")
+        if self._readers:
+            await asyncio.wait(self._readers)
+
+    async def _connect(self) -> _Link:
+        async with self._connecting:
+            if self._link is not None and self._link.connection.is_connected:
+                return self._link
+            self.drop("the connection was lost")
+            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await connection.connect()
+                    run = await _greet(connection)
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            self._link = link = _Link(connection, run)
+            link.reader = asyncio.get_running_loop().create_task(self._read(link))
+            self._readers.add(link.reader)
+            link.reader.add_done_callback(self._readers.discard)
+            return link
+
+    async def _read(self, link: _Link) -> None:
+        """Hand replies to the batches that wait for them, oldest first."""
+        try:
+            while True:
+                reply = await _reply(link.connection)
+                if not link.batches:
+                    raise RedisConnectionError(f"redis said what was not asked for: {reply}")
+                batch = link.batches[0]
+                batch.replies.append(reply)
+                if len(batch.replies) == batch.count:
+                    link.batches.popleft()
+                    if not batch.waiter.done():
+                        batch.waiter.set_result(batch.replies)
+                if isinstance(reply, ReadOnlyError | MasterDownError):
+                    # What is under way fails too; under load there would be no better moment.
+                    raise RedisConnectionError("redis has become a replica")
+        except (RedisError, OSError) as error:
+            self._drop(link, error)
+        finally:
+            await link.connection.disconnect(nowait=True)
+
+    def _give_up(self, link: _Link) -> None:
+        """Leave a connection that did not answer a batch in time, nor anything behind it."""
+        self._drop(link, RedisTimeoutError(f"no answer within {self._timeout_s:g} s"))
+
+    def _drop(self, link: _Link, error: Exception) -> None:
+        """Leave a connection and fail every command on it; its reader closes it."""
+        if self._link is link:
+            self._link = None
+        if link.reader is not None and link.reader is not asyncio.current_task():
+            link.reader.cancel()
+        batches, link.batches = link.batches, deque()
+        for batch in batches:
+            if not batch.waiter.done():
+                batch.waiter.set_exception(error)
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+    except ResponseError as error:
+        return error
+
+
+async def _greet(connection: AbstractConnection) -> str:
+    """Return the run of the server at the other end; raises when it cannot serve us."""
+    texts = []
+    for section in _SECTIONS:
+        await connection.send_command("INFO", section, check_health=False)
+        texts.append(await connection.read_response(timeout=math.inf))
+    return _run_of(texts)
+
+
+def _run_of(texts: Sequence[Any]) -> str:
+    """Return what names one run of one server with one history, from what it says of itself.
+
+    `run_id` is another after each start, and `master_replid2` is the id of the history a server had
+    as a replica before it was promoted. Raises redis-py's errors when it cannot serve us.
+    """
+    for text in texts:
+        if isinstance(text, Exception):
+            raise text
+    lines = [line for text in texts for line in str(text).splitlines() if ":" in line]
+    told = dict(line.split(":", 1) for line in lines)
+    version = told["redis_version"]
+    if tuple(map(int, version.split(".")[:2])) < OLDEST_VERSION:
+        wanted = ".".join(map(str, OLDEST_VERSION))
+        raise UnsupportedServerError(f"redis is version {version}; it takes {wanted} or newer")
+    if told["role"] != "master":
+        raise ReadOnlyError(f"it is a replica of {told.get('master_host')}")
+    if told["loading"] != "0":
+        raise RedisConnectionError("it is loading its data")
+    history = f"{told['run_id']}/{told['master_replid2']}".encode()
+    return hashlib.blake2b(history, digest_size=_RUN_BYTES).hexdigest()

@@ -1,0 +1,103 @@
+"""The recovery of a shard in Redis: claimed under a new epoch, brought level, and opened again.
+
+Only one recovery of a shard is at work at a time, under a lock in Postgres. The epoch in the fence
+holds back one that lost its lock and does not know it. Every method but `standing` takes the shard
+as `claimed` and raises NotReady when another recovery has taken over.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quota_service.domain.errors import NotReady
+from quota_service.domain.exam import Quota
+from quota_service.seats.codes import Code
+from quota_service.seats.connection import ScriptCall, ScriptRunner
+from quota_service.seats.keys import Shard
+
+_SCAN_COUNT = 2000
+_NOTHING = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How Redis has a shard: whether it is open to the caller, its fence and its version."""
+
+    is_open: bool
+    fence: str
+    version: int
+
+
+class RecoveryStore:
+    """Recovers shards in one Redis."""
+
+    def __init__(self, runner: ScriptRunner) -> None:
+        self._runner = runner
+        self._scripts = runner.scripts
+
+    async def standing(self, shard: Shard) -> Standing:
+        """Return how Redis has a shard now."""
+        code, fence, version = await self._answer("standing", shard, [shard.fence])
+        return Standing(code == Code.DONE, str(fence), int(version))
+
+    async def claim(self, claimed: Shard) -> tuple[int, int] | None:
+        """Let no script run on the shard but those of this recovery.
+
+        Returns epoch and version of the last step Redis has; None when there is nothing to go on
+        from.
+        """
+        (origin,) = await self._call("claim", claimed, [claimed.fence])
+        if origin == _NOTHING:
+            return None
+        epoch, _, version = origin.partition("-")
+        return int(epoch), int(version)
+
+    async def clear(self, claimed: Shard) -> None:
+        """Remove everything of the shard, for a rebuild."""
+        cursor = "0"
+        while True:
+            cursor, keys = await self._runner.command(
+                "SCAN", cursor, "MATCH", f"{claimed.record_key('')}*", "COUNT", _SCAN_COUNT
+            )
+            await self._call("clear", claimed, [claimed.fence], keys)
+            if cursor == "0":
+                return
+
+    async def seed(
+        self, claimed: Shard, version: int, capacity: Mapping[Quota, int] | None = None
+    ) -> None:
+        """Set the version, and with `capacity` every quota, all of its seats free."""
+        seats = [word for quota, n in (capacity or {}).items() for word in (str(quota), n)]
+        await self._call("seed", claimed, [claimed.fence, version, *seats])
+
+    async def put(
+        self, claimed: Shard, records: Sequence[tuple[str, str]], grace_ms: int, *, fit: bool
+    ) -> list[str]:
+        """Write (serial, record) pairs, each in the place of what stands there.
+
+        With `fit`, holds that have no seats any more expire, and their serials are returned.
+        """
+        args: list[str | int] = [claimed.fence, grace_ms, int(fit)]
+        args += [word for pair in records for word in pair]
+        keys = [claimed.record_key(serial) for serial, _ in records]
+        return await self._call("put", claimed, args, keys)
+
+    async def reopen(self, claimed: Shard) -> int:
+        """Open the shard; return its version."""
+        (version,) = await self._call("reopen", claimed, [claimed.fence])
+        return int(version)
+
+    async def _call(
+        self, name: str, claimed: Shard, args: Sequence[str | int], records: Sequence[str] = ()
+    ) -> list[Any]:
+        code, *answer = await self._answer(name, claimed, args, records)
+        if code == Code.NOT_READY:
+            raise NotReady(f"another recovery of shard {claimed.tag} has taken over")
+        return answer
+
+    async def _answer(
+        self, name: str, shard: Shard, args: Sequence[str | int], records: Sequence[str] = ()
+    ) -> list[Any]:
+        script = self._scripts[name]
+        keys = [*shard.keys_for(script.shard_keys), *records]
+        return await self._runner.call(ScriptCall(script, keys, args))

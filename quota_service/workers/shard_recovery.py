@@ -1,0 +1,26 @@
+"""The shard recovery worker: notices shards that may have lost something, and recovers them."""
+
+from collections.abc import Mapping
+
+from quota_service.registration.recover_shard import recover_if_lost
+from quota_service.registration.registry import UsedShard
+from quota_service.registration.stores import Stores
+from quota_service.settings import Settings
+from quota_service.workers.loop import each_of
+
+
+class ShardRecoveryWorker:
+    """Looks at every shard in a round."""
+
+    name = "shard_recovery"
+
+    def __init__(self, stores: Stores, settings: Settings) -> None:
+        self._stores = stores
+        self.interval_s = settings.shard_recovery_interval_s
+
+    async def run_once(self) -> Mapping[str, int]:
+        """Recover what may have lost something; returns {"recovered": shards}."""
+        return await each_of(self._stores.registry.used_shards(), self._recover)
+
+    async def _recover(self, used: UsedShard) -> Mapping[str, int]:
+        return {"recovered": int(await recover_if_lost(self._stores, used) is not None)}
