@@ -137,6 +137,7 @@ async def open_service(
                 "postgres": reader.ping,
                 "memory": _loaded(registry, keys),
             },
+            {"journal": reader.journal_warning},
             runner.clock_ms,
             metrics,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import orjson
 
-from quota_service.domain.errors import QuotaError
+from quota_service.domain.errors import NotReady, QuotaError
 from quota_service.domain.reservation import Reservation
 from quota_service.ledger.errors import LedgerRefused
 from quota_service.ledger.pool import Ledger
@@ -181,9 +181,16 @@ class JournalDrain:
 
 
 @asynccontextmanager
-async def draining(ledger: Ledger, exam: str, shard: int) -> AsyncIterator[JournalDrain | None]:
-    """Lend one shard's journal to one worker; None when another worker has it now."""
+async def draining(
+    ledger: Ledger, exam: str, shard: int, epoch: int
+) -> AsyncIterator[JournalDrain | None]:
+    """Lend one shard's journal to one worker; None when another worker has it now.
+
+    It holds the epoch: nothing is drained from a server whose time is over. Raises NotReady then.
+    """
     async with ledger.transaction() as connection:
+        if await connection.fetchrow(ledger.query["lock_epoch"], exam, shard, epoch) is None:
+            raise NotReady(f"epoch {epoch} of exam {exam} is over")
         row = await connection.fetchrow(ledger.query["lock_journal_position"], exam, shard)
         if row is None:
             yield None

@@ -73,6 +73,12 @@ class LedgerReader:
         rows = await self._ledger.fetch("count_quarantined")
         return int(rows[0]["count"])
 
+    async def journal_warning(self) -> str:
+        """Return what is wrong with the journals, in words; empty when all is well."""
+        rows = await self._ledger.fetch("count_journal_gaps")
+        gaps = int(rows[0]["count"])
+        return f"{gaps} gaps were found within a day: see the table journal_gaps" if gaps else ""
+
     async def ping(self) -> None:
         """Return when Postgres answers."""
         async with self._ledger.connection() as connection:

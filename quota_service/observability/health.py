@@ -7,6 +7,7 @@ costs nothing and is never kept waiting by the store it asks about.
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from quota_service.domain.errors import NotReady, QuotaError
 from quota_service.observability.metrics import Metrics
@@ -20,10 +21,13 @@ class Health:
     def __init__(
         self,
         checks: Mapping[str, Callable[[], Awaitable[None]]],
+        warns: Mapping[str, Callable[[], Awaitable[str]]],
         redis_clock_ms: Callable[[], Awaitable[int]],
         metrics: Metrics,
     ) -> None:
         self._checks = checks
+        self._warns = warns
+        self._warnings: dict[str, str] = {}
         self._redis_clock_ms = redis_clock_ms
         self._up = metrics.stores_up
         self._faults: dict[str, str] = dict.fromkeys(checks, "has not been asked yet")
@@ -36,6 +40,11 @@ class Health:
         if self.is_draining:
             return {**self._faults, "service": "is shutting down"}
         return dict(self._faults)
+
+    @property
+    def warnings(self) -> Mapping[str, str]:
+        """What ops have to know, by part, though it does not stand against serving."""
+        return dict(self._warnings)
 
     def now_ms(self) -> int:
         """Return the time by Redis's clock, as nearly as this process knows it."""
@@ -69,8 +78,16 @@ class Health:
                 if self._faults.pop(part, None) is not None:
                     log.info("part answers", extra={"part": part})
             self._up.labels(store=part).set(part not in self._faults)
+        await self._look_for_warnings()
         if "redis" not in self._faults:
             await self._read_clock()
+
+    async def _look_for_warnings(self) -> None:
+        for part, look in self._warns.items():
+            with suppress(QuotaError):  # the store that is away is told above
+                warning = await look()
+                self._warnings = {**self._warnings, part: warning}
+        self._warnings = {part: told for part, told in self._warnings.items() if told}
 
     async def _read_clock(self) -> None:
         asked_ms = time.time() * 1000

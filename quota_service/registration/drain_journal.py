@@ -1,6 +1,6 @@
 """Drain: moves journal entries from Redis to Postgres, each exactly once.
 
-    1. take the shard's drain position in Postgres, locked for this worker
+    1. hold the shard's epoch and its drain position in Postgres, the latter for this worker alone
     2. read the entries after it from Redis
     3. store entries and the new position in one transaction
     4. trim what is stored from Redis
@@ -59,7 +59,7 @@ class Drained:
 
 async def drain_journal(stores: Stores, shard: Shard, limit: int, tries_max: int) -> Drained:
     """Drain at most `limit` entries of a shard; nothing when another worker is at it."""
-    async with draining(stores.ledger, shard.exam, shard.number) as drain:
+    async with draining(stores.ledger, shard.exam, shard.number, shard.epoch) as drain:
         if drain is None:
             return Drained(is_busy=True)
         version, found = await stores.seats.journal(shard, str(drain.position), limit)

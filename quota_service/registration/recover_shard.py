@@ -5,7 +5,8 @@ server is in: the server was started again, a replica has taken its place, it is
 journal that was drained from it, or it is empty. Until it is done, everything about it is answered
 503 and no seat is given.
 
-    1. fence in Postgres: the shard gets a new epoch; nothing is committed under the old one
+    1. fence in Postgres: the shard gets a new epoch; nothing is committed under the old one any more,
+       and nothing is drained
     2. claim in Redis: no script runs but those of this recovery; Redis tells its last step, the
        origin, which is kept until 5
     3. drain what Redis has and Postgres has not

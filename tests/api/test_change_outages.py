@@ -15,8 +15,8 @@ from quota_service.domain.errors import QuotaError
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
-from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from quota_service.workers.recovery import RecoveryWorker
+from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from tests.conftest import Running
 from tests.support.bookings import check_agreement
 from tests.support.client import ApiClient, Reply

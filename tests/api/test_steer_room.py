@@ -11,10 +11,10 @@ from tests.conftest import Running
 from tests.support.admissions import RoomUnderTest, open_room, room_definition
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
+from tests.support.redis_clients import redis_of
 from tests.support.serving import serving
 from tests.support.supervised import supervised
 from tests.support.waiting import eventually
-from tests.support.redis_clients import redis_of
 
 ROOM = "/v1/exams/exam-2/waiting-room"
 CALLS = [("PUT", ""), ("POST", "/pause"), ("POST", "/resume")]

@@ -19,7 +19,7 @@ from tests.support.event_streams import (
     sample,
     unread,
 )
-from tests.support.lost_shards import lose_everything, rebuild
+from tests.support.lost_shards import lose_everything, recover_shards
 from tests.support.raw_http import connect, request
 from tests.support.refusals import assert_refused
 from tests.support.serving import Serving, serving

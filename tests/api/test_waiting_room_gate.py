@@ -14,12 +14,12 @@ from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
-from tests.support.lost_shards import lose_everything, rebuild
+from tests.support.lost_shards import lose_everything, recover_shards
 from tests.support.records import redis_now_ms
+from tests.support.redis_clients import redis_of
 from tests.support.refusals import ORDER, RESERVATIONS, assert_refused
 from tests.support.room_calls import SHARD, claim, finish, join
 from tests.support.rooms import admit, make_room, room_definition
-from tests.support.redis_clients import redis_of
 
 HEADER = "Waiting-Room-Pass"
 RESERVE = "POST /v1/exams/{exam}/reservations"

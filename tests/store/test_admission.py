@@ -16,7 +16,7 @@ from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
 from quota_service.workers.admission import AdmissionWorker
 from tests.store.test_outage_sweepers import stopped
 from tests.support.admissions import BUSY, CALM, RoomUnderTest, open_room
-from tests.support.lost_shards import lose_everything, rebuild
+from tests.support.lost_shards import lose_everything, recover_shards
 from tests.support.protocols import DiedError, dying
 from tests.support.redis_clients import redis_of
 

@@ -16,7 +16,7 @@ from quota_service.registration.steer_room import pause, resume
 from quota_service.settings import Settings
 from tests.support.admissions import RoomUnderTest, open_room
 from tests.support.exams import make_exam
-from tests.support.lost_shards import rebuild
+from tests.support.lost_shards import recover_shards
 from tests.support.servers import killed, throwaway_postgres
 from tests.support.waiting import eventually
 

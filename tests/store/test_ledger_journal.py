@@ -104,9 +104,7 @@ async def test_a_reservation_is_kept_as_its_last_entry_left_it(service: Service)
 
 async def test_an_older_entry_never_replaces_what_a_newer_one_left(service: Service) -> None:
     reservation = await hold(service, "candidate-1")
-    text = await redis_of(service).get(
-        shard_of(service).record_key(reservation.rpartition(".")[2])
-    )
+    text = await redis_of(service).get(shard_of(service).record_key(reservation.rpartition(".")[2]))
     record = parse_record("exam-1", 0, reservation.rpartition(".")[2], str(text))
     newer = Entry(Position(2, 1), "release", "s", 1, "newer", record)
     async with draining(service.stores.ledger, "exam-1", 0) as worker:

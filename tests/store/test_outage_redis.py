@@ -24,7 +24,7 @@ from quota_service.workers.recovery import RecoveryWorker
 from tests.conftest import Running
 from tests.support.bookings import book, check_agreement, left, recover
 from tests.support.client import Reply
-from tests.support.lost_shards import check_after, lose_everything, rebuild
+from tests.support.lost_shards import check_after, lose_everything, recover_shards
 from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due
 from tests.support.waiting import eventually

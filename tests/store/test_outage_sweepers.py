@@ -29,8 +29,8 @@ from tests.support.bookings import book, left
 from tests.support.lost_shards import check_after, drain, rows
 from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due
-from tests.support.waiting import eventually
 from tests.support.redis_clients import redis_of
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 30

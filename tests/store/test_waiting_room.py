@@ -25,9 +25,9 @@ from quota_service.seats.codes import Code
 from quota_service.settings import Settings
 from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
 from quota_service.waiting_room.standing import Phase
-from tests.support.lost_shards import lose_everything, rebuild, rows
-from tests.support.rooms import admit, admit_draw, let_open, open_room, room_exam
+from tests.support.lost_shards import lose_everything, recover_shards, rows
 from tests.support.redis_clients import redis_of
+from tests.support.rooms import admit, admit_draw, let_open, open_room, room_exam
 
 BLOCK = 5
 

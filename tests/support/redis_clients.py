@@ -4,17 +4,20 @@ import redis.asyncio
 
 from quota_service.app import Service
 
-_CLIENTS: dict[str, "redis.asyncio.Redis"] = {}
+_CLIENTS: dict[tuple[str, bool], "redis.asyncio.Redis"] = {}
 
 
-def redis_of(service: Service) -> "redis.asyncio.Redis":
-    """Return a client of the Redis a service uses; it is closed when the test ends."""
-    url = service.settings.redis_url
-    if url not in _CLIENTS:
-        _CLIENTS[url] = redis.asyncio.Redis.from_url(
-            url, decode_responses=True, encoding_errors="backslashreplace"
+def redis_of(service: Service, *, decodes: bool = True) -> "redis.asyncio.Redis":
+    """Return a client of the Redis a service uses; it is closed when the test ends.
+
+    One that `decodes` answers text, the other bytes.
+    """
+    name = service.settings.redis_url, decodes
+    if name not in _CLIENTS:
+        _CLIENTS[name] = redis.asyncio.Redis.from_url(
+            name[0], decode_responses=decodes, encoding_errors="backslashreplace"
         )
-    return _CLIENTS[url]
+    return _CLIENTS[name]
 
 
 async def close_clients() -> None:

@@ -126,7 +126,8 @@ class SeatsUnderTest:
 async def open_seats(settings: Settings, exam: Exam | None = None) -> AsyncIterator[SeatsUnderTest]:
     """Open a shard of an exam, with the exam's seats in it."""
     exam = exam or make_exam()
-    client, metrics = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True), Metrics()
+    client = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
+    metrics = Metrics()
     runner = ScriptRunner(redis_pool(settings), load_scripts(), settings, metrics)
     seats = SeatsUnderTest(
         client, runner, SeatStore(runner), metrics, exam, Shard(exam.id, 0, EPOCH)

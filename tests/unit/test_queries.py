@@ -83,9 +83,7 @@ def test_every_query_is_used_and_every_name_used_is_a_query() -> None:
 
 
 def test_no_statement_hides_in_the_modules() -> None:
-    allowed = {"migrations.py", "reading.py"}  # its own table; the ping
+    written = re.compile(r"\"(?!SELECT 1\")(?:SELECT|INSERT|UPDATE|DELETE) ")  # not the ping
     for module in LEDGER.glob("*.py"):
-        if module.name not in allowed:
-            text = module.read_text(encoding="utf-8")
-
-            assert re.findall(r"\"(?:SELECT|INSERT|UPDATE|DELETE) ", text) == [], module.name
+        if module.name != "migrations.py":  # its own table
+            assert written.findall(module.read_text(encoding="utf-8")) == [], module.name

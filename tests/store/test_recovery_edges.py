@@ -1,4 +1,4 @@
-"""What a rebuild makes of holds that were lost, given twice, moved out or over."""
+"""What a recovery makes of holds that were lost, given twice, moved out or over."""
 
 import asyncio
 import dataclasses
@@ -6,14 +6,14 @@ import dataclasses
 import pytest
 
 from quota_service.app import Service
-from quota_service.domain.errors import NotReady, ReservationEnded, SoldOut
+from quota_service.domain.errors import ReservationEnded, SoldOut
 from quota_service.domain.exam import Quota
 from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.refund import refund
-from quota_service.registration.release import checkout, release
+from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.expiry import ExpiryWorker
@@ -54,14 +54,10 @@ async def test_of_two_who_hold_one_seat_after_a_loss_one_confirms_and_the_other_
     await service.stores.registry.refresh()
 
     paid = await confirm(service.stores, payment(again, "event-2"))
-    with pytest.raises(NotReady):
-        await confirm(service.stores, payment(lost, "event-1"))
-    await rows(service, "UPDATE recoveries SET opened_at = opened_at - interval '1 minute'")
     too_late = await confirm(service.stores, payment(lost, "event-1"))
 
     assert paid.outcome is PaymentOutcome.CONFIRMED
     assert too_late.outcome is PaymentOutcome.REFUND_DUE
-    assert await rows(service, "SELECT holds_lost, holds_restored FROM recoveries") == [(1, 0)]
     assert await rows(service, "SELECT event FROM refunds_due") == [("event-1",)]
     await check_after(service, booked=1)
 
@@ -114,42 +110,6 @@ async def test_a_hold_whose_session_is_booked_elsewhere_is_left_out_whole(
         State.CONFIRMED,
     )
     assert (await left(service, "tianjin/general"), await left(service, "tianjin/qms")) == (5, 5)
-    await check_after(service, booked=1)
-
-
-async def test_a_lost_checkout_comes_back_with_the_later_deadline(service: Service) -> None:
-    held = await hold(service)
-    await drain(service)
-    promised = await checkout(service.stores, held.id)
-    await lose_everything(service)
-
-    await recover_shards(service)
-    between = await service.stores.seats.read(*service.stores.locate(held.id))
-    await service.stores.registry.refresh()
-    after = await service.stores.seats.read(*service.stores.locate(held.id))
-    again = await checkout(service.stores, held.id)
-
-    assert promised.deadline_ms > held.deadline_ms
-    assert between is not None
-    assert between.deadline_ms == held.deadline_ms
-    assert after == promised
-    assert again == promised
-    await check_after(service, booked=0)
-
-
-async def test_a_hold_that_moved_and_lost_its_move_is_where_the_journal_has_it_and_pays_there(
-    service: Service,
-) -> None:
-    held = await hold(service, "candidate-1", "jinan")
-    await drain(service)
-    await change_venue(service.stores, held.id, "tianjin")
-    await lose_everything(service)
-
-    await recover_shards(service)
-    await service.stores.registry.refresh()
-
-    paid = await confirm(service.stores, payment(held))
-    assert paid.outcome is PaymentOutcome.CONFIRMED
     await check_after(service, booked=1)
 
 
@@ -221,7 +181,7 @@ async def test_seats_released_while_the_shard_is_fenced_are_there_when_it_opens(
     raised = "UPDATE quotas SET capacity = capacity + 2 WHERE venue = 'beijing'"
 
     def reached(line: str) -> None:
-        if line == "rebuild: fenced":
+        if line == "recover: fenced":
             raise DiedError(line)
 
     fenced = dataclasses.replace(
@@ -236,7 +196,7 @@ async def test_seats_released_while_the_shard_is_fenced_are_there_when_it_opens(
 
     # Raised again behind the back of a rebuild that has read the capacities already.
     await lose_everything(service)
-    stall = Stall(monkeypatch, type(service.stores.builder), "load")
+    stall = Stall(monkeypatch, type(service.stores.recovery), "put")
     task = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
     await rows(service, raised)
@@ -260,15 +220,3 @@ async def test_a_full_exam_is_still_full_after_a_rebuild(service: Service) -> No
         await hold(service, "second", LAST_SEAT)
 
     assert [left_over.remaining for left_over in refused.value.left] == [0]
-
-
-async def test_a_payment_that_comes_before_its_hold_is_put_back_is_seated(
-    service: Service,
-) -> None:
-    held = await hold(service)
-    await lose_everything(service)
-    await recover_shards(service)
-
-    paid = await confirm(service.stores, payment(held))
-
-    assert paid.outcome is PaymentOutcome.CONFIRMED

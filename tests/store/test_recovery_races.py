@@ -1,9 +1,8 @@
-"""A rebuild and what goes on beside it: other rebuilds, imports, drains, requests."""
+"""A recovery and what goes on beside it: other recoveries, imports, drains, requests."""
 
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -12,9 +11,9 @@ from quota_service.domain.errors import LedgerUnavailable, NotReady
 from quota_service.domain.exam import Quota
 from quota_service.domain.reservation import State
 from quota_service.ledger.journal import JournalDrain
-from quota_service.registration.drain_journal import Drained, drain_journal
+from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.import_exam import import_exam
-from quota_service.seats.building import ShardBuilder
+from quota_service.seats.recovery import RecoveryStore
 from quota_service.settings import Settings
 from tests.support.bookings import book
 from tests.support.exams import SEATS, make_exam
@@ -70,7 +69,7 @@ async def test_a_worker_that_waited_for_nothing_rebuilds_nothing(
 ) -> None:
     await book(service)
     await lose_everything(service)
-    stall = Stall(monkeypatch, ShardBuilder, "load")
+    stall = Stall(monkeypatch, RecoveryStore, "put")
 
     first = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
@@ -83,13 +82,13 @@ async def test_a_worker_that_waited_for_nothing_rebuilds_nothing(
     await check_after(service, booked=1)
 
 
-@pytest.mark.parametrize("line", ["load", "open"])
+@pytest.mark.parametrize("line", ["put", "reopen"])
 async def test_a_rebuild_that_lost_its_lock_is_held_back_after_another_finished(
     service: Service, other: Service, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     await book(service)
     await lose_everything(service)
-    stall = Stall(monkeypatch, ShardBuilder, line)
+    stall = Stall(monkeypatch, RecoveryStore, line)
     overtaken = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
 
@@ -114,13 +113,13 @@ async def test_a_rebuild_that_lost_its_lock_is_held_back_while_another_is_at_wor
     await book(service)
     await lose_everything(service)
     with monkeypatch.context() as first_patch:
-        first_stall = Stall(first_patch, ShardBuilder, "load")
+        first_stall = Stall(first_patch, RecoveryStore, "put")
         overtaken = asyncio.create_task(recover_shards(service))
         await first_stall.begun.wait()
     await cut_idle_transactions(service.settings.postgres_dsn)
     await other.stores.registry.refresh()
     with monkeypatch.context() as second_patch:
-        second_stall = Stall(second_patch, ShardBuilder, "load")
+        second_stall = Stall(second_patch, RecoveryStore, "put")
         winning = asyncio.create_task(recover_shards(other))
         await second_stall.begun.wait()
 
@@ -135,13 +134,13 @@ async def test_a_rebuild_that_lost_its_lock_is_held_back_while_another_is_at_wor
     await check_after(service, booked=1)
 
 
-@pytest.mark.parametrize("line", ["close", "begin"])
+@pytest.mark.parametrize("line", ["claim", "clear"])
 async def test_a_rebuild_that_lost_its_lock_early_removes_nothing_of_what_another_built(
     service: Service, other: Service, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     await book(service)
     await lose_everything(service)
-    stall = Stall(monkeypatch, ShardBuilder, line)
+    stall = Stall(monkeypatch, RecoveryStore, line)
     overtaken = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
     await cut_idle_transactions(service.settings.postgres_dsn)
@@ -161,7 +160,7 @@ async def test_an_import_during_a_rebuild_waits_and_both_stores_have_its_seats(
 ) -> None:
     await book(service, "candidate-1", "beijing")
     await lose_everything(service)
-    stall = Stall(monkeypatch, ShardBuilder, "load")
+    stall = Stall(monkeypatch, RecoveryStore, "put")
     rebuilding = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
 
@@ -185,7 +184,7 @@ async def test_an_import_that_cannot_wait_for_a_rebuild_is_unavailable_and_chang
 ) -> None:
     await lose_everything(service)
     before = await rows(service, "SELECT * FROM quotas ORDER BY venue, subject")
-    stall = Stall(monkeypatch, ShardBuilder, "begin")
+    stall = Stall(monkeypatch, RecoveryStore, "clear")
     rebuilding = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
 
@@ -229,28 +228,18 @@ async def test_a_drain_under_way_in_another_worker_is_waited_for_and_counts(
     shard = other.stores.registry.shard("exam-1", 0)
     draining = asyncio.create_task(drain_journal(other.stores, shard, 1000, 3))
     await stall.begun.wait()
-    service.stores.acknowledged._holds.clear()  # noqa: SLF001  nobody else shall bring it back
 
     await lose_everything(service)
-    found_busy = asyncio.Semaphore(0)
-
-    async def noticed(*args: Any) -> Drained:
-        drained = await drain_journal(*args)
-        if drained.is_busy:
-            found_busy.release()
-        return drained
-
-    monkeypatch.setattr("quota_service.registration.rebuild.drain_journal", noticed)
     rebuilding = asyncio.create_task(recover_shards(service))
-    for _ in range(2):
-        waits = asyncio.create_task(found_busy.acquire())
-        await asyncio.wait({rebuilding, waits}, return_when=asyncio.FIRST_COMPLETED)
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%fenced%'"
+    while not await rows(service, waits):
         assert not rebuilding.done()
     stall.may_go.set()
-    stored = (await draining).stored
+    drained = await ended(draining)
     rebuilt = await rebuilding
 
-    assert (stored, rebuilt) == (1, 1)
+    assert isinstance(drained, NotReady)  # stored, and then held back from what took its place
+    assert rebuilt == 1
     assert await state(service, held) is State.HELD
     await check_after(service, booked=0)
 
@@ -260,7 +249,7 @@ async def test_while_a_rebuild_is_at_work_nobody_is_served_from_half_a_shard(
 ) -> None:
     booked = await book(service, "candidate-1", "beijing")
     await lose_everything(service)
-    stall = Stall(monkeypatch, ShardBuilder, "open")
+    stall = Stall(monkeypatch, RecoveryStore, "reopen")
     rebuilding = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
 

@@ -1,4 +1,4 @@
-"""A shard that Redis has lost is fenced at once and put together again from Postgres."""
+"""A shard that Redis has lost is fenced at once, and written again from Postgres as a whole."""
 
 from typing import Any
 
@@ -11,25 +11,15 @@ from quota_service.domain.payment import PaymentOutcome
 from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
-from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
-from quota_service.seats.building import ShardBuilder
+from quota_service.seats.recovery import RecoveryStore
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from tests.support.books import check_books
+from tests.support.lost_shards import drain, recover_shards, ways
 from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.redis_clients import redis_of
-
-
-async def drain(service: Service) -> None:
-    await drain_journal(service.stores, service.stores.registry.shard("exam-1", 0), 1000, 3)
-
-
-async def rebuild(service: Service) -> int:
-    rebuilt = (await ShardRecoveryWorker(service.stores, service.settings).run_once())["recovered"]
-    await service.stores.acknowledged.restore(service.stores)
-    return rebuilt
 
 
 async def check(service: Service) -> None:
@@ -70,8 +60,9 @@ async def test_an_emptied_redis_is_fenced_and_put_together_again(service: Servic
 
     with pytest.raises(NotReady):
         await hold(service, "candidate-9")
-    assert await rebuild(service) == 1
-    assert await rebuild(service) == 0
+    assert await recover_shards(service) == 1
+    assert await recover_shards(service) == 0
+    assert await ways(service) == ["rebuilt"]
 
     again = service.stores.registry.shard("exam-1", 0)
     after = await service.stores.seats.snapshot(again)
@@ -98,7 +89,7 @@ async def test_repeats_and_payments_go_on_after_a_rebuild_as_if_nothing_was(
     made = await everything(service)
     await drain(service)
     await redis_of(service).flushall()
-    await rebuild(service)
+    await recover_shards(service)
 
     for name in ("held", "paid", "moved"):
         venue = "tianjin" if name == "moved" else "jinan"
@@ -114,31 +105,14 @@ async def test_repeats_and_payments_go_on_after_a_rebuild_as_if_nothing_was(
     await check(service)
 
 
-async def test_a_hold_that_was_lost_with_its_journal_is_put_back_by_who_acknowledged_it(
-    service: Service,
-) -> None:
-    await drain(service)
-    lost = [await hold(service, f"candidate-{n}") for n in range(3)]
-    await redis_of(service).flushall()
-
-    await rebuild(service)
-
-    assert [await state(service, each) for each in lost] == [State.HELD] * 3
-    paid = await confirm(service.stores, payment(lost[0]))
-    assert paid.outcome is PaymentOutcome.CONFIRMED
-    async with service.stores.ledger.connection() as connection:
-        report = await connection.fetch("SELECT holds_lost, holds_restored FROM recoveries")
-    assert [tuple(row) for row in report] == [(3, 3)]
-    await check(service)
-
-
 @pytest.mark.parametrize(
     "line",
     [
-        "rebuild: fenced",
-        "rebuild: drained",
-        "rebuild: bookings written",
-        "rebuild: open in redis",
+        "recover: fenced",
+        "recover: claimed",
+        "recover: drained",
+        "recover: bookings written",
+        "recover: open in redis",
     ],
 )
 async def test_a_rebuild_that_died_is_done_again(service: Service, line: str) -> None:
@@ -151,7 +125,7 @@ async def test_a_rebuild_that_died_is_done_again(service: Service, line: str) ->
 
     with pytest.raises(NotReady):
         await hold(service, "candidate-9")
-    assert await rebuild(service) == 1
+    assert await recover_shards(service) == 1
 
     assert await state(service, made["paid"]) is State.CONFIRMED
     await check(service)
@@ -166,7 +140,7 @@ async def test_a_payment_under_an_epoch_that_is_over_is_not_booked(
 
     async def late(self: object, verdict: object) -> object:
         await redis_of(service).flushall()
-        await rebuild(service)
+        await recover_shards(service)
         return await settle(self, verdict)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
@@ -187,23 +161,24 @@ async def test_a_rebuild_whose_server_was_started_again_meanwhile_opens_nothing(
     made = await everything(service)
     await drain(service)
     await redis_of(service).flushall()
-    load = ShardBuilder.load
+    put = RecoveryStore.put
 
-    async def load_and_restart(self: ShardBuilder, *args: Any) -> list[str]:
-        left_out = await load(self, *args)
-        # What a restart looks like: the scripts are gone, and so is what was written last.
-        await redis_of(service).script_flush()
+    async def put_and_restart(self: RecoveryStore, *args: Any, **options: Any) -> list[str]:
+        left_out = await put(self, *args, **options)
+        # What another run looks like, in which what was written last is gone.
+        fence = await redis_of(service).get("{exam-1:0}:epoch")
+        await redis_of(service).set("{exam-1:0}:epoch", fence.replace("@", "@other"))
         await redis_of(service).delete("{exam-1:0}:confirmed")
         return left_out
 
     with monkeypatch.context() as patched:
-        patched.setattr(ShardBuilder, "load", load_and_restart)
+        patched.setattr(RecoveryStore, "put", put_and_restart)
         with pytest.raises(NotReady):
             await ShardRecoveryWorker(service.stores, service.settings).run_once()
     await service.stores.registry.refresh()
     with pytest.raises(NotReady):
         await hold(service, "candidate-9")
 
-    assert await rebuild(service) == 1
+    assert await recover_shards(service) == 1
     assert await state(service, made["paid"]) is State.CONFIRMED
     await check(service)

@@ -1,0 +1,191 @@
+"""Callbacks that come again after their end, and attempts that were given up."""
+
+import dataclasses
+
+import pytest
+
+from quota_service.app import Service
+from quota_service.domain.errors import EventIdReused, SeatsUnavailable
+from quota_service.domain.payment import PaymentOutcome, RefundReason
+from quota_service.domain.reservation import Reservation, State
+from quota_service.ledger import fence
+from quota_service.registration.confirm import confirm
+from quota_service.registration.expire import expire_due_holds
+from quota_service.registration.release import release
+from quota_service.registration.reserve import Order, reserve
+from quota_service.seats.store import SeatStore
+from tests.support.bookings import left, recover
+from tests.support.lost_shards import check_after, rows
+from tests.support.protocols import DiedError, dying, hold, payment, state
+from tests.support.records import HOUR_MS, move_due, move_pinned
+from tests.support.redis_clients import redis_of
+
+QUOTA = "beijing/general"
+"""It has one seat."""
+
+
+async def expire(service: Service, reservation: Reservation) -> None:
+    shard, serial = service.stores.locate(reservation.id)
+    await move_due(redis_of(service), shard, serial)
+    assert await expire_due_holds(service.stores, shard, 10) == 1
+
+
+async def too_late(service: Service) -> Reservation:
+    """Return a hold that has expired, and whose payment has ended as due back since."""
+    late = await hold(service, "late", "beijing")
+    await expire(service, late)
+    other = await hold(service, "other", "beijing")
+    told = await confirm(service.stores, payment(late))
+    assert (told.outcome, told.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
+    await release(service.stores, other.id)
+    return late
+
+
+async def test_a_callback_that_is_repeated_after_its_end_takes_no_seat(service: Service) -> None:
+    late = await too_late(service)
+    before = await left(service, QUOTA)
+
+    lines: list[str] = []
+    watched = dataclasses.replace(service.stores, reached=lines.append)
+    again = await confirm(watched, payment(late))
+
+    assert (again.outcome, again.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
+    assert "confirm: after pin" not in lines
+    assert await state(service, late) is State.EXPIRED
+    assert (before, await left(service, QUOTA)) == (1, 1)
+    await check_after(service, booked=0)
+
+
+async def test_another_body_under_an_event_that_has_ended_is_refused_and_takes_no_seat(
+    service: Service,
+) -> None:
+    late = await too_late(service)
+
+    with pytest.raises(EventIdReused):
+        await confirm(service.stores, dataclasses.replace(payment(late), body_hash="another"))
+
+    assert await state(service, late) is State.EXPIRED
+    assert await left(service, QUOTA) == 1
+
+
+async def test_an_attempt_that_died_on_a_hold_that_had_expired_leaves_it_expired(
+    service: Service,
+) -> None:
+    late = await hold(service, "late", "beijing")
+    await expire(service, late)
+    with pytest.raises(DiedError):
+        await confirm(dying(service.stores, "confirm: after pin"), payment(late))
+    during = await left(service, QUOTA)
+
+    await recover(service)
+
+    assert (during, await left(service, QUOTA)) == (0, 1)
+    assert await state(service, late) is State.EXPIRED
+    again = Order("late", ("general",), ("tianjin",), accepted_notice=True)
+    await reserve(service.stores, "exam-1", again, "key-2")
+    paid = await confirm(service.stores, payment(late))
+    assert (paid.outcome, paid.reason) == (
+        PaymentOutcome.REFUND_DUE,
+        RefundReason.SESSION_CONFLICT,
+    )
+    await check_after(service, booked=0)
+
+
+async def test_a_late_payment_whose_event_is_new_is_seated_again(service: Service) -> None:
+    late = await hold(service, "late", "beijing")
+    await expire(service, late)
+
+    paid = await confirm(service.stores, payment(late))
+
+    assert paid.outcome is PaymentOutcome.CONFIRMED
+    await check_after(service, booked=1)
+
+
+async def test_nothing_is_kept_for_an_event_that_ended_while_its_attempt_could_not_be_given_up(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event was recorded as failed to be booked, and Redis was away when it was told so."""
+    held = await hold(service, "candidate-1", "beijing")
+    await rows(service, "UPDATE quotas SET capacity = 0 WHERE venue = 'beijing'")
+
+    async def away(*_: object) -> None:
+        raise SeatsUnavailable("redis did not answer", applied=None)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SeatStore, "unpin", away)
+        with pytest.raises(SeatsUnavailable):
+            await confirm(service.stores, payment(held))
+    await rows(service, "UPDATE quotas SET capacity = 1 WHERE venue = 'beijing'")
+    assert await state(service, held) is State.CONFIRMING
+
+    await recover(service)
+
+    after = await service.stores.seats.read(*service.stores.locate(held.id))
+    assert after is not None
+    assert after.state is State.HELD
+    assert after.due_ms == held.due_ms  # not kept for another ten minutes
+
+
+async def test_a_hold_whose_payment_is_not_recorded_yet_is_kept_for_its_provider(
+    service: Service,
+) -> None:
+    held = await hold(service)
+    with pytest.raises(DiedError):
+        await confirm(dying(service.stores, "confirm: after pin"), payment(held))
+    shard, serial = service.stores.locate(held.id)
+    other = await confirm(
+        service.stores, dataclasses.replace(payment(held, "event-2"), amount=1)
+    )
+
+    await recover(service)
+
+    after = await service.stores.seats.read(shard, serial)
+    assert other.outcome is PaymentOutcome.REFUND_DUE
+    assert after is not None
+    now_ms = await service.stores.seats.clock_ms()
+    assert after.due_ms >= min(held.due_ms, now_ms)
+    assert after.due_ms >= now_ms + service.stores.payment_retry_grace_ms - 60_000
+
+
+async def test_an_attempt_from_before_the_clock_was_set_back_is_taken_over(
+    service: Service,
+) -> None:
+    held = await hold(service)
+    with pytest.raises(DiedError):
+        await confirm(dying(service.stores, "confirm: after pin"), payment(held))
+    shard, serial = service.stores.locate(held.id)
+    await move_pinned(redis_of(service), shard, serial, ago_ms=-HOUR_MS)
+
+    await recover(service)
+
+    assert await state(service, held) is State.HELD
+    await check_after(service, booked=0)
+
+
+async def test_an_attempt_that_is_older_than_its_pin_is_kept_books_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = await hold(service)
+    monkeypatch.setattr("quota_service.ledger.confirmations.ATTEMPT_LIFE_S", -1.0)
+
+    with pytest.raises(Exception, match="given up again and again"):
+        await confirm(service.stores, payment(held))
+
+    assert fence.ATTEMPT_LIFE_S == 3600
+    assert await rows(service, "SELECT * FROM bookings") == []
+    assert await state(service, held) is State.HELD
+
+
+async def test_pins_are_forgotten_when_no_attempt_can_name_them_any_more(
+    service: Service,
+) -> None:
+    for n in range(3):
+        await confirm(service.stores, payment(await hold(service, f"c-{n}"), f"event-{n}"))
+    old = "UPDATE settled_pins SET settled_at = now() - interval '25 hours' WHERE reservation = $1"
+    ((oldest,),) = await rows(service, "SELECT min(reservation) FROM settled_pins")
+    await rows(service, old, oldest)
+
+    pruned = await service.stores.confirmations.prune_pins(100)
+
+    assert pruned == 1
+    assert len(await rows(service, "SELECT 1 FROM settled_pins")) == 2

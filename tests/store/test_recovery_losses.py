@@ -1,0 +1,336 @@
+"""What must not be taken for a loss, and what a loss must not leave behind."""
+
+import asyncio
+import dataclasses
+
+import pytest
+from redis.exceptions import ResponseError
+
+from quota_service.app import Service, open_service, refresh_memory
+from quota_service.domain.errors import LedgerUnavailable, NotReady
+from quota_service.domain.payment import PaymentOutcome, RefundReason
+from quota_service.domain.reservation import State
+from quota_service.ledger.recoveries import RecoveryLedger
+from quota_service.ledger.refunds import RefundLedger
+from quota_service.registration.audit import audit
+from quota_service.registration.confirm import confirm
+from quota_service.registration.drain_journal import drain_journal
+from quota_service.registration.import_exam import import_exam
+from quota_service.registration.refund import refund
+from quota_service.registration.release import release
+from quota_service.registration.reserve import Order, reserve
+from quota_service.seats.recovery import RecoveryStore, Standing
+from quota_service.settings import Settings
+from tests.support.bookings import book, left, recover
+from tests.support.exams import SEATS, make_exam
+from tests.support.lost_shards import (
+    Stall,
+    check_after,
+    drain,
+    lose_everything,
+    recover_shards,
+    rows,
+    ways,
+)
+from tests.support.protocols import DiedError, dying, hold, payment, state
+from tests.support.redis_clients import redis_of
+
+
+async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool was busy, so that the second reading came after a drain of what came meanwhile."""
+    await hold(service, "first", "tianjin")
+    position, standing = RecoveryLedger.position, RecoveryStore.standing
+    readings = []
+
+    async def then_drained(self: RecoveryLedger, exam: str, shard: int) -> tuple[int, int]:
+        found = await position(self, exam, shard)
+        await meanwhile("position")
+        return found
+
+    async def then_drained_too(self: RecoveryStore, *args: object) -> Standing:
+        found = await standing(self, *args)  # type: ignore[arg-type]
+        await meanwhile("standing")
+        return found
+
+    async def meanwhile(reading: str) -> None:
+        readings.append(reading)
+        await hold(service, f"between-{len(readings)}", "tianjin")
+        shard = service.stores.registry.shard("exam-1", 0)
+        await drain_journal(service.stores, shard, 1000, 3)
+
+    monkeypatch.setattr(RecoveryLedger, "position", then_drained)
+    monkeypatch.setattr(RecoveryStore, "standing", then_drained_too)
+
+    recovered = await recover_shards(service)
+
+    assert readings == ["position", "standing"]
+    assert recovered == 0
+    assert await ways(service) == []
+
+
+async def test_what_was_put_back_is_there_after_the_next_loss_too(service: Service) -> None:
+    held = await hold(service)
+    await drain(service)
+
+    for _ in range(3):
+        await lose_everything(service)
+        assert await recover_shards(service) == 1
+        assert await state(service, held) is State.HELD
+
+    await check_after(service, booked=0)
+
+
+async def test_a_refund_that_would_commit_during_a_rebuild_is_refused_and_leaks_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booked = await book(service, "candidate-1", "beijing")
+    await drain(service)
+    with monkeypatch.context() as patched:
+        stall = Stall(patched, RefundLedger, "refund")
+        refunding = asyncio.create_task(refund(service.stores, booked.id))
+        await stall.begun.wait()
+        await lose_everything(service)
+        holds = RecoveryLedger.holds
+
+        def then_refunded(self: RecoveryLedger, *args: object) -> object:
+            stall.may_go.set()
+            return holds(self, *args)  # type: ignore[arg-type]
+
+        patched.setattr(RecoveryLedger, "holds", then_refunded)
+        assert await recover_shards(service) == 1
+    with pytest.raises(NotReady):
+        await refunding
+    await recover(service)
+
+    assert await left(service, "beijing/general") == 0
+    assert (await refund(service.stores, booked.id)).state is State.REFUNDED
+    assert await left(service, "beijing/general") == 1
+    again = Order("candidate-1", ("general",), ("tianjin",), accepted_notice=True)
+    await reserve(service.stores, "exam-1", again, "key-2")
+    assert (await audit(service.stores, "exam-1")).is_clean
+    await recover(service)
+    await check_after(service, booked=0)
+
+
+async def test_a_hold_that_was_given_back_stays_given_back(service: Service) -> None:
+    given_back = await hold(service, "candidate-1", "beijing")
+    await release(service.stores, given_back.id)
+    order = Order("candidate-1", ("general",), ("tianjin",), accepted_notice=True)
+    real = (await reserve(service.stores, "exam-1", order, "key-2")).reservation
+    await drain(service)
+    await lose_everything(service)
+
+    await recover_shards(service)
+
+    assert await state(service, given_back) is State.RELEASED
+    assert await state(service, real) is State.HELD
+    paid = await confirm(service.stores, payment(real))
+    assert paid.outcome is PaymentOutcome.CONFIRMED
+    await check_after(service, booked=1)
+
+
+async def test_a_recovery_that_dies_before_its_end_keeps_no_payment_waiting(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = await hold(service, "lost")
+    await lose_everything(service)
+
+    async def cut(*_: object, **__: object) -> bool:
+        raise LedgerUnavailable("postgres: connection lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RecoveryLedger, "reopen", cut)
+        with pytest.raises(LedgerUnavailable):
+            await recover_shards(service)
+    await service.stores.registry.refresh()
+    assert await recover_shards(service) == 1
+
+    paid = await confirm(service.stores, payment(lost))
+
+    assert (paid.outcome, paid.reason) == (
+        PaymentOutcome.REFUND_DUE,
+        RefundReason.UNKNOWN_RESERVATION,
+    )
+    told = "SELECT way, opened_at IS NOT NULL FROM recoveries ORDER BY epoch"
+    assert await rows(service, told) == [(None, False), ("reopened", True)]
+
+
+LINES = (
+    "recover: fenced",
+    "recover: claimed",
+    "recover: drained",
+    "recover: holds written",
+    "recover: open in redis",
+)
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_a_recovery_that_died_goes_on_from_the_same_origin(
+    service: Service, line: str
+) -> None:
+    paying = await hold(service, "paying", "tianjin")
+    with pytest.raises(DiedError):
+        await confirm(dying(service.stores, "confirm: after pin"), payment(paying))
+    booked = await hold(service, "booked")
+    with pytest.raises(DiedError):
+        await confirm(dying(service.stores, "confirm: after commit"), payment(booked, "event-2"))
+    await another_run(service)
+    died = dataclasses.replace(service, stores=dying(service.stores, line))
+    with pytest.raises(DiedError):
+        await recover_shards(died)
+    await service.stores.registry.refresh()
+
+    with pytest.raises(NotReady):
+        await hold(service, "candidate-9")
+    assert await recover_shards(service) == 1
+
+    assert await state(service, paying) is State.HELD
+    assert await state(service, booked) is State.CONFIRMED
+    assert (await ways(service))[-1] == "reopened"
+    await check_after(service, booked=1)
+
+
+async def another_run(service: Service, exam: str = "exam-1") -> None:
+    """Let a shard have been opened in a run of the server that is over; nothing is lost."""
+    key = f"{{{exam}:0}}:epoch"
+    fence = await redis_of(service).get(key)
+    await redis_of(service).set(key, fence.partition("@")[0] + "@a run before")
+
+
+async def test_a_payment_that_was_between_the_stores_is_told_again_and_booked(
+    service: Service,
+) -> None:
+    paying = await hold(service)
+    with pytest.raises(DiedError):
+        await confirm(dying(service.stores, "confirm: after pin"), payment(paying))
+    await another_run(service)
+    await recover_shards(service)
+
+    paid = await confirm(service.stores, payment(paying))
+
+    assert paid.outcome is PaymentOutcome.CONFIRMED
+    await check_after(service, booked=1)
+
+
+async def test_a_gap_in_the_journal_is_told_and_its_records_are_written_again(
+    service: Service,
+) -> None:
+    known = await hold(service, "known", "tianjin")
+    await drain(service)
+    missing = [await hold(service, f"missing-{n}", "tianjin") for n in range(2)]
+    released = await hold(service, "released", "tianjin")
+    await release(service.stores, released.id)
+    client, shard = redis_of(service), service.stores.registry.shard("exam-1", 0)
+    await client.xtrim(shard.key("journal"), maxlen=0)
+    after = await hold(service, "after", "tianjin")
+
+    await drain(service)
+
+    told = dict(await rows(service, "SELECT id, state FROM reservations"))
+    assert told == {
+        **{each.id: "held" for each in (known, *missing, after)},
+        released.id: "released",
+    }
+    ((missing_steps, records),) = await rows(
+        service, "SELECT to_version - from_version + 1, records FROM journal_gaps"
+    )
+    assert (missing_steps, records) == (4, 5)
+    sample = service.metrics.registry.get_sample_value
+    assert sample("quota_journal_entries_missing_total", {"exam": "exam-1"}) == 4
+    await service.health.refresh()
+    assert "journal" in service.health.warnings
+    assert service.health.faults == {}
+
+
+async def test_a_postgres_that_fell_back_by_a_drain_is_brought_level_from_redis(
+    service: Service,
+) -> None:
+    held = await hold(service, "held", "tianjin")
+    before = await rows(service, "SELECT drained_epoch, drained_version FROM journal_positions")
+    await drain(service)
+    await rows(service, "DELETE FROM journal WHERE verb = 'reserve'")
+    await rows(service, "DELETE FROM reservations")
+    ((epoch, version),) = before
+    go_back = "UPDATE journal_positions SET drained_epoch = $1, drained_version = $2"
+    await rows(service, go_back, epoch, version)
+
+    await drain(service)
+
+    assert dict(await rows(service, "SELECT id, state FROM reservations")) == {held.id: "held"}
+    await lose_everything(service)
+    await recover_shards(service)
+    assert await state(service, held) is State.HELD
+    await check_after(service, booked=0)
+
+
+async def test_a_journal_that_is_not_whole_is_not_gone_on_from(
+    service: Service,
+) -> None:
+    first = await hold(service, "first", "tianjin")
+    await drain(service)
+    key = service.stores.registry.shard("exam-1", 0).key("version")
+    version = await redis_of(service).get(key)
+    second = await hold(service, "second", "tianjin")
+    third = await hold(service, "third", "tianjin")
+    await drain(service)
+    await redis_of(service).set(key, version)  # it is older than what was drained from it
+    await rows(service, "DELETE FROM journal WHERE version = $1", int(version) + 1)
+
+    assert await recover_shards(service) == 1
+
+    assert await ways(service) == ["rebuilt"]
+    assert [await state(service, each) for each in (first, second, third)] == [State.HELD] * 3
+    await check_after(service, booked=0)
+
+
+async def test_a_server_whose_books_do_not_balance_is_rebuilt(service: Service) -> None:
+    held = await hold(service)
+    await drain(service)
+    shard = service.stores.registry.shard("exam-1", 0)
+    await redis_of(service).hincrby(shard.key("held"), "jinan/general", 1)
+    await another_run(service)
+
+    assert await recover_shards(service) == 1
+
+    assert await ways(service) == ["rebuilt"]
+    assert await state(service, held) is State.HELD
+    await check_after(service, booked=0)
+
+
+async def test_the_smallest_pool_is_enough_for_a_recovery_and_an_import_at_once(
+    settings: Settings, service: Service
+) -> None:
+    held = await hold(service)
+    await drain(service)
+    await lose_everything(service)
+    smallest = dataclasses.replace(settings, postgres_pool_max=4)
+
+    async with open_service(smallest) as small:
+        await refresh_memory(small)
+        ends = await asyncio.gather(
+            *(recover_shards(small) for _ in range(2)),
+            *(import_exam(small.stores, make_exam(f"exam-{n}")) for n in range(2, 4)),
+            *(small.stores.reader.ping() for _ in range(4)),
+            return_exceptions=True,
+        )
+
+        assert [end for end in ends if isinstance(end, BaseException)] == []
+        await service.stores.registry.refresh()
+        assert await state(small, held) is State.HELD
+
+
+async def test_an_exam_that_cannot_be_recovered_keeps_no_other_waiting(service: Service) -> None:
+    await import_exam(service.stores, make_exam("exam-2", seats=SEATS))
+    held = await hold(service, exam="exam-2")
+    await drain_journal(service.stores, service.stores.registry.shard("exam-2", 0), 1000, 3)
+    await lose_everything(service)
+    broken = service.stores.registry.shard("exam-1", 0)
+    await redis_of(service).lpush(broken.key("epoch"), "not a fence")
+
+    with pytest.raises(ResponseError):
+        await recover_shards(service)
+    await service.stores.registry.refresh()
+
+    assert await state(service, held) is State.HELD
