@@ -15,6 +15,7 @@ from quota_service.ledger.fence import ATTEMPT_LIFE_S, FencedTransaction, ShardE
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
+from quota_service.ledger.settling import settle_pins
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -68,16 +69,17 @@ class ChangeLedger:
         """Commit a change. Raises Oversold when Postgres has no seat, LedgerUnavailable."""
         return await self._group.submit(change)
 
-    async def settle(self, pinned: Sequence[Reservation]) -> set[str]:
+    async def settle(self, pinned: Sequence[Reservation]) -> Mapping[str, bool]:
         """Give up the pins of changes, waiting for those under way.
 
-        Returns the reservations among them that have moved.
+        Returns whether each of the reservations has moved; without those whose change does not end.
         """
-        ids, pins = [r.id for r in pinned], [r.pin for r in pinned]
-        async with self._ledger.transaction() as connection:
-            await connection.fetch(self._query["settle_pins"], ids, pins)
-        rows = await self._ledger.fetch("select_changed", ids, pins)
-        return {row["reservation"] for row in rows}
+        pins = {r.id: r.pin for r in pinned}
+        decided = await settle_pins(self._ledger, list(pins.items()))
+        ids = list(decided)
+        rows = await self._ledger.fetch("select_changed", ids, [pins[id_] for id_ in ids])
+        moved = {row["reservation"] for row in rows}
+        return {id_: id_ in moved for id_ in ids}
 
     async def _write(
         self, transaction: FencedTransaction, group: Sequence[VenueChange]

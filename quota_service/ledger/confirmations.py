@@ -7,6 +7,7 @@ cannot be stored, each event is tried alone, so that only the one at fault fails
 
 import datetime as dt
 import logging
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ from quota_service.ledger.fence import (
 )
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
+from quota_service.ledger.settling import settle_pins
 from quota_service.ledger.times import instant
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
@@ -69,7 +71,7 @@ class Verdict:
     booking: Reservation | None = None
     shard: ShardEpoch | None = None
     version: int = 0
-    begun_s: float = 0.0
+    begun_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +124,16 @@ class ConfirmationLedger:
         except QueueFullError as error:
             raise Overloaded("too many payment events wait for Postgres") from error
 
-    async def settle_pins(self, pins: Sequence[tuple[str, str]]) -> set[str]:
+    async def settle_pins(self, pins: Sequence[tuple[str, str]]) -> Mapping[str, bool]:
         """Give up (reservation, pin) pairs, waiting for confirmations under way.
 
-        Returns the reservations among them that have a booking.
+        Returns whether each of the reservations has a booking; without those whose confirmation
+        does not end.
         """
-        reservations = [reservation for reservation, _ in pins]
-        async with self._ledger.transaction() as connection:
-            await connection.fetch(
-                self._query["settle_pins"], reservations, [pin for _, pin in pins]
-            )
-        rows = await self._ledger.fetch("select_booked", reservations)
-        return {row["reservation"] for row in rows}
+        decided = await settle_pins(self._ledger, pins)
+        rows = await self._ledger.fetch("select_booked", list(decided))
+        booked = {row["reservation"] for row in rows}
+        return {reservation: reservation in booked for reservation in decided}
 
     async def recorded(self, event: PaymentEvent) -> Settled | None:
         """Return the end an event had, None when it had none; EventIdReused if it is another."""

@@ -9,6 +9,7 @@ QuotaError
 │   └── RefundTaken              refunds_one_a_person
 └── Unavailable
     └── LedgerUnavailable    away, too slow, read-only, deadlocked: ask again
+        └── LedgerLocked         another transaction holds a row, and does not end
 """
 
 import asyncpg
@@ -42,6 +43,10 @@ class EventRecorded(LedgerRefused):
 
 class RefundTaken(LedgerRefused):
     """The candidate has had the one refund for the exam."""
+
+
+class LedgerLocked(LedgerUnavailable):
+    """Another transaction holds a row, and did not end in time."""
 
 
 _BY_CONSTRAINT: dict[str, type[LedgerRefused]] = {
@@ -81,6 +86,8 @@ def translate(error: BaseException, *, applied: bool | None = False) -> BaseExce
         return _BY_CONSTRAINT.get(name, LedgerRefused)(name)
     if isinstance(error, asyncpg.UndefinedTableError):
         return LedgerUnavailable("postgres has no schema yet: run `quota-service migrate`")
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return LedgerLocked(f"postgres: {error}")
     if isinstance(error, _AWAY):
         return LedgerUnavailable(f"postgres: {type(error).__name__} {error}", applied=applied)
     return error

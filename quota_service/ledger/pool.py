@@ -38,6 +38,9 @@ class Ledger:
     def __init__(self, pool: "Pool[Record]", settings: Settings, metrics: Metrics) -> None:
         self._pool = pool
         self._acquire_timeout_s = settings.postgres_acquire_timeout_s
+        # Behind a pooler a session has no settings of ours: each transaction gets the limit itself.
+        idle_ms = round(settings.postgres_idle_transaction_timeout_s * 1000)
+        self._idle_timeout = "" if settings.postgres_statement_cache else str(idle_ms)
         self._wait = metrics.pool_wait
         self.query = load_queries()
 
@@ -74,6 +77,8 @@ class Ledger:
             transaction = connection.transaction()
             await transaction.start()
             try:
+                if self._idle_timeout:
+                    await connection.execute(self.query["set_idle_timeout"], self._idle_timeout)
                 yield connection
             except BaseException:
                 if not connection.is_closed():

@@ -166,12 +166,14 @@ async def settle_changes(
 
     async def follow(reservation: Reservation) -> None:
         _, serial = stores.locate(reservation.id)
-        has_moved = reservation.id in moved
+        has_moved = moved[reservation.id]
         await stores.seats.settle_change(shard, serial, reservation.pin, has_moved=has_moved)
 
     # All of them are tried, so that one lost answer does not keep the others pinned.
-    ends = await asyncio.gather(*map(follow, changing), return_exceptions=True)
+    decided = [reservation for reservation in changing if reservation.id in moved]
+    ends = await asyncio.gather(*map(follow, decided), return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException):
             raise end
-    return len(moved), len(changing) - len(moved)
+    count = sum(moved.values())
+    return count, len(moved) - count

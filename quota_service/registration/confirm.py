@@ -200,20 +200,21 @@ async def settle_pins(
     Safe at any moment, from any number of processes. Returns how many were finished and unpinned.
     """
     booked = await stores.confirmations.settle_pins([(r.id, r.pin) for r in pinned])
-    left = [r.id for r in pinned if r.id not in booked]
+    left = [id_ for id_, is_booked in booked.items() if not is_booked]
     events = await stores.confirmations.events_of(left) if left and grace_ms else {}
 
     async def follow(reservation: Reservation) -> Answer:
         _, serial = stores.locate(reservation.id)
-        if reservation.id in booked:
+        if booked[reservation.id]:
             return await stores.seats.confirm(shard, serial)
         word = reservation.pin[:_EVENT_CHARS]
         is_over = any(_event_word(event) == word for event in events.get(reservation.id, ()))
         return await stores.seats.unpin(shard, serial, reservation.pin, 0 if is_over else grace_ms)
 
     # All of them are tried, so that one lost answer does not keep the others pinned.
-    answers = await asyncio.gather(*map(follow, pinned), return_exceptions=True)
+    decided = [reservation for reservation in pinned if reservation.id in booked]
+    answers = await asyncio.gather(*map(follow, decided), return_exceptions=True)
     for answer in answers:
         if isinstance(answer, BaseException):
             raise answer
-    return len(booked), len(pinned) - len(booked)
+    return len(booked) - len(left), len(left)

@@ -169,7 +169,7 @@ async def test_a_pin_that_recovery_has_given_up_books_nothing(books: LedgerUnder
         booking=books.reservation(pin="pin-2", id=reservation.id),
     )
 
-    assert booked == set()
+    assert booked == {reservation.id: False}
     assert settled == PinGone()
     assert await books.reader.payments(reservation.id) == []
     assert await books.confirmations.settle(repinned) == BOOKED
@@ -184,7 +184,8 @@ async def test_recovery_is_told_which_reservations_are_booked(books: LedgerUnder
     )
     again = await books.confirmations.settle_pins([(unbooked.id, unbooked.pin)])
 
-    assert (found, again) == ({booked.id}, set())
+    assert found == {booked.id: True, unbooked.id: False}
+    assert again == {unbooked.id: False}
 
 
 async def test_of_confirmation_and_recovery_at_once_exactly_one_has_the_pin(
@@ -197,8 +198,8 @@ async def test_of_confirmation_and_recovery_at_once_exactly_one_has_the_pin(
         books.confirmations.settle_pins([(r.id, r.pin) for r in reversed(reservations)]),
     )
 
-    assert isinstance(booked, set)
-    assert {r.id for r, end in zip(reservations, ends, strict=True) if end == BOOKED} == booked
+    assert isinstance(booked, dict)
+    assert {r.id: end == BOOKED for r, end in zip(reservations, ends, strict=True)} == booked
     assert [end for end in ends if end not in (BOOKED, PinGone())] == []
 
 
@@ -209,7 +210,9 @@ async def test_a_refusal_of_one_event_leaves_its_pin_to_be_settled(
     reservation = books.reservation("candidate-2", ("general",), "beijing")
     await books.confirmations.settle(books.booking(reservation))
 
-    assert await books.confirmations.settle_pins([(reservation.id, reservation.pin)]) == set()
+    told = await books.confirmations.settle_pins([(reservation.id, reservation.pin)])
+
+    assert told == {reservation.id: False}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio
 
 from quota_service.app import Service, open_service, refresh_memory
-from quota_service.domain.errors import SeatsUnavailable
+from quota_service.domain.errors import NotReady, SeatsUnavailable
 from quota_service.domain.reservation import State
 from quota_service.ledger.journal import Entry, EntryRefused, JournalDrain, Position, draining
 from quota_service.registration.drain_journal import Drained, drain_journal
@@ -107,7 +107,7 @@ async def test_an_older_entry_never_replaces_what_a_newer_one_left(service: Serv
     text = await redis_of(service).get(shard_of(service).record_key(reservation.rpartition(".")[2]))
     record = parse_record("exam-1", 0, reservation.rpartition(".")[2], str(text))
     newer = Entry(Position(2, 1), "release", "s", 1, "newer", record)
-    async with draining(service.stores.ledger, "exam-1", 0) as worker:
+    async with draining(service.stores.ledger, "exam-1", 0, shard_of(service).epoch) as worker:
         assert worker is not None
         await worker.store([newer])
 
@@ -158,12 +158,25 @@ async def test_two_workers_at_once_store_each_entry_once(service: Service) -> No
 
 async def test_a_worker_finds_nothing_while_another_is_at_the_shard(service: Service) -> None:
     await hold(service, "candidate-1")
-    async with draining(service.stores.ledger, "exam-1", 0) as first:
+    async with draining(service.stores.ledger, "exam-1", 0, shard_of(service).epoch) as first:
         second = await drain(service)
 
     assert isinstance(first, JournalDrain)
     assert second == Drained(is_busy=True)
     assert (await drain(service)).stored > 0
+
+
+async def test_under_an_epoch_that_is_over_nothing_is_drained(service: Service) -> None:
+    await hold(service, "candidate-1")
+    before = await waiting(service)
+    async with service.stores.ledger.connection() as connection:
+        await connection.execute("UPDATE shards SET epoch = epoch + 1")
+
+    with pytest.raises(NotReady):
+        await drain(service)
+
+    assert await stored(service) == []
+    assert await waiting(service) == before
 
 
 async def test_what_was_stored_and_not_trimmed_is_not_stored_again(

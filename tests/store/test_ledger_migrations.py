@@ -138,8 +138,9 @@ async def test_what_the_first_schema_held_is_carried_over_to_the_newest(
         refunds_due = RefundsDue(ledger)
         first = await refunds_due.page("exam-1", 0, 10)
         second = await refunds_due.page("exam-2", 0, 10)
+    # A shard that is open goes on from the beginning of its epoch, where versions began anew.
     assert [tuple(row) for row in positions] == [
-        ("exam-1", 0, 2, 41),
+        ("exam-1", 0, 3, 0),
         ("exam-1", 1, 1, 7),
         ("exam-2", 0, 0, 0),
     ]
@@ -166,3 +167,31 @@ async def test_what_the_first_schema_held_is_carried_over_to_the_newest(
     assert (sold_out.amount, sold_out.currency, sold_out.settled_ms) == (8001, "CNY", None)
     assert sold_out.provider_reference == "bank 2"
     assert sold_out.due_ms == 1_767_484_800_000  # 2026-01-04, when the payment was received
+
+
+async def test_rebuilds_of_earlier_versions_are_told_as_recoveries(
+    empty: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_ledger(empty, Metrics()) as ledger:
+        with monkeypatch.context() as before:
+            before.setattr(migrations, "load_migrations", lambda: load_migrations()[:4])
+            assert await migrate(ledger) == NAMES[:4]
+        async with ledger.connection() as connection:
+            await connection.execute(
+                "INSERT INTO rebuilds (exam, shard, epoch, reason, finished_at, recovered_epoch,"
+                " recovered_version, bookings, holds, holds_left_out, holds_lost)"
+                " VALUES ('exam-1', 0, 2, 'redis lacks it', '2026-01-02Z', 1, 41, 7, 5, 1, 3),"
+                " ('exam-1', 0, 3, 'redis lacks it', NULL, 0, 0, 0, 0, 0, 0)"
+            )
+
+        assert await migrate(ledger) == NAMES[4:]
+
+        async with ledger.connection() as connection:
+            recoveries = await connection.fetch(
+                "SELECT epoch, opened_at IS NOT NULL, way, recovered_epoch, recovered_version,"
+                " bookings, holds, holds_left_out FROM recoveries ORDER BY epoch"
+            )
+    assert [tuple(row) for row in recoveries] == [
+        (2, True, "rebuilt", 1, 41, 7, 5, 1),
+        (3, False, None, 0, 0, 0, 0, 0),
+    ]

@@ -38,10 +38,7 @@ async def cut(settings: Settings, service: Service, proxy: CuttingProxy) -> Asyn
     assert service.stores.registry.is_loaded
     async with open_service(dataclasses.replace(settings, redis_url=proxy.url)) as opened:
         await refresh_memory(opened)
-        await opened.stores.seats.check()
-        # Scripts travel on a connection of their own: it is open too before answers are counted.
-        (shard,) = opened.stores.registry.open_shards()
-        await opened.stores.seats.read(shard, "nobody")
+        await opened.runner.check()
         yield opened
 
 

@@ -85,7 +85,7 @@ async def test_a_server_that_turned_read_only_costs_the_pool_all_its_connections
 
     async def is_refused() -> bool:
         try:
-            await service.stores.refunds.mark_returned(["nobody"])
+            await service.stores.refunds.mark_returned({"nobody": 1}, 1)
         except LedgerUnavailable as error:
             refusals.append(error.applied)
         return bool(refusals)

@@ -189,3 +189,27 @@ async def test_pins_are_forgotten_when_no_attempt_can_name_them_any_more(
 
     assert pruned == 1
     assert len(await rows(service, "SELECT 1 FROM settled_pins")) == 2
+
+
+async def test_a_confirmation_that_stands_still_keeps_no_other_waiting(service: Service) -> None:
+    """Its process is frozen inside its transaction; behind a pooler nobody ends that for it."""
+    holds = [await hold(service, f"candidate-{n}", "tianjin") for n in range(3)]
+    for n, each in enumerate(holds):
+        with pytest.raises(DiedError):
+            await confirm(
+                dying(service.stores, "confirm: after pin"), payment(each, f"event-{n}")
+            )
+    frozen = await service.stores.seats.read(*service.stores.locate(holds[0].id))
+    assert frozen is not None
+
+    async with service.stores.ledger.connection() as connection, connection.transaction():
+        await connection.execute(
+            "INSERT INTO settled_pins (reservation, pin) VALUES ($1, $2)", frozen.id, frozen.pin
+        )
+        await recover(service)
+        during = [await state(service, each) for each in holds]
+    await recover(service)
+
+    assert during == [State.CONFIRMING, State.HELD, State.HELD]
+    assert await state(service, holds[0]) is State.HELD
+    await check_after(service, booked=0)

@@ -59,7 +59,6 @@ async def hasty(settings: Settings, proxy: LossyProxy) -> AsyncIterator[Service]
     )
     async with open_service(changed) as opened:
         await refresh_memory(opened)
-        await opened.runner.load()  # later it would need a second connection to Postgres
         await import_exam(opened.stores, make_exam())
         yield opened
 

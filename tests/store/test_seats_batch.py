@@ -8,7 +8,7 @@ import pytest
 from quota_service.domain.errors import NotReady, Overloaded, SeatsUnavailable
 from quota_service.domain.exam import Quota
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptCall, ScriptRunner
+from quota_service.seats.connection import ScriptCall, ScriptRunner, redis_pool
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
@@ -227,10 +227,10 @@ async def test_a_server_that_forgot_its_scripts_is_given_them_again(
     assert await seats.verbs() == ["reserve", "reserve", "release"]
 
 
-async def test_the_check_of_scripts_loads_those_that_are_missing(seats: SeatsUnderTest) -> None:
+async def test_the_check_loads_the_scripts_that_are_missing(seats: SeatsUnderTest) -> None:
     await seats.client.script_flush()
 
-    await seats.runner.check_scripts()
+    await seats.runner.check()
 
     shas = [script.sha for script in seats.runner.scripts.values()]
     assert set(await seats.client.script_exists(*shas)) == {True}
@@ -240,7 +240,7 @@ async def test_more_calls_than_may_wait_are_refused_before_they_are_sent(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
     settings = dataclasses.replace(redis_settings, redis_queue_max=10)
-    runner = ScriptRunner(seats.client, seats.runner.scripts, settings, seats.metrics)
+    runner = ScriptRunner(redis_pool(settings), seats.runner.scripts, settings, seats.metrics)
     store = SeatStore(runner)
 
     results = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""The fence: a shard that is gone, or was opened anew, never answers from what it forgot."""
+"""The fence: a shard that is gone, was opened anew or is in another run answers nothing it forgot."""
 
 import dataclasses
 from collections.abc import Awaitable, Callable
@@ -10,14 +10,25 @@ from quota_service.domain.errors import NotReady
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptCall
 from quota_service.seats.keys import Shard
+from quota_service.seats.recovery import RecoveryStore
+from tests.support.books import read_journal
 from tests.support.lua_sources import LuaSource, read_sources
 from tests.support.seats import SeatsUnderTest
 
 SOURCES = read_sources()
-KNOWS_EPOCH = {
-    name: source for name, source in SOURCES.items() if source.args[0][1].endswith("caller knows")
+KNOWS_FENCE = {
+    name: source
+    for name, source in SOURCES.items()
+    if source.args[0][1] == "fence the caller knows, <epoch>@<run>" and name != "standing"
 }
+RECOVERS = {
+    name: source
+    for name, source in SOURCES.items()
+    if source.args[0][1] == "fence of the recovery, <epoch>/recovery@<run>"
+}
+RECOVERS_CLAIMED = {name: source for name, source in RECOVERS.items() if name != "claim"}
 SERIAL = "a" * 24
+RUN, OTHER_RUN = "a" * 16, "b" * 16
 
 
 async def call(seats: SeatsUnderTest, source: LuaSource, shard: Shard) -> list[Any]:
@@ -28,18 +39,23 @@ async def call(seats: SeatsUnderTest, source: LuaSource, shard: Shard) -> list[A
         keys.append(shard.record_key(SERIAL))
     elif script.chosen_key is not None:
         keys.append(shard.key("due"))
-    args = [shard.epoch, *["1"] * (len(source.args) - 1)]
+    args = [shard.fence, *["1"] * (len(source.args) - 1)]
     return await seats.runner.call(ScriptCall(script, keys, args))
 
 
-def test_every_script_but_those_that_open_and_close_knows_the_epoch() -> None:
-    assert set(SOURCES) - set(KNOWS_EPOCH) == {
-        *("open", "fence"),
-        *("begin_build", "clear", "seed", "load", "open_built"),
-    }
+async def everything(seats: SeatsUnderTest) -> dict[str, bytes]:
+    """Return every key with its value, as Redis would save it."""
+    keys = [key async for key in seats.client.scan_iter(count=1000)]
+    never_decoded: Any = {"NEVER_DECODE": True}
+    return {key: await seats.client.execute_command("DUMP", key, **never_decoded) for key in keys}
 
 
-@pytest.mark.parametrize("name", KNOWS_EPOCH)
+def test_every_script_but_those_that_open_close_and_look_knows_the_fence() -> None:
+    assert set(RECOVERS) == {"claim", "clear", "seed", "put", "reopen"}
+    assert set(SOURCES) - set(KNOWS_FENCE) - set(RECOVERS) == {"open", "standing"}
+
+
+@pytest.mark.parametrize("name", KNOWS_FENCE)
 async def test_a_script_is_not_ready_when_the_shard_was_lost(
     seats: SeatsUnderTest, name: str
 ) -> None:
@@ -53,25 +69,101 @@ async def test_a_script_is_not_ready_when_the_shard_was_lost(
 
 
 @pytest.mark.parametrize("epoch", [0, 2, 10, 11])
-@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"fence", "begin_build"}))
+@pytest.mark.parametrize("name", sorted({*KNOWS_FENCE, "open"}))
 async def test_a_script_is_not_ready_under_any_other_epoch(
     seats: SeatsUnderTest, name: str, epoch: int
 ) -> None:
     await seats.hold()
-    before = await seats.snapshot()
+    before = await everything(seats)
 
     answer = await call(seats, SOURCES[name], dataclasses.replace(seats.shard, epoch=epoch))
 
-    after = await seats.snapshot()
     assert answer == [Code.NOT_READY]
-    assert dataclasses.replace(after, clock_ms=0) == dataclasses.replace(before, clock_ms=0)
+    assert await everything(seats) == before
+
+
+@pytest.mark.parametrize("name", KNOWS_FENCE)
+async def test_a_script_is_not_ready_in_another_run_of_the_server(
+    seats: SeatsUnderTest, name: str
+) -> None:
+    """The record of the run is what a restart or a failover leaves: that of the server before."""
+    await seats.hold()
+    fence = await seats.client.getset(seats.shard.key("epoch"), f"{seats.shard.epoch}@{OTHER_RUN}")
+    before = await everything(seats)
+
+    answer = await call(seats, SOURCES[name], seats.shard)
+
+    assert answer == [Code.NOT_READY]
+    assert await everything(seats) == before
+    assert str(fence).startswith(f"{seats.shard.epoch}@")
+
+
+@pytest.mark.parametrize("name", sorted({*KNOWS_FENCE, "open"}))
+async def test_a_script_is_not_ready_while_the_shard_is_recovered_under_the_same_epoch(
+    seats: SeatsUnderTest, name: str
+) -> None:
+    await seats.hold()
+    recovered = dataclasses.replace(seats.shard, epoch=2, is_recovered=True)
+    await RecoveryStore(seats.runner).claim(recovered)
+    before = await everything(seats)
+
+    answer = await call(
+        seats, SOURCES[name], dataclasses.replace(seats.shard, epoch=recovered.epoch)
+    )
+
+    assert answer == [Code.NOT_READY]
+    assert await everything(seats) == before
+
+
+@pytest.mark.parametrize("standing", ["open", "open later", "another run", "nothing"])
+@pytest.mark.parametrize("name", RECOVERS_CLAIMED)
+async def test_a_script_of_a_recovery_is_not_ready_where_it_has_not_claimed(
+    seats: SeatsUnderTest, name: str, standing: str
+) -> None:
+    claimed = dataclasses.replace(seats.shard, epoch=2, is_recovered=True)
+    await seats.hold()
+    fence = {
+        "open": f"2@{RUN}",
+        "open later": f"3@{RUN}",
+        "another run": f"2/recovery@{OTHER_RUN}",
+        "nothing": None,
+    }[standing]
+    if fence is None:
+        await seats.client.delete(seats.shard.key("epoch"))
+    else:
+        await seats.client.set(seats.shard.key("epoch"), fence)
+    before = await everything(seats)
+
+    answer = await call(seats, SOURCES[name], claimed)
+
+    assert answer == [Code.NOT_READY]
+    assert await everything(seats) == before
+
+
+@pytest.mark.parametrize(
+    "standing", ["2@{run}", "2@{other}", "3@{run}", "10@{run}", "2/recovery@{other}", "3/recovery@{run}"]
+)
+async def test_a_claim_under_an_epoch_that_stands_or_is_over_is_not_ready(
+    seats: SeatsUnderTest, standing: str
+) -> None:
+    await seats.hold()
+    fence = standing.format(run=RUN, other=OTHER_RUN)
+    await seats.client.set(seats.shard.key("epoch"), fence)
+    before = await everything(seats)
+
+    with pytest.raises(NotReady):
+        await RecoveryStore(seats.runner).claim(
+            dataclasses.replace(seats.shard, epoch=2, is_recovered=True)
+        )
+
+    assert await everything(seats) == before
 
 
 STEPS: dict[str, Callable[[SeatsUnderTest, Shard], Awaitable[Any]]] = {
     "reserve": lambda s, shard: s.store.reserve(shard, s.exam, s.request()),
     "release": lambda s, shard: s.store.release(shard, SERIAL),
     "checkout": lambda s, shard: s.store.checkout(shard, SERIAL, 1000),
-    "pin": lambda s, shard: s.store.pin(shard, SERIAL, "pin-1", 8000, "CNY"),
+    "pin": lambda s, shard: s.store.pin(shard, SERIAL, "pin-1", 8000, "CNY", again=True),
     "unpin": lambda s, shard: s.store.unpin(shard, SERIAL, "pin-1", grace_ms=0),
     "confirm": lambda s, shard: s.store.confirm(shard, SERIAL),
     "read": lambda s, shard: s.store.read(shard, SERIAL),
@@ -80,6 +172,8 @@ STEPS: dict[str, Callable[[SeatsUnderTest, Shard], Awaitable[Any]]] = {
     "expire": lambda s, shard: s.store.expire(shard, [SERIAL]),
     "capacity": lambda s, shard: s.store.set_capacity(shard, s.exam.seats),
     "snapshot": lambda s, shard: s.store.snapshot(shard),
+    "read_journal": lambda s, shard: s.store.journal(shard, "0-0", 10),
+    "trim_journal": lambda s, shard: s.store.trim_journal(shard, (1, 1)),
 }
 
 
@@ -104,3 +198,9 @@ async def test_an_emptied_redis_is_not_ready_instead_of_sold_out(
 
     assert await seats.client.dbsize() == 0
     await seats.store.open(seats.shard)
+
+
+async def test_the_run_of_the_fence_is_the_same_for_every_process_of_one_server(
+    seats: SeatsUnderTest, 
+) -> None:
+    ...
