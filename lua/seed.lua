@@ -1,5 +1,5 @@
 #!lua
--- seed: gives a shard that is recovered the version Postgres knows, and quotas with every seat free.
+-- seed: gives a shard that is recovered the version Postgres knows, and its quotas.
 -- Why atomic: a recovery that was overtaken by another must not write into what the other is at.
 --
 -- KEYS[1] string epoch        the shard's epoch and run
@@ -12,7 +12,7 @@
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 -- ARGV[2] version of the last step Postgres knows
--- ARGV[3] each quota: venue/subject, then its capacity in seats; none where they stand
+-- ARGV[3] each quota: venue/subject, its capacity and its booked seats; none where they stand
 --
 -- Returns {DONE}       there now
 --         {NOT_READY}  another recovery has the shard
@@ -28,12 +28,12 @@ if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 redis.call('SET', version_key, version)
-for i = FIXED_ARGS + 1, #ARGV, 2 do
-  local quota, capacity = ARGV[i], ARGV[i + 1]
-  redis.call('HSET', capacity_key, quota, capacity)
-  redis.call('HSET', remaining_key, quota, capacity)
+for i = FIXED_ARGS + 1, #ARGV, 3 do
+  local quota, seats, booked = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  redis.call('HSET', capacity_key, quota, seats)
+  redis.call('HSET', remaining_key, quota, seats - booked)
   redis.call('HSET', held_key, quota, 0)
   redis.call('HSET', confirming_key, quota, 0)
-  redis.call('HSET', confirmed_key, quota, 0)
+  redis.call('HSET', confirmed_key, quota, booked)
 end
 return { DONE }

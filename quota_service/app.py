@@ -42,6 +42,7 @@ from quota_service.ledger.reading import LedgerReader
 from quota_service.ledger.recoveries import RecoveryLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
+from quota_service.ledger.retention import RetentionLedger
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.health import Health
 from quota_service.observability.load_window import LoadWindow
@@ -72,6 +73,7 @@ from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
 from quota_service.workers.loop import WorkerLoop
 from quota_service.workers.recovery import RecoveryWorker
+from quota_service.workers.retention import RetentionWorker
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
 log = logging.getLogger(__name__)
@@ -153,6 +155,7 @@ async def open_service(
             refunds_due=RefundsDue(ledger),
             recoveries=RecoveryLedger(ledger),
             auditing=AuditLedger(ledger),
+            retention=RetentionLedger(ledger),
             waiting_rooms=rooms,
             admission=AdmissionLedger(ledger),
             surveyor=RoomSurveyor(runner),
@@ -401,6 +404,7 @@ async def _working(service: Service) -> AsyncIterator[None]:
             CapacityWorker(stores, settings),
             ExpiryWorker(stores, settings),
             RecoveryWorker(stores, settings),
+            RetentionWorker(stores, settings),
             ShardRecoveryWorker(stores, settings),
         )
     ]

@@ -324,6 +324,12 @@ class Settings:
     journal_batch_max: int = _setting(
         500, "journal entries drained in one transaction", low=1, high=10_000
     )
+    journal_retention_days: int = _setting(
+        365,
+        "how long after the end of an exam its journal is kept; 0 keeps it for good",
+        low=0,
+        high=36_500,
+    )
     journal_tries_max: int = _setting(
         3, "tries before an entry that cannot be stored is quarantined", low=1, high=100
     )

@@ -150,6 +150,12 @@ class Exam:
         return {subject.id: subject.session for subject in self.subjects}
 
     @cached_property
+    def ends_at_ms(self) -> int:
+        """When the exam is over: after its windows and its last sitting."""
+        sittings = (session.ends_at_ms for session in self.sessions)
+        return max(self.registration.closes_at_ms, self.refund.closes_at_ms, *sittings)
+
+    @cached_property
     def venue_ids(self) -> frozenset[str]:
         """The ids of all venues."""
         return frozenset(venue.id for venue in self.venues)

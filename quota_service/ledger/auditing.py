@@ -1,9 +1,12 @@
 """What Postgres says about its own promises, for the audit."""
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Quota
+from quota_service.ledger.fence import ShardEpoch, fenced_transaction
 from quota_service.ledger.pool import Ledger
 
 _TIMEOUT_S = 60.0
@@ -38,10 +41,11 @@ class AuditLedger:
             for row in rows
         }
 
-    async def payments_without_end(self, exam: str) -> list[str]:
-        """Return captured events that are neither booked nor due back, at most 100."""
+    async def payments_without_end(self, exam: str, after: dt.datetime) -> list[str]:
+        """Return captured events since then that are neither booked nor due back, at most 100."""
         async with self._ledger.connection() as connection:
-            rows = await connection.fetch(self._query["audit_payments"], exam, timeout=_TIMEOUT_S)
+            query = self._query["audit_payments"]
+            rows = await connection.fetch(query, exam, after, timeout=_TIMEOUT_S)
         return [row["event"] for row in rows]
 
     async def ended_twice(self, exam: str) -> list[tuple[str, str]]:
@@ -52,9 +56,17 @@ class AuditLedger:
             (row["subject"], f"{row['verb']} at {row['epoch']}-{row['version']}") for row in rows
         ]
 
-    async def raise_confirmed(self, exam: str, quota: Quota, seats: int) -> None:
-        """Count the booked seats a quota's counter has missed; Oversold when there are too many."""
-        await self._ledger.fetch("raise_confirmed", exam, quota.venue, quota.subject, seats)
+    async def raise_confirmed(self, shard: ShardEpoch, quota: Quota, seats: int) -> None:
+        """Count the booked seats a quota's counter has missed; Oversold when there are too many.
+
+        Raises NotReady when the epoch of the shard is over.
+        """
+        exam, _, _ = shard
+        async with fenced_transaction(self._ledger, [shard]) as transaction:
+            if shard not in transaction.opened:
+                raise NotReady("the shard is being recovered")
+            query = self._query["raise_confirmed"]
+            await transaction.connection.execute(query, exam, quota.venue, quota.subject, seats)
 
     async def note(self, exam: str, promise: str, place: str, detail: str) -> None:
         """Write an audit entry: what was repaired, and why."""

@@ -61,8 +61,8 @@ _ITEM_COLUMNS = 7
 class Verdict:
     """How a payment event shall end: booked under a pin, or without a booking as `outcome`.
 
-    A booking names the `shard` it was pinned in, with its epoch and the shard's `version` after that,
-    and when the attempt began, by the clock of `time.monotonic`.
+    A booking names the `shard` it was pinned in, with its epoch and the shard's `version` after
+    that, and when the attempt began, by the clock of `time.monotonic`.
     """
 
     event: PaymentEvent
@@ -154,7 +154,7 @@ class ConfirmationLedger:
         return events
 
     async def prune_pins(self, limit: int) -> int:
-        """Remove at most `limit` rows of pins that no attempt can name any more; return how many."""
+        """Remove at most `limit` pins that no attempt can name any more; return how many."""
         return len(await self._ledger.fetch("prune_settled_pins", _PIN_KEPT, limit))
 
     async def _settle_group(

@@ -33,6 +33,8 @@ class StoredExam:
     revision: int
     epochs: tuple[int, ...]
     states: tuple[ShardState, ...]
+    retired: tuple[bool, ...] = ()
+    """Whether each shard has left Redis but for its counters."""
 
 
 class ExamLedger:
@@ -97,5 +99,9 @@ def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam:
     else:
         exam = parse_exam(orjson.loads(row["definition"]))
     return StoredExam(
-        exam, row["revision"], tuple(row["epochs"]), tuple(map(ShardState, row["states"]))
+        exam,
+        row["revision"],
+        tuple(row["epochs"]),
+        tuple(map(ShardState, row["states"])),
+        tuple(row["retired"]),
     )

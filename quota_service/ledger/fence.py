@@ -1,7 +1,7 @@
 """The fence in Postgres: nothing is committed for a shard under an epoch that is over.
 
-A shard that is recovered gets a new epoch first. That waits for transactions which hold the old one,
-and every later one finds it gone. So what a recovery reads is all there is. Whatever writes
+A shard that is recovered gets a new epoch first. That waits for transactions which hold the old
+one, and every later one finds it gone. So what a recovery reads is all there is. Whatever writes
 bookings, their subjects or the counters of booked seats does it in a `fenced_transaction`: there is
 no other door.
 """
@@ -22,8 +22,8 @@ ShardEpoch = tuple[str, int, int]
 ATTEMPT_LIFE_S = 3600.0
 """An attempt to book or to move that is older books nothing: its pin may be forgotten by then.
 
-A transaction that is silent for longer than Postgres waits is ended, so a process which stands still
-after it has looked at the age cannot come back to it.
+A transaction that is silent for longer than Postgres waits is ended, so a process which stands
+still after it has looked at the age cannot come back to it.
 """
 
 

@@ -59,6 +59,10 @@ class RecoveryLedger:
                 await connection.execute(query, exam, shard, epoch, reason)
             return epoch
 
+    async def retire(self, exam: str, shard: int, *, retired: bool) -> None:
+        """Remember that a shard leaves Redis but for its counters, or comes back whole."""
+        await self._ledger.fetch("retire_shard", exam, shard, retired)
+
     async def position(self, exam: str, shard: int) -> Step:
         """Return the last drained step."""
         rows = await self._ledger.fetch("select_journal_position", exam, shard)

@@ -1,6 +1,7 @@
 """Refunds, group-committed, and the seats of refunds that Redis has to get back.
 
-A group writes in the order every group takes: shards, bookings, refunds, money due, items, counters.
+A group writes in the order every group takes: shards, bookings, refunds, money due, items, then
+counters.
 """
 
 from collections import Counter

@@ -98,18 +98,21 @@ async def _taken(
             quotas = [(venue, subject) for subject in subjects.split(",")]
             raise SoldOut([SeatsLeft(*quota, n) for quota, n in zip(quotas, left, strict=True)])
         case Answer(Code.UNKNOWN):
-            raise await _unknown(stores, reservation_id)
+            raise await _unknown(stores, exam, reservation_id)
         case _:
             raise AssertionError(f"the script answered {answer}")
 
 
-async def _unknown(stores: Stores, reservation_id: str) -> QuotaError:
+async def _unknown(stores: Stores, exam: Exam, reservation_id: str) -> QuotaError:
     """Return what is wrong with a reservation that Redis has no record of."""
     older = await forgotten_reservation(stores, reservation_id)
     if older is None:
         return UnknownReservation()
     if older.state.is_ended:
         return ReservationEnded(older.state)
+    closes_at_ms = exam.registration.closes_at_ms
+    if await stores.seats.clock_ms() >= closes_at_ms:
+        return RegistrationClosed(closes_at_ms)  # Redis forgets bookings of an exam that is over
     return NotReady("redis has no record of a booking")
 
 

@@ -1,8 +1,8 @@
 """Confirm: a captured payment becomes a booking, or a refund that is due; never nothing.
 
     1. pin the hold in Redis: it can no longer expire
-    2. if it has expired: look the event up; one that has its end is answered, for any other the hold
-       is pinned again, and takes its seats again
+    2. if it has expired: look the event up; one that has its end is answered, for any other the
+       hold is pinned again, and takes its seats again
     3. one Postgres transaction: settle the pin, payment event, booking, counters   <- the decision
     4. finish in Redis: confirming -> confirmed
     5. answer 200
@@ -42,7 +42,7 @@ from quota_service.domain.payment import (
     PaymentStatus,
     RefundReason,
 )
-from quota_service.domain.reservation import Reservation, ReservationId
+from quota_service.domain.reservation import Reservation, ReservationId, State
 from quota_service.ledger.confirmations import PinGone, Settled, Verdict
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
@@ -64,6 +64,11 @@ _REFUND_REASONS = {
     Code.WRONG_CURRENCY: RefundReason.WRONG_CURRENCY,
     Code.SOLD_OUT: RefundReason.SOLD_OUT,
     Code.SESSION_CONFLICT: RefundReason.SESSION_CONFLICT,
+}
+
+_OF_A_BOOKING = {
+    State.CONFIRMED: RefundReason.ALREADY_PAID,
+    State.REFUNDED: RefundReason.REFUNDED,
 }
 
 
@@ -88,46 +93,48 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
     shard = None if parts is None else await _shard(stores, parts)
     if parts is None or shard is None:
         return await _refund(stores, event, RefundReason.UNKNOWN_RESERVATION)
-    settled: Settled | PinGone = PinGone()
     for _ in range(_TRIES_MAX):
-        pin, begun_s = _event_word(event.event) + secrets.token_hex(_RANDOM_BYTES), time.monotonic()
-        stores.reached("confirm: before pin")
-        answer = await _pin(stores, shard, parts.serial, pin, event, again=False)
-        if answer.code is Code.ENDED:
-            recorded = await stores.confirmations.recorded(event)
-            if recorded is not None:
-                return recorded
-            answer = await _pin(stores, shard, parts.serial, pin, event, again=True)
-        stores.reached("confirm: after pin")
-        reason = _refusal(answer, event)
-        if reason is not None:
-            return await _refund(stores, event, reason)
-        if answer.reservation is None:
-            raise AssertionError(f"pin answered {answer}")
-        epoch = (shard.exam, shard.number, shard.epoch)
-        booking = Verdict(
-            event,
-            PaymentOutcome.CONFIRMED,
-            booking=answer.reservation,
-            shard=epoch,
-            version=answer.detail[0],
-            begun_s=begun_s,
-        )
-        try:
-            settled = await stores.confirmations.settle(booking)
-        except EventIdReused:
-            if answer.code is Code.DONE:
-                await settle_pins(stores, shard, [answer.reservation], grace_ms=0)
-            raise
-        stores.reached("confirm: after commit")
-        if isinstance(settled, Settled) and settled.outcome is PaymentOutcome.CONFIRMED:
-            await _finish(stores, shard, parts.serial)
-            stores.reached("confirm: after finish")
-            return settled
-        if isinstance(settled, PinGone) or answer.code is Code.DONE:
-            await _give_up(stores, shard, answer.reservation, settled)
+        settled = await _attempt(stores, shard, parts.serial, event)
         if isinstance(settled, Settled):
             return settled
+    return PinGone()
+
+
+async def _attempt(
+    stores: Stores, shard: Shard, serial: str, event: PaymentEvent
+) -> Settled | PinGone:
+    """Bring an event to its end under one pin; PinGone when that was given up meanwhile."""
+    begun_s = time.monotonic()
+    stores.reached("confirm: before pin")
+    answer = await _pin(stores, shard, serial, event)
+    if isinstance(answer, Settled):
+        return answer
+    stores.reached("confirm: after pin")
+    reason = await _refusal(stores, answer, event)
+    if reason is not None:
+        return await _refund(stores, event, reason)
+    if answer.reservation is None:
+        raise AssertionError(f"pin answered {answer}")
+    booking = Verdict(
+        event,
+        PaymentOutcome.CONFIRMED,
+        booking=answer.reservation,
+        shard=(shard.exam, shard.number, shard.epoch),
+        version=answer.detail[0],
+        begun_s=begun_s,
+    )
+    try:
+        settled = await stores.confirmations.settle(booking)
+    except EventIdReused:
+        if answer.code is Code.DONE:
+            await settle_pins(stores, shard, [answer.reservation], grace_ms=0)
+        raise
+    stores.reached("confirm: after commit")
+    if isinstance(settled, Settled) and settled.outcome is PaymentOutcome.CONFIRMED:
+        await _finish(stores, shard, serial)
+        stores.reached("confirm: after finish")
+    elif isinstance(settled, PinGone) or answer.code is Code.DONE:
+        await _give_up(stores, shard, answer.reservation, settled)
     return settled
 
 
@@ -141,12 +148,17 @@ async def _shard(stores: Stores, parts: ReservationId) -> Shard | None:
     return shard
 
 
-async def _pin(
-    stores: Stores, shard: Shard, serial: str, pin: str, event: PaymentEvent, *, again: bool
-) -> Answer:
-    return await stores.seats.pin(
-        shard, serial, pin, event.amount, event.currency, again=again
-    )
+async def _pin(stores: Stores, shard: Shard, serial: str, event: PaymentEvent) -> Answer | Settled:
+    """Pin a reservation for a payment; return the end of an event that came too late before."""
+    pin = _event_word(event.event) + secrets.token_hex(_RANDOM_BYTES)
+    money = event.amount, event.currency
+    answer = await stores.seats.pin(shard, serial, pin, *money, again=False)
+    if answer.code is not Code.ENDED:
+        return answer
+    recorded = await stores.confirmations.recorded(event)
+    if recorded is not None:
+        return recorded
+    return await stores.seats.pin(shard, serial, pin, *money, again=True)
 
 
 def _event_word(event: str) -> str:
@@ -154,9 +166,13 @@ def _event_word(event: str) -> str:
     return hashlib.blake2b(event.encode(), digest_size=_EVENT_BYTES).hexdigest()
 
 
-def _refusal(answer: Answer, event: PaymentEvent) -> RefundReason | None:
+async def _refusal(stores: Stores, answer: Answer, event: PaymentEvent) -> RefundReason | None:
     """Return why the payment cannot have the reservation; None when it is pinned for it."""
     reason = _REFUND_REASONS.get(answer.code)
+    if reason is RefundReason.UNKNOWN_RESERVATION:
+        # Redis forgets bookings of an exam that is over; the ledger does not.
+        booked = await stores.reader.booking(event.reservation)
+        return reason if booked is None else _OF_A_BOOKING[booked.state]
     if reason is not None or answer.reservation is None:
         return reason
     # Pinned by another event: the script did not compare this one's money.

@@ -10,9 +10,9 @@ position and are not read again. An entry that can never be stored is tried a fe
 aside, so that the entries behind it are not held up for ever.
 
 The versions of a shard are contiguous. Where one is missing, Postgres has gone back to an earlier
-state or Redis has lost the middle of its journal: nobody has these steps any more. Their effects are
-in Redis, so every record that Postgres does not have as it is there is written again, the gap is
-told to ops, and the drain goes on behind it. All of it is in the transaction of 3.
+state or Redis has lost the middle of its journal: nobody has these steps any more. Their effects
+are in Redis, so every record that Postgres does not have as it is there is written again, the gap
+is told to ops, and the drain goes on behind it. All of it is in the transaction of 3.
 """
 
 import logging

@@ -14,7 +14,6 @@ from quota_service.registration.confirm import settle_pins
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
 
-
 _CLOCK_AHEAD_MS = 1000
 """A pin from later than that was set before Redis's clock was set back."""
 

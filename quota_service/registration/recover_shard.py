@@ -5,8 +5,8 @@ server is in: the server was started again, a replica has taken its place, it is
 journal that was drained from it, or it is empty. Until it is done, everything about it is answered
 503 and no seat is given.
 
-    1. fence in Postgres: the shard gets a new epoch; nothing is committed under the old one any more,
-       and nothing is drained
+    1. fence in Postgres: the shard gets a new epoch; nothing is committed under the old one any
+       more, and nothing is drained
     2. claim in Redis: no script runs but those of this recovery; Redis tells its last step, the
        origin, which is kept until 5
     3. drain what Redis has and Postgres has not
@@ -19,18 +19,18 @@ round of any worker finds it and begins again under another epoch, from the same
 states, not steps, so it may be done twice. One that goes on after it has lost its lock is held back
 in Redis by the epoch in its fence.
 
-What 4 costs follows what was lost. A server that came back with all it had, as one with `appendfsync
-always` does, has nothing to be written but the payments that were between the stores. Its result is
-compared with Postgres, quota by quota, before it is opened. Where it contradicts (a hold stands on a
-seat that was sold meanwhile, a step is in no store), where Redis went another way than the ledger,
-or has nothing, the shard is rebuilt: removed, and written from Postgres as a whole.
+What 4 costs follows what was lost. A server that came back with all it had, as one with
+`appendfsync always` does, has nothing to be written but the payments that were between the stores.
+Its result is compared with Postgres, quota by quota, before it is opened. Where it contradicts (a
+hold stands on a seat that was sold meanwhile, a step is in no store), where Redis went another
+way than the ledger, or has nothing, the shard is rebuilt: removed, and written from Postgres.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from quota_service.domain.errors import DefinitionRefused, NotReady
@@ -96,13 +96,23 @@ async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:
         await stores.registry.refresh()
         used = stores.registry.used_shard(used.shard.exam, used.shard.number)
         reason = await _loss(stores, used)
-        return None if reason is None else await _recover(stores, used.shard, reason)
+        return None if reason is None else await _recover(stores, used, reason)
 
 
-async def rebuild_shard(stores: Stores, used: UsedShard, reason: str) -> Recovery | None:
-    """Rebuild a shard whatever it is like; None when another recovery or an import is at work."""
+async def rebuild_shard(
+    stores: Stores, used: UsedShard, reason: str, *, retired: bool | None = None
+) -> Recovery | None:
+    """Rebuild a shard whatever it is like; None when another recovery or an import is at work.
+
+    With `retired` it leaves Redis but for its counters from now on, or comes back whole.
+    """
     async with stores.recoveries.alone(used.shard.exam) as alone:
-        return await _recover(stores, used.shard, reason, anew=True) if alone else None
+        if not alone:
+            return None
+        if retired is not None:
+            await stores.recoveries.retire(used.shard.exam, used.shard.number, retired=retired)
+            used = replace(used, is_retired=retired)
+        return await _recover(stores, used, reason, anew=True)
 
 
 async def _loss(stores: Stores, used: UsedShard) -> str | None:
@@ -123,9 +133,9 @@ async def _loss(stores: Stores, used: UsedShard) -> str | None:
 
 
 async def _recover(
-    stores: Stores, shard: Shard, reason: str, *, anew: bool = False
+    stores: Stores, used: UsedShard, reason: str, *, anew: bool = False
 ) -> Recovery | None:
-    started = time.monotonic()
+    started, shard = time.monotonic(), used.shard
     recoveries = stores.recoveries
     epoch = await recoveries.fence(shard.exam, shard.number, reason)
     if epoch is None:
@@ -135,21 +145,15 @@ async def _recover(
     claimed = Shard(shard.exam, shard.number, epoch, is_recovered=True)
     origin = await stores.recovery.claim(claimed)
     stores.reached("recover: claimed")
-    recovery = Recovery(epoch)
-    try:
-        if origin is not None:
-            await _check_history(stores, claimed, origin)
-            await _drain(stores, claimed)
-        recovery.recovered = await recoveries.position(shard.exam, shard.number)
-        stores.reached("recover: drained")
-        if origin is None or anew:
-            raise ContradictionError("nothing to go on from" if origin is None else reason)
-        await _reconcile(stores, claimed, origin, recovery)
-    except ContradictionError as error:
-        log.warning("rebuilding", extra={"shard": shard.tag, "epoch": epoch, "cause": str(error)})
+    recovery, problem = Recovery(epoch), "redis has nothing to go on from"
+    if origin is not None:
+        wanted_anew = reason if anew or used.is_retired else ""
+        problem = await _go_on(stores, claimed, origin, recovery, wanted_anew)
+    if problem:
+        log.warning("rebuilding", extra={"shard": shard.tag, "epoch": epoch, "cause": problem})
         recovery = Recovery(epoch, Way.REBUILT)
         recovery.recovered = await recoveries.position(shard.exam, shard.number)
-        await _rebuild(stores, claimed, recovery)
+        await _rebuild(stores, claimed, recovery, is_retired=used.is_retired)
     await stores.recovery.reopen(claimed)
     stores.reached("recover: open in redis")
     opened = await recoveries.reopen(
@@ -168,6 +172,22 @@ async def _recover(
     _tell(stores, shard, recovery)
     await stores.registry.refresh()
     return recovery
+
+
+async def _go_on(
+    stores: Stores, shard: Shard, origin: Step, recovery: Recovery, wanted_anew: str
+) -> str:
+    """Drain Redis and bring it level from where it stands; return what is against it, else ""."""
+    try:
+        await _check_history(stores, shard, origin)
+        await _drain(stores, shard)
+        recovery.recovered = await stores.recoveries.position(shard.exam, shard.number)
+        stores.reached("recover: drained")
+        if not wanted_anew:
+            await _reconcile(stores, shard, origin, recovery)
+    except ContradictionError as error:
+        return str(error)
+    return wanted_anew
 
 
 async def _check_history(stores: Stores, shard: Shard, origin: Step) -> None:
@@ -254,20 +274,27 @@ async def _verify(stores: Stores, shard: Shard) -> None:
         taken += sum(parts[1:])
         if sum(parts) != capacity or min(parts) < 0:
             raise ContradictionError(f"{quota}: {parts} of {capacity} seats")
-        if seen.confirmed.get(quota, 0) != booked.get(quota, 0):
-            told = f"{seen.confirmed.get(quota, 0)} booked in redis, {booked.get(quota, 0)} in postgres"
+        if parts[-1] != booked.get(quota, 0):
+            told = f"{parts[-1]} booked in redis, {booked.get(quota, 0)} in postgres"
             raise ContradictionError(f"{quota}: {told}")
     if seen.claims != taken:
         raise ContradictionError(f"{seen.claims} sessions are taken by {taken} seats")
 
 
-async def _rebuild(stores: Stores, shard: Shard, recovery: Recovery) -> None:
-    """Remove everything and write it anew: bookings, then holds, then what ended lately."""
+async def _rebuild(stores: Stores, shard: Shard, recovery: Recovery, *, is_retired: bool) -> None:
+    """Remove everything and write it anew: bookings, then holds, then what ended lately.
+
+    Of an exam that is retired only the counters are written.
+    """
     recoveries, exam, number = stores.recoveries, shard.exam, shard.number
     async with stores.ledger.connection() as connection:
         capacity = await stores.exams.capacity(connection, exam)
+        booked = await stores.exams.confirmed(connection, exam) if is_retired else {}
     await stores.recovery.clear(shard)
-    await stores.recovery.seed(shard, recovery.recovered[1], capacity)
+    await stores.recovery.seed(shard, recovery.recovered[1], capacity, booked)
+    if is_retired:
+        await stores.recovery.forget_room(shard)
+        return
     bookings = _Put(stores, shard, fit=True)
     await bookings.all(recoveries.bookings(exam, number, _PAGE_MAX))
     stores.reached("recover: bookings written")

@@ -13,10 +13,11 @@ from quota_service.seats.keys import Shard
 
 @dataclass(frozen=True, slots=True)
 class UsedShard:
-    """A shard that was opened once, and whether it is open now or fenced."""
+    """A shard that was opened once: whether it is open or fenced, and whether it is retired."""
 
     shard: Shard
     is_open: bool
+    is_retired: bool
 
 
 class ExamRegistry:
@@ -74,11 +75,16 @@ class ExamRegistry:
         """Return whether a shard of an exam was never opened."""
         return ShardState.NEW in self._stored(exam).states
 
+    def is_retired(self, exam: str) -> bool:
+        """Return whether an exam has left Redis but for its counters."""
+        return any(self._stored(exam).retired)
+
     def used_shard(self, exam: str, number: int) -> UsedShard:
         """Return one shard of `used_shards`."""
         stored = self._stored(exam)
         shard = Shard(exam, number, stored.epochs[number])
-        return UsedShard(shard, stored.states[number] is ShardState.OPEN)
+        is_open = stored.states[number] is ShardState.OPEN
+        return UsedShard(shard, is_open, stored.retired[number])
 
     def used_shards(self) -> list[UsedShard]:
         """Return every shard that was opened once, for the fence and the rebuild."""

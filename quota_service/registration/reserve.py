@@ -100,7 +100,7 @@ async def reserve(
         )
         answer = await stores.seats.reserve(shard, exam, request)
         stores.reached("reserve: after script")
-        reserved = _reserved(stores, exam, shard, order, answer)
+        reserved = _reserved(exam, shard, order, answer)
     except QuotaError as error:
         count(exam_id, error.slug)
         raise
@@ -156,7 +156,7 @@ async def _repeat_of_older(
     return Reserved(standing.as_first_answered(), replayed=True)
 
 
-def _reserved(stores: Stores, exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserved:
+def _reserved(exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserved:
     """Turn the script's answer into a reservation or the refusal it stands for."""
     if answer.code is Code.DONE and answer.reservation is not None:
         return Reserved(answer.reservation, replayed=False)

@@ -15,6 +15,7 @@ from quota_service.ledger.reading import LedgerReader
 from quota_service.ledger.recoveries import RecoveryLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
+from quota_service.ledger.retention import RetentionLedger
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.backlog import Backlog
@@ -48,6 +49,7 @@ class Stores:
     refunds_due: RefundsDue
     recoveries: RecoveryLedger
     auditing: AuditLedger
+    retention: RetentionLedger
     waiting_rooms: WaitingRoomLedger
     admission: AdmissionLedger
     surveyor: RoomSurveyor

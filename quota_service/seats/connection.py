@@ -30,7 +30,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from quota_service.coalescing import Coalescer, NotAwaitedError, QueueFullError
 from quota_service.domain.errors import Overloaded, SeatsUnavailable
 from quota_service.observability.metrics import Metrics
-from quota_service.seats.pipelined import Command, Commands, PipelinedConnection, UnsupportedServerError
+from quota_service.seats.pipelined import (
+    Command,
+    Commands,
+    PipelinedConnection,
+    UnsupportedServerError,
+)
 from quota_service.seats.scripts import Script
 from quota_service.settings import Settings, SettingsError
 
@@ -228,7 +233,9 @@ class ScriptRunner:
         if isinstance(replicas, int) and replicas >= self._replicas:
             return answers
         told = f"{replicas} replicas have it, not {self._replicas}"
-        return [a if isinstance(a, Exception) else SeatsUnavailable(told, applied=None) for a in answers]
+        return [
+            a if isinstance(a, Exception) else SeatsUnavailable(told, applied=None) for a in answers
+        ]
 
     async def _exchange(self, commands: Commands) -> list[Any]:
         try:

@@ -1,9 +1,9 @@
 """The one connection to Redis on which every command of this process is pipelined.
 
 What a process knows of Redis must not depend on which of its connections asks: after a failover one
-may lead to the new server and another still to the old one. So there is one, and everything about it
-is dropped when it shows that the server has changed: a failure, an answer that did not come in time,
-a reply that only a replica gives. Connecting, TLS, authentication and parsing are redis-py's.
+may lead to the new server and another still to the old one. So there is one, and everything about
+it is dropped when it shows that the server has changed: a failure, an answer that did not come in
+time, a reply that only a replica gives. Connecting, TLS, authentication and parsing are redis-py's.
 Replies come in the order of the commands, which is all the bookkeeping there is. A connection that
 fails takes every command on it along, each of which may have run.
 """

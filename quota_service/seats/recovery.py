@@ -7,6 +7,7 @@ as `claimed` and raises NotReady when another recovery has taken over.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from quota_service.domain.errors import NotReady
@@ -64,11 +65,21 @@ class RecoveryStore:
                 return
 
     async def seed(
-        self, claimed: Shard, version: int, capacity: Mapping[Quota, int] | None = None
+        self,
+        claimed: Shard,
+        version: int,
+        capacity: Mapping[Quota, int] = MappingProxyType({}),
+        booked: Mapping[Quota, int] = MappingProxyType({}),
     ) -> None:
-        """Set the version, and with `capacity` every quota, all of its seats free."""
-        seats = [word for quota, n in (capacity or {}).items() for word in (str(quota), n)]
-        await self._call("seed", claimed, [claimed.fence, version, *seats])
+        """Set the version, and every quota of `capacity`, its seats free but those `booked`."""
+        args: list[str | int] = [claimed.fence, version]
+        for quota, seats in capacity.items():
+            args += [str(quota), seats, booked.get(quota, 0)]
+        await self._call("seed", claimed, args)
+
+    async def forget_room(self, claimed: Shard) -> None:
+        """Remove the waiting room."""
+        await self._call("forget_room", claimed, [claimed.fence])
 
     async def put(
         self, claimed: Shard, records: Sequence[tuple[str, str]], grace_ms: int, *, fit: bool

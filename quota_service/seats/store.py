@@ -20,7 +20,6 @@ from quota_service.seats.keys import Shard, keys_for
 from quota_service.seats.record import parse_record
 from quota_service.waiting_room.passes import Pass
 
-
 _EVER_MS = 10**15
 
 

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class AuditWorker:
-    """Audits every exam in a round, without the journal; differences stay for ops to repair."""
+    """Audits every exam in a round, not in full; differences stay for ops to repair."""
 
     name = "audit"
 
@@ -25,7 +25,7 @@ class AuditWorker:
         return await each_of([exam.id for exam in self._stores.registry.all()], self._audit)
 
     async def _audit(self, exam: str) -> Mapping[str, int]:
-        found = await audit(self._stores, exam, with_journal=False)
+        found = await audit(self._stores, exam, in_full=False)
         for difference in found.differences:
             log.error("audit", extra={"exam": exam, "cause": str(difference)})
         return {}

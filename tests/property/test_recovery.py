@@ -227,6 +227,5 @@ def test_a_recovery_gives_what_a_rebuild_gives(settings: Settings) -> None:
         histories()
 
     # Else the comparison would have been one of rebuilds with rebuilds.
-    print(ways)
     assert ways[Way.RECONCILED] > EXAMPLES / 10, ways
     assert ways[Way.REBUILT] < EXAMPLES / 2, ways

@@ -133,9 +133,7 @@ async def test_a_hold_whose_payment_is_not_recorded_yet_is_kept_for_its_provider
     with pytest.raises(DiedError):
         await confirm(dying(service.stores, "confirm: after pin"), payment(held))
     shard, serial = service.stores.locate(held.id)
-    other = await confirm(
-        service.stores, dataclasses.replace(payment(held, "event-2"), amount=1)
-    )
+    other = await confirm(service.stores, dataclasses.replace(payment(held, "event-2"), amount=1))
 
     await recover(service)
 
@@ -196,9 +194,7 @@ async def test_a_confirmation_that_stands_still_keeps_no_other_waiting(service: 
     holds = [await hold(service, f"candidate-{n}", "tianjin") for n in range(3)]
     for n, each in enumerate(holds):
         with pytest.raises(DiedError):
-            await confirm(
-                dying(service.stores, "confirm: after pin"), payment(each, f"event-{n}")
-            )
+            await confirm(dying(service.stores, "confirm: after pin"), payment(each, f"event-{n}"))
     frozen = await service.stores.seats.read(*service.stores.locate(holds[0].id))
     assert frozen is not None
 

@@ -110,7 +110,6 @@ async def test_repeats_and_payments_go_on_after_a_rebuild_as_if_nothing_was(
     [
         "recover: fenced",
         "recover: claimed",
-        "recover: drained",
         "recover: bookings written",
         "recover: open in redis",
     ],

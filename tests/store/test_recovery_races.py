@@ -231,7 +231,9 @@ async def test_a_drain_under_way_in_another_worker_is_waited_for_and_counts(
 
     await lose_everything(service)
     rebuilding = asyncio.create_task(recover_shards(service))
-    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%fenced%'"
+    waits = (
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%fenced%'"
+    )
     while not await rows(service, waits):
         assert not rebuilding.done()
     stall.may_go.set()

@@ -55,6 +55,15 @@ async def test_a_booking_has_the_seats_of_both_venues_while_it_is_changing(
     assert await seats.store.overdue(seats.shard, "pinned", 0, 10) == [serial]
 
 
+async def test_a_change_tells_the_version_of_its_step(seats: SeatsUnderTest) -> None:
+    held, booked = await seats.hold("candidate-1"), await seats.confirmed("candidate-2")
+
+    for serial in (held, booked):
+        answer = await change(seats, serial)
+
+        assert (answer.code, answer.detail) == (Code.DONE, ((await seats.snapshot()).version,))
+
+
 async def test_a_moved_booking_gives_its_old_seats_back(seats: SeatsUnderTest) -> None:
     serial = await changing(seats, await seats.confirmed("candidate-1", ("general", "qms")))
 
@@ -259,7 +268,12 @@ async def test_what_was_never_made_is_unknown_and_a_shard_of_another_epoch_not_r
         await refund(seats, NEVER_MADE),
     ]
 
-    assert answers == [Answer(Code.UNKNOWN)] * 3
+    version = (await seats.snapshot()).version
+    assert answers == [
+        Answer(Code.UNKNOWN),
+        Answer(Code.UNKNOWN),
+        Answer(Code.UNKNOWN, detail=(version,)),
+    ]
     for step in (
         seats.store.change(other, serial, "beijing", "change-2", window),
         seats.store.settle_change(other, serial, "change-1", has_moved=True),

@@ -148,6 +148,24 @@ async def test_overdue_leaves_out_what_is_younger_than_the_age_asked_for(
     assert await seats.store.overdue(seats.shard, "pinned", 0, 10) == [old, young]
 
 
+async def test_what_was_pinned_before_the_clock_was_set_back_is_overdue_when_nothing_else_is(
+    seats: SeatsUnderTest,
+) -> None:
+    ahead, old = await seats.pinned("candidate-1"), await seats.pinned("candidate-2")
+    near = await seats.pinned("candidate-3")
+    await move_pinned(seats.client, seats.shard, ahead, ago_ms=-HOUR_MS)
+    await move_pinned(seats.client, seats.shard, near, ago_ms=-60_000)
+    await move_pinned(seats.client, seats.shard, old)
+
+    first = await seats.store.overdue(seats.shard, "pinned", HOUR_MS, 10, HOUR_MS // 2)
+    await seats.store.confirm(seats.shard, old)
+    second = await seats.store.overdue(seats.shard, "pinned", HOUR_MS, 10, HOUR_MS // 2)
+    not_asked_for = await seats.store.overdue(seats.shard, "pinned", HOUR_MS, 10)
+
+    assert (first, second, not_asked_for) == ([old], [ahead], [])
+    assert await seats.store.pinned(seats.shard, 10) == [near, ahead]
+
+
 async def test_a_large_batch_is_expired_in_one_call(seats: SeatsUnderTest) -> None:
     await seats.client.zadd(seats.shard.key("due"), {f"never-made-{i}": 1 for i in range(5000)})
 

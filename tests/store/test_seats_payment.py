@@ -54,7 +54,10 @@ async def test_of_many_pins_at_once_one_holds_and_all_are_told_which(
     serial = await seats.hold()
 
     answers = await asyncio.gather(
-        *(seats.store.pin(seats.shard, serial, f"pin-{i}", 8000, "CNY") for i in range(10))
+        *(
+            seats.store.pin(seats.shard, serial, f"pin-{i}", 8000, "CNY", again=False)
+            for i in range(10)
+        )
     )
 
     codes = [answer.code for answer in answers]
@@ -235,18 +238,60 @@ async def test_an_old_pin_does_not_unpin_what_another_has_pinned_since(
     assert (answer.code, state_of(answer)) == (Code.DONE_BEFORE, State.CONFIRMING)
 
 
-async def test_a_late_payment_that_comes_to_nothing_is_expired_again(
+@pytest.mark.parametrize("grace_ms", [0, 60_000])
+async def test_a_late_payment_that_comes_to_nothing_leaves_the_hold_expired(
+    seats: SeatsUnderTest, grace_ms: int
+) -> None:
+    serial = await expire(seats, await seats.hold("candidate-1", ("general", "qms")))
+    await seats.pin(serial, "pin-1")
+
+    answer = await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms)
+
+    assert (answer.code, state_of(answer)) == (Code.DONE, State.EXPIRED)
+    assert await seats.remaining("jinan", "general") == 3
+    assert await seats.remaining("jinan", "qms") == 2
+    assert await seats.store.claims(seats.shard, "candidate-1", ["day1-am", "day1-pm"]) == []
+    assert await seats.store.overdue(seats.shard, "due", -DAY_MS, 10) == []
+    assert 0 < await seats.client.pttl(seats.shard.record_key(serial)) <= DAY_MS
+
+
+async def test_a_late_payment_that_does_not_ask_for_the_seats_again_finds_it_ended(
     seats: SeatsUnderTest,
 ) -> None:
     serial = await expire(seats, await seats.hold())
-    await seats.pin(serial, "pin-1")
-    await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
+    before = await read_fields(seats.client, seats.shard, serial)
 
-    found = await seats.store.overdue(seats.shard, "due", 0, 10)
-    expired, _ = await seats.store.expire(seats.shard, found)
+    answer = await seats.pin(serial, again=False)
 
-    assert (found, expired) == ([serial], 1)
+    assert (answer.code, state_of(answer)) == (Code.ENDED, State.EXPIRED)
     assert await seats.remaining("jinan", "general") == 3
+    assert await read_fields(seats.client, seats.shard, serial) == before
+    assert await seats.verbs() == ["reserve", "expire"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_hold_is_pinned_whether_or_not_its_seats_may_be_taken_again(
+    seats: SeatsUnderTest, *, again: bool
+) -> None:
+    serial = await seats.hold()
+
+    answer = await seats.pin(serial, again=again)
+
+    assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMING)
+
+
+async def test_a_pin_tells_the_version_of_its_step_and_a_repeat_one_that_is_no_less(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await seats.hold()
+
+    first = await seats.pin(serial, "pin-1")
+    version = (await seats.snapshot()).version
+    await seats.hold("candidate-2")
+    again = await seats.pin(serial, "pin-2")
+
+    assert (first.code, first.detail) == (Code.DONE, (version,))
+    assert (again.code, again.detail) == (Code.DONE_BEFORE, (version + 1,))
 
 
 async def test_a_confirmed_reservation_keeps_its_seats_and_its_record(
@@ -260,6 +305,20 @@ async def test_a_confirmed_reservation_keeps_its_seats_and_its_record(
     assert await seats.remaining("jinan", "qms") == 1
     assert (await seats.reserve("candidate-1", ("ems",))).code is Code.SESSION_CONFLICT
     assert await seats.client.pttl(seats.shard.record_key(serial)) == -1
+
+
+async def test_a_booking_keeps_nothing_that_only_a_hold_needs(seats: SeatsUnderTest) -> None:
+    serial = await seats.hold()
+    first = await seats.record(serial)
+    await seats.store.checkout(seats.shard, serial, 1000)
+    await seats.pin(serial)
+
+    booked = (await seats.store.confirm(seats.shard, serial)).reservation
+
+    assert booked is not None
+    assert (booked.pin, booked.pinned_ms) == ("", 0)
+    assert (booked.checked_out, booked.payment_seen) == (True, True)
+    assert (booked.deadline_ms, booked.due_ms) == (first.deadline_ms, first.deadline_ms)
 
 
 async def test_a_reservation_is_confirmed_once(seats: SeatsUnderTest) -> None:

@@ -53,6 +53,25 @@ async def test_a_booking_is_refunded_once_and_frees_nothing_of_the_next(
     assert await counted(seats, "jinan/general") == {"remaining": 2, "confirmed": 1}
 
 
+async def test_a_refund_tells_a_version_at_which_its_seats_were_back(
+    seats: SeatsUnderTest,
+) -> None:
+    released = await ended(seats, State.RELEASED)
+    serial = await seats.confirmed("candidate-1")
+
+    first = await refund(seats, serial)
+    version = (await seats.snapshot()).version
+    await seats.hold("candidate-2")
+    others = [await refund(seats, other) for other in (serial, released, "a" * 24)]
+
+    assert (first.code, first.detail) == (Code.DONE, (version,))
+    assert [(answer.code, answer.detail) for answer in others] == [
+        (Code.DONE_BEFORE, (version + 1,)),
+        (Code.ENDED, (version + 1,)),
+        (Code.UNKNOWN, (version + 1,)),
+    ]
+
+
 async def test_what_is_not_booked_is_not_refunded(seats: SeatsUnderTest) -> None:
     serials = {
         State.HELD: await seats.hold("candidate-1"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import re
 
 import pytest
 
@@ -9,9 +10,12 @@ from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import MAX_CAPACITY, Quota
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import ROOM_KEYS, SHARD_KEYS, Shard
+from quota_service.seats.recovery import RecoveryStore, Standing
+from quota_service.settings import Settings
 from tests.support.books import read_journal
+from tests.support.exams import make_exam
 from tests.support.records import redis_now_ms
-from tests.support.seats import SeatsUnderTest
+from tests.support.seats import SeatsUnderTest, open_seats
 
 GENERAL, QMS, SERVICE = (Quota("jinan", name) for name in ("general", "qms", "service"))
 
@@ -36,6 +40,102 @@ async def test_of_many_who_open_a_shard_at_once_all_find_it_open(seats: SeatsUnd
 
     assert opened == [True] * 10
     assert (await seats.store.snapshot(fresh)).version == 0
+
+
+async def test_a_shard_whose_opening_was_not_told_of_is_opened_in_a_later_run_of_the_server(
+    seats: SeatsUnderTest,
+) -> None:
+    fence = await seats.client.getset(seats.shard.key("epoch"), "1@earlier")
+
+    opened = await seats.store.open(seats.shard)
+
+    assert opened
+    assert await seats.client.get(seats.shard.key("epoch")) == fence
+    assert (await seats.snapshot()).version == len(seats.exam.seats)
+
+
+async def test_the_fence_of_an_open_shard_is_its_epoch_and_the_run_of_the_server(
+    seats: SeatsUnderTest, redis_settings: Settings
+) -> None:
+    fence = str(await seats.client.get(seats.shard.key("epoch")))
+
+    async with open_seats(redis_settings, make_exam("exam-2")) as beside:
+        other = str(await beside.client.get(beside.shard.key("epoch")))
+
+    epoch, _, run = fence.partition("@")
+    assert epoch == str(seats.shard.epoch)
+    assert re.fullmatch(r"[0-9a-f]{16}", run)
+    assert other == fence
+
+
+async def test_how_a_shard_stands_is_told_whoever_it_is_open_to(seats: SeatsUnderTest) -> None:
+    recovery = RecoveryStore(seats.runner)
+    await seats.hold()
+    version, fence = (await seats.snapshot()).version, await seats.client.get("{exam-1:0}:epoch")
+
+    ours = await recovery.standing(seats.shard)
+    another_epoch = await recovery.standing(dataclasses.replace(seats.shard, epoch=2))
+    never_made = await recovery.standing(Shard("exam-9", 0, 1))
+    await seats.client.set(seats.shard.key("epoch"), "1@earlier")
+    another_run = await recovery.standing(seats.shard)
+
+    assert (ours, another_epoch) == (
+        Standing(is_open=True, fence=str(fence), version=version),
+        Standing(is_open=False, fence=str(fence), version=version),
+    )
+    assert never_made == Standing(is_open=False, fence="", version=0)
+    assert another_run == Standing(is_open=False, fence="1@earlier", version=version)
+
+
+async def test_what_a_recovery_goes_on_from_is_told_until_the_shard_is_open_again(
+    seats: SeatsUnderTest,
+) -> None:
+    recovery = RecoveryStore(seats.runner)
+    held = await seats.hold("candidate-1")
+    version = (await seats.snapshot()).version
+    first, second, third = (
+        dataclasses.replace(seats.shard, epoch=epoch, is_recovered=True) for epoch in (2, 3, 4)
+    )
+
+    origins = [await recovery.claim(first), await recovery.claim(first)]
+    origins.append(await recovery.claim(second))
+    with pytest.raises(NotReady):
+        await recovery.reopen(first)
+    opened = await recovery.reopen(second)
+    reopened = dataclasses.replace(second, is_recovered=False)
+    release = await seats.store.release(reopened, held)
+    origins.append(await recovery.claim(third))
+
+    assert origins == [(1, version)] * 3 + [(3, version + 1)]
+    assert opened == version
+    assert release.code is Code.DONE
+    entries = [entry for entry, _ in await read_journal(seats.client, seats.shard)]
+    assert entries[-2:] == [f"1-{version}", f"3-{version + 1}"]
+
+
+async def test_there_is_nothing_to_go_on_from_where_nothing_stood_or_all_was_removed(
+    seats: SeatsUnderTest,
+) -> None:
+    recovery = RecoveryStore(seats.runner)
+    never_made = Shard("exam-9", 0, 2, is_recovered=True)
+    await seats.hold()
+    first, second = (
+        dataclasses.replace(seats.shard, epoch=epoch, is_recovered=True) for epoch in (2, 3)
+    )
+
+    lost = await recovery.claim(never_made)
+    await recovery.claim(first)
+    await recovery.clear(first)
+    removed = await recovery.claim(second)
+    left = {key async for key in seats.client.scan_iter(match=f"{seats.shard.tag}*", count=1000)}
+    await recovery.seed(second, 7, seats.exam.seats)
+    version = await recovery.reopen(second)
+
+    assert (lost, removed, version) == (None, None, 7)
+    assert left == {seats.shard.key("epoch"), seats.shard.key("origin")}
+    found = await seats.store.snapshot(dataclasses.replace(second, is_recovered=False))
+    assert found.capacity == found.remaining == seats.exam.seats
+    assert await seats.client.exists(seats.shard.key("origin")) == 0
 
 
 async def test_a_new_quota_has_all_its_seats_free_and_every_counter(
@@ -212,9 +312,9 @@ async def test_every_key_of_the_catalogue_is_written_by_some_step_and_none_besid
 
     records = {key for key in found if key.startswith(seats.shard.record_key(""))}
     assert len(records) == 2
-    # What is being built is known by `building`, which goes when the shard opens; nobody has come
+    # What a recovery goes on from is in `origin`, which goes when the shard opens; nobody has come
     # to the waiting room.
-    standing = SHARD_KEYS.keys() - ROOM_KEYS.keys() - {"building"}
+    standing = SHARD_KEYS.keys() - ROOM_KEYS.keys() - {"origin"}
     assert found - records == {seats.shard.key(name) for name in standing}
 
 

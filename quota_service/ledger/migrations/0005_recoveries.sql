@@ -55,8 +55,22 @@ CREATE TABLE journal_gaps (
     CONSTRAINT journal_gaps_order CHECK (from_version <= to_version)
 );
 
+-- An exam that is over leaves Redis but for its counters.
+ALTER TABLE shards
+    ADD COLUMN retired_at        timestamptz,
+    ADD COLUMN journal_pruned_at timestamptz;
+
 -- What is found by its age each minute. Rows come in the order of their time, which is what a BRIN
 -- index is for: a few pages, whatever the table holds.
 CREATE INDEX settled_pins_by_age ON settled_pins USING brin (settled_at);
 CREATE INDEX payment_events_by_exam
     ON payment_events (split_part(reservation, '.', 1), received_at);
+
+-- What ends the rows of each table:
+--   settled_pins, journal_quarantine   a day after nobody can name them; a person
+--   journal, reservations              the retention of journals, counted from the end of the exam
+--   recoveries, journal_gaps           with the journal they tell of
+--   waiting_room_steps                 with the journal; the grace of claims is long over then
+--   exams, shards, journal_positions, quotas, payment_events, bookings, booking_items, refunds,
+--   refunds_due, waiting_rooms, audit_entries, api_keys
+--                                      none: they are the record of what was sold, paid and refunded

@@ -4,7 +4,8 @@
 SELECT e.definition::text AS definition,
        e.revision,
        ARRAY(SELECT s.epoch FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS epochs,
-       ARRAY(SELECT s.state FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS states
+       ARRAY(SELECT s.state FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS states,
+       ARRAY(SELECT s.retired_at IS NOT NULL FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS retired
 FROM   exams e
 WHERE  e.id = $1
 FOR    NO KEY UPDATE OF e

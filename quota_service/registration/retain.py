@@ -1,0 +1,65 @@
+"""Retention: what is not needed any more goes, by rules that are counted from the end of the exam.
+
+    pins that were decided    a day later: no attempt can name them any more
+    an exam in Redis          a week after it is over: its records, claims and waiting room go, its
+                              counters stay. Bookings are read from Postgres then
+    the journal of an exam    when its retention is over, with what it tells of holds; bookings,
+                              payments and refunds stay for good
+
+An exam leaves Redis as a rebuild that writes nothing but counters, so what a process that dies
+leaves behind is what a rebuild leaves. One whose end is moved to the future comes back whole.
+"""
+
+import datetime as dt
+import logging
+
+from quota_service.domain.exam import Exam
+from quota_service.registration.recover_shard import rebuild_shard
+from quota_service.registration.stores import Stores
+
+log = logging.getLogger(__name__)
+
+_RETIRED_AFTER_MS = round(dt.timedelta(days=7).total_seconds() * 1000)
+_DAY_MS = 86_400_000
+_ONLY_SHARD = 0
+
+
+async def prune_pins(stores: Stores, limit: int) -> int:
+    """Remove at most `limit` decided pins that nobody can name any more; return how many."""
+    return await stores.confirmations.prune_pins(limit)
+
+
+async def retire_exam(stores: Stores, exam: Exam) -> bool:
+    """Let an exam that is over leave Redis, or one that is not come back; True if it did."""
+    now_ms = await stores.seats.clock_ms()
+    is_over = now_ms >= exam.ends_at_ms + _RETIRED_AFTER_MS
+    registry = stores.registry
+    if registry.is_new(exam.id) or is_over == registry.is_retired(exam.id):
+        return False
+    if is_over and not await _is_finished(stores, exam.id):
+        return False
+    used = registry.used_shard(exam.id, _ONLY_SHARD)
+    reason = "the exam is over" if is_over else "the exam is not over any more"
+    done = await rebuild_shard(stores, used, reason, retired=is_over)
+    if done is not None:
+        log.info(reason, extra={"exam": exam.id})
+    return done is not None
+
+
+async def _is_finished(stores: Stores, exam: str) -> bool:
+    """Return whether nothing of an exam is held, paid for, drained or returned any more."""
+    seen = await stores.seats.snapshot(stores.registry.shard(exam, _ONLY_SHARD))
+    is_quiet = not (seen.live_holds or seen.pins or seen.journal_entries)
+    return is_quiet and await stores.retention.is_finished(exam)
+
+
+async def prune_journals(stores: Stores, retention_days: int, limit: int) -> int:
+    """Remove at most `limit` entries of each journal whose retention is over; return how many."""
+    if not retention_days:
+        return 0
+    until_ms = await stores.seats.clock_ms() - retention_days * _DAY_MS
+    old = [exam.id for exam in stores.registry.all() if exam.ends_at_ms <= until_ms]
+    pruned = 0
+    for exam in await stores.retention.with_journal(old):
+        pruned += await stores.retention.prune_journal(exam, limit)
+    return pruned

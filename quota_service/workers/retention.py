@@ -1,0 +1,36 @@
+"""The retention worker: removes what is not needed any more, in bounded batches."""
+
+from collections.abc import Mapping
+
+from quota_service.domain.exam import Exam
+from quota_service.registration.retain import prune_journals, prune_pins, retire_exam
+from quota_service.registration.stores import Stores
+from quota_service.settings import Settings
+from quota_service.workers.loop import each_of
+
+_BATCH_MAX = 5000
+_INTERVAL_S = 60.0
+
+
+class RetentionWorker:
+    """Looks at every exam in a round; any number may run."""
+
+    name = "retention"
+    interval_s = _INTERVAL_S
+
+    def __init__(self, stores: Stores, settings: Settings) -> None:
+        self._stores = stores
+        self._journal_days = settings.journal_retention_days
+
+    async def run_once(self) -> Mapping[str, int]:
+        """Remove one batch of each kind.
+
+        Returns {"retired": exams, "pins": rows, "journal": rows}.
+        """
+        pins = await prune_pins(self._stores, _BATCH_MAX)
+        journal = await prune_journals(self._stores, self._journal_days, _BATCH_MAX)
+        retired = await each_of(self._stores.registry.all(), self._retire)
+        return {"retired": retired["retired"], "pins": pins, "journal": journal}
+
+    async def _retire(self, exam: Exam) -> Mapping[str, int]:
+        return {"retired": int(await retire_exam(self._stores, exam))}

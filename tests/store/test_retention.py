@@ -1,0 +1,196 @@
+"""What is not needed any more goes: pins, exams that are over, journals."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from quota_service.app import Service
+from quota_service.domain.errors import RefundClosed, RegistrationClosed, ReservationEnded
+from quota_service.domain.exam import Exam, Window
+from quota_service.domain.payment import PaymentOutcome, RefundReason
+from quota_service.domain.reservation import State
+from quota_service.registration.audit import audit
+from quota_service.registration.change_venue import change_venue
+from quota_service.registration.confirm import confirm
+from quota_service.registration.import_exam import import_exam
+from quota_service.registration.refund import refund
+from quota_service.registration.release import release
+from quota_service.registration.view import read_reservation, view_candidate
+from quota_service.workers.retention import RetentionWorker
+from tests.support.bookings import book, recover
+from tests.support.exams import make_exam
+from tests.support.lost_shards import (
+    check_after,
+    drain,
+    lose_everything,
+    recover_shards,
+    rows,
+    ways,
+)
+from tests.support.protocols import hold, payment
+from tests.support.redis_clients import redis_of
+
+DAY_MS = 86_400_000
+COUNTERS = {"epoch", "version", "capacity", "remaining", "held", "confirming", "confirmed"}
+
+
+def over(exam: Exam, days_ago: int) -> Exam:
+    """Return an exam as it would be if it had been over for so many days."""
+    back_ms = exam.ends_at_ms - exam.registration.closes_at_ms + (days_ago * DAY_MS) + DAY_MS // 24
+
+    def earlier(window: Window) -> Window:
+        return Window(window.opens_at_ms - back_ms, window.closes_at_ms - back_ms)
+
+    sessions = tuple(
+        dataclasses.replace(
+            each, starts_at_ms=each.starts_at_ms - back_ms, ends_at_ms=each.ends_at_ms - back_ms
+        )
+        for each in exam.sessions
+    )
+    return dataclasses.replace(
+        exam,
+        registration=earlier(exam.registration),
+        refund=earlier(exam.refund),
+        sessions=sessions,
+    )
+
+
+async def end(service: Service, days_ago: int) -> None:
+    """Let the test exam have been over for so many days."""
+    await import_exam(service.stores, over(make_exam(), days_ago))
+
+
+async def retain(service: Service, **changes: Any) -> dict[str, int]:
+    settings = dataclasses.replace(service.settings, **changes)
+    return dict(await RetentionWorker(service.stores, settings).run_once())
+
+
+async def names(service: Service) -> set[str]:
+    """Return the keys of the exam in Redis, records by their serials."""
+    client = redis_of(service)
+    return {key.partition(":0}:")[2] async for key in client.scan_iter(match="{exam-1:0}*")}
+
+
+async def finish(service: Service) -> None:
+    await recover(service)
+    await drain(service)
+
+
+async def test_an_exam_that_is_over_leaves_redis_but_for_its_counters(service: Service) -> None:
+    booked = await book(service, "booked")
+    refunded = await book(service, "refunded", "tianjin")
+    await refund(service.stores, refunded.id)
+    await end(service, 8)
+    await finish(service)
+
+    done = await retain(service)
+
+    assert done["retired"] == 1
+    assert await names(service) == COUNTERS
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1", 0))
+    assert sum(snapshot.confirmed.values()) == 1
+    assert (await audit(service.stores, "exam-1")).is_clean
+    assert (await read_reservation(service.stores, booked.id)).state is State.CONFIRMED
+    assert (await read_reservation(service.stores, refunded.id)).state is State.REFUNDED
+    view = await view_candidate(service.stores, "exam-1", "booked")
+    assert view.is_registered
+    assert (await retain(service))["retired"] == 0
+
+
+async def test_who_still_asks_about_an_exam_that_is_over_is_answered_as_ever(
+    service: Service,
+) -> None:
+    booked = await book(service, "booked")
+    refunded = await book(service, "refunded", "tianjin")
+    await refund(service.stores, refunded.id)
+    given_back = await hold(service, "given-back", "tianjin")
+    await release(service.stores, given_back.id)
+    await end(service, 8)
+    await finish(service)
+    await retain(service)
+
+    again = await confirm(service.stores, payment(booked, f"event-{booked.id}"))
+    twice = await confirm(service.stores, payment(booked, "event-2"))
+    late = await confirm(service.stores, payment(refunded, "event-3"))
+    with pytest.raises(RegistrationClosed):
+        await change_venue(service.stores, booked.id, "tianjin")
+    with pytest.raises(RefundClosed):
+        await refund(service.stores, booked.id)
+    with pytest.raises(RegistrationClosed):
+        await hold(service, "newcomer", "tianjin")
+    with pytest.raises(ReservationEnded):
+        await change_venue(service.stores, given_back.id, "jinan")
+
+    assert again.outcome is PaymentOutcome.CONFIRMED
+    assert (twice.outcome, twice.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.ALREADY_PAID)
+    assert (late.outcome, late.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.REFUNDED)
+    assert (await release(service.stores, given_back.id)).state is State.RELEASED
+
+
+@pytest.mark.parametrize("unfinished", ["held", "not drained", "not over for a week"])
+async def test_an_exam_that_is_not_finished_stays(service: Service, unfinished: str) -> None:
+    await book(service, "booked")
+    if unfinished == "held":
+        await hold(service, "held", "tianjin")
+    await end(service, 6 if unfinished == "not over for a week" else 8)
+    if unfinished != "not drained":
+        await finish(service)
+
+    assert (await retain(service))["retired"] == 0
+    assert "claims" in await names(service)
+
+
+async def test_a_retired_exam_that_redis_lost_comes_back_as_it_was(service: Service) -> None:
+    await book(service, "booked")
+    await end(service, 8)
+    await finish(service)
+    await retain(service)
+    await lose_everything(service)
+
+    assert await recover_shards(service) == 1
+
+    assert await names(service) == COUNTERS
+    assert await ways(service) == ["rebuilt", "rebuilt"]
+    assert (await audit(service.stores, "exam-1")).is_clean
+
+
+async def test_a_retired_exam_whose_end_is_moved_comes_back_whole(service: Service) -> None:
+    booked = await book(service, "booked")
+    await end(service, 8)
+    await finish(service)
+    await retain(service)
+    await import_exam(service.stores, make_exam())
+
+    done = await retain(service)
+
+    assert done["retired"] == 1
+    moved = await change_venue(service.stores, booked.id, "tianjin")
+    assert moved.state is State.CONFIRMED
+    await hold(service, "newcomer", "jinan")
+    await check_after(service, booked=1)
+
+
+async def test_a_journal_goes_when_its_retention_is_over_and_bookings_stay(
+    service: Service,
+) -> None:
+    booked = await book(service, "booked")
+    await end(service, 20)
+    await finish(service)
+    await retain(service)
+
+    kept = await retain(service, journal_retention_days=30)
+    for_good = await retain(service, journal_retention_days=0)
+    gone = await retain(service, journal_retention_days=10)
+    while (await retain(service, journal_retention_days=10))["journal"]:
+        pass
+
+    assert (kept["journal"], for_good["journal"]) == (0, 0)
+    assert gone["journal"] > 0
+    for table in ("journal", "reservations", "journal_gaps"):
+        assert await rows(service, f"SELECT 1 FROM {table}") == []  # noqa: S608
+    assert len(await rows(service, "SELECT 1 FROM bookings")) == 1
+    assert (await read_reservation(service.stores, booked.id)).state is State.CONFIRMED
+    assert (await audit(service.stores, "exam-1")).is_clean
+    await lose_everything(service)
+    assert await recover_shards(service) == 1
