@@ -58,7 +58,12 @@ from quota_service.registration.report_load import report_load
 from quota_service.registration.room_board import RoomBoard
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
-from quota_service.seats.connection import ScriptRunner, redis_pool, server_warnings
+from quota_service.seats.connection import (
+    ScriptRunner,
+    redis_pool,
+    refuse_old_server,
+    server_warnings,
+)
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.room_survey import RoomSurveyor
 from quota_service.seats.rooms import RoomStore
@@ -283,6 +288,7 @@ async def run_service(
     It listens on the ports of its settings, or in the way it is given.
     """
     async with AsyncExitStack() as stack:
+        await refuse_old_server(service.runner)
         await stack.enter_async_context(_keeping_fresh(service, tells_load=api))
         if api and not service.context.payment_secrets:
             log.warning("no payment secrets: every callback will be refused")

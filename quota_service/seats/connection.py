@@ -272,6 +272,16 @@ def as_unavailable(error: BaseException) -> BaseException:
     return error
 
 
+async def refuse_old_server(runner: ScriptRunner) -> None:
+    """Raise SettingsError when the server is too old; one that is away now is asked again later."""
+    try:
+        await runner.check()
+    except SeatsUnavailable as error:
+        if isinstance(error.__cause__, UnsupportedServerError):
+            raise SettingsError(f"QUOTA_REDIS_URL: {error.__cause__}") from error
+        log.warning("redis does not answer", extra={"cause": str(error)})
+
+
 async def server_warnings(runner: ScriptRunner) -> list[str]:
     """Return what is wrong with the server's settings, in words; empty when all is well.
 

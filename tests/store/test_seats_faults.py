@@ -4,21 +4,25 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import redis.asyncio
 
-from quota_service.domain.errors import SeatsUnavailable
+from quota_service.domain.errors import NotReady, SeatsUnavailable
 from quota_service.domain.reservation import State
+from quota_service.embedded import EmbeddedRedis
 from quota_service.observability.metrics import Metrics
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptRunner, open_redis, server_warnings
+from quota_service.seats.connection import ScriptRunner, redis_pool, server_warnings
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 from tests.support.books import check_books
-from tests.support.records import move_due
-from tests.support.seats import SeatsUnderTest
+from tests.support.mortal_redis import client_of, follow
+from tests.support.records import move_due, read_fields
+from tests.support.scripted_redis import scripted_redis, told
+from tests.support.seats import SeatsUnderTest, open_seats
 
 
 @asynccontextmanager
@@ -32,6 +36,16 @@ async def server_setting(
         yield
     finally:
         await client.config_set(name, before)
+
+
+@asynccontextmanager
+async def forbidden(client: "redis.asyncio.Redis", command: str) -> AsyncIterator[None]:
+    """Let the server refuse a command to everybody for a while."""
+    await client.execute_command("ACL", "SETUSER", "default", f"-{command}")
+    try:
+        yield
+    finally:
+        await client.execute_command("ACL", "SETUSER", "default", f"+{command}")
 
 
 @asynccontextmanager
@@ -55,16 +69,21 @@ async def paused(client: "redis.asyncio.Redis") -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def hasty(seats: SeatsUnderTest, settings: Settings) -> AsyncIterator[SeatStore]:
+async def hasty(settings: Settings) -> AsyncIterator[SeatStore]:
     """Lend a store that waits for Redis a tenth of a second at most."""
     hasty_settings = dataclasses.replace(settings, redis_command_timeout_s=0.1)
-    client = open_redis(hasty_settings)
-    runner = ScriptRunner(client, load_scripts(), hasty_settings, seats.metrics)
-    try:
+    async with runner_of(hasty_settings) as runner:
         yield SeatStore(runner)
+
+
+@asynccontextmanager
+async def runner_of(settings: Settings) -> AsyncIterator[ScriptRunner]:
+    """Lend a runner, and with it the connection, of a process of its own."""
+    runner = ScriptRunner(redis_pool(settings), load_scripts(), settings, Metrics())
+    try:
+        yield runner
     finally:
         await runner.aclose()
-        await client.aclose()
 
 
 async def test_a_full_redis_takes_no_hold_and_says_that_nothing_happened(
@@ -106,7 +125,108 @@ async def test_a_read_only_replica_is_unavailable(seats: SeatsUnderTest) -> None
             await seats.store.release(seats.shard, serial)
 
     assert raised.value.applied is False
-    assert (await seats.record(serial)).state is State.HELD
+    assert (await read_fields(seats.client, seats.shard, serial))["state"] == "held"
+
+
+async def test_a_replica_is_unavailable_to_a_process_that_connects_to_it(
+    seats: SeatsUnderTest, redis_settings: Settings
+) -> None:
+    async with runner_of(redis_settings) as runner, away_from_its_master(seats.client):
+        with pytest.raises(SeatsUnavailable, match="replica") as raised:
+            await SeatStore(runner).read(seats.shard, "a" * 24)
+
+    assert raised.value.applied is False
+
+
+async def test_a_server_that_was_a_replica_meanwhile_is_not_ready_until_it_is_recovered(
+    seats: SeatsUnderTest,
+) -> None:
+    serial = await seats.hold()
+    async with away_from_its_master(seats.client):
+        with pytest.raises(SeatsUnavailable):
+            await seats.store.release(seats.shard, serial)
+
+    for _ in range(2):
+        with pytest.raises(NotReady):
+            await seats.record(serial)
+
+
+async def test_a_server_that_is_too_old_is_unavailable(seats: SeatsUnderTest) -> None:
+    too_old = told(redis_version="6.2.14")
+    async with scripted_redis(too_old) as url, runner_of(Settings(redis_url=url)) as runner:
+        for call in (SeatStore(runner).read(seats.shard, "a" * 24), runner.check()):
+            with pytest.raises(SeatsUnavailable, match=r"6\.2\.14") as raised:
+                await call
+
+            assert raised.value.applied is False
+
+
+async def test_a_server_that_forgets_its_scripts_as_soon_as_it_has_them_is_unavailable(
+    seats: SeatsUnderTest,
+) -> None:
+    asked: list[str] = []
+
+    def forgetful(words: list[str]) -> bytes | None:
+        asked.append(words[0])
+        if words[0] == "EVALSHA":
+            return b"-NOSCRIPT No matching script. Please use EVAL.\r\n"
+        return told()(words)
+
+    async with scripted_redis(forgetful) as url, runner_of(Settings(redis_url=url)) as runner:
+        with pytest.raises(SeatsUnavailable, match="No matching script") as raised:
+            await SeatStore(runner).release(seats.shard, "a" * 24)
+
+    assert raised.value.applied is False
+    assert asked.count("EVALSHA") == 2
+    assert asked.count("SCRIPT") == len(runner.scripts)
+
+
+async def test_scripts_that_cannot_be_loaded_are_unavailable(
+    seats: SeatsUnderTest,
+) -> None:
+    await seats.client.script_flush()
+    async with forbidden(seats.client, "script|load"):
+        with pytest.raises(SeatsUnavailable) as raised:
+            await seats.reserve()
+
+    assert raised.value.applied is False
+    assert (await seats.reserve()).code is Code.DONE
+
+
+async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_and_may_have_been_made(
+    seats: SeatsUnderTest, redis_settings: Settings
+) -> None:
+    settings = dataclasses.replace(
+        redis_settings, redis_wait_replicas=1, redis_command_timeout_s=0.2
+    )
+    request = seats.request()
+    async with runner_of(settings) as runner:
+        with pytest.raises(SeatsUnavailable, match="0 replicas have it, not 1") as raised:
+            await SeatStore(runner).reserve(seats.shard, seats.exam, request)
+
+    assert raised.value.applied is None
+    assert (await seats.record(request.serial)).state is State.HELD
+
+
+async def test_a_write_that_enough_replicas_have_is_acknowledged(
+    redis_settings: Settings, redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(redis_settings, redis_wait_replicas=1)
+    replica = EmbeddedRedis(tmp_path)
+    async with (
+        client_of(redis_server) as client,
+        server_setting(client, "repl-diskless-sync-delay", "0"),
+    ):
+        replica.start()
+        try:
+            await follow(replica, redis_server)
+            async with open_seats(settings) as seats, client_of(replica) as copy:
+                serials = [await seats.hold(f"candidate-{i}") for i in range(3)]
+                copied = [await copy.exists(seats.shard.record_key(s)) for s in serials]
+        finally:
+            replica.kill()
+
+    assert copied == [1, 1, 1]
 
 
 async def test_a_replica_that_may_not_serve_old_data_is_unavailable(
@@ -127,7 +247,7 @@ async def test_a_replica_that_may_not_serve_old_data_is_unavailable(
 async def test_a_server_busy_with_a_script_that_never_ends_is_unavailable(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
-    blocker = open_redis(redis_settings)
+    blocker = redis.asyncio.Redis.from_url(redis_settings.redis_url)
     async with server_setting(seats.client, "busy-reply-threshold", "1"):
         endless = asyncio.create_task(blocker.eval("while true do end", 0))
         refusal: SeatsUnavailable | None = None
@@ -149,7 +269,7 @@ async def test_a_call_that_redis_does_not_answer_in_time_may_have_run(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
     request = seats.request()
-    async with hasty(seats, redis_settings) as store:
+    async with hasty(redis_settings) as store:
         async with paused(seats.client):
             with pytest.raises(SeatsUnavailable) as raised:
                 await store.reserve(seats.shard, seats.exam, request)
@@ -165,7 +285,7 @@ async def test_an_answer_that_comes_too_late_is_never_taken_for_that_of_another_
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
     serials = [await seats.hold(f"candidate-{i}") for i in range(3)]
-    async with hasty(seats, redis_settings) as store:
+    async with hasty(redis_settings) as store:
         await store.read(seats.shard, serials[0])
         async with paused(seats.client):
             late = await asyncio.gather(
@@ -201,50 +321,62 @@ async def test_a_closed_connection_costs_one_call_at_most(
 
 async def test_a_redis_that_is_away_is_unavailable_and_no_fault_of_ours() -> None:
     settings = Settings(redis_url="redis://127.0.0.1:1/0", redis_connect_timeout_s=0.5)
-    client = open_redis(settings)
-    runner = ScriptRunner(client, load_scripts(), settings, Metrics())
-
-    for call in (runner.load, runner.check_scripts, runner.clock_ms):
-        with pytest.raises(SeatsUnavailable):
-            await call()
-    with pytest.raises(SeatsUnavailable):
-        await server_warnings(client)
-    await client.aclose()
+    async with runner_of(settings) as runner:
+        for call in (runner.check, runner.clock_ms, lambda: server_warnings(runner)):
+            with pytest.raises(SeatsUnavailable):
+                await call()
 
 
-async def test_more_calls_at_once_than_connections_all_get_their_turn(
+async def test_more_batches_at_once_than_may_be_under_way_all_get_their_turn(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
-    settings = dataclasses.replace(
-        redis_settings, redis_connections_max=2, redis_batch_max=1, redis_batches_in_flight_max=8
-    )
-    client = open_redis(settings)
-    runner = ScriptRunner(client, load_scripts(), settings, seats.metrics)
-    store = SeatStore(runner)
+    settings = dataclasses.replace(redis_settings, redis_batch_max=1, redis_batches_in_flight_max=8)
+    async with runner_of(settings) as runner:
+        store = SeatStore(runner)
 
-    found = await asyncio.gather(
-        *(
-            store.reserve(seats.shard, seats.exam, seats.request(f"candidate-{i}"))
-            for i in range(50)
+        found = await asyncio.gather(
+            *(
+                store.reserve(seats.shard, seats.exam, seats.request(f"candidate-{i}"))
+                for i in range(50)
+            )
         )
-    )
-    await runner.aclose()
-    await client.aclose()
 
     assert [answer.code for answer in found].count(Code.DONE) == 3
 
 
-async def test_settings_the_promises_do_not_rest_on_are_reported(seats: SeatsUnderTest) -> None:
-    async with server_setting(seats.client, "maxmemory-policy", "allkeys-lru"):
-        warned = await server_warnings(seats.client)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("maxmemory-policy", "allkeys-lru"),
+        ("appendonly", "no"),
+        ("appendfsync", "everysec"),
+        ("appendfsync", "no"),
+    ],
+)
+async def test_settings_the_promises_do_not_rest_on_are_reported(
+    seats: SeatsUnderTest, name: str, value: str
+) -> None:
+    before = await server_warnings(seats.runner)
+    async with server_setting(seats.client, name, value):
+        warned = await server_warnings(seats.runner)
 
-    assert any("maxmemory-policy is 'allkeys-lru'" in warning for warning in warned)
+    assert before == []
+    assert [warning for warning in warned if f"{name} is {value!r}" in warning] == warned
+    assert len(warned) == 1
+
+
+async def test_a_server_that_hides_its_settings_is_reported(seats: SeatsUnderTest) -> None:
+    async with forbidden(seats.client, "config|get"):
+        warned = await server_warnings(seats.runner)
+
+    assert [warning for warning in warned if "does not show its settings" in warning] == warned
+    assert len(warned) == 1
 
 
 async def test_a_client_that_gives_up_a_batch_leaves_balanced_books(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
-    async with hasty(seats, redis_settings) as store:
+    async with hasty(redis_settings) as store:
         calls = [
             asyncio.create_task(
                 store.reserve(seats.shard, seats.exam, seats.request(f"candidate-{i}"))

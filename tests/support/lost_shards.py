@@ -13,7 +13,7 @@ from quota_service.domain.errors import NotReady, QuotaError, SeatsUnavailable
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from tests.support.bookings import check_agreement
-from tests.support.books import read_records
+from tests.support.books import check_books, read_records
 from tests.support.redis_clients import redis_of
 
 
@@ -74,6 +74,11 @@ async def check_after(service: Service, booked: int) -> None:
         if record.id in told:
             assert told[record.id] == record.state.value
     assert await rows(service, "SELECT * FROM journal_quarantine") == []
+
+
+async def check_after_recovery(service: Service, exam: str) -> None:
+    """Fail unless everything Redis has of an exam agrees, whatever is booked."""
+    await check_books(redis_of(service), service.stores.registry.shard(exam, 0))
 
 
 class Stall:

@@ -1,4 +1,4 @@
-"""A server that speaks Redis's protocol and answers what a test wants, to be told apart from one."""
+"""A server that speaks Redis's protocol and answers what a test wants."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
