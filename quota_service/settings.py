@@ -16,7 +16,7 @@ _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class SettingsError(ValueError):
-    """A setting that is missing, malformed, out of its limits or of no use; the message names it."""
+    """A setting that is missing, malformed, out of its limits or of no use; the text names it."""
 
 
 def _setting(

@@ -68,6 +68,11 @@ class RecoveryLedger:
         rows = await self._ledger.fetch("select_journal_position", exam, shard)
         return rows[0]["drained_epoch"], rows[0]["drained_version"]
 
+    async def positions(self) -> dict[tuple[str, int], int]:
+        """Return the version every shard was drained up to, by exam and number."""
+        rows = await self._ledger.fetch("select_journal_positions")
+        return {(row["exam"], row["shard"]): row["drained_version"] for row in rows}
+
     async def branch(self, exam: str, shard: int, epoch: int) -> Step | None:
         """Return the step at which an epoch was left for good; None while it is the last one."""
         rows = await self._ledger.fetch("select_branch", exam, shard, epoch)

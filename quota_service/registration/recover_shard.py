@@ -33,7 +33,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from quota_service.domain.errors import DefinitionRefused, NotReady
+from quota_service.domain.errors import DefinitionRefused, NotReady, Unavailable
 from quota_service.domain.reservation import ReservationId, State
 from quota_service.ledger.recoveries import Records, Step
 from quota_service.registration.drain_journal import drain_journal
@@ -42,6 +42,7 @@ from quota_service.registration.registry import UsedShard
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import record_text
+from quota_service.seats.recovery import Standing
 
 log = logging.getLogger(__name__)
 
@@ -85,18 +86,36 @@ class ContradictionError(Exception):
     """Redis cannot be brought level from where it stands."""
 
 
+async def lost_shards(stores: Stores) -> list[UsedShard]:
+    """Return the shards that may have lost something, or whose recovery was not finished.
+
+    One question to Postgres and one batch to Redis for all of them: it is asked all the time. One
+    whose keys cannot be read is among them, and keeps no other waiting. Raises Unavailable.
+    """
+    used = stores.registry.used_shards()
+    drained = await stores.recoveries.positions() if used else {}
+    looks = (stores.recovery.standing(each.shard) for each in used)
+    lost = []
+    for each, found in zip(used, await asyncio.gather(*looks, return_exceptions=True), strict=True):
+        if isinstance(found, Unavailable):
+            raise found
+        position = drained.get((each.shard.exam, each.shard.number), 0)
+        if isinstance(found, BaseException) or _problem(each, position, found):
+            lost.append(each)
+    return lost
+
+
 async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:
     """Recover a shard if it may have lost something, or if a recovery of it was not finished."""
-    if await _loss(stores, used) is None:
-        return None
     async with stores.recoveries.alone(used.shard.exam) as alone:
         if not alone:
             return None
         # Whoever was at it before us may have finished.
         await stores.registry.refresh()
         used = stores.registry.used_shard(used.shard.exam, used.shard.number)
-        reason = await _loss(stores, used)
-        return None if reason is None else await _recover(stores, used, reason)
+        _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
+        reason = _problem(used, drained, await stores.recovery.standing(used.shard))
+        return await _recover(stores, used, reason) if reason else None
 
 
 async def rebuild_shard(
@@ -115,21 +134,19 @@ async def rebuild_shard(
         return await _recover(stores, used, reason, anew=True)
 
 
-async def _loss(stores: Stores, used: UsedShard) -> str | None:
-    """Return how a shard may have lost something, or None when it is what Postgres knows.
+def _problem(used: UsedShard, drained: int, standing: Standing) -> str:
+    """Return how a shard may have lost something; "" when it is what Postgres knows.
 
-    What was drained is read first: a drain between the two readings only moves Redis ahead.
+    What was `drained` was read before how Redis is `standing`: a drain between the two readings
+    only moves Redis ahead.
     """
     if not used.is_open:
         return "a recovery was not finished"
-    shard = used.shard
-    _, drained = await stores.recoveries.position(shard.exam, shard.number)
-    standing = await stores.recovery.standing(shard)
     if not standing.is_open:
         return f"redis has it under {standing.fence!r}" if standing.fence else "redis lacks it"
     if standing.version < drained:
         return f"redis is at version {standing.version}, and {drained} was drained from it"
-    return None
+    return ""
 
 
 async def _recover(

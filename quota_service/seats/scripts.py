@@ -37,7 +37,8 @@ class Script:
 def load_scripts() -> Mapping[str, Script]:
     """Return every script in `lua/` by its name."""
     folder = _folder()
-    names = sorted(entry.name.removesuffix(".lua") for entry in folder.iterdir() if entry.is_file())
+    files = (entry.name for entry in folder.iterdir() if entry.name.endswith(".lua"))
+    names = sorted(name.removesuffix(".lua") for name in files)
     return MappingProxyType({name: _load(folder, name) for name in names})
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from quota_service.registration.recover_shard import recover_if_lost
+from quota_service.registration.recover_shard import lost_shards, recover_if_lost
 from quota_service.registration.registry import UsedShard
 from quota_service.registration.stores import Stores
 from quota_service.settings import Settings
@@ -20,7 +20,7 @@ class ShardRecoveryWorker:
 
     async def run_once(self) -> Mapping[str, int]:
         """Recover what may have lost something; returns {"recovered": shards}."""
-        return await each_of(self._stores.registry.used_shards(), self._recover)
+        return await each_of(await lost_shards(self._stores), self._recover)
 
     async def _recover(self, used: UsedShard) -> Mapping[str, int]:
         return {"recovered": int(await recover_if_lost(self._stores, used) is not None)}

@@ -7,7 +7,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from quota_service.app import Service, open_service, refresh_memory
-from quota_service.domain.errors import LedgerUnavailable, NotReady
+from quota_service.domain.errors import LedgerUnavailable, NotReady, SeatsUnavailable
 from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import State
 from quota_service.ledger.recoveries import RecoveryLedger
@@ -41,12 +41,12 @@ async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(
 ) -> None:
     """The pool was busy, so that the second reading came after a drain of what came meanwhile."""
     await hold(service, "first", "tianjin")
-    position, standing = RecoveryLedger.position, RecoveryStore.standing
+    positions, standing = RecoveryLedger.positions, RecoveryStore.standing
     readings = []
 
-    async def then_drained(self: RecoveryLedger, exam: str, shard: int) -> tuple[int, int]:
-        found = await position(self, exam, shard)
-        await meanwhile("position")
+    async def then_drained(self: RecoveryLedger) -> dict[tuple[str, int], int]:
+        found = await positions(self)
+        await meanwhile("positions")
         return found
 
     async def then_drained_too(self: RecoveryStore, *args: object) -> Standing:
@@ -60,14 +60,46 @@ async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(
         shard = service.stores.registry.shard("exam-1", 0)
         await drain_journal(service.stores, shard, 1000, 3)
 
-    monkeypatch.setattr(RecoveryLedger, "position", then_drained)
+    monkeypatch.setattr(RecoveryLedger, "positions", then_drained)
     monkeypatch.setattr(RecoveryStore, "standing", then_drained_too)
 
     recovered = await recover_shards(service)
 
-    assert readings == ["position", "standing"]
+    assert readings == ["positions", "standing"]
     assert recovered == 0
     assert await ways(service) == []
+
+
+async def test_a_shard_that_an_earlier_release_opened_is_opened_as_it_stands(
+    service: Service,
+) -> None:
+    held = await hold(service)
+    key = service.stores.registry.shard("exam-1", 0).key("epoch")
+    await redis_of(service).set(key, "1")  # without the run of a server
+
+    assert await recover_shards(service) == 1
+
+    assert await ways(service) == ["reopened"]
+    assert await state(service, held) is State.HELD
+    await check_after(service, booked=0)
+
+
+async def test_a_fenced_shard_waits_for_redis_without_using_up_epochs(service: Service) -> None:
+    await lose_everything(service)
+    died = dataclasses.replace(service, stores=dying(service.stores, "recover: fenced"))
+    with pytest.raises(DiedError):
+        await recover_shards(died)
+    await service.stores.registry.refresh()
+    away = dataclasses.replace(service.settings, redis_url="redis://127.0.0.1:1/0")
+
+    async with open_service(away) as cut_off:
+        await refresh_memory(cut_off)
+        for _ in range(3):
+            with pytest.raises(SeatsUnavailable):
+                await recover_shards(cut_off)
+
+    assert len(await rows(service, "SELECT epoch FROM recoveries")) == 1
+    assert await recover_shards(service) == 1
 
 
 async def test_what_was_put_back_is_there_after_the_next_loss_too(service: Service) -> None:

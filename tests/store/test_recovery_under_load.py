@@ -18,7 +18,7 @@ from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.recover import recover_pins
-from quota_service.registration.recover_shard import recover_if_lost, rebuild_shard
+from quota_service.registration.recover_shard import rebuild_shard, recover_if_lost
 from quota_service.registration.refund import refund, return_seats
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve

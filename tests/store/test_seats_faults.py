@@ -197,7 +197,7 @@ async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_and_may_ha
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
     settings = dataclasses.replace(
-        redis_settings, redis_wait_replicas=1, redis_command_timeout_s=0.2
+        redis_settings, redis_wait_replicas=1, redis_command_timeout_s=1
     )
     request = seats.request()
     async with runner_of(settings) as runner:

@@ -16,6 +16,7 @@ from redis.utils import HIREDIS_AVAILABLE
 
 from quota_service.domain.errors import SeatsUnavailable
 from quota_service.seats.connection import as_unavailable
+from quota_service.seats.pipelined import UnsupportedServerError
 
 if HIREDIS_AVAILABLE:
     from redis._parsers import _AsyncHiredisParser as Parser
@@ -33,6 +34,7 @@ REFUSALS = [
     "MISCONF Errors writing to the AOF file: No space left on device",
     "NOREPLICAS Not enough good replicas to write.",
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+    "NOSCRIPT No matching script. Please use EVAL.",
 ]
 OURS = [
     "ERR user_script:12: attempt to perform arithmetic on a nil value script: 0f3a",
@@ -45,6 +47,13 @@ OURS = [
 @pytest.mark.parametrize("reply", REFUSALS)
 def test_a_reply_that_blames_the_server_is_unavailable_and_had_no_effect(reply: str) -> None:
     told = as_unavailable(Parser.parse_error(reply))
+
+    assert isinstance(told, SeatsUnavailable)
+    assert told.applied is False
+
+
+def test_a_server_that_is_too_old_is_unavailable_and_nothing_was_asked_of_it() -> None:
+    told = as_unavailable(UnsupportedServerError("redis is version 6.2.14"))
 
     assert isinstance(told, SeatsUnavailable)
     assert told.applied is False

@@ -45,7 +45,8 @@ WRITES = {
 CODES = "|".join(code.name for code in Code)
 FENCES = {
     **dict.fromkeys(
-        ("claim", "clear", "put", "reopen", "seed"), "fence of the recovery, <epoch>/recovery@<run>"
+        ("claim", "clear", "forget_room", "put", "reopen", "seed"),
+        "fence of the recovery, <epoch>/recovery@<run>",
     ),
     "open": "fence to open under, <epoch>@<run>",
 }
@@ -57,7 +58,7 @@ WRITES_EPOCH = {"open", "claim", "reopen"}
 STEPS_TOLD_AS = {"put": {"expire", "unpin"}}
 """Scripts whose journal entries are those of other scripts."""
 UNTOLD = {
-    *("open", "claim", "clear", "seed", "reopen", "trim_journal"),
+    *("open", "claim", "clear", "seed", "reopen", "trim_journal", "forget_room"),
     *("join_draw", "join_queue", "give_numbers", "claim_place", "finish_place", "count_room"),
     *("report", "survey"),
 }
