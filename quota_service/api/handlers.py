@@ -180,12 +180,17 @@ async def get_readyz(request: web.Request) -> web.Response:
 
 
 def ready_response(context: ApiContext) -> web.Response:
-    """Return 200 when ready, else the problem with every part at fault; why is in the log."""
+    """Return 200 when ready, else the problem with every part at fault; why is in the log.
+
+    `warnings` are parts that serve and that ops have to look at.
+    """
     if context.health.is_draining:
         return problem_response("not-ready", "the service is shutting down", part="service")
     faults = sorted(context.health.faults)
     if not faults:
-        return render.json_response({"status": "ok"})
+        warnings = sorted(context.health.warnings)
+        told = {"status": "ok", "warnings": warnings} if warnings else {"status": "ok"}
+        return render.json_response(told)
     return problem_response("not-ready", f"not ready: {', '.join(faults)}", part=faults[0])
 
 

@@ -392,7 +392,18 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
             ),
         },
     ),
-    "Health": record("All is well.", {"status": {"const": "ok"}}),
+    "Health": record(
+        "All is well.",
+        {
+            "status": {"const": "ok"},
+            "warnings": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Parts that serve and that ops have to look at; left out when none.",
+            },
+        },
+        optional=["warnings"],
+    ),
     "ProblemMeaning": record(
         "A problem type.",
         {
