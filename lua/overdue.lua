@@ -9,21 +9,21 @@
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] age behind the clock, ms: only times at least this long ago
 -- ARGV[3] most: serials at most
--- ARGV[4] ahead: times more than this many ms ahead of the clock count too; '' for none
+-- ARGV[4] ahead, ms: times more than this ahead of the clock count too; '' for none
 --
 -- Returns {DONE, serial, …} or {NOT_READY}.
 -- @include codes
 -- @include shard
 
 local epoch_key, index_key = KEYS[1], KEYS[2]
-local fence, age_ms, most, ahead = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local fence, age_ms, most, ahead_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local now_ms = clock_ms()
 local serials = redis.call('ZRANGE', index_key, '-inf', now_ms - age_ms, 'BYSCORE', 'LIMIT', 0, most)
-if #serials == 0 and ahead ~= '' then
-  serials = redis.call('ZRANGE', index_key, now_ms + ahead, '+inf', 'BYSCORE', 'LIMIT', 0, most)
+if #serials == 0 and ahead_ms ~= '' then
+  serials = redis.call('ZRANGE', index_key, now_ms + ahead_ms, '+inf', 'BYSCORE', 'LIMIT', 0, most)
 end
 return { DONE, unpack(serials) }

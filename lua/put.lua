@@ -34,7 +34,6 @@
 -- @include shard
 -- @include record
 -- @include journal
--- @include seats
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]

@@ -37,12 +37,12 @@ ARROWS: dict[str, frozenset[tuple[State, State]]] = {
     "release": frozenset({(State.HELD, State.RELEASED)}),
     "expire": frozenset({(State.HELD, State.EXPIRED)}),
     "pin": frozenset({(State.HELD, State.CONFIRMING), (State.EXPIRED, State.CONFIRMING)}),
-    "unpin": frozenset({(State.CONFIRMING, State.HELD)}),
+    "unpin": frozenset({(State.CONFIRMING, State.HELD), (State.CONFIRMING, State.EXPIRED)}),
     "confirm": frozenset({(State.CONFIRMING, State.CONFIRMED)}),
     "change": frozenset({(State.HELD, State.HELD), (State.CONFIRMED, State.CHANGING_VENUE)}),
     "settle_change": frozenset({(State.CHANGING_VENUE, State.CONFIRMED)}),
     "refund": frozenset({(State.CONFIRMED, State.REFUNDED)}),
-    "load": frozenset(
+    "put": frozenset(
         {
             (State.CONFIRMING, State.HELD),
             (State.HELD, State.EXPIRED),
@@ -52,7 +52,7 @@ ARROWS: dict[str, frozenset[tuple[State, State]]] = {
 }
 """The arrows each script walks, by script name.
 
-`reserve` makes the record in state `held`, and `restore` makes it again.
+`reserve` makes the record in state `held`.
 """
 
 
@@ -65,8 +65,9 @@ class Reservation:
 
     `deadline_ms` is what the candidate is shown; `first_deadline_ms` and `first_venue` are what the
     first answer showed, so that a repeated request is answered as the first was. `due_ms` is when
-    the expiry may take the seats back. `pin` is the random word of the attempt that is recording a
-    payment or a change of venue, empty when none is; `to_venue` is where that change goes.
+    the expiry may take the seats back; 0 while a payment is recorded for a hold that had expired.
+    `pin` is the word of the attempt that is recording a payment or a change of venue, empty when
+    none is; `to_venue` is where that change goes.
     """
 
     id: str

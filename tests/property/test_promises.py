@@ -53,7 +53,7 @@ from tests.support.exams import make_exam
 from tests.support.promises_driver import DiedError, Driver
 from tests.support.promises_model import SEATS, Held, Model
 from tests.support.records import move_due_into_the_past
-from tests.support.redis_clients import redis_of
+from tests.support.redis_clients import close_clients, redis_of
 
 CANDIDATES = st.sampled_from(["ann", "bob", "cai", "dan"])
 SUBJECTS = st.sampled_from(
@@ -381,6 +381,7 @@ def driven(settings: Settings) -> Iterator[None]:
         runner.run(refresh_memory(Promises.service))
         yield
         runner.run(opened.__aexit__(None, None, None))
+        runner.run(close_clients())
 
 
 @pytest.mark.usefixtures("driven")

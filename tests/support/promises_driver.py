@@ -11,7 +11,6 @@ from quota_service.app import Service
 from quota_service.domain.exam import Quota
 from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.registration.confirm import confirm
-from quota_service.registration.expire import expire_due_holds
 from quota_service.seats.keys import Shard
 from tests.support.promises_model import Held, Model
 
@@ -84,11 +83,6 @@ class Driver(RuleBasedStateMachine):
         return PaymentEvent(event, held.id, status, amount, "CNY", 0, reference, told)
 
     async def report(self, *paid: Any, **members: Any) -> tuple[str, str | None]:
-        try:
-            result = await confirm(self.stores, self.event(*paid, **members))
-        finally:
-            # A late payment that is refused after all had taken its seats again for a moment: it
-            # leaves an overdue hold, which the expiry takes.
-            await expire_due_holds(self.stores, self.shard, 10)
+        result = await confirm(self.stores, self.event(*paid, **members))
         assert result.reservation == paid[1].id
         return result.outcome, result.reason
