@@ -6,10 +6,8 @@ out, each of its workers has servers of its own.
 
 import asyncio
 import base64
-import json
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import pytest
@@ -26,6 +24,8 @@ from tests.support.databases import Databases, execute, with_database
 from tests.support.exams import make_exam
 from tests.support.servers import throwaway_postgres
 
+pytest_plugins = ["tests.support.xdist_reports"]
+
 _TEMPLATE = "quota_template"
 
 _LONGEST = {"test_harness.py", "test_promises.py", "test_bookings_csv_stream.py", "test_demo.py"}
@@ -35,13 +35,6 @@ _LONGEST = {"test_harness.py", "test_promises.py", "test_bookings_csv_stream.py"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest, so that no process waits at the end for another's."""
     items.sort(key=lambda item: item.path.name not in _LONGEST)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_report_to_serializable() -> "Generator[None, Any, Any]":
-    """Lone surrogates, which some tests log, cannot be sent by a worker of pytest-xdist."""
-    data = yield
-    return json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 @pytest.fixture(scope="session")
