@@ -1,7 +1,7 @@
 """A Redis of our own on loopback, for the demo and the tests.
 
-It keeps an append-only file, synced every second, and never evicts: the settings production has,
-because a seat that vanishes is a seat sold twice.
+It keeps an append-only file, synced at every write before the write is answered, and never evicts:
+a seat that vanishes is a seat sold twice.
 """
 
 import os
@@ -29,7 +29,7 @@ _LOG_DIR = "appendonlydir"
 _PERSISTENCE = (
     *("--appendonly", "yes"),
     *("--appenddirname", _LOG_DIR),
-    *("--appendfsync", "everysec"),
+    *("--appendfsync", "always"),
     *("--maxmemory-policy", "noeviction"),
     *("--save", ""),
 )

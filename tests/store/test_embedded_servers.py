@@ -257,7 +257,10 @@ class TestLife:
         assert server.url == first_url
         with commands(server.url) as client:
             assert client.get("seat") == "taken"
-            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            assert client.config_get("maxmemory-policy", "appendfsync") == {
+                "maxmemory-policy": "noeviction",
+                "appendfsync": "always",
+            }
 
     @pytest.mark.parametrize("source", ["found", "wheel"])
     def test_postgres_keeps_its_data_over_an_orderly_restart(

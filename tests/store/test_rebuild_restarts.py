@@ -119,7 +119,7 @@ async def test_an_older_copy_of_the_log_never_sells_a_seat_twice(
     service: Service, redis_server: EmbeddedRedis, data_dir: Path, tmp_path: Path, *, drained: bool
 ) -> None:
     await book(service, "first")
-    await copy_log(redis_server, data_dir, tmp_path / "older")
+    copy_log(redis_server, data_dir, tmp_path / "older")
     late = [await book(service, name) for name in ("second", "third")]
     if drained:
         await drain(service)
@@ -143,7 +143,7 @@ async def test_versions_that_are_handed_out_again_are_told_apart_in_the_journal(
     service: Service, redis_server: EmbeddedRedis, data_dir: Path, tmp_path: Path
 ) -> None:
     await hold(service, "first")
-    await copy_log(redis_server, data_dir, tmp_path / "older")
+    copy_log(redis_server, data_dir, tmp_path / "older")
     await hold(service, "second", "tianjin")
     before = service.stores.registry.shard("exam-1", 0)
     version = (await service.stores.seats.snapshot(before)).version
@@ -208,7 +208,7 @@ async def test_an_exam_imported_by_another_process_before_a_restart_is_rebuilt_a
     service: Service, other: Service, redis_server: EmbeddedRedis, data_dir: Path, tmp_path: Path
 ) -> None:
     await import_exam(other.stores, make_exam("exam-2"))
-    await copy_log(redis_server, data_dir, tmp_path / "older")
+    copy_log(redis_server, data_dir, tmp_path / "older")
     await hold(other, "second", "beijing", "exam-2")
 
     restart_from(redis_server, data_dir, tmp_path / "older")
