@@ -7,6 +7,7 @@ out, each of its workers has servers of its own.
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import aiohttp
@@ -14,7 +15,7 @@ import pytest
 import redis.asyncio
 
 from quota_service.app import Addresses, Service, open_service, refresh_memory, run_service
-from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
@@ -22,7 +23,7 @@ from quota_service.settings import Settings
 from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.databases import Databases, execute, with_database
 from tests.support.exams import make_exam
-from tests.support.servers import throwaway_postgres
+from tests.support.servers import stores_on_path, throwaway_postgres
 
 pytest_plugins = ["tests.support.xdist_reports"]
 
@@ -30,6 +31,24 @@ _TEMPLATE = "quota_template"
 
 _LONGEST = {"test_harness.py", "test_promises.py", "test_bookings_csv_stream.py", "test_demo.py"}
 """Files with tests of more than ten seconds."""
+
+
+_STORES = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the Redis and the Postgres that the tests and their processes start."""
+    chosen = ExitStack()
+    config.add_cleanup(chosen.close)
+    try:
+        config.stash[_STORES] = chosen.enter_context(stores_on_path())
+    except EmbeddedError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say at the top of a run what it runs on."""
+    return f"stores: {config.stash[_STORES]}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

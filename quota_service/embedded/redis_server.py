@@ -36,7 +36,7 @@ _PERSISTENCE = (
 
 
 class EmbeddedRedis(LocalServer):
-    """A local redis-server, version 7 or later, with its data in `data_dir`, made if need be.
+    """A local redis-server, version 7.0 or later, with its data in `data_dir`, made if need be.
 
     `port` None has a free one chosen at the first start and kept from then on. `extra_args` are
     further command-line settings (`("--maxmemory", "64mb")`); they win over ours except where the
