@@ -29,7 +29,13 @@ pytest_plugins = ["tests.support.xdist_reports"]
 
 _TEMPLATE = "quota_template"
 
-_LONGEST = {"test_harness.py", "test_promises.py", "test_bookings_csv_stream.py", "test_demo.py"}
+_LONGEST = {
+    "test_harness.py",
+    "test_promises.py",
+    "test_bookings_csv_stream.py",
+    "test_demo.py",
+    "test_readme_session.py",
+}
 """Files with tests of more than ten seconds."""
 
 
