@@ -8,13 +8,16 @@ TEST_PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults bench rush check format clean
+.PHONY: demo test test-system faults bench rush check format clean
 
 demo: $(VENV)/.installed-embedded
 	@exec $(BIN)/quota-service demo $(ARGS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
+
+test-system: $(VENV)/.installed-test
+	$(BIN)/python -m tests.system --numprocesses $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 faults: $(VENV)/.installed-test
 	$(BIN)/python -m tests.faults $(ARGS)

@@ -6,17 +6,16 @@ out, each of its workers has servers of its own.
 
 import asyncio
 import base64
-import json
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import pytest
 import redis.asyncio
 
 from quota_service.app import Addresses, Service, open_service, refresh_memory, run_service
-from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
@@ -25,24 +24,43 @@ from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.databases import Databases, execute, with_database
 from tests.support.exams import make_exam
 from tests.support.redis_clients import close_clients
-from tests.support.servers import throwaway_postgres
+from tests.support.servers import stores_on_path, throwaway_postgres
+
+pytest_plugins = ["tests.support.xdist_reports"]
 
 _TEMPLATE = "quota_template"
 
-_LONGEST = {"test_harness.py", "test_promises.py", "test_bookings_csv_stream.py", "test_demo.py"}
+_LONGEST = {
+    "test_harness.py",
+    "test_promises.py",
+    "test_bookings_csv_stream.py",
+    "test_demo.py",
+    "test_readme_session.py",
+}
 """Files with tests of more than ten seconds."""
+
+
+_STORES = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the Redis and the Postgres that the tests and their processes start."""
+    chosen = ExitStack()
+    config.add_cleanup(chosen.close)
+    try:
+        config.stash[_STORES] = chosen.enter_context(stores_on_path())
+    except EmbeddedError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say at the top of a run what it runs on."""
+    return f"stores: {config.stash[_STORES]}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest, so that no process waits at the end for another's."""
     items.sort(key=lambda item: item.path.name not in _LONGEST)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_report_to_serializable() -> "Generator[None, Any, Any]":
-    """Lone surrogates, which some tests log, cannot be sent by a worker of pytest-xdist."""
-    data = yield
-    return json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 @pytest.fixture(scope="session")

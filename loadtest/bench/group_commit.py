@@ -1,8 +1,8 @@
 """Confirmations a second: group-committed, against one transaction each, in the same run.
 
-Both run through the real confirm protocol on a real Redis (AOF every second) and a real Postgres
-(fsync on), started here on loopback. The two take turns over several rounds, because a shared
-machine is noisy; what counts is the ratio of the medians.
+Both run through the real confirm protocol on a real Redis (AOF synced at every write) and a real
+Postgres (fsync on), started here on loopback. The two take turns over several rounds, because a
+shared machine is noisy; what counts is the ratio of the medians.
 
     python -m loadtest.bench.group_commit [--rounds N] [--confirmations N] [--in-flight N]
 """

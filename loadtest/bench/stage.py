@@ -2,7 +2,7 @@
 
 The service runs as in production with all its features on: one `serve` process with one worker, one
 `worker` process that drains the journal and expires holds, a Redis with an append-only file synced
-every second, a Postgres with fsync on. The bench has a service in its own process too, with which
+at every write, a Postgres with fsync on. The bench has a service in its own process too, with which
 it prepares what the clients need; it does nothing while something is measured.
 """
 

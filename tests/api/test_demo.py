@@ -1,9 +1,7 @@
-"""The demo as a user meets it: the README's session, Ctrl-C, kill -9 and a second start."""
+"""The demo as a user meets it: Ctrl-C, kill -9 and a second start."""
 
 import json
-import re
 import signal
-import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,36 +10,8 @@ from typing import Any
 from quota_service.domain.definition import exam_document, load_exam_file
 from tests.support.demo import Demo, await_none_running, running_demo
 
-README = Path(__file__).parents[2] / "README.md"
-SAMPLE = README.parent / "quota_service" / "exams" / "ccaa-2023-1.toml"
+SAMPLE = Path(__file__).parents[2] / "quota_service" / "exams" / "ccaa-2023-1.toml"
 EXAM = "/v1/exams/ccaa-2023-1"
-SESSION_LIMIT_S = 60
-MARK = "-- end of output --"
-
-VARYING = [
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "TIME"),
-    (re.compile(r'"version":\d+'), '"version":N'),
-]
-"""What differs from run to run; everything else the README shows has to be printed."""
-
-
-def readme_session() -> list[tuple[str, str]]:
-    """Return the commands of the README's session, each with the output it shows."""
-    blocks = re.findall(r"```console session\n(.*?)```", README.read_text(), re.DOTALL)
-    lines = "".join(blocks).splitlines()
-    session: list[tuple[str, list[str]]] = []
-    for line in lines:
-        if line.startswith("$ "):
-            session.append((line[2:], []))
-        else:
-            session[-1][1].append(line)
-    return [(command, "\n".join(output)) for command, output in session]
-
-
-def without_what_varies(text: str) -> str:
-    for pattern, name in VARYING:
-        text = pattern.sub(name, text)
-    return text.strip()
 
 
 def call(
@@ -65,28 +35,6 @@ def reserve(demo: Demo) -> dict[str, object]:
     path = f"{EXAM}/reservations"
     order = {"candidate": "c-1", "subjects": ["qms"], "venues": ["jinan"]}
     return call(demo, path, method="POST", accepted_notice="2023-1", **order)
-
-
-def test_the_session_of_the_readme_prints_what_the_readme_says(tmp_path: Path) -> None:
-    session = readme_session()
-
-    with running_demo("--hold-ttl", "4", tmp_dir=tmp_path) as demo:
-        script = [f"set -a; . {demo.env_file}; set +a"]
-        for command, _ in session:
-            script += [command, f"echo '{MARK}'"]
-        done = subprocess.run(
-            ["bash", "-u", "-c", "\n".join(script)],
-            capture_output=True,
-            text=True,
-            timeout=SESSION_LIMIT_S,
-            check=True,
-        )
-
-    printed = done.stdout.split(f"{MARK}\n")
-    assert len(session) > 10
-    for (command, expected), output in zip(session, printed, strict=False):
-        assert without_what_varies(output) == without_what_varies(expected), command
-    assert done.stderr == ""
 
 
 def test_ctrl_c_stops_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:

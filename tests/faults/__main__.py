@@ -18,6 +18,7 @@ from tests.faults.injection import Fault
 from tests.faults.report import Report
 from tests.faults.rounds import Limits, Round
 from tests.faults.workloads import ON_REQUEST, WORKLOADS
+from tests.support.servers import stores_on_path
 
 RESULTS = Path(__file__).parents[1] / "results"
 BREAKS = ("check", "fence", "release")
@@ -25,7 +26,8 @@ BREAKS = ("check", "fence", "release")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    return asyncio.run(run(options))
+    with stores_on_path():
+        return asyncio.run(run(options))
 
 
 async def run(options: argparse.Namespace) -> int:

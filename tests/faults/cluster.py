@@ -1,6 +1,6 @@
 """The whole service as production runs it, in processes of its own, with its stores behind proxies.
 
-One Redis (append-only file, synced every second), one Postgres, two `quota-service serve` and two
+One Redis (append-only file, synced at every write), one Postgres, two `quota-service serve` and two
 `quota-service worker`. The service reaches the stores through the harness' proxies; the harness
 reaches them directly. Intervals are shorter than production's where a round would wait for them.
 """

@@ -31,7 +31,6 @@ from quota_service.embedded import (
     EmbeddedPostgres,
     EmbeddedRedis,
     binaries,
-    find_postgres_bin_dir,
     local_server,
     ports,
     process_table,
@@ -257,16 +256,15 @@ class TestLife:
         assert server.url == first_url
         with commands(server.url) as client:
             assert client.get("seat") == "taken"
-            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            assert client.config_get("maxmemory-policy", "appendfsync") == {
+                "maxmemory-policy": "noeviction",
+                "appendfsync": "always",
+            }
 
-    @pytest.mark.parametrize("source", ["found", "wheel"])
     def test_postgres_keeps_its_data_over_an_orderly_restart(
-        self, source: str, postgres_of: Callable[..., EmbeddedPostgres]
+        self, postgres_of: Callable[..., EmbeddedPostgres]
     ) -> None:
-        server = postgres_of(
-            bin_dir=find_postgres_bin_dir() if source == "found" else wheel_bin_dir(),
-            settings={"work_mem": "5MB"},
-        )
+        server = postgres_of(settings={"work_mem": "5MB"})
         server.start()
         first_url = server.url
         query(server.url, "CREATE TABLE booking AS SELECT 1 AS id")
@@ -370,10 +368,11 @@ class TestLife:
 
         server.pause()
         table = process_table.all_processes()
-        states = {table[pid].state for pid in members}
+        states = [table[pid].state for pid in members if pid in table]
         server.resume()
 
-        assert states == {"T"}
+        assert states.count("T") > 5
+        assert set(states) <= {"T", "Z"}  # a child that had ended waits for its parent
         assert query(server.url, "SELECT 1") == 1
 
     def test_paused_servers_can_be_stopped_and_killed(
@@ -779,6 +778,32 @@ class TestFailures:
 
         assert query(server.url, "SELECT 1") == 1
         assert stat.S_IMODE((bin_dir / "postgres").stat().st_mode) == 0o644
+
+    @pytest.mark.parametrize(
+        ("versions", "wins"), [(("7.0.15", "15.2"), True), (("6.2.14", "14.9"), False)]
+    )
+    def test_what_is_on_the_path_wins_over_the_wheels_unless_it_is_too_old(
+        self,
+        versions: tuple[str, str],
+        wins: bool,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        redis_version, postgres_version = versions
+        answers = {"redis-server": f"Redis server v={redis_version} sha=0:0 malloc=libc bits=64"}
+        answers |= dict.fromkeys(
+            binaries.POSTGRES_PROGRAMS, f"postgres (PostgreSQL) {postgres_version}"
+        )
+        for program, answer in answers.items():
+            (tmp_path / program).write_text(f"#!/bin/sh\necho '{answer}'\n")
+            (tmp_path / program).chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(binaries, "_INSTALLED_POSTGRES", ())
+
+        found = (binaries.find_redis_binary(), binaries.find_postgres_bin_dir())
+
+        on_path = (tmp_path / "redis-server", tmp_path)
+        assert found == (on_path if wins else (wheel_redis(), wheel_bin_dir()))
 
     def test_a_machine_without_the_servers_is_told_what_to_install(
         self, monkeypatch: pytest.MonkeyPatch

@@ -134,7 +134,7 @@ async def test_an_older_copy_of_the_log_never_sells_a_seat_twice(
     service: Service, redis_server: EmbeddedRedis, data_dir: Path, tmp_path: Path, *, drained: bool
 ) -> None:
     await book(service, "first")
-    await copy_log(redis_server, data_dir, tmp_path / "older")
+    copy_log(redis_server, data_dir, tmp_path / "older")
     late = [await book(service, name) for name in ("second", "third")]
     if drained:
         await drain(service)
@@ -158,7 +158,7 @@ async def test_no_version_is_handed_out_twice_in_the_history_of_a_shard(
     service: Service, redis_server: EmbeddedRedis, data_dir: Path, tmp_path: Path
 ) -> None:
     await hold(service, "first")
-    await copy_log(redis_server, data_dir, tmp_path / "older")
+    copy_log(redis_server, data_dir, tmp_path / "older")
     await hold(service, "second", "tianjin")
     before = service.stores.registry.shard("exam-1", 0)
     version = (await service.stores.seats.snapshot(before)).version
@@ -225,7 +225,7 @@ async def test_an_exam_imported_by_another_process_before_a_restart_is_recovered
     service: Service, other: Service, redis_server: EmbeddedRedis, data_dir: Path, tmp_path: Path
 ) -> None:
     await import_exam(other.stores, make_exam("exam-2"))
-    await copy_log(redis_server, data_dir, tmp_path / "older")
+    copy_log(redis_server, data_dir, tmp_path / "older")
     await hold(other, "second", "beijing", "exam-2")
     shard = other.stores.registry.shard("exam-2", 0)
     await drain_journal(other.stores, shard, 1000, 3)

@@ -196,9 +196,7 @@ async def test_scripts_that_cannot_be_loaded_are_unavailable(
 async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_and_may_have_been_made(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
-    settings = dataclasses.replace(
-        redis_settings, redis_wait_replicas=1, redis_command_timeout_s=1
-    )
+    settings = dataclasses.replace(redis_settings, redis_wait_replicas=1, redis_command_timeout_s=1)
     request = seats.request()
     async with runner_of(settings) as runner:
         with pytest.raises(SeatsUnavailable, match="0 replicas have it, not 1") as raised:

@@ -1,10 +1,9 @@
-"""A PgBouncer in transaction mode between a test and its Postgres, where the machine has one."""
+"""A PgBouncer in transaction mode between a test and its Postgres."""
 
 import asyncio
 import contextlib
 import os
 import pwd
-import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator
@@ -12,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+from tests.support.programs import need_program
 
 _CONFIG = """
 [databases]
@@ -32,14 +31,14 @@ max_client_conn = 200
 @asynccontextmanager
 async def pooled(dsn: str) -> AsyncIterator[str]:
     """Lend the DSN of a pooler in front of `dsn` that has two server connections for everyone."""
-    assert PGBOUNCER is not None
+    program = need_program("pgbouncer")
     server = urlsplit(dsn)
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         listen_port = reserved.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         as_user = _configure(Path(folder), server, listen_port)
         process = await asyncio.create_subprocess_exec(
-            PGBOUNCER, *as_user, "-q", f"{folder}/pgbouncer.ini"
+            program, *as_user, "-q", f"{folder}/pgbouncer.ini"
         )
         try:
             await _listening(process, listen_port)

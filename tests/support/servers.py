@@ -1,10 +1,78 @@
-"""Servers for tests, whose data goes with them wherever it stands."""
+"""Servers for tests: which Redis and Postgres they run on, and how a test starts and stops them."""
 
+import os
+import re
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+import pytest
+
+from quota_service.embedded import (
+    EmbeddedError,
+    EmbeddedPostgres,
+    EmbeddedRedis,
+    find_postgres_bin_dir,
+    find_redis_binary,
+)
+from quota_service.embedded.binaries import (
+    POSTGRES_PROGRAMS,
+    wheel_postgres_bin_dir,
+    wheel_redis_binary,
+)
+
+_REDIS_SERVER = "TEST_REDIS_SERVER"
+_POSTGRES_BIN = "TEST_POSTGRES_BIN"
+
+
+@contextmanager
+def stores_on_path() -> Iterator[str]:
+    """Put the Redis and Postgres of the tests first on PATH; yields their versions as a text.
+
+    They are those of the `embedded` extra, unless TEST_REDIS_SERVER names another redis-server or
+    valkey-server, or TEST_POSTGRES_BIN the directory of another Postgres. The embedded servers take
+    what is first on PATH, in this process and in each that a test starts. Raises EmbeddedError when
+    a variable names a program that the embedded servers would not take.
+    """
+    redis_server = _chosen(_REDIS_SERVER, wheel_redis_binary())
+    bin_dir = _chosen(_POSTGRES_BIN, wheel_postgres_bin_dir())
+    programs = {"redis-server": redis_server} | {name: bin_dir / name for name in POSTGRES_PROGRAMS}
+    with (
+        tempfile.TemporaryDirectory(prefix="quota-test-stores-") as folder,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for name, program in programs.items():
+            Path(folder, name).symlink_to(program)
+        environment.setenv("PATH", folder, prepend=os.pathsep)
+        if find_redis_binary() != Path(folder, "redis-server"):
+            raise EmbeddedError(
+                f"{redis_server} is not a Redis 7.0 or later; give {_REDIS_SERVER} the path of one"
+            )
+        if find_postgres_bin_dir() != (bin_dir / "postgres").resolve().parent:
+            raise EmbeddedError(
+                f"{bin_dir} holds no Postgres 15 or later with {', '.join(POSTGRES_PROGRAMS)}; "
+                f"give {_POSTGRES_BIN} the directory of one"
+            )
+        versions = (version_of(programs[name]) for name in ("redis-server", "postgres"))
+        yield "Redis {}, Postgres {}".format(*versions)
+
+
+def version_of(program: Path) -> str:
+    """Return the version a program tells of itself, such as `7.0.15`."""
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"\d+(\.\d+)+", told)
+    assert found is not None, told
+    return found.group()
+
+
+def _chosen(variable: str, standard: Path | None) -> Path:
+    told = os.environ.get(variable)
+    if told:
+        return Path(told).absolute()
+    assert standard is not None, "the tests need the `embedded` extra"
+    return standard
 
 
 @contextmanager

@@ -1,11 +1,8 @@
-import asyncio
-import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -14,51 +11,17 @@ from loadtest.bench.errors import BenchError
 from loadtest.bench.latency import Latencies, asking, percentile
 from loadtest.bench.messages import order_requests, payment_requests
 from loadtest.bench.open_loop import Samples
-from loadtest.bench.wrk import http_request, run_wrk
+from loadtest.bench.wrk import http_request
 from quota_service.api.webhooks import verified_event
+from tests.support.recorder import Recorder
 
 ROOT = Path(__file__).parents[2]
-ANSWER = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
-
-
-class Server:
-    """Answers what comes on loopback, and keeps it."""
-
-    def __init__(self, answer: bytes = ANSWER) -> None:
-        self.requests: list[tuple[bytes, bytes]] = []
-        self._answer = answer
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = "http://127.0.0.1:{1}".format(*self._server.sockets[0].getsockname())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await self._head(reader):
-            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0] or 0)
-            self.requests.append((head, await reader.readexactly(length)))
-            # In two parts, as a large answer comes.
-            writer.write(self._answer[:20])
-            await writer.drain()
-            await asyncio.sleep(0)
-            writer.write(self._answer[20:])
-        writer.close()
-
-    async def _head(self, reader: asyncio.StreamReader) -> bytes:
-        try:
-            return await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return b""
 
 
 async def test_the_open_loop_sends_every_request_once_at_its_rate() -> None:
     orders = order_requests("/orders", "key", "run")
 
-    async with Server() as server, asking(server.url, orders, rate=500, seconds=0.4) as client:
+    async with Recorder() as server, asking(server.url, orders, rate=500, seconds=0.4) as client:
         samples = await client.end()
 
     assert len(server.requests) == 200
@@ -70,7 +33,7 @@ async def test_the_open_loop_sends_every_request_once_at_its_rate() -> None:
 async def test_the_open_loop_ends_when_it_is_told_to() -> None:
     orders = order_requests("/orders", "key", "run")
 
-    async with Server() as server, asking(server.url, orders, rate=100, seconds=60) as client:
+    async with Recorder() as server, asking(server.url, orders, rate=100, seconds=60) as client:
         samples = await client.end_now()
 
     assert len(samples.latencies_s) == len(server.requests) < 6000
@@ -149,16 +112,3 @@ def test_without_wrk_the_bench_names_the_package(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "apt-get install wrk" in ended.stderr
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
-async def test_wrk_sends_no_number_twice_and_counts_refusals_apart() -> None:
-    refusal = b"HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\nno"
-
-    async with Server(refusal) as server:
-        orders = order_requests("/orders", "key", "run")
-        done = await run_wrk(server.url, orders, connections=4, seconds=1)
-
-    assert done.refused == done.requests > 0
-    assert done.requests <= len(server.requests) <= done.requests + 4
-    assert len({body for _, body in server.requests}) == len(server.requests)

@@ -14,12 +14,10 @@ from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
-from tests.support.pooler import PGBOUNCER, pooled
+from tests.support.pooler import pooled
 from tests.support.protocols import check_both_books, hold, payment
 
-pytestmark = pytest.mark.skipif(
-    PGBOUNCER is None, reason="PgBouncer is not installed; .ci/run installs it"
-)
+pytestmark = pytest.mark.system
 
 CANDIDATES = 40
 

@@ -1,0 +1,35 @@
+"""The programs of the system that the tests in `tests/system` need."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+PACKAGES = {
+    "curl": "curl",
+    "openssl": "openssl",
+    "pgbouncer": "pgbouncer",
+    "redis-server": "redis-server",
+    "wrk": "wrk",
+}
+"""The Debian package that has a program."""
+
+_SERVERS = "/usr/sbin"
+"""Where Debian puts servers; an ordinary user's PATH lacks it."""
+
+
+def find_program(name: str) -> Path | None:
+    """Find a program on PATH or among the servers of the system."""
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), _SERVERS]))
+    return None if found is None else Path(found)
+
+
+def need_program(name: str) -> Path:
+    """Return the path of a program; without it the test fails and names the package."""
+    found = find_program(name)
+    if found is None:
+        pytest.fail(
+            f"{name} is not installed; on Debian: apt-get install {PACKAGES[name]}", pytrace=False
+        )
+    return found

@@ -1,0 +1,88 @@
+"""`python -m tests.system`: the tests that need programs of the system, and tests on other stores.
+
+Options are pytest's, for each of its runs; `--packages` prints the Debian packages that are missing
+instead. Exit status 0 when every run passes, 1 when one does not or a program is missing.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.programs import PACKAGES, find_program
+from tests.support.servers import version_of
+
+ROOT = Path(__file__).parents[2]
+OLDEST_REDIS = "7.0"
+OLDEST_POSTGRES = Path("/usr/lib/postgresql/15/bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of pytest: what it chooses, and the stores it is told to use."""
+
+    title: str
+    chosen: Sequence[str]
+    stores: dict[str, str] = field(default_factory=dict)
+
+
+def main(arguments: Sequence[str]) -> int:
+    missing = {name: PACKAGES[name] for name in PACKAGES if find_program(name) is None}
+    if "--packages" in arguments:
+        print(*missing.values())
+        return 0
+    if missing:
+        print(
+            f"make test-system needs {', '.join(missing)}; "
+            f"on Debian: apt-get install {' '.join(missing.values())}",
+            file=sys.stderr,
+        )
+        return 1
+    failed = [run.title for run in _runs() if not _passes(run, arguments)]
+    for title in failed:
+        print(f"failed: {title}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _runs() -> Iterator[Run]:
+    yield Run("programs of the system", ["-m", "system", "tests"])
+    yield from _on_redis("redis-server")
+    if find_program("valkey-server"):
+        yield from _on_redis("valkey-server")
+    else:
+        print("valkey-server is not installed: nothing is tested on it")
+    if OLDEST_POSTGRES.is_dir():
+        stores = {"TEST_POSTGRES_BIN": str(OLDEST_POSTGRES)}
+        title = f"ledger on Postgres {version_of(OLDEST_POSTGRES / 'postgres')}"
+        yield Run(title, _files("test_ledger_*.py"), stores)
+    else:
+        print(f"there is no Postgres in {OLDEST_POSTGRES}: nothing is tested on it")
+
+
+def _on_redis(name: str) -> Iterator[Run]:
+    program = find_program(name)
+    assert program is not None, name
+    version = version_of(program)
+    title = f"seats and rebuild on {name} {version}"
+    if name == "redis-server" and not version.startswith(f"{OLDEST_REDIS}."):
+        title += f", which is not the oldest supported, {OLDEST_REDIS}"
+    files = _files("test_seats_*.py", "test_rebuild*.py", "test_waiting_room*.py")
+    yield Run(title, files, {"TEST_REDIS_SERVER": str(program)})
+
+
+def _files(*patterns: str) -> list[str]:
+    files = [str(file) for pattern in patterns for file in (ROOT / "tests/store").glob(pattern)]
+    return sorted(files)
+
+
+def _passes(run: Run, arguments: Sequence[str]) -> bool:
+    print(f"--- {run.title}", flush=True)
+    command = [sys.executable, "-m", "pytest", *run.chosen, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **run.stores}, check=False)
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
