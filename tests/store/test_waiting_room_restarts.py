@@ -17,7 +17,6 @@ from quota_service.settings import Settings
 from quota_service.waiting_room.room import LAST_RANK
 from tests.support.lost_shards import first_answer, recover_shards
 from tests.support.mortal_redis import copy_log, restart, restart_from
-from tests.support.redis_clients import redis_of
 from tests.support.rooms import admit, let_open, open_room
 
 
