@@ -30,7 +30,9 @@ from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.workers.expiry import ExpiryWorker
 from tests.support.bookings import Groups, book, check_agreement, left, meanwhile, now, recover
+from tests.support.books import read_journal
 from tests.support.exams import make_exam
+from tests.support.lost_shards import rows
 from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
@@ -62,6 +64,23 @@ async def test_a_moved_hold_is_paid_and_booked_where_it_is(service: Service) -> 
     assert paid.outcome is PaymentOutcome.CONFIRMED
     assert (await now(service, held)).venue == "tianjin"
     await check_agreement(service, booked=1)
+
+
+async def test_the_ledger_knows_the_step_under_which_a_booking_was_paid_or_moved_last(
+    service: Service,
+) -> None:
+    held = await hold(service)
+    shard, serial = service.stores.locate(held.id)
+    steps = []
+
+    await confirm(service.stores, payment(held))
+    steps += await rows(service, "SELECT step_epoch || '-' || step_version FROM bookings")
+    await change_venue(service.stores, held.id, "tianjin")
+    steps += await rows(service, "SELECT step_epoch || '-' || step_version FROM bookings")
+
+    entries = await read_journal(redis_of(service), shard)
+    of_verb = {e["verb"]: entry for entry, e in entries if e["subject"] == serial}
+    assert steps == [(of_verb["pin"],), (of_verb["change"],)]
 
 
 async def test_a_booking_moves_with_every_seat_of_its_venue_sold_to_the_last_one_there(

@@ -284,6 +284,20 @@ async def test_under_an_epoch_that_is_over_nothing_moves(service: Service, fence
     await check_agreement(service, booked=1)
 
 
+async def test_an_attempt_that_is_older_than_its_pin_is_kept_moves_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booking = await book(service)
+    with monkeypatch.context() as patched:
+        patched.setattr("quota_service.ledger.changes.ATTEMPT_LIFE_S", -1.0)
+        with pytest.raises(LedgerUnavailable, match="given up"):
+            await change_venue(service.stores, booking.id, "tianjin")
+
+    assert await now(service, booking) == booking
+    await check_agreement(service, booked=1)
+    assert (await change_venue(service.stores, booking.id, "tianjin")).venue == "tianjin"
+
+
 async def test_a_booking_that_redis_forgot_is_not_ready_and_a_forgotten_refund_has_ended(
     service: Service,
 ) -> None:

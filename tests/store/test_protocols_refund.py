@@ -9,6 +9,7 @@ from quota_service.app import Service
 from quota_service.domain.errors import (
     ChangeInProgress,
     NotConfirmed,
+    NotReady,
     PaymentInProgress,
     QuotaError,
     RefundClosed,
@@ -32,7 +33,9 @@ from quota_service.registration.release import release
 from quota_service.registration.view import view_candidate
 from quota_service.workers.expiry import ExpiryWorker
 from tests.support.bookings import Groups, book, check_agreement, left, meanwhile, now, recover
+from tests.support.books import read_journal
 from tests.support.exams import make_exam
+from tests.support.lost_shards import rows
 from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.records import HOUR_MS, move_due, redis_now_ms
 from tests.support.redis_clients import redis_of
@@ -185,6 +188,37 @@ async def test_outside_the_refund_window_it_is_refused_whatever_registration_doe
     assert late.closed_at_ms == over.closes_at_ms
     assert refunded.state is State.REFUNDED
     await check_agreement(service, booked=0)
+
+
+@pytest.mark.parametrize("fence", ["epoch = epoch + 1", "state = 'fenced'"])
+async def test_under_an_epoch_that_is_over_nothing_is_refunded(
+    service: Service, fence: str
+) -> None:
+    booking = await book(service)
+    await rows(service, f"UPDATE shards SET {fence}")  # noqa: S608
+
+    refusal = await refused(service, booking)
+
+    assert isinstance(refusal, NotReady)
+    assert await rows(service, "SELECT * FROM refunds") == []
+    await check_agreement(service, booked=1)
+
+
+async def test_the_ledger_knows_a_step_at_which_the_seats_of_a_refund_were_back(
+    service: Service,
+) -> None:
+    booking = await book(service)
+    await refund(service.stores, booking.id)
+    shard, serial = service.stores.locate(booking.id)
+    entries = await read_journal(redis_of(service), shard)
+    (refunded,) = [entry for entry, e in entries if (e["verb"], e["subject"]) == ("refund", serial)]
+    before = await rows(service, "SELECT returned_epoch, returned_version FROM refunds")
+
+    await recover(service)
+
+    after = await rows(service, "SELECT returned_epoch || '-' || returned_version FROM refunds")
+    assert before == [(0, 0)]
+    assert after == [(refunded,)]
 
 
 async def test_a_refund_that_died_before_its_commit_has_done_nothing(service: Service) -> None:

@@ -70,8 +70,8 @@ async def paused(client: "redis.asyncio.Redis") -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def hasty(settings: Settings) -> AsyncIterator[SeatStore]:
-    """Lend a store that waits for Redis a tenth of a second at most."""
-    hasty_settings = dataclasses.replace(settings, redis_command_timeout_s=0.1)
+    """Lend a store that waits for Redis a third of a second at most."""
+    hasty_settings = dataclasses.replace(settings, redis_command_timeout_s=0.3)
     async with runner_of(hasty_settings) as runner:
         yield SeatStore(runner)
 

@@ -146,7 +146,7 @@ async def test_calls_under_way_fail_when_the_connection_is_closed(
 async def test_a_server_that_does_not_answer_in_time_is_left(
     redis_settings: Settings, other: "redis.asyncio.Redis"
 ) -> None:
-    async with opened(redis_settings, timeout_s=0.1) as connection:
+    async with opened(redis_settings, timeout_s=0.3) as connection:
         (slow, behind) = await asyncio.gather(
             send(connection, ("BLPOP", "nothing", 0)),
             send(connection, ("PING",)),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import hiredis
 
@@ -46,14 +46,14 @@ def told(**changes: str) -> Answer:
 @asynccontextmanager
 async def scripted_redis(answer: Answer) -> AsyncIterator[str]:
     """Run such a server and return its URL."""
-    tasks: set[asyncio.Task[None]] = set()
+    open_to: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        tasks.add(task)
+        open_to[task] = writer
         parser = hiredis.Reader(encoding="utf-8")
-        try:
+        with suppress(ConnectionError):
             while data := await reader.read(65_536):
                 parser.feed(data)
                 while (words := parser.gets()) is not False:
@@ -61,15 +61,14 @@ async def scripted_redis(answer: Answer) -> AsyncIterator[str]:
                     if reply is not None:
                         writer.write(reply)
                 await writer.drain()
-        finally:
-            writer.close()
+        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
     finally:
         server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in open_to.values():
+            writer.transport.abort()
+        await asyncio.gather(*open_to)
         await server.wait_closed()
