@@ -1,6 +1,7 @@
-#!lua
+#!lua flags=allow-oom
 -- capacity: sets how many seats quotas have, all of those named or none.
 -- Why atomic: a lower capacity is only right while enough of its seats are free.
+-- It may run when Redis is full: it writes a few fields, and a recovery may need it.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

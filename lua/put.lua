@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- put: writes reservations as Postgres has them into a shard that is recovered, each in the place
 -- of what stands there: a record that stands gives back what it held, then the new one takes.
 -- Why atomic: seats, claims and record of a reservation must change together; and a recovery that
@@ -9,6 +9,7 @@
 -- With `fit` 1, for an empty shard, a hold that has no seats or no session any more expires: they
 -- went to a booking whose steps were lost; bookings are put before holds. With 0 nothing is checked
 -- here, since a later reservation may give back what an earlier one takes.
+-- It may run when Redis is full: a shard that cannot be opened frees nothing.
 -- Walks: confirming -> held, held -> expired, confirming -> expired.
 --
 -- KEYS[1]  string epoch        the shard's epoch and run
@@ -24,9 +25,8 @@
 -- KEYS[11] string record       the record of each reservation, one key a reservation
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
--- ARGV[2] grace of a payment that is given up, ms from now
--- ARGV[3] fit: 1 when holds that do not fit expire, 0 when nothing is checked
--- ARGV[4] each reservation: serial, then its record
+-- ARGV[2] fit: 1 when holds that do not fit expire, 0 when nothing is checked
+-- ARGV[3] each reservation: serial, the grace of its payment that is given up (ms from now), record
 --
 -- Returns {DONE, serial of a hold that does not fit, …}
 --         {NOT_READY}                another recovery has the shard
@@ -38,8 +38,8 @@
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local pinned_key, journal_key = KEYS[9], KEYS[10]
-local fence, grace_ms, fit = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local FIXED_KEYS, FIXED_ARGS = 10, 3
+local fence, fit = ARGV[1], ARGV[2]
+local FIXED_KEYS, FIXED_ARGS = 10, 2
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
@@ -123,7 +123,7 @@ local function fits(record)
 end
 
 -- Puts one reservation; false when it is a hold that does not fit any more.
-local function put_one(record_key, serial, text, before)
+local function put_one(record_key, serial, grace_ms, text, before)
   if before then
     give_back(split(before, '|'), serial)
   end
@@ -159,8 +159,9 @@ end
 
 local answer = { DONE }
 for i = 1, #KEYS - FIXED_KEYS do
-  local serial, text = ARGV[FIXED_ARGS + 2 * i - 1], ARGV[FIXED_ARGS + 2 * i]
-  if not put_one(KEYS[FIXED_KEYS + i], serial, text, standing[i]) then
+  local at = FIXED_ARGS + 3 * i
+  local serial, grace_ms, text = ARGV[at - 2], tonumber(ARGV[at - 1]), ARGV[at]
+  if not put_one(KEYS[FIXED_KEYS + i], serial, grace_ms, text, standing[i]) then
     answer[#answer + 1] = serial
   end
 end

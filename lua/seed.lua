@@ -1,6 +1,7 @@
-#!lua
+#!lua flags=allow-oom
 -- seed: gives a shard that is recovered the version Postgres knows, and its quotas.
 -- Why atomic: a recovery that was overtaken by another must not write into what the other is at.
+-- It may run when Redis is full: a shard that cannot be opened frees nothing.
 --
 -- KEYS[1] string epoch        the shard's epoch and run
 -- KEYS[2] string version      counts the shard's steps

@@ -155,7 +155,7 @@ class Settings:
     redis_batch_max: int = _setting(64, "script calls sent to Redis at once", low=1, high=1000)
     redis_batches_in_flight_max: int = _setting(4, "batches under way to Redis", low=1, high=64)
     redis_queue_max: int = _setting(
-        20_000, "script calls that may wait for a batch; more are answered 503", low=1
+        20_000, "script calls that may wait for a batch; more are answered 503", low=1000
     )
 
     postgres_pool_max: int = _setting(

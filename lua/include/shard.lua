@@ -1,13 +1,20 @@
 -- shard: the fence and the clock every script starts with.
 
 -- A fence is '<epoch>@<run>': the epoch of the shard and the run of the server the caller speaks to.
--- While the shard is recovered it is '<epoch>/recovery@<run>'.
+-- While the shard is recovered it is '<epoch>/recovery@<run>'. A run is '<start>.<history>', and the
+-- history is 0 for a server that was never promoted.
 
 -- True when the shard is open to the caller: under the same epoch, in the same run of the server.
 -- After a restart or a failover the run is another, so a server that may have forgotten something
--- answers NOT_READY, whoever asks and over whichever connection.
+-- answers NOT_READY, whoever asks and over whichever connection. A server that was promoted forgets
+-- its history when it has had no replicas for a while, which is no failover.
 local function is_open(epoch_key, fence)
-  return redis.call('GET', epoch_key) == fence
+  local standing = redis.call('GET', epoch_key)
+  if standing == fence then
+    return true
+  end
+  local start = string.match(fence, '^(.*%.)0$')
+  return start ~= nil and standing and string.sub(standing, 1, #start) == start
 end
 
 -- The epoch of a fence, as text.

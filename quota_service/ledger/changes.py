@@ -3,7 +3,6 @@
 A group writes in the order every group takes: shards, pins, bookings, items, quota counters.
 """
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,12 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from quota_service.domain.reservation import Reservation
-from quota_service.ledger.fence import ATTEMPT_LIFE_S, FencedTransaction, ShardEpoch
+from quota_service.ledger.fence import (
+    ATTEMPT_LIFE_S,
+    FencedTransaction,
+    ShardEpoch,
+    attempt_clock_s,
+)
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
@@ -28,7 +32,7 @@ class VenueChange:
     """A booking on its way from `reservation.venue` to `reservation.to_venue` under its pin.
 
     `version` is that of the shard after Redis took the new seats; `begun_s` is when the attempt
-    began, by the clock of `time.monotonic`.
+    began, by the clock of `attempt_clock_s`.
     """
 
     reservation: Reservation
@@ -85,7 +89,7 @@ class ChangeLedger:
         self, transaction: FencedTransaction, group: Sequence[VenueChange]
     ) -> list[ChangeEnd]:
         connection, opened = transaction.connection, transaction.opened
-        since_s = time.monotonic() - ATTEMPT_LIFE_S
+        since_s = attempt_clock_s() - ATTEMPT_LIFE_S
         fresh = [c for c in group if c.shard in opened and c.begun_s > since_s]
         ours = await self._take_pins(connection, [change.reservation for change in fresh])
         moved = await self._move(connection, [c for c in fresh if c.reservation.id in ours])

@@ -8,7 +8,6 @@ cannot be stored, each event is tried alone, so that only the one at fault fails
 import datetime as dt
 import logging
 import math
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from quota_service.ledger.fence import (
     ATTEMPT_LIFE_S,
     FencedTransaction,
     ShardEpoch,
+    attempt_clock_s,
     fenced_transaction,
 )
 from quota_service.ledger.pool import Ledger
@@ -62,7 +62,7 @@ class Verdict:
     """How a payment event shall end: booked under a pin, or without a booking as `outcome`.
 
     A booking names the `shard` it was pinned in, with its epoch and the shard's `version` after
-    that, and when the attempt began, by the clock of `time.monotonic`.
+    that, and when the attempt began, by the clock of `attempt_clock_s`.
     """
 
     event: PaymentEvent
@@ -259,7 +259,7 @@ class ConfirmationLedger:
     ) -> set[str]:
         """Take the pins bookings need; return the events whose pin somebody else settled."""
         booking = [(verdict.event.event, verdict.booking) for verdict in fresh if verdict.booking]
-        since_s = time.monotonic() - ATTEMPT_LIFE_S
+        since_s = attempt_clock_s() - ATTEMPT_LIFE_S
         live = [v.booking for v in fresh if v.booking and v.begun_s > since_s]
         if not booking:
             return set()

@@ -6,6 +6,7 @@ bookings, their subjects or the counters of booked seats does it in a `fenced_tr
 no other door.
 """
 
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ ATTEMPT_LIFE_S = 3600.0
 A transaction that is silent for longer than Postgres waits is ended, so a process which stands
 still after it has looked at the age cannot come back to it.
 """
+
+
+def attempt_clock_s() -> float:
+    """Return the clock that the age of attempts is told by; it goes on while a machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from quota_service.domain.errors import UnknownExam
 from quota_service.ledger.pool import Ledger
 
 if TYPE_CHECKING:
@@ -24,8 +26,22 @@ Records = list[tuple[str, str]]
 _EARLIEST = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _ENDED_WITHIN = dt.timedelta(days=2)
 """A record ends within a day of its hold's beginning, or little more, and is kept for a day."""
+_PATIENCE_MS = "1000"
 _SIGN_OF_LIFE_S = 2.0
 """Well below the time after which Postgres ends a transaction that says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """A shard that was closed: its new epoch, and what a recovery has to know of it.
+
+    `is_retired` when it has left Redis but for its counters; bookings of epochs before
+    `steps_since` do not tell the step they were made under.
+    """
+
+    epoch: int
+    is_retired: bool
+    steps_since: int
 
 
 class RecoveryLedger:
@@ -46,22 +62,38 @@ class RecoveryLedger:
                 keeping.cancel()
                 await asyncio.wait({keeping})  # if it has failed, so will the commit
 
-    async def fence(self, exam: str, shard: int, reason: str) -> int | None:
-        """Close a shard and return its new epoch; None when it was never open.
+    async def fence(
+        self, exam: str, shard: int, reason: str, *, beyond: int = 0, retired: bool | None = None
+    ) -> Fenced:
+        """Close a shard and give it a new epoch, which lies `beyond` one that Redis has.
 
-        From then on nothing is committed under the old epoch.
+        From then on nothing is committed under the old epoch. With `retired` it leaves Redis but
+        for its counters, or comes back whole. Raises LedgerLocked when a transaction that holds the
+        old epoch does not end.
         """
         async with self._ledger.transaction() as connection:
-            query = self._ledger.query["fence_shard"]
-            epoch: int | None = await connection.fetchval(query, exam, shard)
-            if epoch is not None:
-                query = self._ledger.query["insert_recovery"]
-                await connection.execute(query, exam, shard, epoch, reason)
-            return epoch
+            await connection.execute(self._ledger.query["set_lock_timeout"], _PATIENCE_MS)
+            return await self.fence_in(
+                connection, exam, shard, reason, beyond=beyond, retired=retired
+            )
 
-    async def retire(self, exam: str, shard: int, *, retired: bool) -> None:
-        """Remember that a shard leaves Redis but for its counters, or comes back whole."""
-        await self._ledger.fetch("retire_shard", exam, shard, retired)
+    async def fence_in(
+        self,
+        connection: "Connection",
+        exam: str,
+        shard: int,
+        reason: str,
+        *,
+        beyond: int = 0,
+        retired: bool | None = None,
+    ) -> Fenced:
+        """Do the same in the caller's transaction."""
+        query = self._ledger.query
+        row = await connection.fetchrow(query["fence_shard"], exam, shard, beyond, retired)
+        if row is None:
+            raise UnknownExam(exam)
+        await connection.execute(query["insert_recovery"], exam, shard, row["epoch"], reason)
+        return Fenced(row["epoch"], row["retired"], row["steps_since"])
 
     async def position(self, exam: str, shard: int) -> Step:
         """Return the last drained step."""
@@ -121,7 +153,7 @@ class RecoveryLedger:
         while rows := await self._ledger.fetch(
             "select_touched_holds", exam, shard, *step, page_max
         ):
-            yield [(row["reservation"], row["record"]) for row in rows]
+            yield [(row["reservation"], row["record"]) for row in rows if row["record"]]
             step = rows[-1]["epoch"], rows[-1]["version"]
 
     async def bookings_after(

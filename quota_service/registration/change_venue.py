@@ -19,7 +19,6 @@ It works with every seat of the old venue sold: nothing there is asked for.
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Sequence
 
 from quota_service.domain.errors import (
@@ -41,6 +40,7 @@ from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.changes import ChangeEnd, VenueChange
 from quota_service.ledger.errors import Oversold
+from quota_service.ledger.fence import attempt_clock_s
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
@@ -62,7 +62,7 @@ async def change_venue(stores: Stores, reservation_id: str, venue: str) -> Reser
     if venue not in exam.venue_ids:
         raise UnknownVenue("venue", venue)
     stores.reached("change: before script")
-    begun_s = time.monotonic()
+    begun_s = attempt_clock_s()
     answer = await stores.seats.change(
         shard, serial, venue, secrets.token_hex(_PIN_BYTES), exam.registration
     )

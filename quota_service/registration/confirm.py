@@ -27,8 +27,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from quota_service.domain.errors import (
     EventIdReused,
@@ -44,6 +43,7 @@ from quota_service.domain.payment import (
 )
 from quota_service.domain.reservation import Reservation, ReservationId, State
 from quota_service.ledger.confirmations import PinGone, Settled, Verdict
+from quota_service.ledger.fence import attempt_clock_s
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
@@ -104,7 +104,7 @@ async def _attempt(
     stores: Stores, shard: Shard, serial: str, event: PaymentEvent
 ) -> Settled | PinGone:
     """Bring an event to its end under one pin; PinGone when that was given up meanwhile."""
-    begun_s = time.monotonic()
+    begun_s = attempt_clock_s()
     stores.reached("confirm: before pin")
     answer = await _pin(stores, shard, serial, event)
     if isinstance(answer, Settled):
@@ -159,6 +159,12 @@ async def _pin(stores: Stores, shard: Shard, serial: str, event: PaymentEvent) -
     if recorded is not None:
         return recorded
     return await stores.seats.pin(shard, serial, pin, *money, again=True)
+
+
+def has_ended(pinned: Reservation, events: Iterable[str]) -> bool:
+    """Return whether the event that a reservation is pinned for is among those that have ended."""
+    word = pinned.pin[:_EVENT_CHARS]
+    return any(_event_word(event) == word for event in events)
 
 
 def _event_word(event: str) -> str:
@@ -223,8 +229,7 @@ async def settle_pins(
         _, serial = stores.locate(reservation.id)
         if booked[reservation.id]:
             return await stores.seats.confirm(shard, serial)
-        word = reservation.pin[:_EVENT_CHARS]
-        is_over = any(_event_word(event) == word for event in events.get(reservation.id, ()))
+        is_over = has_ended(reservation, events.get(reservation.id, ()))
         return await stores.seats.unpin(shard, serial, reservation.pin, 0 if is_over else grace_ms)
 
     # All of them are tried, so that one lost answer does not keep the others pinned.

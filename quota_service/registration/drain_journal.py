@@ -16,12 +16,15 @@ is told to ops, and the drain goes on behind it. All of it is in the transaction
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from quota_service.domain.errors import NotReady
+from quota_service.domain.reservation import Reservation
 from quota_service.ledger.journal import (
     Entry,
     EntryRefused,
+    JournalBranched,
     JournalDrain,
     Position,
     RawEntry,
@@ -70,6 +73,8 @@ async def drain_journal(stores: Stores, shard: Shard, limit: int, tries_max: int
             drained = await _store(drain, shard, raw[:length], tries_max)
         elif raw:
             first = _position(raw[0])
+            if first.version <= drain.position.version:
+                raise JournalBranched(f"{raw[0].id} comes after {drain.position}")
             drained = await _close_gap(stores, drain, shard, first.epoch, first.version - 1)
         elif version > drain.position.version:
             # A shard that is recovered has taken no step of its new epoch yet.
@@ -104,17 +109,26 @@ async def _close_gap(
     cursor, count = "0", 0
     while True:
         cursor, found = await stores.seats.records(shard, cursor, _SCAN_COUNT)
-        records = [
-            (parse_record(shard.exam, shard.number, serial, text), text)
-            for serial, text in found.items()
-        ]
+        records = list(_readable(shard, found))
         await drain.fill_gap(through, records)
         count += len(records)
         if cursor == "0":
             break
+    standing = await stores.recovery.standing(shard)
+    if not standing.is_open:
+        raise NotReady(f"shard {shard.tag} was closed while its records were read")
     await drain.close_gap(through, count)
     log.warning("records were written again", extra={"shard": shard.tag, "records": count})
     return Drained(missing=missing)
+
+
+def _readable(shard: Shard, found: Mapping[str, str]) -> Iterator[tuple[Reservation, str]]:
+    """Yield the records that can be read; one that is torn keeps no other from being written."""
+    for serial, text in found.items():
+        try:
+            yield parse_record(shard.exam, shard.number, serial, text), text
+        except RecordError:
+            log.exception("a record cannot be read", extra={"shard": shard.tag, "serial": serial})
 
 
 async def _store(drain: JournalDrain, shard: Shard, raw: list[RawEntry], tries_max: int) -> Drained:

@@ -6,6 +6,9 @@
     4. open the shard in Redis if it is new
     5. give Redis the capacities Postgres has
 
+An exam that is retired has left Redis but for its counters (`retain`). A change of its definition
+fences it in 3, and a worker brings it back whole; until then it is answered 503.
+
 Seats are given after the commit and taken before it, so a process that dies anywhere leaves Redis
 with fewer seats than Postgres, never more. A worker, or importing the same file again, does 4 and 5
 again, which finishes what was left.
@@ -64,8 +67,11 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
                     opened_ms -= _HEARD_BY_ALL_MS
                 await stores.waiting_rooms.note_opened(connection, exam.id, opened_ms)
                 await _ensure_waiting_room(stores, connection, exam)
+                if any(old.retired):
+                    await _bring_back(stores, connection, exam.id)
             imported = Imported(created=False, changes=plan.changes)
-    await sync_capacity(stores, exam.id)
+    if old is None or not imported.changes or not any(old.retired):
+        await sync_capacity(stores, exam.id)
     await stores.registry.refresh()
     await stores.rooms.refresh()
     return imported
@@ -79,8 +85,12 @@ async def sync_capacity(stores: Stores, exam_id: str) -> None:
             raise UnknownExam(exam_id)
         capacity = await stores.exams.capacity(connection, exam_id)
         shard, state = _only_shard(stored)
-        if state is ShardState.NEW:
-            await stores.seats.open(shard)
+        if state is ShardState.NEW and not await stores.seats.open(shard):
+            # Postgres was set back to before the exam was opened.
+            reason = "redis has it under another epoch"
+            number = shard.number
+            await stores.recoveries.fence_in(connection, exam_id, number, reason)
+            return
         await set_capacity(stores, shard, capacity)
         if state is ShardState.NEW:
             await stores.exams.mark_open(connection, exam_id, shard.number)
@@ -98,6 +108,12 @@ async def finish_import(stores: Stores, exam_id: str) -> bool:
     await sync_capacity(stores, exam_id)
     await stores.registry.refresh()
     return True
+
+
+async def _bring_back(stores: Stores, connection: "Connection", exam_id: str) -> None:
+    """Let a retired exam come back whole."""
+    reason = "the definition of a retired exam has changed"
+    await stores.recoveries.fence_in(connection, exam_id, _ONLY_SHARD, reason, retired=False)
 
 
 async def _ensure_waiting_room(stores: Stores, connection: "Connection", exam: Exam) -> None:

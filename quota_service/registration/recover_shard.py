@@ -29,30 +29,26 @@ way than the ledger, or has nothing, the shard is rebuilt: removed, and written 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
-from quota_service.domain.errors import DefinitionRefused, NotReady, Unavailable
-from quota_service.domain.reservation import ReservationId, State
-from quota_service.ledger.recoveries import Records, Step
+from quota_service.domain.errors import NotReady, Unavailable
+from quota_service.ledger.recoveries import Fenced, Step
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.import_exam import set_capacity
+from quota_service.registration.level_shard import ContradictionError, rebuild, reconcile
 from quota_service.registration.registry import UsedShard
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
-from quota_service.seats.record import record_text
 from quota_service.seats.recovery import Standing
 
 log = logging.getLogger(__name__)
 
-_PAGE_MAX = 2000
+_LOOKS_MAX = 500
+"""Shards that are looked at in one batch."""
 _DRAIN_MAX = 1000
 _TRIES_MAX = 3
 _DRAIN_LIMIT_S = 600
 _PAUSE_S = 0.05
-_BETWEEN = (State.CONFIRMING, State.CHANGING_VENUE)
-"""The states of what is between the stores."""
 
 
 class Way(StrEnum):
@@ -82,27 +78,25 @@ class Recovery:
     seconds: float = 0.0
 
 
-class ContradictionError(Exception):
-    """Redis cannot be brought level from where it stands."""
-
-
 async def lost_shards(stores: Stores) -> list[UsedShard]:
     """Return the shards that may have lost something, or whose recovery was not finished.
 
-    One question to Postgres and one batch to Redis for all of them: it is asked all the time. One
-    whose keys cannot be read is among them, and keeps no other waiting. Raises Unavailable.
+    One question to Postgres and one batch to Redis for all of them: it is asked all the time.
+    Exams that go on come first. One whose keys cannot be read is among them. Raises Unavailable.
     """
-    used = stores.registry.used_shards()
+    registry = stores.registry
+    used = registry.used_shards()
     drained = await stores.recoveries.positions() if used else {}
-    looks = (stores.recovery.standing(each.shard) for each in used)
     lost = []
-    for each, found in zip(used, await asyncio.gather(*looks, return_exceptions=True), strict=True):
-        if isinstance(found, Unavailable):
-            raise found
-        position = drained.get((each.shard.exam, each.shard.number), 0)
-        if isinstance(found, BaseException) or _problem(each, position, found):
-            lost.append(each)
-    return lost
+    for start in range(0, len(used), _LOOKS_MAX):
+        page = used[start : start + _LOOKS_MAX]
+        looks = await asyncio.gather(*(_look(stores, each.shard) for each in page))
+        lost += [
+            each
+            for each, standing in zip(page, looks, strict=True)
+            if _problem(each, drained.get((each.shard.exam, each.shard.number), 0), standing)
+        ]
+    return sorted(lost, key=lambda each: -registry.find(each.shard.exam).ends_at_ms)
 
 
 async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:
@@ -114,8 +108,9 @@ async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:
         await stores.registry.refresh()
         used = stores.registry.used_shard(used.shard.exam, used.shard.number)
         _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
-        reason = _problem(used, drained, await stores.recovery.standing(used.shard))
-        return await _recover(stores, used, reason) if reason else None
+        standing = await _look(stores, used.shard)
+        reason = _problem(used, drained, standing)
+        return await _recover(stores, used.shard, standing, reason) if reason else None
 
 
 async def rebuild_shard(
@@ -128,13 +123,22 @@ async def rebuild_shard(
     async with stores.recoveries.alone(used.shard.exam) as alone:
         if not alone:
             return None
-        if retired is not None:
-            await stores.recoveries.retire(used.shard.exam, used.shard.number, retired=retired)
-            used = replace(used, is_retired=retired)
-        return await _recover(stores, used, reason, anew=True)
+        standing = await _look(stores, used.shard)
+        return await _recover(stores, used.shard, standing, reason, anew=True, retired=retired)
 
 
-def _problem(used: UsedShard, drained: int, standing: Standing) -> str:
+async def _look(stores: Stores, shard: Shard) -> Standing | None:
+    """Return how Redis has a shard; None when its keys cannot be read."""
+    try:
+        return await stores.recovery.standing(shard)
+    except Unavailable:
+        raise
+    except Exception:
+        log.exception("the keys of a shard cannot be read", extra={"shard": shard.tag})
+        return None
+
+
+def _problem(used: UsedShard, drained: int, standing: Standing | None) -> str:
     """Return how a shard may have lost something; "" when it is what Postgres knows.
 
     What was `drained` was read before how Redis is `standing`: a drain between the two readings
@@ -142,6 +146,8 @@ def _problem(used: UsedShard, drained: int, standing: Standing) -> str:
     """
     if not used.is_open:
         return "a recovery was not finished"
+    if standing is None:
+        return "redis has keys of it that cannot be read"
     if not standing.is_open:
         return f"redis has it under {standing.fence!r}" if standing.fence else "redis lacks it"
     if standing.version < drained:
@@ -150,68 +156,85 @@ def _problem(used: UsedShard, drained: int, standing: Standing) -> str:
 
 
 async def _recover(
-    stores: Stores, used: UsedShard, reason: str, *, anew: bool = False
-) -> Recovery | None:
-    started, shard = time.monotonic(), used.shard
-    recoveries = stores.recoveries
-    epoch = await recoveries.fence(shard.exam, shard.number, reason)
-    if epoch is None:
-        return None
-    log.warning("recovering", extra={"shard": shard.tag, "epoch": epoch, "cause": reason})
-    stores.reached("recover: fenced")
-    claimed = Shard(shard.exam, shard.number, epoch, is_recovered=True)
-    origin = await stores.recovery.claim(claimed)
-    stores.reached("recover: claimed")
-    recovery, problem = Recovery(epoch), "redis has nothing to go on from"
-    if origin is not None:
-        wanted_anew = reason if anew or used.is_retired else ""
-        problem = await _go_on(stores, claimed, origin, recovery, wanted_anew)
-    if problem:
-        log.warning("rebuilding", extra={"shard": shard.tag, "epoch": epoch, "cause": problem})
-        recovery = Recovery(epoch, Way.REBUILT)
-        recovery.recovered = await recoveries.position(shard.exam, shard.number)
-        await _rebuild(stores, claimed, recovery, is_retired=used.is_retired)
-    await stores.recovery.reopen(claimed)
-    stores.reached("recover: open in redis")
-    opened = await recoveries.reopen(
-        shard.exam,
-        shard.number,
-        epoch,
-        way=recovery.way,
-        recovered=recovery.recovered,
-        bookings=recovery.bookings,
-        holds=recovery.holds,
-        left_out=recovery.left_out,
+    stores: Stores,
+    shard: Shard,
+    standing: Standing | None,
+    reason: str,
+    *,
+    anew: bool = False,
+    retired: bool | None = None,
+) -> Recovery:
+    started, recoveries = time.monotonic(), stores.recoveries
+    beyond = standing.epoch if standing else 0
+    fenced = await recoveries.fence(
+        shard.exam, shard.number, reason, beyond=beyond, retired=retired
     )
-    if not opened:
-        raise NotReady(f"another recovery of shard {shard.tag} has taken over")
+    log.warning("recovering", extra={"shard": shard.tag, "epoch": fenced.epoch, "cause": reason})
+    stores.reached("recover: fenced")
+    claimed, origin = await _claim(stores, shard, fenced)
+    stores.reached("recover: claimed")
+    recovery = Recovery(fenced.epoch)
+    try:
+        await _go_on(
+            stores, claimed, fenced, origin, recovery=recovery, wanted_anew=reason if anew else ""
+        )
+    except (Unavailable, TimeoutError):
+        raise
+    except Exception as error:  # noqa: BLE001  whatever Redis has, Postgres has what it takes
+        problem = str(error) if isinstance(error, ContradictionError) else repr(error)
+        log.warning("rebuilding", extra={"shard": shard.tag, "cause": problem})
+        if origin is not None and not anew:
+            # The steps that were tried are not to be mixed up with those of the rebuild.
+            fenced = await recoveries.fence(shard.exam, shard.number, problem)
+            claimed, _ = await _claim(stores, shard, fenced)
+        recovery = Recovery(fenced.epoch, Way.REBUILT)
+        recovery.recovered = await recoveries.position(shard.exam, shard.number)
+        counts = await rebuild(stores, claimed, fenced, recovery.recovered)
+        recovery.bookings, recovery.holds, recovery.left_out = counts
+    await _open(stores, claimed, recovery)
     recovery.seconds = time.monotonic() - started
     _tell(stores, shard, recovery)
     await stores.registry.refresh()
     return recovery
 
 
-async def _go_on(
-    stores: Stores, shard: Shard, origin: Step, recovery: Recovery, wanted_anew: str
-) -> str:
-    """Drain Redis and bring it level from where it stands; return what is against it, else ""."""
+async def _claim(stores: Stores, shard: Shard, fenced: Fenced) -> tuple[Shard, Step | None]:
+    """Claim a shard under its new epoch; return it, and the step to go on from."""
+    claimed = Shard(shard.exam, shard.number, fenced.epoch, is_recovered=True)
     try:
-        await _check_history(stores, shard, origin)
-        await _drain(stores, shard)
-        recovery.recovered = await stores.recoveries.position(shard.exam, shard.number)
-        stores.reached("recover: drained")
-        if not wanted_anew:
-            await _reconcile(stores, shard, origin, recovery)
-    except ContradictionError as error:
-        return str(error)
-    return wanted_anew
+        return claimed, await stores.recovery.claim(claimed)
+    except Unavailable:
+        raise
+    except Exception:
+        log.exception("the keys of a shard cannot be read", extra={"shard": shard.tag})
+        await stores.recovery.wipe(claimed)
+        return claimed, await stores.recovery.claim(claimed)
 
 
-async def _check_history(stores: Stores, shard: Shard, origin: Step) -> None:
-    """Raise ContradictionError when Redis has steps that the ledger's history does not have."""
+async def _go_on(
+    stores: Stores,
+    shard: Shard,
+    fenced: Fenced,
+    origin: Step | None,
+    *,
+    recovery: Recovery,
+    wanted_anew: str,
+) -> None:
+    """Drain Redis and bring it level from where it stands; ContradictionError if that cannot be."""
+    if origin is None:
+        raise ContradictionError("redis has nothing to go on from")
     branch = await stores.recoveries.branch(shard.exam, shard.number, origin[0])
     if branch is not None and origin > branch:
         raise ContradictionError(f"redis is at {origin}, and the ledger went on from {branch}")
+    await _drain(stores, shard)
+    recovery.recovered = await stores.recoveries.position(shard.exam, shard.number)
+    stores.reached("recover: drained")
+    if wanted_anew:
+        raise ContradictionError(wanted_anew)
+    counts = await reconcile(stores, shard, fenced, origin, recovery.recovered)
+    recovery.bookings, recovery.holds = counts
+    if any(counts):
+        recovery.way = Way.RECONCILED
 
 
 async def _drain(stores: Stores, shard: Shard) -> None:
@@ -222,145 +245,21 @@ async def _drain(stores: Stores, shard: Shard) -> None:
                 await asyncio.sleep(_PAUSE_S)
 
 
-async def _reconcile(stores: Stores, shard: Shard, origin: Step, recovery: Recovery) -> None:
-    """Write what Postgres knows of steps after the origin, and what was between the stores.
-
-    Bookings, changes and refunds are the ledger's; holds are as the journal last told of them.
-    """
-    recoveries, exam, number = stores.recoveries, shard.exam, shard.number
-    known = recovery.recovered
-    if known > origin:
-        entries = await recoveries.entries_between(exam, number, origin, known)
-        if entries != known[1] - origin[1]:
-            raise ContradictionError(f"the journal between {origin} and {known} is not whole")
-    await stores.recovery.seed(shard, known[1])
-    put = _Put(stores, shard, fit=False)
-    if known > origin:
-        await put.all(recoveries.holds_after(exam, number, origin, _PAGE_MAX))
-        recovery.holds = put.count
-    stores.reached("recover: holds written")
-    await put.all(recoveries.bookings_after(exam, number, origin, _PAGE_MAX))
-    await put.all(recoveries.refunds_after(exam, number, origin, _PAGE_MAX))
-    recovery.bookings = put.count - recovery.holds
-    await _end_attempts(stores, shard)
-    await _level_capacity(stores, shard)
-    await _verify(stores, shard)
-    if put.count:
-        recovery.way = Way.RECONCILED
-
-
-async def _end_attempts(stores: Stores, shard: Shard) -> None:
-    """End what was between the stores as Postgres has it.
-
-    No transaction can book or move under the old epoch any more.
-    """
-    put = _Put(stores, shard, fit=False)
-    while serials := await stores.seats.pinned(shard, _PAGE_MAX):
-        found = await stores.seats.read_many(shard, serials)
-        ids = {r.id: r for r in found if r and r.state in _BETWEEN}
-        if len(ids) < len(serials):
-            raise ContradictionError("a payment is being recorded for no such record")
-        booked = await stores.recoveries.booked(list(ids))
-        for reservation in ids.values():
-            is_changing = reservation.state is State.CHANGING_VENUE
-            if reservation.id not in booked and is_changing:
-                raise ContradictionError(f"{reservation.id} changes its venue and is not booked")
-        await put.page([(id_, booked.get(id_) or record_text(r)) for id_, r in ids.items()])
-
-
-async def _level_capacity(stores: Stores, shard: Shard) -> None:
-    async with stores.ledger.connection() as connection:
-        capacity = await stores.exams.capacity(connection, shard.exam)
-    try:
-        await set_capacity(stores, shard, capacity)
-    except DefinitionRefused as error:
-        raise ContradictionError(str(error)) from error
-
-
-async def _verify(stores: Stores, shard: Shard) -> None:
-    """Raise ContradictionError unless the books balance and Postgres has the same bookings."""
-    seen = await stores.seats.snapshot(shard)
-    async with stores.ledger.connection() as connection:
-        booked = await stores.exams.confirmed(connection, shard.exam)
-    taken = 0
-    for quota, capacity in seen.capacity.items():
-        parts = [
-            counter.get(quota, 0)
-            for counter in (seen.remaining, seen.held, seen.confirming, seen.confirmed)
-        ]
-        taken += sum(parts[1:])
-        if sum(parts) != capacity or min(parts) < 0:
-            raise ContradictionError(f"{quota}: {parts} of {capacity} seats")
-        if parts[-1] != booked.get(quota, 0):
-            told = f"{parts[-1]} booked in redis, {booked.get(quota, 0)} in postgres"
-            raise ContradictionError(f"{quota}: {told}")
-    if seen.claims != taken:
-        raise ContradictionError(f"{seen.claims} sessions are taken by {taken} seats")
-
-
-async def _rebuild(stores: Stores, shard: Shard, recovery: Recovery, *, is_retired: bool) -> None:
-    """Remove everything and write it anew: bookings, then holds, then what ended lately.
-
-    Of an exam that is retired only the counters are written.
-    """
-    recoveries, exam, number = stores.recoveries, shard.exam, shard.number
-    async with stores.ledger.connection() as connection:
-        capacity = await stores.exams.capacity(connection, exam)
-        booked = await stores.exams.confirmed(connection, exam) if is_retired else {}
-    await stores.recovery.clear(shard)
-    await stores.recovery.seed(shard, recovery.recovered[1], capacity, booked)
-    if is_retired:
-        await stores.recovery.forget_room(shard)
-        return
-    bookings = _Put(stores, shard, fit=True)
-    await bookings.all(recoveries.bookings(exam, number, _PAGE_MAX))
-    stores.reached("recover: bookings written")
-    holds = _Put(stores, shard, fit=True)
-    await holds.all(recoveries.holds(exam, number, _PAGE_MAX))
-    await _Put(stores, shard, fit=True).all(recoveries.ended(exam, number, _PAGE_MAX))
-    recovery.bookings = bookings.count
-    recovery.holds, recovery.left_out = holds.count - holds.left_out, holds.left_out
-
-
-class _Put:
-    """Writes pages of records; counts them, and those that did not fit any more."""
-
-    def __init__(self, stores: Stores, shard: Shard, *, fit: bool) -> None:
-        self._stores = stores
-        self._shard = shard
-        self._fit = fit
-        self.count = 0
-        self.left_out = 0
-
-    async def all(self, pages: AsyncIterator[Records]) -> None:
-        """Write all pages."""
-        async for page in _ahead(pages):
-            await self.page(page)
-            await asyncio.sleep(0)  # let the rest of the process have its turn
-
-    async def page(self, page: Records) -> None:
-        """Write one page."""
-        records = []
-        for reservation, record in page:
-            parts = ReservationId.parse(reservation)
-            if parts is None:
-                raise AssertionError(f"{reservation!r} is no reservation id")
-            records.append((parts.serial, record))
-        grace_ms = self._stores.payment_retry_grace_ms
-        left_out = await self._stores.recovery.put(self._shard, records, grace_ms, fit=self._fit)
-        self.count += len(records)
-        self.left_out += len(left_out)
-
-
-async def _ahead(pages: AsyncIterator[Records]) -> AsyncIterator[Records]:
-    """Yield pages, the next being read while one is at work."""
-    coming = asyncio.ensure_future(anext(pages, None))
-    try:
-        while (page := await coming) is not None:
-            coming = asyncio.ensure_future(anext(pages, None))
-            yield page
-    finally:
-        coming.cancel()
+async def _open(stores: Stores, shard: Shard, recovery: Recovery) -> None:
+    await stores.recovery.reopen(shard)
+    stores.reached("recover: open in redis")
+    opened = await stores.recoveries.reopen(
+        shard.exam,
+        shard.number,
+        recovery.epoch,
+        way=recovery.way,
+        recovered=recovery.recovered,
+        bookings=recovery.bookings,
+        holds=recovery.holds,
+        left_out=recovery.left_out,
+    )
+    if not opened:
+        raise NotReady(f"another recovery of shard {shard.tag} has taken over")
 
 
 def _tell(stores: Stores, shard: Shard, recovery: Recovery) -> None:

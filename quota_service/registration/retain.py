@@ -6,8 +6,9 @@
     the journal of an exam    when its retention is over, with what it tells of holds; bookings,
                               payments and refunds stay for good
 
-An exam leaves Redis as a rebuild that writes nothing but counters, so what a process that dies
-leaves behind is what a rebuild leaves. One whose end is moved to the future comes back whole.
+An exam leaves Redis as a rebuild that writes nothing but counters: the statement that fences it
+says so, and whoever recovers it next goes by that. One whose definition is changed comes back whole
+(`import_exam`).
 """
 
 import datetime as dt
@@ -30,19 +31,17 @@ async def prune_pins(stores: Stores, limit: int) -> int:
 
 
 async def retire_exam(stores: Stores, exam: Exam) -> bool:
-    """Let an exam that is over leave Redis, or one that is not come back; True if it did."""
-    now_ms = await stores.seats.clock_ms()
-    is_over = now_ms >= exam.ends_at_ms + _RETIRED_AFTER_MS
+    """Let an exam that is over leave Redis; True if it did."""
     registry = stores.registry
-    if registry.is_new(exam.id) or is_over == registry.is_retired(exam.id):
+    if registry.is_new(exam.id) or registry.is_retired(exam.id):
         return False
-    if is_over and not await _is_finished(stores, exam.id):
+    now_ms = await stores.seats.clock_ms()
+    if now_ms < exam.ends_at_ms + _RETIRED_AFTER_MS or not await _is_finished(stores, exam.id):
         return False
     used = registry.used_shard(exam.id, _ONLY_SHARD)
-    reason = "the exam is over" if is_over else "the exam is not over any more"
-    done = await rebuild_shard(stores, used, reason, retired=is_over)
+    done = await rebuild_shard(stores, used, "the exam is over", retired=True)
     if done is not None:
-        log.info(reason, extra={"exam": exam.id})
+        log.info("retired", extra={"exam": exam.id})
     return done is not None
 
 

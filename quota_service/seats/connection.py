@@ -30,6 +30,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from quota_service.coalescing import Coalescer, NotAwaitedError, QueueFullError
 from quota_service.domain.errors import Overloaded, SeatsUnavailable
 from quota_service.observability.metrics import Metrics
+from quota_service.seats.keys import RECOVERY
 from quota_service.seats.pipelined import (
     Command,
     Commands,
@@ -115,7 +116,9 @@ def redis_pool(settings: Settings) -> ConnectionPool:
 class ScriptRunner:
     """Runs scripts, those called in one event-loop turn as one pipeline.
 
-    With `redis_wait_replicas` an answer counts once that many replicas have what was written.
+    With `redis_wait_replicas` an answer counts once that many replicas have what was written; but
+    for what a recovery writes, which has to go on without them. Redis then holds back all that
+    follows on the connection, so one batch is under way at a time.
     """
 
     def __init__(
@@ -136,7 +139,7 @@ class ScriptRunner:
         self._coalescer: Coalescer[ScriptCall, list[Any]] = Coalescer(
             self._send,
             batch_max=settings.redis_batch_max,
-            in_flight_max=settings.redis_batches_in_flight_max,
+            in_flight_max=1 if self._replicas else settings.redis_batches_in_flight_max,
             queue_max=settings.redis_queue_max,
             is_awaited=lambda call: call.is_awaited is None or call.is_awaited(),
         )
@@ -224,7 +227,7 @@ class ScriptRunner:
 
     async def _run(self, batches: Sequence[Sequence[ScriptCall]]) -> list[Any]:
         """Send batches as one command each; return the answers, errors among them."""
-        if not self._replicas:
+        if not self._replicas or not any(map(_must_be_replicated, batches)):
             return await self._exchange(lambda run: [_command(batch, run) for batch in batches])
         wait = ("WAIT", self._replicas, self._replicas_timeout_ms)
         *answers, replicas = await self._exchange(
@@ -234,7 +237,10 @@ class ScriptRunner:
             return answers
         told = f"{replicas} replicas have it, not {self._replicas}"
         return [
-            a if isinstance(a, Exception) else SeatsUnavailable(told, applied=None) for a in answers
+            SeatsUnavailable(told, applied=None)
+            if _must_be_replicated(batch) and not isinstance(answer, Exception)
+            else answer
+            for batch, answer in zip(batches, answers, strict=True)
         ]
 
     async def _exchange(self, commands: Commands) -> list[Any]:
@@ -242,6 +248,12 @@ class ScriptRunner:
             return await self._connection.send(commands)
         except (RedisError, OSError, TimeoutError) as error:
             raise as_unavailable(error) from error
+
+
+def _must_be_replicated(batch: Sequence[ScriptCall]) -> bool:
+    call = batch[0]
+    fence = (call.shared.args if call.shared else call.args)[0]
+    return call.script.writes and not str(fence).endswith(RECOVERY)
 
 
 def _command(batch: Sequence[ScriptCall], run: str) -> Command:

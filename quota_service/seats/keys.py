@@ -58,6 +58,9 @@ SHARD_KEYS = {
 }
 """Every key a shard has once, with its type."""
 
+RECOVERY = "/recovery"
+"""What follows the epoch in the fence of a recovery."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -80,7 +83,7 @@ class Shard:
     @property
     def fence(self) -> str:
         """The first argument of every script, to which its sender adds the run of the server."""
-        return f"{self.epoch}/recovery" if self.is_recovered else str(self.epoch)
+        return f"{self.epoch}{RECOVERY}" if self.is_recovered else str(self.epoch)
 
     def key(self, name: str) -> str:
         """Return the key called `name` in the catalogue."""

@@ -28,7 +28,7 @@ Commands = Callable[[str], Sequence[Command]]
 OLDEST_VERSION = (7, 0)
 """Redis 7.0 brought flags for scripts. Valkey tells the version of Redis it is compatible with."""
 
-_RUN_BYTES = 8
+_ID_BYTES = 6
 _SECTIONS = ("server", "replication", "persistence")
 
 
@@ -65,7 +65,7 @@ class PipelinedConnection:
     def __init__(self, pool: ConnectionPool, *, timeout_s: float) -> None:
         self._pool = pool
         self._timeout_s = timeout_s
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[_Link] | None = None
         self._link: _Link | None = None
         self._readers: set[asyncio.Task[None]] = set()
 
@@ -76,7 +76,7 @@ class PipelinedConnection:
         """
         link = self._link
         if link is None or not link.connection.is_connected:
-            link = await self._connect()
+            link = await self._connected()
         # Nothing is awaited between here and the write: the commands are for this very server.
         loop = asyncio.get_running_loop()
         made = commands(link.run)
@@ -93,7 +93,9 @@ class PipelinedConnection:
             raise
         finally:
             timer.cancel()
-            if batch.waiter.done() and not batch.waiter.cancelled():
+            if not batch.waiter.done():
+                batch.waiter.cancel()  # nobody waits for the replies any more
+            elif not batch.waiter.cancelled():
                 batch.waiter.exception()  # it was raised, or the write's was
 
     async def check(self) -> None:
@@ -113,7 +115,7 @@ class PipelinedConnection:
             self.drop("redis has become a replica")
             raise
         if not is_same:
-            self.drop("redis has another history")
+            self.drop("redis has another history")  # the next command connects under its new name
 
     def drop(self, reason: str) -> None:
         """Leave the server; every command under way fails, and the next one connects anew."""
@@ -122,28 +124,45 @@ class PipelinedConnection:
 
     async def aclose(self) -> None:
         """Close the connection; commands under way fail."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
         self.drop("the connection was closed")
         if self._readers:
             await asyncio.wait(self._readers)
 
+    async def _connected(self) -> _Link:
+        """Return the connection; all who wait for it share one attempt, and its failure."""
+        while True:
+            link = self._link
+            if link is not None and link.connection.is_connected:
+                return link
+            if self._connecting is None:
+                self.drop("the connection was lost")
+                connecting = asyncio.get_running_loop().create_task(self._connect())
+                self._connecting = connecting
+                connecting.add_done_callback(self._attempt_ended)
+            await asyncio.shield(self._connecting)
+
+    def _attempt_ended(self, attempt: "asyncio.Task[_Link]") -> None:
+        self._connecting = None
+        if not attempt.cancelled():
+            attempt.exception()  # told to those who wait; perhaps nobody does any more
+
     async def _connect(self) -> _Link:
-        async with self._connecting:
-            if self._link is not None and self._link.connection.is_connected:
-                return self._link
-            self.drop("the connection was lost")
-            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await connection.connect()
-                    run = await _greet(connection)
-            except BaseException:
-                await connection.disconnect(nowait=True)
-                raise
-            self._link = link = _Link(connection, run)
-            link.reader = asyncio.get_running_loop().create_task(self._read(link))
-            self._readers.add(link.reader)
-            link.reader.add_done_callback(self._readers.discard)
-            return link
+        connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await connection.connect()
+                run = await _greet(connection)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._link = link = _Link(connection, run)
+        link.reader = asyncio.get_running_loop().create_task(self._read(link))
+        self._readers.add(link.reader)
+        link.reader.add_done_callback(self._readers.discard)
+        return link
 
     async def _read(self, link: _Link) -> None:
         """Hand replies to the batches that wait for them, oldest first."""
@@ -199,10 +218,11 @@ async def _greet(connection: AbstractConnection) -> str:
 
 
 def _run_of(texts: Sequence[Any]) -> str:
-    """Return what names one run of one server with one history, from what it says of itself.
+    """Return `<start>.<history>`, which names a run of a server, from what it says of itself.
 
-    `run_id` is another after each start, and `master_replid2` is the id of the history a server had
-    as a replica before it was promoted. Raises redis-py's errors when it cannot serve us.
+    The start is made of `run_id`, another after each start; the history of `master_replid2`, the id
+    of the history a server had as a replica before it was promoted, 0 where there is none. Raises
+    redis-py's errors when it cannot serve us.
     """
     for text in texts:
         if isinstance(text, Exception):
@@ -217,5 +237,9 @@ def _run_of(texts: Sequence[Any]) -> str:
         raise ReadOnlyError(f"it is a replica of {told.get('master_host')}")
     if told["loading"] != "0":
         raise RedisConnectionError("it is loading its data")
-    history = f"{told['run_id']}/{told['master_replid2']}".encode()
-    return hashlib.blake2b(history, digest_size=_RUN_BYTES).hexdigest()
+    history = told["master_replid2"]
+    return f"{_short(told['run_id'])}.{_short(history) if history.strip('0') else 0}"
+
+
+def _short(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=_ID_BYTES).hexdigest()

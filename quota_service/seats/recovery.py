@@ -5,6 +5,7 @@ holds back one that lost its lock and does not know it. Every method but `standi
 as `claimed` and raises NotReady when another recovery has taken over.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Quota
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner
-from quota_service.seats.keys import Shard
+from quota_service.seats.keys import ROOM_KEYS, SHARD_KEYS, Shard
 
 _SCAN_COUNT = 2000
 _NOTHING = "none"
@@ -27,6 +28,12 @@ class Standing:
     is_open: bool
     fence: str
     version: int
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in the fence, 0 where there is none."""
+        digits = re.match(r"\d*", self.fence)
+        return int(digits[0]) if digits and digits[0] else 0
 
 
 class RecoveryStore:
@@ -52,6 +59,11 @@ class RecoveryStore:
             return None
         epoch, _, version = origin.partition("-")
         return int(epoch), int(version)
+
+    async def wipe(self, shard: Shard) -> None:
+        """Remove the keys of a shard that cannot be read, whatever they are; its room stays."""
+        names = SHARD_KEYS.keys() - ROOM_KEYS.keys()
+        await self._runner.command("UNLINK", *shard.keys_for(sorted(names)))
 
     async def clear(self, claimed: Shard) -> None:
         """Remove everything of the shard, for a rebuild."""
@@ -82,15 +94,16 @@ class RecoveryStore:
         await self._call("forget_room", claimed, [claimed.fence])
 
     async def put(
-        self, claimed: Shard, records: Sequence[tuple[str, str]], grace_ms: int, *, fit: bool
+        self, claimed: Shard, records: Sequence[tuple[str, int, str]], *, fit: bool
     ) -> list[str]:
-        """Write (serial, record) pairs, each in the place of what stands there.
+        """Write records, each in the place of what stands there: (serial, grace in ms, record).
 
-        With `fit`, holds that have no seats any more expire, and their serials are returned.
+        The grace is that of a payment which is given up. With `fit`, holds that have no seats any
+        more expire, and their serials are returned.
         """
-        args: list[str | int] = [claimed.fence, grace_ms, int(fit)]
-        args += [word for pair in records for word in pair]
-        keys = [claimed.record_key(serial) for serial, _ in records]
+        args: list[str | int] = [claimed.fence, int(fit)]
+        args += [word for each in records for word in each]
+        keys = [claimed.record_key(serial) for serial, _, _ in records]
         return await self._call("put", claimed, args, keys)
 
     async def reopen(self, claimed: Shard) -> int:

@@ -32,6 +32,7 @@ class Script:
     sha: str
     shard_keys: tuple[str, ...]
     chosen_key: str | None
+    writes: bool
 
 
 def load_scripts() -> Mapping[str, Script]:
@@ -61,4 +62,6 @@ def _load(folder: Traversable, name: str) -> Script:
         lambda found: (folder / "include" / f"{found[1]}.lua").read_text(encoding="utf-8"), text
     )
     sha = hashlib.sha1(included.encode(), usedforsecurity=False).hexdigest()
-    return Script(name, included, sha, tuple(key for _, _, key in keys), chosen)
+    shard_keys = tuple(key for _, _, key in keys)
+    writes = "no-writes" not in text.partition("\n")[0]
+    return Script(name, included, sha, shard_keys, chosen, writes)

@@ -32,21 +32,29 @@ async def each_shard(
 
 
 async def each_of(
-    items: Iterable[Item], work: Callable[[Item], Awaitable[Mapping[str, int]]]
+    items: Iterable[Item],
+    work: Callable[[Item], Awaitable[Mapping[str, int]]],
+    *,
+    at_once: int = 1,
 ) -> Counter[str]:
-    """Do `work` for every item and add its counts up.
+    """Do `work` for every item, in order, so many `at_once`, and add its counts up.
 
     An item that fails does not keep the others waiting; its error is raised after them.
     """
     counts: Counter[str] = Counter()
-    failure: Exception | None = None
-    for item in items:
-        try:
-            counts.update(await work(item))
-        except Exception as error:  # noqa: BLE001  also a torn record harms its own shard alone
-            failure = error
-    if failure is not None:
-        raise failure
+    failures: list[Exception] = []
+    coming = iter(items)
+
+    async def take_turns() -> None:
+        for item in coming:
+            try:
+                counts.update(await work(item))
+            except Exception as error:  # noqa: BLE001  also a torn record harms its own shard alone
+                failures.append(error)
+
+    await asyncio.gather(*(take_turns() for _ in range(at_once)))
+    if failures:
+        raise failures[-1]
     return counts
 
 

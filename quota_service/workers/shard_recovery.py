@@ -8,19 +8,24 @@ from quota_service.registration.stores import Stores
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 
+_CONNECTIONS_EACH = 2
+"""Connections to Postgres of one recovery: for its lock, and for what it reads and writes."""
+
 
 class ShardRecoveryWorker:
-    """Looks at every shard in a round."""
+    """Looks at every shard in a round; recovers as many at once as half of the pool allows."""
 
     name = "shard_recovery"
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self._stores = stores
         self.interval_s = settings.shard_recovery_interval_s
+        self._at_once = settings.postgres_pool_max // (2 * _CONNECTIONS_EACH)
 
     async def run_once(self) -> Mapping[str, int]:
         """Recover what may have lost something; returns {"recovered": shards}."""
-        return await each_of(await lost_shards(self._stores), self._recover)
+        lost = await lost_shards(self._stores)
+        return await each_of(lost, self._recover, at_once=self._at_once)
 
     async def _recover(self, used: UsedShard) -> Mapping[str, int]:
         return {"recovered": int(await recover_if_lost(self._stores, used) is not None)}

@@ -27,6 +27,7 @@ from tests.support.lost_shards import (
 from tests.support.mortal_redis import client_of, cut_off, follow
 from tests.support.protocols import hold, state
 from tests.support.virtual_address import VirtualAddress, virtual_address
+from tests.support.waiting import eventually
 
 
 @dataclasses.dataclass
@@ -205,4 +206,31 @@ async def test_a_second_loss_before_the_first_was_drained_goes_on_from_the_first
     assert await state(service, booked) is State.CONFIRMED
     assert (await ways(service))[-2:] == ["reconciled", "reopened"]
     await check_after(service, booked=1)
+    pair.one.start()
+
+
+async def test_a_promoted_server_that_forgets_its_history_is_not_taken_for_another(
+    pair: Pair,
+) -> None:
+    """As it does an hour after its last replica went, by default."""
+    await hold(pair.service, "first", "tianjin")
+    await drain(pair.service)
+    await change_over(pair)
+    await service_faults(pair.service)
+    assert await first_answer(lambda: recover_shards(pair.service)) == 1
+    async with client_of(pair.two) as client:
+        before = (await client.info("replication"))["master_replid2"]
+        await client.config_set("repl-backlog-ttl", 1)
+        pair.one.kill()
+
+        async def has_forgotten() -> bool:
+            return bool((await client.info("replication"))["master_replid2"] != before)
+
+        await eventually(has_forgotten, within_s=15)
+    await service_faults(pair.service)
+
+    held = await hold(pair.service, "second", "tianjin")
+
+    assert await recover_shards(pair.service) == 0
+    assert await state(pair.service, held) is State.HELD
     pair.one.start()

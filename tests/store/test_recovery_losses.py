@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 
 import pytest
-from redis.exceptions import ResponseError
 
 from quota_service.app import Service, open_service, refresh_memory
 from quota_service.domain.errors import LedgerUnavailable, NotReady, SeatsUnavailable
@@ -22,9 +21,10 @@ from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.recovery import RecoveryStore, Standing
 from quota_service.settings import Settings
 from tests.support.bookings import book, left, recover
-from tests.support.exams import SEATS, make_exam
+from tests.support.exams import make_exam
 from tests.support.lost_shards import (
     Stall,
+    another_run,
     check_after,
     drain,
     lose_everything,
@@ -224,13 +224,6 @@ async def test_a_recovery_that_died_goes_on_from_the_same_origin(
     await check_after(service, booked=1)
 
 
-async def another_run(service: Service, exam: str = "exam-1") -> None:
-    """Let a shard have been opened in a run of the server that is over; nothing is lost."""
-    key = f"{{{exam}:0}}:epoch"
-    fence = await redis_of(service).get(key)
-    await redis_of(service).set(key, fence.partition("@")[0] + "@a run before")
-
-
 async def test_a_payment_that_was_between_the_stores_is_told_again_and_booked(
     service: Service,
 ) -> None:
@@ -351,18 +344,3 @@ async def test_the_smallest_pool_is_enough_for_a_recovery_and_an_import_at_once(
         assert [end for end in ends if isinstance(end, BaseException)] == []
         await service.stores.registry.refresh()
         assert await state(small, held) is State.HELD
-
-
-async def test_an_exam_that_cannot_be_recovered_keeps_no_other_waiting(service: Service) -> None:
-    await import_exam(service.stores, make_exam("exam-2", seats=SEATS))
-    held = await hold(service, exam="exam-2")
-    await drain_journal(service.stores, service.stores.registry.shard("exam-2", 0), 1000, 3)
-    await lose_everything(service)
-    broken = service.stores.registry.shard("exam-1", 0)
-    await redis_of(service).lpush(broken.key("epoch"), "not a fence")
-
-    with pytest.raises(ResponseError):
-        await recover_shards(service)
-    await service.stores.registry.refresh()
-
-    assert await state(service, held) is State.HELD

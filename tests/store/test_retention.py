@@ -5,8 +5,14 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service
-from quota_service.domain.errors import RefundClosed, RegistrationClosed, ReservationEnded
+from quota_service.app import Service, open_service, refresh_memory
+from quota_service.domain.errors import (
+    NotReady,
+    RefundClosed,
+    RegistrationClosed,
+    ReservationEnded,
+    SessionConflict,
+)
 from quota_service.domain.exam import Exam, Window
 from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import State
@@ -14,13 +20,16 @@ from quota_service.registration.audit import audit
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.recover_shard import rebuild_shard
 from quota_service.registration.refund import refund
 from quota_service.registration.release import release
+from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.view import read_reservation, view_candidate
 from quota_service.workers.retention import RetentionWorker
 from tests.support.bookings import book, recover
 from tests.support.exams import make_exam
 from tests.support.lost_shards import (
+    another_run,
     check_after,
     drain,
     lose_everything,
@@ -28,7 +37,7 @@ from tests.support.lost_shards import (
     rows,
     ways,
 )
-from tests.support.protocols import hold, payment
+from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.redis_clients import redis_of
 
 DAY_MS = 86_400_000
@@ -155,6 +164,53 @@ async def test_a_retired_exam_that_redis_lost_comes_back_as_it_was(service: Serv
     assert (await audit(service.stores, "exam-1")).is_clean
 
 
+@pytest.mark.parametrize("line", ["recover: fenced", "recover: claimed", "recover: open in redis"])
+async def test_a_process_that_dies_while_an_exam_retires_leaves_nothing_half_done(
+    service: Service, line: str
+) -> None:
+    await book(service, "booked")
+    await end(service, 8)
+    await finish(service)
+    died = dataclasses.replace(service, stores=dying(service.stores, line))
+    with pytest.raises(DiedError):
+        await retain(died)
+    await service.stores.registry.refresh()
+
+    assert await recover_shards(service) == 1
+
+    assert await names(service) == COUNTERS
+    assert (await retain(service))["retired"] == 0
+    assert (await audit(service.stores, "exam-1")).is_clean
+
+
+async def test_a_repair_by_a_process_that_does_not_know_of_the_retirement_keeps_it(
+    service: Service,
+) -> None:
+    await book(service, "booked")
+    await end(service, 8)
+    await finish(service)
+    async with open_service(service.settings) as other:
+        await refresh_memory(other)
+        await retain(service)
+        used = other.stores.registry.used_shard("exam-1", 0)
+        assert await rebuild_shard(other.stores, used, "an audit found a difference")
+
+    assert await names(service) == COUNTERS
+
+
+async def test_a_retired_exam_costs_a_restart_nothing(service: Service) -> None:
+    await book(service, "booked")
+    await end(service, 8)
+    await finish(service)
+    await retain(service)
+    await another_run(service)
+
+    assert await recover_shards(service) == 1
+
+    assert (await ways(service))[-1] == "reopened"
+    assert await names(service) == COUNTERS
+
+
 async def test_a_retired_exam_whose_end_is_moved_comes_back_whole(service: Service) -> None:
     booked = await book(service, "booked")
     await end(service, 8)
@@ -162,9 +218,14 @@ async def test_a_retired_exam_whose_end_is_moved_comes_back_whole(service: Servi
     await retain(service)
     await import_exam(service.stores, make_exam())
 
-    done = await retain(service)
+    order = Order("booked", ("general",), ("tianjin",), accepted_notice=True)
+    with pytest.raises(NotReady):  # nobody is seated twice in a session meanwhile
+        await reserve(service.stores, "exam-1", order, "key-2")
+    assert await recover_shards(service) == 1
 
-    assert done["retired"] == 1
+    assert (await retain(service))["retired"] == 0
+    with pytest.raises(SessionConflict):
+        await reserve(service.stores, "exam-1", order, "key-2")
     moved = await change_venue(service.stores, booked.id, "tianjin")
     assert moved.state is State.CONFIRMED
     await hold(service, "newcomer", "jinan")

@@ -206,6 +206,27 @@ async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_and_may_ha
     assert (await seats.record(request.serial)).state is State.HELD
 
 
+async def test_reads_go_on_while_too_few_replicas_have_what_is_written(
+    seats: SeatsUnderTest, redis_settings: Settings
+) -> None:
+    settings = dataclasses.replace(redis_settings, redis_wait_replicas=1, redis_command_timeout_s=1)
+    serial = await seats.hold("reader")
+    async with runner_of(settings) as runner:
+        store = SeatStore(runner)
+        writes = (
+            store.reserve(seats.shard, seats.exam, seats.request(f"candidate-{n}"))
+            for n in range(2)
+        )
+
+        *written, read, clock_ms = await asyncio.gather(
+            *writes, store.read(seats.shard, serial), store.clock_ms(), return_exceptions=True
+        )
+
+    assert [type(answer) for answer in written] == [SeatsUnavailable] * 2
+    assert read == await seats.record(serial)
+    assert isinstance(clock_ms, int)
+
+
 async def test_a_write_that_enough_replicas_have_is_acknowledged(
     redis_settings: Settings, redis_server: EmbeddedRedis, tmp_path: Path
 ) -> None:

@@ -174,6 +174,27 @@ async def test_a_server_that_does_not_greet_in_time_is_left(
                 await send(connection, ("PING",))
 
 
+async def test_all_who_wait_for_a_connection_share_one_attempt_and_its_failure(
+    redis_settings: Settings,
+) -> None:
+    healthy, asked = told(), []
+
+    def silent(words: list[str]) -> bytes | None:
+        if words[0].upper() != "INFO":
+            return healthy(words)
+        asked.append(words)
+        return None
+
+    async with scripted_redis(silent) as url:
+        settings = dataclasses.replace(redis_settings, redis_url=url)
+        async with opened(settings, timeout_s=0.2) as connection:
+            waiting = (send(connection, ("PING",)) for _ in range(15))
+            failed = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [isinstance(error, TimeoutError | RedisError) for error in failed] == [True] * 15
+    assert len(asked) == 1
+
+
 async def test_commands_are_made_for_the_run_of_the_server_they_go_to(
     redis_settings: Settings, redis_server: EmbeddedRedis
 ) -> None:

@@ -12,8 +12,8 @@ from tests.support.books import check_books
 from tests.support.redis_clients import redis_of
 
 
-class DiedError(Exception):
-    """Stands for the death of a process at a marked line."""
+class DiedError(BaseException):
+    """Stands for the death of a process at a marked line: nothing may catch it and go on."""
 
 
 def payment(reservation: Reservation, event: str = "event-1", amount: int = 8000) -> PaymentEvent:

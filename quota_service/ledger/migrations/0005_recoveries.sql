@@ -30,8 +30,36 @@ AND    p.drained_epoch > 0;
 ALTER TABLE bookings
     ADD COLUMN step_epoch   bigint NOT NULL DEFAULT 0,
     ADD COLUMN step_version bigint NOT NULL DEFAULT 0;
-CREATE INDEX bookings_by_step ON bookings (exam, step_epoch, step_version);
+CREATE INDEX bookings_by_step ON bookings (exam, step_epoch, step_version, reservation);
 DROP INDEX bookings_by_shard;
+
+-- Bookings of epochs before this one have no step: what is lost of such an epoch is rebuilt.
+ALTER TABLE shards
+    ADD COLUMN steps_since bigint NOT NULL DEFAULT 1;
+UPDATE shards SET steps_since = epoch + 1;
+
+-- Bookings as the records Redis keeps of them, in the order of `lua/include/record.lua`.
+CREATE VIEW booking_records AS
+SELECT b.reservation,
+       b.exam,
+       split_part(b.reservation, '.', 2)::integer AS shard,
+       b.state,
+       b.step_epoch,
+       b.step_version,
+       concat_ws('|', b.state, b.candidate, b.venue, i.subjects, i.sessions, b.amount, b.currency,
+                 t.reserved_ms, t.deadline_ms, t.deadline_ms, t.deadline_ms, 1, 1, '', 0, b.request_hash, '', b.first_venue) AS record
+FROM   bookings b
+CROSS  JOIN LATERAL (
+    SELECT string_agg(subject, ',' ORDER BY position, session) AS subjects,
+           string_agg(session, ',' ORDER BY position, session) AS sessions
+    FROM   booking_items
+    WHERE  booking_items.reservation = b.reservation
+) AS i
+CROSS  JOIN LATERAL (
+    SELECT (extract(epoch FROM b.reserved_at) * 1000)::bigint    AS reserved_ms,
+           (extract(epoch FROM b.first_deadline) * 1000)::bigint AS deadline_ms
+    OFFSET 0  -- computed once a row, not once a use
+) AS t;
 
 -- And the version at which Redis had the seats of a refund back.
 ALTER TABLE refunds

@@ -1,18 +1,5 @@
 -- Bookings as the records Redis keeps of them.
 -- $1 reservations, text[]
-SELECT b.reservation,
-       concat_ws('|', b.state, b.candidate, b.venue, i.subjects, i.sessions, b.amount, b.currency,
-                 t.reserved_ms, t.deadline_ms, t.deadline_ms, t.deadline_ms, 1, 1, '', 0, b.request_hash, '', b.first_venue) AS record
-FROM   bookings b
-CROSS  JOIN LATERAL (
-    SELECT string_agg(subject, ',' ORDER BY position, session) AS subjects,
-           string_agg(session, ',' ORDER BY position, session) AS sessions
-    FROM   booking_items
-    WHERE  booking_items.reservation = b.reservation
-) AS i
-CROSS  JOIN LATERAL (
-    SELECT (extract(epoch FROM b.reserved_at) * 1000)::bigint    AS reserved_ms,
-           (extract(epoch FROM b.first_deadline) * 1000)::bigint AS deadline_ms
-    OFFSET 0  -- computed once a row, not once a use
-) AS t
-WHERE  b.reservation = ANY ($1::text[])
+SELECT reservation, record
+FROM   booking_records
+WHERE  reservation = ANY ($1::text[])

@@ -6,23 +6,10 @@
 -- $4 and version, bigint
 -- $5 and, of that step, after this reservation, text
 -- $6 limit, integer
-SELECT b.reservation, b.step_epoch AS epoch, b.step_version AS version,
-       concat_ws('|', b.state, b.candidate, b.venue, i.subjects, i.sessions, b.amount, b.currency,
-                 t.reserved_ms, t.deadline_ms, t.deadline_ms, t.deadline_ms, 1, 1, '', 0, b.request_hash, '', b.first_venue) AS record
-FROM   bookings b
-CROSS  JOIN LATERAL (
-    SELECT string_agg(subject, ',' ORDER BY position, session) AS subjects,
-           string_agg(session, ',' ORDER BY position, session) AS sessions
-    FROM   booking_items
-    WHERE  booking_items.reservation = b.reservation
-) AS i
-CROSS  JOIN LATERAL (
-    SELECT (extract(epoch FROM b.reserved_at) * 1000)::bigint    AS reserved_ms,
-           (extract(epoch FROM b.first_deadline) * 1000)::bigint AS deadline_ms
-    OFFSET 0  -- computed once a row, not once a use
-) AS t
-WHERE  b.exam = $1
-AND    split_part(b.reservation, '.', 2)::integer = $2
-AND    (b.step_epoch, b.step_version, b.reservation) > ($3, $4, $5)
-ORDER  BY b.step_epoch, b.step_version, b.reservation
+SELECT reservation, record, step_epoch AS epoch, step_version AS version
+FROM   booking_records
+WHERE  exam = $1
+AND    shard = $2
+AND    (step_epoch, step_version, reservation) > ($3, $4, $5)
+ORDER  BY step_epoch, step_version, reservation
 LIMIT  $6

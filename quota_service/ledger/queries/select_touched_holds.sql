@@ -1,18 +1,28 @@
--- A page of reservations that are not booked and whose last step comes after this one, in the order
--- of those steps, as the journal last saw them.
+-- A page of journal entries after a step, in their order, each with the record of its reservation
+-- where it is the last that tells of it and the reservation is not booked.
 -- $1 exam, text
 -- $2 shard, integer
 -- $3 after this epoch, bigint
 -- $4 and version, bigint
 -- $5 limit, integer
-SELECT r.id AS reservation, r.record, j.epoch, j.version
-FROM   journal j
-JOIN   reservations r ON r.id = j.exam || '.' || j.shard || '.' || j.subject
-                     AND r.epoch = j.epoch
-                     AND r.version = j.version
-WHERE  j.exam = $1
-AND    j.shard = $2
-AND    (j.epoch, j.version) > ($3, $4)
-AND    NOT EXISTS (SELECT FROM bookings b WHERE b.reservation = r.id)
-ORDER  BY j.epoch, j.version
-LIMIT  $5
+WITH page AS MATERIALIZED (  -- so that no plan reads a table as a whole
+    SELECT exam || '.' || shard || '.' || subject AS reservation, epoch, version
+    FROM   journal
+    WHERE  exam = $1
+    AND    shard = $2
+    AND    (epoch, version) > ($3, $4)
+    ORDER  BY epoch, version
+    LIMIT  $5
+)
+SELECT page.reservation, page.epoch, page.version, r.record
+FROM   page
+LEFT   JOIN LATERAL (
+    SELECT record
+    FROM   reservations
+    WHERE  id = page.reservation
+    AND    epoch = page.epoch
+    AND    version = page.version
+    AND    NOT EXISTS (SELECT FROM bookings b WHERE b.reservation = page.reservation)
+    OFFSET 0
+) AS r ON true
+ORDER  BY page.epoch, page.version

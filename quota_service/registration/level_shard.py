@@ -1,0 +1,214 @@
+"""Bringing a shard level with Postgres: from the last step Redis has, or as a whole.
+
+The shard is claimed by a recovery, so nobody else reads or writes it, and in Postgres nothing of it
+is booked, moved, refunded or drained meanwhile. What is written are states, not steps: it may be
+done twice.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+
+from quota_service.domain.errors import DefinitionRefused
+from quota_service.domain.reservation import ReservationId, State
+from quota_service.ledger.recoveries import Fenced, Records, Step
+from quota_service.registration.confirm import has_ended
+from quota_service.registration.import_exam import set_capacity
+from quota_service.registration.stores import Stores
+from quota_service.seats.keys import Shard
+from quota_service.seats.record import parse_record, record_text
+
+_PAGE_MAX = 2000
+_READ_MAX = 500
+_BETWEEN = (State.CONFIRMING, State.CHANGING_VENUE)
+"""The states of what is between the stores."""
+_OF_A_BOOKING = ("confirmed|", "changing_venue|", "refunded|")
+"""How records begin that the ledger has to have a booking of."""
+
+
+class ContradictionError(Exception):
+    """Redis cannot be brought level from where it stands."""
+
+
+async def reconcile(
+    stores: Stores, shard: Shard, fenced: Fenced, origin: Step, known: Step
+) -> tuple[int, int]:
+    """Write what Postgres knows of steps after the origin, and what was between the stores.
+
+    Bookings, changes and refunds are the ledger's; holds are as the journal last told of them, up
+    to the step that is `known`. Returns how many bookings and holds were written. Raises
+    ContradictionError.
+    """
+    recoveries, exam, number = stores.recoveries, shard.exam, shard.number
+    if known > origin:
+        if origin[0] < fenced.steps_since:
+            raise ContradictionError(f"bookings of epoch {origin[0]} do not tell their step")
+        entries = await recoveries.entries_between(exam, number, origin, known)
+        if entries != known[1] - origin[1]:
+            raise ContradictionError(f"the journal between {origin} and {known} is not whole")
+    await stores.recovery.seed(shard, known[1])
+    put = Put(stores, shard, fit=False)
+    if known > origin:
+        await put.all(_unbooked(recoveries.holds_after(exam, number, origin, _PAGE_MAX)))
+    holds = put.count
+    stores.reached("recover: holds written")
+    await put.all(recoveries.bookings_after(exam, number, origin, _PAGE_MAX))
+    await put.all(recoveries.refunds_after(exam, number, origin, _PAGE_MAX))
+    bookings = put.count - holds
+    await _end_attempts(stores, shard)
+    await _level_capacity(stores, shard)
+    await _verify(stores, shard, is_retired=fenced.is_retired)
+    return bookings, holds
+
+
+async def rebuild(
+    stores: Stores, shard: Shard, fenced: Fenced, known: Step
+) -> tuple[int, int, int]:
+    """Remove everything and write it anew: bookings, then holds, then what ended lately.
+
+    Of an exam that is retired only the counters are written. Returns how many bookings and holds
+    were written, and how many holds were left out: their seats or session went to a booking.
+    """
+    recoveries, exam, number = stores.recoveries, shard.exam, shard.number
+    async with stores.ledger.connection() as connection:
+        capacity = await stores.exams.capacity(connection, exam)
+        booked = await stores.exams.confirmed(connection, exam) if fenced.is_retired else {}
+    await stores.recovery.clear(shard)
+    await stores.recovery.seed(shard, known[1], capacity, booked)
+    if fenced.is_retired:
+        await stores.recovery.forget_room(shard)
+        return 0, 0, 0
+    bookings, holds = Put(stores, shard, fit=True), Put(stores, shard, fit=True)
+    await bookings.all(recoveries.bookings(exam, number, _PAGE_MAX))
+    stores.reached("recover: bookings written")
+    await holds.all(recoveries.holds(exam, number, _PAGE_MAX))
+    await Put(stores, shard, fit=True).all(recoveries.ended(exam, number, _PAGE_MAX))
+    return bookings.count, holds.count - holds.left_out, holds.left_out
+
+
+async def _unbooked(pages: AsyncIterator[Records]) -> AsyncIterator[Records]:
+    """Yield pages of what is not booked; ContradictionError when one was, as Redis told it."""
+    async for page in pages:
+        for reservation, record in page:
+            if record.startswith(_OF_A_BOOKING):
+                raise ContradictionError(f"{reservation} was booked, and is not in the ledger")
+        yield page
+
+
+async def _end_attempts(stores: Stores, shard: Shard) -> None:
+    """End what was between the stores as Postgres has it.
+
+    No transaction can book or move under the old epoch any more.
+    """
+    put = Put(stores, shard, fit=False)
+    while serials := await stores.seats.pinned(shard, _READ_MAX):
+        found = await stores.seats.read_many(shard, serials)
+        ids = {r.id: r for r in found if r and r.state in _BETWEEN}
+        if len(ids) < len(serials):
+            raise ContradictionError("a payment is being recorded for no such record")
+        booked = await stores.recoveries.booked(list(ids))
+        for reservation in ids.values():
+            is_changing = reservation.state is State.CHANGING_VENUE
+            if reservation.id not in booked and is_changing:
+                raise ContradictionError(f"{reservation.id} changes its venue and is not booked")
+        await put.page([(id_, booked.get(id_) or record_text(r)) for id_, r in ids.items()])
+
+
+async def _level_capacity(stores: Stores, shard: Shard) -> None:
+    async with stores.ledger.connection() as connection:
+        capacity = await stores.exams.capacity(connection, shard.exam)
+    try:
+        await set_capacity(stores, shard, capacity)
+    except DefinitionRefused as error:
+        raise ContradictionError(str(error)) from error
+
+
+async def _verify(stores: Stores, shard: Shard, *, is_retired: bool) -> None:
+    """Raise ContradictionError unless the books balance and Postgres has the same bookings.
+
+    A retired exam has counters only.
+    """
+    seen = await stores.seats.snapshot(shard)
+    async with stores.ledger.connection() as connection:
+        booked = await stores.exams.confirmed(connection, shard.exam)
+    taken = 0
+    for quota, capacity in seen.capacity.items():
+        parts = [
+            counter.get(quota, 0)
+            for counter in (seen.remaining, seen.held, seen.confirming, seen.confirmed)
+        ]
+        taken += sum(parts[1:])
+        if sum(parts) != capacity or min(parts) < 0:
+            raise ContradictionError(f"{quota}: {parts} of {capacity} seats")
+        if parts[-1] != booked.get(quota, 0):
+            told = f"{parts[-1]} booked in redis, {booked.get(quota, 0)} in postgres"
+            raise ContradictionError(f"{quota}: {told}")
+    if seen.claims != (0 if is_retired else taken):
+        raise ContradictionError(f"{seen.claims} sessions are taken by {taken} seats")
+
+
+class Put:
+    """Writes pages of records; counts them, and those that did not fit any more."""
+
+    def __init__(self, stores: Stores, shard: Shard, *, fit: bool) -> None:
+        self._stores = stores
+        self._shard = shard
+        self._fit = fit
+        self.count = 0
+        self.left_out = 0
+
+    async def all(self, pages: AsyncIterator[Records]) -> None:
+        """Write all pages."""
+        async for page in _ahead(pages):
+            if page:
+                await self.page(page)
+            await asyncio.sleep(0)  # let the rest of the process have its turn
+
+    async def page(self, page: Records) -> None:
+        """Write one page."""
+        graces = await self._graces(page)
+        records = []
+        for reservation, record in page:
+            parts = ReservationId.parse(reservation)
+            if parts is None:
+                raise AssertionError(f"{reservation!r} is no reservation id")
+            records.append((parts.serial, graces[reservation], record))
+        left_out = await self._stores.recovery.put(self._shard, records, fit=self._fit)
+        self.count += len(records)
+        self.left_out += len(left_out)
+
+    async def _graces(self, page: Records) -> Mapping[str, int]:
+        """Return how long each hold is kept for its payment to be told again, in ms.
+
+        A payment that has had its end is not told again.
+        """
+        graces = defaultdict(lambda: self._stores.payment_retry_grace_ms)
+        paying = {}
+        for reservation, record in page:
+            parts = ReservationId.parse(reservation)
+            if parts is not None and record.startswith(State.CONFIRMING):
+                paying[reservation] = parse_record(*_place(parts), record)
+        if paying:
+            events = await self._stores.confirmations.events_of(list(paying))
+            for id_, pinned in paying.items():
+                if has_ended(pinned, events.get(id_, ())):
+                    graces[id_] = 0
+        return graces
+
+
+def _place(parts: ReservationId) -> tuple[str, int, str]:
+    return parts.exam, parts.shard, parts.serial
+
+
+async def _ahead(pages: AsyncIterator[Records]) -> AsyncIterator[Records]:
+    """Yield pages, the next being read while one is at work."""
+    coming = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.ensure_future(anext(pages, None))
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.wait({coming})
+        if not coming.cancelled():
+            coming.exception()  # what failed first is told
