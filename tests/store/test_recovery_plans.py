@@ -1,4 +1,4 @@
-"""What a recovery reads follows what was lost: whichever plan is made, no table is read as a whole."""
+"""What a recovery reads follows what was lost: no plan reads a table as a whole."""
 
 import pytest
 

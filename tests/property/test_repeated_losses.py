@@ -1,0 +1,122 @@
+"""Many losses one after the other: to any copy made so far, while recoveries die at their lines.
+
+As in `test_recovery`, what stands at the end is compared with what a rebuild gives.
+"""
+
+import asyncio
+from contextlib import ExitStack, suppress
+from typing import Any
+
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from quota_service.app import Service, open_service, refresh_memory
+from quota_service.domain.errors import QuotaError
+from quota_service.registration.confirm import confirm
+from quota_service.registration.import_exam import import_exam
+from quota_service.registration.recover_shard import rebuild_shard, recover_if_lost
+from quota_service.seats.keys import Shard
+from quota_service.settings import Settings
+from tests.property.test_recovery import EXAMS, SEATS, History, dumped, number, read, step
+from tests.support.exams import make_exam
+from tests.support.protocols import DiedError, dying, payment
+from tests.support.redis_clients import close_clients
+
+EXAMPLES = 20
+LINES = (
+    "recover: fenced",
+    "recover: claimed",
+    "recover: drained",
+    "recover: holds written",
+    "recover: bookings written",
+    "recover: open in redis",
+)
+
+event = st.one_of(
+    step,
+    step,
+    step,
+    st.tuples(st.sampled_from(["pay late", "pay late: after pin"]), number),
+    st.just(("copy",)),
+    st.tuples(st.just("lose"), st.integers(0, 5), st.sampled_from(["", *LINES])),
+)
+events = st.lists(event, min_size=10, max_size=60)
+
+
+class LossyHistory(History):
+    """A history in which Redis goes back again and again."""
+
+    @property
+    def shard(self) -> Shard:
+        """The shard, whether it is open or not."""
+        return self.service.stores.registry.used_shard(self.exam, 0).shard
+
+    async def recover(self) -> bool:
+        """Recover the shard; return whether there was anything to recover."""
+        stores = self.service.stores
+        used = stores.registry.used_shard(self.exam, 0)
+        return await recover_if_lost(stores, used) is not None
+
+    async def recovery_dies(self, line: str) -> None:
+        registry = self.service.stores.registry
+        with suppress(DiedError, QuotaError):
+            stores = dying(self.service.stores, line)
+            await recover_if_lost(stores, registry.used_shard(self.exam, 0))
+        await registry.refresh()
+
+    async def pay_late(self, who: int, line: str) -> None:
+        stores = dying(self.service.stores, f"confirm: {line}") if line else self.service.stores
+        with suppress(QuotaError, DiedError, KeyError):
+            held = self.held[who]
+            self.keys += 1
+            await confirm(stores, payment(held, f"late-{self.keys}-{held.id}", held.amount))
+
+
+async def live(service: Service, told: list[tuple[Any, ...]]) -> None:
+    """Live through a history, and compare what stands at its end with a rebuild."""
+    history = LossyHistory(service, f"exam-{next(EXAMS)}-l")
+    await import_exam(service.stores, make_exam(history.exam, seats=SEATS))
+    copies: list[dict[str, tuple[bytes, int]]] = []
+    for each in [*told, ("lose", 0, "")]:
+        verb, _, line = each[0].partition(": ")
+        if verb == "copy":
+            copies.append(await dumped(service, history.shard))
+        elif verb == "pay late":
+            await history.pay_late(each[1], line)
+        elif verb == "lose":
+            _, ago, dies_at = each
+            history.copy = copies[-1 - ago] if ago < len(copies) else {}
+            await history.lose()
+            if dies_at:
+                await history.recovery_dies(dies_at)
+                copies.append(await dumped(service, history.shard))
+            assert await history.recover() or dies_at
+        else:
+            await history.take(each)
+    recovered = await read(service, history.shard)
+    used = service.stores.registry.used_shard(history.exam, 0)
+    assert await rebuild_shard(service.stores, used, "to compare")
+
+    assert recovered == await read(service, history.shard)
+
+
+def test_however_often_redis_goes_back_it_is_brought_level(settings: Settings) -> None:
+    with asyncio.Runner() as runner, ExitStack() as stack:
+        opened = open_service(settings)
+        service = runner.run(opened.__aenter__())
+        stack.callback(lambda: runner.run(opened.__aexit__(None, None, None)))
+        stack.callback(lambda: runner.run(close_clients()))
+        runner.run(refresh_memory(service))
+
+        @hypothesis_settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(events)
+        def histories(told: list[tuple[Any, ...]]) -> None:
+            runner.run(live(service, told))
+
+        histories()
