@@ -27,7 +27,7 @@ RECOVERS = {
 }
 RECOVERS_CLAIMED = {name: source for name, source in RECOVERS.items() if name != "claim"}
 SERIAL = "a" * 24
-RUN, OTHER_RUN = "a" * 16, "b" * 16
+RUN, OTHER_RUN = f"{'a' * 12}.0", f"{'b' * 12}.0"
 
 
 async def call(seats: SeatsUnderTest, source: LuaSource, shard: Shard) -> list[Any]:
@@ -40,6 +40,14 @@ async def call(seats: SeatsUnderTest, source: LuaSource, shard: Shard) -> list[A
         keys.append(shard.key("due"))
     args = [shard.fence, *["1"] * (len(source.args) - 1)]
     return await seats.runner.call(ScriptCall(script, keys, args))
+
+
+async def read_as(seats: SeatsUnderTest, fence: str, serial: str) -> list[Any]:
+    """Return the answer of `read` to a caller who knows a fence."""
+    script = seats.runner.scripts["read"]
+    keys = [*seats.shard.keys_for(script.shard_keys), seats.shard.record_key(serial)]
+    answer: list[Any] = await seats.client.evalsha(script.sha, len(keys), *keys, fence)
+    return answer
 
 
 async def everything(seats: SeatsUnderTest) -> dict[str, bytes]:
@@ -94,6 +102,51 @@ async def test_a_script_is_not_ready_in_another_run_of_the_server(
 
     assert answer == [Code.NOT_READY]
     assert await everything(seats) == before
+
+
+async def test_a_server_that_has_forgotten_whom_it_took_over_from_is_the_same_run(
+    seats: SeatsUnderTest,
+) -> None:
+    """What a promoted server without replicas does after an hour; nothing has happened to it."""
+    serial = await seats.hold()
+    key, fence = seats.shard.key("epoch"), f"{seats.shard.epoch}@{RUN}"
+    promoted = fence.removesuffix("0") + "c" * 12
+
+    ends = {}
+    for standing in (fence, promoted):
+        await seats.client.set(key, standing)
+        for told in (fence, promoted):
+            answer = await read_as(seats, told, serial)
+            ends[standing == promoted, told == promoted] = answer[0]
+
+    assert ends == {
+        (False, False): Code.DONE,
+        (False, True): Code.NOT_READY,  # promoted since
+        (True, False): Code.DONE,  # forgotten since
+        (True, True): Code.DONE,
+    }
+
+
+@pytest.mark.parametrize(
+    ("standing", "told"),
+    [
+        ("1@bbbbbbbbbbbb.cccccccccccc", "1@aaaaaaaaaaaa.0"),
+        ("1@aaaaaaaaaaaab.0", "1@aaaaaaaaaaaa.0"),
+        ("11@aaaaaaaaaaaa.cccccccccccc", "1@aaaaaaaaaaaa.0"),
+        ("1@aaaaaaaaaaaa.cccccccccccc", "2@aaaaaaaaaaaa.0"),
+        ("1/recovery@aaaaaaaaaaaa.cccccccccccc", "1@aaaaaaaaaaaa.0"),
+        ("1@aaaaaaaaaaaa.cccccccccccc", "1/recovery@aaaaaaaaaaaa.0"),
+        ("1@aaaaaaaaaaaa.cccccccccccc", "1@aaaaaaaaaaaa.dddddddddddd"),
+        ("1@aaaaaaaaaaaa.0", "1@aaaaaaaaaaaa.dddddddddddd"),
+        ("1@", "1@aaaaaaaaaaaa.0"),
+        ("1", "1@aaaaaaaaaaaa.0"),
+    ],
+)
+async def test_any_other_fence_is_another(seats: SeatsUnderTest, standing: str, told: str) -> None:
+    serial = await seats.hold()
+    await seats.client.set(seats.shard.key("epoch"), standing)
+
+    assert await read_as(seats, told, serial) == [Code.NOT_READY]
 
 
 @pytest.mark.parametrize("name", sorted({*KNOWS_FENCE, "open"}))
