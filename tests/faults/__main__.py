@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.faults.breaks import BREAKS
 from tests.faults.cluster import Cluster
 from tests.faults.faults import FAULTS
 from tests.faults.injection import Fault
@@ -21,7 +22,6 @@ from tests.faults.workloads import ON_REQUEST, WORKLOADS
 from tests.support.servers import stores_on_path
 
 RESULTS = Path(__file__).parents[1] / "results"
-BREAKS = ("check", "fence", "release")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="breaks",
         action="append",
         default=[],
-        choices=BREAKS,
+        choices=sorted({*BREAKS, "check"}),
         help="take a guard out of the service, to see the harness go red",
     )
     parser.add_argument("--quiet-s", type=float, help="how long to wait for quiet")

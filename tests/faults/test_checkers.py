@@ -103,7 +103,7 @@ def whole() -> Evidence:
         journal=[step(1, "reserve", held), step(2, "reserve", first), step(3, "pin", booked)],
         drained={},
         quarantined=0,
-        rebuilds=[],
+        recoveries=[],
         unquiet="",
     )
     return Evidence(calls, seen, may_lose=False, is_calm=True)
