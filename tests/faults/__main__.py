@@ -36,7 +36,8 @@ async def run(options: argparse.Namespace) -> int:
     breaks = frozenset(options.breaks)
     results: Path = options.results
     logs = _empty_folder(results / "faults")
-    limits = Limits(quiet_s=options.quiet_s) if options.quiet_s else Limits()
+    given = {"quiet_s": options.quiet_s, "recover_s": options.recover_s}
+    limits = Limits(**{name: limit for name, limit in given.items() if limit is not None})
     report = Report(seed, breaks)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="quota-faults-") as folder:
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         help="take a guard out of the service, to see the harness go red",
     )
     parser.add_argument("--quiet-s", type=float, help="how long to wait for quiet")
+    parser.add_argument("--recover-s", type=float, help="how long to wait for it to reserve again")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder (%(default)s)")
     return parser
 
