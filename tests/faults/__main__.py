@@ -59,7 +59,7 @@ async def run(options: argparse.Namespace) -> int:
 def _empty_folder(folder: Path) -> Path:
     """Make the folder of histories and logs, without those of the run before."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in [*folder.glob("*.jsonl"), *folder.glob("*.log")]:
+    for old in [*folder.glob("*.json*"), *folder.glob("*.log")]:
         old.unlink()
     return folder
 
@@ -68,14 +68,13 @@ def _rounds(options: argparse.Namespace) -> list[tuple[Fault, list[str]]]:
     wanted = [fault for fault in FAULTS if not options.quick or fault.is_quick]
     if options.only:
         wanted = [fault for fault in FAULTS if fault.name in options.only]
-    rounds = [(fault, _workloads(fault, options.workload)) for fault in wanted]
+    rounds = [(fault, _workloads(fault, options.workloads)) for fault in wanted]
     return [(fault, names) for fault, names in rounds if names]
 
 
-def _workloads(fault: Fault, wanted: str | None) -> list[str]:
-    if wanted in ON_REQUEST:
-        return [wanted]
-    return [name for name in fault.workloads if wanted in {None, name}]
+def _workloads(fault: Fault, wanted: Sequence[str]) -> list[str]:
+    asked_for = [name for name in wanted if name in ON_REQUEST]
+    return asked_for + [name for name in fault.workloads if not wanted or name in wanted]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="a subset, in less than a minute")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9), help="to replay")
     parser.add_argument("--only", action="append", choices=names, metavar="FAULT", help=str(names))
-    parser.add_argument("--workload", choices=list(WORKLOADS))
+    parser.add_argument(
+        "--workload", dest="workloads", action="append", default=[], choices=list(WORKLOADS)
+    )
     parser.add_argument(
         "--break",
         dest="breaks",

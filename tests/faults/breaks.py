@@ -18,12 +18,14 @@ from quota_service.ledger.fence import FencedTransaction, ShardEpoch
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.recoveries import Records, RecoveryLedger, Step
 from quota_service.registration import drain_journal, recover_shard
+from quota_service.registration.recover_shard import Recovery
 from quota_service.registration.registry import UsedShard
 from quota_service.registration.stores import Stores
 from quota_service.seats import pipelined, scripts
 from quota_service.seats.keys import Shard
 from quota_service.seats.pipelined import PipelinedConnection
 from quota_service.seats.store import Answer, SeatStore
+from quota_service.workers import shard_recovery
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
 LUA = Path(scripts.__file__).parents[2] / "lua"
@@ -55,17 +57,31 @@ def without_release_guard(folder: Path) -> None:
 
 def without_order_of_looking(_folder: Path) -> None:
     """A shard's version is read before what was drained: a drain between looks like a loss."""
+    problem = recover_shard._problem  # noqa: SLF001
 
-    async def loss(stores: Stores, used: UsedShard) -> str | None:
-        if not used.is_open:
-            return "a recovery was not finished"
-        standing = await stores.recovery.standing(used.shard)
-        _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
-        if not standing.is_open:
-            return f"redis has it under {standing.fence!r}"
-        return "redis is older" if standing.version < drained else None
+    async def lost_shards(stores: Stores) -> list[UsedShard]:
+        used = stores.registry.used_shards()
+        found = [await stores.recovery.standing(each.shard) for each in used]
+        drained = await stores.recoveries.positions()
+        return [
+            each
+            for each, standing in zip(used, found, strict=True)
+            if problem(each, drained.get((each.shard.exam, each.shard.number), 0), standing)
+        ]
 
-    _replace(recover_shard, "_loss", loss)
+    async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:
+        async with stores.recoveries.alone(used.shard.exam) as alone:
+            await stores.registry.refresh()
+            used = stores.registry.used_shard(used.shard.exam, used.shard.number)
+            standing = await stores.recovery.standing(used.shard)
+            _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
+            reason = problem(used, drained, standing)
+            if not alone or not reason:
+                return None
+            return await recover_shard._recover(stores, used, reason)  # noqa: SLF001
+
+    _replace(shard_recovery, "lost_shards", lost_shards)
+    _replace(shard_recovery, "recover_if_lost", recover_if_lost)
 
 
 def without_leaving_replicas(_folder: Path) -> None:

@@ -71,6 +71,7 @@ class Cluster:
         self.postgres = EmbeddedPostgres(folder / "postgres")
         self.redis_proxy = FaultyProxy(0)
         self.postgres_proxy = FaultyProxy(0)
+        self._postgres_ports: dict[ServiceProcess, int] = {}
         self.apis: list[ServiceProcess] = []
         self.workers: list[ServiceProcess] = []
         self.frontend_key = ""
@@ -99,14 +100,17 @@ class Cluster:
         environment = {
             **SETTINGS,
             "QUOTA_REDIS_URL": self.redis_proxy.url(self.redis.url),
-            "QUOTA_POSTGRES_DSN": self.postgres_proxy.url(self.postgres.url),
             "QUOTA_PAYMENT_SECRETS": "whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
             "FAULTS_BREAK": ",".join(sorted(self._breaks & BREAKS.keys())),
         }
         for kind, processes in (("serve", self.apis), ("worker", self.workers)):
             for number in range(2):
-                process = ServiceProcess(kind, f"{kind}-{number}", environment, self._results)
+                port = await self.postgres_proxy.add_port()
+                dsn = {"QUOTA_POSTGRES_DSN": self.postgres_proxy.url(self.postgres.url, port)}
+                told = {**environment, **dsn}
+                process = ServiceProcess(kind, f"{kind}-{number}", told, self._results)
                 processes.append(process)
+                self._postgres_ports[process] = port
         await asyncio.gather(*(process.start() for process in self.processes))
 
     async def stop(self) -> None:
@@ -126,6 +130,7 @@ class Cluster:
                 await asyncio.to_thread(server.start)
         for proxy in (self.redis_proxy, self.postgres_proxy):
             proxy.delay_s = 0.0
+            proxy.request_delays_s.clear()
             proxy.drops_answers = proxy.freezes_new = False
         async with self.seats() as seats:
             await seats.config_set("appendfsync", SYNCED_ALWAYS)
@@ -249,6 +254,10 @@ class Cluster:
             if server is not self.redis:
                 await asyncio.to_thread(server.stop)
                 shutil.rmtree(self._redis_dirs.pop(server))
+
+    def slow_postgres(self, process: ServiceProcess, delay_s: float) -> None:
+        """Hold back what one process asks Postgres."""
+        self.postgres_proxy.request_delays_s[self._postgres_ports[process]] = delay_s
 
     def session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))

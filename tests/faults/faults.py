@@ -40,7 +40,7 @@ FAULTS = (
     Fault("redis fail-back", redis.failed_back, may_lose=True),
     Fault("redis fail-back, two histories", redis.failed_back_with_own_steps, may_lose=True),
     Fault("redis flushall", redis.redis_flushed, may_lose=True, is_quick=True),
-    Fault("refunds during rebuilds", redis.rebuilt_again_and_again, ("rush", "mixed"),
+    Fault("refunds during rebuilds", redis.rebuilt_again_and_again, ("rush", *_PAYING),
           may_lose=True),
     Fault("redis script flush", stores.redis_scripts_flushed),
     Fault("redis full", stores.redis_full),

@@ -32,7 +32,6 @@ REFUND_LINES = ("refund: before commit", "refund: after commit", "refund: after 
 REBUILD_LINES = (
     "recover: fenced",
     "recover: claimed",
-    "recover: drained",
     "recover: bookings written",
     "recover: open in redis",
 )

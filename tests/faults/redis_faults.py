@@ -67,16 +67,20 @@ async def redis_older_twice(injection: Injection) -> None:
 
 
 async def rebuilt_again_and_again(injection: Injection) -> None:
-    """Empty Redis again and again while each commit takes its time.
+    """Empty Redis again and again while each commit of the API takes its time.
 
-    So commits fall between the pages of a rebuild.
+    A commit is seven questions or more: one that began before a loss may be decided between the
+    pages of the rebuild, or after it.
     """
-    cluster = injection.cluster
+    cluster, rng = injection.cluster, injection.rng
     for _ in range(_REBUILDS):
-        cluster.postgres_proxy.delay_s = injection.rng.uniform(0.005, 0.03)
+        for api in cluster.apis:
+            cluster.slow_postgres(api, rng.uniform(0.1, 0.3))
+        for worker in cluster.workers:
+            cluster.slow_postgres(worker, rng.uniform(0.0, 0.03))
+        await injection.last(0.8, 1.2)
         await redis_flushed(injection)
-        await injection.last(1.2, 2.0)
-    cluster.postgres_proxy.delay_s = 0.0
+        await injection.last(0.8, 1.2)
 
 
 async def replica_promoted(injection: Injection) -> None:
@@ -129,7 +133,7 @@ async def failed_back_with_own_steps(injection: Injection) -> None:
         _cut_off(line)
         await injection.last(0.8, 1.2)
         await asyncio.gather(*(worker.kill() for worker in cluster.workers))
-        await injection.last(0.3, 0.5)
+        await injection.last(0.5, 0.8)
         await cluster.promote(replica)
         await asyncio.gather(*(worker.start() for worker in cluster.workers))
         await _await_recoveries(injection)

@@ -9,6 +9,7 @@
 
 import asyncio
 import dataclasses
+import json
 import random
 import re
 import time
@@ -27,7 +28,7 @@ from tests.faults.frontend import Frontend
 from tests.faults.history import History, read_history
 from tests.faults.injection import Fault, Injection
 from tests.faults.processes import HarnessError
-from tests.faults.seen import look
+from tests.faults.seen import Seen, look
 from tests.faults.workloads import PROBE_SUBJECT, PROBE_VENUE, Workload
 from tests.support.exams import exam_definition
 from tests.support.waiting import eventually
@@ -226,8 +227,15 @@ class Round:
             has_gap=lane.frontend.exam in injection.fell_back,
         )
         cell.violations += check(evidence)
+        if cell.violations:
+            self._keep(seen, lane.frontend.history.path)
         cell.operations = len(calls)
         cell.unknowns = sum(call.answer.is_unknown for call in calls)
         cell.holds_lost = len(evidence.lost)
         cell.lost_how = dict(Counter(evidence.lost.values()))
         cell.recoveries = dict(Counter(row["way"] or "given up" for row in seen.recoveries))
+
+    def _keep(self, seen: Seen, history: Path) -> None:
+        """Keep what the stores had beside the history; the next round empties them."""
+        told = json.dumps(dataclasses.asdict(seen), default=str, indent=1)
+        history.with_suffix(".seen.json").write_text(told, encoding="utf-8")

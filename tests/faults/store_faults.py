@@ -134,12 +134,27 @@ def half_open(store: str) -> Inject:
 
 
 async def pool_busy(injection: Injection) -> None:
-    """Slow each question to Postgres down, so that whoever drains keeps the pool waiting."""
-    proxy = injection.cluster.postgres_proxy
-    for _ in range(3):
-        proxy.delay_s = injection.rng.uniform(0.1, 0.25)  # there, and back again
+    """Let questions to Postgres wait, first one worker's, then everybody's.
+
+    At first the one worker drains all the time, and the other never: whatever the other asks of one
+    store after the other, a drain comes between.
+    """
+    cluster, rng = injection.cluster, injection.rng
+    draining, looking = cluster.workers
+    await asyncio.gather(draining.kill(), looking.kill())
+    await asyncio.gather(
+        draining.start(QUOTA_JOURNAL_INTERVAL_MS="20"),
+        looking.start(QUOTA_JOURNAL_INTERVAL_MS="60000"),
+    )
+    cluster.slow_postgres(looking, rng.uniform(0.15, 0.25))
+    await injection.last(5.0)
+    cluster.slow_postgres(looking, 0.0)
+    await asyncio.gather(draining.kill(), looking.kill())
+    await asyncio.gather(draining.start(), looking.start())
+    for _ in range(2):
+        cluster.postgres_proxy.delay_s = rng.uniform(0.1, 0.25)
         await injection.last(1.5)
-    proxy.delay_s = 0.0
+    cluster.postgres_proxy.delay_s = 0.0
 
 
 async def postgres_fell_back(injection: Injection) -> None:
