@@ -96,7 +96,7 @@ def holds_end(evidence: Evidence) -> Iterator[Violation]:
 def nothing_kept(evidence: Evidence) -> Iterator[Violation]:
     """P4, P5: an event that has had its end takes no seat again, and no hold is kept for it."""
     over_ms = _events_over(evidence)
-    events = {_word(event): event for event in over_ms}
+    events = {word_of(event): event for event in over_ms}
     last: dict[str, Reservation] = {}
     for row, record in _records(evidence.seen):
         before, last[record.id] = last.get(record.id), record
@@ -140,7 +140,7 @@ def _over_ms(call: Call) -> int:
     return ended_ms + (_REQUEST_MS if call.answer.is_unknown else 0)
 
 
-def _word(event: str) -> str:
+def word_of(event: str) -> str:
     """Return the word by which a pin tells its event."""
     return hashlib.blake2b(event.encode(), digest_size=_EVENT_BYTES).hexdigest()
 
