@@ -103,14 +103,15 @@ async def _under_way(ledger: Any, seats: "redis.asyncio.Redis", exam: str) -> st
 async def look(cluster: Cluster, exam: str, within_s: float) -> Seen:
     """Wait for quiet and read both stores, at one version of the shard.
 
-    Holds may still expire while they are read: then they are read again, also beyond the time.
+    Holds may still expire: whatever was taken as a step since it was found quiet, or while it was
+    read, has it read again, also beyond the time.
     """
     version_key = Shard(exam, 0, 0).key("version")
     deadline = time.monotonic() + within_s
     while True:
-        unquiet = await await_quiet(cluster, exam, max(0.0, deadline - time.monotonic()))
         async with cluster.seats() as seats:
             before = await seats.get(version_key)
+            unquiet = await await_quiet(cluster, exam, max(0.0, deadline - time.monotonic()))
             seen = await _read(cluster, seats, exam, unquiet)
             if await seats.get(version_key) == before:
                 return seen
