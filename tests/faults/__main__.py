@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.faults.breaks import BREAKS
 from tests.faults.cluster import Cluster
 from tests.faults.faults import FAULTS
 from tests.faults.injection import Fault
@@ -21,7 +22,6 @@ from tests.faults.workloads import ON_REQUEST, WORKLOADS
 from tests.support.servers import stores_on_path
 
 RESULTS = Path(__file__).parents[1] / "results"
-BREAKS = ("check", "fence", "release")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,8 @@ async def run(options: argparse.Namespace) -> int:
     breaks = frozenset(options.breaks)
     results: Path = options.results
     logs = _empty_folder(results / "faults")
-    limits = Limits(quiet_s=options.quiet_s) if options.quiet_s else Limits()
+    given = {"quiet_s": options.quiet_s, "recover_s": options.recover_s}
+    limits = Limits(**{name: limit for name, limit in given.items() if limit is not None})
     report = Report(seed, breaks)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="quota-faults-") as folder:
@@ -58,7 +59,7 @@ async def run(options: argparse.Namespace) -> int:
 def _empty_folder(folder: Path) -> Path:
     """Make the folder of histories and logs, without those of the run before."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in [*folder.glob("*.jsonl"), *folder.glob("*.log")]:
+    for old in [*folder.glob("*.json*"), *folder.glob("*.log")]:
         old.unlink()
     return folder
 
@@ -67,14 +68,13 @@ def _rounds(options: argparse.Namespace) -> list[tuple[Fault, list[str]]]:
     wanted = [fault for fault in FAULTS if not options.quick or fault.is_quick]
     if options.only:
         wanted = [fault for fault in FAULTS if fault.name in options.only]
-    rounds = [(fault, _workloads(fault, options.workload)) for fault in wanted]
+    rounds = [(fault, _workloads(fault, options.workloads)) for fault in wanted]
     return [(fault, names) for fault, names in rounds if names]
 
 
-def _workloads(fault: Fault, wanted: str | None) -> list[str]:
-    if wanted in ON_REQUEST:
-        return [wanted]
-    return [name for name in fault.workloads if wanted in {None, name}]
+def _workloads(fault: Fault, wanted: Sequence[str]) -> list[str]:
+    asked_for = [name for name in wanted if name in ON_REQUEST]
+    return asked_for + [name for name in fault.workloads if not wanted or name in wanted]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,16 +83,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="a subset, in less than a minute")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9), help="to replay")
     parser.add_argument("--only", action="append", choices=names, metavar="FAULT", help=str(names))
-    parser.add_argument("--workload", choices=list(WORKLOADS))
+    parser.add_argument(
+        "--workload", dest="workloads", action="append", default=[], choices=list(WORKLOADS)
+    )
     parser.add_argument(
         "--break",
         dest="breaks",
         action="append",
         default=[],
-        choices=BREAKS,
+        choices=sorted({*BREAKS, "check"}),
         help="take a guard out of the service, to see the harness go red",
     )
     parser.add_argument("--quiet-s", type=float, help="how long to wait for quiet")
+    parser.add_argument("--recover-s", type=float, help="how long to wait for it to reserve again")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder (%(default)s)")
     return parser
 

@@ -1,12 +1,17 @@
 """The whole service as production runs it, in processes of its own, with its stores behind proxies.
 
 One Redis (append-only file, synced at every write), one Postgres, two `quota-service serve` and two
-`quota-service worker`. The service reaches the stores through the harness' proxies; the harness
-reaches them directly. Intervals are shorter than production's where a round would wait for them.
+`quota-service worker`, each with the smallest pool of connections there may be. The service reaches
+the stores through the harness' proxies; the harness reaches them directly. Intervals are shorter
+than production's where a round would wait for them.
+
+A fault may put another server in the place of Redis. The one before it goes on until the round is
+over: `redis` is the one the service is led to.
 """
 
 import asyncio
 import base64
+import itertools
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +27,7 @@ from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
+from tests.faults.breaks import BREAKS
 from tests.faults.processes import ServiceProcess
 from tests.faults.proxy import LOOPBACK, FaultyProxy
 from tests.support.client import PAYMENT_SECRET
@@ -30,9 +36,13 @@ from tests.support.waiting import eventually
 APPEND_ONLY_DIR = "appendonlydir"
 KEPT_TABLES = {"api_keys", "migrations", "schema_migrations"}
 TRUNCATE_LIMIT_S = 30
+REPLICA_LIMIT_S = 20
+_PAUSE_LIMIT_MS = 10_000
 OVERSELL_CHECK = "quotas_never_oversold"
 REQUEST_TIMEOUT_S = 3
-INTERVALS = {
+SYNCED_ALWAYS = "always"
+SETTINGS = {
+    "QUOTA_POSTGRES_POOL_MAX": "4",
     "QUOTA_REGISTRY_REFRESH_S": "0.2",
     "QUOTA_RECOVERY_AGE_S": "1",
     "QUOTA_RECOVERY_INTERVAL_S": "0.3",
@@ -47,19 +57,21 @@ INTERVALS = {
 class Cluster:
     """The servers, the proxies before them and the processes of the service.
 
-    `breaks` are guards to take out: `fence` and `release` (see `entry`), and `check`, the
-    constraint that no quota is oversold.
+    `breaks` are guards to take out: those of `breaks.BREAKS`, and `check`, the constraint that no
+    quota is oversold.
     """
 
     def __init__(self, folder: Path, results: Path, breaks: frozenset[str]) -> None:
         self._folder = folder
         self._results = results
         self._breaks = breaks
-        self._servers = 0
+        self._numbers = itertools.count()
+        self._redis_dirs: dict[EmbeddedRedis, Path] = {}
         self.redis = self._new_redis()
         self.postgres = EmbeddedPostgres(folder / "postgres")
         self.redis_proxy = FaultyProxy(0)
         self.postgres_proxy = FaultyProxy(0)
+        self._postgres_ports: dict[ServiceProcess, int] = {}
         self.apis: list[ServiceProcess] = []
         self.workers: list[ServiceProcess] = []
         self.frontend_key = ""
@@ -86,16 +98,19 @@ class Cluster:
         if "check" in self._breaks:
             await self.execute(f"ALTER TABLE quotas DROP CONSTRAINT {OVERSELL_CHECK}")
         environment = {
-            **INTERVALS,
+            **SETTINGS,
             "QUOTA_REDIS_URL": self.redis_proxy.url(self.redis.url),
-            "QUOTA_POSTGRES_DSN": self.postgres_proxy.url(self.postgres.url),
             "QUOTA_PAYMENT_SECRETS": "whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
-            "FAULTS_BREAK": ",".join(sorted(self._breaks - {"check"})),
+            "FAULTS_BREAK": ",".join(sorted(self._breaks & BREAKS.keys())),
         }
         for kind, processes in (("serve", self.apis), ("worker", self.workers)):
             for number in range(2):
-                process = ServiceProcess(kind, f"{kind}-{number}", environment, self._results)
+                port = await self.postgres_proxy.add_port()
+                dsn = {"QUOTA_POSTGRES_DSN": self.postgres_proxy.url(self.postgres.url, port)}
+                told = {**environment, **dsn}
+                process = ServiceProcess(kind, f"{kind}-{number}", told, self._results)
                 processes.append(process)
+                self._postgres_ports[process] = port
         await asyncio.gather(*(process.start() for process in self.processes))
 
     async def stop(self) -> None:
@@ -104,7 +119,7 @@ class Cluster:
             await process.kill()
         self.redis_proxy.close()
         self.postgres_proxy.close()
-        for server in (self.redis, self.postgres):
+        for server in (*self._redis_dirs, self.postgres):
             await asyncio.to_thread(server.stop)
         await asyncio.to_thread(self.postgres.remove_data)
 
@@ -115,7 +130,10 @@ class Cluster:
                 await asyncio.to_thread(server.start)
         for proxy in (self.redis_proxy, self.postgres_proxy):
             proxy.delay_s = 0.0
+            proxy.request_delays_s.clear()
             proxy.drops_answers = proxy.freezes_new = False
+        async with self.seats() as seats:
+            await seats.config_set("appendfsync", SYNCED_ALWAYS)
         for process in self.processes:
             process.resume()
             if not process.is_running:
@@ -155,9 +173,15 @@ class Cluster:
             await connection.close()
 
     @asynccontextmanager
-    async def seats(self) -> "AsyncIterator[redis.asyncio.Redis]":
+    async def seats(
+        self, server: EmbeddedRedis | None = None
+    ) -> "AsyncIterator[redis.asyncio.Redis]":
+        """Lend a client of Redis, or of another server of ours."""
         client = redis.asyncio.Redis.from_url(
-            self.redis.url, decode_responses=True, socket_timeout=10, socket_connect_timeout=10
+            (server or self.redis).url,
+            decode_responses=True,
+            socket_timeout=10,
+            socket_connect_timeout=10,
         )
         try:
             yield client
@@ -166,54 +190,92 @@ class Cluster:
 
     async def copy_append_only_files(self) -> Path:
         """Copy the append-only directory as it is now, while the server writes to it."""
-        copy = self._folder / "older-copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        await asyncio.to_thread(shutil.copytree, self._redis_dir / APPEND_ONLY_DIR, copy)
+        copy = self._folder / f"older-copy-{next(self._numbers)}"
+        await asyncio.to_thread(shutil.copytree, self._append_only_dir, copy)
         return copy
 
     async def restart_redis_from(self, copy: Path) -> None:
-        """Put a copy of the append-only directory in the place of a killed server's, and start."""
-        place = self._redis_dir / APPEND_ONLY_DIR
-        shutil.rmtree(place)
-        shutil.copytree(copy, place)
+        """Kill the server and start it with a copy in the place of its append-only directory."""
+        await asyncio.to_thread(self.redis.kill)
+        shutil.rmtree(self._append_only_dir)
+        shutil.move(copy, self._append_only_dir)
         await asyncio.to_thread(self.redis.start)
 
-    async def add_replica(self, through: FaultyProxy) -> EmbeddedRedis:
-        """Start a replica of Redis that hears it through a proxy; returns when it is in step."""
-        through.target_port = port_of(self.redis.url)
-        self._servers += 1
-        replica = self._new_redis("--replicaof", LOOPBACK, str(through.port))
+    async def add_replica(self, through: FaultyProxy | None = None) -> EmbeddedRedis:
+        """Start another server that follows Redis; returns when it is in step."""
+        replica = self._new_redis()
         await asyncio.to_thread(replica.start)
-
-        async def is_in_step() -> bool:
-            client = redis.asyncio.Redis.from_url(replica.url)
-            try:
-                found = await client.info("replication")
-            finally:
-                await client.aclose()
-            return bool(found["master_link_status"] == "up")
-
-        await eventually(is_in_step, within_s=20)
+        await self.follow(replica, through)
         return replica
 
+    async def follow(self, replica: EmbeddedRedis, through: FaultyProxy | None = None) -> None:
+        """Let a server follow Redis, perhaps through a proxy; returns when it is in step."""
+        port = port_of(self.redis.url)
+        if through is not None:
+            through.target_port, port = port, through.port
+        async with self.seats(replica) as seats:
+            await seats.replicaof(LOOPBACK, port)
+
+            async def is_in_step() -> bool:
+                told = await seats.info("replication")
+                return bool(told["master_link_status"] == "up")
+
+            await eventually(is_in_step, within_s=REPLICA_LIMIT_S)
+
     async def promote(self, replica: EmbeddedRedis) -> None:
-        """Make a replica the Redis of the service; the one before it is dead."""
-        self.redis = replica
-        async with self.seats() as seats:
+        """Make a server the Redis of the service, and cut every connection to the one before."""
+        async with self.seats(replica) as seats:
             await seats.replicaof("NO", "ONE")
-        self.redis_proxy.target_port = port_of(replica.url)
+        self._lead_to(replica)
         self.redis_proxy.reset()
+
+    async def hand_over(self, replica: EmbeddedRedis) -> None:
+        """Make a replica the Redis of the service in order: nothing is lost, and nothing is cut.
+
+        Writes wait until the replica has every one of them. The server before follows it, and the
+        connections to it stay open.
+        """
+        async with self.seats() as former, self.seats(replica) as seats:
+            await former.client_pause(_PAUSE_LIMIT_MS, all=False)
+
+            async def has_all() -> bool:
+                told, heard = await former.info("replication"), await seats.info("replication")
+                return bool(told["master_repl_offset"] == heard["master_repl_offset"])
+
+            await eventually(has_all, within_s=REPLICA_LIMIT_S)
+            await seats.replicaof("NO", "ONE")
+            self._lead_to(replica)
+            await former.replicaof(LOOPBACK, port_of(replica.url))
+            await former.client_unpause()
+
+    async def retire_servers(self) -> None:
+        """Stop every Redis that is not the service's any more."""
+        for server in [*self._redis_dirs]:
+            if server is not self.redis:
+                await asyncio.to_thread(server.stop)
+                shutil.rmtree(self._redis_dirs.pop(server))
+
+    def slow_postgres(self, process: ServiceProcess, delay_s: float) -> None:
+        """Hold back what one process asks Postgres."""
+        self.postgres_proxy.request_delays_s[self._postgres_ports[process]] = delay_s
 
     def session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
     @property
-    def _redis_dir(self) -> Path:
-        return self._folder / f"redis-{self._servers}"
+    def _append_only_dir(self) -> Path:
+        return self._redis_dirs[self.redis] / APPEND_ONLY_DIR
 
-    def _new_redis(self, *arguments: str) -> EmbeddedRedis:
-        fast = ("--repl-diskless-sync-delay", "0")
-        return EmbeddedRedis(self._redis_dir, extra_args=(*fast, *arguments))
+    def _lead_to(self, server: EmbeddedRedis) -> None:
+        """Let new connections of the service go to a server; open ones stay where they are."""
+        self.redis = server
+        self.redis_proxy.target_port = port_of(server.url)
+
+    def _new_redis(self) -> EmbeddedRedis:
+        folder = self._folder / f"redis-{next(self._numbers)}"
+        server = EmbeddedRedis(folder, extra_args=("--repl-diskless-sync-delay", "0"))
+        self._redis_dirs[server] = folder
+        return server
 
 
 def port_of(url: str) -> int:

@@ -1,6 +1,7 @@
 """The table of faults, in the order of a run."""
 
 from tests.faults import process_faults as processes
+from tests.faults import redis_faults as redis
 from tests.faults import store_faults as stores
 from tests.faults.injection import Fault, Injection
 
@@ -28,10 +29,19 @@ FAULTS = (
     Fault("worker kill -9", processes.workers_killed),
     Fault("worker stopped, continued", processes.worker_paused),
     Fault("worker dies in rebuild", processes.worker_dies_rebuilding, may_lose=True),
-    Fault("redis kill -9", stores.redis_killed, may_lose=True),
-    Fault("redis older copy", stores.redis_older, may_lose=True, is_quick=True),
-    Fault("redis late replica", stores.replica_promoted, may_lose=True),
-    Fault("redis flushall", stores.redis_flushed, may_lose=True, is_quick=True),
+    Fault("worker dies in recovery", processes.worker_dies_reconciling, restarts_redis=True),
+    Fault("callbacks again and again", processes.callbacks_repeated, ("pay", "late")),
+    Fault("redis kill -9", redis.redis_killed, restarts_redis=True),
+    Fault("redis kill -9, everysec", redis.redis_killed_everysec, may_lose=True),
+    Fault("redis older copy", redis.redis_older, may_lose=True, is_quick=True),
+    Fault("redis lost twice", redis.redis_older_twice, may_lose=True),
+    Fault("redis late replica", redis.replica_promoted, may_lose=True),
+    Fault("redis failover, connections stay", redis.handed_over, restarts_redis=True),
+    Fault("redis fail-back", redis.failed_back, may_lose=True),
+    Fault("redis fail-back, two histories", redis.failed_back_with_own_steps, may_lose=True),
+    Fault("redis flushall", redis.redis_flushed, may_lose=True, is_quick=True),
+    Fault("refunds during rebuilds", redis.rebuilt_again_and_again, ("rush", *_PAYING),
+          may_lose=True),
     Fault("redis script flush", stores.redis_scripts_flushed),
     Fault("redis full", stores.redis_full),
     Fault("redis answers lost", stores.answers_dropped("redis")),
@@ -47,5 +57,7 @@ FAULTS = (
     Fault("postgres resets", stores.connections_reset("postgres"), ("rush", *_PAYING)),
     Fault("postgres slow", stores.network_slow("postgres"), ("rush", *_PAYING)),
     Fault("postgres half-open", stores.half_open("postgres"), ("rush", *_PAYING)),
+    Fault("postgres pool slow", stores.pool_busy),
+    Fault("postgres falls back by a drain", stores.postgres_fell_back),
 )
 # fmt: on

@@ -88,6 +88,7 @@ class Frontend:
         self.rng = rng
         self.is_running = is_running
         self.undelivered: dict[str, Event] = {}
+        self.delivered: dict[str, Event] = {}
 
     @property
     def api_count(self) -> int:
@@ -177,6 +178,7 @@ class Frontend:
         )
         if not answer.is_unknown:
             self.undelivered.pop(event.event, None)
+            self.delivered[event.event] = event
         return answer
 
     async def pay(self, event: Event) -> Answer:

@@ -15,13 +15,15 @@ ALL = ("rush", "churn", "pay", "mixed")
 class Injection:
     """The cluster under load, a fault's own dice, and what it tells the checkers.
 
-    `poisoned` names the exam of each journal entry the fault poisoned.
+    `poisoned` names the exam of each journal entry the fault poisoned, `fell_back` the exams whose
+    journal entries Postgres has lost.
     """
 
     cluster: Cluster
     rng: random.Random
     frontends: list[Frontend]
     poisoned: list[str] = field(default_factory=list)
+    fell_back: list[str] = field(default_factory=list)
 
     async def last(self, low_s: float, high_s: float | None = None) -> None:
         """Let the load go on for a while drawn between two bounds."""
@@ -32,7 +34,8 @@ class Injection:
 class Fault:
     """A fault by its name, the workloads it concerns, and how it is injected and healed.
 
-    `inject` returns when the fault is healed. `may_lose` marks a fault after which Redis has lost
+    `inject` returns when the fault is healed. `restarts_redis` marks a fault after which Redis is
+    another run of a server, so that shards are recovered; `may_lose` one after which it has lost
     writes it had acknowledged; `is_calm` that nothing happens at all.
     """
 
@@ -40,5 +43,6 @@ class Fault:
     inject: Callable[[Injection], Awaitable[None]]
     workloads: tuple[str, ...] = ALL
     may_lose: bool = False
+    restarts_redis: bool = False
     is_calm: bool = False
     is_quick: bool = False

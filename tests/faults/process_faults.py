@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from tests.faults.frontend import Event, Frontend
 from tests.faults.history import Answer, Kind
 from tests.faults.injection import Injection
-from tests.faults.store_faults import Inject, redis_flushed
+from tests.faults.processes import HarnessError
+from tests.faults.redis_faults import redis_flushed, redis_killed
+from tests.faults.store_faults import Inject
 
 RESERVE_LINES = ("reserve: after script",)
 CONFIRM_LINES = (
@@ -28,12 +30,22 @@ CHANGE_LINES = (
 )
 REFUND_LINES = ("refund: before commit", "refund: after commit", "refund: after finish")
 REBUILD_LINES = (
-    "rebuild: fenced",
-    "rebuild: drained",
-    "rebuild: bookings written",
-    "rebuild: open in redis",
+    "recover: fenced",
+    "recover: claimed",
+    "recover: bookings written",
+    "recover: open in redis",
+)
+RECONCILE_LINES = (
+    "recover: fenced",
+    "recover: claimed",
+    "recover: drained",
+    "recover: holds written",
+    "recover: open in redis",
 )
 _DEATH_LIMIT_S = 15.0
+_REPEAT_ROUNDS = 3
+_REPEATS = 5
+_REPEATED = 8
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -80,16 +92,46 @@ async def worker_paused(injection: Injection) -> None:
         await injection.last(0.2, 0.6)
 
 
-async def worker_dies_rebuilding(injection: Injection) -> None:
-    """Flush Redis and let the only worker kill itself at each line of the rebuild in turn."""
-    worker, other = injection.cluster.workers
-    await other.kill()
-    for line in REBUILD_LINES:
-        await worker.kill()
-        await worker.start(die_at=line, die_after=injection.rng.randint(1, 2))
-        await redis_flushed(injection)
-        await worker.await_end(_DEATH_LIMIT_S)
-    await asyncio.gather(worker.start(), other.start())
+def worker_dies_recovering(lose: Inject, *lines: str) -> Inject:
+    """Let Redis lose something, and the only worker kill itself at each line of the recovery."""
+
+    async def inject(injection: Injection) -> None:
+        worker, other = injection.cluster.workers
+        await other.kill()
+        for line in lines:
+            await worker.kill()
+            await worker.start(die_at=line, die_after=injection.rng.randint(1, 2))
+            await lose(injection)
+            await worker.await_end(_DEATH_LIMIT_S)
+        await asyncio.gather(worker.start(), other.start())
+
+    return inject
+
+
+worker_dies_rebuilding = worker_dies_recovering(redis_flushed, *REBUILD_LINES)
+worker_dies_reconciling = worker_dies_recovering(redis_killed, *RECONCILE_LINES)
+
+
+async def callbacks_repeated(injection: Injection) -> None:
+    """Tell again what has had its end, while an API process dies with a payment in its hands."""
+    api = injection.cluster.apis[1]
+    repeats = 0
+    for _ in range(_REPEAT_ROUNDS):
+        await api.kill()
+        await api.start(die_at="confirm: after pin", die_after=injection.rng.randint(1, 4))
+        for _ in range(_REPEATS):
+            told = [
+                frontend.tell(event)
+                for frontend in injection.frontends
+                for event in injection.rng.choices(
+                    list(frontend.delivered.values()), k=min(len(frontend.delivered), _REPEATED)
+                )
+            ]
+            repeats += len(told)
+            await asyncio.gather(*told)
+            await injection.last(0.05, 0.2)
+    if not repeats:
+        raise HarnessError("no event had its end before it could be told again")
 
 
 async def rolling_restart(injection: Injection) -> None:

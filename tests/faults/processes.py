@@ -42,12 +42,16 @@ class ServiceProcess:
     def is_running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
-    async def start(self, *, die_at: str = "", die_after: int = 1) -> None:
-        """Start and return when it listens; `die_at` makes it die at a marked line."""
+    async def start(self, *, die_at: str = "", die_after: int = 1, **settings: str) -> None:
+        """Start and return when it listens; `die_at` makes it die at a marked line.
+
+        Further variables of its environment hold for this life of it alone.
+        """
         is_api = self._kind == "serve"
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")},
             **self._environment,
+            **settings,
             "QUOTA_PORT": str(self.port if is_api else 0),
             "QUOTA_ADMIN_PORT": str(0 if is_api else self.port),
             "FAULTS_DIE_AT": die_at,

@@ -36,10 +36,11 @@ class _Side(asyncio.Protocol):
 class _Link:
     """One connection through the proxy."""
 
-    def __init__(self, proxy: "FaultyProxy") -> None:
+    def __init__(self, proxy: "FaultyProxy", port: int) -> None:
         self.is_frozen = False
         self.has_lost_an_answer = False
         self._proxy = proxy
+        self._port = port
         self._loop = asyncio.get_running_loop()
         self._client: asyncio.Transport | None = None
         self._server: asyncio.Transport | None = None
@@ -84,7 +85,10 @@ class _Link:
             self.has_lost_an_answer = True
             return
         now = self._loop.time()
-        due = max(now + self._proxy.delay_s, self._last_due[is_request])
+        delay_s = self._proxy.delay_s
+        if is_request:
+            delay_s += self._proxy.request_delays_s.get(self._port, 0.0)
+        due = max(now + delay_s, self._last_due[is_request])
         if due <= now:
             self._write(data, is_request=is_request)
             return
@@ -113,35 +117,49 @@ class _Link:
 
 
 class FaultyProxy:
-    """Listens on a port of its own and joins each client to the server on `target_port`."""
+    """Listens on ports of its own and joins each client to the server on `target_port`.
+
+    What passes is held back by `delay_s` each way, and requests by what `request_delays_s` has for
+    the port they came through.
+    """
 
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
         self.delay_s = 0.0
+        self.request_delays_s: dict[int, float] = {}
         self.drops_answers = False
         self.freezes_new = False
         self.links: set[_Link] = set()
         self.port = 0
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Side(_Link(self), is_client=True), LOOPBACK, 0
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self.add_port()
+
+    async def add_port(self) -> int:
+        """Listen on one port more, for clients that can be told apart; return it."""
+        port = 0
+
+        def link() -> _Side:
+            return _Side(_Link(self, port), is_client=True)
+
+        server = await asyncio.get_running_loop().create_server(link, LOOPBACK, 0)
+        self._servers.append(server)
+        port = server.sockets[0].getsockname()[1]
+        return port
 
     def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         self.reset()
 
-    def url(self, direct: str) -> str:
-        """The URL of a server with the proxy's port in it."""
+    def url(self, direct: str, port: int | None = None) -> str:
+        """The URL of a server with the proxy's port in it, or another of its ports."""
         parts = urlsplit(direct)
         credentials, at, _ = parts.netloc.rpartition("@")
-        return urlunsplit(parts._replace(netloc=f"{credentials}{at}{LOOPBACK}:{self.port}"))
+        netloc = f"{credentials}{at}{LOOPBACK}:{port or self.port}"
+        return urlunsplit(parts._replace(netloc=netloc))
 
     def reset(self) -> None:
         """Cut every open connection."""

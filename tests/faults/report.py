@@ -4,11 +4,14 @@ import json
 import sys
 from pathlib import Path
 
-from tests.faults.checkers import Violation
+from tests.faults.evidence import Violation
 from tests.faults.rounds import Cell
 
-_HEAD = ("fault", "workload", "operations", "unknowns", "violations", "holds lost", "recovered s")
-_WIDTHS = (26, 9, 11, 9, 11, 11, 12)
+_HEAD = (
+    *("fault", "workload", "operations", "unknowns", "violations", "holds lost"),
+    *("recovered s", "  recoveries"),
+)
+_WIDTHS = (34, 9, 11, 9, 11, 11, 12, 13)
 _SHOWN_MAX = 5
 
 
@@ -33,7 +36,9 @@ class Report:
             self._cells.append(cell)
             recovered = "-" if cell.recovered_s is None else f"{cell.recovered_s:.2f}"
             told = (cell.fault, cell.workload, cell.operations, cell.unknowns)
-            _print(_row((*told, len(cell.violations), cell.holds_lost, recovered)))
+            ways = ", ".join(f"{n} {way}" for way, n in sorted(cell.recoveries.items()))
+            counts = (len(cell.violations), cell.holds_lost, recovered)
+            _print(_row((*told, *counts, f"  {ways}")))
             for violation in cell.violations[:_SHOWN_MAX]:
                 _print(f"    {violation.promise}: {violation.evidence}")
 
@@ -58,7 +63,8 @@ class Report:
 def _row(members: tuple[object, ...]) -> str:
     fault, workload, *numbers = zip(members, _WIDTHS, strict=True)
     left = "".join(f"{member!s:<{width}}" for member, width in (fault, workload))
-    return left + "".join(f"{member!s:>{width}}" for member, width in numbers)
+    *numbers, (ways, _) = numbers
+    return left + "".join(f"{member!s:>{width}}" for member, width in numbers) + str(ways)
 
 
 def _print(line: str) -> None:

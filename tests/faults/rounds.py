@@ -9,6 +9,7 @@
 
 import asyncio
 import dataclasses
+import json
 import random
 import re
 import time
@@ -20,13 +21,14 @@ from typing import Any
 
 import aiohttp
 
-from tests.faults.checkers import Evidence, Violation, check
+from tests.faults.checkers import check
 from tests.faults.cluster import Cluster
+from tests.faults.evidence import Evidence, Violation
 from tests.faults.frontend import Frontend
 from tests.faults.history import History, read_history
 from tests.faults.injection import Fault, Injection
 from tests.faults.processes import HarnessError
-from tests.faults.seen import look
+from tests.faults.seen import Seen, look
 from tests.faults.workloads import PROBE_SUBJECT, PROBE_VENUE, Workload
 from tests.support.exams import exam_definition
 from tests.support.waiting import eventually
@@ -51,7 +53,10 @@ class Limits:
 
 @dataclass(slots=True)
 class Cell:
-    """One fault under one workload, as the table shows it."""
+    """One fault under one workload, as the table shows it.
+
+    `lost_how` and `recoveries` count holds and recoveries by what became of them.
+    """
 
     fault: str
     workload: str
@@ -60,7 +65,7 @@ class Cell:
     violations: list[Violation] = field(default_factory=list)
     holds_lost: int = 0
     lost_how: dict[str, int] = field(default_factory=dict)
-    holds_restored: int = 0
+    recoveries: dict[str, int] = field(default_factory=dict)
     recovered_s: float | None = None
     seconds: float = 0.0
     history: str = ""
@@ -108,6 +113,7 @@ class Round:
                 self._is_running = False
                 for lane in lanes:
                     lane.frontend.history.close()
+                await self._cluster.retire_servers()
         for lane in lanes:
             lane.cell.seconds = round(time.monotonic() - started, 1)
         return [lane.cell for lane in lanes]
@@ -215,12 +221,21 @@ class Round:
             calls,
             seen,
             may_lose=self._fault.may_lose,
+            restarts_redis=self._fault.restarts_redis,
             is_calm=self._fault.is_calm,
             poisoned=injection.poisoned.count(lane.frontend.exam),
+            has_gap=lane.frontend.exam in injection.fell_back,
         )
         cell.violations += check(evidence)
+        if cell.violations:
+            self._keep(seen, lane.frontend.history.path)
         cell.operations = len(calls)
         cell.unknowns = sum(call.answer.is_unknown for call in calls)
         cell.holds_lost = len(evidence.lost)
         cell.lost_how = dict(Counter(evidence.lost.values()))
-        cell.holds_restored = sum(row["holds_restored"] for row in seen.rebuilds)
+        cell.recoveries = dict(Counter(row["way"] or "given up" for row in seen.recoveries))
+
+    def _keep(self, seen: Seen, history: Path) -> None:
+        """Keep what the stores had beside the history; the next round empties them."""
+        told = json.dumps(dataclasses.asdict(seen), default=str, indent=1)
+        history.with_suffix(".seen.json").write_text(told, encoding="utf-8")

@@ -1,6 +1,7 @@
 """What both stores hold about one exam when all is quiet, read around the service."""
 
 import asyncio
+import dataclasses
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from tests.faults.cluster import Cluster
 
 COUNTERS = ("capacity", "remaining", "held", "confirming", "confirmed")
 _POLL_S = 0.05
+_READ_LIMIT_S = 20.0
 _PAGE = 500
 
 _QUERIES = {
@@ -26,7 +28,8 @@ _QUERIES = {
     "journal": "SELECT * FROM journal WHERE exam = $1 ORDER BY epoch, version",
     "drained": "SELECT id, state FROM reservations WHERE exam = $1",
     "quarantine": "SELECT * FROM journal_quarantine WHERE exam = $1",
-    "rebuilds": "SELECT * FROM recoveries WHERE exam = $1 ORDER BY epoch",
+    "gaps": "SELECT * FROM journal_gaps WHERE exam = $1 ORDER BY from_version",
+    "recoveries": "SELECT * FROM recoveries WHERE exam = $1 ORDER BY epoch",
 }
 
 Row = dict[str, Any]
@@ -34,9 +37,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Both stores at one quiet moment; quotas are `venue/subject`, ids are reservations'."""
+    """Both stores at one quiet moment; quotas are `venue/subject`, ids are reservations'.
+
+    `clock_ms` is Redis's clock before anything was read.
+    """
 
     exam: str
+    clock_ms: int
     counters: dict[str, dict[str, int]]
     records: dict[str, Reservation]
     claims: dict[str, str]
@@ -48,8 +55,9 @@ class Seen:
     due: dict[str, Row]
     journal: list[Row]
     drained: dict[str, Row]
-    quarantined: int
-    rebuilds: list[Row]
+    quarantine: list[Row]
+    gaps: list[Row]
+    recoveries: list[Row]
     unquiet: str
 
 
@@ -73,8 +81,9 @@ async def _under_way(ledger: Any, seats: "redis.asyncio.Redis", exam: str) -> st
     if row is None or row["state"] != "open":
         return "the shard is not open in postgres"
     shard = Shard(exam, 0, 0)
-    if await seats.get(shard.key("epoch")) != str(row["epoch"]):
-        return "the shard is not open in redis"
+    fence = await seats.get(shard.key("epoch")) or ""
+    if fence.partition("@")[0] != str(row["epoch"]):
+        return f"the shard is not open in redis: {fence!r}"
     version = int(await seats.get(shard.key("version")) or 0)
     drained = (row["drained_epoch"], row["drained_version"])
     if version and drained != (row["epoch"], version):
@@ -92,20 +101,27 @@ async def _under_way(ledger: Any, seats: "redis.asyncio.Redis", exam: str) -> st
 
 
 async def look(cluster: Cluster, exam: str, within_s: float) -> Seen:
-    """Wait for quiet and read both stores, at one version of the shard."""
+    """Wait for quiet and read both stores, at one version of the shard.
+
+    Holds may still expire: whatever was taken as a step since it was found quiet, or while it was
+    read, has it read again, also beyond the time.
+    """
     version_key = Shard(exam, 0, 0).key("version")
     deadline = time.monotonic() + within_s
     while True:
-        unquiet = await await_quiet(cluster, exam, max(0.0, deadline - time.monotonic()))
         async with cluster.seats() as seats:
             before = await seats.get(version_key)
+            unquiet = await await_quiet(cluster, exam, max(0.0, deadline - time.monotonic()))
             seen = await _read(cluster, seats, exam, unquiet)
-            if await seats.get(version_key) == before or time.monotonic() > deadline:
+            if await seats.get(version_key) == before:
                 return seen
+        if time.monotonic() > deadline + _READ_LIMIT_S:
+            return dataclasses.replace(seen, unquiet=unquiet or "it goes on while it is read")
 
 
 async def _read(cluster: Cluster, seats: "redis.asyncio.Redis", exam: str, unquiet: str) -> Seen:
     shard = Shard(exam, 0, 0)
+    clock_s, micros = await seats.time()
     counters = {}
     for name in COUNTERS:
         found: Any = await seats.hgetall(shard.key(name))
@@ -119,6 +135,7 @@ async def _read(cluster: Cluster, seats: "redis.asyncio.Redis", exam: str, unqui
         }
     return Seen(
         exam=exam,
+        clock_ms=clock_s * 1000 + micros // 1000,
         counters=counters,
         records=records,
         claims=claims,
@@ -130,8 +147,9 @@ async def _read(cluster: Cluster, seats: "redis.asyncio.Redis", exam: str, unqui
         due=_by("event", rows["due"]),
         journal=rows["journal"],
         drained=_by("id", rows["drained"]),
-        quarantined=len(rows["quarantine"]),
-        rebuilds=rows["rebuilds"],
+        quarantine=rows["quarantine"],
+        gaps=rows["gaps"],
+        recoveries=rows["recoveries"],
         unquiet=unquiet,
     )
 

@@ -1,4 +1,4 @@
-"""Faults of Redis and Postgres, and of the network before them."""
+"""Faults of Redis and Postgres, and of the network before them, in which no server is replaced."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,41 +14,25 @@ local version = redis.call('INCR', KEYS[1])
 return redis.call('XADD', KEYS[2], ARGV[1] .. '-' .. version,
   'verb', 'no such verb', 'subject', '?', 'at', 'never', 'body', 'no record')
 """
-
-
-async def redis_flushed(injection: Injection) -> None:
-    async with injection.cluster.seats() as seats:
-        await seats.flushall()
-
-
-async def redis_killed(injection: Injection) -> None:
-    redis = injection.cluster.redis
-    await asyncio.to_thread(redis.kill)
-    await injection.last(0.1, 0.6)
-    await asyncio.to_thread(redis.start)
-
-
-async def redis_older(injection: Injection) -> None:
-    """Restore an older copy of the append-only directory: the last seconds never happened."""
-    copy = await injection.cluster.copy_append_only_files()
-    await injection.last(1.5, 2.5)
-    await asyncio.to_thread(injection.cluster.redis.kill)
-    await injection.cluster.restart_redis_from(copy)
-
-
-async def replica_promoted(injection: Injection) -> None:
-    """Promote a replica that heard nothing of the last seconds before the first one died."""
-    cluster, between = injection.cluster, FaultyProxy(0)
-    await between.open()
-    try:
-        replica = await cluster.add_replica(between)
-        between.freezes_new = True
-        between.freeze_open()
-        await injection.last(1.5, 2.5)
-        await asyncio.to_thread(cluster.redis.kill)
-        await cluster.promote(replica)
-    finally:
-        between.close()
+_FALL_BACK = """
+WITH back AS (
+    UPDATE journal_positions p
+    SET    drained_epoch   = b.drained_epoch,
+           drained_version = b.drained_version
+    FROM   journal_positions_before b
+    WHERE  p.exam = b.exam
+    AND    p.shard = b.shard
+    AND    p.drained_version > b.drained_version
+    RETURNING b.*
+), lost AS (
+    DELETE FROM journal j
+    USING  back b
+    WHERE  j.exam = b.exam
+    AND    j.shard = b.shard
+    AND    j.version > b.drained_version
+)
+SELECT exam FROM back
+"""
 
 
 async def redis_scripts_flushed(injection: Injection) -> None:
@@ -73,7 +57,7 @@ async def journal_poisoned(injection: Injection) -> None:
     async with injection.cluster.seats() as seats:
         for frontend in injection.frontends:
             tag = f"{{{frontend.exam}:0}}"
-            epoch = str(await seats.get(f"{tag}:epoch"))
+            epoch, _, _ = str(await seats.get(f"{tag}:epoch")).partition("@")
             await seats.eval(_POISON, 2, f"{tag}:version", f"{tag}:journal", epoch)
             injection.poisoned.append(frontend.exam)
     await injection.last(1.0)
@@ -147,6 +131,50 @@ def half_open(store: str) -> Inject:
         proxy.freezes_new = False
 
     return inject
+
+
+async def pool_busy(injection: Injection) -> None:
+    """Let questions to Postgres wait, first one worker's, then everybody's.
+
+    At first the one worker drains all the time, and the other never: whatever the other asks of one
+    store after the other, a drain comes between.
+    """
+    cluster, rng = injection.cluster, injection.rng
+    draining, looking = cluster.workers
+    await asyncio.gather(draining.kill(), looking.kill())
+    await asyncio.gather(
+        draining.start(QUOTA_JOURNAL_INTERVAL_MS="20"),
+        looking.start(QUOTA_JOURNAL_INTERVAL_MS="60000"),
+    )
+    cluster.slow_postgres(looking, rng.uniform(0.15, 0.25))
+    await injection.last(5.0)
+    cluster.slow_postgres(looking, 0.0)
+    await asyncio.gather(draining.kill(), looking.kill())
+    await asyncio.gather(draining.start(), looking.start())
+    for _ in range(2):
+        cluster.postgres_proxy.delay_s = rng.uniform(0.1, 0.25)
+        await injection.last(1.5)
+    cluster.postgres_proxy.delay_s = 0.0
+
+
+async def postgres_fell_back(injection: Injection) -> None:
+    """Take back what the last drains wrote, as a Postgres does that lost the end of its log."""
+    cluster = injection.cluster
+    async with cluster.ledger() as ledger:
+        async with ledger.transaction(isolation="repeatable_read"):
+            for table in ("journal_positions", "reservations"):
+                await ledger.execute(f"CREATE TEMP TABLE {table}_before AS TABLE {table}")
+        await injection.last(0.6, 1.2)
+        # Killed between two drains: nothing of a drain is under way when its rows go.
+        await asyncio.gather(*(worker.kill() for worker in cluster.workers))
+        async with ledger.transaction():
+            lost = await ledger.fetch(_FALL_BACK)
+            await ledger.execute("DELETE FROM reservations")
+            await ledger.execute("INSERT INTO reservations TABLE reservations_before")
+    injection.fell_back += [row["exam"] for row in lost]
+    await injection.last(0.1, 0.4)
+    await asyncio.gather(*(worker.start() for worker in cluster.workers))
+    await injection.last(0.5, 1.0)
 
 
 def _proxy(injection: Injection, store: str) -> FaultyProxy:

@@ -12,8 +12,10 @@ import pytest
 
 from quota_service.domain.reservation import Reservation, State
 from quota_service.seats.record import record_text
-from tests.faults.checkers import Evidence, check
+from tests.faults.checkers import check
+from tests.faults.evidence import Evidence
 from tests.faults.history import Answer, Call, Kind
+from tests.faults.level_checkers import word_of
 from tests.faults.seen import Seen
 
 EXAM = "exam-1"
@@ -86,6 +88,7 @@ def whole() -> Evidence:
     seats = {"capacity": 2, "remaining": 0, "held": 1, "confirming": 0, "confirmed": 1}
     seen = Seen(
         exam=EXAM,
+        clock_ms=NOW_MS,
         counters={name: {QUOTA: n} for name, n in seats.items()},
         records={HELD: held, BOOKED: booked},
         claims={
@@ -101,12 +104,13 @@ def whole() -> Evidence:
         refunds={},
         due={},
         journal=[step(1, "reserve", held), step(2, "reserve", first), step(3, "pin", booked)],
-        drained={},
-        quarantined=0,
-        rebuilds=[],
+        drained={HELD: {"state": "held"}, BOOKED: {"state": "confirmed"}},
+        quarantine=[],
+        gaps=[],
+        recoveries=[],
         unquiet="",
     )
-    return Evidence(calls, seen, may_lose=False, is_calm=True)
+    return Evidence(calls, seen, is_calm=True)
 
 
 def oversold(evidence: Evidence) -> None:
@@ -200,6 +204,90 @@ def claim_left_behind(evidence: Evidence) -> None:
 
 def hold_gone(evidence: Evidence) -> None:
     del evidence.seen.records[HELD]
+    del evidence.seen.drained[HELD]
+
+
+def hold_not_put_back(evidence: Evidence) -> None:
+    del evidence.seen.records[HELD]
+
+
+def booking_not_put_back(evidence: Evidence) -> None:
+    del evidence.seen.records[BOOKED]
+
+
+def hold_never_drained(evidence: Evidence) -> None:
+    del evidence.seen.drained[HELD]
+
+
+def ledger_behind(evidence: Evidence) -> None:
+    evidence.seen.drained[HELD]["state"] = "expired"
+
+
+def booking_at_another_venue(evidence: Evidence) -> None:
+    evidence.seen.bookings[BOOKED]["venue"] = "tianjin"
+
+
+def step_missing(evidence: Evidence) -> None:
+    del evidence.seen.journal[1]
+
+
+def version_taken_twice(evidence: Evidence) -> None:
+    evidence.seen.journal.append({**evidence.seen.journal[-1], "epoch": 2})
+
+
+def version_out_of_order(evidence: Evidence) -> None:
+    evidence.seen.journal[0]["epoch"] = 2
+
+
+def gap_untold(evidence: Evidence) -> None:
+    evidence.has_gap = True
+
+
+def gap_from_nowhere(evidence: Evidence) -> None:
+    evidence.seen.gaps.append({"epoch": 1, "from_version": 4, "to_version": 5})
+
+
+def recovery(way: str) -> dict[str, Any]:
+    return {"epoch": 2, "way": way, "reason": "redis lacks it"}
+
+
+def healthy_and_recovered(evidence: Evidence) -> None:
+    evidence.seen.recoveries.append(recovery("reopened"))
+
+
+def lost_nothing_and_rebuilt(evidence: Evidence) -> None:
+    evidence.restarts_redis = True
+    evidence.seen.recoveries.append(recovery("rebuilt"))
+
+
+def never_recovered(evidence: Evidence) -> None:
+    evidence.restarts_redis = True
+
+
+def held_for_ever(evidence: Evidence) -> None:
+    evidence.seen = dataclasses.replace(evidence.seen, clock_ms=NOW_MS + 60_000)
+
+
+def ended_event_takes_seats_again(evidence: Evidence) -> None:
+    expired = dataclasses.replace(evidence.seen.records[HELD], state=State.EXPIRED)
+    again = dataclasses.replace(expired, state=State.CONFIRMING, pin=f"{word_of('event-9')}aaaa")
+    evidence.calls.append(late_payment("event-9"))
+    evidence.seen.journal.append(step(4, "expire", expired, NOW_MS + 1000))
+    evidence.seen.journal.append(step(5, "pin", again, NOW_MS + 1001))
+
+
+def kept_for_an_ended_event(evidence: Evidence) -> None:
+    held = evidence.seen.records[HELD]
+    pinned = dataclasses.replace(held, state=State.CONFIRMING, pin=f"{word_of('event-9')}aaaa")
+    kept = dataclasses.replace(held, due_ms=NOW_MS + 600_000)
+    evidence.calls.append(late_payment("event-9"))
+    evidence.seen.journal.append(step(4, "pin", pinned, NOW_MS))
+    evidence.seen.journal.append(step(5, "unpin", kept, NOW_MS + 5_000))
+
+
+def late_payment(event: str) -> Call:
+    paid = {"event": event, "reservation": HELD, "status": "captured", "amount": 8000}
+    return ok(4, "pay", paid, {"outcome": "refund_due"})
 
 
 def released_unasked(evidence: Evidence) -> None:
@@ -265,6 +353,14 @@ def test_whole_evidence_has_no_violation() -> None:
         ("P7", seat_too_many),
         ("P7", negative_counter),
         ("P7", stores_disagree),
+        ("P4", ended_event_takes_seats_again),
+        ("P5", held_for_ever),
+        ("P5", kept_for_an_ended_event),
+        ("P7", hold_not_put_back),
+        ("P7", booking_not_put_back),
+        ("P7", hold_never_drained),
+        ("P7", ledger_behind),
+        ("P7", booking_at_another_venue),
         ("P8", never_quiet),
         ("P8", request_hung),
         ("P9", two_seats_in_a_session),
@@ -272,6 +368,14 @@ def test_whole_evidence_has_no_violation() -> None:
         ("lost", hold_gone),
         ("lost", released_unasked),
         ("answers", internal_error),
+        ("journal", step_missing),
+        ("journal", version_taken_twice),
+        ("journal", version_out_of_order),
+        ("journal", gap_untold),
+        ("journal", gap_from_nowhere),
+        ("recovery", healthy_and_recovered),
+        ("recovery", lost_nothing_and_rebuilt),
+        ("harness", never_recovered),
     ],
 )
 def test_a_broken_promise_is_found(promise: str, breaks: Callable[[Evidence], None]) -> None:
@@ -286,9 +390,23 @@ def test_only_a_fault_that_may_lose_excuses_a_lost_hold() -> None:
     evidence = dataclasses.replace(whole(), may_lose=True)
 
     hold_gone(evidence)
+    evidence.seen.recoveries.append(recovery("rebuilt"))
     evidence.seen.counters["held"][QUOTA] = 0
     evidence.seen.counters["remaining"][QUOTA] = 1
     del evidence.seen.claims["candidate-1/day1-am"]
 
     assert check(evidence) == []
     assert evidence.lost == {HELD: "gone"}
+
+
+def test_a_gap_excuses_an_end_whose_beginning_it_may_have_taken() -> None:
+    evidence = dataclasses.replace(whole(), has_gap=True)
+    ended = dataclasses.replace(evidence.seen.records[HELD], state=State.RELEASED)
+    evidence.seen.journal.append(step(4, "release", ended))
+    evidence.seen.gaps.append({"epoch": 1, "from_version": 5, "to_version": 6})
+    evidence.seen.journal.append(step(7, "release", ended))
+
+    found = {violation.promise for violation in check(evidence)}
+
+    assert "P3" not in found
+    assert "journal" not in found

@@ -13,9 +13,9 @@ from quota_service.settings import Settings
 from tests.conftest import Running
 from tests.faults.test_killed_between_lines import dying_api
 from tests.support.client import ApiClient, Reply
-from tests.support.lost_shards import lose_everything, rebuild
-from tests.support.rooms import admit, open_room
+from tests.support.lost_shards import lose_everything, recover_shards
 from tests.support.redis_clients import redis_of
+from tests.support.rooms import admit, open_room
 
 ROOM = "/v1/exams/exam-1/waiting-room"
 BLOCK = 500

@@ -3,6 +3,7 @@
     rush     many want few seats; some pay, some are refunded, so that seats go round
     churn    hold, check out, move, release twice, let expire: short lives, no payment
     pay      callbacks twice at once, again later, in the wrong order, too late, of a wrong amount
+    late     pay when the hold has expired and its seat may be gone, and tell it again and again
     mixed    everything with changes of venue and refunds of bookings
     hoard    all pay for the same seats, one after the other, and nobody gives any back
 
@@ -26,6 +27,9 @@ PROBE_SEATS = 5000
 
 _HOARD_PAUSE_S = 0.2
 """So that not all is sold when an older copy of Redis is made, and all is when it comes back."""
+
+_LOOKS_MAX = 40
+_LOOK_PAUSE_S = 0.1
 
 Story = Callable[[Frontend, str], Awaitable[None]]
 
@@ -169,13 +173,35 @@ async def _in_turn(frontend: Frontend, *events: Any) -> None:
 
 async def _too_late(frontend: Frontend, held: Any, event: Any) -> None:
     """Pay when the hold has expired; until then this client has nothing to do."""
+    await _await_end(frontend, held)
+    await frontend.pay(event)
+
+
+async def _await_end(frontend: Frontend, held: Any) -> None:
     looked = await frontend.look(held["id"])
-    for _ in range(40):
+    for _ in range(_LOOKS_MAX):
         if not frontend.is_running() or (looked.is_ok and looked.body["state"] != "held"):
             break
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(_LOOK_PAUSE_S)
         looked = await frontend.look(held["id"])
-    await frontend.pay(event)
+
+
+async def late(frontend: Frontend, candidate: str) -> None:
+    held = await _held(frontend, candidate)
+    if held is None:
+        return
+    rng = frontend.rng
+    await _await_end(frontend, held)
+    if rng.random() < 0.3:
+        await _held(frontend, candidate, "key-2")
+    event = frontend.event(held)
+    paid = await frontend.pay(event)
+    if paid.is_ok and paid.body["outcome"] == "confirmed":
+        await frontend.think()
+        await frontend.refund(held["id"])
+    for _ in range(rng.randint(0, 2)):
+        await asyncio.sleep(rng.uniform(0, 0.5))
+        await frontend.pay(event)
 
 
 async def mixed(frontend: Frontend, candidate: str) -> None:
@@ -220,6 +246,7 @@ WORKLOADS = {
         Workload("rush", rush, 4, 2, 1, clients=8),
         Workload("churn", churn, 12, 1, 1, clients=5),
         Workload("pay", pay, 60, 2, 1, clients=6),
+        Workload("late", late, 2, 1, 1, clients=8),
         Workload("mixed", mixed, 40, 20, 5, clients=5),
         Workload("hoard", hoard, 24, 20, 5, clients=4),
     )

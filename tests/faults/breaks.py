@@ -1,0 +1,211 @@
+"""What can be taken out of the service, so that a run shows the checkers go red.
+
+A break is applied in each process of the service, in the memory of that process alone: a function
+is replaced, or the scripts are read from a copy with a part cut out. It raises BreakError when the
+service is no longer as the break knows it, so that none of them quietly breaks nothing.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from quota_service.ledger import confirmations, group_commit
+from quota_service.ledger.confirmations import ConfirmationLedger
+from quota_service.ledger.fence import FencedTransaction, ShardEpoch
+from quota_service.ledger.pool import Ledger
+from quota_service.ledger.recoveries import Records, RecoveryLedger, Step
+from quota_service.registration import drain_journal, recover_shard
+from quota_service.registration.recover_shard import Recovery
+from quota_service.registration.registry import UsedShard
+from quota_service.registration.stores import Stores
+from quota_service.seats import pipelined, scripts
+from quota_service.seats.keys import Shard
+from quota_service.seats.pipelined import PipelinedConnection
+from quota_service.seats.store import Answer, SeatStore
+from quota_service.workers import shard_recovery
+from quota_service.workers.shard_recovery import ShardRecoveryWorker
+
+LUA = Path(scripts.__file__).parents[2] / "lua"
+
+
+class BreakError(Exception):
+    """The service is not as a break knows it."""
+
+
+def without_fence(_folder: Path) -> None:
+    """Every run of every server is called the same, and no worker looks for losses."""
+    run_of = pipelined._run_of  # noqa: SLF001
+
+    def always_the_same(texts: Sequence[Any]) -> str:
+        run_of(texts)  # a server that cannot serve is still refused
+        return "the same"
+
+    async def look_away(_worker: ShardRecoveryWorker) -> Mapping[str, int]:
+        return {}
+
+    _replace(pipelined, "_run_of", always_the_same)
+    _replace(ShardRecoveryWorker, "run_once", look_away)
+
+
+def without_release_guard(folder: Path) -> None:
+    """A release gives seats back in whatever state the reservation is."""
+    _cut(folder, "release.lua", "if state == 'released'", "\nmove_seats(")
+
+
+def without_order_of_looking(_folder: Path) -> None:
+    """A shard's version is read before what was drained: a drain between looks like a loss."""
+    problem = recover_shard._problem  # noqa: SLF001
+
+    async def lost_shards(stores: Stores) -> list[UsedShard]:
+        used = stores.registry.used_shards()
+        found = [await stores.recovery.standing(each.shard) for each in used]
+        drained = await stores.recoveries.positions()
+        return [
+            each
+            for each, standing in zip(used, found, strict=True)
+            if problem(each, drained.get((each.shard.exam, each.shard.number), 0), standing)
+        ]
+
+    async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:
+        async with stores.recoveries.alone(used.shard.exam) as alone:
+            await stores.registry.refresh()
+            used = stores.registry.used_shard(used.shard.exam, used.shard.number)
+            standing = await stores.recovery.standing(used.shard)
+            _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
+            reason = problem(used, drained, standing)
+            if not alone or not reason:
+                return None
+            return await recover_shard._recover(stores, used, reason)  # noqa: SLF001
+
+    _replace(shard_recovery, "lost_shards", lost_shards)
+    _replace(shard_recovery, "recover_if_lost", recover_if_lost)
+
+
+def without_leaving_replicas(_folder: Path) -> None:
+    """A connection whose server has become a replica is kept, and nobody asks the server."""
+
+    class NeverRaisedError(RedisError):
+        """What no reply is."""
+
+    async def look_away(_connection: PipelinedConnection) -> None:
+        return None
+
+    for name in ("ReadOnlyError", "MasterDownError"):
+        _replace(pipelined, name, NeverRaisedError)
+    _replace(PipelinedConnection, "check", look_away)
+
+
+def without_epochs(_folder: Path) -> None:
+    """No transaction holds the epoch of its shard: each is committed, recovery or not."""
+
+    @asynccontextmanager
+    async def unfenced(
+        ledger: Ledger, wanted: Iterable[ShardEpoch]
+    ) -> AsyncIterator[FencedTransaction]:
+        async with ledger.transaction() as connection:
+            yield FencedTransaction(connection, frozenset(wanted))
+
+    for module in (confirmations, group_commit):
+        _replace(module, "fenced_transaction", unfenced)
+
+
+def without_lineage(_folder: Path) -> None:
+    """A recovery goes on from wherever Redis stands, as if there were one history only."""
+
+    async def look_away(_stores: Stores, _shard: Shard, _origin: Step) -> None:
+        return None
+
+    async def whole(
+        _ledger: RecoveryLedger, _exam: str, _shard: int, after: Step, through: Step
+    ) -> int:
+        return through[1] - after[1]
+
+    _replace(recover_shard, "_check_history", look_away)
+    _replace(RecoveryLedger, "entries_between", whole)
+
+
+def without_lost_holds(_folder: Path) -> None:
+    """A recovery that goes on from where Redis stands does not write the holds that it lacks."""
+
+    async def none(*_: object) -> AsyncIterator[Records]:
+        for page in ():
+            yield page
+
+    _replace(RecoveryLedger, "holds_after", none)
+
+
+def without_end_of_events(folder: Path) -> None:
+    """A payment takes an expired hold's seats again before it asks whether its event has ended.
+
+    And the hold is kept for its provider, whatever became of the event.
+    """
+    pin = SeatStore.pin
+
+    async def again_at_once(
+        seats: SeatStore, shard: Shard, serial: str, *args: Any, again: bool
+    ) -> Answer:
+        del again  # it was asked whether there is an end to be found
+        return await pin(seats, shard, serial, *args, again=True)
+
+    async def no_events(
+        _ledger: ConfirmationLedger, _reservations: Sequence[str]
+    ) -> Mapping[str, list[str]]:
+        return {}
+
+    _replace(SeatStore, "pin", again_at_once)
+    _replace(ConfirmationLedger, "events_of", no_events)
+    _cut(folder, "pin.lua", "  record[DUE_MS] = '0'\n", "end\nrecord[STATE] = 'confirming'")
+
+
+def without_gaps(_folder: Path) -> None:
+    """Whatever a journal begins with is taken for what comes next."""
+
+    async def no_gap(*_: object) -> drain_journal.Drained:
+        return drain_journal.Drained()
+
+    _replace(drain_journal, "_contiguous", lambda _position, entries: len(entries))
+    _replace(drain_journal, "_close_gap", no_gap)
+
+
+BREAKS: Mapping[str, Callable[[Path], None]] = {
+    "fence": without_fence,
+    "release": without_release_guard,
+    "position": without_order_of_looking,
+    "connections": without_leaving_replicas,
+    "epoch": without_epochs,
+    "lineage": without_lineage,
+    "holds": without_lost_holds,
+    "again": without_end_of_events,
+    "gap": without_gaps,
+}
+"""The breaks of a process by name; each is told a folder of its own for scripts that it changes."""
+
+
+def apply(names: Iterable[str], folder: Path) -> None:
+    """Take out what is named, in this process."""
+    for name in names:
+        BREAKS[name](folder)
+
+
+def _replace(owner: Any, name: str, replacement: object) -> None:
+    if not hasattr(owner, name):
+        raise BreakError(f"{owner.__name__} has no {name} any more")
+    setattr(owner, name, replacement)
+
+
+def _cut(folder: Path, script: str, begins: str, ends: str) -> None:
+    """Let scripts be read from the folder, with one cut from where a part begins to another."""
+    if not (folder / script).exists():
+        for source in [*LUA.glob("*.lua"), *LUA.glob("include/*.lua")]:
+            target = folder / source.relative_to(LUA)
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+        scripts._folder = lambda: folder  # noqa: SLF001
+    before, found, guarded = (folder / script).read_text(encoding="utf-8").partition(begins)
+    _, has_end, after = guarded.partition(ends)
+    if not (found and has_end):
+        raise BreakError(f"{script} is not as this break knows it")
+    (folder / script).write_text(before + ends + after, encoding="utf-8")
