@@ -15,9 +15,9 @@ _IN_FLIGHT = 256
 
 async def group_commit_rows(stage: Stage) -> list[Row]:
     """Return the row of the group commit, both sides through the confirm protocol itself."""
-    async with stage.own_stores(group_commit.bench_exam(throughput.SEATS)) as service:
+    async with stage.own_stores(group_commit.bench_exam(throughput.SEATS)) as stores:
         rates = await group_commit.compare(
-            service.settings, stage.plan.rounds, _CONFIRMATIONS, _IN_FLIGHT
+            stores.service.settings, stage.plan.rounds, _CONFIRMATIONS, _IN_FLIGHT
         )
     grouped, alone = rates[group_commit.GROUPED], rates[group_commit.ALONE]
     figures = {name: {"per_s": Spread.of(measured)} for name, measured in rates.items()} | {

@@ -3,7 +3,8 @@
 The service runs as in production with all its features on: one `serve` process with one worker, one
 `worker` process that drains the journal and expires holds, a Redis with an append-only file synced
 at every write, a Postgres with fsync on. The bench has a service in its own process too, with which
-it prepares what the clients need; it does nothing while something is measured.
+it prepares what the clients need, and a client of its own for Redis; they do nothing while
+something is measured.
 """
 
 import base64
@@ -22,9 +23,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
+import redis.asyncio
 
 from loadtest.bench.echo import Echoed, write_answers
 from loadtest.bench.processes import environment_of, serving
+from loadtest.bench.redis_client import redis_client
 from loadtest.bench.waiting import until
 from quota_service.api.webhooks import SECRET_PREFIX
 from quota_service.app import Service, open_service, refresh_memory
@@ -69,14 +72,23 @@ class Api:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnStores:
+    """A service of this process on a Redis and a database that nothing else uses."""
+
+    service: Service
+    redis: "redis.asyncio.Redis"
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
-    """What every section of the bench works with."""
+    """What every section of the bench works with; `redis` is the bench's own client."""
 
     plan: Plan
     folder: Path
     postgres_url: str
     settings: Settings
     service: Service
+    redis: "redis.asyncio.Redis"
     http: aiohttp.ClientSession
     frontend_key: str
     payment_secret: bytes
@@ -140,7 +152,7 @@ class Stage:
         return urlsplit(self.postgres_url)._replace(path=f"/{name}").geturl()
 
     @asynccontextmanager
-    async def own_stores(self, exam: Exam) -> AsyncIterator[Service]:
+    async def own_stores(self, exam: Exam) -> AsyncIterator[OwnStores]:
         """Lend a service of this process on a Redis and a database of its own, with one exam."""
         name = self.new_name("stores")
         dsn = await self.new_database(name)
@@ -148,11 +160,11 @@ class Stage:
             settings = dataclasses.replace(
                 self.settings, redis_url=server.url, postgres_dsn=dsn, journal_backlog_max=10**9
             )
-            async with open_service(settings) as service:
+            async with open_service(settings) as service, redis_client(server.url) as client:
                 await migrate(service.stores.ledger)
                 await refresh_memory(service)
                 await import_exam(service.stores, exam)
-                yield service
+                yield OwnStores(service, client)
 
 
 @asynccontextmanager
@@ -194,7 +206,11 @@ async def open_stage(plan: Plan, folder: Path) -> AsyncIterator[Stage]:
 async def _opened(
     plan: Plan, folder: Path, settings: Settings, secret: bytes
 ) -> AsyncIterator[Stage]:
-    async with open_service(settings) as service, aiohttp.ClientSession() as http:
+    async with (
+        open_service(settings) as service,
+        redis_client(settings.redis_url) as client,
+        aiohttp.ClientSession() as http,
+    ):
         await migrate(service.stores.ledger)
         await refresh_memory(service)
         key = await service.key_ledger.create("bench", frozenset({Scope.FRONTEND}))
@@ -212,6 +228,7 @@ async def _opened(
                 postgres_url=settings.postgres_dsn,
                 settings=settings,
                 service=service,
+                redis=client,
                 http=http,
                 frontend_key=key,
                 payment_secret=secret,
