@@ -18,7 +18,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -39,14 +38,10 @@ from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 
-_UNLIMITED_PER_S = 1_000_000
-_OUT_OF_REACH = {
-    "rate_limit_per_s": _UNLIMITED_PER_S,
-    "public_rate_limit_per_s": _UNLIMITED_PER_S,
-}
+_OUT_OF_REACH_PER_S = 1_000_000
 """Limits of a single client, which here is the only one there is: they are on, but out of reach."""
 
-_SECRET_BYTES = 32
+SECRET_BYTES = 32
 _LOGGING = ("api", "worker")
 """The processes of the service, by the names of their logs."""
 
@@ -183,29 +178,34 @@ async def serving_api(
 @asynccontextmanager
 async def open_stage(plan: Plan, folder: Path) -> AsyncIterator[Stage]:
     """Start everything, and stop it in the opposite order."""
-    secret = secrets.token_bytes(_SECRET_BYTES)
-    known = {item.name for item in dataclasses.fields(Settings)}
-    limits: dict[str, Any] = {name: limit for name, limit in _OUT_OF_REACH.items() if name in known}
+    secret = secrets.token_bytes(SECRET_BYTES)
     postgres = EmbeddedPostgres(folder / "postgres")
     try:
         with postgres, EmbeddedRedis(folder / "redis") as server:
-            settings = Settings(
-                redis_url=server.url,
-                postgres_dsn=postgres.url,
-                payment_secrets=SECRET_PREFIX + base64.b64encode(secret).decode(),
-                log_level="warning",
-            )
-            settings = dataclasses.replace(settings, **limits)
-            async with _opened(plan, folder, settings, secret) as stage:
+            settings = stage_settings(server.url, postgres.url, secret)
+            async with stage_on(settings, plan, folder, secret) as stage:
                 yield stage
     finally:
         postgres.remove_data()
 
 
+def stage_settings(redis_url: str, postgres_dsn: str, secret: bytes) -> Settings:
+    """Return the settings of the service on a stage; `secret` signs payments."""
+    return Settings(
+        redis_url=redis_url,
+        postgres_dsn=postgres_dsn,
+        payment_secrets=SECRET_PREFIX + base64.b64encode(secret).decode(),
+        log_level="warning",
+        rate_limit_per_s=_OUT_OF_REACH_PER_S,
+        public_rate_limit_per_s=_OUT_OF_REACH_PER_S,
+    )
+
+
 @asynccontextmanager
-async def _opened(
-    plan: Plan, folder: Path, settings: Settings, secret: bytes
+async def stage_on(
+    settings: Settings, plan: Plan, folder: Path, secret: bytes
 ) -> AsyncIterator[Stage]:
+    """Start the processes of the service on stores that run already."""
     async with (
         open_service(settings) as service,
         redis_client(settings.redis_url) as client,
