@@ -2,7 +2,10 @@
 
 import redis.asyncio
 
+_ANSWER_LIMIT_S = 60.0
+"""A server that frees a million keys answers late."""
+
 
 def redis_client(url: str) -> "redis.asyncio.Redis":
     """Return a client that answers text; `async with` closes it."""
-    return redis.asyncio.Redis.from_url(url, decode_responses=True)
+    return redis.asyncio.Redis.from_url(url, decode_responses=True, socket_timeout=_ANSWER_LIMIT_S)
