@@ -194,7 +194,7 @@ def _tell(built: Built) -> None:
     print(
         f"filled postgres with {built.bookings:,} bookings and {built.holds:,} live holds in "
         f"{built.filled_s:.0f} s; redis was rebuilt from it in {built.rebuilt_s:.1f} s: "
-        f"{built.in_scripts_s:.1f} s in its scripts, {built.process_s:.1f} s of CPU and "
+        f"{built.redis_s:.1f} s of its CPU, {built.process_s:.1f} s of CPU and "
         f"{built.process_bytes / mib:.0f} MiB more in this process, the rest in postgres; redis "
         f"has {built.redis_bytes / mib:.0f} MiB. Load: {RESERVATIONS_PER_S:.0f} reservations and "
         f"{PAYMENTS_PER_S:.0f} payments a second",
