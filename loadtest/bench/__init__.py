@@ -15,9 +15,10 @@ told; one that is in doubt is told as such, has no row, and the exit status is 1
 The journal is drained as in production while something is measured. What is left of it afterwards
 is thrown away instead of drained, so that it is no burden to what is measured next.
 
-Three benches run by themselves:
+Benches that run by themselves:
 
-    python -m loadtest.bench.group_commit   confirmations, group-committed and not (a row here too)
-    python -m loadtest.bench.recovery       the payments of a process that died
-    python -m loadtest.bench.rebuild        a lost shard, rebuilt from a million bookings
+    python -m loadtest.bench.group_commit    confirmations, group-committed and not (a row here too)
+    python -m loadtest.bench.recovery        the payments of a process that died
+    python -m loadtest.bench.recovery_times  how soon the service is back after Redis was lost
+    python -m loadtest.bench.overload        three times as many orders as can be served
 """

@@ -106,7 +106,7 @@ class Orders(Candidate):
 
     async def measure(self, connections: int, seconds: int) -> Sample:
         """Order, and see in both the service's counters and Redis what became of it."""
-        client = self.stage.service.runner.client
+        client = self.stage.redis
         path = f"/v1/exams/{self.exam}/reservations"
         requests = order_requests(path, self.stage.frontend_key, self.stage.new_name("run"))
         counts = await OrderCounts.now(self.stage, self._api, self.exam)
@@ -117,7 +117,7 @@ class Orders(Candidate):
         if told != done.requests:
             raise BenchError(f"{self.name}: {done}, not all of them {self._outcome}")
         ended = await counts.check_since(self.name, self._outcome, told=told, under_way=connections)
-        await trim_journal(client, self.exam)
+        await trim_journal(self.stage.service, client, self.exam)
         more = {"redis_us": use.cpu_us / ended, "batch": ended / max(use.script_calls, 1)}
         return Sample(told / done.duration_s, done.p50_ms, done.p99_ms, more)
 
@@ -141,7 +141,7 @@ class Payments(Candidate):
             done = await run_wrk(url, requests, connections=connections, seconds=seconds)
             grown = await settled(self._outcomes) - outcomes
             made = await self._booked() - booked
-            await trim_journal(self.stage.service.runner.client, self.exam)
+            await trim_journal(self.stage.service, self.stage.redis, self.exam)
             self._per_s = done.requests / done.duration_s
             if done.requests + connections > len(requests):
                 continue  # wrk began anew, and a payment told twice is none: it takes more of them
@@ -156,7 +156,7 @@ class Payments(Candidate):
         """Return signed payments of new holds, more than can be told in the time."""
         stage, count = self.stage, round(self._per_s * seconds * _PREPARED_SHARE) + connections
         holds = await hold(stage.service, self.exam, stage.new_name("run"), range(count))
-        await trim_journal(stage.service.runner.client, self.exam)
+        await trim_journal(stage.service, stage.redis, self.exam)
         return payment_requests(self.PATH, stage.payment_secret, holds)
 
     async def _outcomes(self) -> Counter[str]:
@@ -189,7 +189,7 @@ class Looks(Candidate):
 
     async def measure(self, connections: int, seconds: int) -> Sample:
         """Look, and see what was answered and how many commands Redis was sent meanwhile."""
-        client = self.stage.service.runner.client
+        client = self.stage.redis
         answers = await settled(self._answers)
         with self.stage.worker_stopped():
             used = await redis_use(client)

@@ -15,13 +15,17 @@ import redis.asyncio
 from loadtest.bench.errors import BenchError
 from loadtest.bench.messages import SUBJECT, VENUES
 from loadtest.bench.processes import environment_of, printed_by
+from loadtest.bench.redis_client import redis_client
 from quota_service.app import Service, open_service, refresh_memory
 from quota_service.registration.reserve import Order, reserve
-from quota_service.seats.keys import Shard
-from quota_service.settings import Settings, read_settings
+from quota_service.settings import read_settings
 
 _AT_WORK = 256
 _TRIM_EVERY = 20_000
+_LOCK_LIMIT_S = 30.0
+"""Postgres ends the transaction of a worker that was stopped in the middle of it after 10 s."""
+
+_LOCK = "SELECT 1 FROM journal_positions WHERE exam = $1 AND shard = $2 FOR UPDATE"
 FILLERS = 2
 
 
@@ -45,12 +49,22 @@ async def hold(
     return made
 
 
-async def trim_journal(client: "redis.asyncio.Redis", exam: str) -> None:
-    """Forget the journal of an exam, as if it were drained: what a bench made is not kept."""
-    await client.xtrim(Shard(exam, 0, 0).key("journal"), maxlen=0, approximate=False)
+async def trim_journal(service: Service, client: "redis.asyncio.Redis", exam: str) -> None:
+    """Forget the journal of an exam, as if it were drained: what a bench made is not kept.
+
+    The position in Postgres moves along, or the next drain would look for the missing steps.
+    """
+    shard, ledger = service.stores.registry.shard(exam, 0), service.stores.ledger
+    async with ledger.transaction() as connection:
+        await connection.execute(_LOCK, exam, shard.number, timeout=_LOCK_LIMIT_S)
+        version = int(await client.get(shard.key("version")) or 0)
+        first_kept = f"{shard.epoch}-{version + 1}"
+        await client.xtrim(shard.key("journal"), minid=first_kept, approximate=False)
+        move = ledger.query["advance_journal_position"]
+        await connection.execute(move, exam, shard.number, shard.epoch, version)
 
 
-async def fill(settings: Settings, exam: str, count: int) -> None:
+async def fill(service: Service, client: "redis.asyncio.Redis", exam: str, count: int) -> None:
     """Make `count` holds of an exam, in several processes, its journal trimmed meanwhile."""
     share = -(-count // FILLERS)
     parts = [range(first, min(first + share, count)) for first in range(0, count, share)]
@@ -59,22 +73,22 @@ async def fill(settings: Settings, exam: str, count: int) -> None:
             printed_by(
                 "loadtest.bench.holding",
                 *("--exam", exam, "--first", str(part.start), "--count", str(len(part))),
-                environment=environment_of(settings),
+                environment=environment_of(service.settings),
             )
             for part in parts
         )
     )
-    async with redis.asyncio.Redis.from_url(settings.redis_url) as client:
-        await trim_journal(client, exam)
+    await trim_journal(service, client, exam)
 
 
 async def _fill_part(exam: str, first: int, count: int) -> None:
-    async with open_service(read_settings()) as service:
+    settings = read_settings()
+    async with open_service(settings) as service, redis_client(settings.redis_url) as client:
         await refresh_memory(service)
         for start in range(first, first + count, _TRIM_EVERY):
             numbers = range(start, min(start + _TRIM_EVERY, first + count))
             await hold(service, exam, "fill", numbers)
-            await trim_journal(service.runner.client, exam)
+            await trim_journal(service, client, exam)
 
 
 def main() -> None:

@@ -201,7 +201,7 @@ async def _expire_many(stage: Stage, exam: str, rate: float) -> tuple[Latencies,
         ended_s = time.monotonic()
         samples = await client.end_now()
     await _check(counts, samples, expired=count)
-    await trim_journal(stage.service.runner.client, exam)
+    await trim_journal(stage.service, stage.redis, exam)
     busy = Latencies.of(samples, began_s, ended_s)
     return Latencies.of(quiet), busy, ended_s - began_s
 
@@ -210,7 +210,7 @@ async def _let_come_due(stage: Stage, exam: str) -> None:
     """Make the holds that are to expire, and return when all of them are due."""
     count = stage.plan.expiring_holds
     await stage.add_exam(_exam_with_ttl(exam, _SHORT_TTL_S))
-    await fill(stage.settings, exam, count)
+    await fill(stage.service, stage.redis, exam, count)
     await stage.add_exam(_exam_with_ttl(exam, _LONG_TTL_S))
 
     async def all_due() -> bool:
@@ -223,7 +223,7 @@ async def _due(stage: Stage, exam: str) -> int:
     """Return how many holds are due, by Redis's clock."""
     service = stage.service
     key = service.stores.registry.shard(exam, 0).key("due")
-    return int(await service.runner.client.zcount(key, "-inf", await service.runner.clock_ms()))
+    return int(await stage.redis.zcount(key, "-inf", await service.runner.clock_ms()))
 
 
 def _exam_with_ttl(exam: str, ttl_s: int) -> Exam:

@@ -14,11 +14,10 @@ from loadtest.bench.errors import BenchError
 from loadtest.bench.group_commit import bench_exam
 from loadtest.bench.holding import fill, hold, trim_journal
 from loadtest.bench.messages import SUBJECT, VENUES
-from loadtest.bench.stage import Stage
+from loadtest.bench.stage import OwnStores, Stage
 from loadtest.bench.table import Row, Spread, at_most, row_of_rounds
 from loadtest.bench.throughput import SEATS
 from loadtest.bench.waiting import until
-from quota_service.app import Service
 from quota_service.registration.release import release
 from quota_service.seats.keys import Shard
 
@@ -44,13 +43,13 @@ async def plain_commands_rows(stage: Stage) -> list[Row]:
     """Return the row of Redis's CPU for a reserve against the same writes as plain commands."""
     scripts: list[Cost] = []
     plain: list[float] = []
-    async with stage.own_stores(bench_exam(SEATS, _EXAM)) as service:
+    async with stage.own_stores(bench_exam(SEATS, _EXAM)) as stores:
         for turn in range(-1, stage.plan.rounds):
-            cost, _ = await _cost_of_orders(service, stage.new_name("run"), _ORDERS)
-            record = await _a_record(service)
+            cost, _ = await _cost_of_orders(stores, stage.new_name("run"), _ORDERS)
+            record = await _a_record(stores)
             batch = max(1, round(cost.batch))
-            writes = await _cost_of_writes(service, record, batch, f"plain{turn + 1}")
-            await trim_journal(service.runner.client, _EXAM)
+            writes = await _cost_of_writes(stores, record, batch, f"plain{turn + 1}")
+            await trim_journal(stores.service, stores.redis, _EXAM)
             if turn >= 0:
                 scripts.append(cost)
                 plain.append(writes)
@@ -69,7 +68,7 @@ async def live_holds_rows(stage: Stage) -> list[Row]:
     count = stage.plan.live_holds
     exam = bench_exam(SEATS, _EXAM)
     async with stage.own_stores(exam) as few, stage.own_stores(exam) as many:
-        await hold(few, _EXAM, "few", range(_FEW_HOLDS))
+        await hold(few.service, _EXAM, "few", range(_FEW_HOLDS))
         bytes_each = await _fill_and_weigh(many, count)
         costs = await _costs_in_turns(stage, few, many)
     sides = {f"with {count:,}": costs["many"], f"with {_FEW_HOLDS:,}": costs["few"]}
@@ -93,15 +92,15 @@ async def live_holds_rows(stage: Stage) -> list[Row]:
     return [row_of_rounds(name, at_most(1.15), many_us, few_us, figures), memory]
 
 
-async def _costs_in_turns(stage: Stage, few: Service, many: Service) -> dict[str, list[Cost]]:
-    """Return what a reserve costs in either service, round by round, step by step in turns."""
-    services = {"few": few, "many": many}
-    costs: dict[str, list[Cost]] = {name: [] for name in services}
+async def _costs_in_turns(stage: Stage, few: OwnStores, many: OwnStores) -> dict[str, list[Cost]]:
+    """Return what a reserve costs in either store, round by round, step by step in turns."""
+    both = {"few": few, "many": many}
+    costs: dict[str, list[Cost]] = {name: [] for name in both}
     for turn in range(-1, stage.plan.rounds):
-        steps: dict[str, list[Cost]] = {name: [] for name in services}
+        steps: dict[str, list[Cost]] = {name: [] for name in both}
         for step in range(_STEPS):
-            for name in services if step % 2 else reversed(services):
-                steps[name].append(await _cost_of_a_step(stage, services[name]))
+            for name in both if step % 2 else reversed(both):
+                steps[name].append(await _cost_of_a_step(stage, both[name]))
         for name, measured in steps.items():
             if turn >= 0:
                 measured.sort(key=lambda cost: cost.redis_us)
@@ -109,24 +108,24 @@ async def _costs_in_turns(stage: Stage, few: Service, many: Service) -> dict[str
     return costs
 
 
-async def _cost_of_a_step(stage: Stage, service: Service) -> Cost:
+async def _cost_of_a_step(stage: Stage, stores: OwnStores) -> Cost:
     """Return what a reserve costs; what the step took it gives back, so that the size stays."""
-    before = await _live_holds(service)
-    cost, made = await _cost_of_orders(service, stage.new_name("run"), _STEP_ORDERS)
+    before = await _live_holds(stores)
+    cost, made = await _cost_of_orders(stores, stage.new_name("run"), _STEP_ORDERS)
     for start in range(0, len(made), _AT_WORK):
         part = made[start : start + _AT_WORK]
-        await asyncio.gather(*(release(service.stores, reservation) for reservation in part))
-    await trim_journal(service.runner.client, _EXAM)
-    if await _live_holds(service) != before:
+        await asyncio.gather(*(release(stores.service.stores, reservation) for reservation in part))
+    await trim_journal(stores.service, stores.redis, _EXAM)
+    if await _live_holds(stores) != before:
         raise BenchError("what was taken was not given back")
     return cost
 
 
-async def _cost_of_orders(service: Service, run: str, count: int) -> tuple[Cost, list[str]]:
+async def _cost_of_orders(stores: OwnStores, run: str, count: int) -> tuple[Cost, list[str]]:
     """Return what each of so many reservations costs, and their ids."""
-    client = service.runner.client
+    client = stores.redis
     used, process_s, started_s = await redis_use(client), time.process_time(), time.perf_counter()
-    made = await hold(service, _EXAM, run, range(count), at_work=_AT_WORK)
+    made = await hold(stores.service, _EXAM, run, range(count), at_work=_AT_WORK)
     elapsed_s, process_s = time.perf_counter() - started_s, time.process_time() - process_s
     use = (await redis_use(client)).since(used)
     cost = Cost(
@@ -138,24 +137,24 @@ async def _cost_of_orders(service: Service, run: str, count: int) -> tuple[Cost,
     return cost, made
 
 
-async def _fill_and_weigh(service: Service, count: int) -> float:
+async def _fill_and_weigh(stores: OwnStores, count: int) -> float:
     """Make `count` holds and return the bytes of Redis's memory that each takes."""
-    client = service.runner.client
+    client = stores.redis
     before = int((await client.info("memory"))["used_memory"])
-    await fill(service.settings, _EXAM, count)
+    await fill(stores.service, client, _EXAM, count)
 
     async def is_quiet() -> bool:
         return not (await client.info("persistence"))["aof_rewrite_in_progress"]
 
     await until(is_quiet, "the end of Redis's rewriting its file", within_s=_REWRITE_LIMIT_S)
-    if (live := await _live_holds(service)) != count:
+    if (live := await _live_holds(stores)) != count:
         raise BenchError(f"{live} holds live, not {count}")
     return (int((await client.info("memory"))["used_memory"]) - before) / count
 
 
-async def _cost_of_writes(service: Service, record: str, batch: int, tag: str) -> float:
+async def _cost_of_writes(stores: OwnStores, record: str, batch: int, tag: str) -> float:
     """Return Redis's CPU, in microseconds, for what a reserve writes, as plain commands."""
-    client = service.runner.client
+    client = stores.redis
     shard = Shard(tag, 0, 0)
     used = await redis_use(client)
     for start in range(0, _ORDERS, batch):
@@ -187,16 +186,16 @@ def _writes(shard: Shard, record: str, n: int) -> Sequence[tuple[str | int, ...]
     )
 
 
-async def _a_record(service: Service) -> str:
+async def _a_record(stores: OwnStores) -> str:
     """Return the text of a hold's record, as the plain commands are to write it."""
-    client, shard = service.runner.client, _shard(service)
+    client, shard = stores.redis, _shard(stores)
     (serial,) = await client.zrange(shard.key("due"), 0, 0)
     return str(await client.get(shard.record_key(str(serial))))
 
 
-async def _live_holds(service: Service) -> int:
-    return (await service.stores.seats.snapshot(_shard(service))).live_holds
+async def _live_holds(stores: OwnStores) -> int:
+    return (await stores.service.stores.seats.snapshot(_shard(stores))).live_holds
 
 
-def _shard(service: Service) -> Shard:
-    return service.stores.registry.shard(_EXAM, 0)
+def _shard(stores: OwnStores) -> Shard:
+    return stores.service.stores.registry.shard(_EXAM, 0)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-from loadtest.bench import group_commit, latency, redis_cost, throughput, watched
+from loadtest.bench import durability, group_commit, latency, redis_cost, throughput, watched
 from loadtest.bench.stage import Stage
 from loadtest.bench.table import Row, Spread, at_least, row_of_rounds
 
@@ -15,9 +15,9 @@ _IN_FLIGHT = 256
 
 async def group_commit_rows(stage: Stage) -> list[Row]:
     """Return the row of the group commit, both sides through the confirm protocol itself."""
-    async with stage.own_stores(group_commit.bench_exam(throughput.SEATS)) as service:
+    async with stage.own_stores(group_commit.bench_exam(throughput.SEATS)) as stores:
         rates = await group_commit.compare(
-            service.settings, stage.plan.rounds, _CONFIRMATIONS, _IN_FLIGHT
+            stores.service.settings, stage.plan.rounds, _CONFIRMATIONS, _IN_FLIGHT
         )
     grouped, alone = rates[group_commit.GROUPED], rates[group_commit.ALONE]
     figures = {name: {"per_s": Spread.of(measured)} for name, measured in rates.items()} | {
@@ -35,6 +35,8 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "availability": throughput.availability_rows,
         "confirm": throughput.confirm_rows,
         "group-commit": group_commit_rows,
+        "fsync": durability.fsync_rows,
+        "replica": durability.replica_rows,
         "waiting-room": throughput.waiting_room_rows,
         "redis-cpu": redis_cost.plain_commands_rows,
         "half-rate": latency.half_rate_rows,

@@ -3,7 +3,8 @@
 The service runs as in production with all its features on: one `serve` process with one worker, one
 `worker` process that drains the journal and expires holds, a Redis with an append-only file synced
 at every write, a Postgres with fsync on. The bench has a service in its own process too, with which
-it prepares what the clients need; it does nothing while something is measured.
+it prepares what the clients need, and a client of its own for Redis; they do nothing while
+something is measured.
 """
 
 import base64
@@ -17,14 +18,15 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
+import redis.asyncio
 
 from loadtest.bench.echo import Echoed, write_answers
 from loadtest.bench.processes import environment_of, serving
+from loadtest.bench.redis_client import redis_client
 from loadtest.bench.waiting import until
 from quota_service.api.webhooks import SECRET_PREFIX
 from quota_service.app import Service, open_service, refresh_memory
@@ -36,14 +38,10 @@ from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 
-_UNLIMITED_PER_S = 1_000_000
-_OUT_OF_REACH = {
-    "rate_limit_per_s": _UNLIMITED_PER_S,
-    "public_rate_limit_per_s": _UNLIMITED_PER_S,
-}
+_OUT_OF_REACH_PER_S = 1_000_000
 """Limits of a single client, which here is the only one there is: they are on, but out of reach."""
 
-_SECRET_BYTES = 32
+SECRET_BYTES = 32
 _LOGGING = ("api", "worker")
 """The processes of the service, by the names of their logs."""
 
@@ -69,14 +67,23 @@ class Api:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnStores:
+    """A service of this process on a Redis and a database that nothing else uses."""
+
+    service: Service
+    redis: "redis.asyncio.Redis"
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
-    """What every section of the bench works with."""
+    """What every section of the bench works with; `redis` is the bench's own client."""
 
     plan: Plan
     folder: Path
     postgres_url: str
     settings: Settings
     service: Service
+    redis: "redis.asyncio.Redis"
     http: aiohttp.ClientSession
     frontend_key: str
     payment_secret: bytes
@@ -140,7 +147,7 @@ class Stage:
         return urlsplit(self.postgres_url)._replace(path=f"/{name}").geturl()
 
     @asynccontextmanager
-    async def own_stores(self, exam: Exam) -> AsyncIterator[Service]:
+    async def own_stores(self, exam: Exam) -> AsyncIterator[OwnStores]:
         """Lend a service of this process on a Redis and a database of its own, with one exam."""
         name = self.new_name("stores")
         dsn = await self.new_database(name)
@@ -148,11 +155,11 @@ class Stage:
             settings = dataclasses.replace(
                 self.settings, redis_url=server.url, postgres_dsn=dsn, journal_backlog_max=10**9
             )
-            async with open_service(settings) as service:
+            async with open_service(settings) as service, redis_client(server.url) as client:
                 await migrate(service.stores.ledger)
                 await refresh_memory(service)
                 await import_exam(service.stores, exam)
-                yield service
+                yield OwnStores(service, client)
 
 
 @asynccontextmanager
@@ -171,30 +178,39 @@ async def serving_api(
 @asynccontextmanager
 async def open_stage(plan: Plan, folder: Path) -> AsyncIterator[Stage]:
     """Start everything, and stop it in the opposite order."""
-    secret = secrets.token_bytes(_SECRET_BYTES)
-    known = {item.name for item in dataclasses.fields(Settings)}
-    limits: dict[str, Any] = {name: limit for name, limit in _OUT_OF_REACH.items() if name in known}
+    secret = secrets.token_bytes(SECRET_BYTES)
     postgres = EmbeddedPostgres(folder / "postgres")
     try:
         with postgres, EmbeddedRedis(folder / "redis") as server:
-            settings = Settings(
-                redis_url=server.url,
-                postgres_dsn=postgres.url,
-                payment_secrets=SECRET_PREFIX + base64.b64encode(secret).decode(),
-                log_level="warning",
-            )
-            settings = dataclasses.replace(settings, **limits)
-            async with _opened(plan, folder, settings, secret) as stage:
+            settings = stage_settings(server.url, postgres.url, secret)
+            async with stage_on(settings, plan, folder, secret) as stage:
                 yield stage
     finally:
         postgres.remove_data()
 
 
+def stage_settings(redis_url: str, postgres_dsn: str, secret: bytes) -> Settings:
+    """Return the settings of the service on a stage; `secret` signs payments."""
+    return Settings(
+        redis_url=redis_url,
+        postgres_dsn=postgres_dsn,
+        payment_secrets=SECRET_PREFIX + base64.b64encode(secret).decode(),
+        log_level="warning",
+        rate_limit_per_s=_OUT_OF_REACH_PER_S,
+        public_rate_limit_per_s=_OUT_OF_REACH_PER_S,
+    )
+
+
 @asynccontextmanager
-async def _opened(
-    plan: Plan, folder: Path, settings: Settings, secret: bytes
+async def stage_on(
+    settings: Settings, plan: Plan, folder: Path, secret: bytes
 ) -> AsyncIterator[Stage]:
-    async with open_service(settings) as service, aiohttp.ClientSession() as http:
+    """Start the processes of the service on stores that run already."""
+    async with (
+        open_service(settings) as service,
+        redis_client(settings.redis_url) as client,
+        aiohttp.ClientSession() as http,
+    ):
         await migrate(service.stores.ledger)
         await refresh_memory(service)
         key = await service.key_ledger.create("bench", frozenset({Scope.FRONTEND}))
@@ -212,6 +228,7 @@ async def _opened(
                 postgres_url=settings.postgres_dsn,
                 settings=settings,
                 service=service,
+                redis=client,
                 http=http,
                 frontend_key=key,
                 payment_secret=secret,

@@ -174,7 +174,7 @@ async def _first_look(stage: Stage, path: str) -> Answer:
 
 async def _idle_commands_per_s(stage: Stage) -> float:
     """Return how many commands Redis is sent a second while nobody asks for anything."""
-    client, seconds = stage.service.runner.client, stage.plan.seconds
+    client, seconds = stage.redis, stage.plan.seconds
     with stage.worker_stopped():
         before = await redis_use(client)
         await asyncio.sleep(seconds)

@@ -1,0 +1,196 @@
+"""A registration that is nearly over: Postgres filled by SQL, and Redis built from it once.
+
+The rows are those registration leaves: payments, bookings with one or two subjects, live holds, the
+latest record of every reservation and a journal entry for each. Redis is then written by a rebuild
+of the shard, whose cost is told on the way.
+"""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from loadtest.bench.counters import redis_use
+from loadtest.bench.errors import BenchError
+from loadtest.bench.group_commit import bench_exam
+from loadtest.bench.redis_client import redis_client
+from quota_service.app import Service, open_service, refresh_memory
+from quota_service.domain.exam import Exam, Quota, Session, Subject
+from quota_service.ledger.migrations import migrate
+from quota_service.registration.audit import audit
+from quota_service.registration.import_exam import import_exam
+from quota_service.registration.recover_shard import rebuild_shard
+from quota_service.settings import Settings
+
+EXAM = "bench"
+_SEATS = 1_000_000
+
+_FILL = """
+-- Every `made` reservation has a number; odd ones have two subjects, even ones have one.
+CREATE TEMP TABLE made AS
+SELECT n,
+       substr(translate(md5(n::text), '0123456789abcdef', 'abcdefgh234567yz'), 1, 24) AS serial,
+       'candidate-' || n AS candidate,
+       'venue-' || (n % 9 + 1) AS venue,
+       CASE WHEN n <= {bookings} THEN 'confirmed' ELSE 'held' END AS state,
+       CASE n % 2 WHEN 0 THEN 'qms' ELSE 'qms,ems' END AS subjects,
+       CASE n % 2 WHEN 0 THEN 's1' ELSE 's1,s2' END AS sessions,
+       8000 * (1 + n % 2) AS amount,
+       date_trunc('second', now()) - interval '1 hour' + n * interval '3 milliseconds' AS created_at
+FROM   generate_series(1, {bookings} + {holds}) AS n;
+ALTER TABLE made ADD COLUMN id text, ADD COLUMN record text;
+UPDATE made
+SET    id = 'bench.0.' || serial,
+       record = concat_ws('|', state, candidate, venue, subjects, sessions, amount, 'CNY',
+                          ms(created_at), ms(created_at + interval '1 day'),
+                          ms(created_at + interval '1 day'), ms(created_at + interval '1 day'),
+                          0, 0, '', 0, '0123456789abcdef', '', venue);
+
+INSERT INTO reservations (id, exam, shard, candidate, state, record, epoch, version, created_at)
+SELECT id, 'bench', 0, candidate, state, record, 1, n, created_at
+FROM   made;
+
+INSERT INTO journal (exam, shard, epoch, version, verb, subject, at, body)
+SELECT 'bench', 0, 1, n, CASE state WHEN 'held' THEN 'reserve' ELSE 'confirm' END, serial,
+       created_at, record
+FROM   made;
+
+INSERT INTO payment_events (event, reservation, status, outcome, amount, currency, paid_at,
+                            provider_reference, body_hash)
+SELECT 'event-' || n, id, 'captured', 'confirmed', amount, 'CNY', now(), 'reference', md5(id)
+FROM   made
+WHERE  state = 'confirmed';
+
+INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at,
+                      request_hash, first_deadline, first_venue, step_epoch, step_version)
+SELECT id, 'bench', candidate, venue, amount, 'CNY', 'event-' || n, created_at, '0123456789abcdef',
+       created_at + interval '1 day', venue, 1, n
+FROM   made
+WHERE  state = 'confirmed';
+
+INSERT INTO booking_items (reservation, exam, candidate, session, venue, subject, position)
+SELECT id, 'bench', candidate, session, venue, subject, position - 1
+FROM   made
+CROSS  JOIN LATERAL unnest(string_to_array(sessions, ','), string_to_array(subjects, ','))
+       WITH ORDINALITY AS item (session, subject, position)
+WHERE  state = 'confirmed';
+
+UPDATE quotas
+SET    confirmed = counted.seats
+FROM   (SELECT venue, subject, count(*) AS seats FROM booking_items GROUP BY venue, subject)
+       AS counted
+WHERE  quotas.exam = 'bench'
+AND    (quotas.venue, quotas.subject) = (counted.venue, counted.subject);
+
+UPDATE journal_positions
+SET    drained_epoch = 1, drained_version = {bookings} + {holds}
+WHERE  exam = 'bench';
+"""
+"""Statements that fill an exam's ledger; constraints are checked, references only by `made`."""
+
+_SETTLE = (
+    # What autovacuum and the checkpointer do in the hours a registration takes.
+    *(
+        f"VACUUM ANALYZE {table}"
+        for table in ("reservations", "journal", "payment_events", "bookings", "booking_items")
+    ),
+    "CHECKPOINT",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What was made, and what it took: seconds, and bytes of memory.
+
+    `rebuilt_s` took `redis_s` of Redis's CPU and `process_s` of this process's; the rest is mostly
+    Postgres. `process_bytes` is how much more memory the process had at its peak.
+    """
+
+    bookings: int
+    holds: int
+    filled_s: float
+    rebuilt_s: float
+    redis_s: float
+    process_s: float
+    process_bytes: int
+    redis_bytes: int
+
+
+async def build(settings: Settings, *, bookings: int, holds: int) -> Built:
+    """Fill empty stores; raises BenchError unless Redis then has what Postgres has."""
+    async with open_service(settings) as service:
+        await migrate(service.stores.ledger)
+        await refresh_memory(service)
+        await import_exam(service.stores, _two_session_exam())
+        started_s = time.perf_counter()
+        await _fill(settings.postgres_dsn, bookings=bookings, holds=holds)
+        filled_s = time.perf_counter() - started_s
+        figures = await _rebuild(service, bookings, holds)
+        audited = await audit(service.stores, EXAM)
+        if not audited.is_clean:
+            raise BenchError(f"after the rebuild: {', '.join(map(str, audited.differences))}")
+    return Built(bookings, holds, filled_s, **figures)
+
+
+def _two_session_exam() -> Exam:
+    """Return the exam of the other benches with a second session and subject."""
+    exam = bench_exam(_SEATS, EXAM)
+    (first,), (qms,) = exam.sessions, exam.subjects
+    second = Session("s2", first.title, first.ends_at_ms, first.ends_at_ms + 7_200_000)
+    ems = Subject("ems", qms.title, "s2")
+    seats = {
+        Quota(venue.id, subject): _SEATS for venue in exam.venues for subject in ("qms", "ems")
+    }
+    return dataclasses.replace(exam, sessions=(first, second), subjects=(qms, ems), seats=seats)
+
+
+async def _fill(dsn: str, **counts: int) -> None:
+    ledger = await asyncpg.connect(dsn)
+    try:
+        await ledger.execute("SET session_replication_role = replica")  # rows refer to one another
+        await ledger.execute(_FILL.format(**counts))
+        for statement in _SETTLE:
+            await ledger.execute(statement)
+    finally:
+        await ledger.close()
+
+
+async def _rebuild(service: Service, bookings: int, holds: int) -> dict[str, Any]:
+    """Rebuild the shard; return what that took."""
+    stores = service.stores
+    async with redis_client(service.settings.redis_url) as redis:
+        used_before = await redis_use(redis)
+        before_bytes = _begin_peak_bytes()
+        cpu_started_s = time.process_time()
+        used = stores.registry.used_shard(EXAM, 0)
+        done = await rebuild_shard(stores, used, "the ledger was filled by the bench")
+        process_s = time.process_time() - cpu_started_s
+        process_bytes = _memory_bytes("VmHWM") - before_bytes
+        use = (await redis_use(redis)).since(used_before)
+        redis_bytes = int((await redis.info("memory"))["used_memory"])
+    if done is None or (done.bookings, done.holds) != (bookings, holds):
+        raise BenchError(f"the rebuild wrote {done}, not {bookings} bookings and {holds} holds")
+    return {
+        "rebuilt_s": done.seconds,
+        "redis_s": use.cpu_us / 1e6,
+        "process_s": process_s,
+        "process_bytes": process_bytes,
+        "redis_bytes": redis_bytes,
+    }
+
+
+def _memory_bytes(name: str) -> int:
+    """Return a figure of this process, `VmRSS` now or `VmHWM` at its peak."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise LookupError(name)
+
+
+def _begin_peak_bytes() -> int:
+    """Let the peak begin anew, and return the memory of this process now."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _memory_bytes("VmRSS")
