@@ -2,6 +2,7 @@
 
 Everything that is opened is closed in the opposite order. At shutdown readiness goes first, then
 new connections, then requests and protocols under way are let finish, then workers, then stores.
+Over 400 lines because the order of opening and closing is one thing, which is read together.
 """
 
 import asyncio

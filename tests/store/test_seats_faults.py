@@ -1,4 +1,7 @@
-"""Redis full, read-only, busy, slow or gone: unavailable, with what is known of the effect."""
+"""Redis full, read-only, busy, slow or gone: unavailable, with what is known of the effect.
+
+Over 400 lines because each fault of the server is made for every kind of command.
+"""
 
 import asyncio
 import dataclasses
