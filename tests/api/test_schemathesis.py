@@ -22,6 +22,7 @@ import orjson
 import pytest
 import requests
 import schemathesis
+from hypothesis.internal.conjecture import providers
 from schemathesis import engine
 from schemathesis.checks import CheckContext
 from schemathesis.config import SchemathesisConfig
@@ -128,6 +129,13 @@ def _framing_is_left_alone() -> Iterator[None]:
     GLOBAL_HOOK_DISPATCHER.register_hook_with_name(filter_headers, "filter_headers")
     yield
     GLOBAL_HOOK_DISPATCHER.unregister(filter_headers)
+
+
+@pytest.fixture(autouse=True)
+def _requests_do_not_depend_on_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis draws constants from every module of ours that happens to be loaded."""
+    monkeypatch.setattr(providers, "_get_local_constants", providers.Constants)
+    monkeypatch.setattr(providers, "CONSTANTS_CACHE", {})
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def _on_redis(name: str) -> Iterator[Run]:
     program = find_program(name)
     assert program is not None, name
     version = version_of(program)
-    title = f"seats and recovery on {name} {version}"
+    title = f"scripts and recovery on {name} {version}"
     if name == "redis-server" and not version.startswith(f"{OLDEST_REDIS}."):
         title += f", which is not the oldest supported, {OLDEST_REDIS}"
     files = _files("test_seats_*.py", "test_recovery*.py", "test_waiting_room*.py")
