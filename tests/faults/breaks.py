@@ -78,7 +78,8 @@ def without_order_of_looking(_folder: Path) -> None:
             reason = problem(used, drained, standing)
             if not alone or not reason:
                 return None
-            return await recover_shard._recover(stores, used, reason)  # noqa: SLF001
+            shard = used.shard
+            return await recover_shard._recover(stores, shard, standing, reason)  # noqa: SLF001
 
     _replace(shard_recovery, "lost_shards", lost_shards)
     _replace(shard_recovery, "recover_if_lost", recover_if_lost)
@@ -115,7 +116,7 @@ def without_epochs(_folder: Path) -> None:
 def without_lineage(_folder: Path) -> None:
     """A recovery goes on from wherever Redis stands, as if there were one history only."""
 
-    async def look_away(_stores: Stores, _shard: Shard, _origin: Step) -> None:
+    async def never_left(_ledger: RecoveryLedger, _exam: str, _shard: int, _epoch: int) -> None:
         return None
 
     async def whole(
@@ -123,7 +124,7 @@ def without_lineage(_folder: Path) -> None:
     ) -> int:
         return through[1] - after[1]
 
-    _replace(recover_shard, "_check_history", look_away)
+    _replace(RecoveryLedger, "branch", never_left)
     _replace(RecoveryLedger, "entries_between", whole)
 
 

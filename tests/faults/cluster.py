@@ -130,7 +130,7 @@ class Cluster:
                 await asyncio.to_thread(server.start)
         for proxy in (self.redis_proxy, self.postgres_proxy):
             proxy.delay_s = 0.0
-            proxy.request_delays_s.clear()
+            proxy.request_delays.clear()
             proxy.drops_answers = proxy.freezes_new = False
         async with self.seats() as seats:
             await seats.config_set("appendfsync", SYNCED_ALWAYS)
@@ -255,9 +255,9 @@ class Cluster:
                 await asyncio.to_thread(server.stop)
                 shutil.rmtree(self._redis_dirs.pop(server))
 
-    def slow_postgres(self, process: ServiceProcess, delay_s: float) -> None:
-        """Hold back what one process asks Postgres."""
-        self.postgres_proxy.request_delays_s[self._postgres_ports[process]] = delay_s
+    def slow_postgres(self, process: ServiceProcess, delay_s: float, asking: bytes = b"") -> None:
+        """Hold back what one process asks Postgres, or only what contains a word."""
+        self.postgres_proxy.request_delays[self._postgres_ports[process]] = (delay_s, asking)
 
     def session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))

@@ -78,7 +78,8 @@ def recovered_when_lost(evidence: Evidence) -> Iterator[Violation]:
     if must and not recoveries:
         yield Violation("harness", "no shard was recovered: the fault did not bite")
     for row in recoveries:
-        told = f"epoch {row['epoch']} was {row['way']}, since {row['reason']}"
+        way = row["way"] or "given up"
+        told = f"epoch {row['epoch']} was {way}, since {row['reason']}"
         if not must:
             yield Violation("recovery", f"redis was healthy: {told}")
         elif not evidence.may_lose and row["way"] == "rebuilt":

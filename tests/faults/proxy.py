@@ -87,7 +87,8 @@ class _Link:
         now = self._loop.time()
         delay_s = self._proxy.delay_s
         if is_request:
-            delay_s += self._proxy.request_delays_s.get(self._port, 0.0)
+            request_delay_s, word = self._proxy.request_delays.get(self._port, (0.0, b""))
+            delay_s += request_delay_s if word in data else 0.0
         due = max(now + delay_s, self._last_due[is_request])
         if due <= now:
             self._write(data, is_request=is_request)
@@ -119,14 +120,14 @@ class _Link:
 class FaultyProxy:
     """Listens on ports of its own and joins each client to the server on `target_port`.
 
-    What passes is held back by `delay_s` each way, and requests by what `request_delays_s` has for
-    the port they came through.
+    What passes is held back by `delay_s` each way, and a request by what `request_delays` has for
+    the port it came through: seconds, for those that contain a word.
     """
 
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
         self.delay_s = 0.0
-        self.request_delays_s: dict[int, float] = {}
+        self.request_delays: dict[int, tuple[float, bytes]] = {}
         self.drops_answers = False
         self.freezes_new = False
         self.links: set[_Link] = set()
