@@ -52,8 +52,8 @@ async def hasty(settings: Settings, proxy: LossyProxy) -> AsyncIterator[Service]
         settings,
         postgres_dsn=proxy.url,
         postgres_pool_max=1,
-        postgres_command_timeout_s=0.3,
-        postgres_acquire_timeout_s=0.3,
+        postgres_command_timeout_s=1.0,
+        postgres_acquire_timeout_s=1.0,
         postgres_connect_timeout_s=0.5,
     )
     async with open_service(changed) as opened:
