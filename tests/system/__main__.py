@@ -73,8 +73,12 @@ def _on_redis(name: str) -> Iterator[Run]:
 
 
 def _files(*patterns: str) -> list[str]:
-    files = [str(file) for pattern in patterns for file in (ROOT / "tests/store").glob(pattern)]
-    return sorted(files)
+    files: list[str] = []
+    for pattern in patterns:
+        found = sorted((ROOT / "tests/store").glob(pattern))
+        assert found, f"no file is named {pattern} in tests/store any more"
+        files += map(str, found)
+    return files
 
 
 def _passes(run: Run, arguments: Sequence[str]) -> bool:
