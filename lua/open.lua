@@ -12,7 +12,6 @@
 --         {DONE_BEFORE}   open under this fence before
 --         {NOT_READY}     under another epoch, or being recovered
 -- @include codes
--- @include shard
 
 local epoch_key, version_key = KEYS[1], KEYS[2]
 local fence = ARGV[1]
@@ -21,7 +20,7 @@ local standing = redis.call('GET', epoch_key)
 if standing == fence then
   return { DONE_BEFORE }
 end
-if standing and epoch_of(standing) .. '@' ~= string.match(fence, '^%d+@') then
+if standing and string.match(standing, '^%d+@') ~= string.match(fence, '^%d+@') then
   return { NOT_READY }
 end
 redis.call('SETNX', version_key, 0)

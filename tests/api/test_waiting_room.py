@@ -48,7 +48,9 @@ async def test_nothing_is_stored_for_each_person_in_the_draw(
     await asyncio.gather(*(join(drawing.client, f"candidate-{i}") for i in range(200)))
     after = {key async for key in redis_client.scan_iter(count=1000)}
 
-    assert after - before == {SHARD.key("drawn")}
+    new = after - before
+    assert SHARD.key("drawn") in new
+    assert len(new) <= 3  # and what the process tells of its load every second
     assert await redis_client.pfcount(SHARD.key("drawn")) == pytest.approx(200, rel=0.05)
     assert await redis_client.strlen(SHARD.key("drawn")) < 13_000
 
