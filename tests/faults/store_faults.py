@@ -142,10 +142,11 @@ async def pool_busy(injection: Injection) -> None:
     cluster, rng = injection.cluster, injection.rng
     looking = cluster.workers[1]
     await looking.kill()
-    # It never drains, and sends the text of each question, so that one can be told from another.
+    # It drains once, and sends the text of each question, so that one can be told from another.
     seldom = {"QUOTA_JOURNAL_INTERVAL_MS": "60000", "QUOTA_POSTGRES_STATEMENT_CACHE": "false"}
     await looking.start(**seldom)
-    cluster.slow_postgres(looking, rng.uniform(0.6, 0.9), asking=b"journal_positions")
+    await injection.last(1.0)
+    cluster.slow_postgres(looking, rng.uniform(0.3, 0.5), asking=b"journal_positions")
     await injection.last(5.0)
     cluster.slow_postgres(looking, 0.0)
     await looking.kill()

@@ -148,5 +148,6 @@ async def test_the_harness_goes_red_for_gaps_repeats_and_holds_that_are_not_put_
 async def test_the_harness_goes_red_when_two_histories_of_a_shard_are_mixed(
     tmp_path: Path,
 ) -> None:
-    fault = ("--only", "redis fail-back, two histories", "--workload", "churn")
-    await runs_until_red(tmp_path, "P7", "--break", "lineage", *fault, "--quiet-s", "5")
+    workloads = ("--workload", "churn", "--workload", "pay", "--quiet-s", "5")
+    fault = ("--only", "redis fail-back, two histories", *workloads)
+    await runs_until_red(tmp_path, "P7", "--break", "lineage", *fault)
