@@ -5,6 +5,7 @@ is replaced, or the scripts are read from a copy with a part cut out. It raises 
 service is no longer as the break knows it, so that none of them quietly breaks nothing.
 """
 
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -199,11 +200,8 @@ def _replace(owner: Any, name: str, replacement: object) -> None:
 
 def _cut(folder: Path, script: str, begins: str, ends: str) -> None:
     """Let scripts be read from the folder, with one cut from where a part begins to another."""
-    if not (folder / script).exists():
-        for source in [*LUA.glob("*.lua"), *LUA.glob("include/*.lua")]:
-            target = folder / source.relative_to(LUA)
-            target.parent.mkdir(exist_ok=True)
-            target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    if scripts._folder() != folder:  # noqa: SLF001
+        shutil.copytree(LUA, folder, dirs_exist_ok=True)
         scripts._folder = lambda: folder  # noqa: SLF001
     before, found, guarded = (folder / script).read_text(encoding="utf-8").partition(begins)
     _, has_end, after = guarded.partition(ends)

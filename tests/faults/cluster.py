@@ -107,8 +107,9 @@ class Cluster:
             for number in range(2):
                 port = await self.postgres_proxy.add_port()
                 dsn = {"QUOTA_POSTGRES_DSN": self.postgres_proxy.url(self.postgres.url, port)}
-                told = {**environment, **dsn}
-                process = ServiceProcess(kind, f"{kind}-{number}", told, self._results)
+                name = f"{kind}-{number}"
+                told = {**environment, **dsn, "FAULTS_FOLDER": str(self._folder / name)}
+                process = ServiceProcess(kind, name, told, self._results)
                 processes.append(process)
                 self._postgres_ports[process] = port
         await asyncio.gather(*(process.start() for process in self.processes))

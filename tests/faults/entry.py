@@ -6,13 +6,13 @@ environment and beside them:
     FAULTS_DIE_AT     the marked line of a protocol at which the process kills itself with SIGKILL
     FAULTS_DIE_AFTER  at which time of reaching it, 1 if not given
     FAULTS_BREAK      names of `breaks`, parted by commas, that are taken out of the service
+    FAULTS_FOLDER     where a break may put scripts it has changed
 """
 
 import asyncio
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -42,11 +42,10 @@ async def main(kind: str, environ: Mapping[str, str]) -> None:
     broken = filter(None, environ.get("FAULTS_BREAK", "").split(","))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    with tempfile.TemporaryDirectory(prefix="broken-lua-") as folder:
-        breaks.apply(broken, Path(folder))
-        async with open_service(settings, reached=reached) as service:
-            is_api = kind == "serve"
-            await run_service(service, stop, api=is_api, workers=not is_api)
+    breaks.apply(broken, Path(environ["FAULTS_FOLDER"]))
+    async with open_service(settings, reached=reached) as service:
+        is_api = kind == "serve"
+        await run_service(service, stop, api=is_api, workers=not is_api)
 
 
 if __name__ == "__main__":

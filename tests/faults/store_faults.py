@@ -14,6 +14,12 @@ local version = redis.call('INCR', KEYS[1])
 return redis.call('XADD', KEYS[2], ARGV[1] .. '-' .. version,
   'verb', 'no such verb', 'subject', '?', 'at', 'never', 'body', 'no record')
 """
+_DRAINED_SINCE = """
+SELECT p.*
+FROM   journal_positions p
+JOIN   journal_positions_before b USING (exam, shard)
+WHERE  p.drained_version > b.drained_version
+"""
 _FALL_BACK = """
 WITH back AS (
     UPDATE journal_positions p
@@ -24,14 +30,12 @@ WITH back AS (
     AND    p.shard = b.shard
     AND    p.drained_version > b.drained_version
     RETURNING b.*
-), lost AS (
-    DELETE FROM journal j
-    USING  back b
-    WHERE  j.exam = b.exam
-    AND    j.shard = b.shard
-    AND    j.version > b.drained_version
 )
-SELECT exam, drained_version FROM back
+DELETE FROM journal j
+USING  back b
+WHERE  j.exam = b.exam
+AND    j.shard = b.shard
+AND    j.version > b.drained_version
 """
 
 
@@ -168,15 +172,16 @@ async def postgres_fell_back(injection: Injection) -> None:
         # Killed between two drains: nothing of a drain is under way when its rows go.
         await asyncio.gather(*(worker.kill() for worker in cluster.workers))
         async with ledger.transaction():
-            lost = await ledger.fetch(_FALL_BACK)
+            lost = await ledger.fetch(_DRAINED_SINCE)
+            await ledger.execute(_FALL_BACK)
             await ledger.execute("DELETE FROM reservations")
             await ledger.execute("INSERT INTO reservations TABLE reservations_before")
     async with cluster.seats() as seats:
         for row in lost:
-            # A worker that was killed before it trimmed what it had drained left it there.
-            first = await seats.xrange(f"{{{row['exam']}:0}}:journal", count=1)
-            if not first or int(first[0][0].split("-")[1]) > row["drained_version"] + 1:
-                injection.fell_back.append(row["exam"])
+            # The last drain may have died before it trimmed: what it drained is nowhere, then.
+            first = f"{row['drained_epoch']}-{row['drained_version'] + 1}"
+            await seats.xtrim(f"{{{row['exam']}:0}}:journal", minid=first, approximate=False)
+            injection.fell_back.append(row["exam"])
     await injection.last(0.1, 0.4)
     await asyncio.gather(*(worker.start() for worker in cluster.workers))
     await injection.last(0.5, 1.0)
