@@ -79,12 +79,12 @@ async def test_the_quick_subset_finds_every_promise_kept(tmp_path: Path) -> None
     assert all(cell["operations"] > 20 for cell in run.told["cells"]), run.printed
 
 
-async def runs_until_red(results: Path, promise: str, *options: str) -> list[HarnessRun]:
-    """Run the harness until it finds the promise broken; when a loss hits is a matter of timing."""
+async def runs_until_red(results: Path, promises: set[str], *options: str) -> list[HarnessRun]:
+    """Run the harness until a promise is found broken; when a loss hits is a matter of timing."""
     runs: list[HarnessRun] = []
-    while len(runs) < TRIES_MAX and not any(promise in run.promises for run in runs):
+    while len(runs) < TRIES_MAX and not any(promises & run.promises for run in runs):
         runs.append(await harness(results, *options, seed=f"{SEED}{len(runs)}"))
-    assert promise in runs[-1].promises, [run.evidence for run in runs]
+    assert promises & runs[-1].promises, [run.evidence for run in runs]
     assert runs[-1].status == 1
     return runs
 
@@ -96,7 +96,7 @@ async def test_the_harness_goes_red_when_nothing_fences_a_redis_that_went_back(
     tmp_path: Path,
 ) -> None:
     runs = await runs_until_red(
-        tmp_path, "P7", "--break", "fence", *LOST_WRITES, "--workload", "pay"
+        tmp_path, {"P7"}, "--break", "fence", *LOST_WRITES, "--workload", "pay"
     )
 
     assert not any("P1" in run.promises for run in runs), "postgres let a quota be oversold"
@@ -106,14 +106,14 @@ async def test_the_harness_goes_red_when_a_redis_that_went_back_meets_no_constra
     tmp_path: Path,
 ) -> None:
     broken = ("--break", "fence", "--break", "check")
-    await runs_until_red(tmp_path, "P1", *broken, *LOST_WRITES, "--workload", "hoard")
+    await runs_until_red(tmp_path, {"P1"}, *broken, *LOST_WRITES, "--workload", "hoard")
 
 
 async def test_the_harness_goes_red_when_a_release_gives_back_in_whatever_state(
     tmp_path: Path,
 ) -> None:
     broken = ("--break", "release", "--only", "none", "--workload", "churn")
-    runs = await runs_until_red(tmp_path, "P3", *broken)
+    runs = await runs_until_red(tmp_path, {"P3"}, *broken)
 
     assert "P7" in runs[-1].promises, runs[-1].evidence
 
@@ -148,6 +148,7 @@ async def test_the_harness_goes_red_for_gaps_repeats_and_holds_that_are_not_put_
 async def test_the_harness_goes_red_when_two_histories_of_a_shard_are_mixed(
     tmp_path: Path,
 ) -> None:
-    workloads = ("--workload", "churn", "--workload", "pay", "--quiet-s", "5")
+    workloads = ("--workload", "churn", "--workload", "mixed", "--quiet-s", "5")
     fault = ("--only", "redis fail-back, two histories", *workloads)
-    await runs_until_red(tmp_path, "P7", "--break", "lineage", *fault)
+    # Steps of the other history are in Redis alone, or are told as a gap of the ledger's.
+    await runs_until_red(tmp_path, {"P7", "journal"}, "--break", "lineage", *fault)
