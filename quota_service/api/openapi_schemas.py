@@ -1,7 +1,8 @@
 """The schemas of what the API answers, for the OpenAPI document.
 
 They say what `render.py` makes, with units. Members may be added to answers later, so these schemas
-are open: a client ignores members it does not know.
+are open: a client ignores members it does not know. Over 400 lines because every answer has its
+schema here, one after the other.
 """
 
 from collections.abc import Collection, Mapping

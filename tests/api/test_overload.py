@@ -1,4 +1,7 @@
-"""Under more than it bears: what matters goes on, the rest is turned away early and politely."""
+"""Under more than it bears: what matters goes on, the rest is refused early and with its reason.
+
+Over 400 lines because all of it is about one limit and shares the ways to reach it.
+"""
 
 import asyncio
 import json

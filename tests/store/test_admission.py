@@ -1,4 +1,7 @@
-"""Admission over both stores: who leads, what lowers and stops it, and whose grace goes by."""
+"""Admission over both stores: who leads, what lowers and stops it, and whose grace goes by.
+
+Over 400 lines because all of it needs the same leader, room and clock.
+"""
 
 import asyncio
 import dataclasses

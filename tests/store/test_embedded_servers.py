@@ -3,6 +3,7 @@
 Every promise is checked on processes: who they run as, what they listen on, that they end with
 their parent and leave the rights of directories alone. As root the clusters lie below the private
 place of the package, because pytest's directories are closed to `nobody`; the tests remove theirs.
+Over 400 lines because both servers are shown to keep the same promises, side by side.
 """
 
 import asyncio

@@ -1,3 +1,8 @@
+"""Definitions of exams: what is read from them, and what is refused, by the name of the member.
+
+Over 400 lines because every rule of a definition has its refusal here.
+"""
+
 import copy
 import json
 from datetime import UTC, datetime
