@@ -3,7 +3,7 @@
 -- Why atomic: of two recoveries the one with the higher epoch has the shard, whoever comes first.
 -- It may run when Redis is full: it only closes.
 -- What the shard stood at is kept until it is open again, so that a recovery which takes over from
--- one that died knows from where to go on.
+-- one that died knows from where to go on. Keys that were damaged are nothing to go on from.
 --
 -- KEYS[1] string epoch        the shard's epoch and run
 -- KEYS[2] string version      counts the shard's steps
@@ -19,13 +19,15 @@
 local epoch_key, version_key, origin_key = KEYS[1], KEYS[2], KEYS[3]
 local fence = ARGV[1]
 
-local standing = redis.call('GET', epoch_key)
+local standing = text_like(epoch_key, '^%d.*$')
 if standing and standing ~= fence and tonumber(epoch_of(standing)) >= tonumber(epoch_of(fence)) then
   return { NOT_READY }
 end
-local origin = redis.call('GET', origin_key)
-if not origin then
-  local version = redis.call('GET', version_key)
+local origin = 'none'
+if redis.call('EXISTS', origin_key) == 1 then
+  origin = text_like(origin_key, '^%d+%-%d+$') or 'none'
+else
+  local version = text_like(version_key, '^%d+$')
   origin = standing and version and epoch_of(standing) .. '-' .. version or 'none'
 end
 redis.call('SET', origin_key, origin)

@@ -15,9 +15,8 @@
 local epoch_key, version_key = KEYS[1], KEYS[2]
 local fence = ARGV[1]
 
-local standing = redis.call('GET', epoch_key) or ''
-local version = tonumber(redis.call('GET', version_key) or 0)
-if not is_open(epoch_key, fence) then
-  return { NOT_READY, standing, version }
+local standing, version = text_like(epoch_key, '^%d.*$'), text_like(version_key, '^%d+$')
+if not standing or not version or not is_open(epoch_key, fence) then
+  return { NOT_READY, standing or '', tonumber(version or 0) }
 end
-return { DONE, standing, version }
+return { DONE, standing, tonumber(version) }

@@ -17,9 +17,15 @@ local function is_open(epoch_key, fence)
   return start ~= nil and standing and string.sub(standing, 1, #start) == start
 end
 
--- The epoch of a fence, as text.
+-- The epoch of a fence, as text; nil when it is no fence.
 local function epoch_of(fence)
   return string.match(fence, '^%d+')
+end
+
+-- The text of a key that is like `pattern`; nil where there is none, or what is there is none of ours.
+local function text_like(key, pattern)
+  local text = redis.pcall('GET', key)
+  return type(text) == 'string' and string.match(text, pattern) or nil
 end
 
 -- Milliseconds since the Unix epoch by Redis's clock, the only clock that ends holds.

@@ -82,7 +82,7 @@ async def lost_shards(stores: Stores) -> list[UsedShard]:
     """Return the shards that may have lost something, or whose recovery was not finished.
 
     One question to Postgres and one batch to Redis for all of them: it is asked all the time.
-    Exams that go on come first. One whose keys cannot be read is among them. Raises Unavailable.
+    Exams that go on come first. Raises Unavailable.
     """
     registry = stores.registry
     used = registry.used_shards()
@@ -90,7 +90,7 @@ async def lost_shards(stores: Stores) -> list[UsedShard]:
     lost = []
     for start in range(0, len(used), _LOOKS_MAX):
         page = used[start : start + _LOOKS_MAX]
-        looks = await asyncio.gather(*(_look(stores, each.shard) for each in page))
+        looks = await asyncio.gather(*(stores.recovery.standing(each.shard) for each in page))
         lost += [
             each
             for each, standing in zip(page, looks, strict=True)
@@ -108,7 +108,7 @@ async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:
         await stores.registry.refresh()
         used = stores.registry.used_shard(used.shard.exam, used.shard.number)
         _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
-        standing = await _look(stores, used.shard)
+        standing = await stores.recovery.standing(used.shard)
         reason = _problem(used, drained, standing)
         return await _recover(stores, used.shard, standing, reason) if reason else None
 
@@ -123,22 +123,11 @@ async def rebuild_shard(
     async with stores.recoveries.alone(used.shard.exam) as alone:
         if not alone:
             return None
-        standing = await _look(stores, used.shard)
+        standing = await stores.recovery.standing(used.shard)
         return await _recover(stores, used.shard, standing, reason, anew=True, retired=retired)
 
 
-async def _look(stores: Stores, shard: Shard) -> Standing | None:
-    """Return how Redis has a shard; None when its keys cannot be read."""
-    try:
-        return await stores.recovery.standing(shard)
-    except Unavailable:
-        raise
-    except Exception:
-        log.exception("the keys of a shard cannot be read", extra={"shard": shard.tag})
-        return None
-
-
-def _problem(used: UsedShard, drained: int, standing: Standing | None) -> str:
+def _problem(used: UsedShard, drained: int, standing: Standing) -> str:
     """Return how a shard may have lost something; "" when it is what Postgres knows.
 
     What was `drained` was read before how Redis is `standing`: a drain between the two readings
@@ -146,8 +135,6 @@ def _problem(used: UsedShard, drained: int, standing: Standing | None) -> str:
     """
     if not used.is_open:
         return "a recovery was not finished"
-    if standing is None:
-        return "redis has keys of it that cannot be read"
     if not standing.is_open:
         return f"redis has it under {standing.fence!r}" if standing.fence else "redis lacks it"
     if standing.version < drained:
@@ -158,16 +145,15 @@ def _problem(used: UsedShard, drained: int, standing: Standing | None) -> str:
 async def _recover(
     stores: Stores,
     shard: Shard,
-    standing: Standing | None,
+    standing: Standing,
     reason: str,
     *,
     anew: bool = False,
     retired: bool | None = None,
 ) -> Recovery:
     started, recoveries = time.monotonic(), stores.recoveries
-    beyond = standing.epoch if standing else 0
     fenced = await recoveries.fence(
-        shard.exam, shard.number, reason, beyond=beyond, retired=retired
+        shard.exam, shard.number, reason, beyond=standing.epoch, retired=retired
     )
     log.warning("recovering", extra={"shard": shard.tag, "epoch": fenced.epoch, "cause": reason})
     stores.reached("recover: fenced")
@@ -201,14 +187,7 @@ async def _recover(
 async def _claim(stores: Stores, shard: Shard, fenced: Fenced) -> tuple[Shard, Step | None]:
     """Claim a shard under its new epoch; return it, and the step to go on from."""
     claimed = Shard(shard.exam, shard.number, fenced.epoch, is_recovered=True)
-    try:
-        return claimed, await stores.recovery.claim(claimed)
-    except Unavailable:
-        raise
-    except Exception:
-        log.exception("the keys of a shard cannot be read", extra={"shard": shard.tag})
-        await stores.recovery.wipe(claimed)
-        return claimed, await stores.recovery.claim(claimed)
+    return claimed, await stores.recovery.claim(claimed)
 
 
 async def _go_on(

@@ -15,7 +15,7 @@ from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Quota
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner
-from quota_service.seats.keys import ROOM_KEYS, SHARD_KEYS, Shard
+from quota_service.seats.keys import Shard
 
 _SCAN_COUNT = 2000
 _NOTHING = "none"
@@ -32,8 +32,8 @@ class Standing:
     @property
     def epoch(self) -> int:
         """The epoch in the fence, 0 where there is none."""
-        digits = re.match(r"\d*", self.fence)
-        return int(digits[0]) if digits and digits[0] else 0
+        epoch = re.match(r"\d+", self.fence)
+        return int(epoch[0]) if epoch else 0
 
 
 class RecoveryStore:
@@ -59,11 +59,6 @@ class RecoveryStore:
             return None
         epoch, _, version = origin.partition("-")
         return int(epoch), int(version)
-
-    async def wipe(self, shard: Shard) -> None:
-        """Remove the keys of a shard that cannot be read, whatever they are; its room stays."""
-        names = SHARD_KEYS.keys() - ROOM_KEYS.keys()
-        await self._runner.command("UNLINK", *shard.keys_for(sorted(names)))
 
     async def clear(self, claimed: Shard) -> None:
         """Remove everything of the shard, for a rebuild."""

@@ -20,11 +20,13 @@ from quota_service.workers.expiry import ExpiryWorker
 from tests.support.bookings import book, left
 from tests.support.lost_shards import (
     Stall,
+    another_run,
     check_after,
     drain,
     lose_everything,
     recover_shards,
     rows,
+    ways,
 )
 from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due
@@ -220,3 +222,27 @@ async def test_a_full_exam_is_still_full_after_a_rebuild(service: Service) -> No
         await hold(service, "second", LAST_SEAT)
 
     assert [left_over.remaining for left_over in refused.value.left] == [0]
+
+
+@pytest.mark.parametrize("damage", ["a text", "a list"])
+@pytest.mark.parametrize("key", ["epoch", "version", "origin"])
+async def test_a_shard_whose_keys_were_damaged_is_rebuilt(
+    service: Service, key: str, damage: str
+) -> None:
+    await book(service, "first", LAST_SEAT)
+    await drain(service)
+    redis, shard = redis_of(service), service.stores.registry.shard("exam-1", 0)
+    if key == "origin":
+        await another_run(service)
+    await redis.delete(shard.key(key))
+    if damage == "a text":
+        await redis.set(shard.key(key), "damaged")
+    else:
+        await redis.rpush(shard.key(key), "damaged")
+
+    assert await recover_shards(service) == 1
+
+    await service.stores.registry.refresh()
+    assert await ways(service) == ["rebuilt"]
+    assert await recover_shards(service) == 0
+    await check_after(service, booked=1)
