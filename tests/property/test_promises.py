@@ -5,7 +5,6 @@ oversold (P1), one end each (P3), one effect (P4), books that balance (P7), one 
 (P9). A process that dies inside a confirmation, a change of venue or a refund is among the steps.
 """
 
-import asyncio
 import dataclasses
 import itertools
 from collections import Counter
@@ -25,7 +24,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from quota_service.app import open_service, refresh_memory
 from quota_service.domain.errors import (
     AlreadyConfirmed,
     EventIdReused,
@@ -53,7 +51,8 @@ from tests.support.exams import make_exam
 from tests.support.promises_driver import DiedError, Driver
 from tests.support.promises_model import SEATS, Held, Model
 from tests.support.records import move_due_into_the_past
-from tests.support.redis_clients import close_clients, redis_of
+from tests.support.redis_clients import redis_of
+from tests.support.running_service import running_service
 
 CANDIDATES = st.sampled_from(["ann", "bob", "cai", "dan"])
 SUBJECTS = st.sampled_from(
@@ -374,14 +373,8 @@ class Promises(Driver):
 @pytest.fixture
 def driven(settings: Settings) -> Iterator[None]:
     """A service opened on a loop of the state machine's own."""
-    with asyncio.Runner() as runner:
-        opened = open_service(settings)
-        Promises.runner = runner
-        Promises.service = runner.run(opened.__aenter__())
-        runner.run(refresh_memory(Promises.service))
+    with running_service(settings) as (Promises.runner, Promises.service):
         yield
-        runner.run(opened.__aexit__(None, None, None))
-        runner.run(close_clients())
 
 
 @pytest.mark.usefixtures("driven")

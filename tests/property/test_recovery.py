@@ -6,18 +6,17 @@ rebuild from Postgres alone makes: the same keys with the same values, but for t
 may act and how many steps were taken, and for lifetimes.
 """
 
-import asyncio
 import dataclasses
 import itertools
 from collections import Counter
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app import Service
 from quota_service.domain.errors import QuotaError
 from quota_service.domain.reservation import Reservation
 from quota_service.registration.change_venue import change_venue
@@ -35,7 +34,8 @@ from quota_service.settings import Settings
 from tests.support.exams import make_exam
 from tests.support.protocols import DiedError, dying, payment
 from tests.support.records import move_due
-from tests.support.redis_clients import close_clients, redis_of
+from tests.support.redis_clients import redis_of
+from tests.support.running_service import running_service
 
 SEATS = {
     "jinan": {"general": 2, "qms": 1, "service": 2},
@@ -208,12 +208,7 @@ async def compare(
 
 def test_a_recovery_gives_what_a_rebuild_gives(settings: Settings) -> None:
     ways: Counter[Way] = Counter()
-    with asyncio.Runner() as runner, ExitStack() as stack:
-        opened = open_service(settings)
-        service = runner.run(opened.__aenter__())
-        stack.callback(lambda: runner.run(opened.__aexit__(None, None, None)))
-        stack.callback(lambda: runner.run(close_clients()))
-        runner.run(refresh_memory(service))
+    with running_service(settings) as (runner, service):
 
         @hypothesis_settings(
             max_examples=EXAMPLES,

@@ -3,15 +3,14 @@
 As in `test_recovery`, what stands at the end is compared with what a rebuild gives.
 """
 
-import asyncio
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app import Service
 from quota_service.domain.errors import QuotaError
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
@@ -21,7 +20,7 @@ from quota_service.settings import Settings
 from tests.property.test_recovery import EXAMS, SEATS, History, dumped, number, read, step
 from tests.support.exams import make_exam
 from tests.support.protocols import DiedError, dying, payment
-from tests.support.redis_clients import close_clients
+from tests.support.running_service import running_service
 
 EXAMPLES = 20
 LINES = (
@@ -102,12 +101,7 @@ async def live(service: Service, told: list[tuple[Any, ...]]) -> None:
 
 
 def test_however_often_redis_goes_back_it_is_brought_level(settings: Settings) -> None:
-    with asyncio.Runner() as runner, ExitStack() as stack:
-        opened = open_service(settings)
-        service = runner.run(opened.__aenter__())
-        stack.callback(lambda: runner.run(opened.__aexit__(None, None, None)))
-        stack.callback(lambda: runner.run(close_clients()))
-        runner.run(refresh_memory(service))
+    with running_service(settings) as (runner, service):
 
         @hypothesis_settings(
             max_examples=EXAMPLES,

@@ -9,7 +9,7 @@ import pytest
 from quota_service.app import Service, open_service, refresh_memory
 from quota_service.domain.errors import LedgerUnavailable, NotReady
 from quota_service.domain.exam import Quota
-from quota_service.domain.reservation import State
+from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.journal import JournalDrain
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.import_exam import import_exam
@@ -46,6 +46,26 @@ async def capacities(service: Service) -> tuple[dict[Quota, int], dict[Quota, in
     snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1", 0))
     async with service.stores.ledger.connection() as connection:
         return dict(snapshot.capacity), await service.stores.exams.capacity(connection, "exam-1")
+
+
+async def overtake(
+    service: Service, other: Service, stall: Stall
+) -> tuple[BaseException | None, Reservation]:
+    """Let a rebuild lose its lock where it stalls, and another finish and be served from.
+
+    Return how the first ended when it went on, and what was reserved before it did.
+    """
+    await book(service)
+    await lose_everything(service)
+    overtaken = asyncio.create_task(recover_shards(service))
+    await stall.begun.wait()
+    await cut_idle_transactions(service.settings.postgres_dsn)
+    await other.stores.registry.refresh()
+    assert await recover_shards(other) == 1
+    await other.stores.registry.refresh()
+    held = await hold(other, "candidate-2")
+    stall.may_go.set()
+    return await ended(overtaken), held
 
 
 async def test_two_workers_that_see_a_loss_at_once_do_one_rebuild(
@@ -86,19 +106,7 @@ async def test_a_worker_that_waited_for_nothing_rebuilds_nothing(
 async def test_a_rebuild_that_lost_its_lock_is_held_back_after_another_finished(
     service: Service, other: Service, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    await book(service)
-    await lose_everything(service)
-    stall = Stall(monkeypatch, RecoveryStore, line)
-    overtaken = asyncio.create_task(recover_shards(service))
-    await stall.begun.wait()
-
-    await cut_idle_transactions(service.settings.postgres_dsn)
-    await other.stores.registry.refresh()
-    assert await recover_shards(other) == 1
-    await other.stores.registry.refresh()
-    held = await hold(other, "candidate-2")
-    stall.may_go.set()
-    error = await ended(overtaken)
+    error, held = await overtake(service, other, Stall(monkeypatch, RecoveryStore, line))
     await service.stores.registry.refresh()
 
     assert isinstance(error, NotReady | LedgerUnavailable)
@@ -138,20 +146,9 @@ async def test_a_rebuild_that_lost_its_lock_is_held_back_while_another_is_at_wor
 async def test_a_rebuild_that_lost_its_lock_early_removes_nothing_of_what_another_built(
     service: Service, other: Service, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    await book(service)
-    await lose_everything(service)
-    stall = Stall(monkeypatch, RecoveryStore, line)
-    overtaken = asyncio.create_task(recover_shards(service))
-    await stall.begun.wait()
-    await cut_idle_transactions(service.settings.postgres_dsn)
-    await other.stores.registry.refresh()
-    assert await recover_shards(other) == 1
-    await other.stores.registry.refresh()
-    held = await hold(other, "candidate-2")
+    error, held = await overtake(service, other, Stall(monkeypatch, RecoveryStore, line))
 
-    stall.may_go.set()
-    assert await ended(overtaken) is not None
-
+    assert error is not None
     assert await state(other, held) is State.HELD
 
 
