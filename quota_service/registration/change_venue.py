@@ -140,7 +140,9 @@ async def _decide(stores: Stores, shard: Shard, serial: str, change: VenueChange
     if end is ChangeEnd.FENCED:
         raise NotReady("the shard is being recovered")
     await settle_changes(stores, shard, [changing])
-    if end is ChangeEnd.NOT_BOOKED:
+    # A refund that came meanwhile has settled the change.
+    seen = await stores.seats.read(shard, serial)
+    if end is ChangeEnd.NOT_BOOKED or (seen is not None and seen.state is State.REFUNDED):
         raise ReservationEnded(State.REFUNDED)
     raise LedgerUnavailable("the change was given up by recovery: ask again")
 

@@ -3,7 +3,8 @@
     1. look at the reservation in Redis: is there anything to refund, is it time
     2. one transaction: booking ended, the one refund of this person and exam, the money due, the
        sessions free, the quotas lower                                          <- the decision
-    3. give the seats back in Redis
+    3. give the seats back in Redis. A change of venue that is under way is settled first, as
+       Postgres has decided it: whoever is answered finds the reservation refunded at once
 
 A process that dies before 2 has done nothing. After 2, the refund's row says that its seats may not
 be back yet; the recovery worker does 3 again, which gives nothing back twice, and marks the row.
@@ -26,12 +27,16 @@ from quota_service.domain.errors import (
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.errors import RefundTaken
 from quota_service.ledger.refunds import Refund, RefundEnd
+from quota_service.registration.change_venue import settle_changes
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import read_reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 
 log = logging.getLogger(__name__)
+
+_CHANGES_SETTLED_MAX = 3
+"""Changes of venue that one refund settles; another may begin until Redis knows of the refund."""
 
 
 async def refund(stores: Stores, reservation_id: str) -> Reservation:
@@ -89,6 +94,11 @@ async def _finish(stores: Stores, shard: Shard, serial: str) -> Reservation | No
     """Give the seats back. The refund is safe in Postgres: a fault here is recovery's."""
     try:
         answer = await stores.seats.refund(shard, serial)
+        for _ in range(_CHANGES_SETTLED_MAX):
+            if answer.code is not Code.IN_PROGRESS or answer.reservation is None:
+                break
+            await settle_changes(stores, shard, [answer.reservation])
+            answer = await stores.seats.refund(shard, serial)
     except Unavailable as error:
         log.warning("refunded, and redis is not told yet", extra={"cause": str(error)})
         return None
