@@ -102,7 +102,12 @@ async def test_without_a_secret_no_callback_is_accepted(
     assert [reply.slug for reply in replies] == ["unauthorized", "unauthorized"]
 
 
-@pytest.mark.parametrize("text", ["secret", "whsec_", "whsec_ ,whsec_", "whsec_#", "whsec_abc"])
+SHORT = "whsec_" + base64.b64encode(b"23 bytes can be guessed").decode()
+
+
+@pytest.mark.parametrize(
+    "text", ["secret", "whsec_", "whsec_ ,whsec_", "whsec_#", "whsec_abc", SHORT]
+)
 def test_a_secret_that_anybody_could_sign_with_or_that_is_malformed_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="QUOTA_PAYMENT_SECRETS") as refusal:
         parse_secrets(text)
