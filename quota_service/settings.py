@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from quota_service.service_links import without_service_links
+
 _SECRET_MAX_BYTES = 64 * 1024
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -340,9 +342,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `QUOTA_*` variables; secrets also from the file `QUOTA_*_FILE` names.
 
     Raises SettingsError naming the variable when a value is malformed or out of its limits, or when
-    a variable that starts with `QUOTA_` is not a setting.
+    a variable that starts with `QUOTA_` is not a setting. Variables of Kubernetes Services are left
+    alone.
     """
-    environ = os.environ if environ is None else environ
+    environ = without_service_links(os.environ if environ is None else environ)
     values: dict[str, Any] = {}
     known = set()
     for item in dataclasses.fields(Settings):

@@ -137,6 +137,62 @@ def test_the_variables_of_a_demo_may_stand_in_the_shell() -> None:
     assert read_settings({f"QUOTA_{name}": "x" for name in demo}) == Settings()
 
 
+def service_link(prefix: str, host: str = "10.0.0.7", port: int = 80) -> dict[str, str]:
+    """The variables Kubernetes makes for a Service with one named port."""
+    address = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    return {
+        f"{prefix}_SERVICE_HOST": host,
+        f"{prefix}_SERVICE_PORT": str(port),
+        f"{prefix}_SERVICE_PORT_HTTP": str(port),
+        f"{prefix}_PORT": address,
+        f"{prefix}_PORT_{port}_TCP": address,
+        f"{prefix}_PORT_{port}_TCP_PROTO": "tcp",
+        f"{prefix}_PORT_{port}_TCP_PORT": str(port),
+        f"{prefix}_PORT_{port}_TCP_ADDR": host,
+    }
+
+
+@pytest.mark.parametrize("host", ["10.0.0.7", "fd00::7"])
+@pytest.mark.parametrize("prefix", ["QUOTA", "QUOTA_ADMIN", "QUOTA_SERVICE", "QUOTA_REDIS_2"])
+def test_the_variables_of_a_kubernetes_service_are_left_alone(prefix: str, host: str) -> None:
+    assert read_settings(service_link(prefix, host)) == Settings()
+
+
+def test_the_variables_of_several_services_and_ports_are_left_alone() -> None:
+    links = service_link("QUOTA") | service_link("QUOTA_ADMIN", port=9090)
+    second_port = {
+        "QUOTA_SERVICE_PORT_DNS": "53",
+        "QUOTA_PORT_53_UDP": "udp://10.0.0.7:53",
+        "QUOTA_PORT_53_UDP_PROTO": "udp",
+        "QUOTA_PORT_53_UDP_PORT": "53",
+        "QUOTA_PORT_53_UDP_ADDR": "10.0.0.7",
+    }
+
+    assert read_settings(links | second_port) == Settings()
+
+
+def test_a_port_set_by_hand_is_taken_beside_the_variables_of_a_service() -> None:
+    assert read_settings(service_link("QUOTA") | {"QUOTA_PORT": "8081"}).port == 8081
+
+
+@pytest.mark.parametrize("name", ["QUOTA_SERVICE_HOTS", "QUOTA_PORT_TCP", "QUOTA_ADMIN_PROT"])
+def test_a_mistyped_setting_beside_the_variables_of_a_service_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"unknown setting {name};"):
+        read_settings(service_link("QUOTA") | {name: "1"})
+
+
+@pytest.mark.parametrize(
+    "missing", ["QUOTA_SERVICE_HOST", "QUOTA_SERVICE_PORT", "QUOTA_PORT_80_TCP"]
+)
+def test_what_only_looks_like_a_part_of_a_service_is_refused(missing: str) -> None:
+    links = service_link("QUOTA")
+    del links[missing]
+    del links["QUOTA_PORT"]
+
+    with pytest.raises(SettingsError, match="unknown setting QUOTA_"):
+        read_settings(links)
+
+
 def test_every_setting_is_printed_with_its_value_its_default_and_a_meaning() -> None:
     rows = {row[0]: row[1:] for row in describe(Settings(port=1, postgres_statement_cache=False))}
 
