@@ -70,7 +70,7 @@ from quota_service.seats.room_survey import RoomSurveyor
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import SeatStore
-from quota_service.settings import Settings
+from quota_service.settings import Settings, address_of_setting
 from quota_service.waiting_room.document import Polling
 from quota_service.workers.admission import AdmissionWorker
 from quota_service.workers.audit import AuditWorker
@@ -446,12 +446,11 @@ async def cancel_all(tasks: Iterable["asyncio.Task[None]"]) -> None:
 async def _listen_on_ports(stack: AsyncExitStack, service: Service, *, api: bool) -> Addresses:
     settings = service.settings
     wait_s = settings.shutdown_drain_s
-    admin = await listen_on(
-        stack, admin_app(service), settings.admin_host, settings.admin_port, wait_s
-    )
+    admin = await listen_on_admin_port(stack, admin_app(service), settings)
     public = ""
     if api:
-        public = await listen_on(stack, api_app(service), settings.host, settings.port, wait_s)
+        with address_of_setting("", settings.host, settings.port):
+            public = await listen_on(stack, api_app(service), settings.host, settings.port, wait_s)
     return Addresses(public, admin)
 
 
@@ -468,6 +467,15 @@ async def set_up(stack: AsyncExitStack, app: web.Application, wait_s: float) -> 
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     return runner
+
+
+async def listen_on_admin_port(
+    stack: AsyncExitStack, app: web.Application, settings: Settings
+) -> str:
+    """Serve an application on the admin port; SettingsError when it cannot be had."""
+    host, port = settings.admin_host, settings.admin_port
+    with address_of_setting("admin_", host, port):
+        return await listen_on(stack, app, host, port, settings.shutdown_drain_s)
 
 
 async def listen_on(

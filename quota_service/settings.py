@@ -8,6 +8,7 @@ Over 400 lines because it is that list.
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -378,6 +379,26 @@ _NOT_OURS = frozenset(
 def variable(name: str) -> str:
     """Return the environment variable of a setting."""
     return f"QUOTA_{name.upper()}"
+
+
+@contextmanager
+def address_of_setting(prefix: str, host: str, port: int) -> Iterator[None]:
+    """Turn an OSError of listening into a SettingsError that names the settings of the address.
+
+    `prefix` is what the two settings start with: empty for the API, `admin_` for the admin port.
+    """
+    try:
+        yield
+    except OSError as error:
+        own_text = error.strerror or str(error)
+        # asyncio puts a sentence of its own, with the address in it, in place of the system's.
+        cause = os.strerror(error.errno) if error.errno and error.errno > 0 else own_text
+        at, number = variable(f"{prefix}host"), variable(f"{prefix}port")
+        option = f"--{prefix.replace('_', '-')}port"
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {cause}; choose another address with {number} and "
+            f"{at} (the demo takes {option} and --host)"
+        ) from error
 
 
 def describe(settings: Settings) -> Iterator[tuple[str, str, str, str]]:

@@ -13,13 +13,13 @@ from typing import Any
 from quota_service.app import (
     Addresses,
     Service,
-    listen_on,
+    listen_on_admin_port,
     open_service,
     run_service,
     stopped_by_signals,
 )
 from quota_service.observability.metrics import SupervisorMetrics
-from quota_service.settings import Settings
+from quota_service.settings import Settings, address_of_setting
 from quota_service.supervisor.admin import supervisor_admin_app
 from quota_service.supervisor.doorman import Doorman, bind
 from quota_service.supervisor.team import Team
@@ -30,7 +30,7 @@ WORKERS_MAX = 64
 async def supervise(settings: Settings, workers: int) -> None:
     """Serve the API with this many worker processes until SIGTERM or SIGINT.
 
-    Raises QuotaError when a worker cannot be kept alive, OSError when a port is taken.
+    Raises QuotaError when a worker cannot be kept alive, SettingsError when a port is taken.
     """
     with stopped_by_signals() as stop:
         async with open_service(settings) as service:
@@ -51,16 +51,11 @@ async def _listen(
 ) -> Addresses:
     """Open the admin port, bring the workers up, and open the port once all of them listen."""
     settings = service.settings
-    doors = await bind(settings.host, settings.port)
+    with address_of_setting("", settings.host, settings.port):
+        doors = await bind(settings.host, settings.port)
     for door in doors:
         stack.callback(door.close)
-    admin = await listen_on(
-        stack,
-        supervisor_admin_app(service, team),
-        settings.admin_host,
-        settings.admin_port,
-        settings.shutdown_drain_s,
-    )
+    admin = await listen_on_admin_port(stack, supervisor_admin_app(service, team), settings)
     stack.push_async_callback(team.stop)
     team.start()
     await _first_of(team.all_listen(), stop.wait())

@@ -362,7 +362,7 @@ async def test_a_port_that_is_taken_ends_the_supervisor_before_it_starts_workers
             await run.followed()
 
     assert status == 1
-    assert "in use" in run.tail
+    assert "in use; choose another address with QUOTA_PORT" in run.tail
     assert not any("worker" in line for line in run.lines)
 
 
