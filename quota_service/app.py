@@ -145,7 +145,7 @@ async def open_service(
                 "postgres": reader.ping,
                 "memory": _loaded(registry, keys),
             },
-            {"journal": reader.journal_warning},
+            [reader.journal_warning, _not_loaded(registry)],
             runner.clock_ms,
             metrics,
         )
@@ -490,6 +490,15 @@ async def listen_on(
     await site.start()
     address = runner.addresses[0]
     return f"http://{address[0]}:{address[1]}"
+
+
+def _not_loaded(registry: ExamRegistry) -> Callable[[], Awaitable[dict[str, str]]]:
+    """Return the look for exams that could not be loaded."""
+
+    async def look() -> dict[str, str]:
+        return {f"exam:{exam}": cause for exam, cause in registry.not_loaded().items()}
+
+    return look
 
 
 def _loaded(registry: ExamRegistry, keys: KeyRing) -> Callable[[], Awaitable[None]]:

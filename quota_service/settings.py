@@ -56,7 +56,12 @@ class Settings:
     host: str = _setting("127.0.0.1", "address of the API")
     port: int = _setting(8080, "port of the API", low=0, high=65535)
     admin_host: str = _setting("127.0.0.1", "address of /metrics and health; not for the public")
-    admin_port: int = _setting(9090, "port of /metrics and health", low=0, high=65535)
+    admin_port: int = _setting(
+        9090,
+        "port of /metrics and health; each process on one host needs its own",
+        low=0,
+        high=65535,
+    )
     log_level: str = _setting("info", "debug, info, warning or error", one_of=_LOG_LEVELS)
 
     request_timeout_s: float = _setting(

@@ -400,7 +400,8 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
             "warnings": {
                 "type": "array",
                 "items": {"type": "string"},
-                "description": "Parts that serve and that ops have to look at; left out when none.",
+                "description": "What ops have to look at though it serves, such as `journal` or an "
+                "exam that cannot be loaded, `exam:<id>`; why is in the log. Left out when none.",
             },
         },
         optional=["warnings"],

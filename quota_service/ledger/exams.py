@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from quota_service.domain.definition import exam_document, parse_exam
+from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.pool import Ledger
 
@@ -27,14 +28,26 @@ class ShardState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredExam:
-    """An exam as Postgres keeps it; epochs and states by shard number."""
+    """An exam as Postgres keeps it; epochs and states by shard number.
 
-    exam: Exam
+    A definition that this process cannot read stands here as the reason. What needs no definition,
+    such as the expiry of holds, goes on for such an exam too.
+    """
+
+    id: str
+    definition: Exam | str
     revision: int
     epochs: tuple[int, ...]
     states: tuple[ShardState, ...]
     retired: tuple[bool, ...] = ()
     """Whether each shard has left Redis but for its counters."""
+
+    @property
+    def exam(self) -> Exam:
+        """The definition; NotReady when it cannot be read here."""
+        if isinstance(self.definition, str):
+            raise NotReady(f"exam {self.id} cannot be loaded: {self.definition}")
+        return self.definition
 
 
 class ExamLedger:
@@ -95,13 +108,22 @@ class ExamLedger:
 
 def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam:
     if before is not None and before.revision == row["revision"]:
-        exam = before.exam
+        definition = before.definition
     else:
-        exam = parse_exam(orjson.loads(row["definition"]))
+        definition = _definition(row["definition"])
     return StoredExam(
-        exam,
+        row["id"],
+        definition,
         row["revision"],
         tuple(row["epochs"]),
         tuple(map(ShardState, row["states"])),
         tuple(row["retired"]),
     )
+
+
+def _definition(text: str) -> Exam | str:
+    """Return the exam of a stored definition, or why it cannot be read."""
+    try:
+        return parse_exam(orjson.loads(text))
+    except Exception as error:  # noqa: BLE001  whatever it is, the other exams are served
+        return f"{type(error).__name__}: {error}"

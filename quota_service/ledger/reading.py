@@ -73,11 +73,12 @@ class LedgerReader:
         rows = await self._ledger.fetch("count_quarantined")
         return int(rows[0]["count"])
 
-    async def journal_warning(self) -> str:
-        """Return what is wrong with the journals, in words; empty when all is well."""
+    async def journal_warning(self) -> dict[str, str]:
+        """Return {"journal": what is wrong with the journals}; nothing when all is well."""
         rows = await self._ledger.fetch("count_journal_gaps")
         gaps = int(rows[0]["count"])
-        return f"{gaps} gaps were found within a day: see the table journal_gaps" if gaps else ""
+        told = f"{gaps} gaps were found within a day: see the table journal_gaps"
+        return {"journal": told} if gaps else {}
 
     async def ping(self) -> None:
         """Return when Postgres answers."""

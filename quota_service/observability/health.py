@@ -6,7 +6,7 @@ costs nothing and is never kept waiting by the store it asks about.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from quota_service.domain.errors import NotReady, QuotaError
@@ -16,20 +16,24 @@ log = logging.getLogger(__name__)
 
 
 class Health:
-    """What was found when the stores were last asked."""
+    """What was found when the stores were last asked.
+
+    A look returns the warnings it finds, in words by the part they are about.
+    """
 
     def __init__(
         self,
         checks: Mapping[str, Callable[[], Awaitable[None]]],
-        warns: Mapping[str, Callable[[], Awaitable[str]]],
+        looks: Sequence[Callable[[], Awaitable[Mapping[str, str]]]],
         redis_clock_ms: Callable[[], Awaitable[int]],
         metrics: Metrics,
     ) -> None:
         self._checks = checks
-        self._warns = warns
-        self._warnings: dict[str, str] = {}
+        self._looks = looks
+        self._warnings: list[Mapping[str, str]] = [{} for _ in looks]
         self._redis_clock_ms = redis_clock_ms
         self._up = metrics.stores_up
+        self._warned = metrics.warnings
         self._faults: dict[str, str] = dict.fromkeys(checks, "has not been asked yet")
         self._clock_offset_ms: int | None = None
         self.is_draining = False
@@ -44,7 +48,7 @@ class Health:
     @property
     def warnings(self) -> Mapping[str, str]:
         """What ops have to know, by part, though it does not stand against serving."""
-        return dict(self._warnings)
+        return {part: told for found in self._warnings for part, told in found.items()}
 
     def now_ms(self) -> int:
         """Return the time by Redis's clock, as nearly as this process knows it."""
@@ -83,11 +87,18 @@ class Health:
             await self._read_clock()
 
     async def _look_for_warnings(self) -> None:
-        for part, look in self._warns.items():
+        before = self.warnings
+        for number, look in enumerate(self._looks):
             with suppress(QuotaError):  # the store that is away is told above
-                warning = await look()
-                self._warnings = {**self._warnings, part: warning}
-        self._warnings = {part: told for part, told in self._warnings.items() if told}
+                self._warnings[number] = await look()
+        now = self.warnings
+        for part, cause in now.items():
+            self._warned.labels(part=part).set(1)
+            if part not in before:
+                log.warning("warning", extra={"part": part, "cause": cause})
+        for part in before.keys() - now.keys():
+            self._warned.labels(part=part).set(0)
+            log.info("warning is over", extra={"part": part})
 
     async def _read_clock(self) -> None:
         asked_ms = time.time() * 1000

@@ -164,6 +164,13 @@ class Metrics:
             multiprocess_mode="livemin",
             registry=registry,
         )
+        self.warnings = Gauge(
+            "quota_warnings",
+            "1 while /readyz warns of a part that ops have to look at, any process; alert above 0.",
+            ("part",),
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self.audit_differences = Gauge(
             "quota_audit_differences",
             "What the last audit found not to be as promised; alert above 0.",

@@ -149,7 +149,7 @@ async def _take_seats(stores: Stores, old: StoredExam, capacity: Mapping[Quota, 
 def _only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
     """Return the shard of an exam that has one, and its state; a fenced one answers NotReady."""
     (epoch,), (state,) = stored.epochs, stored.states
-    return Shard(stored.exam.id, _ONLY_SHARD, epoch), state
+    return Shard(stored.id, _ONLY_SHARD, epoch), state
 
 
 async def set_capacity(stores: Stores, shard: Shard, capacity: Mapping[Quota, int]) -> None:

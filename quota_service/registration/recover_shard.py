@@ -96,7 +96,8 @@ async def lost_shards(stores: Stores) -> list[UsedShard]:
             for each, standing in zip(page, looks, strict=True)
             if _problem(each, drained.get((each.shard.exam, each.shard.number), 0), standing)
         ]
-    return sorted(lost, key=lambda each: -registry.find(each.shard.exam).ends_at_ms)
+    ends_ms = {exam.id: exam.ends_at_ms for exam in registry.all()}
+    return sorted(lost, key=lambda each: -ends_ms.get(each.shard.exam, 0))
 
 
 async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:

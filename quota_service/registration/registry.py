@@ -46,11 +46,17 @@ class ExamRegistry:
             self._exams, self._shown = exams, number
 
     def all(self) -> list[Exam]:
-        """Return every exam, by id."""
-        return [stored.exam for _, stored in sorted(self._known().items())]
+        """Return every exam that could be loaded, by id."""
+        known = sorted(self._known().items())
+        return [each.definition for _, each in known if not isinstance(each.definition, str)]
+
+    def not_loaded(self) -> dict[str, str]:
+        """Return why exams could not be loaded, by id."""
+        known = sorted(self._known().items())
+        return {exam: each.definition for exam, each in known if isinstance(each.definition, str)}
 
     def find(self, exam: str) -> Exam:
-        """Return an exam; UnknownExam when there is none of this id."""
+        """Return an exam; UnknownExam when there is none of this id, NotReady if not loaded."""
         return self._stored(exam).exam
 
     def shard_for(self, exam: str, candidate: str) -> Shard:

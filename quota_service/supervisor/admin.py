@@ -42,9 +42,9 @@ def supervisor_admin_app(service: Service, team: Team) -> web.Application:
             return problem_response("not-ready", "the service is shutting down", part="service")
         ready = len(team.ready)
         if ready:
-            return render.json_response(
-                {"status": "ok", "workers": {"ready": ready, "of": team.size}}
-            )
+            warnings = sorted(service.health.warnings)
+            told = {"status": "ok", "workers": {"ready": ready, "of": team.size}}
+            return render.json_response(told | ({"warnings": warnings} if warnings else {}))
         faults = sorted({part for worker in team.taking for part in worker.faults}) or ["workers"]
         return problem_response("not-ready", f"not ready: {', '.join(faults)}", part=faults[0])
 

@@ -1,7 +1,8 @@
 -- The stored definition of one exam and its shards, locked against another import but not against
 -- bookings, which refer to the exam.
 -- $1 exam, text
-SELECT e.definition::text AS definition,
+SELECT e.id,
+       e.definition::text AS definition,
        e.revision,
        ARRAY(SELECT s.epoch FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS epochs,
        ARRAY(SELECT s.state FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS states,
