@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -460,10 +461,13 @@ async def set_up(stack: AsyncExitStack, app: web.Application, wait_s: float) -> 
     Requests under way have `wait_s` to be answered then.
     """
     lane = app.get(EXPRESS)
-    if lane is None:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=wait_s)
-    else:
-        runner = ExpressRunner(app, lane, access_log=None, shutdown_timeout=wait_s)
+    # aiohttp would inflate bodies in its parser, before anybody has asked who sends them.
+    options: dict[str, Any] = {
+        "access_log": None,
+        "shutdown_timeout": wait_s,
+        "auto_decompress": False,
+    }
+    runner = web.AppRunner(app, **options) if lane is None else ExpressRunner(app, lane, **options)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     return runner

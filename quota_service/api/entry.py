@@ -1,18 +1,40 @@
 """Lets a request in that comes aiohttp's way, before anything of it is done."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from aiohttp import web
 
 from quota_service.api.context import ApiContext
-from quota_service.api.errors import ClientLeft
+from quota_service.api.errors import ClientLeft, ContentEncodingRefused, MalformedRequest
 from quota_service.domain.errors import Overloaded
 from quota_service.overload.caller import IS_AWAITED
-from quota_service.overload.classes import Work, work_of
+from quota_service.overload.classes import Work
 
 REFUSAL = "too much is at work already; the request was not begun"
+WORK: web.AppKey[Mapping[tuple[str, str], Work]] = web.AppKey("work", Mapping)
+"""The class of work of each route, by method and path as the table of routes has them."""
+
+
+def refuse_unfit(request: web.Request) -> None:
+    """Refuse what no call takes, before its class, its key, its size or its rate is looked at.
+
+    Raises MalformedRequest for a target with a fragment, which is no part of one (RFC 9112, 3.2)
+    and would be seen by one reader of an address and not by another; ContentEncodingRefused for an
+    encoded body, of which a small one can become arbitrarily large.
+    """
+    if "#" in request.raw_path:
+        raise MalformedRequest("the target of a request has no fragment: leave out # and the rest")
+    if "Content-Encoding" in request.headers:
+        raise ContentEncodingRefused("the body must not be encoded; send no Content-Encoding")
+
+
+def work_of_route(request: web.Request) -> Work:
+    """Return the class of the route that was found; what has none is a public read."""
+    resource = request.match_info.route.resource
+    path = resource.canonical if resource is not None else ""
+    return request.app[WORK].get((request.method, path), Work.PUBLIC_READ)
 
 
 async def admitted(
@@ -22,10 +44,12 @@ async def admitted(
 ) -> web.StreamResponse:
     """Return the handler's answer; the request has its place at work meanwhile.
 
-    Raises Overloaded when it is too much, and ClientLeft when nobody is there to be answered.
+    Raises what `refuse_unfit` raises, Overloaded when it is too much, and ClientLeft when nobody is
+    there to be answered.
     """
     gate = context.gate
-    work = work_of(request.method.encode(), request.raw_path.encode("utf-8", "replace"))
+    refuse_unfit(request)
+    work = work_of_route(request)
     if not gate.enter(work):
         gate.count_refusal(work)
         raise Overloaded(REFUSAL)

@@ -2,12 +2,15 @@
 
 QuotaError
 └── BadRequest              what the API itself refuses before any protocol runs
+    ├── MalformedRequest        400
     ├── MalformedJson           400
     ├── IdempotencyKeyMissing   400
+    ├── IdempotencyKeyAmbiguous 400
     ├── Unauthorized            401
     ├── Forbidden               403
     ├── BodyTooSlow             408
     ├── PayloadTooLarge         413
+    ├── ContentEncodingRefused  415
     ├── InvalidRequest          422  with every member that is wrong
     ├── NationalIdRefused       422
     ├── LastEventIdMalformed    422
@@ -36,6 +39,12 @@ class ClientLeft(Exception):
     """The client went away before the end of its body; nobody is there to be answered."""
 
 
+class MalformedRequest(BadRequest):
+    """The request is not well-formed HTTP."""
+
+    slug = "malformed-request"
+
+
 class MalformedJson(BadRequest):
     """The body is not JSON."""
 
@@ -46,6 +55,12 @@ class IdempotencyKeyMissing(BadRequest):
     """The header is missing or empty."""
 
     slug = "idempotency-key-missing"
+
+
+class IdempotencyKeyAmbiguous(BadRequest):
+    """There are several headers, and they differ."""
+
+    slug = "idempotency-key-ambiguous"
 
 
 class Unauthorized(BadRequest):
@@ -74,6 +89,12 @@ class PayloadTooLarge(BadRequest):
     def __init__(self, max_bytes: int) -> None:
         super().__init__(f"the body is larger than {max_bytes} bytes")
         self.max_bytes = max_bytes
+
+
+class ContentEncodingRefused(BadRequest):
+    """The body is encoded; nothing is ever decoded here."""
+
+    slug = "content-encoding-refused"
 
 
 class InvalidRequest(BadRequest):
@@ -135,6 +156,8 @@ def answer_for(error: errors.QuotaError) -> Answer:
     if isinstance(error, RateLimited):
         members = {"policy": error.policy, "limit_per_s": error.limit_per_s}
         return problem_answer(error.slug, detail, headers=dict(error.headers), **members)
+    if isinstance(error, ContentEncodingRefused):
+        return problem_answer(error.slug, detail, headers={"Accept-Encoding": "identity"})
     if isinstance(error, errors.SeatsUnavailable | errors.LedgerUnavailable):
         # What the driver says names hosts and users: that is for the log.
         detail = f"the {error.part} cannot be reached at the moment; nothing was lost, ask again"

@@ -28,6 +28,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11, RawRequestMessage
+from aiohttp.http_exceptions import InvalidHeader, InvalidURLError, LineTooLong
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import _ErrInfo
 from prometheus_client import Histogram
@@ -37,12 +38,12 @@ from quota_service.api.bodies import within
 from quota_service.api.call import Call, Hot
 from quota_service.api.context import ApiContext
 from quota_service.api.entry import REFUSAL, is_awaited
-from quota_service.api.errors import answer_to
+from quota_service.api.errors import MalformedRequest, answer_for, answer_to
 from quota_service.api.rates import Fields, take_of_address, take_of_key
 from quota_service.api.turns import ReadInTurn, Turns
 from quota_service.domain.errors import Overloaded
 from quota_service.ledger.api_keys import Scope
-from quota_service.observability.logs import REQUEST_ID
+from quota_service.observability.logs import REQUEST_ID, OnceASecond
 from quota_service.overload.caller import IS_AWAITED
 from quota_service.overload.classes import Work
 
@@ -55,6 +56,13 @@ CLIENT_GONE = 499
 _FOUND_MAX = 1000
 """Addresses remembered with their route; more are taken apart each time."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_NO_HTTP = "the request is not well-formed HTTP/1.1"
+_MALFORMED: tuple[tuple[type[BaseException], str], ...] = (
+    (LineTooLong, "a line of the head is too long"),
+    (InvalidHeader, "a header is malformed"),
+    (InvalidURLError, "the target is not an address"),
+)
+"""What is said of the mistakes that aiohttp tells apart."""
 _PROCESS = secrets.token_hex(4)
 _numbers = itertools.count(1)
 
@@ -90,6 +98,7 @@ class ExpressLane:
         self._found: dict[tuple[str, str], tuple[HotRoute, Mapping[str, str]]] = {}
         self._head: dict[tuple[int, str], str] = {}
         self._head_date = ""
+        self._malformed_lines = OnceASecond()
 
     def add(self, method: str, path: str, hot: Hot, scope: Scope | None, work: Work) -> None:
         """Add a route; its address ends in a fixed part, by which it is found."""
@@ -109,7 +118,7 @@ class ExpressLane:
             return found
         parts = path.split("/")
         route = self._routes.get((method, len(parts), parts[-1]))
-        if route is None or "%" in path or "#" in path:
+        if route is None or "%" in path:
             return None
         for i, part in route.fixed:
             if parts[i] != part:
@@ -128,6 +137,21 @@ class ExpressLane:
             )
             route.durations[status] = child
         child.observe(seconds)
+
+    def refuse_malformed(self, error: BaseException | None) -> web.Response:
+        """Return the answer to what the parser refused; nothing it quotes of that is repeated."""
+        name = request_id(None)
+        token = REQUEST_ID.set(name)
+        if count := self._malformed_lines.count():
+            log.info("malformed", extra={"cause": type(error).__name__, "count": count})
+        REQUEST_ID.reset(token)
+        wrong = next((text for kind, text in _MALFORMED if isinstance(error, kind)), _NO_HTTP)
+        response = answer_for(MalformedRequest(wrong)).response()
+        status = str(response.status)
+        self._durations.labels(method="other", route="unmatched", status=status).observe(0)
+        response.headers[REQUEST_ID_HEADER] = name
+        response.force_close()
+        return response
 
     def head(self, status: int, content_type: str) -> str:
         """Return the status line and the headers that answers of one kind share for a second."""
@@ -184,6 +208,18 @@ class ExpressProtocol(ReadInTurn):
             and not waiter.done()
         ):
             waiter.set_result(None)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what the parser refuses as every other refusal is answered."""
+        if status != web.HTTPBadRequest.status_code:
+            return super().handle_error(request, status, exc, message)
+        return self._lane.refuse_malformed(exc)
 
     def pause_writing(self) -> None:
         """Read no more from a client that does not read its answers."""
@@ -325,7 +361,8 @@ def _is_plain(message: RawRequestMessage, payload: StreamReader) -> bool:
         message.version == HttpVersion11
         and payload.is_eof()
         and not (message.should_close or message.chunked or message.upgrade)
-        and message.compression is None
         and payload.exception() is None
+        and "#" not in message.path
+        and "Content-Encoding" not in message.headers
         and "Expect" not in message.headers
     )

@@ -107,7 +107,6 @@ class GatedProtocol(ExpressProtocol):
         if (
             self._data
             and isinstance(message, RawRequestMessage)
-            and message.compression is None
             and not (message.chunked or message.upgrade)
         ):
             beyond_head = len(self._data) - self._data.find(b"\r\n\r\n") - 4

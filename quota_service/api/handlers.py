@@ -1,6 +1,6 @@
 """The handlers: each parses, calls one protocol and renders its answer."""
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -19,7 +19,11 @@ from quota_service.api.bodies import (
 )
 from quota_service.api.call import Call
 from quota_service.api.context import CONTEXT, ApiContext
-from quota_service.api.errors import IdempotencyKeyMissing, InvalidRequest
+from quota_service.api.errors import (
+    IdempotencyKeyAmbiguous,
+    IdempotencyKeyMissing,
+    InvalidRequest,
+)
 from quota_service.api.etags import is_known
 from quota_service.api.problems import problem_response
 from quota_service.api.webhooks import verified_event
@@ -204,8 +208,11 @@ async def _viewed(context: ApiContext, protocol: Coroutine[Any, Any, Reservation
     return render.json_response(render.reservation_json(view.reservation, view.payment))
 
 
-def _idempotency_key(headers: Mapping[str, str]) -> str:
-    key = headers.get("Idempotency-Key", "").strip()
+def _idempotency_key(headers: "MultiMapping[str]") -> str:
+    offered = {value.strip() for value in headers.getall("Idempotency-Key", ())}
+    if len(offered) > 1:
+        raise IdempotencyKeyAmbiguous("send one Idempotency-Key header; there are several")
+    key = offered.pop() if offered else ""
     if not key:
         raise IdempotencyKeyMissing("send an Idempotency-Key header, a new one for each order")
     if len(key) > IDEMPOTENCY_KEY_MAX or not (key.isascii() and key.isprintable()):

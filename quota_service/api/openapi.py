@@ -24,6 +24,7 @@ from quota_service.overload.classes import Work
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
+_ANY_REQUEST = ("malformed-request", "content-encoding-refused")
 _SCOPED = ("unauthorized", "forbidden", "not-ready")
 """How the check of an API key can refuse; not-ready until the keys have been read."""
 
@@ -183,6 +184,7 @@ def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema
         yield status, _answer(answer, _RATE_HEADERS if route.scope is not None else ())
     by_status: dict[int, list[str]] = {}
     general = (
+        *_ANY_REQUEST,
         *(_SCOPED if route.scope is not None else ()),
         *(() if route.work is Work.FREE else ("overloaded",)),
         *(("rate-limited",) if route.scope or route.work is Work.PUBLIC_READ else ()),

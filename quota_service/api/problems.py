@@ -47,6 +47,13 @@ PROBLEMS: Mapping[str, ProblemType] = {
     problem.slug: problem
     for problem in (
         ProblemType(
+            "malformed-request",
+            400,
+            "Malformed request",
+            "The request is not well-formed HTTP/1.1; its connection is closed when its end is not "
+            "known.",
+        ),
+        ProblemType(
             "malformed-json",
             400,
             "Malformed JSON",
@@ -57,6 +64,12 @@ PROBLEMS: Mapping[str, ProblemType] = {
             400,
             "Idempotency-Key missing",
             "A reservation needs an Idempotency-Key header, so that it can be repeated safely.",
+        ),
+        ProblemType(
+            "idempotency-key-ambiguous",
+            400,
+            "Idempotency-Key ambiguous",
+            "The request has several Idempotency-Key headers, and they differ.",
         ),
         ProblemType(
             "unauthorized",
@@ -238,6 +251,12 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "Payload too large",
             "The body is larger than this service takes.",
             {"max_bytes": 16384},
+        ),
+        ProblemType(
+            "content-encoding-refused",
+            415,
+            "Content encoding refused",
+            "The body has a Content-Encoding; send it as it is.",
         ),
         ProblemType(
             "invalid-request",

@@ -79,6 +79,8 @@ def read_head(data: bytes) -> RequestHead | None:
     line = data[: data.find(b"\r\n")].split(b" ")
     if len(line) != 3 or line[2] != _VERSION:  # noqa: PLR2004  method, target and version
         return None
+    if not _is_plain_target(line[1]):
+        return None
     return RequestHead(
         work_of(line[0], line[1]),
         line[0] == b"HEAD",
@@ -99,6 +101,11 @@ def read_refusable(data: bytes, body_max_bytes: int) -> RequestHead | None:
     if head is None or not 0 <= head.missing <= body_max_bytes or not head.is_plain:
         return None
     return head
+
+
+def _is_plain_target(target: bytes) -> bool:
+    """Return whether a target is an address as routes have them, with nothing to decode."""
+    return target.startswith(b"/") and b"#" not in target and b"%" not in target.partition(b"?")[0]
 
 
 def _is_unmistakable(lowered: bytes) -> bool:

@@ -20,6 +20,7 @@ from quota_service.api.answer import Answer
 from quota_service.api.bodies import read_body
 from quota_service.api.call import Call, Hot, HotHandler
 from quota_service.api.context import CONTEXT
+from quota_service.api.entry import WORK
 from quota_service.api.express import ExpressLane
 from quota_service.api.ops_handlers import KEY_ID
 from quota_service.api.rates import RATE, take_of_address, take_of_key
@@ -55,6 +56,7 @@ _STORES = ("not-ready", "overloaded")
 _BODY = ("malformed-json", "body-too-slow", "payload-too-large", "invalid-request")
 _ORDER = (
     "idempotency-key-missing",
+    "idempotency-key-ambiguous",
     "idempotency-key-reused",
     "sold-out",
     "session-conflict",
@@ -172,6 +174,7 @@ ROUTES: tuple[Route, ...] = (
 
 def add_routes(app: web.Application) -> None:
     """Register every route, those with a scope behind their key check."""
+    works = {}
     for route in ROUTES:
         handler = route.handler
         if isinstance(handler, Hot):
@@ -180,9 +183,10 @@ def add_routes(app: web.Application) -> None:
             handler = _behind_key(handler, route.scope)
         elif route.work is Work.PUBLIC_READ:
             handler = _behind_rate(handler)
-        app.router.add_route(route.method, route.path, handler)
-        if route.method == "GET":
-            app.router.add_route("HEAD", route.path, handler)
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+            app.router.add_route(method, route.path, handler)
+            works[method, route.path] = route.work
+    app[WORK] = works
     documents.add_files(app)
 
 

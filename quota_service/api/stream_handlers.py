@@ -80,7 +80,8 @@ def _filter(subjects: tuple[str, ...] | None, exam: Exam) -> tuple[str, ...] | N
 
 
 def _last_event_id(request: web.Request) -> str | None:
-    told = request.headers.getall("Last-Event-ID", [])
+    # Clients that have seen no event yet send the header without a value.
+    told = [value for value in request.headers.getall("Last-Event-ID", []) if value.strip()]
     if not told:
         return None
     if len(told) > 1 or not STATE_ID.fullmatch(told[0]):

@@ -7,6 +7,8 @@ import datetime as dt
 import json
 import logging
 import sys
+import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TextIO
 
@@ -42,6 +44,25 @@ class JsonFormatter(logging.Formatter):
         except orjson.JSONEncodeError:
             # Bytes that are no UTF-8 arrive as lone surrogates; the standard library escapes them.
             return json.dumps(line, default=str)
+
+
+class OnceASecond:
+    """Lets through one of many lines of a kind: strangers must not be able to fill the log."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next_at_s = 0.0
+        self._count = 0
+
+    def count(self) -> int:
+        """Count one; return how many there were since the last line when one is due, else 0."""
+        self._count += 1
+        now_s = self._clock()
+        if now_s < self._next_at_s:
+            return 0
+        self._next_at_s = now_s + 1
+        count, self._count = self._count, 0
+        return count
 
 
 class WithoutRequestBytes(logging.Filter):

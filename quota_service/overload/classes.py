@@ -1,8 +1,8 @@
 """The classes of work, in the order in which they matter, and which class a call belongs to.
 
 The class has to be known from the request line alone, before anything of a request is parsed, so it
-is told from the bytes of method and address and not from the route. A test holds it against the
-table of routes.
+is told from method and address: of a route those of the table, and of bytes that are not parsed yet
+only where they can be read in one way (`request_head`).
 """
 
 from dataclasses import dataclass

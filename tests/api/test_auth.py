@@ -207,6 +207,6 @@ async def test_no_key_ever_reaches_the_logs(running: Running, log_lines: io.Stri
     assert (good.status, wrong.status, forbidden.status) == (200, 401, 403)
     assert [status(answer) for answer in broken] == [400] * len(broken)
     logged = log_lines.getvalue()
-    assert logged.count("aiohttp.server") >= len(broken)
+    assert '"message":"malformed"' in logged
     for key in (api.frontend_key, api.ops_key):
         assert (split_key(key) or ("", ""))[1] not in logged

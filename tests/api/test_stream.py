@@ -202,9 +202,17 @@ async def test_an_event_that_is_too_old_is_answered_with_a_snapshot(api: ApiClie
     assert (too_old.name, remembered.name) == ("snapshot", "change")
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+async def test_an_event_id_without_a_value_is_none(running: Running, empty: str) -> None:
+    async with opened(running.client, last_event_id=empty) as stream:
+        first = await stream.next()
+
+    assert first.name == "snapshot"
+
+
 @pytest.mark.parametrize(
     "malformed",
-    ["", " ", "1", "1-", "-1", "1-2-3", "a-b", "1-٣", "1 - 2", 'W/"1-2"', "1" * 16 + "-1", "\xff"],
+    ["1", "1-", "-1", "1-2-3", "a-b", "1-٣", "1 - 2", 'W/"1-2"', "1" * 16 + "-1", "\xff"],
 )
 async def test_a_malformed_event_id_is_refused_and_takes_no_place(
     running: Running, nothing_changes: NothingChanges, malformed: str

@@ -3,6 +3,8 @@
 import asyncio
 from urllib.parse import urlsplit
 
+from tests.support.client import Reply
+
 _TIMEOUT_S = 10.0
 
 
@@ -45,3 +47,11 @@ def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
 def status(answer: bytes) -> int:
     """Return the status of the first answer in these bytes."""
     return int(answer.split(b" ", 2)[1])
+
+
+def parsed(answer: bytes) -> Reply:
+    """Return the one answer in these bytes."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    return Reply(int(lines[0].split(" ", 2)[1]), headers, body)
