@@ -3,6 +3,7 @@
 -- Why atomic: whether a hold is still unpaid and due is checked in the step that gives it back, so
 -- any number of workers may call this with the same serials.
 -- It may run when Redis is full: it frees more than it writes.
+-- The work of one call is bounded: what is left of the batch stays due, for the next.
 -- Walks: held -> expired.
 --
 -- KEYS[1] string epoch        the shard's epoch
@@ -28,12 +29,16 @@ local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local fence = ARGV[1]
 local FIXED_KEYS, FIXED_ARGS = 7, 1
+-- Seats given back in one call, after which no further hold is looked at.
+local SEATS_MAX = 300
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 
 local now_ms = clock_ms()
+
+local seats_back = 0
 
 -- Expires one hold; answers its lag in milliseconds, or nil when there was nothing to expire.
 local function expire_one(record_key, serial)
@@ -50,6 +55,7 @@ local function expire_one(record_key, serial)
   free_sessions(record, claims_key, serial)
   redis.call('ZREM', due_key, serial)
   record[STATE] = 'expired'
+  seats_back = seats_back + #split(record[SUBJECTS], ',')
   local text = write_ended_record(record_key, record)
   append(version_key, journal_key, fence, 'expire', serial, now_ms, text)
   return lag_ms
@@ -61,6 +67,9 @@ for i = 1, #KEYS - FIXED_KEYS do
   if lag_ms then
     expired = expired + 1
     largest_lag_ms = math.max(largest_lag_ms, lag_ms)
+  end
+  if seats_back >= SEATS_MAX then
+    break
   end
 end
 return { DONE, expired, largest_lag_ms }

@@ -1,6 +1,9 @@
 #!lua flags=no-writes
--- snapshot: reads every counter of a shard at one moment.
--- Why a script: the books only balance when all counters are read in one step.
+-- snapshot: reads the counters of a shard, a page of quotas at a time.
+-- Why a script: the books of a quota only balance when all its counters are read in one step.
+-- A page is bounded, so that no other exam waits for a large one. The first page tells the version
+-- before anything else was read: what a reader has gathered is at least as new as that, and all of
+-- one moment when the last page tells the same version.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps
@@ -15,22 +18,55 @@
 -- KEYS[11] hash   claims      candidate/session -> serial
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
+-- ARGV[2] known version: no quotas are told while the shard is at it; '' for none
+-- ARGV[3] cursor of the page: 0 for the first, then what the page before told
+-- ARGV[4] count: about how many quotas at most
 --
--- Returns {DONE, version, clock (ms), live holds, pins, undrained journal entries, claims,
---          capacity, remaining, held, confirming, confirmed}, each of the last five a flat list of
--- venue/subject and seats; or {NOT_READY}.
+-- Returns {DONE, version, clock (ms), live holds, pins, undrained journal entries, claims, cursor of
+--          the next page or 0, {venue/subject, capacity, remaining, held, confirming, confirmed, …}}
+--         {DONE_BEFORE, version, clock (ms), live holds, pins, undrained journal entries, claims}
+--                      nothing was changed since the known version
+--         {NOT_READY}
+-- A quota may be told twice, as SCAN may.
 -- @include codes
 -- @include shard
 
-local fence = ARGV[1]
+local epoch_key, version_key, capacity_key, remaining_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local held_key, confirming_key, confirmed_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local pinned_key, journal_key, claims_key = KEYS[9], KEYS[10], KEYS[11]
+local fence, known, cursor, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
-if not is_open(KEYS[1], fence) then
+if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
-return {
-  DONE, tonumber(redis.call('GET', KEYS[2])), clock_ms(),
-  redis.call('ZCARD', KEYS[8]), redis.call('ZCARD', KEYS[9]), redis.call('XLEN', KEYS[10]),
-  redis.call('HLEN', KEYS[11]),
-  redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[4]), redis.call('HGETALL', KEYS[5]),
-  redis.call('HGETALL', KEYS[6]), redis.call('HGETALL', KEYS[7]),
+local version = redis.call('GET', version_key)
+local answer = {
+  DONE, tonumber(version), clock_ms(),
+  redis.call('ZCARD', due_key), redis.call('ZCARD', pinned_key),
+  redis.call('XLEN', journal_key), redis.call('HLEN', claims_key),
 }
+if version == known then
+  answer[1] = DONE_BEFORE
+  return answer
+end
+local page = redis.call('HSCAN', capacity_key, cursor, 'COUNT', count)
+answer[8], answer[9] = page[1], {}
+local found = page[2]
+if #found == 0 then
+  return answer
+end
+local quotas = {}
+for i = 1, #found, 2 do
+  quotas[#quotas + 1] = found[i]
+end
+local remaining = redis.call('HMGET', remaining_key, unpack(quotas))
+local held = redis.call('HMGET', held_key, unpack(quotas))
+local confirming = redis.call('HMGET', confirming_key, unpack(quotas))
+local confirmed = redis.call('HMGET', confirmed_key, unpack(quotas))
+local rows = answer[9]
+for i, quota in ipairs(quotas) do
+  local at = 6 * i - 5
+  rows[at], rows[at + 1], rows[at + 2] = quota, found[2 * i], remaining[i] or '0'
+  rows[at + 3], rows[at + 4], rows[at + 5] = held[i] or '0', confirming[i] or '0', confirmed[i] or '0'
+end
+return answer

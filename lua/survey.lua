@@ -24,27 +24,36 @@
 local epoch_key, room_key, drawn_key = KEYS[1], KEYS[2], KEYS[3]
 local places_key, passes_key, signals_key = KEYS[4], KEYS[5], KEYS[6]
 local fence, age_ms = ARGV[1], tonumber(ARGV[2])
+-- Places removed in one call; further ones are not counted and are removed by the calls after it.
+local PLACES_MAX = 500
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local now_ms = clock_ms()
-redis.call('ZREMRANGEBYSCORE', places_key, '-inf', now_ms)
-local reports = {}
+local over = math.min(redis.call('ZCOUNT', places_key, '-inf', now_ms), PLACES_MAX)
+if over > 0 then
+  redis.call('ZREMRANGEBYRANK', places_key, 0, over - 1)
+end
+local live = redis.call('ZCOUNT', places_key, '(' .. now_ms, '+inf')
+local reports, gone = {}, {}
 local stored = redis.call('HGETALL', signals_key)
 for i = 1, #stored, 2 do
   local bar = string.find(stored[i + 1], '|', 1, true)
   local old_ms = now_ms - tonumber(string.sub(stored[i + 1], 1, bar - 1))
   if math.abs(old_ms) > age_ms then
-    redis.call('HDEL', signals_key, stored[i])
+    gone[#gone + 1] = stored[i]
   else
     reports[#reports + 1] = stored[i]
     reports[#reports + 1] = old_ms
     reports[#reports + 1] = string.sub(stored[i + 1], bar + 1)
   end
 end
+if #gone > 0 then
+  redis.call('HDEL', signals_key, unpack(gone))
+end
 local numbers = redis.call('HMGET', room_key, 'epoch', 'last')
 return {
-  DONE, now_ms, redis.call('ZCARD', places_key), redis.call('HLEN', passes_key),
+  DONE, now_ms, live, redis.call('HLEN', passes_key),
   redis.call('PFCOUNT', drawn_key), numbers[1] or '', numbers[2] or '', reports,
 }

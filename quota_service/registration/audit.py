@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quota_service.domain.exam import Quota
+from quota_service.domain.exam import MAX_SESSIONS, Quota
 from quota_service.ledger.auditing import AuditedQuota
 from quota_service.ledger.errors import Oversold
 from quota_service.registration.import_exam import finish_import
@@ -33,6 +33,7 @@ _EVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LATELY = dt.timedelta(days=1)
 _LOOKS = 4
 _PAUSE_S = 0.25
+_QUOTAS_AT_ONCE = 500
 
 
 class Promise(StrEnum):
@@ -119,9 +120,11 @@ async def _compare(stores: Stores, exam_id: str) -> set[Difference]:
     before = [await stores.seats.snapshot(shard) for shard in shards]
     ledger = await stores.auditing.quotas(exam_id)
     after = [await stores.seats.snapshot(shard) for shard in shards]
-    for quota, booked in ledger.items():
+    for count, (quota, booked) in enumerate(ledger.items()):
         found |= _within_postgres(quota, booked)
         found |= _between_stores(quota, booked, before, after)
+        if count % _QUOTAS_AT_ONCE == 0:
+            await asyncio.sleep(0)  # requests of this process have their turn
     is_retired = stores.registry.is_retired(exam_id)
     for snapshot in after:
         found |= _within_redis(snapshot, is_retired=is_retired)
@@ -152,10 +155,12 @@ def _within_redis(snapshot: ShardSnapshot, *, is_retired: bool) -> set[Differenc
         if sum(parts) != capacity or min(parts) < 0:
             told = " + ".join(map(str, parts))
             found.add(Difference(Promise.P7, str(quota), f"{capacity} seats", told))
-    # A change of venue has seats at both venues and one session.
-    changing = sum(snapshot.confirming.values())
-    if not is_retired and not taken - changing <= snapshot.claims <= taken:
-        expected = f"{taken - changing} to {taken} sessions"
+    # A change of venue has seats at both venues and one session. Steps that were taken while a
+    # large shard was read are in some of its quotas, and not in the count of sessions.
+    meanwhile = snapshot.steps * MAX_SESSIONS
+    least, most = taken - sum(snapshot.confirming.values()) - meanwhile, taken + meanwhile
+    if not is_retired and not least <= snapshot.claims <= most:
+        expected = f"{least} to {most} sessions"
         found.add(Difference(Promise.P9, "claims", expected, str(snapshot.claims)))
     return found
 

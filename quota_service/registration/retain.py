@@ -47,7 +47,7 @@ async def retire_exam(stores: Stores, exam: Exam) -> bool:
 
 async def _is_finished(stores: Stores, exam: str) -> bool:
     """Return whether nothing of an exam is held, paid for, drained or returned any more."""
-    seen = await stores.seats.snapshot(stores.registry.shard(exam, _ONLY_SHARD))
+    seen = await stores.seats.totals(stores.registry.shard(exam, _ONLY_SHARD))
     is_quiet = not (seen.live_holds or seen.pins or seen.journal_entries)
     return is_quiet and await stores.retention.is_finished(exam)
 

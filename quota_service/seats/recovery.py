@@ -6,7 +6,7 @@ as `claimed` and raises NotReady when another recovery has taken over.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -16,9 +16,12 @@ from quota_service.domain.exam import Quota
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner
 from quota_service.seats.keys import Shard
+from quota_service.seats.pages import QUOTAS_MAX, RESERVED_SEATS_MAX, in_pages
+from quota_service.seats.record import FIELDS
 
 _SCAN_COUNT = 2000
 _NOTHING = "none"
+_SUBJECTS = FIELDS.index("subjects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,11 @@ class RecoveryStore:
         booked: Mapping[Quota, int] = MappingProxyType({}),
     ) -> None:
         """Set the version, and every quota of `capacity`, its seats free but those `booked`."""
-        args: list[str | int] = [claimed.fence, version]
-        for quota, seats in capacity.items():
-            args += [str(quota), seats, booked.get(quota, 0)]
-        await self._call("seed", claimed, args)
+        for page in in_pages(list(capacity.items()), QUOTAS_MAX):
+            args: list[str | int] = [claimed.fence, version]
+            for quota, seats in page:
+                args += [str(quota), seats, booked.get(quota, 0)]
+            await self._call("seed", claimed, args)
 
     async def forget_room(self, claimed: Shard) -> None:
         """Remove the waiting room."""
@@ -96,10 +100,13 @@ class RecoveryStore:
         The grace is that of a payment which is given up. With `fit`, holds that have no seats any
         more expire, and their serials are returned.
         """
-        args: list[str | int] = [claimed.fence, int(fit)]
-        args += [word for each in records for word in each]
-        keys = [claimed.record_key(serial) for serial, _, _ in records]
-        return await self._call("put", claimed, args, keys)
+        left_out = []
+        for page in _with_seats_bounded(records):
+            args: list[str | int] = [claimed.fence, int(fit)]
+            args += [word for each in page for word in each]
+            keys = [claimed.record_key(serial) for serial, _, _ in page]
+            left_out += await self._call("put", claimed, args, keys)
+        return left_out
 
     async def reopen(self, claimed: Shard) -> int:
         """Open the shard; return its version."""
@@ -120,3 +127,18 @@ class RecoveryStore:
         script = self._scripts[name]
         keys = [*shard.keys_for(script.shard_keys), *records]
         return await self._runner.call(ScriptCall(script, keys, args))
+
+
+def _with_seats_bounded(
+    records: Sequence[tuple[str, int, str]],
+) -> Iterator[Sequence[tuple[str, int, str]]]:
+    """Yield records in order, so many that one call has a bounded number of seats to move."""
+    start = seats = 0
+    for end, (_, _, text) in enumerate(records, start=1):
+        fields = text.split("|", _SUBJECTS + 1)
+        seats += 1 + fields[_SUBJECTS].count(",") if len(fields) > _SUBJECTS else 1
+        if seats >= RESERVED_SEATS_MAX:
+            yield records[start:end]
+            start, seats = end, 0
+    if start < len(records):
+        yield records[start:]

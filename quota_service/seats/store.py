@@ -3,12 +3,16 @@
 Methods return outcomes, they do not raise refusals: what a refusal means is for the protocol that
 asked. All of them raise NotReady when the shard is not open under the caller's epoch, and
 SeatsUnavailable when Redis fails; only then is it unknown whether the step was taken.
+
+Redis serves all exams in turn, so no call may be long: what grows with the size of an exam goes in
+pages (`pages`).
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Exam, Quota, Window
@@ -17,10 +21,13 @@ from quota_service.overload.caller import IS_AWAITED
 from quota_service.seats.codes import CODES, Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
 from quota_service.seats.keys import Shard, keys_for
+from quota_service.seats.pages import ENTRIES_MAX, QUOTAS_MAX, in_pages, leave_others_time
 from quota_service.seats.record import parse_record
 from quota_service.waiting_room.passes import Pass
 
 _EVER_MS = 10**15
+_SEAT_US = 6
+"""What a seat that is taken costs Redis in a batch (µs); one that is looked at costs a sixth."""
 
 
 @dataclass(slots=True)
@@ -53,8 +60,8 @@ class ReserveRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardSnapshot:
-    """Every counter of a shard at one moment; seats by quota, time in ms by Redis's clock."""
+class Totals:
+    """What a shard has in all at one moment, whatever its size; time in ms by Redis's clock."""
 
     epoch: int
     version: int
@@ -63,6 +70,30 @@ class ShardSnapshot:
     pins: int
     journal_entries: int
     claims: int
+
+
+class QuotaSeats(NamedTuple):
+    """The counters of one quota at one moment."""
+
+    name: str
+    """The quota as `venue/subject`."""
+    capacity: int
+    remaining: int
+    held: int
+    confirming: int
+    confirmed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSnapshot(Totals):
+    """Every counter of a shard, seats by quota; each quota is of one moment.
+
+    The totals are as before the first quota was read. `steps` were taken until the last was: with
+    none all is of one moment. Every step up to the version is in the counters, and some later ones
+    may be.
+    """
+
+    steps: int
     capacity: Mapping[Quota, int]
     remaining: Mapping[Quota, int]
     held: Mapping[Quota, int]
@@ -98,6 +129,7 @@ class SeatStore:
             args,
             self._reserve_shared(shard, exam),
             IS_AWAITED.get(),
+            len(request.subjects) * (_SEAT_US + len(request.venues)),
         )
         answer = await self._runner.call(call)
         if answer[0] == Code.NOT_READY:
@@ -206,7 +238,10 @@ class SeatStore:
         return await self.overdue(shard, "pinned", -_EVER_MS, limit)
 
     async def expire(self, shard: Shard, serials: Sequence[str]) -> tuple[int, int]:
-        """Expire those holds that are due; return how many, and the largest lag in ms."""
+        """Expire those holds that are due; return how many, and the largest lag in ms.
+
+        One call has a bound for its work; holds that are left are due again.
+        """
         args: list[str | int] = [shard.fence, *serials]
         _, expired, lag_ms = await self._call("expire", shard, args, records=serials)
         return expired, lag_ms
@@ -220,27 +255,87 @@ class SeatStore:
         return Code(code) >= Code.DONE
 
     async def set_capacity(self, shard: Shard, capacity: Mapping[Quota, int]) -> Answer:
-        """Set the capacity of quotas, all or none: DONE, or BELOW_TAKEN with quotas and seats."""
-        args: list[str | int] = [shard.fence]
-        for quota, seats in capacity.items():
-            args += [str(quota), seats]
-        code, *detail = await self._call("capacity", shard, args)
-        return Answer(Code(code), detail=tuple(detail))
+        """Set the capacity of quotas: DONE with how many changed, or BELOW_TAKEN.
+
+        The latter comes with quotas and seats, of all that cannot be lowered so far. Of a page of
+        quotas all are set or none; pages that can be set are, whatever becomes of the others.
+        """
+        changed, refused = 0, []
+        for page in in_pages(list(capacity.items()), QUOTAS_MAX):
+            began_s = time.monotonic()
+            args: list[str | int] = [shard.fence]
+            for quota, seats in page:
+                args += [str(quota), seats]
+            code, *detail = await self._call("capacity", shard, args)
+            if code == Code.BELOW_TAKEN:
+                refused += detail
+            else:
+                changed += detail[0]
+            if len(page) == QUOTAS_MAX:
+                await leave_others_time(began_s)
+        if refused:
+            return Answer(Code.BELOW_TAKEN, detail=tuple(refused))
+        return Answer(Code.DONE, detail=(changed,))
+
+    async def totals(self, shard: Shard) -> Totals:
+        """Return what the shard has in all, without its quotas."""
+        totals, _, _ = await self._page(shard, "", "0", 1)
+        return totals
+
+    async def pages(
+        self, shard: Shard, known_version: int | None = None
+    ) -> AsyncIterator[tuple[Totals, list[QuotaSeats]]]:
+        """Yield the counters of all quotas, page by page, each with the totals of its moment.
+
+        While the shard is at the known version there is one page, without quotas. A quota may be in
+        two pages; the later one holds. Between pages Redis has time for others.
+        """
+        known, cursor = "" if known_version is None else str(known_version), "0"
+        while True:
+            began_s = time.monotonic()
+            totals, cursor, quotas = await self._page(shard, known, cursor, QUOTAS_MAX)
+            yield totals, quotas
+            if cursor == "0":
+                return
+            known = ""
+            await leave_others_time(began_s)
 
     async def snapshot(self, shard: Shard) -> ShardSnapshot:
-        """Return every counter of the shard at one moment."""
-        answer = await self._call("snapshot", shard, [shard.fence])
-        _, version, clock_ms, live_holds, pins, entries, claims, *counters = answer
+        """Return every counter of the shard."""
+        looks: list[Totals] = []
+        rows: dict[str, QuotaSeats] = {}
+        async for totals, page in self.pages(shard):
+            looks.append(totals)
+            rows.update((row.name, row) for row in page)
+        quotas = {Quota(*name.split("/")): row for name, row in rows.items()}
+        first = looks[0]
         return ShardSnapshot(
-            shard.epoch,
-            version,
-            clock_ms,
-            live_holds,
-            pins,
-            entries,
-            claims,
-            *map(_by_quota, counters),
+            first.epoch,
+            first.version,
+            first.clock_ms,
+            first.live_holds,
+            first.pins,
+            first.journal_entries,
+            first.claims,
+            steps=looks[-1].version - first.version,
+            capacity={quota: row.capacity for quota, row in quotas.items()},
+            remaining={quota: row.remaining for quota, row in quotas.items()},
+            held={quota: row.held for quota, row in quotas.items()},
+            confirming={quota: row.confirming for quota, row in quotas.items()},
+            confirmed={quota: row.confirmed for quota, row in quotas.items()},
         )
+
+    async def _page(
+        self, shard: Shard, known: str, cursor: str, count: int
+    ) -> tuple[Totals, str, list[QuotaSeats]]:
+        args: list[str | int] = [shard.fence, known, cursor, count]
+        code, *answer = await self._call("snapshot", shard, args)
+        totals = Totals(shard.epoch, *answer[:6])
+        if code == Code.DONE_BEFORE:
+            return totals, "0", []
+        cursor, flat = answer[6:]
+        numbers = [iter(map(int, flat[i::6])) for i in range(1, 6)]
+        return totals, cursor, [QuotaSeats(*row) for row in zip(flat[::6], *numbers, strict=True)]
 
     async def waiting(self, shard: Shard) -> tuple[int, int]:
         """Return how many pins and journal entries of a shard wait for Postgres, cheaply."""
@@ -251,11 +346,21 @@ class SeatStore:
     async def journal(
         self, shard: Shard, after: str, limit: int
     ) -> tuple[int, list[tuple[str, dict[str, str]]]]:
-        """Return the shard's version and at most `limit` journal entries after a stream id."""
-        args: list[str | int] = [shard.fence, after, limit]
-        _, version, *entries = await self._call("read_journal", shard, args)
-        told = [(id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in entries]
-        return version, told
+        """Return the shard's version and at most `limit` journal entries after a stream id.
+
+        The version is as when the first entries were read.
+        """
+        version: int | None = None
+        told: list[tuple[str, dict[str, str]]] = []
+        while True:
+            wanted = min(ENTRIES_MAX, limit - len(told))
+            answer = await self._call("read_journal", shard, [shard.fence, after, wanted])
+            version = answer[1] if version is None else version
+            entries = answer[2:]
+            told += ((id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in entries)
+            if len(entries) < wanted or len(told) == limit:
+                return version, told
+            after = entries[-1][0]
 
     async def records(self, shard: Shard, cursor: str, count: int) -> tuple[str, dict[str, str]]:
         """Return the next cursor and about `count` records by serial; begin and end at cursor "0".
@@ -273,7 +378,11 @@ class SeatStore:
     async def trim_journal(self, shard: Shard, through: tuple[int, int]) -> None:
         """Forget the journal entries up to (epoch, version), which are in Postgres."""
         epoch, version = through
-        await self._call("trim_journal", shard, [shard.fence, f"{epoch}-{version + 1}"])
+        more = 1
+        while more:
+            _, more = await self._call(
+                "trim_journal", shard, [shard.fence, f"{epoch}-{version + 1}"]
+            )
 
     async def _step(self, name: str, shard: Shard, serial: str, *args: str | int) -> Answer:
         answer = await self._call(name, shard, [shard.fence, serial, *args], records=(serial,))
@@ -318,9 +427,3 @@ def _pass_text(granted: Pass) -> str:
 
 def _not_open(shard: Shard) -> NotReady:
     return NotReady(f"shard {shard.tag} is not open under epoch {shard.epoch}")
-
-
-def _by_quota(flat: Sequence[str]) -> dict[Quota, int]:
-    """Turn venue/subject, seats, venue/subject, seats … into seats by quota."""
-    pairs = zip(flat[::2], flat[1::2], strict=True)
-    return {Quota(*name.split("/")): int(seats) for name, seats in pairs}

@@ -34,13 +34,14 @@ READS = {
     "TIME",
     "EXISTS",
     "XRANGE",
+    "HSCAN",
 }
 WRITES = {
     *("SET", "SETNX", "MSET", "DEL", "INCR", "INCRBY"),
     *("HSET", "HSETNX", "HDEL", "HINCRBY", "ZADD", "ZREM"),
     *("XADD", "XTRIM", "RENAME", "UNLINK", "PFADD"),
     "PFCOUNT",  # it writes what it has counted beside the registers
-    *("ZREMRANGEBYSCORE", "PEXPIRE"),
+    *("ZREMRANGEBYSCORE", "ZREMRANGEBYRANK", "PEXPIRE"),
 }
 CODES = "|".join(code.name for code in Code)
 FENCES = {
