@@ -7,7 +7,7 @@ lower-case ASCII so that they can stand in URLs, Redis keys and record fields wi
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
@@ -143,6 +143,8 @@ class Exam:
     seats: Mapping[Quota, int]
     waiting_room: WaitingRoomRules | None = None
     """None where the exam has no waiting room."""
+    revision: int = field(default=0, compare=False)
+    """Names this definition among all that were ever stored; 0 for one that is not stored."""
 
     @cached_property
     def session_of(self) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """Exams, their shards and quotas in Postgres."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -69,15 +69,16 @@ class ExamLedger:
         return None if row is None else _stored(row)
 
     async def insert(self, connection: "Connection", exam: Exam) -> None:
-        """Store a new exam with one shard that Redis has not opened yet."""
+        """Store a new exam, under its first revision, with one shard that Redis has not opened."""
         text = orjson.dumps(exam_document(exam)).decode()
         await connection.execute(self._query["insert_exam"], exam.id, text)
         await connection.execute(self._query["insert_shard"], exam.id, 0)
 
-    async def update(self, connection: "Connection", exam: Exam) -> None:
-        """Store a changed definition."""
+    async def update(self, connection: "Connection", exam: Exam) -> Exam:
+        """Store a changed definition; return it with the revision it has from now on."""
         text = orjson.dumps(exam_document(exam)).decode()
-        await connection.execute(self._query["update_exam"], exam.id, text)
+        revision = await connection.fetchval(self._query["update_exam"], exam.id, text)
+        return replace(exam, revision=revision)
 
     async def set_capacity(
         self, connection: "Connection", exam: str, capacity: Mapping[Quota, int]
@@ -110,7 +111,7 @@ def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam:
     if before is not None and before.revision == row["revision"]:
         definition = before.definition
     else:
-        definition = _definition(row["definition"])
+        definition = _definition(row["definition"], row["revision"])
     return StoredExam(
         row["id"],
         definition,
@@ -121,9 +122,9 @@ def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam:
     )
 
 
-def _definition(text: str) -> Exam | str:
+def _definition(text: str, revision: int) -> Exam | str:
     """Return the exam of a stored definition, or why it cannot be read."""
     try:
-        return parse_exam(orjson.loads(text))
+        return replace(parse_exam(orjson.loads(text)), revision=revision)
     except Exception as error:  # noqa: BLE001  whatever it is, the other exams are served
         return f"{type(error).__name__}: {error}"

@@ -9,7 +9,7 @@ unexplained several times in a row is told.
     P3  no reservation ended twice
     P6  every captured payment is a booking or money that is due back
     P7  remaining + held + confirming + confirmed = capacity in Redis, and equal to Postgres
-    P9  as many sessions taken as seats
+    P9  as many sessions taken as seats; Redis has the definition of Postgres in force
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from quota_service.ledger.errors import Oversold
 from quota_service.registration.import_exam import finish_import
 from quota_service.registration.recover_shard import rebuild_shard
 from quota_service.registration.stores import Stores
+from quota_service.seats.definition import is_in_force
 from quota_service.seats.store import ShardSnapshot
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ _LATELY = dt.timedelta(days=1)
 _LOOKS = 4
 _PAUSE_S = 0.25
 _QUOTAS_AT_ONCE = 500
+_DEFINITION = "definition"
+"""The place of a difference between the definitions in both stores."""
 
 
 class Promise(StrEnum):
@@ -115,6 +118,7 @@ async def audit(stores: Stores, exam_id: str, *, in_full: bool = True) -> Audit:
 async def _compare(stores: Stores, exam_id: str) -> set[Difference]:
     """Compare both stores once."""
     found: set[Difference] = set()
+    await stores.registry.refresh()
     shard_count = stores.registry.shard_count(exam_id)
     shards = [stores.registry.shard(exam_id, number) for number in range(shard_count)]
     before = [await stores.seats.snapshot(shard) for shard in shards]
@@ -125,6 +129,13 @@ async def _compare(stores: Stores, exam_id: str) -> set[Difference]:
         found |= _between_stores(quota, booked, before, after)
         if count % _QUOTAS_AT_ONCE == 0:
             await asyncio.sleep(0)  # requests of this process have their turn
+    exam = stores.registry.find(exam_id)
+    for shard in shards:
+        in_force = await stores.seats.definition(shard)
+        if not is_in_force(exam, in_force):
+            told = ", ".join(f"{name} {value}" for name, value in in_force.items()) or "none"
+            expected = f"revision {exam.revision} as Postgres has it"
+            found.add(Difference(Promise.P9, _DEFINITION, expected, told))
     is_retired = stores.registry.is_retired(exam_id)
     for snapshot in after:
         found |= _within_redis(snapshot, is_retired=is_retired)
@@ -194,6 +205,9 @@ def _sum(look: list[ShardSnapshot], counter: str, quota: Quota) -> int:
     return sum(each.get(quota, 0) for each in seats)
 
 
+_MENDED_BY_A_REBUILD = (Promise.P7, Promise.P9)
+
+
 async def repair(stores: Stores, audited: Audit) -> list[str]:
     """Mend what is safe to mend, always towards a seat that is not sold twice; return what was.
 
@@ -204,7 +218,15 @@ async def repair(stores: Stores, audited: Audit) -> list[str]:
     promises = {difference.promise for difference in audited.differences}
     if Promise.P1 in promises:
         done += await _raise_counters(stores, audited.exam)
-    if promises & {Promise.P7, Promise.P9}:
+    if any(difference.place == _DEFINITION for difference in audited.differences):
+        await finish_import(stores, audited.exam)
+        told = "the definition of Postgres is in force in Redis"
+        await stores.auditing.note(audited.exam, Promise.P9, _DEFINITION, told)
+        done.append(told)
+    if any(
+        difference.promise in _MENDED_BY_A_REBUILD and difference.place != _DEFINITION
+        for difference in audited.differences
+    ):
         await finish_import(stores, audited.exam)
         for number in range(stores.registry.shard_count(audited.exam)):
             used = stores.registry.used_shard(audited.exam, number)

@@ -1,17 +1,26 @@
 """Import: brings an exam's definition into both stores; the same definition changes nothing.
 
     1. lock the exam in Postgres, plan the change against what is stored and what is taken
-    2. fewer seats: take them in Redis first, which refuses below what is taken
-    3. store definition and capacities, commit                                  <- the decision
-    4. open the shard in Redis if it is new
-    5. give Redis the capacities Postgres has
+    2. write definition, under a new revision, and capacities in Postgres; nobody sees them yet
+    3. put the new definition in force in Redis
+    4. fewer seats: take them in Redis, which refuses below what is taken; then 3 is undone
+    5. commit                                                                   <- the decision
+    6. open the shard in Redis if it is new
+    7. give Redis the definition and the capacities Postgres has
 
 An exam that is retired has left Redis but for its counters (`retain`). A change of its definition
-fences it in 3, and a worker brings it back whole; until then it is answered 503.
+fences it in 2, and a worker brings it back whole; until then it is answered 503.
 
-Seats are given after the commit and taken before it, so a process that dies anywhere leaves Redis
-with fewer seats than Postgres, never more. A worker, or importing the same file again, does 4 and 5
-again, which finishes what was left.
+What a crash leaves behind:
+
+    before 3   the old definition in both stores
+    3 to 5     Postgres has the old definition, and Redis has the new one in force, perhaps with
+               fewer seats; a worker, or the next import, puts the old one in force again
+    in 5       Postgres has all of it or nothing; the same
+    5 to 7     the new definition in both stores, in Redis with fewer seats than there are
+
+A worker, or importing the same file again, does 6 and 7 again, which finishes what was left. Seats
+are given after the commit and taken before it, so Redis never has more seats than Postgres.
 """
 
 from collections.abc import Mapping
@@ -19,11 +28,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quota_service.domain.changes import Change, plan_changes
-from quota_service.domain.errors import DefinitionRefused, UnknownExam
+from quota_service.domain.errors import DefinitionRefused, NotReady, UnknownExam
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
+from quota_service.seats.definition import is_in_force
 from quota_service.seats.keys import Shard
 
 if TYPE_CHECKING:
@@ -58,9 +68,8 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
             if plan.problems:
                 raise DefinitionRefused([(p.where, p.detail) for p in plan.problems])
             if plan.changes:
-                await _take_seats(stores, old, plan.capacity)
                 await stores.exams.set_capacity(connection, exam.id, plan.capacity)
-                await stores.exams.update(connection, exam)
+                new = await stores.exams.update(connection, exam)
                 opened_ms = old.exam.registration.opens_at_ms
                 if exam.registration.opens_at_ms > opened_ms:
                     # Until they hear of it, others reveal the seed by the old time.
@@ -69,16 +78,20 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
                 await _ensure_waiting_room(stores, connection, exam)
                 if any(old.retired):
                     await _bring_back(stores, connection, exam.id)
+                stores.reached("import: before redis")
+                await _put_in_force(stores, old, new, plan.capacity)
+                stores.reached("import: before commit")
             imported = Imported(created=False, changes=plan.changes)
+    stores.reached("import: after commit")
     if old is None or not imported.changes or not any(old.retired):
-        await sync_capacity(stores, exam.id)
+        await sync_shard(stores, exam.id)
     await stores.registry.refresh()
     await stores.rooms.refresh()
     return imported
 
 
-async def sync_capacity(stores: Stores, exam_id: str) -> None:
-    """Open an exam's shard if it never was, and give Redis the capacities Postgres has."""
+async def sync_shard(stores: Stores, exam_id: str) -> None:
+    """Open an exam's shard if it never was; give Redis definition and capacities of Postgres."""
     async with stores.ledger.transaction() as connection:
         stored = await stores.exams.lock(connection, exam_id)
         if stored is None:
@@ -91,6 +104,7 @@ async def sync_capacity(stores: Stores, exam_id: str) -> None:
             number = shard.number
             await stores.recoveries.fence_in(connection, exam_id, number, reason)
             return
+        await define(stores, shard, stored.exam)
         await set_capacity(stores, shard, capacity)
         if state is ShardState.NEW:
             await stores.exams.mark_open(connection, exam_id, shard.number)
@@ -101,11 +115,12 @@ async def finish_import(stores: Stores, exam_id: str) -> bool:
     async with stores.ledger.connection() as connection:
         stored = await stores.exams.capacity(connection, exam_id)
     if not stores.registry.is_new(exam_id):
-        shard = stores.registry.shard(exam_id, _ONLY_SHARD)
+        shard, exam = stores.registry.shard(exam_id, _ONLY_SHARD), stores.registry.find(exam_id)
         standing = (await stores.seats.snapshot(shard)).capacity
-        if all(standing.get(quota, 0) == seats for quota, seats in stored.items()):
+        is_level = all(standing.get(quota, 0) == seats for quota, seats in stored.items())
+        if is_level and is_in_force(exam, await stores.seats.definition(shard)):
             return False
-    await sync_capacity(stores, exam_id)
+    await sync_shard(stores, exam_id)
     await stores.registry.refresh()
     return True
 
@@ -138,18 +153,45 @@ async def _taken(
     }
 
 
-async def _take_seats(stores: Stores, old: StoredExam, capacity: Mapping[Quota, int]) -> None:
-    """Take back in Redis the seats that the new definition does not have any more."""
+async def _put_in_force(
+    stores: Stores, old: StoredExam, new: Exam, capacity: Mapping[Quota, int]
+) -> None:
+    """Put a definition in force in Redis, and take the seats that it does not have any more.
+
+    A refusal leaves all as it was.
+    """
     shard, state = _only_shard(old)
+    if state is ShardState.NEW:
+        return
+    await define(stores, shard, new)
     fewer = {quota: n for quota, n in capacity.items() if n < old.exam.seats.get(quota, 0)}
-    if fewer and state is not ShardState.NEW:
+    if not fewer:
+        return
+    try:
         await set_capacity(stores, shard, fewer)
+    except DefinitionRefused:
+        await define(stores, shard, old.exam)
+        await set_capacity(stores, shard, {quota: old.exam.seats[quota] for quota in fewer})
+        raise
 
 
 def _only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
     """Return the shard of an exam that has one, and its state; a fenced one answers NotReady."""
     (epoch,), (state,) = stored.epochs, stored.states
     return Shard(stored.id, _ONLY_SHARD, epoch), state
+
+
+async def define(stores: Stores, shard: Shard, exam: Exam) -> None:
+    """Put a stored definition in force in Redis, whichever was before; the exam is locked.
+
+    NotReady when another process did the same meanwhile: then our lock is lost.
+    """
+    found = await stores.seats.definition(shard)
+    if is_in_force(exam, found):
+        return
+    answer = await stores.seats.define(shard, exam, found.get("revision", ""))
+    if answer.code is Code.STALE:
+        raise NotReady(f"another process changes the definition of exam {exam.id}")
 
 
 async def set_capacity(stores: Stores, shard: Shard, capacity: Mapping[Quota, int]) -> None:

@@ -29,6 +29,7 @@ class Code(IntEnum):
     TICKET_USED = -19
     TURN_PASSED = -20
     PASS_ENDED = -21
+    STALE = -22
 
 
 CODES = {int(code): code for code in Code}

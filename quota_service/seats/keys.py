@@ -7,6 +7,7 @@ Redis Cluster and every script runs in one slot. The catalogue:
     {exam:shard}:epoch         string  the fence: <epoch>@<run> open, <epoch>/recovery@<run> not
     {exam:shard}:origin        string  <epoch>-<version> a recovery goes on from; absent = open
     {exam:shard}:version       string  counts the shard's steps
+    {exam:shard}:definition    hash    the definition in force: its revision, and what scripts go by
     {exam:shard}:capacity      hash    venue/subject -> seats released so far
     {exam:shard}:remaining     hash    venue/subject -> seats that can be reserved
     {exam:shard}:held          hash    venue/subject -> seats in unpaid holds
@@ -45,6 +46,7 @@ SHARD_KEYS = {
     "epoch": "string",
     "origin": "string",
     "version": "string",
+    "definition": "hash",
     "capacity": "hash",
     "remaining": "hash",
     "held": "hash",

@@ -20,6 +20,7 @@ from quota_service.domain.reservation import Reservation
 from quota_service.overload.caller import IS_AWAITED
 from quota_service.seats.codes import CODES, Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
+from quota_service.seats.definition import fields_in_force
 from quota_service.seats.keys import Shard, keys_for
 from quota_service.seats.pages import ENTRIES_MAX, QUOTAS_MAX, in_pages, leave_others_time
 from quota_service.seats.record import parse_record
@@ -253,6 +254,25 @@ class SeatStore:
             ScriptCall(script, shard.keys_for(script.shard_keys), [shard.fence])
         )
         return Code(code) >= Code.DONE
+
+    async def definition(self, shard: Shard) -> dict[str, str]:
+        """Return the definition in force, as `seats.definition` tells it; empty before the first.
+
+        Whether the shard is open is not asked: what is read of one that is not is `define`'s to
+        refuse.
+        """
+        found = await self._runner.command("HGETALL", shard.key("definition"))
+        return dict(found)
+
+    async def define(self, shard: Shard, exam: Exam, before: str) -> Answer:
+        """Put a stored definition in force in the place of the revision `before`, "" for none.
+
+        DONE, or STALE with the revision that is in force.
+        """
+        args: list[str | int] = [shard.fence, before]
+        args += [word for field in fields_in_force(exam).items() for word in field]
+        code, *detail = await self._call("define", shard, args)
+        return Answer(Code(code), detail=tuple(detail))
 
     async def set_capacity(self, shard: Shard, capacity: Mapping[Quota, int]) -> Answer:
         """Set the capacity of quotas: DONE with how many changed, or BELOW_TAKEN.

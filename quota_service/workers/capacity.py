@@ -9,7 +9,7 @@ from quota_service.workers.loop import each_of
 
 
 class CapacityWorker:
-    """Compares the capacities of every exam in a round."""
+    """Compares definition and capacities of every exam in a round."""
 
     name = "capacity"
 
@@ -18,7 +18,7 @@ class CapacityWorker:
         self.interval_s = settings.capacity_interval_s
 
     async def run_once(self) -> Mapping[str, int]:
-        """Give Redis the capacities Postgres has; returns {"finished": imports}."""
+        """Give Redis the definitions and capacities of Postgres; returns {"finished": imports}."""
         return await each_of([exam.id for exam in self._stores.registry.all()], self._finish)
 
     async def _finish(self, exam: str) -> Mapping[str, int]:

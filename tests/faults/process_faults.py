@@ -33,6 +33,7 @@ REBUILD_LINES = (
     "recover: fenced",
     "recover: claimed",
     "recover: bookings written",
+    "recover: defined",
     "recover: open in redis",
 )
 RECONCILE_LINES = (
@@ -40,6 +41,7 @@ RECONCILE_LINES = (
     "recover: claimed",
     "recover: drained",
     "recover: holds written",
+    "recover: defined",
     "recover: open in redis",
 )
 _DEATH_LIMIT_S = 15.0

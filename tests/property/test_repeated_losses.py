@@ -29,6 +29,7 @@ LINES = (
     "recover: drained",
     "recover: holds written",
     "recover: bookings written",
+    "recover: defined",
     "recover: open in redis",
 )
 

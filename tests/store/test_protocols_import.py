@@ -8,7 +8,7 @@ import pytest
 
 from quota_service.app import Service, open_service, refresh_memory
 from quota_service.domain.definition import parse_exam
-from quota_service.domain.errors import DefinitionRefused, LedgerUnavailable, SeatsUnavailable
+from quota_service.domain.errors import DefinitionRefused, SeatsUnavailable
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.exams import ExamLedger, StoredExam
 from quota_service.registration.import_exam import import_exam
@@ -17,6 +17,7 @@ from quota_service.seats.store import SeatStore
 from quota_service.workers.capacity import CapacityWorker
 from tests.support.books import check_books
 from tests.support.exams import SEATS, exam_definition
+from tests.support.protocols import DiedError, dying
 from tests.support.redis_clients import redis_of
 
 DEFINITION = exam_definition()
@@ -193,16 +194,11 @@ async def test_a_crash_between_the_commit_and_redis_is_finished_by_importing_aga
 
 
 async def test_a_crash_between_redis_and_the_commit_never_leaves_redis_with_more(
-    imported: Service, monkeypatch: pytest.MonkeyPatch
+    imported: Service,
 ) -> None:
-    async def die(*_: object) -> None:
-        raise LedgerUnavailable("the process died here")
-
     fewer = exam({"jinan": {"general": 1}, "tianjin": {"general": 50}})
-    with monkeypatch.context() as patched:
-        patched.setattr(type(imported.stores.exams), "update", die)
-        with pytest.raises(LedgerUnavailable):
-            await import_exam(imported.stores, fewer)
+    with pytest.raises(DiedError):
+        await import_exam(dying(imported.stores, "import: before commit"), fewer)
     in_redis, in_postgres = await seats_of(imported)
 
     await import_exam(imported.stores, exam())
@@ -331,21 +327,15 @@ async def test_the_worker_finishes_a_first_import_that_died(
     assert snapshot.remaining == new.seats
 
 
-@pytest.mark.parametrize("seats", [10, 1])
+@pytest.mark.parametrize(("seats", "line"), [(10, "after commit"), (1, "before commit")])
 async def test_the_worker_finishes_a_changed_import_that_died(
-    imported: Service, monkeypatch: pytest.MonkeyPatch, seats: int
+    imported: Service, seats: int, line: str
 ) -> None:
     changed = exam({"jinan": {"general": seats}})
     worker = CapacityWorker(imported.stores, imported.settings)
-
-    async def die(*_: object) -> None:
-        raise LedgerUnavailable("the process died here")
-
-    with monkeypatch.context() as patched:
-        step = "set_capacity" if seats == 10 else "update"
-        patched.setattr(SeatStore if seats == 10 else ExamLedger, step, die)
-        with pytest.raises(LedgerUnavailable):
-            await import_exam(imported.stores, changed)
+    with pytest.raises(DiedError):
+        await import_exam(dying(imported.stores, f"import: {line}"), changed)
+    await imported.stores.registry.refresh()
     in_redis, in_postgres = await seats_of(imported)
     done = dict(await worker.run_once())
 

@@ -13,7 +13,7 @@ from quota_service.domain.reservation import State
 from quota_service.ledger.confirmations import Verdict
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.import_exam import import_exam, sync_capacity
+from quota_service.registration.import_exam import import_exam, sync_shard
 from quota_service.registration.refund import refund
 from quota_service.seats.store import SeatStore
 from tests.support.bookings import book, recover
@@ -175,7 +175,7 @@ async def test_an_exam_that_postgres_does_not_remember_to_have_opened_is_recover
     await rows(service, "DELETE FROM recoveries")
     await service.stores.registry.refresh()
 
-    await sync_capacity(service.stores, "exam-1")
+    await sync_shard(service.stores, "exam-1")
     await service.stores.registry.refresh()
 
     assert await recover_at_last(service) == [1, 0, 0]

@@ -41,7 +41,10 @@ from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.redis_clients import redis_of
 
 DAY_MS = 86_400_000
-COUNTERS = {"epoch", "version", "capacity", "remaining", "held", "confirming", "confirmed"}
+COUNTERS = {
+    *("epoch", "version", "definition"),
+    *("capacity", "remaining", "held", "confirming", "confirmed"),
+}
 
 
 def over(exam: Exam, days_ago: int) -> Exam:

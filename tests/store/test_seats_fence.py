@@ -222,6 +222,7 @@ STEPS: dict[str, Callable[[SeatsUnderTest, Shard], Awaitable[Any]]] = {
     "claims": lambda s, shard: s.store.claims(shard, "candidate-1", ["day1-am"]),
     "overdue": lambda s, shard: s.store.overdue(shard, "due", 0, 10),
     "expire": lambda s, shard: s.store.expire(shard, [SERIAL]),
+    "define": lambda s, shard: s.store.define(shard, s.exam, ""),
     "capacity": lambda s, shard: s.store.set_capacity(shard, s.exam.seats),
     "snapshot": lambda s, shard: s.store.snapshot(shard),
     "read_journal": lambda s, shard: s.store.journal(shard, "0-0", 10),

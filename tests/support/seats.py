@@ -134,8 +134,11 @@ async def open_seats(settings: Settings, exam: Exam | None = None) -> AsyncItera
     )
     try:
         assert await seats.store.open(seats.shard)
-        answer = await seats.store.set_capacity(seats.shard, exam.seats)
-        assert answer.code is Code.DONE
+        for answer in (
+            await seats.store.define(seats.shard, exam, before=""),
+            await seats.store.set_capacity(seats.shard, exam.seats),
+        ):
+            assert answer.code is Code.DONE
         yield seats
     finally:
         await runner.aclose()

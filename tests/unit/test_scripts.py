@@ -59,7 +59,7 @@ WRITES_EPOCH = {"open", "claim", "reopen"}
 STEPS_TOLD_AS = {"put": {"expire", "unpin"}}
 """Scripts whose journal entries are those of other scripts."""
 UNTOLD = {
-    *("open", "claim", "clear", "seed", "reopen", "trim_journal", "forget_room"),
+    *("open", "claim", "clear", "seed", "define", "reopen", "trim_journal", "forget_room"),
     *("join_draw", "join_queue", "give_numbers", "claim_place", "finish_place", "count_room"),
     *("report", "survey"),
 }

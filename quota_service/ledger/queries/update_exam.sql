@@ -1,8 +1,9 @@
--- A changed definition of an exam.
+-- A changed definition of an exam; returns its revision.
 -- $1 exam, text
 -- $2 definition, text (JSON)
 UPDATE exams
 SET    definition = $2::text::jsonb,
-       revision   = revision + 1,
+       revision   = nextval('exam_revisions'),
        updated_at = now()
 WHERE  id = $1
+RETURNING revision

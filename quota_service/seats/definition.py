@@ -1,0 +1,27 @@
+"""What Redis has to know of the definition that is in force: its revision, and what scripts go by.
+
+The hash `definition` of a shard is written as a whole by `define`. A field that a script needs is
+added here, and nowhere else.
+"""
+
+from collections.abc import Mapping
+
+from quota_service.domain.exam import Exam
+
+
+def fields_in_force(exam: Exam) -> Mapping[str, str]:
+    """Return the fields of a stored definition as Redis keeps them; times in ms since the epoch."""
+    fields = {
+        "revision": exam.revision,
+        "opens_at_ms": exam.registration.opens_at_ms,
+        "closes_at_ms": exam.registration.closes_at_ms,
+    }
+    return {name: str(value) for name, value in fields.items()}
+
+
+def is_in_force(exam: Exam, found: Mapping[str, str]) -> bool:
+    """Return whether Redis, which has `found`, has this definition in force.
+
+    Fields that this release does not know are those of a newer one.
+    """
+    return fields_in_force(exam).items() <= found.items()
