@@ -15,7 +15,8 @@
 -- KEYS[7]  zset   due          serial by the time (ms) it may expire
 -- KEYS[8]  zset   pinned       serial by the time (ms) it was pinned
 -- KEYS[9]  stream journal      one entry a step
--- KEYS[10] string record       the reservation's record
+-- KEYS[10] set    spent        serials of reservations that have ended
+-- KEYS[11] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -46,7 +47,8 @@
 
 local epoch_key, version_key, remaining_key = KEYS[1], KEYS[2], KEYS[3]
 local held_key, confirming_key, claims_key = KEYS[4], KEYS[5], KEYS[6]
-local due_key, pinned_key, journal_key, record_key = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local due_key, pinned_key, journal_key = KEYS[7], KEYS[8], KEYS[9]
+local spent_key, record_key = KEYS[10], KEYS[11]
 local fence, serial, pin = ARGV[1], ARGV[2], ARGV[3]
 local amount, currency, again = ARGV[4], ARGV[5], ARGV[6]
 
@@ -124,6 +126,7 @@ else
   for _, session in ipairs(sessions) do
     redis.call('HSET', claims_key, record[CANDIDATE] .. '/' .. session, serial)
   end
+  redis.call('SREM', spent_key, serial)
   record[DUE_MS] = '0'
 end
 record[STATE] = 'confirming'

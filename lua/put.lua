@@ -22,7 +22,8 @@
 -- KEYS[8]  zset   due          serial by the time (ms) it may expire
 -- KEYS[9]  zset   pinned       serial by the time (ms) it was pinned
 -- KEYS[10] stream journal      one entry a step
--- KEYS[11] string record       the record of each reservation, one key a reservation
+-- KEYS[11] set    spent        serials of reservations that have ended
+-- KEYS[12] string record       the record of each reservation, one key a reservation
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 -- ARGV[2] fit: 1 when holds that do not fit expire, 0 when nothing is checked
@@ -37,9 +38,9 @@
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local pinned_key, journal_key = KEYS[9], KEYS[10]
+local pinned_key, journal_key, spent_key = KEYS[9], KEYS[10], KEYS[11]
 local fence, fit = ARGV[1], ARGV[2]
-local FIXED_KEYS, FIXED_ARGS = 10, 2
+local FIXED_KEYS, FIXED_ARGS = 11, 2
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
@@ -52,6 +53,7 @@ local standing = redis.call('MGET', unpack(KEYS, FIXED_KEYS + 1, #KEYS))
 
 -- Seats and claims are gathered, and written at the end: few calls for the whole batch.
 local remaining, held, confirming, confirmed, claimed = {}, {}, {}, {}, {}
+local live = {}
 
 -- Moves a seat of each subject between remaining and a counter; a negative count gives back.
 local function take(counter, venue, record, count)
@@ -132,7 +134,7 @@ local function put_one(record_key, serial, grace_ms, text, before)
   local has_expired = state == 'confirming' and record[DUE_MS] == '0'
   if has_expired or ((state == 'held' or state == 'confirming') and not fits(record)) then
     record[STATE], record[PIN], record[PINNED_MS] = 'expired', '', 0
-    local ended = write_ended_record(record_key, record)
+    local ended = write_ended_record(record_key, record, spent_key, serial)
     append(version_key, journal_key, fence, has_expired and 'unpin' or 'expire', serial, now_ms, ended)
     return has_expired
   end
@@ -147,13 +149,14 @@ local function put_one(record_key, serial, grace_ms, text, before)
   elseif state == 'confirmed' then
     take(confirmed, record[VENUE], record, 1)
   else
-    write_ended_record(record_key, record)
+    write_ended_record(record_key, record, spent_key, serial)
     return true
   end
   for _, claim in ipairs(claims_of(record)) do
     claimed[claim] = serial
   end
   write_record(record_key, record)
+  live[#live + 1] = serial
   return true
 end
 
@@ -177,6 +180,9 @@ add_up(remaining_key, remaining)
 add_up(held_key, held)
 add_up(confirming_key, confirming)
 add_up(confirmed_key, confirmed)
+if #live > 0 then
+  redis.call('SREM', spent_key, unpack(live))
+end
 local claim_pairs, freed = {}, {}
 for claim, serial in pairs(claimed) do
   if serial then

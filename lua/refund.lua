@@ -10,7 +10,8 @@
 -- KEYS[4] hash   confirmed    venue/subject -> seats
 -- KEYS[5] hash   claims       candidate/session -> serial
 -- KEYS[6] stream journal      one entry a step
--- KEYS[7] string record       the reservation's record
+-- KEYS[7] set    spent        serials of reservations that have ended
+-- KEYS[8] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -28,7 +29,7 @@
 -- @include seats
 
 local epoch_key, version_key, remaining_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local claims_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7]
+local claims_key, journal_key, spent_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local fence, serial = ARGV[1], ARGV[2]
 
 if not is_open(epoch_key, fence) then
@@ -53,6 +54,6 @@ end
 move_seats(record, record[VENUE], confirmed_key, remaining_key)
 free_sessions(record, claims_key, serial)
 record[STATE] = 'refunded'
-local text = write_ended_record(record_key, record)
+local text = write_ended_record(record_key, record, spent_key, serial)
 local version = append(version_key, journal_key, fence, 'refund', serial, clock_ms(), text)
 return { DONE, text, version }

@@ -16,7 +16,8 @@
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] hash   passes       candidate -> last ticket used|pass expiry (ms)|epoch
 -- KEYS[9] zset   places       candidate by the time (ms) the place is free again
--- KEYS[10] string record      the record of each request, one key a request
+-- KEYS[10] set    spent       serials of reservations that have ended
+-- KEYS[11] string record      the record of each request, one key a request
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] registration opens, ms since the Unix epoch
@@ -34,6 +35,7 @@
 --   {DONE, record, version}             held now
 --   {DONE_BEFORE, record}               the same request was held before; its record as it is now
 --   {KEY_REUSED}                        the id stands for another request
+--   {ENDED}                             the id stands for a reservation that ended, and is forgotten here
 --   {NOT_OPEN} {CLOSED}                 outside the registration window
 --   {PASS_ENDED}                        the place of the pass was finished or idle
 --   {SESSION_CONFLICT, session, serial} another reservation of the candidate stands in the session
@@ -47,13 +49,13 @@
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
-local passes_key, places_key = KEYS[8], KEYS[9]
+local passes_key, places_key, spent_key = KEYS[8], KEYS[9], KEYS[10]
 local fence = ARGV[1]
 local opens_at_ms, closes_at_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local ttl_ms, slack_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local fee, currency = tonumber(ARGV[6]), ARGV[7]
 local idle_ms = tonumber(ARGV[8])
-local FIXED_KEYS, FIXED_ARGS = 9, 8
+local FIXED_KEYS, FIXED_ARGS = 10, 8
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
@@ -97,11 +99,16 @@ end
 -- What stands now: read for the whole batch at once, and kept up to date as it is decided.
 local texts = redis.call('MGET', unpack(KEYS, FIXED_KEYS + 1, #KEYS))
 local standing, made, left = {}, {}, {}
+local serials = {}
+for n = 1, count do
+  serials[n] = requests[n].serial
+end
+local spent = redis.call('SMISMEMBER', spent_key, unpack(serials))
 for from = 1, #claim_names, CALL_MAX do
   local to = math.min(from + CALL_MAX - 1, #claim_names)
-  local serials = redis.call('HMGET', claims_key, unpack(claim_names, from, to))
+  local holders = redis.call('HMGET', claims_key, unpack(claim_names, from, to))
   for i = from, to do
-    standing[claim_names[i]] = serials[i - from + 1]
+    standing[claim_names[i]] = holders[i - from + 1]
   end
 end
 
@@ -150,13 +157,16 @@ local function joined(before, length)
   return table.concat(ARGV, ',', before + 1, before + length)
 end
 
-local function decide(request, record_key, text_before)
+local function decide(request, record_key, text_before, is_spent)
   local before = made[record_key] or text_before
   if before then
     if split(before, '|')[REQUEST_HASH] ~= request.hash then
       return { KEY_REUSED }
     end
     return { DONE_BEFORE, before }
+  end
+  if is_spent == 1 then
+    return { ENDED }
   end
   if now_ms < opens_at_ms then
     return { NOT_OPEN }
@@ -237,7 +247,7 @@ end
 local answers = { DONE }
 for n = 1, count do
   local request = requests[n]
-  local answer = decide(request, KEYS[FIXED_KEYS + n], texts[n])
+  local answer = decide(request, KEYS[FIXED_KEYS + n], texts[n], spent[n])
   local code = answer[1]
   -- Whoever is told that seats are gone is about to look for others, and keeps the place too.
   if request.pass and (code == DONE or code == SOLD_OUT or code == SESSION_CONFLICT) then

@@ -15,7 +15,8 @@
 -- KEYS[7] zset   due          serial by the time (ms) it may expire
 -- KEYS[8] zset   pinned       serial by the time (ms) it was pinned
 -- KEYS[9] stream journal      one entry a step
--- KEYS[10] string record      the reservation's record
+-- KEYS[10] set    spent       serials of reservations that have ended
+-- KEYS[11] string record      the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -34,7 +35,7 @@
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, claims_key, due_key, pinned_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local journal_key, record_key = KEYS[9], KEYS[10]
+local journal_key, spent_key, record_key = KEYS[9], KEYS[10], KEYS[11]
 local fence, serial, pin, grace_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 if not is_open(epoch_key, fence) then
@@ -57,7 +58,7 @@ if record[DUE_MS] == '0' then
   move_seats(record, record[VENUE], confirming_key, remaining_key)
   free_sessions(record, claims_key, serial)
   record[STATE] = 'expired'
-  text = write_ended_record(record_key, record)
+  text = write_ended_record(record_key, record, spent_key, serial)
 else
   move_seats(record, record[VENUE], confirming_key, held_key)
   record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)

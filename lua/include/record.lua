@@ -41,9 +41,11 @@ local function write_record(key, record)
   return text
 end
 
--- Writes the record of a reservation that has ended; it stays for a day.
-local function write_ended_record(key, record)
+-- Writes the record of a reservation that has ended; it stays for a day. Its serial is spent for
+-- good: nothing is ever made under it again.
+local function write_ended_record(key, record, spent_key, serial)
   local text = record_text(record)
   redis.call('SET', key, text, 'PX', ENDED_RECORD_TTL_MS)
+  redis.call('SADD', spent_key, serial)
   return text
 end

@@ -146,6 +146,15 @@ class RecoveryLedger:
             yield [(row["reservation"], row["record"]) for row in rows]
             moment, after = rows[-1]["created_at"], rows[-1]["reservation"]
 
+    async def spent(self, exam: str, shard: int, page_max: int) -> AsyncIterator[list[str]]:
+        """Yield the ids of all that has ended in a shard, however long ago."""
+        after = ""
+        while rows := await self._ledger.fetch(
+            "select_rebuild_spent", exam, shard, after, page_max
+        ):
+            yield [row["reservation"] for row in rows]
+            after = rows[-1]["reservation"]
+
     async def holds_after(
         self, exam: str, shard: int, step: Step, page_max: int
     ) -> AsyncIterator[Records]:

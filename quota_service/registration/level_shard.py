@@ -83,6 +83,8 @@ async def rebuild(
     stores.reached("recover: bookings written")
     await holds.all(recoveries.holds(exam, number, _PAGE_MAX))
     await Put(stores, shard, fit=True).all(recoveries.ended(exam, number, _PAGE_MAX))
+    async for page in recoveries.spent(exam, number, _PAGE_MAX):
+        await stores.recovery.spend(shard, [id_.rpartition(".")[2] for id_ in page])
     return bookings.count, holds.count - holds.left_out, holds.left_out
 
 

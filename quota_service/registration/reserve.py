@@ -7,8 +7,12 @@
 A process that dies before 3 leaves nothing. One that dies after it leaves a hold nobody was told
 of: the frontend repeats the request with the same key and is answered as the first time, or the
 hold expires. Postgres is not touched; the journal entry of the script is the only trace it needs.
+
+An id is made once. Redis keeps the record of a reservation that has ended for a day, and its serial
+until the exam is retired; a repeat that comes later than the record is answered from Postgres.
 """
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 
@@ -35,6 +39,7 @@ from quota_service.domain.errors import (
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation, ReservationId, derive_serial
 from quota_service.registration.stores import Stores
+from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import Answer, ReserveRequest
@@ -100,7 +105,14 @@ async def reserve(
         )
         answer = await stores.seats.reserve(shard, exam, request)
         stores.reached("reserve: after script")
-        reserved = _reserved(exam, shard, order, answer)
+        if answer.code is Code.ENDED:
+            spent = IdempotencyKeyReused()
+            reserved = await _repeat_of_forgotten(stores, shard, serial, order, spent)
+        elif answer.code is Code.CLOSED and stores.registry.is_retired(exam_id):
+            closed = RegistrationClosed(exam.registration.closes_at_ms)
+            reserved = await _repeat_of_forgotten(stores, shard, serial, order, closed)
+        else:
+            reserved = _reserved(exam, shard, order, answer)
     except QuotaError as error:
         count(exam_id, error.slug)
         raise
@@ -148,11 +160,29 @@ async def _repeat_of_older(
 
     The definition may have changed since, or the pass have ended.
     """
-    standing = await stores.seats.read(shard, serial)
+    standing = await stores.seats.recall(shard, serial)
+    if standing.code is Code.ENDED or stores.registry.is_retired(shard.exam):
+        return await _repeat_of_forgotten(stores, shard, serial, order, refusal)
+    if standing.reservation is None:
+        raise refusal
+    return _repeated(standing.reservation, order)
+
+
+async def _repeat_of_forgotten(
+    stores: Stores, shard: Shard, serial: str, order: Order, refusal: Refused
+) -> Reserved:
+    """Answer a repeat of what Postgres alone knows any more; else raise the refusal."""
+    # In a task of its own: reserving is a simple protocol, which waits for nothing but futures.
+    looking = forgotten_reservation(stores, str(ReservationId(shard.exam, shard.number, serial)))
+    standing = await asyncio.get_running_loop().create_task(looking)
     if standing is None:
         raise refusal
+    return _repeated(standing, order)
+
+
+def _repeated(standing: Reservation, order: Order) -> Reserved:
     if standing.request_hash != order.hash:
-        raise IdempotencyKeyReused from refusal
+        raise IdempotencyKeyReused
     return Reserved(standing.as_first_answered(), replayed=True)
 
 

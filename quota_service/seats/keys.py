@@ -16,6 +16,7 @@ Redis Cluster and every script runs in one slot. The catalogue:
     {exam:shard}:claims        hash    candidate/session -> serial of the reservation standing there
     {exam:shard}:due           zset    serial of a hold by the time (ms) it may expire
     {exam:shard}:pinned        zset    serial by the time (ms) a payment pinned it
+    {exam:shard}:spent         set     serials of reservations that have ended
     {exam:shard}:journal       stream  one entry a step, id <epoch>-<version>
     {exam:shard}:r:<serial>    string  the record of a reservation
 
@@ -55,6 +56,7 @@ SHARD_KEYS = {
     "claims": "hash",
     "due": "zset",
     "pinned": "zset",
+    "spent": "set",
     "journal": "stream",
     **ROOM_KEYS,
 }

@@ -92,6 +92,10 @@ class RecoveryStore:
         """Remove the waiting room."""
         await self._call("forget_room", claimed, [claimed.fence])
 
+    async def spend(self, claimed: Shard, serials: Sequence[str]) -> None:
+        """Tell of reservations that have ended: nothing is made under their serials again."""
+        await self._call("spend", claimed, [claimed.fence, *serials])
+
     async def put(
         self, claimed: Shard, records: Sequence[tuple[str, int, str]], *, fit: bool
     ) -> list[str]:

@@ -209,8 +209,11 @@ class SeatStore:
 
     async def read(self, shard: Shard, serial: str) -> Reservation | None:
         """Return the reservation, or None when there is no record of it."""
-        answer = await self._call("read", shard, [shard.fence], records=(serial,))
-        return self._answer(shard, serial, answer).reservation
+        return (await self.recall(shard, serial)).reservation
+
+    async def recall(self, shard: Shard, serial: str) -> Answer:
+        """Return DONE with the reservation, ENDED when its record is gone since, or UNKNOWN."""
+        return await self._step("read", shard, serial)
 
     async def read_many(self, shard: Shard, serials: Sequence[str]) -> list[Reservation | None]:
         """Return the reservations in order, None for those without a record."""

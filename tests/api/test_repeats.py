@@ -12,6 +12,7 @@ from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
+from tests.support.lost_shards import drain
 from tests.support.records import move_due_into_the_past
 
 
@@ -32,6 +33,15 @@ async def expire(
     assert counts == {"expired": 1}
 
 
+async def forget(
+    running: Running, client: "redis.asyncio.Redis", reservation: Mapping[str, Any]
+) -> None:
+    """Let the record of what has ended have been kept for as long as it is."""
+    await drain(running.service)
+    shard, serial = running.service.stores.locate(reservation["id"])
+    assert await client.delete(shard.record_key(serial)) == 1
+
+
 async def test_a_repeated_request_is_answered_the_same_and_takes_nothing_more(
     api: ApiClient, nothing_changes: NothingChanges
 ) -> None:
@@ -46,7 +56,11 @@ async def test_a_repeated_request_is_answered_the_same_and_takes_nothing_more(
 
 
 @pytest.mark.parametrize(
-    "what", ["confirmed", "released", "expired", "checked out", "window closed", "notice changed"]
+    "what",
+    [
+        *("confirmed", "released", "expired", "checked out", "window closed", "notice changed"),
+        "released long ago",
+    ],
 )
 async def test_a_repeat_is_answered_as_the_first_whatever_happened_since(
     running: Running, redis_client: "redis.asyncio.Redis", evidence: Evidence, what: str
@@ -59,6 +73,9 @@ async def test_a_repeat_is_answered_as_the_first_whatever_happened_since(
             assert (await api.pay(first.json)).json["outcome"] == "confirmed"
         case "released":
             assert (await give_back(api, first.json)).status == 200
+        case "released long ago":
+            assert (await give_back(api, first.json)).status == 200
+            await forget(running, redis_client, first.json)
         case "expired":
             await expire(running, redis_client, first.json)
         case "checked out":

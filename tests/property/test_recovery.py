@@ -170,6 +170,8 @@ async def read(service: Service, shard: Shard) -> dict[str, Any]:
             found[name] = await client.get(key)
         elif kind == "hash":
             found[name] = await client.hgetall(key)
+        elif kind == "set":
+            found[name] = await client.smembers(key)
         else:
             found[name] = await client.zrange(key, 0, -1, withscores=True)
     return found

@@ -1,7 +1,6 @@
 """What is not needed any more goes: pins, exams that are over, journals."""
 
 import dataclasses
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,6 @@ from quota_service.domain.errors import (
     ReservationEnded,
     SessionConflict,
 )
-from quota_service.domain.exam import Exam, Window
 from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import State
 from quota_service.registration.audit import audit
@@ -25,13 +23,11 @@ from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.view import read_reservation, view_candidate
-from quota_service.workers.retention import RetentionWorker
-from tests.support.bookings import book, recover
+from tests.support.bookings import book
 from tests.support.exams import make_exam
 from tests.support.lost_shards import (
     another_run,
     check_after,
-    drain,
     lose_everything,
     recover_shards,
     rows,
@@ -39,54 +35,18 @@ from tests.support.lost_shards import (
 )
 from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.redis_clients import redis_of
+from tests.support.retirement import end, finish, retain
 
-DAY_MS = 86_400_000
 COUNTERS = {
     *("epoch", "version", "definition"),
     *("capacity", "remaining", "held", "confirming", "confirmed"),
 }
 
 
-def over(exam: Exam, days_ago: int) -> Exam:
-    """Return an exam as it would be if it had been over for so many days."""
-    back_ms = exam.ends_at_ms - exam.registration.closes_at_ms + (days_ago * DAY_MS) + DAY_MS // 24
-
-    def earlier(window: Window) -> Window:
-        return Window(window.opens_at_ms - back_ms, window.closes_at_ms - back_ms)
-
-    sessions = tuple(
-        dataclasses.replace(
-            each, starts_at_ms=each.starts_at_ms - back_ms, ends_at_ms=each.ends_at_ms - back_ms
-        )
-        for each in exam.sessions
-    )
-    return dataclasses.replace(
-        exam,
-        registration=earlier(exam.registration),
-        refund=earlier(exam.refund),
-        sessions=sessions,
-    )
-
-
-async def end(service: Service, days_ago: int) -> None:
-    """Let the test exam have been over for so many days."""
-    await import_exam(service.stores, over(make_exam(), days_ago))
-
-
-async def retain(service: Service, **changes: Any) -> dict[str, int]:
-    settings = dataclasses.replace(service.settings, **changes)
-    return dict(await RetentionWorker(service.stores, settings).run_once())
-
-
 async def names(service: Service) -> set[str]:
     """Return the keys of the exam in Redis, records by their serials."""
     client = redis_of(service)
     return {key.partition(":0}:")[2] async for key in client.scan_iter(match="{exam-1:0}*")}
-
-
-async def finish(service: Service) -> None:
-    await recover(service)
-    await drain(service)
 
 
 async def test_an_exam_that_is_over_leaves_redis_but_for_its_counters(service: Service) -> None:

@@ -277,10 +277,9 @@ async def test_the_time_a_batch_took_is_counted_under_its_script(
 ) -> None:
     script = seats.runner.scripts["read"]
     keys = [*seats.shard.keys_for(script.shard_keys), seats.shard.record_key("none")]
+    args = [seats.shard.epoch, "none"]
 
-    await asyncio.gather(
-        *(seats.runner.call(ScriptCall(script, keys, [seats.shard.epoch])) for _ in range(calls))
-    )
+    await asyncio.gather(*(seats.runner.call(ScriptCall(script, keys, args)) for _ in range(calls)))
 
     counted = seats.metrics.registry.get_sample_value(
         "quota_redis_script_duration_seconds_count", {"script": "read"}

@@ -35,18 +35,20 @@ READS = {
     "EXISTS",
     "XRANGE",
     "HSCAN",
+    "SISMEMBER",
+    "SMISMEMBER",
 }
 WRITES = {
     *("SET", "SETNX", "MSET", "DEL", "INCR", "INCRBY"),
     *("HSET", "HSETNX", "HDEL", "HINCRBY", "ZADD", "ZREM"),
-    *("XADD", "XTRIM", "RENAME", "UNLINK", "PFADD"),
+    *("XADD", "XTRIM", "RENAME", "UNLINK", "PFADD", "SADD", "SREM"),
     "PFCOUNT",  # it writes what it has counted beside the registers
     *("ZREMRANGEBYSCORE", "ZREMRANGEBYRANK", "PEXPIRE"),
 }
 CODES = "|".join(code.name for code in Code)
 FENCES = {
     **dict.fromkeys(
-        ("claim", "clear", "forget_room", "put", "reopen", "seed"),
+        ("claim", "clear", "forget_room", "put", "reopen", "seed", "spend"),
         "fence of the recovery, <epoch>/recovery@<run>",
     ),
     "open": "fence to open under, <epoch>@<run>",
@@ -59,7 +61,7 @@ WRITES_EPOCH = {"open", "claim", "reopen"}
 STEPS_TOLD_AS = {"put": {"expire", "unpin"}}
 """Scripts whose journal entries are those of other scripts."""
 UNTOLD = {
-    *("open", "claim", "clear", "seed", "define", "reopen", "trim_journal", "forget_room"),
+    *("open", "claim", "clear", "seed", "spend", "define", "reopen", "trim_journal", "forget_room"),
     *("join_draw", "join_queue", "give_numbers", "claim_place", "finish_place", "count_room"),
     *("report", "survey"),
 }
