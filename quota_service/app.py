@@ -39,6 +39,7 @@ from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
+from quota_service.ledger.leases import WorkerLease
 from quota_service.ledger.pool import open_ledger
 from quota_service.ledger.reading import LedgerReader
 from quota_service.ledger.recoveries import RecoveryLedger
@@ -78,6 +79,7 @@ from quota_service.workers.audit import AuditWorker
 from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
+from quota_service.workers.lease import LeaseWorker
 from quota_service.workers.loop import WorkerLoop
 from quota_service.workers.recovery import RecoveryWorker
 from quota_service.workers.retention import RetentionWorker
@@ -138,7 +140,7 @@ async def open_service(
         exams, reader = ExamLedger(ledger), LedgerReader(ledger)
         seats, registry = SeatStore(runner), ExamRegistry(exams)
         rooms, room_store = WaitingRoomLedger(ledger), RoomStore(runner)
-        key_ledger = ApiKeyLedger(ledger)
+        key_ledger, worker_lease = ApiKeyLedger(ledger), WorkerLease(ledger)
         keys = KeyRing(key_ledger)
         health = Health(
             {
@@ -146,7 +148,7 @@ async def open_service(
                 "postgres": reader.ping,
                 "memory": _loaded(registry, keys),
             },
-            [reader.journal_warning, _not_loaded(registry)],
+            [reader.journal_warning, worker_lease.warning, _not_loaded(registry)],
             runner.clock_ms,
             metrics,
         )
@@ -165,12 +167,14 @@ async def open_service(
             retention=RetentionLedger(ledger),
             waiting_rooms=rooms,
             admission=AdmissionLedger(ledger),
+            worker_lease=worker_lease,
             surveyor=RoomSurveyor(runner),
             reader=reader,
             registry=registry,
             backlog=Backlog(
                 seats,
                 registry,
+                metrics,
                 pins_max=settings.pins_max,
                 journal_max=settings.journal_backlog_max,
             ),
@@ -291,6 +295,9 @@ async def run_service(
     """
     async with AsyncExitStack() as stack:
         await refuse_old_server(service.runner)
+        if workers:
+            with suppress(QuotaError):  # so that readiness is told once a worker is known to run
+                await service.stores.worker_lease.renew()
         await stack.enter_async_context(_keeping_fresh(service, tells_load=api))
         if api and not service.context.payment_secrets:
             log.warning("no payment secrets: every callback will be refused")
@@ -411,6 +418,7 @@ async def _working(service: Service) -> AsyncIterator[None]:
             AuditWorker(stores, settings),
             CapacityWorker(stores, settings),
             ExpiryWorker(stores, settings),
+            LeaseWorker(stores.worker_lease),
             RecoveryWorker(stores, settings),
             RetentionWorker(stores, settings),
             ShardRecoveryWorker(stores, settings),

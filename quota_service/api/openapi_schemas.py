@@ -400,8 +400,9 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
             "warnings": {
                 "type": "array",
                 "items": {"type": "string"},
-                "description": "What ops have to look at though it serves, such as `journal` or an "
-                "exam that cannot be loaded, `exam:<id>`; why is in the log. Left out when none.",
+                "description": "What ops have to look at though it serves: `worker` when none "
+                "runs, `journal`, `exam:<id>` for one that cannot be loaded; why is in the log. "
+                "Left out when there is none.",
             },
         },
         optional=["warnings"],

@@ -1,5 +1,6 @@
 """/metrics: the process's counters, and gauges read from the stores when somebody scrapes.
 
+The gauges of the stores are told by one worker process, the one that holds the workers' lease.
 Seat gauges have a label set for each quota, so their number is capped by a setting; what is beyond
 the cap is summed up as venue `other`. A store that is away leaves its gauges as they were, and
 `quota_store_up` says so.
@@ -8,11 +9,13 @@ the cap is summed up as venue `other`. A store that is away leaves its gauges as
 import logging
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from quota_service.domain.errors import QuotaError
 from quota_service.domain.exam import Quota
-from quota_service.observability.metrics import Metrics
+from quota_service.observability.merged_metrics import Families
+from quota_service.observability.metrics import Metrics, ServiceGauges
 from quota_service.registration.stores import Stores
 from quota_service.seats.store import ShardSnapshot
 from quota_service.settings import Settings
@@ -27,13 +30,19 @@ class SeatGauges:
 
     def __init__(self, stores: Stores, metrics: Metrics, settings: Settings) -> None:
         self._stores = stores
-        self._metrics = metrics
+        self._of_process = metrics.registry
+        self._gauges = ServiceGauges()
         self._quotas_max = settings.metrics_quotas_max
 
-    def exposition(self, accept: str) -> tuple[bytes, str]:
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics in the format a scraper accepts, and its content type."""
         encode, content_type = choose_encoder(accept)
-        return encode(self._metrics.registry), content_type
+        if not self._stores.worker_lease.is_held:
+            return encode(self._of_process), content_type
+        await self.refresh()
+        both = CollectorRegistry()
+        both.register(Families([*self._of_process.collect(), *self._gauges.registry.collect()]))
+        return encode(both), content_type
 
     async def refresh(self) -> None:
         """Read every open shard once."""
@@ -46,19 +55,19 @@ class SeatGauges:
                 listed += len(quotas[:room])
                 unlisted += len(quotas[room:])
                 self._set(shard.exam, snapshot, quotas[:room], quotas[room:])
-            self._metrics.seats_unlisted.set(unlisted)
+            self._gauges.seats_unlisted.set(unlisted)
             entries = await self._stores.reader.quarantined_entries()
-            self._metrics.journal_quarantined.set(entries)
+            self._gauges.journal_quarantined.set(entries)
         except QuotaError as error:
             log.info("gauges not refreshed", extra={"cause": str(error)})
 
     def _set(
         self, exam: str, snapshot: ShardSnapshot, listed: list[Quota], rest: list[Quota]
     ) -> None:
-        self._metrics.holds_live.labels(exam=exam).set(snapshot.live_holds)
-        self._metrics.pins.labels(exam=exam).set(snapshot.pins)
-        self._metrics.journal_lag.labels(exam=exam).set(snapshot.journal_entries)
-        for counter, gauge in self._metrics.seats.items():
+        self._gauges.holds_live.labels(exam=exam).set(snapshot.live_holds)
+        self._gauges.pins.labels(exam=exam).set(snapshot.pins)
+        self._gauges.journal_lag.labels(exam=exam).set(snapshot.journal_entries)
+        for counter, gauge in self._gauges.seats.items():
             seats = getattr(snapshot, counter)
             for quota in listed:
                 gauge.labels(exam=exam, venue=quota.venue, subject=quota.subject).set(
@@ -75,7 +84,6 @@ METRICS: web.AppKey[SeatGauges] = web.AppKey("metrics", SeatGauges)
 
 async def get_metrics(request: web.Request) -> web.Response:
     """GET /metrics on the admin port."""
-    gauges = request.app[METRICS]
-    await gauges.refresh()
-    body, content_type = gauges.exposition(request.headers.get("Accept", ""))
+    accept = request.headers.get("Accept", "")
+    body, content_type = await request.app[METRICS].exposition(accept)
     return web.Response(body=body, headers={"Content-Type": content_type})

@@ -49,14 +49,10 @@ class PastCounts:
 
 def merge(
     own: CollectorRegistry,
-    own_gauges: frozenset[str],
     past: PastCounts,
     workers: Mapping[int, SharedValues],
 ) -> list[Metric]:
-    """Return the metrics of a supervisor (`own`) with those of its workers, by worker number.
-
-    `own_gauges` names the gauges that tell of the service, not of a process: the supervisor's hold.
-    """
+    """Return the metrics of a supervisor (`own`) with those of its workers, by worker number."""
     counts: dict[Series, float] = defaultdict(float)
     gauges: dict[Series, dict[int, float]] = defaultdict(dict)
     for series, value in past.read():
@@ -65,7 +61,7 @@ def merge(
         for series, value in values.read():
             if series.kind != "gauge":
                 counts[series] += value
-            elif series.metric not in own_gauges:
+            else:
                 gauges[series][number] = value
     counted = _counted_samples(counts)
     seen = _gauge_samples(gauges)

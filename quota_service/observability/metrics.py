@@ -202,8 +202,33 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self.oldest_ages = {
+            kind: Gauge(
+                name,
+                f"{meaning}, 0 when there is none. Every process tells.",
+                ("exam",),
+                multiprocess_mode="livemax",
+                registry=registry,
+            )
+            for kind, name, meaning in (
+                (
+                    "overdue_hold",
+                    "quota_expiry_lag_oldest_seconds",
+                    "For how long the oldest unpaid hold is due to go back",
+                ),
+                (
+                    "pin",
+                    "quota_confirmations_pending_oldest_seconds",
+                    "Age of the oldest payment that is between the two stores",
+                ),
+                (
+                    "journal_entry",
+                    "quota_journal_lag_oldest_seconds",
+                    "Age of the oldest journal entry that is not in Postgres",
+                ),
+            )
+        }
         self._add_admission(registry)
-        self._add_gauges_of_the_service(registry)
         self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}
 
     def count_reservation(self, exam: str, outcome: str) -> None:
@@ -244,19 +269,20 @@ class Metrics:
             }.items()
         }
 
-    def _add_gauges_of_the_service(self, registry: CollectorRegistry) -> None:
-        """Make the gauges that are read from the stores when somebody scrapes.
 
-        They tell of the service, not of the process: of several workers none holds them.
-        """
-        names = set()
+class ServiceGauges:
+    """Gauges of the service, not of a process: read from the stores when somebody scrapes.
 
-        def gauge(name: str, meaning: str, labels: tuple[str, ...] = ()) -> Gauge:
-            names.add(name)
-            return Gauge(name, meaning, labels, registry=registry)
+    They are on a registry of their own, because one process tells them for all: `sum` over all
+    processes that are scraped counts each seat once.
+    """
 
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
         self.seats = {
-            counter: gauge(f"quota_seats_{counter}", f"Seats {meaning}.", _SEATS_LABELS)
+            counter: Gauge(
+                f"quota_seats_{counter}", f"Seats {meaning}.", _SEATS_LABELS, registry=registry
+            )
             for counter, meaning in {
                 "capacity": "released so far",
                 "remaining": "that can be reserved now",
@@ -265,21 +291,31 @@ class Metrics:
                 "confirmed": "booked for good",
             }.items()
         }
-        self.seats_unlisted = gauge(
-            "quota_seats_unlisted_quotas", "Quotas beyond the cap, summed up as venue 'other'."
+        self.seats_unlisted = Gauge(
+            "quota_seats_unlisted_quotas",
+            "Quotas beyond the cap, summed up as venue 'other'.",
+            registry=registry,
         )
-        self.holds_live = gauge("quota_holds_live", "Holds that are not paid yet.", ("exam",))
-        self.pins = gauge(
-            "quota_confirmations_pending", "Payments between the two stores.", ("exam",)
+        self.holds_live = Gauge(
+            "quota_holds_live", "Holds that are not paid yet.", ("exam",), registry=registry
         )
-        self.journal_lag = gauge(
-            "quota_journal_lag_entries", "Journal entries not yet in Postgres.", ("exam",)
+        self.pins = Gauge(
+            "quota_confirmations_pending",
+            "Payments between the two stores.",
+            ("exam",),
+            registry=registry,
         )
-        self.journal_quarantined = gauge(
+        self.journal_lag = Gauge(
+            "quota_journal_lag_entries",
+            "Journal entries not yet in Postgres.",
+            ("exam",),
+            registry=registry,
+        )
+        self.journal_quarantined = Gauge(
             "quota_journal_quarantined_entries",
             "Journal entries that could not be stored and wait for a person; alert above 0.",
+            registry=registry,
         )
-        self.gauges_of_the_service = frozenset(names)
 
 
 class SupervisorMetrics:

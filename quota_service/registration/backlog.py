@@ -1,11 +1,17 @@
-"""The backlog: what waits in Redis for a Postgres that is away, and when it is enough.
+"""The backlog: what waits in Redis for a worker or for Postgres, and when it is enough.
 
 Without Postgres, seats are still held and payments pinned, for a while. Beyond a bound no new seats
 are held: payments that could not be recorded, and steps that are in Redis alone, must not pile up
 without an end. When Postgres is back the workers bring the backlog down, and reserving goes on.
+
+Every process tells the ages of the oldest of what waits, the API too: without a worker nobody else
+could.
 """
 
-from quota_service.domain.errors import LedgerUnavailable
+from contextlib import suppress
+
+from quota_service.domain.errors import LedgerUnavailable, NotReady
+from quota_service.observability.metrics import Metrics
 from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
@@ -15,22 +21,40 @@ class Backlog:
     """Which shards have too much waiting, as it was at the last look."""
 
     def __init__(
-        self, seats: SeatStore, registry: ExamRegistry, *, pins_max: int, journal_max: int
+        self,
+        seats: SeatStore,
+        registry: ExamRegistry,
+        metrics: Metrics,
+        *,
+        pins_max: int,
+        journal_max: int,
     ) -> None:
         self._seats = seats
         self._registry = registry
+        self._gauges = metrics.oldest_ages
         self._pins_max = pins_max
         self._journal_max = journal_max
         self._full: frozenset[str] = frozenset()
+        self._told: frozenset[tuple[str, str]] = frozenset()
 
     async def refresh(self) -> None:
         """Look at every open shard; Unavailable leaves what is known as it is."""
         full = set()
+        oldest_ms: dict[tuple[str, str], int] = {}
         for shard in self._registry.open_shards():
-            pins, entries = await self._seats.waiting(shard)
-            if pins > self._pins_max or entries > self._journal_max:
-                full.add(shard.tag)
+            with suppress(NotReady):  # a worker recovers it; the others are looked at
+                waiting = await self._seats.waiting(shard)
+                if waiting.pins > self._pins_max or waiting.journal_entries > self._journal_max:
+                    full.add(shard.tag)
+                for kind, age_ms in waiting.oldest_ms.items():
+                    key = shard.exam, kind
+                    oldest_ms[key] = max(oldest_ms.get(key, 0), age_ms)
         self._full = frozenset(full)
+        for exam, kind in self._told - oldest_ms.keys():
+            self._gauges[kind].labels(exam=exam).set(0)
+        for (exam, kind), age_ms in oldest_ms.items():
+            self._gauges[kind].labels(exam=exam).set(age_ms / 1000)
+        self._told = frozenset(oldest_ms)
 
     def check(self, shard: Shard) -> None:
         """Raise LedgerUnavailable when the shard is to take no more before Postgres is back."""

@@ -10,6 +10,7 @@ from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
+from quota_service.ledger.leases import WorkerLease
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.reading import LedgerReader
 from quota_service.ledger.recoveries import RecoveryLedger
@@ -52,6 +53,7 @@ class Stores:
     retention: RetentionLedger
     waiting_rooms: WaitingRoomLedger
     admission: AdmissionLedger
+    worker_lease: WorkerLease
     surveyor: RoomSurveyor
     reader: LedgerReader
     registry: ExamRegistry

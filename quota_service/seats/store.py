@@ -102,6 +102,18 @@ class ShardSnapshot(Totals):
     confirmed: Mapping[Quota, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What of a shard waits for a worker, and the ages of the oldest in ms, 0 when there is none.
+
+    The kinds of `oldest_ms` are those of `Metrics.oldest_ages`.
+    """
+
+    pins: int
+    journal_entries: int
+    oldest_ms: Mapping[str, int]
+
+
 class SeatStore:
     """The scripts of one Redis."""
 
@@ -360,11 +372,11 @@ class SeatStore:
         numbers = [iter(map(int, flat[i::6])) for i in range(1, 6)]
         return totals, cursor, [QuotaSeats(*row) for row in zip(flat[::6], *numbers, strict=True)]
 
-    async def waiting(self, shard: Shard) -> tuple[int, int]:
-        """Return how many pins and journal entries of a shard wait for Postgres, cheaply."""
-        pins = await self._runner.command("ZCARD", shard.key("pinned"))
-        entries = await self._runner.command("XLEN", shard.key("journal"))
-        return int(pins), int(entries)
+    async def waiting(self, shard: Shard) -> Waiting:
+        """Return what of a shard waits for a worker."""
+        _, pins, entries, *ages_ms = await self._call("waiting", shard, [shard.fence])
+        kinds = ("overdue_hold", "pin", "journal_entry")
+        return Waiting(pins, entries, dict(zip(kinds, ages_ms, strict=True)))
 
     async def journal(
         self, shard: Shard, after: str, limit: int

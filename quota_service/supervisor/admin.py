@@ -10,7 +10,6 @@ from prometheus_client.exposition import choose_encoder
 from quota_service.api import render
 from quota_service.api.handlers import get_livez
 from quota_service.api.problems import problem_response
-from quota_service.api.scrape import SeatGauges
 from quota_service.app import Service
 from quota_service.observability.merged_metrics import Families, merge, process_metrics
 from quota_service.supervisor.team import Team
@@ -24,15 +23,13 @@ def supervisor_admin_app(service: Service, team: Team) -> web.Application:
     Ready means that at least one worker is: it is handed every connection until the others are
     back, and taking the instance out for the second a replacement needs would serve nobody.
     """
-    gauges = SeatGauges(service.stores, service.metrics, service.settings)
     encoding = asyncio.Lock()
 
     async def get_metrics(request: web.Request) -> web.Response:
-        await gauges.refresh()
         team.count()
         registry = _registry(service, team)
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # Thousands of seat gauges are many milliseconds of text; connections come in meanwhile.
+        # The series of many exams are many milliseconds of text; connections come in meanwhile.
         async with encoding:
             body = await asyncio.to_thread(encode, registry)
         return web.Response(body=body, headers={"Content-Type": content_type})
@@ -58,9 +55,7 @@ def supervisor_admin_app(service: Service, team: Team) -> web.Application:
 def _registry(service: Service, team: Team) -> CollectorRegistry:
     """Return everything as it stands now."""
     workers = {number: worker.values for number, worker in team.workers.items()}
-    merged = merge(
-        service.metrics.registry, service.metrics.gauges_of_the_service, team.past, workers
-    )
+    merged = merge(service.metrics.registry, team.past, workers)
     pids = {"supervisor": os.getpid()} | {str(n): w.pid for n, w in team.workers.items()}
     registry = CollectorRegistry()
     registry.register(

@@ -44,6 +44,7 @@ async def rewrite(running: Running, definition: str, exam: str = "exam-2") -> No
         f" WHERE id = '{exam}'",
     )
     await refresh_memory(running.service)
+    await running.service.stores.worker_lease.renew()
     await running.service.health.refresh()
 
 

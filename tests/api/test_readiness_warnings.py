@@ -7,6 +7,8 @@ from tests.support.lost_shards import rows
 async def test_a_gap_in_a_journal_is_a_warning_and_the_service_stays_ready(
     running: Running,
 ) -> None:
+    await running.service.stores.worker_lease.renew()
+    await running.service.health.refresh()
     before = await running.client.get("/readyz", key=None)
     await rows(
         running.service,

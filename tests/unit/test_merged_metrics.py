@@ -27,7 +27,6 @@ class Process:
         self._sold = Counter("sold", "Sold.", ("exam",), registry=registry)
         self._wait = Histogram("wait", "Wait.", ROUTES, buckets=(1, 10), registry=registry)
         self._up = Gauge("up", "Up.", ("store",), multiprocess_mode="livemin", registry=registry)
-        self.seats = Gauge("seats", "Seats.", registry=registry)
         self.peak = Gauge("peak", "Peak.", multiprocess_mode="livemax", registry=registry)
         self.streams = Gauge("streams", "Streams.", multiprocess_mode="livesum", registry=registry)
         self.limit = Gauge("limit", "Limit.", registry=registry)
@@ -89,7 +88,7 @@ def merged(
     past: PastCounts,
     live: Mapping[int, SharedValues],
 ) -> Found:
-    return found(merge(supervisor.registry, frozenset({"seats"}), past, live))
+    return found(merge(supervisor.registry, past, live))
 
 
 def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
@@ -121,7 +120,6 @@ def test_counters_and_histograms_are_summed_over_supervisor_and_workers(
 def test_each_gauge_becomes_one_in_the_way_it_declares(
     supervisor: Process, workers: Workers
 ) -> None:
-    supervisor.seats.set(100)
     for process in (supervisor, *(process for process, _ in workers)):
         process.reach("redis", is_up=True)
     for number, (process, _) in enumerate(workers, start=1):
@@ -133,7 +131,6 @@ def test_each_gauge_becomes_one_in_the_way_it_declares(
     live = {i: memory for i, (_, memory) in enumerate(workers, start=1)}
     seen = merged(supervisor, PastCounts(), live)
 
-    assert seen[key("seats")] == 100
     assert seen[key("up", store="redis")] == 0
     assert seen[key("peak")] == 3
     assert seen[key("streams")] == 6

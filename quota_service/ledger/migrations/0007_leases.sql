@@ -1,0 +1,7 @@
+-- Leases: work that one process does for all, and which process that is.
+
+CREATE TABLE leases (
+    name   text PRIMARY KEY,
+    holder text NOT NULL,
+    until  timestamptz NOT NULL
+);
