@@ -39,17 +39,15 @@ def work_of_route(request: web.Request) -> Work:
 
 async def admitted(
     request: web.Request,
+    work: Work,
     context: ApiContext,
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> web.StreamResponse:
     """Return the handler's answer; the request has its place at work meanwhile.
 
-    Raises what `refuse_unfit` raises, Overloaded when it is too much, and ClientLeft when nobody is
-    there to be answered.
+    Raises Overloaded when it is too much, and ClientLeft when nobody is there to be answered.
     """
     gate = context.gate
-    refuse_unfit(request)
-    work = work_of_route(request)
     if not gate.enter(work):
         gate.count_refusal(work)
         raise Overloaded(REFUSAL)

@@ -38,8 +38,8 @@ from quota_service.api.bodies import within
 from quota_service.api.call import Call, Hot
 from quota_service.api.context import ApiContext
 from quota_service.api.entry import REFUSAL, is_awaited
-from quota_service.api.errors import MalformedRequest, answer_for, answer_to
-from quota_service.api.rates import Fields, take_of_address, take_of_key
+from quota_service.api.errors import MalformedRequest, Unauthorized, answer_for, answer_to
+from quota_service.api.rates import Fields, charged, take_of_address, take_of_key
 from quota_service.api.turns import ReadInTurn, Turns
 from quota_service.domain.errors import Overloaded
 from quota_service.ledger.api_keys import Scope
@@ -263,7 +263,7 @@ class ExpressProtocol(ReadInTurn):
         self._manager.requests_count += 1
         self._is_busy = self._request_in_progress = True
         route, params = found
-        self.is_paying = route.work is Work.CONFIRM
+        self.is_paying &= route.work is Work.CONFIRM
         headers = message.headers
         name = request_id(headers.get(REQUEST_ID_HEADER))
         # Tasks begun from here inherit it; the next request on this connection sets its own.
@@ -279,13 +279,16 @@ class ExpressProtocol(ReadInTurn):
             body = within(payload.read_nowait(), context.settings.body_max_bytes)
             call = Call(params, headers, body, lambda: message.url.query)
             answer = route.hot.handler(context, call)
+            self.is_paying = route.work is Work.CONFIRM  # its signature is valid
             if not isinstance(answer, Answer):
                 finish = partial(self._finish, route, name, started, is_in, rate)
                 IS_AWAITED.set(partial(is_awaited, self, context, route.work, started))
                 context.under_way.start(answer, finish, is_simple=route.hot.is_simple)
                 return True
         except Exception as error:  # noqa: BLE001  every error has its answer
-            self._finish(route, name, started, is_in, rate, None, error)
+            self.is_paying &= not isinstance(error, Unauthorized)
+            answered = charged(context, self._address, error)
+            self._finish(route, name, started, is_in, rate, None, answered)
         else:
             self._finish(route, name, started, is_in, rate, answer, None)
         return True
@@ -301,8 +304,13 @@ class ExpressProtocol(ReadInTurn):
             key_id = context.keys.authorize(headers.get("Authorization"), route.scope)
             return take_of_key(context, key_id)
         if route.work is Work.PUBLIC_READ:
-            take_of_address(context, self.peername[0] if self.peername else "")
+            take_of_address(context, self._address)
         return ()
+
+    @property
+    def _address(self) -> str:
+        """The address of the client."""
+        return self.peername[0] if self.peername else ""
 
     def _finish(  # noqa: PLR0917  bound by position, as an end is told
         self,

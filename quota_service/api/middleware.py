@@ -7,15 +7,17 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from quota_service.api.bodies import read_body
 from quota_service.api.context import ApiContext
-from quota_service.api.entry import admitted
+from quota_service.api.entry import admitted, refuse_unfit, work_of_route
 from quota_service.api.errors import ClientLeft, answer_to
 from quota_service.api.express import CLIENT_GONE, REQUEST_ID_HEADER, request_id
 from quota_service.api.problems import problem_response
-from quota_service.api.rates import RATE
+from quota_service.api.rates import RATE, charged, take_of_address
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.observability.metrics import Metrics
+from quota_service.overload.classes import Work
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -55,9 +57,17 @@ async def _answer(
     request: web.Request, handler: Handler, context: ApiContext
 ) -> web.StreamResponse:
     try:
-        return await admitted(request, context, handler)
+        refuse_unfit(request)
+        work = work_of_route(request)
+        if request.match_info.http_exception is not None:
+            take_of_address(context, request.remote or "")
+        if work is Work.CONFIRM:
+            # Places of this class are kept for payments. Who sends one is told by its whole body,
+            # so nobody takes a place by sending half of one.
+            await read_body(request, context.settings.body_max_bytes)
+        return await admitted(request, work, context, handler)
     except QuotaError as error:
-        return answer_to(error).response()
+        return answer_to(charged(context, request.remote or "", error)).response()
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         detail = f"this address takes {allowed}"

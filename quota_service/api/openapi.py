@@ -186,8 +186,7 @@ def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema
     general = (
         *_ANY_REQUEST,
         *(_SCOPED if route.scope is not None else ()),
-        *(() if route.work is Work.FREE else ("overloaded",)),
-        *(("rate-limited",) if route.scope or route.work is Work.PUBLIC_READ else ()),
+        *(() if route.work is Work.FREE else ("overloaded", "rate-limited")),
         "internal-error",
     )
     for slug in dict.fromkeys((*route.refusals, *general)):

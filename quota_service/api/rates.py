@@ -1,14 +1,25 @@
 """Keeps callers to their rate: one for each API key, one for each address that has no key.
 
 An address may stand for many people behind one proxy, so its rate is as generous as a key's; it is
-there for clients that ask far more often than anybody has to.
+there for clients that ask far more often than anybody has to. A request that shows no valid key or
+signature where one is needed, or asks for what is not there, is taken out of the rate of its
+address too, after it has failed: that holds back nobody else there whose key or signature is valid.
 """
 
 from aiohttp import web
 
 from quota_service.api.context import ApiContext
-from quota_service.api.errors import RateLimited
+from quota_service.api.errors import (
+    ContentEncodingRefused,
+    Forbidden,
+    MalformedRequest,
+    RateLimited,
+    Unauthorized,
+)
 from quota_service.overload.rate_limit import RateLimit
+
+_STRANGERS = (Unauthorized, Forbidden, MalformedRequest, ContentEncodingRefused)
+"""What is refused before anybody has shown who asks."""
 
 Fields = tuple[tuple[str, str], ...]
 
@@ -27,6 +38,16 @@ def take_of_address(context: ApiContext, address: str) -> None:
     Nothing is told of it: answers to the public are the same for all.
     """
     _take(context, context.address_rate, "address", address)
+
+
+def charged(context: ApiContext, address: str, error: BaseException) -> BaseException:
+    """Return what to answer a failed request with: its error, or that its address is too fast."""
+    if isinstance(error, _STRANGERS):
+        try:
+            take_of_address(context, address)
+        except RateLimited as limited:
+            return limited
+    return error
 
 
 def _take(context: ApiContext, rate: RateLimit, policy: str, caller: str) -> Fields:

@@ -7,8 +7,8 @@ a poll object of their own: the event loop sees one descriptor beside those of t
 has come is read in the order in which it came, a few in each turn. Turns stay short whatever the
 crowd, and while Redis works on the requests of one turn those of the next are read.
 
-Connections whose last request was a payment are read first. When more wait than can be read in time
-(`UnreadLimit`), the latest are turned away.
+Connections whose last request was a payment, signed, are read first. When more wait than can be
+read in time (`UnreadLimit`), the latest are turned away.
 
 Only reading is done here. Writing and closing are the transport's, whose own reading is paused from
 the beginning. The poll object is edge-triggered: it tells once that something has come, and a
@@ -193,7 +193,7 @@ class ReadInTurn(RequestHandler):
     def __init__(self, turns: Turns, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self.is_paying = False
-        """Whether the last request was a payment, and so the next may be."""
+        """Whether the last request was a payment, signed, and so the next may be."""
         self._turns = turns
         self._answer = b""
         self.descriptor = -1

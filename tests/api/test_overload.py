@@ -23,6 +23,7 @@ from tests.support.raw_http import connect, exchange, request, send_and_leave, s
 from tests.support.waiting import eventually
 
 RESERVATIONS = "/v1/exams/exam-1/reservations"
+CALLBACKS = "/v1/payment-callbacks"
 RESERVE = "POST /v1/exams/{exam}/reservations"
 SMALL = {"work_limit": 16, "work_limit_min": 16, "work_limit_max": 16}
 RESERVES_MAX = 10
@@ -501,6 +502,58 @@ async def test_an_address_that_polls_absurdly_is_held_back_but_health_and_paymen
     Contract().check("GET /v1/exams", limited[0])
     assert {reply.status for reply in health} == {200}
     assert (reserved.status, paid.status) == (201, 200)
+
+
+@pytest.mark.settings(public_rate_limit_per_s=1, rate_limit_burst_s=5)
+@pytest.mark.parametrize(
+    "failing",
+    [
+        request("POST", CALLBACKS, body=b"{}"),
+        request("POST", CALLBACKS, "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n",
+        request("POST", RESERVATIONS, "Authorization: Bearer quota_a_b", body=b"{}"),
+        request("GET", "/v1/reservations/r", "Authorization: Bearer quota_a_b"),
+        request("GET", "/nothing"),
+        request("GET", "/livez", "Content-Encoding: gzip"),
+        request("GET", "/livez#"),
+    ],
+    ids=["callback", "callback-in-chunks", "reserve", "read", "unknown", "encoded", "fragment"],
+)
+async def test_what_fails_counts_against_its_address_and_holds_back_no_valid_key_or_signature(
+    running: Running, failing: bytes
+) -> None:
+    api = running.client
+    statuses = [status(await exchange(api.url, failing)) for _ in range(20)]
+    limited = await exchange(api.url, failing)
+    reserved = await api.reserve()
+    paid = await api.pay(reserved.json)
+
+    assert statuses[0] in {400, 401, 404, 415}
+    assert statuses.count(429) >= 5
+    assert b"/problems/rate-limited" in limited
+    assert b'"policy":"address"' in limited
+    assert (reserved.status, paid.json["outcome"]) == (201, "confirmed")
+
+
+@pytest.mark.settings(**SMALL)
+async def test_callbacks_whose_body_does_not_come_keep_no_place_from_payments(
+    running: Running,
+) -> None:
+    api = running.client
+    held = (await api.reserve("paid")).json
+    half = b"POST /v1/payment-callbacks HTTP/1.1\r\nHost: q\r\nContent-Length: 9\r\n\r\n{"
+    crowd = [await connect(api.url) for _ in range(40)]
+    for _, writer in crowd:
+        writer.write(half)
+    await api.get("/livez", key=None)  # whoever comes later is read later
+    await api.get("/livez", key=None)
+
+    payment = await api.pay(held)
+    at_work = running.service.context.gate.at_work(Work.CONFIRM)
+    for _, writer in crowd:
+        writer.close()
+
+    assert payment.status == 200, payment
+    assert at_work == 0
 
 
 @pytest.mark.settings(rate_limit_per_s=0, public_rate_limit_per_s=0)

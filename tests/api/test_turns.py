@@ -11,14 +11,16 @@ import pytest
 
 from quota_service.api import turns
 from quota_service.api import usher as usher_module
+from quota_service.api.webhooks import sign
 from quota_service.overload import unread as unread_module
 from quota_service.overload.unread import UnreadLimit
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
-from tests.support.client import ApiClient, Reply
+from tests.support.client import PAYMENT_SECRET, ApiClient, Reply
 from tests.support.contract import Contract
 from tests.support.processes import children, open_files
 from tests.support.raw_http import connect
+from tests.support.refusals import PAYMENT
 from tests.support.waiting import eventually
 
 RESERVATIONS = "/v1/exams/exam-1/reservations"
@@ -53,6 +55,12 @@ def order(api: ApiClient, name: str, *headers: str) -> tuple[bytes, bytes]:
         *headers,
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n", body
+
+
+def callback(body: bytes, *headers: str) -> bytes:
+    """Return a payment callback that keeps its connection."""
+    lines = ["POST /v1/payment-callbacks HTTP/1.1", "Host: quota", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}"]).encode() + b"\r\n\r\n" + body
 
 
 async def answer(connection: Connection) -> Reply:
@@ -322,6 +330,38 @@ async def test_a_payment_is_read_before_a_crowd_on_the_connection_that_brought_o
     assert paid_after_s < all_after_s
     for _, writer in crowd:
         writer.close()
+
+
+async def test_a_callback_that_nobody_signed_gives_its_connection_no_first_place(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = running.client
+    held = (await api.reserve("paid")).json
+    body = json.dumps({**PAYMENT, "reservation": held["id"]}).encode()
+    now_s = int(time.time())
+    about = ("webhook-id: event-1", f"webhook-timestamp: {now_s}")
+    right = f"webhook-signature: {sign(PAYMENT_SECRET, 'event-1', now_s, body)}"
+    signed, unsigned, forged = await connected(running, 3)
+    signed[1].write(callback(body, *about, right))
+    unsigned[1].write(callback(body))
+    forged[1].write(callback(body, *about, "webhook-signature: v1,forged"))
+    brought = [(await answer(connection)).status for connection in (signed, unsigned, forged)]
+
+    with monkeypatch.context() as only_first_places:
+        only_first_places.setattr(turns, "_TURN_MAX", 0)
+        for connection in (unsigned, forged, signed):
+            connection[1].write(b"GET /livez HTTP/1.1\r\nHost: q\r\n\r\n")
+        answers = [asyncio.create_task(answer(c)) for c in (signed, unsigned, forged)]
+        await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+        first = [task.done() for task in answers]
+    signed[1].write(b"GET /livez HTTP/1.1\r\nHost: q\r\n\r\n")  # begins the next turn
+    statuses = [reply.status for reply in await asyncio.gather(*answers)]
+    for _, writer in (signed, unsigned, forged):
+        writer.close()
+
+    assert brought == [200, 401, 401]
+    assert first == [True, False, False]
+    assert statuses == [200, 200, 200]
 
 
 @pytest.mark.settings(usher=True)
