@@ -1,40 +1,56 @@
 #!lua
 -- claim_place: gives a candidate whose turn has come a place, or says again which one it has.
--- Why atomic: a ticket must not be used twice, nor a candidate have two places.
+-- Why atomic: a ticket must not be used twice, nor a candidate have two places, and nobody is let in
+-- while registration is not open.
 -- The tickets of a candidate are in order: one that was used spends all before it.
 --
 -- KEYS[1] string epoch        the shard's epoch
--- KEYS[2] hash   passes       candidate -> ticket|pass expiry (ms)|epoch
--- KEYS[3] zset   places       candidate by the time (ms) the place is free again
--- KEYS[4] hash   numbers      candidate -> number
+-- KEYS[2] hash   definition   the definition in force
+-- KEYS[3] hash   passes       candidate -> ticket|pass expiry (ms)|epoch
+-- KEYS[4] zset   places       candidate by the time (ms) the place is free again
+-- KEYS[5] hash   numbers      candidate -> number
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] candidate
 -- ARGV[3] ticket: its number in the queue, 0 for the draw
--- ARGV[4] life of a pass, ms
--- ARGV[5] idle time after which the place is free, ms
--- ARGV[6] passed: 1 when the turn of the ticket has passed, else 0
+-- ARGV[4] passed: 1 when the turn of the ticket has passed, else 0
 --
 -- Returns {DONE, ticket, expires (ms), epoch}         claimed now, and when the pass ends
 --         {DONE_BEFORE, ticket, expires (ms), epoch}  the place the candidate has
 --         {TICKET_USED}                               its place was finished or idle
 --         {TURN_PASSED}
+--         {NOT_OPEN, opening (ms)}                    nobody is let in yet, or not for now
+--         {CLOSED, end (ms)}                          registration is over
 --         {NOT_READY}
 -- @include codes
 -- @include shard
+-- @include opening
 -- @include places
 
-local epoch_key, passes_key, places_key, numbers_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local epoch_key, definition_key = KEYS[1], KEYS[2]
+local passes_key, places_key, numbers_key = KEYS[3], KEYS[4], KEYS[5]
 local fence, candidate, ticket = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local life_ms, idle_ms, passed = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local passed = ARGV[4]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local now_ms = clock_ms()
+local opens_at_ms, closes_at_ms, idle_ms, life_ms = times_in_force(definition_key)
+if not opens_at_ms then
+  return { NOT_READY }
+end
+if now_ms < opens_at_ms then
+  return { NOT_OPEN, opens_at_ms }
+end
+if now_ms >= closes_at_ms then
+  return { CLOSED, closes_at_ms }
+end
 local used = used_ticket(passes_key, candidate)
-if used and has_place(places_key, candidate, now_ms) then
-  return { DONE_BEFORE, used[USED_TICKET], used[PASS_EXPIRES_MS], used[PASS_EPOCH] }
+if used and has_place(places_key, candidate, opens_at_ms, idle_ms, now_ms) then
+  -- A pass that ran out while the opening was postponed is good for its whole life after it.
+  local expires_ms = math.max(used[PASS_EXPIRES_MS], opens_at_ms + life_ms)
+  return { DONE_BEFORE, used[USED_TICKET], expires_ms, used[PASS_EPOCH] }
 end
 if used and used[USED_TICKET] >= ticket then
   return { TICKET_USED }

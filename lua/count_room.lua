@@ -1,28 +1,39 @@
 #!lua flags=allow-oom
--- count_room: counts who is in the waiting room and beyond it.
--- Why atomic: the counts of a shard that is not open are those of one that has forgotten.
--- It may run when Redis is full: it writes nothing but what Redis remembers of its own count.
+-- count_room: tells how a waiting room stands in Redis, and closes its draw once an opening has come.
+-- Why atomic: an opening that has come stays one, so the draw must be closed in the step that sees it.
+-- The seed of a draw may be shown once Postgres knows that it is closed here.
+-- It may run when Redis is full: it writes one field, once.
 --
 -- KEYS[1] string epoch        the shard's epoch
--- KEYS[2] hash   room         epoch, last number handed out, limit of the block
--- KEYS[3] zset   places       candidate by the time (ms) the place is free again
+-- KEYS[2] hash   definition   the definition in force
+-- KEYS[3] hash   room         epoch, last number handed out, limit of its block; draw_closed
 -- KEYS[4] string drawn        HyperLogLog of the candidates in the draw
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
+-- ARGV[2] closed: 1 when Postgres knows the draw to be closed, else 0
 --
--- Returns {DONE, last number or -1 when none counts under this epoch, places, drawn, now (ms)}
+-- Returns {DONE, last number or -1 when none counts under this epoch, drawn, opening (ms), end (ms),
+--          1 when the draw is closed, else 0}
 --         {NOT_READY}
 -- @include codes
 -- @include shard
+-- @include opening
 
-local epoch_key, room_key, places_key, drawn_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local fence = ARGV[1]
+local epoch_key, definition_key, room_key, drawn_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local fence, closed = ARGV[1], ARGV[2]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
-local now_ms = clock_ms()
+local opens_at_ms, closes_at_ms = times_in_force(definition_key)
+if not opens_at_ms then
+  return { NOT_READY }
+end
 local room = redis.call('HMGET', room_key, 'epoch', 'last')
 local last = room[1] == epoch_of(fence) and tonumber(room[2]) or -1
-local places = redis.call('ZCOUNT', places_key, '(' .. now_ms, '+inf')
-return { DONE, last, places, redis.call('PFCOUNT', drawn_key), now_ms }
+local is_closed = closed == '1' or draw_is_closed(room_key, opens_at_ms, clock_ms())
+if is_closed then
+  close_draw(room_key)
+end
+local drawn = redis.call('PFCOUNT', drawn_key)
+return { DONE, last, drawn, opens_at_ms, closes_at_ms, is_closed and 1 or 0 }

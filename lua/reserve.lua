@@ -118,7 +118,7 @@ if #with_pass > 0 then
   local free = redis.call('ZMSCORE', places_key, unpack(with_pass))
   for i, candidate in ipairs(with_pass) do
     used_passes[candidate] = texts_used[i] and read_pass(texts_used[i])
-    free_ms[candidate] = tonumber(free[i] or 0)
+    free_ms[candidate] = free[i] and place_ends_ms(free[i], opens_at_ms, idle_ms) or 0
   end
 end
 

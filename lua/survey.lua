@@ -1,28 +1,31 @@
 #!lua flags=allow-oom
 -- survey: tells the admission how a waiting room stands, after the places whose time is over and
--- the reports of processes that are gone were removed.
--- Why atomic: who is inside, who waits and by which clock belong to one moment, and a place that is
--- taken up again must not be removed by who saw it idle.
--- It may run when Redis is full: it only removes.
+-- the reports of processes that are gone were removed. Once an opening has come it closes the draw.
+-- Why atomic: who is inside, who waits, whether registration is open and by which clock belong to one
+-- moment, and a place that is taken up again must not be removed by who saw it idle.
+-- It may run when Redis is full: it removes, and writes one field, once.
 --
 -- KEYS[1] string epoch        the shard's epoch
--- KEYS[2] hash   room         epoch, last number handed out, limit of the block
--- KEYS[3] string drawn        HyperLogLog of the candidates in the draw
--- KEYS[4] zset   places       candidate by the time (ms) the place is free again
--- KEYS[5] hash   passes       candidate -> the last pass
--- KEYS[6] hash   signals      process -> time (ms) of its report|the report
+-- KEYS[2] hash   definition   the definition in force
+-- KEYS[3] hash   room         epoch, last number handed out, limit of its block; draw_closed
+-- KEYS[4] string drawn        HyperLogLog of the candidates in the draw
+-- KEYS[5] zset   places       candidate by the time (ms) the place is free again
+-- KEYS[6] hash   passes       candidate -> the last pass
+-- KEYS[7] hash   signals      process -> time (ms) of its report|the report
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] age after which a report is forgotten, ms
 --
--- Returns {DONE, clock (ms), live places, candidates who ever claimed, candidates in the draw,
---          epoch of the numbers or '', last number or '', {process, age (ms), report, …}}
+-- Returns {DONE, clock (ms), revision of the definition, opening (ms), end (ms), live places,
+--          candidates who ever claimed, candidates in the draw, epoch of the numbers or '',
+--          last number or '', {process, age (ms), report, …}}
 --         {NOT_READY}
 -- @include codes
 -- @include shard
+-- @include opening
 
-local epoch_key, room_key, drawn_key = KEYS[1], KEYS[2], KEYS[3]
-local places_key, passes_key, signals_key = KEYS[4], KEYS[5], KEYS[6]
+local epoch_key, definition_key, room_key, drawn_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local places_key, passes_key, signals_key = KEYS[5], KEYS[6], KEYS[7]
 local fence, age_ms = ARGV[1], tonumber(ARGV[2])
 -- Places removed in one call; further ones are not counted and are removed by the calls after it.
 local PLACES_MAX = 500
@@ -31,11 +34,23 @@ if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local now_ms = clock_ms()
-local over = math.min(redis.call('ZCOUNT', places_key, '-inf', now_ms), PLACES_MAX)
+local opens_at_ms, closes_at_ms, idle_ms = times_in_force(definition_key)
+if not opens_at_ms then
+  return { NOT_READY }
+end
+if draw_is_closed(room_key, opens_at_ms, now_ms) then
+  close_draw(room_key)
+end
+-- No place is idle before registration was open for as long as one may be.
+local idle_by = '-inf'
+if now_ms >= opens_at_ms + idle_ms and now_ms < closes_at_ms then
+  idle_by = now_ms
+end
+local over = math.min(redis.call('ZCOUNT', places_key, '-inf', idle_by), PLACES_MAX)
 if over > 0 then
   redis.call('ZREMRANGEBYRANK', places_key, 0, over - 1)
 end
-local live = redis.call('ZCOUNT', places_key, '(' .. now_ms, '+inf')
+local live = redis.call('ZCOUNT', places_key, '(' .. idle_by, '+inf')
 local reports, gone = {}, {}
 local stored = redis.call('HGETALL', signals_key)
 for i = 1, #stored, 2 do
@@ -53,7 +68,8 @@ if #gone > 0 then
   redis.call('HDEL', signals_key, unpack(gone))
 end
 local numbers = redis.call('HMGET', room_key, 'epoch', 'last')
+local revision = tonumber(redis.call('HGET', definition_key, 'revision'))
 return {
-  DONE, now_ms, live, redis.call('HLEN', passes_key),
+  DONE, now_ms, revision, opens_at_ms, closes_at_ms, live, redis.call('HLEN', passes_key),
   redis.call('PFCOUNT', drawn_key), numbers[1] or '', numbers[2] or '', reports,
 }

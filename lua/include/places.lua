@@ -19,10 +19,16 @@ local function remember_ticket(passes_key, candidate, ticket, expires_ms, pass_e
   redis.call('HSET', passes_key, candidate, text)
 end
 
+-- When a place is free (ms), by what `places` holds. Places are idle only while registration is open:
+-- one that was given before the opening was postponed is kept until it was idle after the new one.
+local function place_ends_ms(stored_ms, opens_at_ms, idle_ms)
+  return math.max(tonumber(stored_ms), opens_at_ms + idle_ms)
+end
+
 -- True while a candidate has a place: it was not finished, and was used not long ago.
-local function has_place(places_key, candidate, now_ms)
-  local free_ms = redis.call('ZSCORE', places_key, candidate)
-  return free_ms and tonumber(free_ms) > now_ms
+local function has_place(places_key, candidate, opens_at_ms, idle_ms, now_ms)
+  local stored_ms = redis.call('ZSCORE', places_key, candidate)
+  return stored_ms and place_ends_ms(stored_ms, opens_at_ms, idle_ms) > now_ms
 end
 
 -- Keeps a place for a candidate until it is idle for too long, or until the pass ends.

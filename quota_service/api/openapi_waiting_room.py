@@ -39,7 +39,8 @@ ROOM_SCHEMAS: Mapping[str, Schema] = {
         {
             "exam": identifier("Id of the exam."),
             "phase": one_of(
-                "`before`: who joins takes part in the draw. `draw`: the draw is let in, by rank; "
+                "`before`: nobody is let in; who joins takes part in the draw, or gets a number "
+                "once an opening has come and was postponed. `draw`: the draw is let in, by rank; "
                 "who joins gets a number. `queue`: numbers are let in. `closed`: registration is "
                 "over.",
                 list(Phase),
@@ -54,8 +55,8 @@ ROOM_SCHEMAS: Mapping[str, Schema] = {
             "poll_after": _POLL_AFTER,
             "poll_after_max": number("The longest that anybody needs to wait before asking.", 0),
             "seed_commitment": rank("SHA-256 of the seed, known from the start."),
-            "seed": _or_null(rank("The seed of the draw; null before the opening.")),
-            "opens_at": time("When the draw closes and registration opens."),
+            "seed": _or_null(rank("The seed of the draw; null until an opening has come.")),
+            "opens_at": time("When registration opens; the first opening to come closes the draw."),
             "claim_grace_s": whole("Seconds that a turn is honoured after it came.", 1),
             "server_time": time("When this was made."),
         },

@@ -49,11 +49,12 @@ class AdmissionLedger:
         rows = await self._ledger.fetch("lease_waiting_room", exam, leader, lease)
         return Lease(as_room(rows[0]), rows[0]["since_step_s"]) if rows else None
 
-    async def step(self, known: Room, to: Position, grace_ms: int) -> bool:
+    async def step(self, known: Room, revision: int, to: Position, grace_ms: int) -> bool:
         """Go on to a position from what is `known`; False when that does not stand any more.
 
-        It does not when another leader has taken over, the lease has ended, or ops have paused the
-        room or set its rate meanwhile. Nothing was changed then.
+        It does not when another leader has taken over, the lease has ended, the definition has
+        another revision, or ops have paused the room or set its rate meanwhile. Nothing was changed
+        then.
         """
         return bool(
             await self._ledger.fetch(
@@ -68,6 +69,7 @@ class AdmissionLedger:
                 known.is_paused,
                 known.fixed_rate,
                 grace_ms,
+                revision,
             )
         )
 

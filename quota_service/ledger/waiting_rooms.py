@@ -40,10 +40,21 @@ class WaitingRoomLedger:
             instant(opens_at_ms),
         )
 
-    async def note_opened(self, connection: "Connection", exam: str, opens_at_ms: int) -> None:
-        """Note that the room of an exam has opened, if that time has come."""
-        query = self._query["note_waiting_room_opened"]
-        await connection.execute(query, exam, instant(opens_at_ms))
+    async def note_draw_closed(self, shard: ShardEpoch) -> Room:
+        """Note for good that Redis has closed the draw, and return the room; its seed may be shown.
+
+        NotReady is raised when the epoch of the shard is over: the Redis that told of it lives in
+        the past, and the one of now may still take candidates into the draw.
+        """
+        exam, _, _ = shard
+        async with fenced_transaction(self._ledger, [shard]) as transaction:
+            if shard not in transaction.opened:
+                raise NotReady(f"the epoch of exam {exam} in which its draw was closed is over")
+            query = self._query["note_draw_closed"]
+            row = await transaction.connection.fetchrow(query, exam)
+        if row is None:
+            raise NotReady(f"exam {exam} has no waiting room")
+        return as_room(row)
 
     async def all(self) -> dict[str, Room]:
         """Return every room by its exam."""

@@ -1,9 +1,12 @@
 """Admit: lets the candidates of a waiting room in, a step a second, at the rate the service bears.
 
-    1. survey the room in Redis: who is inside, who waits, what the processes report of their load
+    1. survey the room in Redis: who is inside, who waits, what the processes report of their load,
+       and whether registration is open by the definition in force there
     2. take or renew the lease on the room in Postgres; go no further while somebody else has it
-    3. decide how far to go on
-    4. write the step in Postgres, fenced by the epoch of the lease                 <- the decision
+    3. decide how far to go on: nobody is let in while registration is not open, nor before the seed
+       of the draw may be shown (`room_board`)
+    4. write the step in Postgres, fenced by the epoch of the lease and by the revision of the
+       definition                                                                   <- the decision
 
 Candidates see a step when the public document is refreshed from Postgres. A process that dies
 before 4 has admitted nobody, one that dies after it has: another takes over when the lease has
@@ -11,7 +14,9 @@ ended and goes on from what Postgres has, so nobody is passed over and nothing i
 that was stopped between 2 and 4 finds its epoch gone, or its lease over, and changes nothing.
 
 While either store is away there is no step. The rooms stand still then, and so does the time in
-which a turn is honoured; when it is over they go on from where they were, at the same pace.
+which a turn is honoured; when it is over they go on from where they were, at the same pace. It is
+the same while an opening is postponed, and for a moment after each change of a definition, until
+this process has heard of it.
 """
 
 import logging
@@ -64,6 +69,10 @@ class _Memory:
         admitted = sum(people for _, people, _ in self.recent)
         return max(0.0, admitted - max(0, claimed - self.recent[0][2]))
 
+    def stand_still(self, now_s: float) -> None:
+        """Expect whoever may still claim at the opening, however long it is postponed."""
+        self.recent = deque((now_s, people, claimed) for _, people, claimed in self.recent)
+
 
 class Admission:
     """The admission of every room, as far as this process leads it."""
@@ -98,7 +107,9 @@ class Admission:
             return _NOBODY
         shard = self._stores.registry.shard(exam.id, _ONLY_SHARD)
         survey = await self._stores.surveyor.survey(shard)
-        if survey.clock_ms >= exam.registration.closes_at_ms:
+        if survey.revision != exam.revision:
+            return _NOBODY
+        if survey.is_over:
             await self._close(exam)
             return _NOBODY
         # Whoever leads next has to know it too.
@@ -111,10 +122,10 @@ class Admission:
             return _NOBODY
         self._stores.reached("admit: leased")
         memory = self._remember(lease.room)
-        step, healthy_s = self._decide(exam, rules, lease, survey, places=places, memory=memory)
+        step, healthy_s = self._decide(rules, lease, survey, places=places, memory=memory)
         position = _position(step, survey, healthy_s)
         grace_ms = rules.claim_grace_s * 1000
-        if not await self._stores.admission.step(lease.room, position, grace_ms):
+        if not await self._stores.admission.step(lease.room, exam.revision, position, grace_ms):
             log.info("a step of admission was refused", extra={"exam": exam.id})
             return _NOBODY
         self._note(exam.id, memory, step, survey, lease.room)
@@ -122,7 +133,6 @@ class Admission:
 
     def _decide(
         self,
-        exam: Exam,
         rules: WaitingRoomRules,
         lease: Lease,
         survey: RoomSurvey,
@@ -141,10 +151,10 @@ class Admission:
             carry=memory.carry,
             since_fall_s=now_s - memory.fell_s,
         )
-        if not room.is_open(survey.clock_ms, exam.registration.opens_at_ms):
-            return Step(
-                rules.rate_per_s, progress.threshold, room.serving, _NOBODY, Limit.DEMAND
-            ), 0.0
+        if not survey.is_open or not room.is_draw_closed:
+            memory.stand_still(now_s)
+            rate, place = rules.rate_per_s, (progress.threshold, room.serving)
+            return Step(rate, *place, _NOBODY, Limit.NOT_OPEN), 0.0
         demand = Demand(
             drawn=max(room.drawn, survey.drawn),
             claimed=survey.claimed,

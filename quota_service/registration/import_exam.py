@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 _ONLY_SHARD = 0
 """Exams have one shard as yet."""
-_HEARD_BY_ALL_MS = 10_000
-"""An opening this near is not moved away from: by then some process may have shown the seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +68,6 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
             if plan.changes:
                 await stores.exams.set_capacity(connection, exam.id, plan.capacity)
                 new = await stores.exams.update(connection, exam)
-                opened_ms = old.exam.registration.opens_at_ms
-                if exam.registration.opens_at_ms > opened_ms:
-                    # Until they hear of it, others reveal the seed by the old time.
-                    opened_ms -= _HEARD_BY_ALL_MS
-                await stores.waiting_rooms.note_opened(connection, exam.id, opened_ms)
                 await _ensure_waiting_room(stores, connection, exam)
                 if any(old.retired):
                     await _bring_back(stores, connection, exam.id)

@@ -231,6 +231,7 @@ async def _open(stores: Stores, shard: Shard, recovery: Recovery) -> None:
     await stores.registry.refresh()  # no import is at work: what is stored stays so
     if shard.exam not in stores.registry.not_loaded():
         await define(stores, shard, stores.registry.find(shard.exam))
+        await _close_draw(stores, shard)
     stores.reached("recover: defined")
     await stores.recovery.reopen(shard)
     stores.reached("recover: open in redis")
@@ -246,6 +247,13 @@ async def _open(stores: Stores, shard: Shard, recovery: Recovery) -> None:
     )
     if not opened:
         raise NotReady(f"another recovery of shard {shard.tag} has taken over")
+
+
+async def _close_draw(stores: Stores, shard: Shard) -> None:
+    """Close the draw of a waiting room whose seed may have been shown: Redis may have forgotten."""
+    room = (await stores.waiting_rooms.all()).get(shard.exam)
+    if room is not None and room.is_draw_closed:
+        await stores.room_store.counts(shard, is_draw_closed=True)
 
 
 def _tell(stores: Stores, shard: Shard, recovery: Recovery) -> None:

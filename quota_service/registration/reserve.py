@@ -140,11 +140,14 @@ def _check(exam: Exam, order: Order) -> None:
 def _granted(stores: Stores, exam: Exam, candidate: str, text: str | None) -> Pass:
     """Return the pass of a candidate; whether its place is still kept the script will see."""
     standing, now_ms = stores.rooms.current(exam.id).standing, stores.rooms.now_ms()
+    window = standing.registration
     if standing.phase(now_ms) is Phase.CLOSED:
-        raise RegistrationClosed(exam.registration.closes_at_ms)
+        raise RegistrationClosed(window.closes_at_ms)
     if not text:
         raise WaitingRoomPassRequired
-    match read_pass(standing.room, candidate, text, now_ms):
+    # A pass that ran out while the opening was postponed is good for its whole life after it.
+    kept_until_ms = window.opens_at_ms + standing.rules.pass_ttl_s * 1000
+    match read_pass(standing.room, candidate, text, now_ms, kept_until_ms):
         case PassFault.EXPIRED:
             raise PassExpired
         case PassFault.INVALID:

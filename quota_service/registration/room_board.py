@@ -2,6 +2,18 @@
 
 The rooms are read from Postgres and counted in Redis once a second, for all exams together. With a
 store away what was known stays known, and nobody's turn comes meanwhile.
+
+An opening closes the draw, and then its seed is shown:
+
+    1. a script that sees the opening in force in Redis come closes the draw there: from then on
+       whoever joins, at any process, gets a number
+    2. note in Postgres that the draw is closed, fenced by the epoch of the shard
+    3. show the seed
+
+So nobody who knows the seed gets into the draw, whatever a process has heard of the opening; the
+seed is shown by the first look after the opening. A process that dies before 2 has shown nothing:
+the next look does it. One that dies after 2 has shown nothing either, and others do. A Redis that
+has lost 1 is recovered with what 2 noted, and notes of the epoch before are refused by then.
 """
 
 import asyncio
@@ -119,7 +131,7 @@ class RoomBoard:
             rooms = await self._rooms.all()
         except Unavailable:
             rooms = {exam: shown.standing.room for exam, shown in self._shown.items()}
-            self._shown = await self._show(with_room, rooms)
+            self._shown = await self._show(with_room, rooms, may_note=False)
             raise
         self.read_at_s = time.monotonic()
         self._shown = await self._show(with_room, rooms)
@@ -127,20 +139,22 @@ class RoomBoard:
     def _shown_ms(self) -> int:
         """Return the time rooms are shown at: the beginning of time while it is not known.
 
-        Nothing has opened then, so no seed is shown early because a host's clock is ahead.
+        Nothing has opened then, so nobody is let in because a host's clock is ahead.
         """
         try:
             return self.now_ms()
         except NotReady:
             return 0
 
-    async def _show(self, exams: list[Exam], rooms: Mapping[str, Room]) -> dict[str, ShownRoom]:
+    async def _show(
+        self, exams: list[Exam], rooms: Mapping[str, Room], *, may_note: bool = True
+    ) -> dict[str, ShownRoom]:
         shown = {}
         for exam in exams:
             rules, room = exam.waiting_room, rooms.get(exam.id)
             if rules is not None and room is not None:
                 before = self._shown.get(exam.id)
-                counts = await self._count(exam.id, before)
+                room, counts = await self._ask(room, before, may_note=may_note)
                 standing = Standing(exam, rules, room, counts)
                 document = public_document(
                     standing,
@@ -152,13 +166,27 @@ class RoomBoard:
                 shown[exam.id] = ShownRoom(standing, document)
         return shown
 
-    async def _count(self, exam: str, before: ShownRoom | None) -> Counts:
-        """Count in Redis; what was counted before stands while it cannot be asked."""
+    async def _ask(
+        self, room: Room, before: ShownRoom | None, *, may_note: bool
+    ) -> tuple[Room, Counts]:
+        """Count in Redis, and note that the draw is closed where Redis tells so.
+
+        What was known stands while a store cannot be asked or told.
+        """
         try:
-            return await self._store.counts(self._registry.shard(exam, _ONLY_SHARD))
+            shard = self._registry.shard(room.exam, _ONLY_SHARD)
+            counts = await self._store.counts(shard, is_draw_closed=room.is_draw_closed)
         except Unavailable as error:
-            log.info("a waiting room cannot be counted", extra={"exam": exam, "cause": str(error)})
-            return Counts() if before is None else before.standing.counts
+            extra = {"exam": room.exam, "cause": str(error)}
+            log.info("a waiting room cannot be counted", extra=extra)
+            return room, Counts() if before is None else before.standing.counts
+        if may_note and counts.is_draw_closed and not room.is_draw_closed:
+            try:
+                room = await self._rooms.note_draw_closed((shard.exam, shard.number, shard.epoch))
+            except Unavailable as error:
+                extra = {"exam": room.exam, "cause": str(error)}
+                log.info("the seed of a draw cannot be shown yet", extra=extra)
+        return room, counts
 
     def _jitter(self) -> float:
         return self._chance.uniform(-1, 1)

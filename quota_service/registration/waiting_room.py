@@ -1,26 +1,28 @@
 """The waiting room: join it, claim a place when one's turn has come, and finish.
 
-join, before the opening
-    1. count the candidate in Redis, for the pace of admission
-    2. sign a ticket for the draw
-A process that dies anywhere leaves a count that is right as soon as the candidate asks again.
-
-join, after the opening
-    1. Redis gives the candidate a number out of a block, or the one it has
+join
+    1. one script call decides by the opening in force there: the candidate is counted among those
+       in the draw, or gets a number out of a block, or the one it has
     2. with no block, or with none left of it: set the next one aside in Postgres, commit
     3. give the block to Redis, and go on with 1
-    4. sign a ticket for the number
-A process that dies after 1 leaves a number with its candidate, who gets it again. One that dies
-between 2 and 3 leaves a block that is set aside: the next caller finds the mark beyond the limit
-that Redis has reached, and gives Redis what there is. A Redis that forgot, or fell back, is open
-under another epoch: its first block is a new one, behind everything that was ever set aside.
+    4. sign a ticket for the draw or for the number
+A process that dies after 1 leaves a count that is right as soon as the candidate asks again, or a
+number with its candidate, who gets it again. One that dies between 2 and 3 leaves a block that is
+set aside: the next caller finds the mark beyond the limit that Redis has reached, and gives Redis
+what there is. A Redis that forgot, or fell back, is open under another epoch: its first block is a
+new one, behind everything that was ever set aside.
 
 claim
     1. read the ticket, and whether its turn has come, from memory
-    2. one script call: a place and its pass, or the pass the candidate has
+    2. one script call: a place and its pass, or the pass the candidate has; nobody gets one while
+       registration is not open
     3. sign the pass
 A process that dies after 2 leaves a place nobody was told of: the candidate claims again and gets
 the same pass, or the place is idle and goes to others.
+
+An opening that has come closes the draw for good, in Redis and then in Postgres (`room_board`).
+When it is postponed, those in the draw keep their ranks, those who join get numbers, and places and
+passes are kept: their time begins again at the new opening.
 
 finish is one script call; repeating it changes nothing.
 """
@@ -39,11 +41,11 @@ from quota_service.domain.errors import (
 )
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
+from quota_service.seats.rooms import Claim
 from quota_service.waiting_room.passes import Pass, write_pass
 from quota_service.waiting_room.room import Room
 from quota_service.waiting_room.standing import Phase, Standing, Turn
 from quota_service.waiting_room.tickets import (
-    IN_DRAW,
     Ticket,
     TicketFault,
     read_ticket,
@@ -61,7 +63,7 @@ _ONLY_SHARD = 0
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A ticket as joining is answered; `eta_s` is about how long it takes, None before opening."""
+    """A ticket as joining is answered; `eta_s` is about how long it takes, None in the draw."""
 
     ticket: Ticket
     text: str
@@ -81,28 +83,21 @@ class Claimed:
 
 
 async def join(stores: Stores, exam_id: str, candidate: str) -> Joined:
-    """Give a candidate a ticket: for the draw before the opening, with a number after it.
+    """Give a candidate a ticket: for the draw until an opening has come, with a number after it.
 
     Raises WaitingRoomOff, RegistrationClosed and Overloaded.
     """
-    standing = _not_closed(stores, exam_id)
+    standing = stores.rooms.current(exam_id).standing
     now_ms = stores.rooms.now_ms()
-    is_open = standing.is_open(now_ms)
-    if is_open:
-        ticket = Ticket(exam_id, candidate, await _number(stores, standing, candidate))
-    else:
-        shard = stores.registry.shard(exam_id, _ONLY_SHARD)
-        await stores.room_store.join_draw(shard, candidate)
-        ticket = Ticket(exam_id, candidate, IN_DRAW)
+    ticket = Ticket(exam_id, candidate, await _place(stores, standing, candidate))
     kind = "draw" if ticket.is_for_draw else "number"
     stores.metrics.waiting_room_joins.labels(exam=exam_id, kind=kind).inc()
     eta_s = _eta_s(stores, standing, ticket)
-    until_opening_s = (standing.exam.registration.opens_at_ms - now_ms) / 1000
     return Joined(
         ticket=ticket,
         text=write_ticket(standing.room, ticket),
-        poll_after_s=stores.rooms.poll_after_s(eta_s if is_open else until_opening_s),
-        eta_s=eta_s if is_open else None,
+        poll_after_s=stores.rooms.poll_after_s(eta_s),
+        eta_s=None if ticket.is_for_draw else eta_s,
         issued_ms=now_ms,
     )
 
@@ -138,21 +133,13 @@ async def _claim(stores: Stores, exam_id: str, candidate: str, text: str) -> Cla
         standing = _not_closed(stores, exam_id)
     turn = standing.turn(ticket)
     if turn is Turn.TO_COME:
-        room, now_ms = standing.room, stores.rooms.now_ms()
-        # Before the opening a rank is as secret as the seed: all are told the same.
-        eta_s = (standing.exam.registration.opens_at_ms - now_ms) / 1000
-        if standing.is_open(now_ms):
-            eta_s = _eta_s(stores, standing, ticket)
-        raise NotYourTurn(room.threshold, room.serving, stores.rooms.poll_after_s(eta_s))
+        raise _not_yet(stores, standing, _eta_s(stores, standing, ticket))
     shard = stores.registry.shard_for(exam_id, candidate)
     answer = await stores.room_store.claim(
-        shard, candidate, ticket.place, standing.rules, has_passed=turn is Turn.PASSED
+        shard, candidate, ticket.place, has_passed=turn is Turn.PASSED
     )
     stores.reached("claim: after script")
-    if answer.code is Code.TICKET_USED:
-        raise TicketUsed
-    if answer.code is Code.TURN_PASSED:
-        raise TurnPassed
+    _refuse(stores, standing, answer)
     granted = Pass(exam_id, candidate, answer.place, answer.expires_ms, answer.epoch)
     return Claimed(
         granted,
@@ -162,10 +149,34 @@ async def _claim(stores: Stores, exam_id: str, candidate: str, text: str) -> Cla
     )
 
 
+def _refuse(stores: Stores, standing: Standing, answer: Claim) -> None:
+    """Raise the refusal a claim was answered with."""
+    match answer.code:
+        case Code.TICKET_USED:
+            raise TicketUsed
+        case Code.TURN_PASSED:
+            raise TurnPassed
+        case Code.CLOSED:
+            raise RegistrationClosed(answer.bound_ms)
+        case Code.NOT_OPEN:
+            raise _not_yet(stores, standing, _until_s(stores, answer.bound_ms))
+        case _:
+            return
+
+
+def _not_yet(stores: Stores, standing: Standing, eta_s: float) -> NotYourTurn:
+    room = standing.room
+    return NotYourTurn(room.threshold, room.serving, stores.rooms.poll_after_s(eta_s))
+
+
+def _until_s(stores: Stores, time_ms: int) -> float:
+    return max(0.0, (time_ms - stores.rooms.now_ms()) / 1000)
+
+
 def _not_closed(stores: Stores, exam_id: str) -> Standing:
     standing = stores.rooms.current(exam_id).standing
     if standing.phase(stores.rooms.now_ms()) is Phase.CLOSED:
-        raise RegistrationClosed(standing.exam.registration.closes_at_ms)
+        raise RegistrationClosed(standing.registration.closes_at_ms)
     return standing
 
 
@@ -179,16 +190,18 @@ def _ticket(room: Room, candidate: str, text: str) -> Ticket:
             return ticket
 
 
-async def _number(stores: Stores, standing: Standing, candidate: str) -> int:
-    """Return the number of a candidate, for which numbers are set aside where there are none."""
+async def _place(stores: Stores, standing: Standing, candidate: str) -> int:
+    """Return IN_DRAW or the number of a candidate; numbers are set aside where there are none."""
     shard = stores.registry.shard(standing.exam.id, _ONLY_SHARD)
     for _ in range(_TRIES):
-        answer = await stores.room_store.join_queue(
+        answer = await stores.room_store.join(
             shard,
             candidate,
             late_through=standing.room.late_through,
             numbers_max=stores.numbers.numbers_max,
         )
+        if answer.code is Code.CLOSED:
+            raise RegistrationClosed(answer.closed_ms)
         if answer.code is Code.QUEUE_FULL:
             raise Overloaded("too many candidates wait in the queue already")
         if answer.code is not Code.NO_NUMBERS:
@@ -198,6 +211,12 @@ async def _number(stores: Stores, standing: Standing, candidate: str) -> int:
 
 
 def _eta_s(stores: Stores, standing: Standing, ticket: Ticket) -> float:
-    """Return how long a ticket waits for its turn, by the smoothed rate that everybody is shown."""
+    """Return how long a ticket waits for its turn, by the smoothed rate that everybody is shown.
+
+    A rank is as secret as the seed until the draw is closed: all in it are told the same then.
+    """
+    until_opening_s = _until_s(stores, standing.registration.opens_at_ms)
+    if ticket.is_for_draw and not standing.room.is_draw_closed:
+        return until_opening_s
     shown = stores.rooms.current(standing.exam.id).document.rate_per_s
-    return standing.ahead_of(ticket) / max(shown, _RATE_MIN_PER_S)
+    return until_opening_s + standing.ahead_of(ticket) / max(shown, _RATE_MIN_PER_S)

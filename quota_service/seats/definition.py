@@ -16,6 +16,11 @@ def fields_in_force(exam: Exam) -> Mapping[str, str]:
         "opens_at_ms": exam.registration.opens_at_ms,
         "closes_at_ms": exam.registration.closes_at_ms,
     }
+    if exam.waiting_room is not None:
+        fields |= {
+            "idle_ms": exam.waiting_room.idle_s * 1000,
+            "pass_ttl_ms": exam.waiting_room.pass_ttl_s * 1000,
+        }
     return {name: str(value) for name, value in fields.items()}
 
 

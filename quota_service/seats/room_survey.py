@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quota_service.domain.errors import NotReady
+from quota_service.domain.exam import Window
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner
 from quota_service.seats.keys import Shard
@@ -18,17 +19,29 @@ _FORGET_MS = 10_000
 class RoomSurvey:
     """A waiting room at one moment, by Redis's clock.
 
-    `places` are live; `claimed` counts the candidates who ever claimed; `drawn` estimates those in
-    the draw. `last_number` was the last to be handed out under the shard's epoch, None before the
-    first.
+    `revision` and `registration` are of the definition in force. `places` are live; `claimed`
+    counts the candidates who ever claimed; `drawn` estimates those in the draw. `last_number` was
+    the last to be handed out under the shard's epoch, None before the first.
     """
 
     clock_ms: int
+    revision: int
+    registration: Window
     places: int
     claimed: int
     drawn: int
     last_number: int | None
     reports: tuple[Report, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether registration has opened."""
+        return self.clock_ms >= self.registration.opens_at_ms
+
+    @property
+    def is_over(self) -> bool:
+        """Whether registration has closed."""
+        return self.clock_ms >= self.registration.closes_at_ms
 
 
 class RoomSurveyor:
@@ -43,11 +56,14 @@ class RoomSurveyor:
     async def survey(self, shard: Shard) -> RoomSurvey:
         """Free the places whose time is over and return how the room stands."""
         answer = await self._call("survey", shard, _FORGET_MS)
-        _, clock_ms, places, claimed, drawn, epoch, last, reports = answer
+        _, clock_ms, revision, opens_at_ms, closes_at_ms, *rest = answer
+        places, claimed, drawn, epoch, last, reports = rest
         is_ours = epoch != "" and int(epoch) == shard.epoch
         triples = zip(reports[::3], reports[1::3], reports[2::3], strict=True)
         return RoomSurvey(
             clock_ms=clock_ms,
+            revision=revision,
+            registration=Window(opens_at_ms, closes_at_ms),
             places=places,
             claimed=claimed,
             drawn=drawn,

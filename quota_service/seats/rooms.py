@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quota_service.domain.errors import NotReady
-from quota_service.domain.exam import WaitingRoomRules
+from quota_service.domain.exam import Window
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner
 from quota_service.seats.keys import Shard
@@ -24,25 +24,29 @@ class Claim:
     """How a claim ended: its code and, with a place, the pass that goes with it.
 
     `place` is that of the ticket the pass was given for, `epoch` the shard's at that time.
+    `bound_ms` is when registration opens or did close, with NOT_OPEN and CLOSED.
     """
 
     code: Code
     place: int = 0
     expires_ms: int = 0
     epoch: int = 0
+    bound_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class QueueNumber:
-    """How asking for a number ended: DONE or DONE_BEFORE with the number, QUEUE_FULL, NO_NUMBERS.
+class Joining:
+    """How joining ended: DONE or DONE_BEFORE with the number, QUEUE_FULL, NO_NUMBERS, CLOSED.
 
-    With NO_NUMBERS `reached` is the limit of the block that is used up, or None when no block
-    counts under this epoch of the shard.
+    The number is 0 in the draw. With NO_NUMBERS `reached` is the limit of the block that is used
+    up, or None when no block counts under this epoch of the shard. With CLOSED `closed_ms` is when
+    registration ended.
     """
 
     code: Code
     number: int = 0
     reached: int | None = None
+    closed_ms: int = 0
 
 
 class RoomStore:
@@ -52,55 +56,55 @@ class RoomStore:
         self._runner = runner
         self._scripts = runner.scripts
 
-    async def join_draw(self, shard: Shard, candidate: str) -> None:
-        """Count a candidate among those in the draw."""
-        await self._call("join_draw", shard, [shard.fence, candidate])
-
-    async def join_queue(
+    async def join(
         self, shard: Shard, candidate: str, *, late_through: int, numbers_max: int
-    ) -> QueueNumber:
-        """Give a candidate a number, or say which one it has."""
+    ) -> Joining:
+        """Give a candidate part in the draw while it is not closed, else a number."""
         args: list[str | int] = [shard.fence, candidate, late_through, numbers_max]
-        answer = await self._call("join_queue", shard, args)
+        answer = await self._call("join_room", shard, args)
         match answer:
             case [Code.DONE | Code.DONE_BEFORE as code, number]:
-                return QueueNumber(Code(code), number)
+                return Joining(Code(code), number)
             case [Code.NO_NUMBERS, limit]:
-                return QueueNumber(Code.NO_NUMBERS, reached=None if limit == _NONE else limit)
+                return Joining(Code.NO_NUMBERS, reached=None if limit == _NONE else limit)
+            case [Code.CLOSED, closed_ms]:
+                return Joining(Code.CLOSED, closed_ms=closed_ms)
             case [code]:
-                return QueueNumber(Code(code))
+                return Joining(Code(code))
             case _:
-                raise AssertionError(f"join_queue answered {answer}")
+                raise AssertionError(f"join_room answered {answer}")
 
     async def give_numbers(self, shard: Shard, start: int, limit: int) -> bool:
         """Give the queue the numbers after `start` up to `limit`; False when it has as many."""
         code, *_ = await self._call("give_numbers", shard, [shard.fence, start, limit])
         return Code(code) is Code.DONE
 
-    async def claim(
-        self,
-        shard: Shard,
-        candidate: str,
-        place: int,
-        rules: WaitingRoomRules,
-        *,
-        has_passed: bool,
-    ) -> Claim:
+    async def claim(self, shard: Shard, candidate: str, place: int, *, has_passed: bool) -> Claim:
         """Give a candidate a place for the ticket of `place`, or say which pass it has."""
-        times_ms = (rules.pass_ttl_s * 1000, rules.idle_s * 1000)
-        args: list[str | int] = [shard.fence, candidate, place, *times_ms, int(has_passed)]
-        code, *granted = await self._call("claim_place", shard, args)
-        return Claim(Code(code), *granted)
+        args: list[str | int] = [shard.fence, candidate, place, int(has_passed)]
+        match await self._call("claim_place", shard, args):
+            case [Code.NOT_OPEN | Code.CLOSED as code, bound_ms]:
+                return Claim(Code(code), bound_ms=bound_ms)
+            case [code, *granted]:
+                return Claim(Code(code), *granted)
+            case answer:
+                raise AssertionError(f"claim_place answered {answer}")
 
     async def finish(self, shard: Shard, candidate: str) -> bool:
         """Free the place of a candidate; False when there was none."""
         code, *_ = await self._call("finish_place", shard, [shard.fence, candidate])
         return Code(code) is Code.DONE
 
-    async def counts(self, shard: Shard) -> Counts:
-        """Count who is in the room and beyond it."""
-        _, last, places, drawn, _ = await self._call("count_room", shard, [shard.fence])
-        return Counts(None if last == _NONE else last, places, drawn)
+    async def counts(self, shard: Shard, *, is_draw_closed: bool) -> Counts:
+        """Tell how the room stands; its draw is closed where it is known to be, or has to be."""
+        answer = await self._call("count_room", shard, [shard.fence, int(is_draw_closed)])
+        _, last, drawn, opens_at_ms, closes_at_ms, is_closed = answer
+        return Counts(
+            last_number=None if last == _NONE else last,
+            drawn=drawn,
+            registration=Window(opens_at_ms, closes_at_ms),
+            is_draw_closed=bool(is_closed),
+        )
 
     async def _call(self, name: str, shard: Shard, args: Sequence[str | int]) -> list[Any]:
         script = self._scripts[name]

@@ -40,6 +40,7 @@ class Limit(StrEnum):
     DEMAND = "demand"
     PAUSED = "paused"
     SILENCE = "silence"
+    NOT_OPEN = "not open"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,13 +70,13 @@ def public_document(
 ) -> PublicDocument:
     """Return the document of this moment; `before` is the last one, from which the rate moves on.
 
-    The seed is in it once the room is open, and not a moment earlier.
+    The seed is in it once nobody can get into the draw any more, and not a moment earlier.
     """
     room, phase = standing.room, standing.phase(now_ms)
     rate_per_s = standing.rate_per_s
     if before is not None:
         rate_per_s = before.rate_per_s + _SMOOTHING * (rate_per_s - before.rate_per_s)
-    opens_at_ms = standing.exam.registration.opens_at_ms
+    opens_at_ms = standing.registration.opens_at_ms
     eta_s = standing.waiting / rate_per_s
     if phase is Phase.BEFORE:
         eta_s = (opens_at_ms - now_ms) / _MS_PER_S
@@ -93,7 +93,7 @@ def public_document(
         poll_after_s=polling.after_s(eta_s, jitter),
         poll_after_max_s=polling.max_s,
         seed_commitment=commitment(room.seed),
-        seed=room.seed.hex() if standing.is_open(now_ms) else None,
+        seed=room.seed.hex() if room.is_draw_closed else None,
         opens_at_ms=opens_at_ms,
         claim_grace_s=standing.rules.claim_grace_s,
         server_time_ms=now_ms,

@@ -1,9 +1,9 @@
 """The draw: an order that nobody can choose, foresee or doubt.
 
-The seed is made with the room and committed to at once by its SHA-256. It is revealed at the
-opening, and the rank of a candidate is the HMAC-SHA256 of exam and candidate under it. So anyone
-can check every rank afterwards, coming early or often changes nothing, and nothing is stored for
-each person.
+The seed is made with the room and committed to at once by its SHA-256. It is revealed once the
+draw is closed, and the rank of a candidate is the HMAC-SHA256 of exam and candidate under it. So
+anyone can check every rank afterwards, coming early or often changes nothing, and nothing is stored
+for each person.
 """
 
 import hashlib

@@ -2,9 +2,11 @@
 
 The key that signs a pass is derived from the room's for the period in which the pass ends. A period
 is longer than any pass lives, so that at each moment two keys are in use, that of this period and
-that of the next: a key that leaked is worth nothing after two periods.
+that of the next: a key that leaked is worth nothing after two periods, but for as long after an
+opening as a pass lives, when passes are honoured that ran out while it was postponed.
 """
 
+import dataclasses
 import functools
 import hmac
 from dataclasses import dataclass
@@ -47,16 +49,23 @@ def write_pass(room: Room, granted: Pass) -> str:
     return sign(_key(room.pass_key, granted.expires_ms // PERIOD_MS), fields)
 
 
-def read_pass(room: Room, candidate: str, text: str, now_ms: int) -> Pass | PassFault:
-    """Return the pass of a candidate for this room, or what is wrong with it."""
+def read_pass(
+    room: Room, candidate: str, text: str, now_ms: int, kept_until_ms: int = 0
+) -> Pass | PassFault:
+    """Return the pass of a candidate for this room, or what is wrong with it.
+
+    No pass ends before `kept_until_ms`.
+    """
     granted = _signed_pass(room, text)
     if granted is None or (granted.exam, granted.candidate) != (room.exam, candidate):
         return PassFault.INVALID
-    if granted.expires_ms <= now_ms:
-        return PassFault.EXPIRED
     if granted.expires_ms - now_ms > PERIOD_MS:
         # No pass of ours lives so long: it is by a key whose time has not come.
         return PassFault.INVALID
+    if max(granted.expires_ms, kept_until_ms) <= now_ms:
+        return PassFault.EXPIRED
+    if granted.expires_ms < kept_until_ms:
+        return dataclasses.replace(granted, expires_ms=kept_until_ms)
     return granted
 
 

@@ -18,8 +18,8 @@ class Room:
     Ranks up to `threshold` and numbers up to `serving` have had their turn; those up to
     `late_threshold` and `late_through` so long ago that it has passed. No number above
     `numbers_reserved` was ever handed out. `drawn` estimates how many are in the draw.
-    `fixed_rate` is what ops have set; None is adaptive. `opened_ms` is set where the room was known
-    to be open: it never closes again, even if the opening of the exam is moved.
+    `fixed_rate` is what ops have set; None is adaptive. `opened_ms` is when Postgres heard that the
+    draw is closed, which it stays though the opening of the exam is moved.
     """
 
     exam: str
@@ -42,9 +42,10 @@ class Room:
     opened_ms: int | None
     created_ms: int
 
-    def is_open(self, now_ms: int, opens_at_ms: int) -> bool:
-        """Return whether the draw is over, so that who comes now gets a number."""
-        return self.opened_ms is not None or now_ms >= opens_at_ms
+    @property
+    def is_draw_closed(self) -> bool:
+        """Whether nobody can get into the draw any more, in either store: its seed may be known."""
+        return self.opened_ms is not None
 
     @property
     def has_admitted_draw(self) -> bool:

@@ -7,14 +7,17 @@ stores know is put together here; nothing of it is decided here.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quota_service.domain.exam import Exam, WaitingRoomRules
+from quota_service.domain.exam import Exam, WaitingRoomRules, Window
 from quota_service.waiting_room.draw import rank, share
 from quota_service.waiting_room.room import Room
 from quota_service.waiting_room.tickets import Ticket
 
 
 class Phase(StrEnum):
-    """Where a waiting room stands; each phase follows the one before it."""
+    """Where a waiting room stands; each phase follows the one before it.
+
+    A room whose opening is postponed is before it again: nobody is let in, and its draw stands.
+    """
 
     BEFORE = "before"
     DRAW = "draw"
@@ -32,11 +35,17 @@ class Turn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What Redis knows of a room. `last_number` is None where it has handed out none, or forgot."""
+    """What Redis knows of a room.
+
+    `last_number` is None where it has handed out none, or forgot. `registration` is the window of
+    the definition in force, None where Redis could never be asked. The draw is closed once an
+    opening has come.
+    """
 
     last_number: int | None = None
-    places: int = 0
     drawn: int = 0
+    registration: Window | None = None
+    is_draw_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +57,16 @@ class Standing:
     room: Room
     counts: Counts
 
-    def is_open(self, now_ms: int) -> bool:
-        """Return whether the draw is closed to more, so that who comes now gets a number."""
-        return self.room.is_open(now_ms, self.exam.registration.opens_at_ms)
+    @property
+    def registration(self) -> Window:
+        """The window that is in force, as far as this process knows."""
+        return self.counts.registration or self.exam.registration
 
     def phase(self, now_ms: int) -> Phase:
-        """Return where the room stands."""
-        if now_ms >= self.exam.registration.closes_at_ms:
+        """Return where the room stands: nobody is let in before the seed is revealed."""
+        if now_ms >= self.registration.closes_at_ms:
             return Phase.CLOSED
-        if not self.is_open(now_ms):
+        if now_ms < self.registration.opens_at_ms or not self.room.is_draw_closed:
             return Phase.BEFORE
         return Phase.QUEUE if self.room.has_admitted_draw else Phase.DRAW
 

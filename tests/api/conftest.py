@@ -58,7 +58,7 @@ async def drawing(running: Running) -> Running:
 @pytest.fixture
 async def queueing(running: Running) -> Running:
     """A service whose exam has a waiting room that was switched on after the opening."""
-    await open_room(running.service, opens_in_s=-60)
+    await open_room(running.service, opens_in_s=-3600)
     return running
 
 

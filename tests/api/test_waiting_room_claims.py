@@ -59,11 +59,11 @@ async def test_an_idle_place_is_free_for_others_and_its_ticket_is_used(
 
     now_ms = await redis_now_ms(redis_client)
     await redis_client.zadd(SHARD.key("places"), {"candidate-1": now_ms})
-    await queueing.service.stores.rooms.refresh()
     used = await claim(queueing.client, ticket)
+    survey = await queueing.service.stores.surveyor.survey(SHARD)
 
     assert_refused(used, 409, "ticket-used")
-    assert queueing.service.stores.rooms.current("exam-1").standing.counts.places == 0
+    assert survey.places == 0
     assert (await join(queueing.client)).json["number"] == 2
 
 

@@ -147,7 +147,7 @@ async def test_a_leader_whose_lease_is_over_writes_nothing_though_nobody_took_ov
 
     await room.end_lease()
 
-    assert not await ledger.step(lease.room, to, 300_000)
+    assert not await ledger.step(lease.room, room.exam.revision, to, 300_000)
     assert (await room.room()).serving == 0
 
 
@@ -161,8 +161,10 @@ async def test_a_leader_that_was_overtaken_finds_its_writes_refused(service: Ser
     assert old is not None
     assert new is not None
 
-    refused = await ledger.step(old.room, dataclasses.replace(to, serving=99), 300_000)
-    written = await ledger.step(new.room, to, 300_000)
+    refused = await ledger.step(
+        old.room, room.exam.revision, dataclasses.replace(to, serving=99), 300_000
+    )
+    written = await ledger.step(new.room, room.exam.revision, to, 300_000)
 
     assert (refused, written) == (False, True)
     assert (await room.room()).serving == 5
@@ -218,9 +220,11 @@ async def test_a_position_never_goes_back(service: Service) -> None:
     ledger = service.stores.admission
     lease = await ledger.lease(room.exam.id, "leader-1", 60)
     assert lease is not None
-    await ledger.step(lease.room, Position(LAST_RANK, 9, 10, 0, 0), 0)
+    await ledger.step(lease.room, room.exam.revision, Position(LAST_RANK, 9, 10, 0, 0), 0)
 
-    assert not await ledger.step(lease.room, Position(LAST_RANK, 8, 10, 0, 0), 0)
+    assert not await ledger.step(
+        lease.room, room.exam.revision, Position(LAST_RANK, 8, 10, 0, 0), 0
+    )
     assert (await room.room()).serving == 9
 
 
@@ -306,7 +310,9 @@ async def test_a_pause_that_comes_between_the_look_and_the_step_stops_the_step(
 
     await ledger.set_paused(room.exam.id, paused=True)
 
-    assert not await ledger.step(lease.room, Position(LAST_RANK, 5, 10, 0, 0), 0)
+    assert not await ledger.step(
+        lease.room, room.exam.revision, Position(LAST_RANK, 5, 10, 0, 0), 0
+    )
 
 
 async def test_a_rate_that_ops_set_holds_until_it_may_adapt_again(service: Service) -> None:
@@ -481,7 +487,7 @@ async def test_admission_ends_with_the_registration(service: Service) -> None:
         await room.second()
     led = await room.room()
     now_ms = round(time.time() * 1000)
-    room.exam = dataclasses.replace(room.exam, registration=Window(now_ms - 60_000, now_ms - 1))
+    await room.move(Window(now_ms - 60_000, now_ms - 1))
 
     served = await room.second()
 

@@ -20,7 +20,6 @@ from quota_service.domain.errors import (
     TicketUsed,
     WaitingRoomOff,
 )
-from quota_service.domain.exam import WaitingRoomRules
 from quota_service.ledger.pool import Ledger
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.waiting_room import claim, finish, join
@@ -30,7 +29,7 @@ from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
 from quota_service.waiting_room.standing import Phase
 from tests.support.lost_shards import lose_everything, recover_shards, rows
 from tests.support.redis_clients import redis_of
-from tests.support.rooms import admit, admit_draw, let_open, open_room, room_exam
+from tests.support.rooms import admit, let_open, open_room, room_exam
 
 BLOCK = 5
 
@@ -75,12 +74,6 @@ async def stored(service: Service) -> Any:
 
 async def reserved(service: Service) -> int:
     return int((await stored(service)).numbers_reserved)
-
-
-def rules(service: Service) -> WaitingRoomRules:
-    found = service.stores.registry.find("exam-1").waiting_room
-    assert found is not None
-    return found
 
 
 async def test_a_room_is_made_with_its_exam_and_keeps_its_secrets(room: Service) -> None:
@@ -133,40 +126,6 @@ async def test_a_room_that_is_switched_on_after_the_opening_starts_with_numbers(
     assert await number(queue, "candidate-1") == 1
 
 
-async def test_a_draw_that_was_revealed_takes_nobody_in_though_the_opening_is_moved(
-    room: Service,
-) -> None:
-    await let_open(room)
-    await admit_draw(room)
-    await open_room(room, opens_in_s=1800)
-
-    joined = await join(room.stores, "exam-1", "candidate-1")
-
-    assert not joined.ticket.is_for_draw
-    assert room.stores.rooms.current("exam-1").document.seed is not None
-
-
-async def test_an_opening_that_is_moved_before_it_came_moves_the_draw(room: Service) -> None:
-    await open_room(room, opens_in_s=1800)
-
-    assert (await join(room.stores, "exam-1", "candidate-1")).ticket.is_for_draw
-    assert (await stored(room)).opened_ms is None
-
-
-@pytest.mark.parametrize(("left_s", "has_opened"), [(8, True), (30, False)])
-async def test_an_opening_is_not_moved_away_from_when_it_is_too_near_for_all_to_hear_of_it(
-    room: Service, left_s: float, *, has_opened: bool
-) -> None:
-    """Processes that have not heard of the move show the seed at the old time."""
-    await open_room(room, opens_in_s=left_s)
-
-    await open_room(room, opens_in_s=1800)
-
-    assert ((await stored(room)).opened_ms is not None) is has_opened
-    joined = await join(room.stores, "exam-1", "candidate-1")
-    assert joined.ticket.is_for_draw is not has_opened
-
-
 async def test_a_room_does_not_open_by_a_clock_that_is_not_redis_own(
     settings: Settings, room: Service
 ) -> None:
@@ -184,7 +143,7 @@ async def test_a_room_does_not_open_by_a_clock_that_is_not_redis_own(
     await room.stores.rooms.refresh()
     seen = room.stores.rooms.current("exam-1").document
 
-    assert (shown.phase, shown.seed) == (Phase.BEFORE, None)
+    assert shown.phase is Phase.BEFORE
     assert seen.phase is not Phase.BEFORE
     assert seen.seed is not None
 
@@ -341,8 +300,8 @@ async def test_a_queue_has_an_end(queue: Service) -> None:
     shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.room_store
     first = await number(queue, "candidate-1")
 
-    full = await store.join_queue(shard, "candidate-2", late_through=0, numbers_max=1)
-    known = await store.join_queue(shard, "candidate-1", late_through=0, numbers_max=1)
+    full = await store.join(shard, "candidate-2", late_through=0, numbers_max=1)
+    known = await store.join(shard, "candidate-1", late_through=0, numbers_max=1)
 
     assert full.code is Code.QUEUE_FULL
     assert (known.code, known.number) == (Code.DONE_BEFORE, first)
@@ -420,17 +379,14 @@ async def test_the_board_keeps_what_it_knows_while_a_store_is_away(
 
 
 async def test_a_place_ends_with_its_pass_however_often_it_is_used(queue: Service) -> None:
+    await open_room(queue, opens_in_s=-60, rules={"pass_ttl_s": 60, "idle_s": 60})
     ticket = await join(queue.stores, "exam-1", "candidate-1")
     await admit(queue, serving=1)
-    short = dataclasses.replace(rules(queue), pass_ttl_s=30, idle_s=600)
-    shard = queue.stores.registry.shard("exam-1", 0)
+    places = queue.stores.registry.shard("exam-1", 0).key("places")
 
-    granted = await queue.stores.room_store.claim(
-        shard, "candidate-1", ticket.ticket.place, short, has_passed=False
-    )
-    free_ms = await redis_of(queue).zscore(shard.key("places"), "candidate-1")
+    granted = (await claim(queue.stores, "exam-1", "candidate-1", ticket.text)).granted
+    free_ms = await redis_of(queue).zscore(places, "candidate-1")
 
-    assert granted.code is Code.DONE
     assert free_ms == granted.expires_ms
 
 

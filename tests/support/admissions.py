@@ -6,7 +6,7 @@ from typing import Any
 
 from quota_service.app import Service
 from quota_service.domain.definition import parse_exam
-from quota_service.domain.exam import Exam
+from quota_service.domain.exam import Exam, Window
 from quota_service.registration.admit import Admission
 from quota_service.registration.import_exam import import_exam
 from quota_service.seats.keys import Shard
@@ -54,6 +54,12 @@ class RoomUnderTest:
             **{"admission_interval_s": 0.5, "admission_rise_max": 0.05, **settings},
         )
         return Admission(self.service.stores, changed)
+
+    async def move(self, registration: Window) -> None:
+        """Give the exam another window, in the definition that is in force from now on."""
+        exam = dataclasses.replace(self.exam, registration=registration)
+        await import_exam(self.service.stores, exam)
+        self.exam = self.service.stores.registry.find(exam.id)
 
     async def queue(self, numbers: int) -> None:
         """Let so many numbers be handed out."""
@@ -152,4 +158,4 @@ async def open_room(
         await import_exam(service.stores, parse_exam(room_definition(opens_in_s=3600, **rules)))
     exam = parse_exam(room_definition(opens_in_s=opens_in_s, **rules))
     await import_exam(service.stores, exam)
-    return RoomUnderTest(service, exam)
+    return RoomUnderTest(service, service.stores.registry.find(exam.id))

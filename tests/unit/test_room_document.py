@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from quota_service.domain.exam import Exam, WaitingRoomRules
+from quota_service.domain.exam import Exam, WaitingRoomRules, Window
 from quota_service.waiting_room.document import Polling, PublicDocument, public_document
 from quota_service.waiting_room.room import LAST_RANK, Room
 from quota_service.waiting_room.standing import Counts, Phase, Standing, Turn
@@ -37,30 +37,41 @@ def document(
     return public_document(stands, POLLING, now_ms=at_ms, jitter=jitter, before=before)
 
 
-DRAWN = make_room(threshold=LAST_RANK)
+OPENED = make_room(opened_ms=1)
+DRAWN = dataclasses.replace(OPENED, threshold=LAST_RANK)
 
 
 @pytest.mark.parametrize(
     ("at_ms", "room", "phase"),
     [
         (OPENS_MS - 1, make_room(), Phase.BEFORE),
-        (OPENS_MS, make_room(), Phase.DRAW),
-        (OPENS_MS, make_room(threshold=HALF), Phase.DRAW),
+        (OPENS_MS, make_room(), Phase.BEFORE),
+        (OPENS_MS, OPENED, Phase.DRAW),
+        (OPENS_MS, dataclasses.replace(OPENED, threshold=HALF), Phase.DRAW),
         (OPENS_MS, DRAWN, Phase.QUEUE),
         (CLOSES_MS - 1, DRAWN, Phase.QUEUE),
         (CLOSES_MS, DRAWN, Phase.CLOSED),
         (CLOSES_MS, make_room(), Phase.CLOSED),
-        (OPENS_MS - 1, make_room(opened_ms=1), Phase.DRAW),
-        (OPENS_MS - 1, make_room(opened_ms=1, threshold=LAST_RANK), Phase.QUEUE),
+        (OPENS_MS - 1, OPENED, Phase.BEFORE),
+        (OPENS_MS - 1, DRAWN, Phase.BEFORE),
     ],
-    ids=range(9),  # the times of the exam are another day's each day
+    ids=range(10),  # the times of the exam are another day's each day
 )
 def test_the_phase_follows_the_clock_and_the_draw(at_ms: int, room: Room, phase: Phase) -> None:
     assert document(at_ms, room).phase is phase
 
 
-def test_the_seed_is_revealed_at_the_opening_and_not_a_moment_earlier() -> None:
-    before, after = document(OPENS_MS - 1), document(OPENS_MS)
+def test_the_window_that_redis_has_in_force_is_the_one_to_go_by() -> None:
+    later = Counts(registration=Window(OPENS_MS + 1000, CLOSES_MS + 1000))
+
+    told = [document(at_ms, OPENED, later) for at_ms in (OPENS_MS, OPENS_MS + 1000, CLOSES_MS)]
+
+    assert [each.phase for each in told] == [Phase.BEFORE, Phase.DRAW, Phase.DRAW]
+    assert told[0].opens_at_ms == OPENS_MS + 1000
+
+
+def test_the_seed_is_revealed_when_the_draw_is_closed_and_not_a_moment_earlier() -> None:
+    before, after = document(OPENS_MS), document(OPENS_MS, OPENED)
 
     assert before.seed is None
     assert after.seed == make_room().seed.hex()

@@ -62,7 +62,7 @@ STEPS_TOLD_AS = {"put": {"expire", "unpin"}}
 """Scripts whose journal entries are those of other scripts."""
 UNTOLD = {
     *("open", "claim", "clear", "seed", "spend", "define", "reopen", "trim_journal", "forget_room"),
-    *("join_draw", "join_queue", "give_numbers", "claim_place", "finish_place", "count_room"),
+    *("join_room", "give_numbers", "claim_place", "finish_place", "count_room"),
     *("report", "survey"),
 }
 """Scripts that take no step of a reservation."""
@@ -304,7 +304,7 @@ def test_a_script_includes_what_it_uses_and_nothing_else(source: LuaSource) -> N
 
 @each_script
 def test_parts_are_included_after_the_parts_they_build_on(source: LuaSource) -> None:
-    order = ["codes", "shard", "record", "journal", "seats", "places"]
+    order = ["codes", "shard", "record", "journal", "seats", "opening", "places"]
 
     assert source.includes == [name for name in order if name in source.includes]
 

@@ -181,6 +181,18 @@ def test_a_pass_is_over_at_the_moment_it_says() -> None:
     assert read_pass(ROOM, "candidate-1", text, expires_ms + 10 * PERIOD_MS) is PassFault.EXPIRED
 
 
+def test_a_pass_that_ran_out_is_good_again_until_a_later_end() -> None:
+    text = write_pass(ROOM, granted())
+    kept_until_ms = granted().expires_ms + 10 * PERIOD_MS
+
+    def read(now_ms: int) -> Pass | PassFault:
+        return read_pass(ROOM, "candidate-1", text, now_ms, kept_until_ms)
+
+    assert read(NOW_MS) == read(kept_until_ms - 1) == granted(expires_ms=kept_until_ms)
+    assert read(kept_until_ms) is PassFault.EXPIRED
+    assert read_pass(ROOM, "candidate-1", text, NOW_MS, NOW_MS) == granted()
+
+
 @pytest.mark.parametrize("before_ms", [1, 600_000, 3_599_999])
 def test_a_pass_lives_through_the_change_of_a_key(before_ms: int) -> None:
     change_ms = (NOW_MS // PERIOD_MS + 1) * PERIOD_MS

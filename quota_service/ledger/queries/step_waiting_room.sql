@@ -1,7 +1,7 @@
 -- One step of admission, fenced: only by the leader of this epoch while its lease lasts, only
--- forward, and only on what it knew of a pause and of the rate ops have set. Where the position
--- moves it is kept with the healthy time at which it did; the newest one that is longer ago than
--- the grace is where turns have passed, and older ones are forgotten.
+-- forward, and only on what it knew of the definition, of a pause and of the rate ops have set.
+-- Where the position moves it is kept with the healthy time at which it did; the newest one that is
+-- longer ago than the grace is where turns have passed, and older ones are forgotten.
 -- $1 exam, text
 -- $2 leader_epoch, bigint
 -- $3 threshold, text
@@ -12,6 +12,7 @@
 -- $8 paused as known, boolean
 -- $9 fixed_rate as known, float8 (null: adaptive)
 -- $10 grace, ms, bigint
+-- $11 revision of the definition as known, bigint
 WITH passed AS (
     SELECT s.step, s.threshold, s.serving
     FROM   waiting_room_steps s
@@ -42,6 +43,7 @@ WITH passed AS (
     AND    serving <= $4
     AND    paused = $8
     AND    fixed_rate IS NOT DISTINCT FROM $9::float8
+    AND    $11 = (SELECT revision FROM exams WHERE id = $1)
     RETURNING exam, threshold, serving, leader_epoch, healthy_ms, steps
 ), kept AS (
     INSERT INTO waiting_room_steps (exam, step, threshold, serving, leader_epoch, healthy_ms)
