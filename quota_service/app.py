@@ -46,6 +46,7 @@ from quota_service.ledger.recoveries import RecoveryLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.retention import RetentionLedger
+from quota_service.ledger.unreadable_payments import UnreadablePayments
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.health import Health
 from quota_service.observability.load_window import LoadWindow
@@ -141,6 +142,7 @@ async def open_service(
         seats, registry = SeatStore(runner), ExamRegistry(exams)
         rooms, room_store = WaitingRoomLedger(ledger), RoomStore(runner)
         key_ledger, worker_lease = ApiKeyLedger(ledger), WorkerLease(ledger)
+        unreadable = UnreadablePayments(ledger)
         keys = KeyRing(key_ledger)
         health = Health(
             {
@@ -148,7 +150,12 @@ async def open_service(
                 "postgres": reader.ping,
                 "memory": _loaded(registry, keys),
             },
-            [reader.journal_warning, worker_lease.warning, _not_loaded(registry)],
+            [
+                reader.journal_warning,
+                worker_lease.warning,
+                unreadable.warning,
+                _not_loaded(registry),
+            ],
             runner.clock_ms,
             metrics,
         )
@@ -162,6 +169,7 @@ async def open_service(
             changes=ChangeLedger(ledger, settings, metrics),
             refunds=RefundLedger(ledger, settings, metrics),
             refunds_due=RefundsDue(ledger),
+            unreadable_payments=unreadable,
             recoveries=RecoveryLedger(ledger),
             auditing=AuditLedger(ledger),
             retention=RetentionLedger(ledger),

@@ -22,7 +22,7 @@ from quota_service.api.errors import (
 from quota_service.api.times import parse_rfc3339
 from quota_service.domain.candidate import is_candidate_id, is_resident_id
 from quota_service.domain.definition_parts import MAX_RATE_PER_S, MIN_RATE_PER_S
-from quota_service.domain.payment import PaymentEvent, PaymentStatus
+from quota_service.domain.payment import OUTCOMES_WITHOUT_CAPTURE, PaymentEvent, PaymentStatus
 from quota_service.registration.reserve import Order
 from quota_service.waiting_room.signing import SIGNED_MAX
 
@@ -43,6 +43,7 @@ _ORDER_MEMBERS = 4
 _PAYMENT_MEMBERS = frozenset(
     {"reservation", "status", "amount", "currency", "paid_at", "provider_reference"}
 )
+_STATUSES = f"must be one of {', '.join(PaymentStatus)}"
 _MISSING = object()
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
@@ -142,6 +143,10 @@ class Members:
         """Raise InvalidRequest when anything was wrong or a member is unknown."""
         for name in self._left:
             self.wrong(name[:ID_MAX], "is not a member this request has")
+        self.finish_known()
+
+    def finish_known(self) -> None:
+        """Raise InvalidRequest when anything was wrong; unknown members are passed over."""
         if self._wrong:
             raise InvalidRequest(self._wrong)
 
@@ -219,7 +224,8 @@ def parse_venue(body: bytes) -> str:
 def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
     """Return the payment event in a callback's body; `event` is its webhook-id.
 
-    A failed payment need not say when it was paid: then the time it was received stands for it.
+    Unknown members are passed over: a provider adds some without asking us. Only a captured payment
+    has to say when it was paid; for others the time they were received stands for it.
     """
     document = parse_object(body)
     if not _is_whole_payment(document):
@@ -244,7 +250,7 @@ def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
 def _is_whole_payment(document: Mapping[str, Any]) -> bool:
     """Return whether a payment is complete and right, as nearly all of them are."""
     return (
-        document.keys() == _PAYMENT_MEMBERS
+        document.keys() >= _PAYMENT_MEMBERS
         and _text_problem(document["reservation"]) is None
         and document["status"] == PaymentStatus.CAPTURED.value
         and _amount_problem(document["amount"]) is None
@@ -262,12 +268,12 @@ def _payment_members(members: Members) -> dict[str, Any]:
         "amount": members.take("amount", _amount_problem),
         "currency": members.take("currency", _currency_problem),
     }
-    if payment["status"] == PaymentStatus.FAILED:
+    if payment["status"] in list(OUTCOMES_WITHOUT_CAPTURE):
         payment["paid_at"] = members.take("paid_at", _optional_time_problem, default=None)
     else:
         payment["paid_at"] = members.take("paid_at", _time_problem)
     payment["provider_reference"] = members.take("provider_reference", _text_problem)
-    members.finish()
+    members.finish_known()
     return payment
 
 
@@ -325,7 +331,7 @@ def _notice_problem(value: Any) -> str | None:
 
 
 def _status_problem(value: Any) -> str | None:
-    return None if value in list(PaymentStatus) else "must be 'captured' or 'failed'"
+    return None if value in list(PaymentStatus) else _STATUSES
 
 
 def _amount_problem(value: Any) -> str | None:

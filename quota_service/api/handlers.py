@@ -20,13 +20,14 @@ from quota_service.api.bodies import (
 from quota_service.api.call import Call
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.errors import (
+    BadRequest,
     IdempotencyKeyAmbiguous,
     IdempotencyKeyMissing,
     InvalidRequest,
 )
 from quota_service.api.etags import is_known
 from quota_service.api.problems import problem_response
-from quota_service.api.webhooks import verified_event
+from quota_service.api.webhooks import check_event_id, verified_event
 from quota_service.domain.definition import DefinitionError, parse_exam
 from quota_service.domain.errors import DefinitionRefused, UnknownSubject
 from quota_service.domain.exam import Exam
@@ -155,9 +156,16 @@ def post_payment_callback(context: ApiContext, call: Call) -> Coroutine[Any, Any
     """POST /v1/payment-callbacks."""
     now_ms = context.health.now_ms()
     event = verified_event(context.payment_secrets, call.headers, call.body, now_ms / 1000)
-    payment = parse_payment(event, now_ms, call.body)
 
     async def run() -> Answer:
+        try:
+            check_event_id(event)
+            payment = parse_payment(event, now_ms, call.body)
+        except BadRequest as refusal:
+            # It is signed as it should be: there may be money behind it.
+            context.stores.metrics.payments_unreadable.inc()
+            await context.stores.unreadable_payments.keep(event, call.body, str(refusal))
+            raise
         return render.payment_result(await confirm(context.stores, payment))
 
     return run()

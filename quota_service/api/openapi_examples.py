@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from quota_service.api.openapi_money import money_examples
 from quota_service.api.openapi_room_ops import room_ops_examples
 from quota_service.api.openapi_waiting_room import room_examples
 
@@ -112,20 +113,9 @@ _CONFIRMED: Mapping[str, Any] = {
         **{name: value for name, value in _CALLBACK.items() if name != "reservation"},
         "outcome": "confirmed",
         "reason": None,
+        "refunded_at": None,
+        "disputed_at": None,
     },
-}
-
-_REFUND_DUE: Mapping[str, Any] = {
-    "id": "42",
-    "event": "evt_2KWPBgLlAfxdpx2AI54pPJ85f4W",
-    "exam": EXAM_ID,
-    "reservation": RESERVATION_ID,
-    "reason": "sold-out",
-    "amount": 16000,
-    "currency": "CNY",
-    "provider_reference": "4200001878202303141234567890",
-    "due_at": "2023-03-14T04:20:00.123Z",
-    "settled_at": None,
 }
 
 _AVAILABILITY: Mapping[str, Any] = {
@@ -167,15 +157,11 @@ EXAMPLES: Mapping[str, Example] = {
             "status": "failed",
         },
     ),
+    "disputed": Example("A payment that its payer disputes", {**_CALLBACK, "status": "disputed"}),
     "venue_change": Example("To Tianjin", {"venue": "tianjin"}),
     "moved": Example("Paid, and moved to Tianjin", {**_CONFIRMED, "venue": "tianjin"}),
     "refunded": Example("Paid back", {**_CONFIRMED, "state": "refunded"}),
-    "refund_due_item": Example("Paid after it had expired, and sold out", _REFUND_DUE),
-    "refunds_due": Example(
-        "One payment to send back",
-        {"exam": EXAM_ID, "refunds_due": [_REFUND_DUE], "next": None},
-    ),
-    "settled": Example("Sent back", {**_REFUND_DUE, "settled_at": "2023-03-15T01:00:00.000Z"}),
+    **{name: Example(*told) for name, told in money_examples(_CALLBACK).items()},
     "clean": Example(
         "All as promised",
         {
@@ -301,6 +287,7 @@ EXAMPLES: Mapping[str, Example] = {
         "Paid twice",
         {"outcome": "refund_due", "reservation": RESERVATION_ID, "reason": "already-paid"},
     ),
+    "recorded": Example("Noted", {"outcome": "recorded", "reservation": RESERVATION_ID}),
     "ignored": Example("Not paid", {"outcome": "ignored", "reservation": RESERVATION_ID}),
     **{name: Example(*told) for name, told in _ROOM.items()},
     **{name: Example(*told) for name, told in room_ops_examples(_ROOM["room_draw"][1]).items()},

@@ -259,7 +259,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "list_refunds_due",
         "operations",
         "Captured payments that could not be seated, and refunds asked for, until they are marked "
-        "as settled. Those that name no exam we know are listed with every exam.",
+        "as settled. `/v1/refunds-due` lists those that name no exam we know.",
         {200: Answer("A page of them.", Body("RefundsDue", ("refunds_due",)))},
         parameters=("after", "limit"),
     ),
@@ -268,6 +268,35 @@ OPERATIONS: Mapping[str, Operation] = {
         "operations",
         "Say that the money was sent back. Saying it again changes nothing.",
         {200: Answer("The refund, settled.", Body("RefundDue", ("settled",)))},
+    ),
+    "GET /v1/refunds-due": Operation(
+        "list_all_refunds_due",
+        "operations",
+        "As of one exam, of all of them: each once, also what names no exam we know. `exam` "
+        "chooses one; left empty it chooses what names none.",
+        {200: Answer("A page of them.", Body("RefundsDue", ("all_refunds_due",)))},
+        parameters=("exam_asked", "after", "limit"),
+    ),
+    "POST /v1/refunds-due/{refund}/settle": Operation(
+        "settle_any_refund_due",
+        "operations",
+        "Say that the money was sent back. Saying it again changes nothing.",
+        {200: Answer("The refund, settled.", Body("RefundDue", ("settled",)))},
+    ),
+    "GET /v1/unreadable-payments": Operation(
+        "list_unreadable_payments",
+        "operations",
+        "Payment events with a right signature that were answered 400 or 422: there may be money "
+        "behind them. An entry goes when it is settled, or when the provider has told the event "
+        "again in words that can be understood.",
+        {200: Answer("A page of them.", Body("UnreadablePayments", ("unreadable_payments",)))},
+        parameters=("after", "limit"),
+    ),
+    "POST /v1/unreadable-payments/{payment}/settle": Operation(
+        "settle_unreadable_payment",
+        "operations",
+        "Say that a person has dealt with it. Saying it again changes nothing.",
+        {200: Answer("The event, settled.", Body("UnreadablePayment", ("unreadable_settled",)))},
     ),
     "GET /v1/exams/{exam}/audit": Operation(
         "audit_exam",
@@ -289,15 +318,17 @@ OPERATIONS: Mapping[str, Operation] = {
         "payments",
         "Signed by the Standard Webhooks scheme: `webhook-signature` is `v1,` and the base64 of "
         "HMAC-SHA256 over `webhook-id.webhook-timestamp.body`. An answer of 200 is kept for good; "
-        "after anything else the provider sends the event again, with the same id.",
+        "after anything else the provider sends the event again, with the same id. A payment that "
+        "is told under another event id is answered as it was the first time. What is signed and "
+        "cannot be understood is kept for ops; members that are unknown are passed over.",
         {
             200: Answer(
                 "How the event ended.",
-                Body("PaymentResult", ("booked", "refund_due", "ignored")),
+                Body("PaymentResult", ("booked", "refund_due", "ignored", "recorded")),
             )
         },
         parameters=("webhook-id", "webhook-timestamp"),
-        body=Body("PaymentCallback", ("captured", "failed")),
+        body=Body("PaymentCallback", ("captured", "failed", "disputed")),
         signed=True,
     ),
     "GET /livez": Operation(

@@ -69,33 +69,30 @@ _ORDER = closed(
     )
 )
 
-_CALLBACK = closed(
-    {
-        **record(
-            "What happened to a payment.",
-            {
-                "reservation": _text(
-                    "Id of the reservation that was paid for; one that is unknown ends as "
-                    "`refund_due`."
-                ),
-                "status": one_of("What happened to the money.", list(PaymentStatus)),
-                "amount": whole("In minor units, written without a fraction.", 0, AMOUNT_MAX),
-                "currency": currency(),
-                "paid_at": {
-                    "type": ["string", "null"],
-                    "format": "date-time",
-                    "pattern": f"^{DATE_PATTERN}[Tt]{CLOCK_PATTERN}{OFFSET_PATTERN}$",
-                    "description": "When it was paid: RFC 3339 with any offset, from the year 1970 "
-                    "on. A failed payment need not say, or says null.",
-                },
-                "provider_reference": _text("The provider's own reference of the payment."),
+_CALLBACK: Schema = {
+    **record(
+        "What happened to a payment.",
+        {
+            "reservation": _text(
+                "Id of the reservation that was paid for; one that is unknown ends as `refund_due`."
+            ),
+            "status": one_of("What happened to the money.", list(PaymentStatus)),
+            "amount": whole("In minor units, written without a fraction.", 0, AMOUNT_MAX),
+            "currency": currency(),
+            "paid_at": {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "pattern": f"^{DATE_PATTERN}[Tt]{CLOCK_PATTERN}{OFFSET_PATTERN}$",
+                "description": "When it was paid: RFC 3339 with any offset, from the year 1970 "
+                "on. Only a captured payment has to say; others may say null.",
             },
-            optional=["paid_at"],
-        ),
-        "if": {"properties": {"status": {"const": PaymentStatus.CAPTURED.value}}},
-        "then": {"required": ["paid_at"], "properties": {"paid_at": {"type": "string"}}},
-    }
-)
+            "provider_reference": _text("The provider's own reference of the payment."),
+        },
+        optional=["paid_at"],
+    ),
+    "if": {"properties": {"status": {"const": PaymentStatus.CAPTURED.value}}},
+    "then": {"required": ["paid_at"], "properties": {"paid_at": {"type": "string"}}},
+}
 
 _VENUE_CHANGE = closed(record("Where a reservation is to go.", {"venue": _id("Id of the venue.")}))
 
@@ -175,6 +172,20 @@ PARAMETERS: Mapping[str, Schema] = {
         "refund",
         {"type": "string", "pattern": "^[1-9][0-9]{0,17}$", "description": "Id of the refund due."},
         "42",
+    ),
+    "exam_asked": _parameter(
+        "query",
+        "exam",
+        {
+            "type": "string",
+            "description": "Only this exam; all when left out, and what names none when empty.",
+        },
+    ),
+    "payment": _parameter(
+        "path",
+        "payment",
+        {"type": "string", "pattern": "^[1-9][0-9]{0,17}$", "description": "Id of the entry."},
+        "7",
     ),
     "after": _parameter(
         "query",

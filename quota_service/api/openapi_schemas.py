@@ -8,6 +8,7 @@ schema here, one after the other.
 from collections.abc import Collection, Mapping
 
 from quota_service.api.openapi_definition import WAITING_ROOM_RULES
+from quota_service.api.openapi_money import LATER, MONEY_SCHEMAS
 from quota_service.api.openapi_parts import (
     Schema,
     candidate_id,
@@ -182,6 +183,7 @@ _PAYMENT = record(
             "type": "string",
             "description": "The provider's own reference of the payment.",
         },
+        **LATER,
     },
 )
 
@@ -230,31 +232,6 @@ _RESERVATION_WITH_HISTORY = record(
                 },
             ),
         ),
-    },
-)
-
-_REFUND_DUE = record(
-    "A captured payment that has to go back.",
-    {
-        "id": {"type": "string", "description": "Id of the refund due."},
-        "event": {"type": "string", "description": "The provider's id of the payment event."},
-        "exam": {
-            "type": ["string", "null"],
-            "description": "Id of the exam; null when the payment named none we know.",
-        },
-        "reservation": {"type": "string", "description": "The reservation as it was named."},
-        "reason": one_of("Why it goes back.", list(RefundReason)),
-        "amount": whole("In minor units.", 0),
-        "currency": currency(),
-        "provider_reference": {
-            "type": "string",
-            "description": "The provider's own reference of the payment.",
-        },
-        "due_at": time("Since when."),
-        "settled_at": {
-            **time("When ops sent it back; null until then."),
-            "type": ["string", "null"],
-        },
     },
 )
 
@@ -346,24 +323,14 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
         "type": "string",
         "description": "CSV (RFC 4180) in UTF-8 with a header line.",
     },
-    "RefundDue": _REFUND_DUE,
-    "RefundsDue": record(
-        "A page of the money that has to go back.",
-        {
-            "exam": identifier("Id of the exam."),
-            "refunds_due": listing("In the order they came.", component("RefundDue")),
-            "next": {
-                "type": ["string", "null"],
-                "description": "`after` of the next page; null on the last.",
-            },
-        },
-    ),
+    **MONEY_SCHEMAS,
     "PaymentResult": record(
         "How a payment event ended, the same each time it is sent.",
         {
             "outcome": one_of(
                 "`confirmed`: the reservation is paid. `refund_due`: the money has to go back. "
-                "`ignored`: the event moved no money.",
+                "`ignored`: the event moved no money. `recorded`: what became of the money later, "
+                "kept and shown.",
                 list(PaymentOutcome),
             ),
             "reservation": {"type": "string", "description": "The reservation as it was named."},

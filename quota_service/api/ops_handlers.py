@@ -11,7 +11,7 @@ from quota_service.api.context import CONTEXT
 from quota_service.api.errors import InvalidRequest
 from quota_service.api.spreadsheet import csv_lines
 from quota_service.api.times import rfc3339
-from quota_service.domain.errors import Overloaded, UnknownRefund
+from quota_service.domain.errors import Overloaded, UnknownPayment, UnknownRefund
 from quota_service.ledger.export import ExportedBooking, booking_pages
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.registration.audit import audit
@@ -42,15 +42,29 @@ _EXPORT_COLUMNS = (
 
 async def get_refunds_due(request: web.Request) -> web.Response:
     """GET /v1/exams/{exam}/refunds-due."""
+    exam = request.app[CONTEXT].stores.registry.find(request.match_info["exam"])
+    return await _refunds_due(request, exam.id, *_page_asked(request))
+
+
+async def get_all_refunds_due(request: web.Request) -> web.Response:
+    """GET /v1/refunds-due, of one exam with `?exam=`; an empty one asks for what names none."""
+    after, limit = _page_asked(request, "exam")
+    exam = request.query.get("exam")
+    if exam:
+        request.app[CONTEXT].stores.registry.find(exam)
+    return await _refunds_due(request, exam, after, limit)
+
+
+async def _refunds_due(
+    request: web.Request, exam: str | None, after: int, limit: int
+) -> web.Response:
     context = request.app[CONTEXT]
-    exam = context.stores.registry.find(request.match_info["exam"])
-    after, limit = _page_asked(request)
-    reading = context.stores.refunds_due.page(exam.id, after, limit)
+    reading = context.stores.refunds_due.page(exam, after, limit)
     page = await context.under_way.run(reading)
     following = str(page[-1].id) if len(page) == limit else None
     return render.json_response(
         {
-            "exam": exam.id,
+            "exam": exam or None,
             "refunds_due": [render.refund_due_json(due) for due in page],
             "next": following,
         }
@@ -58,17 +72,46 @@ async def get_refunds_due(request: web.Request) -> web.Response:
 
 
 async def post_refund_settled(request: web.Request) -> web.Response:
-    """POST /v1/exams/{exam}/refunds-due/{refund}/settle."""
+    """POST /v1/exams/{exam}/refunds-due/{refund}/settle, and without an exam."""
     context = request.app[CONTEXT]
-    exam = context.stores.registry.find(request.match_info["exam"])
+    exam = request.match_info.get("exam")
+    if exam is not None:
+        context.stores.registry.find(exam)
     number = _whole(request.match_info["refund"], 1, _ID_MAX)
     if number is None:
         raise UnknownRefund
-    settling = context.stores.refunds_due.settle(exam.id, number, request[KEY_ID])
+    settling = context.stores.refunds_due.settle(exam, number, request[KEY_ID])
     due = await context.under_way.run(settling)
     if due is None:
         raise UnknownRefund
     return render.json_response(render.refund_due_json(due))
+
+
+async def get_unreadable_payments(request: web.Request) -> web.Response:
+    """GET /v1/unreadable-payments."""
+    context = request.app[CONTEXT]
+    after, limit = _page_asked(request)
+    reading = context.stores.unreadable_payments.page(after, limit)
+    page = await context.under_way.run(reading)
+    return render.json_response(
+        {
+            "unreadable_payments": [render.unreadable_payment_json(each) for each in page],
+            "next": str(page[-1].id) if len(page) == limit else None,
+        }
+    )
+
+
+async def post_unreadable_settled(request: web.Request) -> web.Response:
+    """POST /v1/unreadable-payments/{payment}/settle."""
+    context = request.app[CONTEXT]
+    number = _whole(request.match_info["payment"], 1, _ID_MAX)
+    if number is None:
+        raise UnknownPayment
+    settling = context.stores.unreadable_payments.settle(number, request[KEY_ID])
+    unreadable = await context.under_way.run(settling)
+    if unreadable is None:
+        raise UnknownPayment
+    return render.json_response(render.unreadable_payment_json(unreadable))
 
 
 async def get_audit(request: web.Request) -> web.Response:
@@ -139,9 +182,9 @@ def _cells(booking: ExportedBooking) -> tuple[object, ...]:
     )
 
 
-def _page_asked(request: web.Request) -> tuple[int, int]:
-    """Return the id to go on after, and how many to list."""
-    unknown = [name for name in request.query if name not in {"after", "limit"}]
+def _page_asked(request: web.Request, *others: str) -> tuple[int, int]:
+    """Return the id to go on after, and how many to list; `others` may be asked for beside."""
+    unknown = [name for name in request.query if name not in {"after", "limit", *others}]
     wrong = [(name[:64], "is not a parameter of this call") for name in unknown]
     after = _whole(request.query.get("after", "0"), 0, _ID_MAX)
     limit = _whole(request.query.get("limit", str(_PAGE)), 1, PAGE_MAX)

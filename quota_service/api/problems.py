@@ -123,6 +123,12 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "No refund of this id is due for the exam.",
         ),
         ProblemType(
+            "unknown-payment",
+            404,
+            "Unknown payment",
+            "There is no unreadable payment event of this id.",
+        ),
+        ProblemType(
             "method-not-allowed",
             405,
             "Method not allowed",

@@ -1,5 +1,6 @@
 """Turns what the protocols return into the JSON of the contract."""
 
+import base64
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from quota_service.domain.payment import PaymentResult, RecordedPayment
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.refunds import RecordedRefund
 from quota_service.ledger.refunds_due import RefundDue
+from quota_service.ledger.unreadable_payments import UnreadablePayment
 from quota_service.registration.audit import Audit
 from quota_service.registration.availability import Availability, QuotaLeft
 from quota_service.registration.availability_changes import AvailabilityChange
@@ -83,6 +85,8 @@ def payment_json(payment: RecordedPayment) -> dict[str, Any]:
         "currency": payment.currency,
         "paid_at": rfc3339(payment.paid_at_ms),
         "provider_reference": payment.provider_reference,
+        "refunded_at": _time_or_none(payment.refunded_ms),
+        "disputed_at": _time_or_none(payment.disputed_ms),
     }
 
 
@@ -98,8 +102,29 @@ def refund_due_json(due: RefundDue) -> dict[str, Any]:
         "currency": due.currency,
         "provider_reference": due.provider_reference,
         "due_at": rfc3339(due.due_ms),
-        "settled_at": None if due.settled_ms is None else rfc3339(due.settled_ms),
+        "settled_at": _time_or_none(due.settled_ms),
+        "refunded_at": _time_or_none(due.refunded_ms),
+        "disputed_at": _time_or_none(due.disputed_ms),
     }
+
+
+def unreadable_payment_json(unreadable: UnreadablePayment) -> dict[str, Any]:
+    """Return a payment event that could not be understood, its body as text and byte by byte."""
+    return {
+        "id": str(unreadable.id),
+        "event": unreadable.event,
+        "problem": unreadable.problem,
+        "body": unreadable.body.decode(errors="replace"),
+        "body_base64": base64.b64encode(unreadable.body).decode(),
+        "deliveries": unreadable.deliveries,
+        "received_at": rfc3339(unreadable.received_ms),
+        "last_received_at": rfc3339(unreadable.last_received_ms),
+        "settled_at": _time_or_none(unreadable.settled_ms),
+    }
+
+
+def _time_or_none(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)
 
 
 def audit_json(found: Audit) -> dict[str, Any]:
@@ -198,7 +223,7 @@ def refund_json(refund: RecordedRefund) -> dict[str, Any]:
         "amount": refund.amount,
         "currency": refund.currency,
         "refunded_at": rfc3339(refund.refunded_ms),
-        "settled_at": None if refund.settled_ms is None else rfc3339(refund.settled_ms),
+        "settled_at": _time_or_none(refund.settled_ms),
     }
 
 

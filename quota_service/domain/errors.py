@@ -21,6 +21,7 @@
     │   ├── RefundNotOpen           409  with when it opens
     │   ├── RefundClosed            409
     │   ├── UnknownRefund           404
+    │   ├── UnknownPayment          404
     │   ├── UnknownExam             404
     │   ├── UnknownReservation      404
     │   ├── WaitingRoomOff          409
@@ -253,6 +254,15 @@ class UnknownRefund(Refused):
 
     def __init__(self) -> None:
         super().__init__("there is no refund of this id for the exam")
+
+
+class UnknownPayment(Refused):
+    """There is no unreadable payment event of this id."""
+
+    slug = "unknown-payment"
+
+    def __init__(self) -> None:
+        super().__init__("there is no unreadable payment event of this id")
 
 
 class UnknownExam(Refused):

@@ -9,6 +9,10 @@ class PaymentStatus(StrEnum):
 
     CAPTURED = "captured"
     FAILED = "failed"
+    REFUNDED = "refunded"
+    """The provider has sent it back."""
+    DISPUTED = "disputed"
+    """Its payer, or the payer's bank, asks for it back."""
 
 
 class PaymentOutcome(StrEnum):
@@ -17,6 +21,9 @@ class PaymentOutcome(StrEnum):
     CONFIRMED = "confirmed"
     REFUND_DUE = "refund_due"
     IGNORED = "ignored"
+    """No money has moved."""
+    RECORDED = "recorded"
+    """What became of the money later: shown beside its payment, and nothing more."""
 
 
 class RefundReason(StrEnum):
@@ -30,6 +37,16 @@ class RefundReason(StrEnum):
     SOLD_OUT = "sold-out"
     SESSION_CONFLICT = "session-conflict"
     REFUNDED = "refunded"
+    REFERENCE_REUSED = "reference-reused"
+    """Another payment has its reference: a person has to ask the provider which of them is one."""
+
+
+OUTCOMES_WITHOUT_CAPTURE = {
+    PaymentStatus.FAILED: PaymentOutcome.IGNORED,
+    PaymentStatus.REFUNDED: PaymentOutcome.RECORDED,
+    PaymentStatus.DISPUTED: PaymentOutcome.RECORDED,
+}
+"""How events end that bring no money, by status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +79,7 @@ class PaymentResult:
 
 @dataclass(frozen=True, slots=True)
 class RecordedPayment:
-    """A payment event as the ledger keeps it."""
+    """A payment event as the ledger keeps it, and when it was sent back or disputed later."""
 
     event: str
     status: PaymentStatus
@@ -72,3 +89,5 @@ class RecordedPayment:
     currency: str
     paid_at_ms: int
     provider_reference: str
+    refunded_ms: int | None = None
+    disputed_ms: int | None = None

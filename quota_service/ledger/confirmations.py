@@ -1,21 +1,26 @@
 """Records payment events and books seats, those in flight together in one transaction.
 
 A group writes in steps that every group takes in the same order, each step sorted, so two groups
-never wait for each other in a circle: shards, pins, events, bookings, items, counters. When a group
-cannot be stored, each event is tried alone, so that only the one at fault fails.
+never wait for each other in a circle: shards, references, pins, events, bookings, items, counters.
+When a group cannot be stored, each event is tried alone, so that only the one at fault fails.
 """
 
 import datetime as dt
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quota_service.coalescing import Coalescer, QueueFullError
 from quota_service.domain.errors import EventIdReused, LedgerUnavailable, NotReady, Overloaded
-from quota_service.domain.payment import PaymentEvent, PaymentOutcome, RefundReason
+from quota_service.domain.payment import (
+    PaymentEvent,
+    PaymentOutcome,
+    PaymentStatus,
+    RefundReason,
+)
 from quota_service.domain.reservation import Reservation
 from quota_service.ledger.errors import (
     AlreadyBooked,
@@ -33,6 +38,7 @@ from quota_service.ledger.fence import (
 )
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
+from quota_service.ledger.references import ToldBefore, told_before
 from quota_service.ledger.settling import settle_pins
 from quota_service.ledger.times import instant
 from quota_service.observability.metrics import Metrics
@@ -72,6 +78,13 @@ class Verdict:
     shard: ShardEpoch | None = None
     version: int = 0
     begun_s: float = math.inf
+    told_before: ToldBefore | None = None
+    """What has the reference of the payment, found in the transaction."""
+
+    @property
+    def is_repeat(self) -> bool:
+        """Whether the payment was told before, under another event id."""
+        return self.told_before is not None and self.told_before.repeats is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +182,7 @@ class ConfirmationLedger:
     async def _settle_turn(
         self, group: list[Verdict]
     ) -> Sequence[Settled | PinGone | BaseException]:
-        """Settle a group in which no event and no reservation stands twice."""
+        """Settle a group in which no event, reservation and reference stands twice."""
         try:
             results = await self._in_one_transaction(group)
             self._size.observe(len(group))
@@ -232,13 +245,17 @@ class ConfirmationLedger:
         shards = [verdict.shard for verdict in group if verdict.shard is not None]
         async with fenced_transaction(self._ledger, shards) as transaction:
             connection = transaction.connection
-            rows = await connection.fetch(self._query["select_payment_events"], _events(group))
-            recorded = {row["event"]: row for row in rows}
+            references = [verdict.event.provider_reference for verdict in group]
+            rows = await connection.fetch(self._query["select_told"], _events(group), references)
+            recorded = {row["event"]: row for row in rows if row["taken_reference"] is None}
+            taken = {row["taken_reference"] for row in rows}
             fresh = [verdict for verdict in group if verdict.event.event not in recorded]
+            fresh = await self._compare_references(connection, fresh, taken)
             fenced = _fenced(transaction, fresh)
             fresh = [verdict for verdict in fresh if verdict.event.event not in fenced]
             gone = await self._settle_fresh_pins(connection, fresh)
             fresh = [verdict for verdict in fresh if verdict.event.event not in gone]
+            ends = {verdict.event.event: verdict for verdict in fresh}
             if fresh:
                 await self._record(connection, fresh)
             self._reached("confirm: before commit")
@@ -251,8 +268,24 @@ class ConfirmationLedger:
             elif verdict.event.event in gone:
                 results.append(PinGone())
             else:
-                results.append(Settled(verdict.outcome, verdict.reason))
+                end = ends[verdict.event.event]
+                results.append(Settled(end.outcome, end.reason, repeated=end.is_repeat))
         return results
+
+    async def _compare_references(
+        self, connection: "Connection", fresh: list[Verdict], taken: Collection[str | None]
+    ) -> list[Verdict]:
+        """Return verdicts as they are when no two payments have one reference."""
+        captured = [
+            verdict.event
+            for verdict in fresh
+            if verdict.event.status is PaymentStatus.CAPTURED
+            and verdict.event.provider_reference in taken
+        ]
+        if not captured:
+            return fresh
+        before = await told_before(connection, self._ledger, captured)
+        return [_as_told(verdict, before.get(verdict.event.event)) for verdict in fresh]
 
     async def _settle_fresh_pins(
         self, connection: "Connection", fresh: Sequence[Verdict]
@@ -309,8 +342,14 @@ class ConfirmationLedger:
             [verdict.shard[2] if verdict.shard else 0 for verdict in booked],
             [verdict.version for verdict in booked],
             *columns,
+            [verdict.told_before is None for verdict in fresh],
+            [verdict.told_before and verdict.told_before.repeats for verdict in fresh],
         )
-        due = [verdict for verdict in fresh if verdict.outcome is PaymentOutcome.REFUND_DUE]
+        due = [
+            verdict
+            for verdict in fresh
+            if verdict.outcome is PaymentOutcome.REFUND_DUE and not verdict.is_repeat
+        ]
         if due:
             await connection.execute(
                 self._query["insert_refunds_due"],
@@ -325,10 +364,15 @@ class ConfirmationLedger:
 
 
 def _turns(verdicts: Sequence[Verdict]) -> list[list[int]]:
-    """Deal positions into turns in which no event and no reservation stands twice."""
+    """Deal positions into turns in which no event, reservation and reference stands twice."""
     turns: list[tuple[list[int], set[str]]] = []
     for i, verdict in enumerate(verdicts):
-        names = {f"event {verdict.event.event}", f"reservation {verdict.event.reservation}"}
+        event = verdict.event
+        names = {
+            f"event {event.event}",
+            f"reservation {event.reservation}",
+            f"reference {event.provider_reference}",
+        }
         for positions, taken in turns:
             if names.isdisjoint(taken):
                 positions.append(i)
@@ -346,6 +390,13 @@ def _fenced(transaction: FencedTransaction, fresh: Sequence[Verdict]) -> set[str
         for verdict in fresh
         if verdict.shard is not None and verdict.shard not in transaction.opened
     }
+
+
+def _as_told(verdict: Verdict, before: ToldBefore | None) -> Verdict:
+    """Return the verdict on a payment whose reference another event may have."""
+    if before is None:
+        return verdict
+    return Verdict(verdict.event, before.outcome, before.reason, told_before=before)
 
 
 def _refund(verdict: Verdict, reason: RefundReason) -> Verdict:

@@ -5,7 +5,8 @@ QuotaError
 │   ├── Oversold                 quotas_never_oversold
 │   ├── SessionTaken             booking_items_one_subject_a_session
 │   ├── AlreadyBooked            bookings_pk
-│   ├── EventRecorded            payment_events_pk, bookings_one_payment
+│   ├── EventRecorded            payment_events_pk, payment_events_one_a_reference,
+│   │                            bookings_one_payment
 │   └── RefundTaken              refunds_one_a_person
 └── Unavailable
     └── LedgerUnavailable    away, too slow, read-only, deadlocked: ask again
@@ -38,7 +39,7 @@ class AlreadyBooked(LedgerRefused):
 
 
 class EventRecorded(LedgerRefused):
-    """The payment event is recorded."""
+    """The payment event is recorded, or its payment is under another event."""
 
 
 class RefundTaken(LedgerRefused):
@@ -54,6 +55,7 @@ _BY_CONSTRAINT: dict[str, type[LedgerRefused]] = {
     "booking_items_one_subject_a_session": SessionTaken,
     "bookings_pk": AlreadyBooked,
     "payment_events_pk": EventRecorded,
+    "payment_events_one_a_reference": EventRecorded,
     "bookings_one_payment": EventRecorded,
     "refunds_one_a_person": RefundTaken,
 }

@@ -133,4 +133,6 @@ def _payment(row: "Record") -> RecordedPayment:
         currency=row["currency"],
         paid_at_ms=ms(row["paid_at"]),
         provider_reference=row["provider_reference"],
+        refunded_ms=None if row["refunded_at"] is None else ms(row["refunded_at"]),
+        disputed_ms=None if row["disputed_at"] is None else ms(row["disputed_at"]),
     )

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class RefundDue:
     """One captured payment that has to go back; times in ms since the Unix epoch.
 
-    `exam` is None when the payment named a reservation of no exam we know.
+    `exam` is None when the payment named a reservation of no exam we know. When the provider says
+    that it sent the money back, or that it is disputed, is told beside it.
     """
 
     id: int
@@ -28,6 +29,8 @@ class RefundDue:
     provider_reference: str
     due_ms: int
     settled_ms: int | None
+    refunded_ms: int | None
+    disputed_ms: int | None
 
 
 class RefundsDue:
@@ -36,13 +39,16 @@ class RefundsDue:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def page(self, exam: str, after: int, limit: int) -> list[RefundDue]:
-        """Return at most `limit` open ones of an exam, or of none, after an id."""
+    async def page(self, exam: str | None, after: int, limit: int) -> list[RefundDue]:
+        """Return at most `limit` open ones after an id: of an exam, of none ('') or all (None)."""
         rows = await self._ledger.fetch("select_refunds_due", exam, after, limit)
         return [_due(row) for row in rows]
 
-    async def settle(self, exam: str, refund: int, by: str) -> RefundDue | None:
-        """Remember that the money was sent back; None when there is no such refund."""
+    async def settle(self, exam: str | None, refund: int, by: str) -> RefundDue | None:
+        """Remember that the money was sent back; None when there is no such refund.
+
+        `exam` None takes one of whatever exam, or of none.
+        """
         rows = await self._ledger.fetch("settle_refund_due", exam, refund, by)
         return _due(rows[0]) if rows else None
 
@@ -59,4 +65,6 @@ def _due(row: "Record") -> RefundDue:
         provider_reference=row["provider_reference"],
         due_ms=ms(row["due_at"]),
         settled_ms=None if row["settled_at"] is None else ms(row["settled_at"]),
+        refunded_ms=None if row["refunded_at"] is None else ms(row["refunded_at"]),
+        disputed_ms=None if row["disputed_at"] is None else ms(row["disputed_at"]),
     )

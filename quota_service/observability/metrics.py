@@ -64,6 +64,11 @@ class Metrics:
             ("outcome", "reason"),
             registry=registry,
         )
+        self.payments_unreadable = Counter(
+            "quota_payment_events_unreadable",
+            "Payment events, rightly signed, that could not be understood. Alert on any.",
+            registry=registry,
+        )
         self.waiting_room_joins = Counter(
             "quota_waiting_room_joins",
             "Tickets given, for the draw or with a number.",

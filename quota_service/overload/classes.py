@@ -61,6 +61,7 @@ CAN_WAIT = frozenset({Work.RESERVE, Work.OWN_READ, Work.PUBLIC_READ, Work.JOIN})
 _RESERVATIONS = b"/v1/reservations/"
 _EXAMS = b"/v1/exams/"
 _OPS_READS = (b"/bookings.csv", b"/audit", b"/refunds-due", b"/seat-releases")
+_OPS_LISTS = (b"/v1/refunds-due", b"/v1/unreadable-payments")
 _OPS_STEPS = (b"/pause", b"/resume", b"/extend-holds", b"/seat-releases", b"/settle")
 
 
@@ -80,6 +81,8 @@ def work_of(method: bytes, target: bytes) -> Work:
         return Work.CONFIRM
     if path in {b"/livez", b"/readyz"}:
         return Work.FREE
+    if path.startswith(_OPS_LISTS):
+        return Work.OPS
     return Work.PUBLIC_READ
 
 

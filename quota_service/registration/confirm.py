@@ -35,10 +35,10 @@ from quota_service.domain.errors import (
     Unavailable,
 )
 from quota_service.domain.payment import (
+    OUTCOMES_WITHOUT_CAPTURE,
     PaymentEvent,
     PaymentOutcome,
     PaymentResult,
-    PaymentStatus,
     RefundReason,
 )
 from quota_service.domain.reservation import Reservation, ReservationId, State
@@ -75,12 +75,15 @@ _OF_A_BOOKING = {
 async def confirm(stores: Stores, event: PaymentEvent) -> PaymentResult:
     """Bring a payment event to its end and return it; the same event always ends the same.
 
+    A payment that was told under another event id before has the end it had then.
+
     Raises EventIdReused, and Unavailable when the provider has to send the event again.
     """
-    if event.status is PaymentStatus.FAILED:
-        settled = await stores.confirmations.settle(Verdict(event, PaymentOutcome.IGNORED))
-    else:
+    outcome = OUTCOMES_WITHOUT_CAPTURE.get(event.status)
+    if outcome is None:
         settled = await _capture(stores, event)
+    else:
+        settled = await stores.confirmations.settle(Verdict(event, outcome))
     if isinstance(settled, PinGone):
         raise LedgerUnavailable("the pin of a payment was given up again and again")
     counted = "repeated" if settled.repeated else settled.outcome

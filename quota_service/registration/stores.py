@@ -17,6 +17,7 @@ from quota_service.ledger.recoveries import RecoveryLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.retention import RetentionLedger
+from quota_service.ledger.unreadable_payments import UnreadablePayments
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.backlog import Backlog
@@ -48,6 +49,7 @@ class Stores:
     changes: ChangeLedger
     refunds: RefundLedger
     refunds_due: RefundsDue
+    unreadable_payments: UnreadablePayments
     recoveries: RecoveryLedger
     auditing: AuditLedger
     retention: RetentionLedger

@@ -14,7 +14,7 @@ from tests.support.refusals import PAYMENT, assert_refused
     ("member", "values"),
     [
         ("reservation", [None, 1, "", "r" * 256, "a\x00", "a\nb", ["r"]]),
-        ("status", [None, "refunded", "CAPTURED", "", 1, True, [], {}]),
+        ("status", [None, "voided", "CAPTURED", "", 1, True, [], {}]),
         ("amount", [None, "8000", 8000.0, 8e3, True, -1, 10**12 + 1, 2**64, 10**30, [8000]]),
         ("currency", [None, 156, "", "cny", "CN", "CNYY", "C1Y", "C-Y", "ＣＮＹ"]),
         (

@@ -127,7 +127,8 @@ async def test_a_member_that_is_not_described_is_refused_by_document_and_service
 ) -> None:
     """Made-up requests do not tell this: the tool leaves unknown members to each service."""
     for media in contract.media():
-        if media.status is None:
+        # A provider adds members without asking us.
+        if media.status is None and media.call != CALLBACK:
             body = {**next(iter(media.examples.values())), "colour": "red"}
             refused = await _send(api, media.call, body)
 

@@ -209,7 +209,7 @@ async def test_a_booking_cannot_be_given_back_or_checked_out(
     api: ApiClient, nothing_changes: NothingChanges
 ) -> None:
     held = await api.reserve()
-    await api.pay(held.json)
+    await api.pay(held.json, event="e-1")
 
     async with nothing_changes():
         deleted = await give_back(api, held.json)
@@ -226,7 +226,9 @@ async def test_a_booking_cannot_be_given_back_or_checked_out(
         "amount": 8000,
         "currency": "CNY",
         "paid_at": "2026-01-02T03:04:05.678Z",
-        "provider_reference": "provider-1",
+        "provider_reference": "provider-e-1",
+        "refunded_at": None,
+        "disputed_at": None,
     }
 
 

@@ -22,7 +22,7 @@ BOOKING = (
 EVENT = (
     "INSERT INTO payment_events (event, reservation, status, outcome, reason, amount, currency,"
     " paid_at, provider_reference, body_hash)"
-    " VALUES ($1, 'r', $2, $3, $4, 1, 'CNY', now(), 'p', 'h')"
+    " VALUES ($1, 'r', $2, $3, $4, 1, 'CNY', now(), $1 || '-reference', 'h')"
 )
 ITEM = (
     "INSERT INTO booking_items (reservation, exam, candidate, session, venue, subject, active)"
@@ -34,9 +34,9 @@ REFUSED = {
     "quotas_never_oversold": (OVERSELL,),
     "quotas_confirmed": ("UPDATE quotas SET confirmed = -1 WHERE venue = 'jinan'",),
     "quotas_capacity": ("UPDATE quotas SET capacity = -1, confirmed = -2 WHERE venue = 'jinan'",),
-    "payment_events_outcome": (EVENT, "e", "captured", "lost", None),
-    "payment_events_status": (EVENT, "e", "refunded", "confirmed", None),
-    "payment_events_captured": (EVENT, "e", "captured", "ignored", None),
+    "payment_events_status": (EVENT, "e", "lost", "recorded", None),
+    "payment_events_ends": (EVENT, "e", "captured", "lost", None),
+    "payment_events_repeats": ("UPDATE payment_events SET repeats = 'event-a'",),
     "payment_events_reason": (EVENT, "e", "captured", "refund_due", None),
     "bookings_exam_fk": (BOOKING.replace("'exam-1'", "'exam-2'"), "exam-1.0.r-9", "event-b"),
     "bookings_event_fk": (BOOKING, "exam-1.0.r-9", "never recorded"),
@@ -48,6 +48,10 @@ HAVE_ERRORS = {
     "bookings_pk": (AlreadyBooked, (BOOKING, "exam-1.0.r-1", "event-b")),
     "bookings_one_payment": (EventRecorded, (BOOKING, "exam-1.0.r-2", "event-a")),
     "payment_events_pk": (EventRecorded, (EVENT, "event-a", "failed", "ignored", None)),
+    "payment_events_one_a_reference": (
+        EventRecorded,
+        ("UPDATE payment_events SET provider_reference = 'event-a-reference'",),
+    ),
     "booking_items_one_subject_a_session": (SessionTaken, (ITEM, "exam-1.0.r-1", "other", True)),
 }
 

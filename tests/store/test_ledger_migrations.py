@@ -136,8 +136,10 @@ async def test_what_the_first_schema_held_is_carried_over_to_the_newest(
             shards = await connection.fetch("SELECT exam, shard, epoch, state FROM shards")
             bookings = await connection.fetch("SELECT reservation, state FROM bookings")
         refunds_due = RefundsDue(ledger)
+        of_none = await refunds_due.page("", 0, 10)
         first = await refunds_due.page("exam-1", 0, 10)
         second = await refunds_due.page("exam-2", 0, 10)
+        every = await refunds_due.page(None, 0, 10)
     # A shard that is open goes on from the beginning of its epoch, where versions began anew.
     assert [tuple(row) for row in positions] == [
         ("exam-1", 0, 3, 0),
@@ -151,9 +153,9 @@ async def test_what_the_first_schema_held_is_carried_over_to_the_newest(
     ]
     assert [tuple(row) for row in bookings] == [("exam-1.0.a", "confirmed")]
     # In the order the payments came, which is the order in which ops work through them.
-    assert [due.event for due in first] == ["e-4", "e-2"]
-    assert [due.event for due in second] == ["e-4", "e-3"]
-    nobody, sold_out = first
+    assert [due.event for due in every] == ["e-4", "e-3", "e-2"]
+    assert [due.event for due in second] == ["e-3"]
+    (nobody,), (sold_out,) = of_none, first
     assert (nobody.exam, nobody.reservation, nobody.reason) == (
         None,
         "nobody",
@@ -167,6 +169,33 @@ async def test_what_the_first_schema_held_is_carried_over_to_the_newest(
     assert (sold_out.amount, sold_out.currency, sold_out.settled_ms) == (8001, "CNY", None)
     assert sold_out.provider_reference == "bank 2"
     assert sold_out.due_ms == 1_767_484_800_000  # 2026-01-04, when the payment was received
+
+
+async def test_of_payments_that_had_one_reference_the_one_that_books_keeps_it(
+    empty: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_ledger(empty, Metrics()) as ledger:
+        with monkeypatch.context() as before:
+            before.setattr(migrations, "load_migrations", lambda: load_migrations()[:5])
+            await migrate(ledger)
+        async with ledger.connection() as connection:
+            await connection.execute(
+                "INSERT INTO payment_events (event, reservation, status, outcome, reason, amount,"
+                " currency, paid_at, provider_reference, body_hash, received_at)"
+                " VALUES ('e-1', 'r', 'captured', 'refund_due', 'sold-out', 1, 'CNY',"
+                " '2026-01-01Z', 'bank 1', '', '2026-01-01Z'), ('e-2', 's', 'captured',"
+                " 'confirmed', NULL, 1, 'CNY', '2026-01-01Z', 'bank 1', '', '2026-01-02Z'),"
+                " ('e-3', 's', 'failed', 'ignored', NULL, 1, 'CNY', '2026-01-01Z', 'bank 1', '',"
+                " '2026-01-02Z')"
+            )
+
+        await migrate(ledger)
+
+        async with ledger.connection() as connection:
+            having = await connection.fetch(
+                "SELECT event FROM payment_events WHERE status = 'captured' AND has_reference"
+            )
+    assert [row["event"] for row in having] == ["e-2"]
 
 
 async def test_rebuilds_of_earlier_versions_are_told_as_recoveries(

@@ -96,16 +96,16 @@ class ApiClient:
     ) -> Reply:
         """Report a captured payment, signed, as the provider does."""
         known = {} if isinstance(reservation, str) else reservation
+        event = event or f"event-{next(self._numbers)}"
         body = {
             "reservation": known.get("id", reservation),
             "status": "captured",
             "amount": known.get("amount", 8000) if amount is None else amount,
             "currency": "CNY",
             "paid_at": "2026-01-02T03:04:05.678Z",
-            "provider_reference": "provider-1",
+            "provider_reference": f"provider-{event}",
             **members,
         }
-        event = event or f"event-{next(self._numbers)}"
         return await self.callback(json.dumps(body).encode(), event=event, secret=secret)
 
     async def callback(

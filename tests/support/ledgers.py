@@ -72,14 +72,15 @@ class LedgerUnderTest:
     def event(self, reservation: Reservation | str, **changes: Any) -> PaymentEvent:
         """Return a captured payment of a reservation, with an id of its own."""
         known = reservation if isinstance(reservation, Reservation) else None
+        event = f"event-{next(self._numbers)}"
         fields: dict[str, Any] = {
-            "event": f"event-{next(self._numbers)}",
+            "event": event,
             "reservation": known.id if known else reservation,
             "status": PaymentStatus.CAPTURED,
             "amount": known.amount if known else 8000,
             "currency": "CNY",
             "paid_at_ms": PAID_AT_MS,
-            "provider_reference": "provider-1",
+            "provider_reference": f"provider-{changes.get('event', event)}",
             "body_hash": "body",
         }
         return PaymentEvent(**{**fields, **changes})

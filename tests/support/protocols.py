@@ -24,7 +24,7 @@ def payment(reservation: Reservation, event: str = "event-1", amount: int = 8000
         amount=amount,
         currency="CNY",
         paid_at_ms=1_700_000_000_000,
-        provider_reference="provider-1",
+        provider_reference=f"provider-{event}",
         body_hash="body",
     )
 
