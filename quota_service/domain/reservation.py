@@ -5,6 +5,7 @@ here says which; nothing else writes a state.
 """
 
 import hashlib
+import hmac
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -137,23 +138,28 @@ class ReservationId:
         return cls(exam, int(shard), serial)
 
     @classmethod
-    def derive(cls, exam: str, shards: int, candidate: str, key: str) -> "ReservationId":
+    def derive(
+        cls, id_key: bytes | None, exam: str, shards: int, candidate: str, key: str
+    ) -> "ReservationId":
         """Derive the id from what names the request, so that a repeat finds the first.
 
         The shard depends on the candidate alone.
         """
-        serial = derive_serial(exam, candidate, key)
+        serial = derive_serial(id_key, exam, candidate, key)
         return cls(exam, shard_of(exam, candidate, shards), serial)
 
 
-def derive_serial(exam: str, candidate: str, key: str) -> str:
+def derive_serial(id_key: bytes | None, exam: str, candidate: str, key: str) -> str:
     """Return the serial of a request's reservation.
 
-    It is 120 bits of BLAKE2b over exam, candidate and idempotency key, separated by a byte none of
-    them contains.
+    It is 120 bits of HMAC-SHA256 over exam, candidate and idempotency key, separated by a byte none
+    of them contains, so that who knows these three cannot compute it. Without a key, for an exam
+    that is older than such keys, it is 120 bits of BLAKE2b.
     """
     told = f"{exam}\n{candidate}\n{key}".encode()
-    return _base32(hashlib.blake2b(told, digest_size=_SERIAL_BYTES).digest())
+    if id_key is None:
+        return _base32(hashlib.blake2b(told, digest_size=_SERIAL_BYTES).digest())
+    return _base32(hmac.digest(id_key, told, "sha256")[:_SERIAL_BYTES])
 
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"

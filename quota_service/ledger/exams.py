@@ -1,5 +1,6 @@
 """Exams, their shards and quotas in Postgres."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from quota_service.ledger.pool import Connection
+
+
+_ID_KEY_BYTES = 32
 
 
 class ShardState(StrEnum):
@@ -41,6 +45,8 @@ class StoredExam:
     states: tuple[ShardState, ...]
     retired: tuple[bool, ...] = ()
     """Whether each shard has left Redis but for its counters."""
+    id_key: bytes | None = None
+    """The key of its reservation ids; None for an exam that is older than such keys."""
 
     @property
     def exam(self) -> Exam:
@@ -71,7 +77,9 @@ class ExamLedger:
     async def insert(self, connection: "Connection", exam: Exam) -> None:
         """Store a new exam, under its first revision, with one shard that Redis has not opened."""
         text = orjson.dumps(exam_document(exam)).decode()
-        await connection.execute(self._query["insert_exam"], exam.id, text)
+        await connection.execute(
+            self._query["insert_exam"], exam.id, text, secrets.token_bytes(_ID_KEY_BYTES)
+        )
         await connection.execute(self._query["insert_shard"], exam.id, 0)
 
     async def update(self, connection: "Connection", exam: Exam) -> Exam:
@@ -119,6 +127,7 @@ def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam:
         tuple(row["epochs"]),
         tuple(map(ShardState, row["states"])),
         tuple(row["retired"]),
+        row["id_key"],
     )
 
 

@@ -101,6 +101,10 @@ class ExamRegistry:
             if state is not ShardState.NEW
         ]
 
+    def id_key(self, exam: str) -> bytes | None:
+        """Return the key of an exam's reservation ids; None when it is older than such keys."""
+        return self._stored(exam).id_key
+
     def shard_count(self, exam: str) -> int:
         """Return how many shards an exam has."""
         return len(self._stored(exam).epochs)

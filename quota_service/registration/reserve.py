@@ -1,6 +1,6 @@
 """Reserve: takes a candidate's seats in one Redis call, or says exactly why not.
 
-    1. derive the reservation id from exam, candidate and idempotency key
+    1. derive the reservation id from exam, candidate and idempotency key, by the exam's own key
     2. check the order against the exam in memory, and the pass where the exam has a waiting room
     3. one script call: repeat? window, place, session conflict, first venue with all subjects, hold
 
@@ -84,7 +84,7 @@ async def reserve(
     exam = stores.registry.find(exam_id)
     shard = stores.registry.shard_for(exam_id, order.candidate)
     stores.backlog.check(shard)
-    serial = derive_serial(exam_id, order.candidate, key)
+    serial = derive_serial(stores.registry.id_key(exam_id), exam_id, order.candidate, key)
     count = stores.metrics.count_reservation
     try:
         try:

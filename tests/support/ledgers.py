@@ -46,7 +46,7 @@ class LedgerUnderTest:
         """Return a pinned reservation as Redis would tell it, with an id of its own."""
         key = f"key-{next(self._numbers)}"
         fields: dict[str, Any] = {
-            "id": str(ReservationId.derive(self.exam.id, 1, candidate, key)),
+            "id": str(ReservationId.derive(None, self.exam.id, 1, candidate, key)),
             "exam": self.exam.id,
             "sessions": tuple(self.exam.session_of.get(subject, "day1-am") for subject in subjects),
             "state": State.CONFIRMING,

@@ -47,7 +47,7 @@ class SeatsUnderTest:
         """Return a request as the protocol makes it, under a new key unless one is given."""
         key = key or f"key-{next(self._numbers)}"
         return ReserveRequest(
-            serial=ReservationId.derive(self.exam.id, 1, candidate, key).serial,
+            serial=ReservationId.derive(None, self.exam.id, 1, candidate, key).serial,
             candidate=candidate,
             subjects=subjects,
             sessions=tuple(self.exam.session_of[subject] for subject in subjects),

@@ -13,20 +13,31 @@ from quota_service.domain.reservation import (
 from tests.support.lua_sources import read_sources
 
 SOURCES = read_sources()
+ID_KEY = bytes(range(32))
 
 
 def test_an_id_is_derived_the_same_each_time_and_reads_back() -> None:
-    made = ReservationId.derive("exam-1", 1, "candidate-1", "key-1")
+    made = ReservationId.derive(ID_KEY, "exam-1", 1, "candidate-1", "key-1")
 
-    assert made == ReservationId.derive("exam-1", 1, "candidate-1", "key-1")
+    assert made == ReservationId.derive(ID_KEY, "exam-1", 1, "candidate-1", "key-1")
     assert ReservationId.parse(str(made)) == made
     assert re.fullmatch(r"exam-1\.0\.[a-z2-7]{24}", str(made))
 
 
 def test_an_id_derived_today_is_the_one_derived_by_every_version_to_come() -> None:
-    made = ReservationId.derive("exam-1", 4, "candidate-1", "key-1")
+    made = ReservationId.derive(ID_KEY, "exam-1", 4, "candidate-1", "key-1")
+    of_an_older_exam = ReservationId.derive(None, "exam-1", 4, "candidate-1", "key-1")
 
-    assert str(made) == "exam-1.3.vwlcscvbxh33yvbg7gvvmjkt"
+    assert str(made) == "exam-1.3.ixm2mvjriqjoaxi6leds772j"
+    assert str(of_an_older_exam) == "exam-1.3.vwlcscvbxh33yvbg7gvvmjkt"
+
+
+def test_who_has_another_key_or_none_derives_another_serial() -> None:
+    keys = [ID_KEY, bytes(32), None]
+
+    made = {ReservationId.derive(key, "exam-1", 1, "candidate-1", "key-1").serial for key in keys}
+
+    assert len(made) == len(keys)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +52,11 @@ def test_an_id_derived_today_is_the_one_derived_by_every_version_to_come() -> No
     ],
 )
 def test_whatever_differs_gives_another_serial(other: tuple[str, str, str]) -> None:
-    first = ReservationId.derive("exam-1", 1, "candidate-1", "key-1")
+    first = ReservationId.derive(ID_KEY, "exam-1", 1, "candidate-1", "key-1")
 
     exam, candidate, key = other
 
-    assert ReservationId.derive(exam, 1, candidate, key).serial != first.serial
+    assert ReservationId.derive(ID_KEY, exam, 1, candidate, key).serial != first.serial
 
 
 @pytest.mark.parametrize(
@@ -75,7 +86,9 @@ def test_a_text_that_was_never_an_id_of_ours_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("shards", [1, 2, 7, 64])
 def test_a_candidate_is_dealt_to_one_shard_whatever_the_key(shards: int) -> None:
-    ids = [ReservationId.derive("exam-1", shards, "candidate-1", f"key-{i}") for i in range(50)]
+    ids = [
+        ReservationId.derive(ID_KEY, "exam-1", shards, "candidate-1", f"key-{i}") for i in range(50)
+    ]
 
     assert {made.shard for made in ids} == {shard_of("exam-1", "candidate-1", shards)}
 
