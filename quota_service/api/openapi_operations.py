@@ -309,9 +309,12 @@ OPERATIONS: Mapping[str, Operation] = {
         "export_bookings",
         "operations",
         "Streamed, however many there are, and safe to open in a spreadsheet: a cell that starts "
-        "like a formula has an apostrophe in front. A connection that breaks off means that the "
-        "file is not whole.",
+        "like a formula has an apostrophe in front. With `?for=excel` the file starts with a byte "
+        "order mark, has titles beside ids and times on the clocks of the exam, and every text "
+        "that Excel would take for a number, a date or a formula has an apostrophe in front. A "
+        "connection that breaks off means that the file is not whole.",
         {200: Answer("Every booking.", Body("BookingsFile", ("bookings",), "text/csv"))},
+        parameters=("for",),
     ),
     "POST /v1/payment-callbacks": Operation(
         "report_payment",

@@ -206,6 +206,15 @@ PARAMETERS: Mapping[str, Schema] = {
             "description": "How many to list, 100 when left out.",
         },
     ),
+    "for": _parameter(
+        "query",
+        "for",
+        {
+            "type": "string",
+            "enum": ["excel"],
+            "description": "`excel` for a file that a person opens; for programs when left out.",
+        },
+    ),
     "If-None-Match": _parameter(
         "header",
         "If-None-Match",

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from quota_service.api import render
+from quota_service.api.booking_files import BookingFile, excel_file, plain_file
 from quota_service.api.context import CONTEXT
 from quota_service.api.errors import InvalidRequest
-from quota_service.api.spreadsheet import csv_lines
-from quota_service.api.times import rfc3339
 from quota_service.domain.errors import Overloaded, UnknownPayment, UnknownRefund
+from quota_service.domain.exam import Exam
 from quota_service.ledger.export import ExportedBooking, booking_pages
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.registration.audit import audit
@@ -25,19 +25,6 @@ PAGE_MAX = 500
 _PAGE = 100
 _ID_MAX = 2**63 - 1
 _EXPORT_PAGE = 2000
-_EXPORT_COLUMNS = (
-    "reservation",
-    "candidate",
-    "venue",
-    "subjects",
-    "state",
-    "amount",
-    "currency",
-    "reserved_at",
-    "confirmed_at",
-    "event",
-    "provider_reference",
-)
 
 
 async def get_refunds_due(request: web.Request) -> web.Response:
@@ -125,6 +112,7 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
     """GET /v1/exams/{exam}/bookings.csv: streamed, a page of bookings in memory at a time."""
     context = request.app[CONTEXT]
     exam = context.stores.registry.find(request.match_info["exam"])
+    file = _file_asked(request, exam)
     if context.exports.locked():
         raise Overloaded("too many exports are at work already")
     async with context.exports:
@@ -143,7 +131,7 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
             return response
         try:
             async with asyncio.timeout(context.settings.export_timeout_s):
-                await _write(response, first, pages)
+                await _write(response, file, first, pages)
         except ConnectionResetError:
             log.info("the reader of an export has left")
         except Exception:
@@ -156,30 +144,25 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
 
 async def _write(
     response: web.StreamResponse,
+    file: BookingFile,
     first: list[ExportedBooking],
     pages: AsyncIterator[list[ExportedBooking]],
 ) -> None:
-    await response.write(csv_lines([_EXPORT_COLUMNS]))
-    await response.write(csv_lines(map(_cells, first)))
+    await response.write(file.head)
+    await response.write(file.lines(first))
     async for page in pages:
-        await response.write(csv_lines(map(_cells, page)))
+        await response.write(file.lines(page))
     await response.write_eof()
 
 
-def _cells(booking: ExportedBooking) -> tuple[object, ...]:
-    return (
-        booking.reservation,
-        booking.candidate,
-        booking.venue,
-        " ".join(booking.subjects),
-        booking.state,
-        booking.amount,
-        booking.currency,
-        rfc3339(booking.reserved_ms),
-        rfc3339(booking.confirmed_ms),
-        booking.event,
-        booking.provider_reference,
-    )
+def _file_asked(request: web.Request, exam: Exam) -> BookingFile:
+    """Return the form of the file in `?for=`."""
+    asked = request.query.getall("for", [])
+    if not asked:
+        return plain_file()
+    if asked != ["excel"]:
+        raise InvalidRequest([("for", "must be `excel`, or be left out")])
+    return excel_file(exam)
 
 
 def _page_asked(request: web.Request, *others: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """All bookings of an exam as a file: what stands in it, and that a spreadsheet runs none of it."""
 
 import csv
+import datetime as dt
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,10 @@ from tests.api.conftest import NothingChanges
 from tests.support.client import ApiClient, Reply
 from tests.support.exams import exam_definition
 from tests.support.refusals import assert_refused
+
+_DEFINITION = exam_definition()
+TITLES = {part["id"]: part["title"] for part in (*_DEFINITION["venues"], *_DEFINITION["subjects"])}
+"""The titles of venues and subjects of the test exam."""
 
 HEADER = [
     "reservation",
@@ -230,6 +235,90 @@ async def test_a_reference_that_starts_with_a_control_character_comes_with_an_ap
     (row,) = await bookings(api)
 
     assert row["provider_reference"] == f"'{reference}"
+
+
+async def excel_rows(api: ApiClient, exam: str = "exam-1") -> list[dict[str, str]]:
+    """Return the rows of the file for spreadsheets by column."""
+    reply = await api.get(f"/v1/exams/{exam}/bookings.csv?for=excel", key=api.ops_key)
+    assert reply.status == 200, reply
+    assert reply.body.startswith(b"\xef\xbb\xbf")
+    text = reply.body.decode("utf-8-sig")
+    header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+async def test_the_file_for_spreadsheets_has_a_mark_titles_and_times_of_the_exam(
+    api: ApiClient,
+) -> None:
+    held = await booked(api, "candidate-1", ("qms", "general"), event="e-1")
+
+    plain = await bookings(api)
+    (row,) = await excel_rows(api)
+
+    utc = dt.datetime.fromisoformat(held["created_at"])
+    assert row.pop("confirmed_at (Asia/Shanghai)") >= row["reserved_at (Asia/Shanghai)"]
+    assert row == {
+        "reservation": held["id"],
+        "candidate": "candidate-1",
+        "venue": "tianjin",
+        "venue_title": f"{TITLES['tianjin']['zh']} / {TITLES['tianjin']['en']}",
+        "subjects": "general qms",
+        "subject_titles": "; ".join(
+            f"{TITLES[subject]['zh']} / {TITLES[subject]['en']}" for subject in ("general", "qms")
+        ),
+        "state": "confirmed",
+        "amount": "16000",
+        "currency": "CNY",
+        "reserved_at (Asia/Shanghai)": f"{utc + dt.timedelta(hours=8):%Y-%m-%d %H:%M:%S}",
+        "event": "e-1",
+        "provider_reference": "provider-1",
+    }
+    assert [each["candidate"] for each in plain] == ["candidate-1"]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reference"),
+    [
+        ("00012345", "4200001234202303141234567890"),
+        ("13800138000138000138", "1E5"),
+        ("2023-03-14", "\N{SMALL EQUALS SIGN}1+1"),
+        ("+86139", "\N{NO-BREAK SPACE}=1+1"),
+        ("@x", "  =1+1"),
+        ("=1+1", "\N{ZERO WIDTH SPACE}=1+1"),
+        ("-1", "\N{MINUS SIGN} 2"),
+    ],
+    ids=ascii,
+)
+async def test_ids_and_references_stay_text_in_a_spreadsheet(
+    api: ApiClient, candidate: str, reference: str
+) -> None:
+    await booked(api, candidate, event="007", provider_reference=reference)
+
+    (row,) = await excel_rows(api)
+
+    assert row["candidate"] == f"'{candidate}"
+    assert row["provider_reference"] == f"'{reference}"
+    assert row["event"] == "'007"
+
+
+async def test_every_page_of_the_file_for_spreadsheets_is_protected(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quota_service.api.ops_handlers._EXPORT_PAGE", 2)
+    made = sorted([(await booked(api, f"0{i}"))["id"] for i in range(5)])
+
+    rows = await excel_rows(api)
+
+    assert [row["reservation"] for row in rows] == made
+    assert sorted(row["candidate"] for row in rows) == [f"'0{i}" for i in range(5)]
+
+
+@pytest.mark.parametrize("asked", ["for=Excel", "for=", "for=excel&for=excel", "for=csv"])
+async def test_a_form_that_is_not_known_is_refused_by_name(api: ApiClient, asked: str) -> None:
+    reply = await api.get(f"/v1/exams/exam-1/bookings.csv?{asked}", key=api.ops_key)
+
+    assert_refused(reply, 422, "invalid-request")
+    assert [error["field"] for error in reply.json["errors"]] == ["for"]
 
 
 async def test_more_bookings_than_a_page_holds_are_there_once_each(

@@ -1,11 +1,12 @@
 """CSV that a spreadsheet shows as text and never runs, and that says what it was given."""
 
 import csv
+import datetime as dt
 import io
 
 import pytest
 
-from quota_service.api.spreadsheet import csv_lines
+from quota_service.api.spreadsheet import csv_lines, excel_lines
 
 STARTS_OF_FORMULAS = [
     "=",
@@ -85,3 +86,77 @@ def test_text_is_utf_8() -> None:
 
 def test_no_rows_are_no_bytes() -> None:
     assert csv_lines([]) == b""
+
+
+READ_AS_VALUES = [
+    # Digits: rounded to 15 of them, without leading zeros, as dates, powers and fractions.
+    "4200001234202303141234567890",
+    "00012345",
+    "1E5",
+    "2023-03-14",
+    "3/14",
+    "12:30",
+    "5%",
+    ".5",
+    "(5)",
+    "$5",
+    "¥5",
+    "１２３",
+    "½",
+    "MAR3",
+    "sept-2",
+    "March 14, 2023",
+    "TRUE",
+    "false",
+    # Formulas, and signs that are read like those of formulas.
+    *("=1+1", "+86139", "-1", "@x"),
+    *("＝1+1", "＋1", "－1", "＠x"),
+    *("﹦1+1", "﹢1", "﹣1", "﹫x"),
+    *("\N{MINUS SIGN} 2", "\N{EN DASH}1", "\N{SUPERSCRIPT MINUS}1"),
+    # An apostrophe of its own: what is in front of a cell is always ours.
+    "'=1",
+]
+HIDDEN = [
+    *(" ", "   ", "\t", "\r\n", "\N{NO-BREAK SPACE}", "\N{IDEOGRAPHIC SPACE}"),
+    *("\N{ZERO WIDTH SPACE}", "\N{ZERO WIDTH JOINER}", "\N{ZERO WIDTH NO-BREAK SPACE}"),
+    *("\N{LEFT-TO-RIGHT MARK}", "\N{RIGHT-TO-LEFT OVERRIDE}", "\N{SOFT HYPHEN}"),
+    *("\N{WORD JOINER}", "\N{HANGUL FILLER}", "\N{HALFWIDTH HANGUL FILLER}", "\x00", "\x7f"),
+    *("\N{BRAILLE PATTERN BLANK}", "\N{VARIATION SELECTOR-16}", "\N{COMBINING GRAPHEME JOINER}"),
+]
+
+
+def excel_cell(value: object) -> str:
+    ((found, after),) = read(excel_lines([(value, "after")]))
+    assert after == "after"
+    return found
+
+
+@pytest.mark.parametrize("text", READ_AS_VALUES, ids=ascii)
+def test_text_that_excel_takes_for_something_else_comes_with_an_apostrophe(text: str) -> None:
+    assert excel_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("hidden", HIDDEN, ids=ascii)
+@pytest.mark.parametrize("text", ["=1+1", "0001", "﹦1+1"], ids=ascii)
+def test_it_does_so_behind_what_shows_nothing(hidden: str, text: str) -> None:
+    assert excel_cell(hidden + text) == f"'{hidden}{text}"
+    assert excel_cell(hidden + "\N{ZERO WIDTH SPACE}" + text).startswith("'")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "a", "a=1+1", "c-1001", "candidate@example.org", "支付宝-20230314", "~", "é"),
+        *("济南", "marble", "decision", "trueish", "exam-1.0.kx5w", '"=1"', "q7"),
+        "\N{ZERO WIDTH SPACE}a",
+    ],
+    ids=ascii,
+)
+def test_any_other_text_comes_to_excel_as_it_is(text: str) -> None:
+    assert excel_cell(text) == text
+
+
+def test_numbers_and_times_come_to_excel_as_what_they_are() -> None:
+    moment = dt.datetime(2023, 3, 14, 12, 0, 7, 123_000)  # noqa: DTZ001  a time on the exam's clocks
+
+    assert read(excel_lines([(-5, 10**6, moment)])) == [["-5", "1000000", "2023-03-14 12:00:07"]]
