@@ -206,7 +206,10 @@ async def open_service(
             reached=reached,
         )
         under_way = UnderWay(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
-        board = AvailabilityBoard(stores.seats, stores.registry, settings.availability_refresh_ms)
+        rendered = RenderedAvailability()
+        board = AvailabilityBoard(
+            stores.seats, stores.registry, settings.availability_refresh_ms, rendered.get_ready
+        )
         context = ApiContext(
             settings=settings,
             stores=stores,
@@ -215,10 +218,10 @@ async def open_service(
             under_way=under_way,
             health=health,
             payment_secrets=parse_secrets(settings.payment_secrets),
-            rendered=RenderedAvailability(),
+            rendered=rendered,
             rendered_rooms=RenderedRooms(),
             exports=asyncio.Semaphore(settings.exports_max),
-            streams=Streams(board, settings, metrics),
+            streams=Streams(board, rendered, settings, metrics),
             gate=Gate.of(settings, metrics),
             unread=UnreadLimit.of(settings, metrics),
             key_rate=RateLimit.of(settings, "key", settings.rate_limit_per_s),

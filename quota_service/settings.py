@@ -223,8 +223,11 @@ class Settings:
     streams_max: int = _setting(
         20_000, "availability streams open at once; more are answered 503", low=1
     )
+    streams_of_address_max: int = _setting(
+        10_000, "the same for each address; a proxy in front is one address", low=1
+    )
     stream_filters_max: int = _setting(
-        256, "different ?subjects= of the streams of an exam; more are answered 503", low=1
+        256, "different ?subjects= of the streams of an exam; further ones get all subjects", low=1
     )
     stream_interval_ms: int = _setting(
         2000, "how often the streams of an exam are told what changed", low=10, high=10_000

@@ -27,6 +27,8 @@ class Call:
     headers: "CIMultiDictProxy[str]"
     body: bytes
     read_query: Callable[[], "MultiMapping[str]"]
+    address: str = ""
+    """Where the request comes from."""
 
 
 HotHandler = Callable[[ApiContext, Call], Answer | Coroutine[Any, Any, Answer]]

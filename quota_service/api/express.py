@@ -277,7 +277,8 @@ class ExpressProtocol(ReadInTurn):
                 raise Overloaded(REFUSAL)  # noqa: TRY301  answered as every other error is
             rate = self._check(route, headers)
             body = within(payload.read_nowait(), context.settings.body_max_bytes)
-            call = Call(params, headers, body, lambda: message.url.query)
+            address = self.peername[0] if self.peername else ""
+            call = Call(params, headers, body, lambda: message.url.query, address)
             answer = route.hot.handler(context, call)
             self.is_paying = route.work is Work.CONFIRM  # its signature is valid
             if not isinstance(answer, Answer):

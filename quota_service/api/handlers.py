@@ -27,6 +27,7 @@ from quota_service.api.errors import (
 )
 from quota_service.api.etags import is_known
 from quota_service.api.problems import problem_response
+from quota_service.api.rates import take_large_of_address
 from quota_service.api.webhooks import check_event_id, verified_event
 from quota_service.domain.definition import DefinitionError, parse_exam
 from quota_service.domain.errors import DefinitionRefused, UnknownSubject
@@ -98,7 +99,9 @@ def _availability(context: ApiContext, call: Call, availability: Availability) -
     headers = (("ETag", etag), ("Cache-Control", "no-cache"))
     if is_known(call.headers.getall("If-None-Match", ()), etag):
         return Answer(b"", 304, headers)
-    return Answer(context.rendered.availability(availability, subjects), 200, headers)
+    rendered = context.rendered
+    take_large_of_address(context, call.address, rendered.size(availability, subjects))
+    return Answer(rendered.availability(availability, subjects), 200, headers)
 
 
 def post_reservation(context: ApiContext, call: Call) -> Coroutine[Any, Any, Answer]:

@@ -92,8 +92,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /v1/exams/{exam}/availability": Operation(
         "get_availability",
         _EXAM_TAG,
-        "No older than a fraction of a second (a setting of the service), and never passed off as "
-        "newer than `as_of`. It is a look, not a promise: only a reservation takes seats.",
+        "No older than a fraction of a second (a setting of the service), or some seconds where "
+        "the exam is large, and never passed off as newer than `as_of`. It is a look, not a "
+        "promise: only a reservation takes seats.",
         {
             200: Answer("What is left.", Body("Availability", ("availability",)), ("ETag",)),
             304: Answer("Nothing has changed since the ETag named.", headers=("ETag",)),
@@ -111,8 +112,9 @@ OPERATIONS: Mapping[str, Operation] = {
         "Each `snapshot` and `change` has an id. Sent as `Last-Event-ID`, which `EventSource` does "
         "by itself, it is answered with one `change` of all that came after, or with a `snapshot` "
         "when this process does not remember it. A reader too slow for the changes misses some and "
-        "gets a `snapshot` instead; one that stops reading is cut off. A stream ends after about "
-        "an hour, and when the service shuts down: open it again after `retry`, and after "
+        "gets a `snapshot` instead. A filter beyond the number of filters that are watched at once "
+        "gets the quotas of all subjects. One that stops reading is cut off. A stream ends after "
+        "about an hour, and when the service shuts down: open it again after `retry`, and after "
         "`Retry-After` when it is answered 503. HEAD is answered at once.",
         {
             200: Answer(

@@ -21,6 +21,9 @@ from quota_service.overload.rate_limit import RateLimit
 _STRANGERS = (Unauthorized, Forbidden, MalformedRequest, ContentEncodingRefused)
 """What is refused before anybody has shown who asks."""
 
+BYTES_OF_A_REQUEST = 4096
+"""A public answer counts as one request, and one more for each of these of its size."""
+
 Fields = tuple[tuple[str, str], ...]
 
 RATE: web.RequestKey[Fields] = web.RequestKey("rate", tuple)
@@ -50,10 +53,23 @@ def charged(context: ApiContext, address: str, error: BaseException) -> BaseExce
     return error
 
 
-def _take(context: ApiContext, rate: RateLimit, policy: str, caller: str) -> Fields:
+def take_large_of_address(context: ApiContext, address: str, size: int) -> None:
+    """Take what a large answer, of about so many bytes, counts beyond one request.
+
+    The documents of a large exam are megabytes: to put one together and send it takes as long as
+    hundreds of small requests. Raises RateLimited.
+    """
+    requests = size // BYTES_OF_A_REQUEST
+    if requests:
+        _take(context, context.address_rate, "address", address, requests)
+
+
+def _take(
+    context: ApiContext, rate: RateLimit, policy: str, caller: str, requests: int = 1
+) -> Fields:
     if rate.is_off:
         return ()
-    taken = rate.take(caller)
+    taken = rate.take(caller, requests)
     if not taken.is_allowed:
         context.stores.metrics.rate_limited.labels(caller=policy).inc()
         raise RateLimited(policy, rate.rate_per_s, rate.fields(taken))

@@ -153,15 +153,6 @@ def exam_json(exam: Exam, now_ms: int) -> dict[str, Any]:
     return {**document, "server_time": rfc3339(now_ms)}
 
 
-def availability_json(availability: Availability, subjects: Sequence[str] | None) -> dict[str, Any]:
-    """Return an availability, of all subjects or of some."""
-    wanted = _wanted(availability, subjects)
-    return {
-        **_quotas_json(availability, availability.quotas, wanted),
-        "venues_with_all": availability.venues_with_all(wanted),
-    }
-
-
 def availability_change_json(
     change: AvailabilityChange, subjects: Sequence[str] | None
 ) -> dict[str, Any]:

@@ -213,7 +213,9 @@ def _unhurried(handler: HotHandler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         context = request.app[CONTEXT]
         body = await read_body(request, context.settings.body_max_bytes)
-        call = Call(request.match_info, request.headers, body, lambda: request.query)
+        call = Call(
+            request.match_info, request.headers, body, lambda: request.query, request.remote or ""
+        )
         answer = handler(context, call)
         if not isinstance(answer, Answer):
             answer = await context.under_way.run(answer)

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.stream_messages import (
     Message,
     change_message,
@@ -23,13 +24,16 @@ from quota_service.api.stream_messages import (
     stale_message,
 )
 from quota_service.api.stream_watcher import Watcher
-from quota_service.domain.errors import Overloaded, QuotaError
+from quota_service.domain.errors import QuotaError
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.availability import Availability, AvailabilityBoard
 from quota_service.registration.availability_changes import AvailabilityChange, RecentChanges
 from quota_service.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_KEPT_MAX_BYTES = 262_144
+"""A snapshot with a filter is kept for those who come next while it is no larger."""
 
 Subjects = tuple[str, ...] | None
 """A filter: the subjects asked for, in the exam's order, or None for all."""
@@ -56,10 +60,16 @@ class Channel:
     """The watchers of one exam, and what they were told last."""
 
     def __init__(
-        self, exam: str, board: AvailabilityBoard, settings: Settings, metrics: Metrics
+        self,
+        exam: str,
+        board: AvailabilityBoard,
+        rendered: RenderedAvailability,
+        settings: Settings,
+        metrics: Metrics,
     ) -> None:
         self._exam = exam
         self._board = board
+        self._rendered = rendered
         self._settings = settings
         self._metrics = metrics
         self._recent = RecentChanges(settings.stream_changes_max)
@@ -70,11 +80,13 @@ class Channel:
         self._rounds: asyncio.Task[None] | None = None
 
     def enter(self, subjects: Subjects) -> Group:
-        """Return the group of a filter; Overloaded when there are too many filters."""
+        """Return the group of a filter; when there are too many filters, that of all subjects."""
         group = self._groups.get(subjects)
+        if group is None and subjects is not None:
+            filters = len(self._groups.keys() - {None})
+            if filters >= self._settings.stream_filters_max:
+                return self.enter(None)
         if group is None:
-            if len(self._groups) >= self._settings.stream_filters_max:
-                raise Overloaded("too many different filters are watched already")
             group = self._groups[subjects] = Group(subjects)
         group.places += 1
         return group
@@ -160,9 +172,13 @@ class Channel:
             watcher.tell(message)
 
     def _snapshot(self, group: Group) -> Message:
-        if group.snapshot is None:
-            group.snapshot = snapshot_message(self._latest, group.subjects)
-        return group.snapshot
+        message = group.snapshot
+        if message is None:
+            body = self._rendered.availability(self._latest, group.subjects)
+            message = snapshot_message(self._latest, body)
+            if group.subjects is None or len(body) <= _KEPT_MAX_BYTES:
+                group.snapshot = message
+        return message
 
     @property
     def _latest(self) -> Availability:

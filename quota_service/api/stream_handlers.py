@@ -32,7 +32,7 @@ async def get_availability_stream(request: web.Request) -> web.StreamResponse:
         await context.board.current(exam.id)
         await response.prepare(request)
         return response
-    with context.streams.place(exam.id, subjects) as place:
+    with context.streams.place(exam.id, subjects, request.remote or "") as place:
         # Seats that cannot be read are told before anything is sent.
         await place.prepare()
         with suppress(ConnectionResetError):

@@ -6,11 +6,10 @@ HTTP/1.1; so a crowd of watchers costs neither rendering nor framing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
-from quota_service.api.render import availability_change_json, availability_json
+from quota_service.api.render import availability_change_json
 from quota_service.api.times import rfc3339
 from quota_service.registration.availability import Availability
 from quota_service.registration.availability_changes import AvailabilityChange
@@ -25,10 +24,9 @@ class Message:
     is_news: bool = True
 
 
-def snapshot_message(availability: Availability, subjects: Sequence[str] | None) -> Message:
-    """Return everything: the same JSON as the availability itself."""
-    document = availability_json(availability, subjects)
-    return _event("snapshot", document, state_id=availability.state_id)
+def snapshot_message(availability: Availability, body: bytes) -> Message:
+    """Return everything: `body` is the JSON of the availability itself."""
+    return _event("snapshot", body, state_id=availability.state_id)
 
 
 def change_message(change: AvailabilityChange, subjects: Sequence[str] | None) -> Message | None:
@@ -36,7 +34,7 @@ def change_message(change: AvailabilityChange, subjects: Sequence[str] | None) -
     document = availability_change_json(change, subjects)
     if not document["quotas"]:
         return None
-    return _event("change", document, state_id=change.after.state_id)
+    return _event("change", orjson.dumps(document), state_id=change.after.state_id)
 
 
 def stale_message(availability: Availability) -> Message:
@@ -46,7 +44,7 @@ def stale_message(availability: Availability) -> Message:
         "version": availability.version,
         "as_of": rfc3339(availability.as_of_ms),
     }
-    return _event("stale", document)
+    return _event("stale", orjson.dumps(document))
 
 
 def heartbeat_message() -> Message:
@@ -59,10 +57,10 @@ def retry_field(retry_ms: int) -> bytes:
     return b"retry: %d\n\n" % retry_ms
 
 
-def _event(name: str, document: dict[str, Any], *, state_id: str = "") -> Message:
+def _event(name: str, body: bytes, *, state_id: str = "") -> Message:
     lines = [f"event: {name}", *([f"id: {state_id}"] if state_id else [])]
     head = "\n".join(lines).encode()
-    return _message(b"%b\ndata: %b\n\n" % (head, orjson.dumps(document)))
+    return _message(b"%b\ndata: %b\n\n" % (head, body))
 
 
 def _message(plain: bytes, *, is_news: bool = True) -> Message:

@@ -1,9 +1,11 @@
 """The availability streams that are open in this process: how many, and how they all end."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.stream_channel import Channel, Group, Subjects
 from quota_service.api.stream_watcher import Watcher
 from quota_service.domain.errors import Overloaded, Unavailable
@@ -15,30 +17,42 @@ from quota_service.settings import Settings
 class Streams:
     """All streams of this process, bounded in number."""
 
-    def __init__(self, board: AvailabilityBoard, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        board: AvailabilityBoard,
+        rendered: RenderedAvailability,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
         self._board = board
+        self._rendered = rendered
         self._settings = settings
         self._metrics = metrics
         self._channels: dict[str, Channel] = {}
         self._open = 0
+        self._of_address: Counter[str] = Counter()
         self._is_closed = False
 
     @contextmanager
-    def place(self, exam: str, subjects: Subjects) -> Iterator["Place"]:
-        """Keep a place for one stream while the block lasts.
+    def place(self, exam: str, subjects: Subjects, address: str) -> Iterator["Place"]:
+        """Keep a place for one stream to an address while the block lasts.
 
-        Raises Overloaded when too many are taken, Unavailable once the streams are closed.
+        Raises Overloaded when too many are taken, in all or by the address, and Unavailable once
+        the streams are closed.
         """
         if self._is_closed:
             raise Unavailable("the service is shutting down")
         if self._open >= self._settings.streams_max:
             raise Overloaded("too many streams are open already")
+        if self._of_address[address] >= self._settings.streams_of_address_max:
+            raise Overloaded("too many streams are open to this address already")
         channel = self._channels.get(exam)
         if channel is None:
-            channel = Channel(exam, self._board, self._settings, self._metrics)
+            channel = Channel(exam, self._board, self._rendered, self._settings, self._metrics)
             self._channels[exam] = channel
         group = channel.enter(subjects)
         self._open += 1
+        self._of_address[address] += 1
         self._metrics.streams.inc()
         place = Place(channel, group)
         try:
@@ -47,6 +61,9 @@ class Streams:
             place.leave()
             channel.leave(group)
             self._open -= 1
+            self._of_address[address] -= 1
+            if not self._of_address[address]:
+                del self._of_address[address]
             self._metrics.streams.dec()
 
     async def close(self) -> None:

@@ -76,15 +76,19 @@ class RateLimit:
         """How many callers the table knows."""
         return len(self._full_at)
 
-    def take(self, caller: str) -> Taken:
-        """Take one request out of a caller's bucket, if it has one."""
+    def take(self, caller: str, requests: int = 1) -> Taken:
+        """Take a request out of a caller's bucket, if it has one, or one that counts as several.
+
+        One that counts as more than a full bucket empties it, and is repaid before the next.
+        """
         now = self._clock()
         table = self._full_at
         full_at = table.get(caller, 0.0)
-        wait_s = (full_at - now if full_at > now else 0.0) + self._interval_s
-        is_allowed = wait_s <= self._burst_s + _ROUNDING_S
+        cost_s = requests * self._interval_s
+        wait_s = (full_at - now if full_at > now else 0.0) + cost_s
+        is_allowed = wait_s <= self._burst_s + _ROUNDING_S or (requests > 1 and full_at <= now)
         if not is_allowed:
-            wait_s -= self._interval_s
+            wait_s -= cost_s
         table[caller] = now + wait_s
         table.move_to_end(caller)
         if len(table) > self._callers_max:

@@ -1,20 +1,25 @@
 """Availability: what is left everywhere, from memory: looking costs the reserve path nothing.
 
 Redis is asked at most once in a refresh interval for each exam, and only while someone looks; all
-who wait at that moment share the one question.
+who wait at that moment share the one question. It tells the version first: while nothing was
+changed nothing is read anew. A large exam is read page by page, and after that left alone for as
+many times as long as it took, so that however large it is, looks take a small part of the time.
 """
 
 import asyncio
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from quota_service.domain.exam import Exam, Quota
 from quota_service.registration.registry import ExamRegistry
-from quota_service.seats.store import SeatStore, ShardSnapshot
+from quota_service.seats.store import QuotaSeats, SeatStore, Totals
 
 _ONLY_SHARD = 0
 """Exams have one shard as yet."""
+_LEFT_ALONE = 4
+"""How many times as long as the reading took an exam of several pages is left alone after it."""
+_VENUES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +32,21 @@ class QuotaLeft:
     capacity: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Availability:
-    """All quotas of an exam at one moment (ms by Redis's clock); equal versions, equal seats."""
+    """All quotas of an exam, read at a moment (ms by Redis's clock).
+
+    Every step up to the version is in it; where it was read in several pages, some later ones may
+    be. Equal versions of one process, equal seats: `quotas` is the same object then.
+    """
 
     exam: Exam
     epoch: int
     version: int
     as_of_ms: int
     quotas: tuple[QuotaLeft, ...]
+    free: Mapping[str, int]
+    """The subjects that have a seat at each venue, as bits in the exam's order."""
 
     @property
     def state_id(self) -> str:
@@ -44,31 +55,94 @@ class Availability:
 
     def venues_with_all(self, subjects: Collection[str]) -> list[str]:
         """Return the venues that have a seat in every one of the subjects, in the exam's order."""
-        free: dict[str, set[str]] = {}
-        for quota in self.quotas:
-            if quota.remaining > 0:
-                free.setdefault(quota.venue, set()).add(quota.subject)
-        wanted = set(subjects)
-        return [venue.id for venue in self.exam.venues if wanted <= free.get(venue.id, set())]
+        bits = subject_bits(self.exam)
+        wanted = sum(bits[subject] for subject in set(subjects))
+        free = self.free
+        return [venue.id for venue in self.exam.venues if free.get(venue.id, 0) & wanted == wanted]
+
+
+def subject_bits(exam: Exam) -> Mapping[str, int]:
+    """Return the bit that stands for each subject in `Availability.free`."""
+    return {subject.id: 1 << i for i, subject in enumerate(exam.subjects)}
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """What is known of an exam under one definition and one epoch, and until when it is fresh."""
+
+    exam: Exam
+    epoch: int
+    quotas: list[QuotaLeft] = field(default_factory=list)
+    positions: dict[str, int] = field(default_factory=dict)
+    bits: Mapping[str, int] = field(default_factory=dict)
+    free: dict[str, int] = field(default_factory=dict)
+    availability: Availability | None = None
+    fresh_until_s: float = 0.0
+
+    async def lay_out(self) -> None:
+        """Give every quota of the exam its place, in the order of venues and subjects."""
+        self.bits = subject_bits(self.exam)
+        for count, venue in enumerate(self.exam.venues):
+            self.free[venue.id] = 0
+            for subject in self.exam.subjects:
+                if Quota(venue.id, subject.id) in self.exam.seats:
+                    self.positions[f"{venue.id}/{subject.id}"] = len(self.quotas)
+                    self.quotas.append(QuotaLeft(venue.id, subject.id, 0, 0))
+            if count % _VENUES_AT_ONCE == _VENUES_AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+    def take(self, page: Sequence[QuotaSeats]) -> None:
+        """Take on what was read; a quota that is as it was stays the same object."""
+        for row in page:
+            position = self.positions.get(row.name)
+            if position is None:
+                continue  # it is not in the definition any more
+            was = self.quotas[position]
+            if (was.remaining, was.capacity) != (row.remaining, row.capacity):
+                quota = QuotaLeft(was.venue, was.subject, row.remaining, row.capacity)
+                self.quotas[position] = quota
+                bit = self.bits[quota.subject]
+                if quota.remaining > 0:
+                    self.free[quota.venue] |= bit
+                else:
+                    self.free[quota.venue] &= ~bit
+
+
+async def _as_it_is(_availability: Availability) -> None:
+    """Get nothing ready."""
 
 
 class AvailabilityBoard:
-    """The latest availability of every exam somebody asked about."""
+    """The latest availability of every exam somebody asked about.
 
-    def __init__(self, seats: SeatStore, registry: ExamRegistry, refresh_ms: int) -> None:
+    `get_ready` is awaited with each one before anybody is told of it.
+    """
+
+    def __init__(
+        self,
+        seats: SeatStore,
+        registry: ExamRegistry,
+        refresh_ms: int,
+        get_ready: Callable[[Availability], Awaitable[None]] = _as_it_is,
+    ) -> None:
         self._seats = seats
         self._registry = registry
         self._refresh_s = refresh_ms / 1000
-        self._known: dict[str, tuple[float, Availability]] = {}
+        self._get_ready = get_ready
+        self._kept: dict[str, _Kept] = {}
         self._refreshing: dict[str, asyncio.Task[Availability]] = {}
 
     def fresh(self, exam_id: str) -> Availability | None:
         """Return the availability of an exam if it is in memory and not too old."""
-        read_at, known = self._known.get(exam_id, (0.0, None))
-        return known if time.monotonic() - read_at < self._refresh_s else None
+        kept = self._kept.get(exam_id)
+        if kept is None or time.monotonic() >= kept.fresh_until_s:
+            return None
+        return kept.availability
 
     async def current(self, exam_id: str) -> Availability:
         """Return the availability of an exam, no older than the refresh interval.
+
+        That of an exam of several pages may be older by a few times what reading them takes.
 
         Raises UnknownExam, NotReady and SeatsUnavailable: an old answer is never passed off as new.
         """
@@ -83,24 +157,28 @@ class AvailabilityBoard:
         return await asyncio.shield(refreshing)
 
     async def _refresh(self, exam_id: str) -> Availability:
-        exam = self._registry.find(exam_id)
-        read_at = time.monotonic()
-        snapshot = await self._seats.snapshot(self._registry.shard(exam_id, _ONLY_SHARD))
-        availability = _availability(exam, snapshot)
-        self._known[exam_id] = (read_at, availability)
-        return availability
-
-
-def _availability(exam: Exam, snapshot: ShardSnapshot) -> Availability:
-    in_order = [Quota(venue.id, subject.id) for venue in exam.venues for subject in exam.subjects]
-    quotas = tuple(
-        QuotaLeft(
-            quota.venue,
-            quota.subject,
-            snapshot.remaining.get(quota, 0),
-            snapshot.capacity.get(quota, 0),
+        exam, shard = self._registry.find(exam_id), self._registry.shard(exam_id, _ONLY_SHARD)
+        kept = self._kept.get(exam_id)
+        if kept is None or kept.exam is not exam or kept.epoch != shard.epoch:
+            kept = _Kept(exam, shard.epoch)
+            await kept.lay_out()
+        known = kept.availability
+        began_s = time.monotonic()
+        looks: list[Totals] = []
+        async for totals, page in self._seats.pages(
+            shard, None if known is None else known.version
+        ):
+            looks.append(totals)
+            kept.take(page)
+        took_s = time.monotonic() - began_s if len(looks) > 1 else 0.0
+        first = looks[0]
+        is_as_known = known is not None and known.version == first.version
+        quotas = known.quotas if known is not None and is_as_known else tuple(kept.quotas)
+        availability = Availability(
+            exam, shard.epoch, first.version, first.clock_ms, quotas, kept.free.copy()
         )
-        for quota in in_order
-        if quota in exam.seats
-    )
-    return Availability(exam, snapshot.epoch, snapshot.version, snapshot.clock_ms, quotas)
+        await self._get_ready(availability)
+        kept.availability = availability
+        kept.fresh_until_s = max(began_s + self._refresh_s, time.monotonic() + _LEFT_ALONE * took_s)
+        self._kept[exam_id] = kept
+        return availability

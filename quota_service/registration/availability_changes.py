@@ -39,13 +39,13 @@ class RecentChanges:
         an earlier version, or of an exam with other quotas.
         """
         before, self._latest = self._latest, after
-        if before is None or not _follows(before, after):
+        changed = None if before is None else _changed(before, after)
+        if before is None or changed is None:
             self._states.clear()
             self._states.append((after.state_id, frozenset()))
             return None
         if before.version == after.version:
             return AvailabilityChange(before, after, ())
-        changed = [i for i, quota in enumerate(after.quotas) if quota != before.quotas[i]]
         self._states.append((after.state_id, frozenset(changed)))
         return AvailabilityChange(before, after, tuple(after.quotas[i] for i in changed))
 
@@ -61,14 +61,15 @@ class RecentChanges:
         return None
 
 
-def _follows(before: Availability, after: Availability) -> bool:
-    """Whether two availabilities are of one history, quota by quota."""
-    return (
-        before.epoch == after.epoch
-        and before.version <= after.version
-        and len(before.quotas) == len(after.quotas)
-        and all(
-            (ours.venue, ours.subject) == (theirs.venue, theirs.subject)
-            for ours, theirs in zip(before.quotas, after.quotas, strict=True)
-        )
-    )
+def _changed(before: Availability, after: Availability) -> list[int] | None:
+    """Return which quotas differ; None when the two are not of one history, quota by quota."""
+    ours, theirs = after.quotas, before.quotas
+    if before.epoch != after.epoch or before.version > after.version or len(theirs) != len(ours):
+        return None
+    # A quota that was not read otherwise is the same object.
+    differing = [i for i, quota in enumerate(ours) if quota is not theirs[i] and quota != theirs[i]]
+    if any(
+        (ours[i].venue, ours[i].subject) != (theirs[i].venue, theirs[i].subject) for i in differing
+    ):
+        return None
+    return differing

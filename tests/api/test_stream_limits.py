@@ -120,24 +120,48 @@ async def test_streams_beyond_the_limit_are_refused_until_one_is_closed(running:
     assert first.name == "snapshot"
 
 
-@pytest.mark.settings(stream_interval_ms=10, stream_filters_max=2)
-async def test_filters_beyond_the_limit_are_refused_and_known_ones_are_not(
+@pytest.mark.settings(stream_interval_ms=10, stream_filters_max=1)
+async def test_filters_beyond_the_limit_get_all_subjects_and_known_ones_what_they_ask_for(
     running: Running,
 ) -> None:
     api = running.client
 
-    async with opened(api), opened(api, "?subjects=qms"):
-        beyond = await api.get(f"{PATH}?subjects=ems", key=None)
+    async with opened(api, "?subjects=qms"):
+        async with opened(api, "?subjects=ems") as beyond:
+            all_subjects = await beyond.next()
+            async with opened(api) as unfiltered:
+                without = await unfiltered.next()
         async with opened(api, "?subjects=qms") as known:
-            first = await known.next()
-        open_streams = sample(running, "quota_streams")
+            filtered = await known.next()
     await eventually(lambda: has_open(running, 0))
     async with opened(api, "?subjects=ems") as later:
+        alone = await later.next()
+
+    assert all_subjects.left == without.left
+    assert {subject for _, subject in all_subjects.left} > {"ems", "qms"}
+    assert {subject for _, subject in filtered.left} == {"qms"}
+    assert {subject for _, subject in alone.left} == {"ems"}
+
+
+@pytest.mark.settings(stream_interval_ms=10, streams_of_address_max=2)
+async def test_one_address_may_open_so_many_streams_and_others_still_theirs(
+    running: Running,
+) -> None:
+    api = running.client
+
+    async with opened(api), opened(api):
+        beyond = await api.get(PATH, key=None)
+        host, port = api.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), local_addr=("127.0.0.2", 0))
+        writer.write(request("GET", PATH))
+        another = await reader.readuntil(b"event: snapshot")
+        writer.close()
+    await eventually(lambda: has_open(running, 0))
+    async with opened(api) as later:
         assert (await later.next()).name == "snapshot"
 
     assert_refused(beyond, 503, "overloaded")
-    assert first.name == "snapshot"
-    assert open_streams <= 3
+    assert another.startswith(b"HTTP/1.1 200")
 
 
 async def test_a_client_that_resets_its_connection_frees_its_place(running: Running) -> None:

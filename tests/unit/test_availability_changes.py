@@ -17,7 +17,7 @@ ALL = {"jinan": 3, "tianjin": 5}
 def seen(version: int, left: Mapping[str, int] = ALL, *, epoch: int = 1) -> Availability:
     """An availability with so many general seats left at each venue."""
     quotas = tuple(QuotaLeft(venue, "general", n, 9) for venue, n in left.items())
-    return Availability(EXAM, epoch, version, version * 1000, quotas)
+    return Availability(EXAM, epoch, version, version * 1000, quotas, {})
 
 
 def told(changes: RecentChanges, state_id: str) -> dict[str, int] | None:
