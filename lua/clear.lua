@@ -18,7 +18,8 @@
 -- KEYS[12] stream journal      one entry a step
 -- KEYS[13] hash   definition   the definition in force
 -- KEYS[14] set    spent        serials of reservations that have ended
--- KEYS[15] string record       records, one key a reservation
+-- KEYS[15] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
+-- KEYS[16] string record       records, one key a reservation
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 --
@@ -28,14 +29,14 @@
 -- @include shard
 
 local epoch_key, origin_key, fence = KEYS[1], KEYS[3], ARGV[1]
-local FIXED_KEYS = 14
+local FIXED_KEYS = 15
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 redis.call('SET', origin_key, 'none')
 redis.call('UNLINK', KEYS[2], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10],
-  KEYS[11], KEYS[12], KEYS[13], KEYS[14])
+  KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15])
 local function remove(record_key)
   redis.call('UNLINK', record_key)
 end

@@ -14,7 +14,8 @@
 -- KEYS[6] zset   due          serial by the time (ms) it may expire
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] set    spent        serials of reservations that have ended
--- KEYS[9] string record       the record of each serial, one key a serial
+-- KEYS[9] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
+-- KEYS[10] string record       the record of each serial, one key a serial
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] the serials, in the order of their records
@@ -25,11 +26,13 @@
 -- @include record
 -- @include journal
 -- @include seats
+-- @include unpaid
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local claims_key, due_key, journal_key, spent_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
+local spent_key, unpaid_key = KEYS[8], KEYS[9]
 local fence = ARGV[1]
-local FIXED_KEYS, FIXED_ARGS = 8, 1
+local FIXED_KEYS, FIXED_ARGS = 9, 1
 -- Seats given back in one call, after which no further hold is looked at.
 local SEATS_MAX = 300
 
@@ -57,6 +60,7 @@ local function expire_one(record_key, serial)
   redis.call('ZREM', due_key, serial)
   record[STATE] = 'expired'
   seats_back = seats_back + #split(record[SUBJECTS], ',')
+  count_unpaid(unpaid_key, record, 1)
   local text = write_ended_record(record_key, record, spent_key, serial)
   append(version_key, journal_key, fence, 'expire', serial, now_ms, text)
   return lag_ms

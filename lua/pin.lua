@@ -16,7 +16,8 @@
 -- KEYS[8]  zset   pinned       serial by the time (ms) it was pinned
 -- KEYS[9]  stream journal      one entry a step
 -- KEYS[10] set    spent        serials of reservations that have ended
--- KEYS[11] string record       the reservation's record
+-- KEYS[11] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
+-- KEYS[12] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -44,11 +45,12 @@
 -- @include record
 -- @include journal
 -- @include seats
+-- @include unpaid
 
 local epoch_key, version_key, remaining_key = KEYS[1], KEYS[2], KEYS[3]
 local held_key, confirming_key, claims_key = KEYS[4], KEYS[5], KEYS[6]
 local due_key, pinned_key, journal_key = KEYS[7], KEYS[8], KEYS[9]
-local spent_key, record_key = KEYS[10], KEYS[11]
+local spent_key, unpaid_key, record_key = KEYS[10], KEYS[11], KEYS[12]
 local fence, serial, pin = ARGV[1], ARGV[2], ARGV[3]
 local amount, currency, again = ARGV[4], ARGV[5], ARGV[6]
 
@@ -127,6 +129,7 @@ else
     redis.call('HSET', claims_key, record[CANDIDATE] .. '/' .. session, serial)
   end
   redis.call('SREM', spent_key, serial)
+  count_unpaid(unpaid_key, record, -1)
   record[DUE_MS] = '0'
 end
 record[STATE] = 'confirming'

@@ -9,6 +9,9 @@
 -- With `fit` 1, for an empty shard, a hold that has no seats or no session any more expires: they
 -- went to a booking whose steps were lost; bookings are put before holds. With 0 nothing is checked
 -- here, since a later reservation may give back what an earlier one takes.
+-- Holds that ended unpaid are counted as the records change. With `fit` 1 those that come as ended
+-- are not: Postgres has counted them (`put_unpaid`). One that is spent, and whose record is gone after
+-- its day, was counted before.
 -- It may run when Redis is full: a shard that cannot be opened frees nothing.
 -- Walks: confirming -> held, held -> expired, confirming -> expired.
 --
@@ -23,7 +26,8 @@
 -- KEYS[9]  zset   pinned       serial by the time (ms) it was pinned
 -- KEYS[10] stream journal      one entry a step
 -- KEYS[11] set    spent        serials of reservations that have ended
--- KEYS[12] string record       the record of each reservation, one key a reservation
+-- KEYS[12] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
+-- KEYS[13] string record       the record of each reservation, one key a reservation
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 -- ARGV[2] fit: 1 when holds that do not fit expire, 0 when nothing is checked
@@ -35,12 +39,13 @@
 -- @include shard
 -- @include record
 -- @include journal
+-- @include unpaid
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local pinned_key, journal_key, spent_key = KEYS[9], KEYS[10], KEYS[11]
+local pinned_key, journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local fence, fit = ARGV[1], ARGV[2]
-local FIXED_KEYS, FIXED_ARGS = 11, 2
+local FIXED_KEYS, FIXED_ARGS = 12, 2
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
@@ -124,19 +129,37 @@ local function fits(record)
   return true
 end
 
+-- Counts what becomes of a reservation: `before` is its record that stood, nil for none.
+local function count_end(record, before, serial)
+  local is_unpaid = has_ended_unpaid(record)
+  if before and has_ended_unpaid(before) then
+    if not is_unpaid then
+      count_unpaid(unpaid_key, record, -1)
+    end
+  elseif is_unpaid and redis.call('SISMEMBER', spent_key, serial) == 0 then
+    count_unpaid(unpaid_key, record, 1)
+  end
+end
+
 -- Puts one reservation; false when it is a hold that does not fit any more.
-local function put_one(record_key, serial, grace_ms, text, before)
+local function put_one(record_key, serial, grace_ms, text, text_before)
+  local before = text_before and split(text_before, '|')
   if before then
-    give_back(split(before, '|'), serial)
+    give_back(before, serial)
   end
   local record = split(text, '|')
   local state = record[STATE]
   local has_expired = state == 'confirming' and record[DUE_MS] == '0'
   if has_expired or ((state == 'held' or state == 'confirming') and not fits(record)) then
     record[STATE], record[PIN], record[PINNED_MS] = 'expired', '', 0
+    record[DUE_MS] = has_expired and record[DEADLINE_MS] or math.min(tonumber(record[DUE_MS]), now_ms)
+    count_end(record, before, serial)
     local ended = write_ended_record(record_key, record, spent_key, serial)
     append(version_key, journal_key, fence, has_expired and 'unpin' or 'expire', serial, now_ms, ended)
     return has_expired
+  end
+  if fit == '0' then
+    count_end(record, before, serial)
   end
   if state == 'held' or state == 'confirming' then
     if state == 'confirming' then

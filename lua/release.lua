@@ -12,7 +12,8 @@
 -- KEYS[6] zset   due          serial by the time (ms) it may expire
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] set    spent        serials of reservations that have ended
--- KEYS[9] string record       the reservation's record
+-- KEYS[9] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
+-- KEYS[10] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -28,10 +29,11 @@
 -- @include record
 -- @include journal
 -- @include seats
+-- @include unpaid
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
-local spent_key, record_key = KEYS[8], KEYS[9]
+local spent_key, unpaid_key, record_key = KEYS[8], KEYS[9], KEYS[10]
 local fence, serial = ARGV[1], ARGV[2]
 
 if not is_open(epoch_key, fence) then
@@ -52,10 +54,12 @@ if state ~= 'held' then
   return { ALREADY_CONFIRMED }
 end
 
+local now_ms = clock_ms()
 move_seats(record, record[VENUE], held_key, remaining_key)
 free_sessions(record, claims_key, serial)
 redis.call('ZREM', due_key, serial)
-record[STATE] = 'released'
+record[STATE], record[DUE_MS] = 'released', now_ms
+count_unpaid(unpaid_key, record, 1)
 local text = write_ended_record(record_key, record, spent_key, serial)
-append(version_key, journal_key, fence, 'release', serial, clock_ms(), text)
+append(version_key, journal_key, fence, 'release', serial, now_ms, text)
 return { DONE, text }

@@ -17,7 +17,8 @@
 -- KEYS[8] hash   passes       candidate -> last ticket used|pass expiry (ms)|epoch
 -- KEYS[9] zset   places       candidate by the time (ms) the place is free again
 -- KEYS[10] set    spent       serials of reservations that have ended
--- KEYS[11] string record      the record of each request, one key a request
+-- KEYS[11] hash   unpaid      candidate -> holds that ended unpaid|last end (ms)
+-- KEYS[12] string record      the record of each request, one key a request
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] registration opens, ms since the Unix epoch
@@ -27,7 +28,10 @@
 -- ARGV[6] fee of one subject, minor units
 -- ARGV[7] currency, ISO 4217
 -- ARGV[8] idle time after which a place of the waiting room is free, ms
--- ARGV[9] each request: serial, candidate, request hash, pass of the waiting room as
+-- ARGV[9] budget: a number of holds of a candidate, that may end unpaid without a pause
+-- ARGV[10] first pause of a candidate, ms; each further hold that ends unpaid doubles it
+-- ARGV[11] longest pause of a candidate, ms
+-- ARGV[12] each request: serial, candidate, request hash, pass of the waiting room as
 --         ticket|expiry (ms)|epoch or '' where none is needed, count of subjects, count of venues,
 --         then the subjects, the session of each, and the venues in order of choice
 --
@@ -39,6 +43,7 @@
 --   {NOT_OPEN} {CLOSED}                 outside the registration window
 --   {PASS_ENDED}                        the place of the pass was finished or idle
 --   {SESSION_CONFLICT, session, serial} another reservation of the candidate stands in the session
+--   {UNPAID_PAUSE, ends (ms), holds}    so many of the candidate's holds ended unpaid
 --   {SOLD_OUT, remaining…}              what is left, venue by venue, subject by subject
 -- or {NOT_READY}.
 -- @include codes
@@ -46,16 +51,18 @@
 -- @include record
 -- @include journal
 -- @include places
+-- @include unpaid
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
-local passes_key, places_key, spent_key = KEYS[8], KEYS[9], KEYS[10]
+local passes_key, places_key, spent_key, unpaid_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local fence = ARGV[1]
 local opens_at_ms, closes_at_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local ttl_ms, slack_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local fee, currency = tonumber(ARGV[6]), ARGV[7]
 local idle_ms = tonumber(ARGV[8])
-local FIXED_KEYS, FIXED_ARGS = 10, 8
+local budget, pause_ms, longest_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local FIXED_KEYS, FIXED_ARGS = 11, 11
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
@@ -73,7 +80,7 @@ local due = whole(now_ms + ttl_ms + slack_ms)
 local count = #KEYS - FIXED_KEYS
 
 -- What was asked: one table a request, and where in ARGV its subjects, sessions and venues stand.
-local requests, claim_names, with_pass = {}, {}, {}
+local requests, claim_names, candidates, with_pass = {}, {}, {}, {}
 local at = FIXED_ARGS + 1
 for n = 1, count do
   local subjects, venues = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
@@ -93,6 +100,7 @@ for n = 1, count do
     claim_names[#claim_names + 1] = claim
   end
   requests[n] = request
+  candidates[n] = request.candidate
   at = at + 6 + 2 * subjects + venues
 end
 
@@ -111,6 +119,8 @@ for from = 1, #claim_names, CALL_MAX do
     standing[claim_names[i]] = holders[i - from + 1]
   end
 end
+
+local unpaid_texts = redis.call('HMGET', unpaid_key, unpack(candidates))
 
 local used_passes, free_ms = {}, {}
 if #with_pass > 0 then
@@ -135,6 +145,15 @@ local function is_kept(candidate, pass)
   return pass[PASS_EPOCH] < tonumber(epoch_of(fence))
 end
 
+-- When the pause of a candidate ends (ms), of whose holds so many have ended unpaid; 0 for none.
+local function pause_end_ms(unpaid)
+  local beyond = unpaid[UNPAID_COUNT] - budget
+  if beyond < 0 then
+    return 0
+  end
+  return unpaid[UNPAID_LAST_MS] + math.min(pause_ms * 2 ^ beyond, longest_ms)
+end
+
 local function seats_left(quota)
   local seats = left[quota]
   if not seats then
@@ -157,7 +176,7 @@ local function joined(before, length)
   return table.concat(ARGV, ',', before + 1, before + length)
 end
 
-local function decide(request, record_key, text_before, is_spent)
+local function decide(request, record_key, text_before, is_spent, unpaid_text)
   local before = made[record_key] or text_before
   if before then
     if split(before, '|')[REQUEST_HASH] ~= request.hash then
@@ -181,6 +200,13 @@ local function decide(request, record_key, text_before, is_spent)
     local serial = standing[request.claims[i]]
     if serial then
       return { SESSION_CONFLICT, ARGV[request.sessions_at + i], serial }
+    end
+  end
+  if unpaid_text then
+    local unpaid = read_unpaid(unpaid_text)
+    local ends_ms = pause_end_ms(unpaid)
+    if ends_ms > now_ms then
+      return { UNPAID_PAUSE, ends_ms, unpaid[UNPAID_COUNT] }
     end
   end
 
@@ -247,7 +273,7 @@ end
 local answers = { DONE }
 for n = 1, count do
   local request = requests[n]
-  local answer = decide(request, KEYS[FIXED_KEYS + n], texts[n], spent[n])
+  local answer = decide(request, KEYS[FIXED_KEYS + n], texts[n], spent[n], unpaid_texts[n])
   local code = answer[1]
   -- Whoever is told that seats are gone is about to look for others, and keeps the place too.
   if request.pass and (code == DONE or code == SOLD_OUT or code == SESSION_CONFLICT) then

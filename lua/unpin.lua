@@ -16,7 +16,8 @@
 -- KEYS[8] zset   pinned       serial by the time (ms) it was pinned
 -- KEYS[9] stream journal      one entry a step
 -- KEYS[10] set    spent       serials of reservations that have ended
--- KEYS[11] string record      the reservation's record
+-- KEYS[11] hash   unpaid      candidate -> holds that ended unpaid|last end (ms)
+-- KEYS[12] string record      the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -32,10 +33,11 @@
 -- @include record
 -- @include journal
 -- @include seats
+-- @include unpaid
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, claims_key, due_key, pinned_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local journal_key, spent_key, record_key = KEYS[9], KEYS[10], KEYS[11]
+local journal_key, spent_key, unpaid_key, record_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local fence, serial, pin, grace_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 if not is_open(epoch_key, fence) then
@@ -57,7 +59,8 @@ local text
 if record[DUE_MS] == '0' then
   move_seats(record, record[VENUE], confirming_key, remaining_key)
   free_sessions(record, claims_key, serial)
-  record[STATE] = 'expired'
+  record[STATE], record[DUE_MS] = 'expired', record[DEADLINE_MS]
+  count_unpaid(unpaid_key, record, 1)
   text = write_ended_record(record_key, record, spent_key, serial)
 else
   move_seats(record, record[VENUE], confirming_key, held_key)

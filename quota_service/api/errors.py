@@ -174,6 +174,8 @@ def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911
             }
         case errors.SessionConflict(session=session, reservation=reservation):
             return {"session": session, "reservation": reservation}
+        case errors.TooManyUnpaidHolds(unpaid_holds=unpaid_holds, pause_ends_at_ms=ends_at_ms):
+            return {"unpaid_holds": unpaid_holds, "pause_ends_at": rfc3339(ends_at_ms)}
         case (
             errors.RegistrationNotOpen(opens_at_ms=opens_at_ms)
             | errors.RefundNotOpen(opens_at_ms=opens_at_ms)

@@ -21,6 +21,7 @@ from quota_service.domain.definition_parts import (
     DEFAULT_CHECKOUT_GRACE_S,
     DEFAULT_CLAIM_GRACE_S,
     DEFAULT_EXPIRY_SLACK_S,
+    DEFAULT_FAIR_USE,
     DEFAULT_IDLE_S,
     DEFAULT_PASS_TTL_S,
     DEFAULT_PLACES_MAX,
@@ -37,6 +38,8 @@ from quota_service.domain.definition_parts import (
     MAX_RATE_PER_S,
     MAX_TITLE,
     MAX_TTL_S,
+    MAX_UNPAID_HOLDS,
+    MAX_UNPAID_PAUSE_S,
     MIN_PASS_TTL_S,
     MIN_RATE_PER_S,
 )
@@ -94,6 +97,26 @@ _WAITING_ROOM = {
 }
 
 
+_FAIR_USE = {
+    "unpaid_holds_max": {
+        **whole("Holds of a candidate that may end unpaid without a pause.", 1, MAX_UNPAID_HOLDS),
+        "default": DEFAULT_FAIR_USE.unpaid_holds_max,
+    },
+    "unpaid_pause_s": {
+        **whole("First pause, in seconds; doubled by each further one.", 1, MAX_UNPAID_PAUSE_S),
+        "default": DEFAULT_FAIR_USE.unpaid_pause_s,
+    },
+    "unpaid_pause_max_s": {
+        **whole("Longest pause, in seconds.", 1, MAX_UNPAID_PAUSE_S),
+        "default": DEFAULT_FAIR_USE.unpaid_pause_max_s,
+    },
+}
+
+
+FAIR_USE_RULES = record(
+    "What keeps one candidate from having seats that others would pay for.", _FAIR_USE
+)
+
 WAITING_ROOM_RULES = record(
     "How the waiting room lets candidates in; absent where there is none.", _WAITING_ROOM
 )
@@ -135,6 +158,13 @@ EXAM_DEFINITION = closed(
                         },
                     },
                     optional=["checkout_grace_s", "expiry_slack_s"],
+                )
+            ),
+            "fair_use": closed(
+                record(
+                    "What keeps one candidate from having seats that others would pay for.",
+                    _FAIR_USE,
+                    optional=list(_FAIR_USE),
                 )
             ),
             "waiting_room": closed(
@@ -205,6 +235,6 @@ EXAM_DEFINITION = closed(
             },
             "server_time": {"description": "Ignored, so that an answer can be sent back."},
         },
-        optional=["id", "server_time", "waiting_room"],
+        optional=["id", "server_time", "fair_use", "waiting_room"],
     )
 )

@@ -52,6 +52,8 @@ PROBLEM_MEMBERS: Mapping[str, Schema] = {
     "session": identifier("Id of the session."),
     "subjects": listing("The subjects that share the session.", identifier("Id of a subject.")),
     "reservation": {**reservation_id(), "description": "The reservation that stands in the way."},
+    "unpaid_holds": whole("Holds of the candidate that ended unpaid.", 1),
+    "pause_ends_at": time("From when on the candidate can make the next hold."),
     "opens_at": time("When registration opens."),
     "closed_at": time("When registration closed."),
     "state": one_of("How the reservation ended.", [state for state in State if state.is_ended]),

@@ -7,7 +7,7 @@ schema here, one after the other.
 
 from collections.abc import Collection, Mapping
 
-from quota_service.api.openapi_definition import WAITING_ROOM_RULES
+from quota_service.api.openapi_definition import FAIR_USE_RULES, WAITING_ROOM_RULES
 from quota_service.api.openapi_money import LATER, MONEY_SCHEMAS
 from quota_service.api.openapi_parts import (
     Schema,
@@ -82,6 +82,7 @@ _EXAM = record(
                 ),
             },
         ),
+        "fair_use": FAIR_USE_RULES,
         "waiting_room": WAITING_ROOM_RULES,
         "notice": record(
             "The notice a candidate accepts when reserving.",

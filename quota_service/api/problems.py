@@ -160,6 +160,14 @@ PROBLEMS: Mapping[str, ProblemType] = {
             {"session": "day1-pm", "reservation": _HELD},
         ),
         ProblemType(
+            "too-many-unpaid-holds",
+            409,
+            "Too many unpaid holds",
+            "So many holds of the candidate ended unpaid that the next one has to wait until the "
+            "time told. A hold that is paid late does not count.",
+            {"unpaid_holds": 3, "pause_ends_at": "2023-03-14T04:40:00.000Z"},
+        ),
+        ProblemType(
             "registration-not-open",
             409,
             "Registration not open",

@@ -60,6 +60,7 @@ _ORDER = (
     "idempotency-key-reused",
     "sold-out",
     "session-conflict",
+    "too-many-unpaid-holds",
     "registration-not-open",
     "registration-closed",
     "notice-not-accepted",

@@ -65,6 +65,8 @@ class SeatGauges:
         self, exam: str, snapshot: ShardSnapshot, listed: list[Quota], rest: list[Quota]
     ) -> None:
         self._gauges.holds_live.labels(exam=exam).set(snapshot.live_holds)
+        held, confirmed = sum(snapshot.held.values()), sum(snapshot.confirmed.values())
+        self._gauges.held_per_confirmed.labels(exam=exam).set(held / max(confirmed, 1))
         self._gauges.pins.labels(exam=exam).set(snapshot.pins)
         self._gauges.journal_lag.labels(exam=exam).set(snapshot.journal_entries)
         for counter, gauge in self._gauges.seats.items():

@@ -12,6 +12,7 @@ from pathlib import Path
 from quota_service.domain.definition_fields import DefinitionError, Problem, Problems, Table, shown
 from quota_service.domain.definition_file import read_definition_file, read_seats_file
 from quota_service.domain.definition_parts import (
+    read_fair_use,
     read_fee,
     read_hold,
     read_id,
@@ -89,6 +90,7 @@ def exam_document(exam: Exam) -> dict[str, object]:
             "checkout_grace_s": exam.hold.checkout_grace_s,
             "expiry_slack_s": exam.hold.expiry_slack_s,
         },
+        "fair_use": dataclasses.asdict(exam.fair_use),
         **({} if rules is None else {"waiting_room": dataclasses.asdict(rules)}),
         "notice": {"version": exam.notice.version, "text": _text_document(exam.notice.text)},
         "sessions": [
@@ -138,6 +140,7 @@ def _exam(
     refund = read_window(top, "refund", zone)
     fee = read_fee(top)
     hold = read_hold(top)
+    fair_use = read_fair_use(top)
     waiting_room = read_waiting_room(top)
     notice = read_notice(top)
     sessions, session_ids = read_parts(
@@ -169,4 +172,5 @@ def _exam(
         venues=venues,
         seats=seats.capacity,
         waiting_room=waiting_room,
+        fair_use=fair_use,
     )

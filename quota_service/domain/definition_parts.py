@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from quota_service.domain.definition_fields import Table, shown
 from quota_service.domain.exam import (
     IDENTIFIER,
+    FairUseRules,
     Fee,
     HoldRules,
     Notice,
@@ -58,6 +59,11 @@ DEFAULT_PASS_TTL_S = 600
 DEFAULT_IDLE_S = 300
 DEFAULT_CLAIM_GRACE_S = 300
 """The rules of a waiting room, unless a definition says otherwise."""
+
+MAX_UNPAID_HOLDS = 1000
+MAX_UNPAID_PAUSE_S = 31 * 86_400
+DEFAULT_FAIR_USE = FairUseRules()
+"""The rules of fair use, unless a definition says otherwise."""
 
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _NOTICE_VERSION = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
@@ -141,6 +147,34 @@ def read_hold(top: Table) -> HoldRules:
             "expiry_slack_s", 0, MAX_EXPIRY_SLACK_S, default=DEFAULT_EXPIRY_SLACK_S
         ),
     )
+    table.finish()
+    return rules
+
+
+def read_fair_use(top: Table) -> FairUseRules:
+    """Read the rules of fair use; all have defaults, and a default gives way to what is said."""
+    if not top.has("fair_use"):
+        top.ignore("fair_use")
+        return DEFAULT_FAIR_USE
+    table = top.table("fair_use")
+    if table is None:
+        return DEFAULT_FAIR_USE
+    default = DEFAULT_FAIR_USE
+    pause_s = table.number("unpaid_pause_s", 1, MAX_UNPAID_PAUSE_S, default=default.unpaid_pause_s)
+    rules = FairUseRules(
+        unpaid_holds_max=table.number(
+            "unpaid_holds_max", 1, MAX_UNPAID_HOLDS, default=default.unpaid_holds_max
+        ),
+        unpaid_pause_s=pause_s,
+        unpaid_pause_max_s=table.number(
+            "unpaid_pause_max_s",
+            1,
+            MAX_UNPAID_PAUSE_S,
+            default=max(default.unpaid_pause_max_s, pause_s),
+        ),
+    )
+    if rules.unpaid_pause_max_s < pause_s:
+        table.note("unpaid_pause_max_s", "must not be less than unpaid_pause_s")
     table.finish()
     return rules
 

@@ -4,6 +4,7 @@
     ├── Refused                     the request was understood and cannot be done; nothing changed
     │   ├── SoldOut                 409  with what is left at each venue asked for
     │   ├── SessionConflict         409  with the reservation that stands in the way
+    │   ├── TooManyUnpaidHolds      409  with when the next one can be made
     │   ├── RegistrationNotOpen     409  with when it opens
     │   ├── RegistrationClosed      409
     │   ├── NoticeNotAccepted       422
@@ -88,6 +89,19 @@ class SessionConflict(Refused):
         super().__init__(f"the candidate already has a reservation in session {session}")
         self.session = session
         self.reservation = reservation
+
+
+class TooManyUnpaidHolds(Refused):
+    """So many holds of the candidate ended unpaid that the next one has to wait."""
+
+    slug = "too-many-unpaid-holds"
+
+    def __init__(self, unpaid_holds: int, pause_ends_at_ms: int) -> None:
+        super().__init__(
+            f"{unpaid_holds} holds of this candidate ended unpaid: the next one has to wait"
+        )
+        self.unpaid_holds = unpaid_holds
+        self.pause_ends_at_ms = pause_ends_at_ms
 
 
 class RegistrationNotOpen(Refused):

@@ -60,6 +60,20 @@ class HoldRules:
 
 
 @dataclass(frozen=True, slots=True)
+class FairUseRules:
+    """What keeps one candidate from having seats that others would pay for.
+
+    After `unpaid_holds_max` of its holds have ended unpaid, by expiry or release, a candidate can
+    make the next one only `unpaid_pause_s` after the last end. Each further hold that ends unpaid
+    doubles the pause, up to `unpaid_pause_max_s`.
+    """
+
+    unpaid_holds_max: int = 3
+    unpaid_pause_s: int = 900
+    unpaid_pause_max_s: int = 86_400
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingRoomRules:
     """How the waiting room of an exam lets candidates in.
 
@@ -143,6 +157,7 @@ class Exam:
     seats: Mapping[Quota, int]
     waiting_room: WaitingRoomRules | None = None
     """None where the exam has no waiting room."""
+    fair_use: FairUseRules = FairUseRules()
     revision: int = field(default=0, compare=False)
     """Names this definition among all that were ever stored; 0 for one that is not stored."""
 

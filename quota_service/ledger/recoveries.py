@@ -146,6 +146,17 @@ class RecoveryLedger:
             yield [(row["reservation"], row["record"]) for row in rows]
             moment, after = rows[-1]["created_at"], rows[-1]["reservation"]
 
+    async def unpaid(
+        self, exam: str, shard: int, page_max: int
+    ) -> AsyncIterator[list[tuple[str, int, int]]]:
+        """Yield the candidates of holds that ended unpaid: how many, and the last end in ms."""
+        after = ""
+        while rows := await self._ledger.fetch(
+            "select_rebuild_unpaid", exam, shard, after, page_max
+        ):
+            yield [(row["candidate"], row["holds"], row["last_ms"]) for row in rows]
+            after = rows[-1]["candidate"]
+
     async def spent(self, exam: str, shard: int, page_max: int) -> AsyncIterator[list[str]]:
         """Yield the ids of all that has ended in a shard, however long ago."""
         after = ""

@@ -88,6 +88,12 @@ class Metrics:
         self.holds_expired = Counter(
             "quota_holds_expired", "Holds given back by the clock.", ("exam",), registry=registry
         )
+        self.holds_ended_unpaid = Counter(
+            "quota_holds_ended_unpaid",
+            "Holds whose seats went back without a booking, by how they ended.",
+            ("exam", "end"),
+            registry=registry,
+        )
         self.expiry_lag = Histogram(
             "quota_expiry_lag_seconds",
             "Time from when a hold was due until its seats were back, largest of each batch.",
@@ -299,6 +305,12 @@ class ServiceGauges:
         self.seats_unlisted = Gauge(
             "quota_seats_unlisted_quotas",
             "Quotas beyond the cap, summed up as venue 'other'.",
+            registry=registry,
+        )
+        self.held_per_confirmed = Gauge(
+            "quota_seats_held_per_confirmed",
+            "Seats in unpaid holds for each seat booked; of none booked, as if it were one.",
+            ("exam",),
             registry=registry,
         )
         self.holds_live = Gauge(

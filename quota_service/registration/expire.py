@@ -19,5 +19,6 @@ async def expire_due_holds(stores: Stores, shard: Shard, limit: int) -> int:
     expired, lag_ms = await stores.seats.expire(shard, serials)
     if expired:
         stores.metrics.holds_expired.labels(exam=shard.exam).inc(expired)
+        stores.metrics.holds_ended_unpaid.labels(exam=shard.exam, end="expired").inc(expired)
         stores.metrics.expiry_lag.observe(lag_ms / 1000)
     return expired

@@ -64,7 +64,7 @@ async def reconcile(
 async def rebuild(
     stores: Stores, shard: Shard, fenced: Fenced, known: Step
 ) -> tuple[int, int, int]:
-    """Remove everything and write it anew: bookings, then holds, then what ended lately.
+    """Remove everything and write it anew: what ended unpaid, bookings, holds, what ended lately.
 
     Of an exam that is retired only the counters are written. Returns how many bookings and holds
     were written, and how many holds were left out: their seats or session went to a booking.
@@ -78,6 +78,8 @@ async def rebuild(
     if fenced.is_retired:
         await stores.recovery.forget_room(shard)
         return 0, 0, 0
+    async for candidates in recoveries.unpaid(exam, number, _PAGE_MAX):
+        await stores.recovery.put_unpaid(shard, candidates)
     bookings, holds = Put(stores, shard, fit=True), Put(stores, shard, fit=True)
     await bookings.all(recoveries.bookings(exam, number, _PAGE_MAX))
     stores.reached("recover: bookings written")

@@ -26,6 +26,7 @@ async def release(stores: Stores, reservation_id: str) -> Reservation:
     answer = await stores.seats.release(shard, serial)
     if answer.code is Code.DONE:
         stores.metrics.reservations.labels(exam=shard.exam, outcome="released").inc()
+        stores.metrics.holds_ended_unpaid.labels(exam=shard.exam, end="released").inc()
     reservation = await _after_step(stores, reservation_id, answer)
     if reservation.state.is_booked:
         raise AlreadyConfirmed

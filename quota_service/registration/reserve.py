@@ -2,7 +2,8 @@
 
     1. derive the reservation id from exam, candidate and idempotency key, by the exam's own key
     2. check the order against the exam in memory, and the pass where the exam has a waiting room
-    3. one script call: repeat? window, place, session conflict, first venue with all subjects, hold
+    3. one script call: repeat? window, place, session conflict, pause after unpaid holds, first
+       venue with all subjects, hold
 
 A process that dies before 3 leaves nothing. One that dies after it leaves a hold nobody was told
 of: the frontend repeats the request with the same key and is answered as the first time, or the
@@ -32,6 +33,7 @@ from quota_service.domain.errors import (
     SeatsLeft,
     SessionConflict,
     SoldOut,
+    TooManyUnpaidHolds,
     UnknownSubject,
     UnknownVenue,
     WaitingRoomPassRequired,
@@ -207,6 +209,8 @@ def _reserved(exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserve
         case Answer(Code.SESSION_CONFLICT, detail=(session, serial)):
             standing = ReservationId(exam.id, shard.number, serial)
             raise SessionConflict(session, str(standing))
+        case Answer(Code.UNPAID_PAUSE, detail=(ends_ms, holds)):
+            raise TooManyUnpaidHolds(holds, ends_ms)
         case Answer(Code.SOLD_OUT, detail=left):
             asked = [(venue, subject) for venue in order.venues for subject in order.subjects]
             raise SoldOut([SeatsLeft(*quota, n) for quota, n in zip(asked, left, strict=True)])

@@ -30,6 +30,7 @@ class Code(IntEnum):
     TURN_PASSED = -20
     PASS_ENDED = -21
     STALE = -22
+    UNPAID_PAUSE = -23
 
 
 CODES = {int(code): code for code in Code}

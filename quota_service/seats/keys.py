@@ -14,6 +14,7 @@ Redis Cluster and every script runs in one slot. The catalogue:
     {exam:shard}:confirming    hash    venue/subject -> seats whose payment is being recorded
     {exam:shard}:confirmed     hash    venue/subject -> seats booked for good
     {exam:shard}:claims        hash    candidate/session -> serial of the reservation standing there
+    {exam:shard}:unpaid        hash    candidate -> holds that ended unpaid|last end (ms)
     {exam:shard}:due           zset    serial of a hold by the time (ms) it may expire
     {exam:shard}:pinned        zset    serial by the time (ms) a payment pinned it
     {exam:shard}:spent         set     serials of reservations that have ended
@@ -54,6 +55,7 @@ SHARD_KEYS = {
     "confirming": "hash",
     "confirmed": "hash",
     "claims": "hash",
+    "unpaid": "hash",
     "due": "zset",
     "pinned": "zset",
     "spent": "set",

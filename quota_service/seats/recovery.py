@@ -112,6 +112,13 @@ class RecoveryStore:
             left_out += await self._call("put", claimed, args, keys)
         return left_out
 
+    async def put_unpaid(self, claimed: Shard, candidates: Sequence[tuple[str, int, int]]) -> None:
+        """Set how many holds of candidates ended unpaid: (candidate, holds, last end in ms)."""
+        args: list[str | int] = [claimed.fence]
+        for candidate, holds, last_ms in candidates:
+            args += [candidate, f"{holds}|{last_ms}"]
+        await self._call("put_unpaid", claimed, args)
+
     async def reopen(self, claimed: Shard) -> int:
         """Open the shard; return its version."""
         (version,) = await self._call("reopen", claimed, [claimed.fence])

@@ -36,7 +36,8 @@ class Answer:
     """How a step ended: its code, the reservation after it, and what else the script said.
 
     `detail` is as the script's header says: for SESSION_CONFLICT the session and the serial that
-    stands in it, for SOLD_OUT the seats left, for BELOW_TAKEN quotas and seats.
+    stands in it, for SOLD_OUT the seats left, for UNPAID_PAUSE when it ends (ms) and how many holds
+    ended unpaid, for BELOW_TAKEN quotas and seats.
     """
 
     code: Code
@@ -165,6 +166,9 @@ class SeatStore:
                 exam.fee.amount,
                 exam.fee.currency,
                 0 if exam.waiting_room is None else exam.waiting_room.idle_s * 1000,
+                exam.fair_use.unpaid_holds_max,
+                exam.fair_use.unpaid_pause_s * 1000,
+                exam.fair_use.unpaid_pause_max_s * 1000,
             ),
         )
         self._shared[shard.tag] = (exam, shard.epoch, shared)

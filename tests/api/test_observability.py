@@ -81,7 +81,7 @@ async def test_the_admin_port_tells_health_and_serves_nothing_else(running: Runn
     assert found == {"/livez": 200, "/readyz": 200, "/v1/exams": 404, "/docs": 404}
 
 
-async def test_every_metric_moves_with_what_it_counts(
+async def test_every_metric_moves_with_what_it_counts(  # noqa: PLR0915  one line a metric
     running: Running, redis_client: "redis.asyncio.Redis"
 ) -> None:
     api, stores, settings = running.client, running.service.stores, running.service.settings
@@ -124,6 +124,9 @@ async def test_every_metric_moves_with_what_it_counts(
     assert moved("quota_confirmations_total", outcome="repeated", reason="") == 1
     assert moved("quota_confirmations_total", outcome="refund_due", reason="already-paid") == 1
     assert moved("quota_holds_expired_total", exam="exam-1") == 1
+    assert moved("quota_holds_ended_unpaid_total", exam="exam-1", end="expired") == 1
+    assert moved("quota_holds_ended_unpaid_total", exam="exam-1", end="released") == 1
+    assert value(after, "quota_seats_held_per_confirmed", exam="exam-1") == 0.5
     assert moved("quota_expiry_lag_seconds_count") == 1
     assert value(after, "quota_holds_live", exam="exam-1") == 1
     for script in ("reserve", "pin", "confirm", "release", "expire", "snapshot"):

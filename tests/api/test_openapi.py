@@ -213,10 +213,14 @@ async def test_refusals_of_an_order_are_answered_as_documented(
     await api.import_exam(exam_definition("early", opens_in_s=60))
     await api.import_exam(exam_definition("late", opens_in_s=-60, closes_in_s=-30))
     await api.reserve("candidate-1", ("service",), ("jinan",), idempotency_key="key-a")
+    await api.import_exam(exam_definition("fair", fair_use={"unpaid_holds_max": 1}))
+    ended = (await api.reserve(exam="fair")).json
+    await api.call("DELETE", f"/v1/reservations/{ended['id']}")
 
     refused = {
         "sold-out": await api.reserve("candidate-2", ("service",), ("jinan",)),
         "session-conflict": await api.reserve("candidate-1", ("service",), ("tianjin",)),
+        "too-many-unpaid-holds": await api.reserve(exam="fair"),
         "idempotency-key-reused": await api.reserve("candidate-1", idempotency_key="key-a"),
         "registration-not-open": await api.reserve(exam="early"),
         "registration-closed": await api.reserve(exam="late"),

@@ -33,6 +33,7 @@ from quota_service.domain.errors import (
     ReservationEnded,
     SessionConflict,
     SoldOut,
+    TooManyUnpaidHolds,
 )
 from quota_service.domain.exam import Quota
 from quota_service.domain.payment import PaymentStatus
@@ -49,7 +50,7 @@ from quota_service.registration.view import view_candidate
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
 from tests.support.promises_driver import DiedError, Driver
-from tests.support.promises_model import SEATS, Held, Model
+from tests.support.promises_model import FAIR_USE, SEATS, Held, Model
 from tests.support.records import move_due_into_the_past
 from tests.support.redis_clients import redis_of
 from tests.support.running_service import running_service
@@ -78,7 +79,7 @@ class Promises(Driver):
     def open_an_exam(self, orders: list[Any], late: int) -> None:
         """Import the exam; some have reserved before the first step, a few of them too late."""
         self.model = Model(f"exam-{next(_numbers)}")
-        exam = make_exam(self.model.exam, seats=SEATS, checkout_grace_s=100)
+        exam = make_exam(self.model.exam, seats=SEATS, checkout_grace_s=100, fair_use=FAIR_USE)
         assert self.run(import_exam(self.stores, exam)).created
         self.shard = self.stores.registry.shard(self.model.exam, 0)
         for order in orders[late:]:
@@ -99,6 +100,9 @@ class Promises(Driver):
             with pytest.raises(SessionConflict) as conflict:
                 self.run(call)
             assert conflict.value.reservation in {held.id for held in standing}
+        elif self.model.has_to_wait(candidate):
+            with pytest.raises(TooManyUnpaidHolds):
+                self.run(call)
         elif venue is None:
             with pytest.raises(SoldOut) as sold_out:
                 self.run(call)

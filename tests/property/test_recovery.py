@@ -177,6 +177,15 @@ async def read(service: Service, shard: Shard) -> dict[str, Any]:
     return found
 
 
+def without_last_ends(found: dict[str, Any]) -> dict[str, Any]:
+    """Leave out when the last of a candidate's holds ended unpaid.
+
+    A late payment takes one from their count, and leaves the time of the last.
+    """
+    counts = {who: text.partition("|")[0] for who, text in found.get("unpaid", {}).items()}
+    return {**found, "unpaid": counts}
+
+
 async def compare(
     service: Service, before: list[tuple[Any, ...]], after: list[tuple[Any, ...]], *, lost: bool
 ) -> Way:
@@ -204,7 +213,7 @@ async def compare(
     assert recovery is not None
     assert again is not None
     assert again.way is Way.REBUILT
-    assert recovered == rebuilt, recovery
+    assert without_last_ends(recovered) == without_last_ends(rebuilt), recovery
     return recovery.way
 
 

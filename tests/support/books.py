@@ -22,6 +22,7 @@ async def check_books(client: "redis.asyncio.Redis", shard: Shard) -> None:
     await _check_counters(client, shard, records)
     await _check_indexes(client, shard, records)
     await _check_claims(client, shard, records)
+    await _check_unpaid(client, shard, records)
     await _check_lifetimes(client, shard, records)
     await _check_journal(client, shard, records)
 
@@ -112,6 +113,19 @@ async def _check_claims(
     ]
     assert len(dict(live)) == len(live), "two live reservations in one session"
     assert await client.hgetall(shard.key("claims")) == dict(live)
+
+
+async def _check_unpaid(
+    client: "redis.asyncio.Redis", shard: Shard, records: dict[str, Reservation]
+) -> None:
+    """Count what ended unpaid; what has no record any more is counted and is spent."""
+    ended = [r for r in records.values() if r.state in {State.RELEASED, State.EXPIRED}]
+    told: Any = await client.hgetall(shard.key("unpaid"))
+    holds = {candidate: int(text.partition("|")[0]) for candidate, text in told.items()}
+    forgotten = await client.smembers(shard.key("spent")) - records.keys()
+    mine = Counter(r.candidate for r in ended)
+    assert all(holds.get(candidate, 0) >= count for candidate, count in mine.items())
+    assert 0 <= sum(holds.values()) - len(ended) <= len(forgotten)
 
 
 async def _check_lifetimes(

@@ -24,6 +24,7 @@ def exam_definition(
     ttl_s: int = 900,
     checkout_grace_s: int = 600,
     expiry_slack_s: int = 0,
+    fair_use: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return a definition: three sessions, of which `day1-pm` offers the subjects qms and ems."""
     now_ms = round(time.time() * 1000)
@@ -49,6 +50,7 @@ def exam_definition(
             "checkout_grace_s": checkout_grace_s,
             "expiry_slack_s": expiry_slack_s,
         },
+        "fair_use": dict(fair_use or {}),
         "notice": {"version": "2023-1", "text": text("notice")},
         "sessions": [
             {

@@ -13,6 +13,10 @@ SEATS = {
 }
 
 
+FAIR_USE = {"unpaid_holds_max": 3, "unpaid_pause_s": 864_000, "unpaid_pause_max_s": 864_000}
+"""The pause is longer than any run, and than the hour by which holds are made overdue."""
+
+
 @dataclass
 class Held:
     """A reservation of the model."""
@@ -64,6 +68,12 @@ class Model:
 
     def remaining(self, quota: Quota) -> int:
         return SEATS[quota.venue][quota.subject] - self.count("held", "confirmed")[quota]
+
+    def has_to_wait(self, candidate: str) -> bool:
+        """Whether too many of the candidate's holds have ended unpaid."""
+        ended = [r for r in self.reservations if r.state in {"released", "expired"}]
+        mine = sum(held.candidate == candidate for held in ended)
+        return mine >= FAIR_USE["unpaid_holds_max"]
 
     def first_venue_with_all(
         self, subjects: tuple[str, ...], venues: tuple[str, ...]

@@ -48,7 +48,7 @@ WRITES = {
 CODES = "|".join(code.name for code in Code)
 FENCES = {
     **dict.fromkeys(
-        ("claim", "clear", "forget_room", "put", "reopen", "seed", "spend"),
+        ("claim", "clear", "forget_room", "put", "put_unpaid", "reopen", "seed", "spend"),
         "fence of the recovery, <epoch>/recovery@<run>",
     ),
     "open": "fence to open under, <epoch>@<run>",
@@ -63,7 +63,7 @@ STEPS_TOLD_AS = {"put": {"expire", "unpin"}}
 UNTOLD = {
     *("open", "claim", "clear", "seed", "spend", "define", "reopen", "trim_journal", "forget_room"),
     *("join_room", "give_numbers", "claim_place", "finish_place", "count_room"),
-    *("report", "survey"),
+    *("report", "survey", "put_unpaid"),
 }
 """Scripts that take no step of a reservation."""
 WORDS_FOR = {"limit": "at most", "sessions": "session", "subjects": "subject", "venues": "venue"}
@@ -304,7 +304,7 @@ def test_a_script_includes_what_it_uses_and_nothing_else(source: LuaSource) -> N
 
 @each_script
 def test_parts_are_included_after_the_parts_they_build_on(source: LuaSource) -> None:
-    order = ["codes", "shard", "record", "journal", "seats", "opening", "places"]
+    order = ["codes", "shard", "record", "journal", "seats", "opening", "places", "unpaid"]
 
     assert source.includes == [name for name in order if name in source.includes]
 
