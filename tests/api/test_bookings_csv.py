@@ -271,7 +271,7 @@ async def test_the_file_for_spreadsheets_has_a_mark_titles_and_times_of_the_exam
         "currency": "CNY",
         "reserved_at (Asia/Shanghai)": f"{utc + dt.timedelta(hours=8):%Y-%m-%d %H:%M:%S}",
         "event": "e-1",
-        "provider_reference": "provider-1",
+        "provider_reference": "provider-e-1",
     }
     assert [each["candidate"] for each in plain] == ["candidate-1"]
 

@@ -297,7 +297,7 @@ async def test_the_logs_hold_no_key_signature_body_or_candidate(
     logged = log_lines.getvalue()
     secrets = [(split_key(key) or ("", ""))[1] for key in (api.frontend_key, api.ops_key)]
     unwanted = [candidate, reference, "not-to-be-logged", "nothing-of-the-body", "torn-signature"]
-    assert logged.count("aiohttp.server") >= 2
+    assert "malformed" in logged
     for text in (*secrets, *unwanted, PAYMENT_SECRET.decode()):
         assert text not in logged, text
 
