@@ -11,7 +11,7 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +20,10 @@ import orjson
 from aiohttp import web
 
 from quota_service.api.auth import KeyRing
+from quota_service.api.connections import Connections
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.documents import OPENAPI
+from quota_service.api.door import Door, bind
 from quota_service.api.express import EXPRESS, ExpressLane
 from quota_service.api.handlers import get_livez, get_readyz
 from quota_service.api.middleware import around_requests
@@ -90,6 +92,9 @@ log = logging.getLogger(__name__)
 
 _HEALTH_INTERVAL_S = 1.0
 _CANCEL_AGAIN_S = 0.1
+# aiohttp would inflate bodies in its parser, before anybody has asked who sends them.
+_OPTIONS: Mapping[str, Any] = {"access_log": None, "auto_decompress": False}
+"""How aiohttp serves, on every port."""
 _GARBAGE_YOUNG = 20_000
 """Objects made, less those that went, before the garbage collector looks at the young ones."""
 
@@ -465,31 +470,32 @@ async def cancel_all(tasks: Iterable["asyncio.Task[None]"]) -> None:
 
 async def _listen_on_ports(stack: AsyncExitStack, service: Service, *, api: bool) -> Addresses:
     settings = service.settings
-    wait_s = settings.shutdown_drain_s
     admin = await listen_on_admin_port(stack, admin_app(service), settings)
     public = ""
     if api:
         with address_of_setting("", settings.host, settings.port):
-            public = await listen_on(stack, api_app(service), settings.host, settings.port, wait_s)
+            doors = await bind(settings.host, settings.port, unread_max_s=settings.idle_timeout_s)
+            clients = await serve_api(stack, service)
+            stack.push_async_callback(clients.begun)
+            door = Door(doors, has_room=clients.has_room, take=clients.begin)
+        stack.callback(door.close)
+        public = door.url
     return Addresses(public, admin)
 
 
-async def set_up(stack: AsyncExitStack, app: web.Application, wait_s: float) -> web.AppRunner:
-    """Return the runner of an application, ready to serve until the stack unwinds.
-
-    Requests under way have `wait_s` to be answered then.
-    """
-    lane = app.get(EXPRESS)
-    # aiohttp would inflate bodies in its parser, before anybody has asked who sends them.
-    options: dict[str, Any] = {
-        "access_log": None,
-        "shutdown_timeout": wait_s,
-        "auto_decompress": False,
-    }
-    runner = web.AppRunner(app, **options) if lane is None else ExpressRunner(app, lane, **options)
+async def serve_api(stack: AsyncExitStack, service: Service) -> Connections:
+    """Return what serves the connections of the API, until the stack unwinds."""
+    app = api_app(service)
+    runner = ExpressRunner(
+        app,
+        app[EXPRESS],
+        keepalive_timeout=service.settings.idle_timeout_s,
+        shutdown_timeout=service.settings.shutdown_drain_s,
+        **_OPTIONS,
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    return runner
+    return runner.clients
 
 
 async def listen_on_admin_port(
@@ -508,7 +514,9 @@ async def listen_on(
 
     Requests under way have `wait_s` to be answered then.
     """
-    runner = await set_up(stack, app, wait_s)
+    runner = web.AppRunner(app, shutdown_timeout=wait_s, **_OPTIONS)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, host, port, backlog=1024)
     await site.start()
     address = runner.addresses[0]

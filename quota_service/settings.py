@@ -65,7 +65,30 @@ class Settings:
     log_level: str = _setting("info", "debug, info, warning or error", one_of=_LOG_LEVELS)
 
     request_timeout_s: float = _setting(
-        5.0, "a request that waits longer for the stores is answered 503", low=0.1, high=60
+        5.0,
+        "a request that waits longer for the stores is answered 503; so long may the first head of "
+        "a connection take, and each body",
+        low=0.1,
+        high=60,
+    )
+    connections_max: int = _setting(
+        25_000,
+        "connections at once in each process, fewer where its file descriptors end before; those "
+        "beyond wait to be accepted",
+        low=16,
+    )
+    connections_address_share: float = _setting(
+        0.5,
+        "the part of them that one address may have; 1 behind a proxy that bounds its clients",
+        low=0.001,
+        high=1,
+    )
+    idle_timeout_s: float = _setting(
+        30.0,
+        "a connection without a request, or whose client reads nothing, is closed then; a proxy "
+        "has to close its idle ones before",
+        low=0.1,
+        high=3600,
     )
     body_max_bytes: int = _setting(16_384, "larger request bodies are answered 413", low=1024)
     protocols_max: int = _setting(

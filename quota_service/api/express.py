@@ -10,9 +10,9 @@ aiohttp's protocol class is extended here, in `turns` and in `gated`. What is re
 public face, as of aiohttp 3.14: how it pauses reading (`_pause_transport_reading`,
 `_resume_transport_reading`) and what for (`_reading_paused`, `_buffer_paused`); the queue
 `_messages` and the future `_waiter` its loop sleeps on; what shutdown looks at
-(`_request_in_progress`, `_handler_waiter`, `_close`, `_force_close`); when idle ones are looked at
-(`_next_keepalive_close_time`). Requests of one connection are answered in order: while one is on
-the express lane, what comes after it is held.
+(`_request_in_progress`, `_handler_waiter`, `_close`, `_force_close`); the timer of idle ones
+(`_keepalive_handle`, `_next_keepalive_close_time`, `_process_keepalive`). Requests of one
+connection are answered in order: while one is on the express lane, what comes after it is held.
 """
 
 import itertools

@@ -5,6 +5,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http import SERVER_SOFTWARE
 
+from quota_service.api.connections import Connections
 from quota_service.api.entry import REFUSAL
 from quota_service.api.express import ExpressLane
 from quota_service.api.gated import GatedProtocol
@@ -32,13 +33,18 @@ class ExpressServer(web.Server):
         self._usher = Usher(
             self._loop, lambda work, count: gate.count_refusal(work, "unread", count)
         )
-        self._turns = Turns(self._loop, lane.context.unread, self._usher)
+        settings = lane.context.settings
+        self._turns = Turns(
+            self._loop, lane.context.unread, self._usher, head_timeout_s=settings.request_timeout_s
+        )
+        self.clients = Connections(self, settings, lane.context.stores.metrics)
+        """The connections it serves; each of them begins there."""
 
     async def start_usher(self) -> None:
         """Start the process that turns away for this one."""
         await self._usher.start(self._parts)
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> GatedProtocol:
         """Return the protocol of a new connection."""
         return GatedProtocol(
             self._refusals, self._lane, self._turns, self, loop=self._loop, **self._kwargs
@@ -64,6 +70,13 @@ class ExpressRunner(web.AppRunner):
         super().__init__(app, **options)
         self._lane = lane
         self._express_server: ExpressServer | None = None
+
+    @property
+    def clients(self) -> Connections:
+        """The connections that are served, once it is set up."""
+        if self._express_server is None:
+            raise AssertionError("a runner that is set up has a server")
+        return self._express_server.clients
 
     async def _make_server(self) -> web.Server:
         server = ExpressServer(self._lane, await super()._make_server())

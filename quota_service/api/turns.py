@@ -37,6 +37,8 @@ _EXCESS_MAX = 16
 """Connections read in one turn beside those whose turn it is, where the usher cannot help."""
 _SETTLE_MAX_S = 1.0
 _SETTLE_LOOK_S = 0.01
+_LOOK_AGAIN_S = 1.0
+"""When to look again whether a connection is idle."""
 _EVENTS_MAX = 4096
 _READ_MAX_BYTES = 65_536
 _CAME = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
@@ -46,7 +48,16 @@ _WENT = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 class Turns:
     """All connections of one server that are to be read, and those that are due."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, unread: UnreadLimit, usher: Usher) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        unread: UnreadLimit,
+        usher: Usher,
+        *,
+        head_timeout_s: float,
+    ) -> None:
+        """`head_timeout_s` is the time a new connection has to send the head of a request."""
+        self.head_timeout_s = head_timeout_s
         self._loop = loop
         self._unread = unread
         self._poll = select.epoll()
@@ -175,6 +186,10 @@ def _taken(waiting: "deque[ReadInTurn]", most: int) -> "list[ReadInTurn]":
     return [waiting.popleft() for _ in range(min(most, len(waiting)))]
 
 
+def _nothing() -> None:
+    return
+
+
 class ReadInTurn(RequestHandler):
     """A connection that is read when its turn has come."""
 
@@ -188,12 +203,15 @@ class ReadInTurn(RequestHandler):
         "descriptor",
         "is_paying",
         "is_read",
+        "lost",
     )
 
     def __init__(self, turns: Turns, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self.is_paying = False
         """Whether the last request was a payment, signed, and so the next may be."""
+        self.lost: Callable[[], None] = _nothing
+        """Called when the connection has ended."""
         self._turns = turns
         self._answer = b""
         self.descriptor = -1
@@ -207,6 +225,12 @@ class ReadInTurn(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take reading over from the transport."""
         super().connection_made(transport)
+        if self._keepalive_handle is not None:
+            self._keepalive_handle.cancel()
+        # The timer of idle connections: whoever has sent no request yet is given less time.
+        closes_at = self._loop.time() + self._turns.head_timeout_s
+        self._next_keepalive_close_time = closes_at
+        self._keepalive_handle = self._loop.call_at(closes_at, self._process_keepalive)
         self.descriptor = transport.get_extra_info("socket").fileno()
         # Behind aiohttp's own beginning: what it does not wait for yet cannot be told from the rest
         # of something. And behind the transport's: in Python 3.11.2, Debian 12's, it begins to read
@@ -217,6 +241,7 @@ class ReadInTurn(RequestHandler):
         """Stop reading before the descriptor becomes another connection's."""
         self._pause_transport_reading()
         super().connection_lost(exc)
+        self.lost()
 
     def notice(self, *, has_left: bool) -> None:
         """Take note that something has come, or that the client sends no more."""
@@ -258,6 +283,13 @@ class ReadInTurn(RequestHandler):
         self._has_more = len(data) == _READ_MAX_BYTES
         self._guarded(self.excess_received if is_excess else self.data_received, data)
         self.come_back()
+
+    def _process_keepalive(self) -> None:
+        """Close an idle connection: not one whose request waits to be read, or is at work here."""
+        if self._waiter is not None and (self._is_due or self._request_in_progress):
+            self._keepalive_handle = self._loop.call_later(_LOOK_AGAIN_S, self._process_keepalive)
+        else:
+            super()._process_keepalive()
 
     def _is_settling(self) -> bool:
         """Return whether aiohttp has answered a request and not come to wait for the next yet."""

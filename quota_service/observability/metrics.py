@@ -162,6 +162,17 @@ class Metrics:
             "Availability streams cut off because their reader had stopped reading.",
             registry=registry,
         )
+        self.connections = Gauge(
+            "quota_connections",
+            "Connections of clients that are open.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.connections_refused = Counter(
+            "quota_connections_refused",
+            "Connections closed at once, as their address had all it may have.",
+            registry=registry,
+        )
         self.streams = Gauge(
             "quota_streams",
             "Availability streams that are open.",

@@ -5,9 +5,9 @@ import logging
 import socket
 from contextlib import suppress
 
-from aiohttp import web
-
+from quota_service.api.connections import Connections
 from quota_service.observability.health import Health
+from quota_service.observability.logs import OnceASecond
 from quota_service.supervisor.channel import NOTICE, STOP, TAKE, TAKEN, Report
 
 log = logging.getLogger(__name__)
@@ -26,18 +26,18 @@ class Intake:
     def __init__(
         self,
         channel: socket.socket,
-        server: web.Server,
+        clients: Connections,
         health: Health,
         stop: asyncio.Event,
     ) -> None:
         self._stop = stop
         self._channel = channel
-        self._server = server
+        self._clients = clients
         self._health = health
         self._loop = asyncio.get_running_loop()
         self._wants_to_leave = False
         self._unsent = b""
-        self._beginnings: set[asyncio.Task[None]] = set()
+        self._lost_lines = OnceASecond()
         channel.setblocking(False)
         self._loop.add_reader(channel, self._read)
         self._reporting = asyncio.create_task(self._report_again_and_again())
@@ -53,7 +53,7 @@ class Intake:
         self._reporting.cancel()
         with suppress(asyncio.CancelledError):
             await self._reporting
-        await asyncio.gather(*self._beginnings)
+        await self._clients.begun()
 
     def _read(self) -> None:
         taken: list[socket.socket] = []
@@ -61,9 +61,7 @@ class Intake:
         if taken:
             self._say(TAKEN * len(taken))
         for connection in taken:
-            task = asyncio.create_task(self._begin(connection))
-            self._beginnings.add(task)
-            task.add_done_callback(self._beginnings.discard)
+            self._clients.begin(connection)
 
     def _read_some(self, taken: list[socket.socket]) -> None:
         for _ in range(_MESSAGES_A_TURN):
@@ -77,7 +75,8 @@ class Intake:
                 taken.append(socket.socket(fileno=descriptors[0]))
             elif message == TAKE:
                 # The kernel drops what a process at its limit of descriptors is sent.
-                log.error("a connection was lost: no file descriptor is left")
+                if lost := self._lost_lines.count():
+                    log.error("no file descriptor is left", extra={"connections_lost": lost})
                 self._say(TAKEN)
             elif message == NOTICE:
                 self._health.is_draining = True
@@ -91,14 +90,6 @@ class Intake:
         self._loop.remove_reader(self._channel)
         self._stop.set()
 
-    async def _begin(self, connection: socket.socket) -> None:
-        try:
-            connection.setblocking(False)
-            await self._loop.connect_accepted_socket(self._server, connection)
-        except OSError as error:
-            connection.close()
-            log.info("a connection ended before it began", extra={"cause": str(error)})
-
     async def _report_again_and_again(self) -> None:
         while True:
             self._report()
@@ -109,8 +100,8 @@ class Intake:
         if self._unsent:
             self._say(b"")
             return
-        open_now = len(self._server.connections) + len(self._beginnings)
-        self._say(Report(self._health.faults, open_now, self._wants_to_leave).line())
+        report = Report(self._health.faults, self._clients.count, self._wants_to_leave)
+        self._say(report.line())
 
     def _say(self, lines: bytes) -> None:
         self._unsent += lines

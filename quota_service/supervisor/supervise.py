@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
+from quota_service.api.door import bind
 from quota_service.app import (
     Addresses,
     Service,
@@ -21,7 +22,7 @@ from quota_service.app import (
 from quota_service.observability.metrics import SupervisorMetrics
 from quota_service.settings import Settings, address_of_setting
 from quota_service.supervisor.admin import supervisor_admin_app
-from quota_service.supervisor.doorman import Doorman, bind
+from quota_service.supervisor.doorman import Doorman
 from quota_service.supervisor.team import Team
 
 WORKERS_MAX = 64
@@ -52,7 +53,7 @@ async def _listen(
     """Open the admin port, bring the workers up, and open the port once all of them listen."""
     settings = service.settings
     with address_of_setting("", settings.host, settings.port):
-        doors = await bind(settings.host, settings.port)
+        doors = await bind(settings.host, settings.port, unread_max_s=settings.idle_timeout_s)
     for door in doors:
         stack.callback(door.close)
     admin = await listen_on_admin_port(stack, supervisor_admin_app(service, team), settings)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
+from quota_service.api.connections import connections_max
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.merged_metrics import PastCounts
 from quota_service.observability.metrics import SupervisorMetrics
@@ -41,6 +42,7 @@ class Team:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.take_back: Callable[[Iterable[socket.socket]], None] = _close_all
         self._settings = settings
+        self._connections_max = connections_max(settings)
         self._metrics = metrics
         self._stopping = asyncio.Event()
         self._complete = asyncio.Event()
@@ -61,6 +63,19 @@ class Team:
     def taking(self) -> list[WorkerProcess]:
         """The workers that take connections, if only to answer that they cannot serve."""
         return [w for w in self.workers.values() if w.takes_connections]
+
+    @property
+    def takers(self) -> list[WorkerProcess]:
+        """The workers that a connection is handed to: the ready ones, or any while none is."""
+        return self.ready or self.taking
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be accepted: a worker has room for it, and so has this process."""
+        in_flight = sum(worker.in_flight for worker in self.workers.values())
+        return in_flight < self._connections_max and any(
+            worker.connections < self._connections_max for worker in self.takers
+        )
 
     async def all_listen(self) -> None:
         """Return when every worker takes connections."""

@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack
 
 import orjson
 
-from quota_service.app import Addresses, api_app, open_service, run_service, set_up, settle_garbage
+from quota_service.app import Addresses, open_service, run_service, serve_api, settle_garbage
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.logs import configure_logging
 from quota_service.observability.shared_values import SharedValues, count_in
@@ -49,10 +49,8 @@ async def _run(settings: Settings, channel: socket.socket) -> None:
         settle_garbage()
 
         async def listen(stack: AsyncExitStack) -> Addresses:
-            runner = await set_up(stack, api_app(service), settings.shutdown_drain_s)
-            if runner.server is None:
-                raise AssertionError("a runner that is set up has a server")
-            intake = Intake(channel, runner.server, service.health, stop)
+            clients = await serve_api(stack, service)
+            intake = Intake(channel, clients, service.health, stop)
             stack.push_async_callback(intake.close)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, intake.ask_to_leave)

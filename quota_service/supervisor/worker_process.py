@@ -15,6 +15,7 @@ from contextlib import suppress
 
 import orjson
 
+from quota_service.observability.logs import OnceASecond
 from quota_service.observability.shared_values import SharedValues, open_memory
 from quota_service.settings import Settings
 from quota_service.supervisor.channel import STOP, TAKE, LineReader, Report
@@ -45,6 +46,7 @@ class WorkerProcess:
         self.handed = 0
         self._handed_since = 0
         self._in_flight: deque[socket.socket] = deque()
+        self._not_handed_lines = OnceASecond()
         self.is_told_to_stop = False
         self._report: Report | None = None
         self._heard = heard
@@ -75,6 +77,11 @@ class WorkerProcess:
             return 0
         return self._report.connections + self._handed_since
 
+    @property
+    def in_flight(self) -> int:
+        """Connections it was handed and has not taken yet, which are open here too."""
+        return len(self._in_flight)
+
     def hand(self, connection: socket.socket) -> bool:
         """Hand a connection over; False when the worker cannot take it now.
 
@@ -86,7 +93,8 @@ class WorkerProcess:
             socket.send_fds(self._channel, [TAKE], [connection.fileno()])
         except OSError as error:
             # A full channel is a worker that is busy; a broken one is about to be replaced.
-            log.info("not handed over", extra={"to": self.number, "cause": str(error)})
+            if self._not_handed_lines.count():
+                log.info("not handed over", extra={"to": self.number, "cause": str(error)})
             return False
         self.handed += 1
         self._handed_since += 1

@@ -6,12 +6,13 @@ from urllib.parse import urlsplit
 from tests.support.client import Reply
 
 _TIMEOUT_S = 10.0
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection to the server of a base URL."""
+async def connect(url: str, *, local_addr: tuple[str, int] | None = None) -> Connection:
+    """Open a connection to the server of a base URL, from an address of this machine."""
     address = urlsplit(url)
-    return await asyncio.open_connection(address.hostname, address.port)
+    return await asyncio.open_connection(address.hostname, address.port, local_addr=local_addr)
 
 
 async def exchange(url: str, sent: bytes, *, half_close: bool = False) -> bytes:

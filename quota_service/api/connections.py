@@ -1,0 +1,108 @@
+"""The clients' connections of one process: bounded in all, and for each address.
+
+A connection costs a file descriptor, and with none left neither the stores nor the admin port can
+be reached. So some are kept for those, and connections beyond the rest wait to be accepted. One
+address has a share of them and no more: what it opens beyond is closed at once.
+"""
+
+import asyncio
+import logging
+import resource
+import socket
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from quota_service.api.turns import ReadInTurn
+from quota_service.observability.logs import OnceASecond
+from quota_service.observability.metrics import Metrics
+from quota_service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_KEPT_DESCRIPTORS = 128
+"""For the admin port, Redis, the usher, logs and files, beside those for Postgres."""
+
+
+def connections_max(settings: Settings) -> int:
+    """Return how many connections a process with these settings may have, at least one."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return settings.connections_max
+    spare = limit - _KEPT_DESCRIPTORS - settings.postgres_pool_max
+    return max(min(settings.connections_max, spare), 1)
+
+
+class Connections:
+    """Begins connections and counts them until they end."""
+
+    def __init__(
+        self, protocol: Callable[[], ReadInTurn], settings: Settings, metrics: Metrics
+    ) -> None:
+        """`protocol` makes what serves a connection."""
+        self.count = 0
+        """How many there are."""
+        self._protocol = protocol
+        self._max = connections_max(settings)
+        self._max_of_address = max(int(self._max * settings.connections_address_share), 1)
+        self._loop = asyncio.get_running_loop()
+        self._of_address: Counter[str] = Counter()
+        self._beginnings: set[asyncio.Task[None]] = set()
+        self._gauge = metrics.connections
+        self._refused = metrics.connections_refused
+        self._full_lines = OnceASecond()
+        self._refused_lines = OnceASecond()
+        if self._max < settings.connections_max:
+            log.info("file descriptors bound the connections", extra={"max": self._max})
+
+    def has_room(self) -> bool:
+        """Return whether there may be one more."""
+        if self.count < self._max:
+            return True
+        if self._full_lines.count():
+            log.warning("no room for more connections", extra={"connections": self.count})
+        return False
+
+    def begin(self, connection: socket.socket) -> None:
+        """Serve a connection that was accepted, or close it when its address has enough."""
+        try:
+            address = str(connection.getpeername()[0])
+        except OSError:  # it has ended before it began
+            connection.close()
+            return
+        if self._of_address[address] >= self._max_of_address:
+            connection.close()
+            self._refused.inc()
+            if refused := self._refused_lines.count():
+                extra = {"address": address, "refused": refused}
+                log.warning("an address has all the connections it may have", extra=extra)
+            return
+        self._count(address, 1)
+        task = self._loop.create_task(self._begin(connection, address))
+        self._beginnings.add(task)
+        task.add_done_callback(self._beginnings.discard)
+
+    async def begun(self) -> None:
+        """Return when every connection that was taken is served."""
+        await asyncio.gather(*self._beginnings)
+
+    async def _begin(self, connection: socket.socket, address: str) -> None:
+        def make() -> ReadInTurn:
+            protocol = self._protocol()
+            protocol.lost = partial(self._count, address, -1)
+            return protocol
+
+        try:
+            connection.setblocking(False)
+            await self._loop.connect_accepted_socket(make, connection)
+        except OSError as error:
+            connection.close()
+            self._count(address, -1)
+            log.info("a connection ended before it began", extra={"cause": str(error)})
+
+    def _count(self, address: str, more: int) -> None:
+        self.count += more
+        self._gauge.set(self.count)
+        self._of_address[address] += more
+        if not self._of_address[address]:
+            del self._of_address[address]
