@@ -20,12 +20,12 @@
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] known version: no quotas are told while the shard is at it; '' for none
 -- ARGV[3] cursor of the page: 0 for the first, then what the page before told
--- ARGV[4] count: about how many quotas at most
+-- ARGV[4] count: about how many quotas at most; 0 for none
 --
 -- Returns {DONE, version, clock (ms), live holds, pins, undrained journal entries, claims, cursor of
 --          the next page or 0, {venue/subject, capacity, remaining, held, confirming, confirmed, …}}
 --         {DONE_BEFORE, version, clock (ms), live holds, pins, undrained journal entries, claims}
---                      nothing was changed since the known version
+--                      nothing was changed since the known version, or no quotas are wanted
 --         {NOT_READY}
 -- A quota may be told twice, as SCAN may.
 -- @include codes
@@ -45,7 +45,7 @@ local answer = {
   redis.call('ZCARD', due_key), redis.call('ZCARD', pinned_key),
   redis.call('XLEN', journal_key), redis.call('HLEN', claims_key),
 }
-if version == known then
+if version == known or count == '0' then
   answer[1] = DONE_BEFORE
   return answer
 end

@@ -4,9 +4,16 @@ The gauges of the stores are told by one worker process, the one that holds the 
 Seat gauges have a label set for each quota, so their number is capped by a setting; what is beyond
 the cap is summed up as venue `other`. A store that is away leaves its gauges as they were, and
 `quota_store_up` says so.
+
+Seats are read anew when a shard took steps, and those of a large exam the less often the longer
+that takes. A scrape waits for them for a moment only: what comes later is told by the next one.
 """
 
+import asyncio
 import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -17,12 +24,28 @@ from quota_service.domain.exam import Quota
 from quota_service.observability.merged_metrics import Families
 from quota_service.observability.metrics import Metrics, ServiceGauges
 from quota_service.registration.stores import Stores
+from quota_service.seats.keys import Shard
 from quota_service.seats.store import ShardSnapshot
 from quota_service.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _OTHER = Quota("other", "other")
+_WAIT_S = 1.0
+"""How long a scrape waits for what is read."""
+_LEFT_ALONE = 20
+"""How many times as long as reading them took, the seats of an exam are not read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the gauges of an exam tell: of which state, within which room, and until when."""
+
+    epoch: int
+    version: int
+    room: int
+    quotas: int
+    until_s: float
 
 
 class SeatGauges:
@@ -33,42 +56,66 @@ class SeatGauges:
         self._of_process = metrics.registry
         self._gauges = ServiceGauges()
         self._quotas_max = settings.metrics_quotas_max
+        self._told: dict[str, _Told] = {}
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics in the format a scraper accepts, and its content type."""
         encode, content_type = choose_encoder(accept)
         if not self._stores.worker_lease.is_held:
             return encode(self._of_process), content_type
-        await self.refresh()
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self.refresh())
+        await asyncio.wait({self._refreshing}, timeout=_WAIT_S)
+        # Thousands of lines: requests of this process are answered meanwhile.
+        return await asyncio.to_thread(self._both, encode), content_type
+
+    def _both(self, encode: Callable[[CollectorRegistry], bytes]) -> bytes:
         both = CollectorRegistry()
         both.register(Families([*self._of_process.collect(), *self._gauges.registry.collect()]))
-        return encode(both), content_type
+        return encode(both)
 
     async def refresh(self) -> None:
-        """Read every open shard once."""
-        listed = unlisted = 0
+        """Read every open shard once, its seats when they may be others."""
+        room, unlisted = self._quotas_max, 0
         try:
             for shard in self._stores.registry.open_shards():
-                snapshot = await self._stores.seats.snapshot(shard)
-                quotas = sorted(snapshot.capacity)
-                room = self._quotas_max - listed
-                listed += len(quotas[:room])
-                unlisted += len(quotas[room:])
-                self._set(shard.exam, snapshot, quotas[:room], quotas[room:])
+                quotas = await self._refresh_exam(shard, room)
+                unlisted += max(0, quotas - room)
+                room = max(0, room - quotas)
             self._gauges.seats_unlisted.set(unlisted)
             entries = await self._stores.reader.quarantined_entries()
             self._gauges.journal_quarantined.set(entries)
         except QuotaError as error:
             log.info("gauges not refreshed", extra={"cause": str(error)})
 
+    async def _refresh_exam(self, shard: Shard, room: int) -> int:
+        """Bring the gauges of an exam up to date; return how many quotas it has."""
+        began_s, told = time.monotonic(), self._told.get(shard.exam)
+        totals = await self._stores.seats.totals(shard)
+        self._gauges.holds_live.labels(exam=shard.exam).set(totals.live_holds)
+        self._gauges.pins.labels(exam=shard.exam).set(totals.pins)
+        self._gauges.journal_lag.labels(exam=shard.exam).set(totals.journal_entries)
+        if (
+            told is not None
+            and (told.epoch, told.room) == (shard.epoch, room)
+            and (told.version == totals.version or began_s < told.until_s)
+        ):
+            return told.quotas
+        snapshot = await self._stores.seats.snapshot(shard)
+        quotas = sorted(snapshot.capacity)
+        self._set(shard.exam, snapshot, quotas[:room], quotas[room:])
+        ended_s = time.monotonic()
+        until_s = ended_s + _LEFT_ALONE * (ended_s - began_s) if snapshot.pages > 1 else 0.0
+        told = _Told(shard.epoch, snapshot.version, room, len(quotas), until_s)
+        self._told[shard.exam] = told
+        return told.quotas
+
     def _set(
         self, exam: str, snapshot: ShardSnapshot, listed: list[Quota], rest: list[Quota]
     ) -> None:
-        self._gauges.holds_live.labels(exam=exam).set(snapshot.live_holds)
         held, confirmed = sum(snapshot.held.values()), sum(snapshot.confirmed.values())
         self._gauges.held_per_confirmed.labels(exam=exam).set(held / max(confirmed, 1))
-        self._gauges.pins.labels(exam=exam).set(snapshot.pins)
-        self._gauges.journal_lag.labels(exam=exam).set(snapshot.journal_entries)
         for counter, gauge in self._gauges.seats.items():
             seats = getattr(snapshot, counter)
             for quota in listed:

@@ -1,5 +1,6 @@
 """Exams, their shards and quotas in Postgres."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 
 _ID_KEY_BYTES = 32
+_LARGE_LENGTH = 100_000
+"""A definition of more characters is parsed beside the event loop."""
+_QUOTAS_MAX = 5_000
+"""Quotas written with one statement."""
 
 
 class ShardState(StrEnum):
@@ -64,15 +69,16 @@ class ExamLedger:
         self._query = ledger.query
 
     async def all(self, known: Mapping[str, StoredExam]) -> dict[str, StoredExam]:
-        """Return every exam; one whose revision is `known` is not parsed again."""
-        rows = await self._ledger.fetch("select_exams")
-        return {row["id"]: _stored(row, known.get(row["id"])) for row in rows}
+        """Return every exam; one whose revision is `known` is not read again."""
+        revisions = [stored.revision for stored in known.values()]
+        rows = await self._ledger.fetch("select_exams", list(known), revisions)
+        return {row["id"]: await _stored(row, known.get(row["id"])) for row in rows}
 
     async def lock(self, connection: "Connection", exam: str) -> StoredExam | None:
         """Keep other imports of the exam out until the transaction ends; return it as stored."""
         await connection.execute(self._query["lock_exam"], exam)
         row = await connection.fetchrow(self._query["select_exam_for_update"], exam)
-        return None if row is None else _stored(row)
+        return None if row is None else await _stored(row)
 
     async def insert(self, connection: "Connection", exam: Exam) -> None:
         """Store a new exam, under its first revision, with one shard that Redis has not opened."""
@@ -92,13 +98,16 @@ class ExamLedger:
         self, connection: "Connection", exam: str, capacity: Mapping[Quota, int]
     ) -> None:
         """Set the capacity of quotas; Oversold when one is below what is confirmed."""
-        await connection.execute(
-            self._query["upsert_quotas"],
-            exam,
-            [quota.venue for quota in capacity],
-            [quota.subject for quota in capacity],
-            list(capacity.values()),
-        )
+        quotas = list(capacity.items())
+        for start in range(0, len(quotas), _QUOTAS_MAX):
+            page = quotas[start : start + _QUOTAS_MAX]
+            await connection.execute(
+                self._query["upsert_quotas"],
+                exam,
+                [quota.venue for quota, _ in page],
+                [quota.subject for quota, _ in page],
+                [seats for _, seats in page],
+            )
 
     async def confirmed(self, connection: "Connection", exam: str) -> dict[Quota, int]:
         """Return the booked seats of every quota of an exam."""
@@ -115,11 +124,14 @@ class ExamLedger:
         await connection.execute(self._query["mark_shard_open"], exam, shard)
 
 
-def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam:
-    if before is not None and before.revision == row["revision"]:
+async def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam:
+    text, revision = row["definition"], row["revision"]
+    if before is not None and before.revision == revision:
         definition = before.definition
+    elif len(text) > _LARGE_LENGTH:  # seconds, in which requests have to be answered
+        definition = await asyncio.to_thread(_definition, text, revision)
     else:
-        definition = _definition(row["definition"], row["revision"])
+        definition = _definition(text, revision)
     return StoredExam(
         row["id"],
         definition,

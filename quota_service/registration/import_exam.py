@@ -108,14 +108,20 @@ async def finish_import(stores: Stores, exam_id: str) -> bool:
     async with stores.ledger.connection() as connection:
         stored = await stores.exams.capacity(connection, exam_id)
     if not stores.registry.is_new(exam_id):
-        shard, exam = stores.registry.shard(exam_id, _ONLY_SHARD), stores.registry.find(exam_id)
+        shard = stores.registry.shard(exam_id, _ONLY_SHARD)
         standing = (await stores.seats.snapshot(shard)).capacity
         is_level = all(standing.get(quota, 0) == seats for quota, seats in stored.items())
-        if is_level and is_in_force(exam, await stores.seats.definition(shard)):
+        if is_level and await definition_is_in_force(stores, exam_id):
             return False
     await sync_shard(stores, exam_id)
     await stores.registry.refresh()
     return True
+
+
+async def definition_is_in_force(stores: Stores, exam_id: str) -> bool:
+    """Return whether Redis has the definition of an exam in force that this process knows."""
+    exam, shard = stores.registry.find(exam_id), stores.registry.shard(exam_id, _ONLY_SHARD)
+    return is_in_force(exam, await stores.seats.definition(shard))
 
 
 async def _bring_back(stores: Stores, connection: "Connection", exam_id: str) -> None:

@@ -90,11 +90,12 @@ class QuotaSeats(NamedTuple):
 class ShardSnapshot(Totals):
     """Every counter of a shard, seats by quota; each quota is of one moment.
 
-    The totals are as before the first quota was read. `steps` were taken until the last was: with
-    none all is of one moment. Every step up to the version is in the counters, and some later ones
-    may be.
+    The totals are as before the first quota was read, in `pages`. `steps` were taken until the last
+    was: with none all is of one moment. Every step up to the version is in the counters, and some
+    later ones may be.
     """
 
+    pages: int
     steps: int
     capacity: Mapping[Quota, int]
     remaining: Mapping[Quota, int]
@@ -318,7 +319,7 @@ class SeatStore:
 
     async def totals(self, shard: Shard) -> Totals:
         """Return what the shard has in all, without its quotas."""
-        totals, _, _ = await self._page(shard, "", "0", 1)
+        totals, _, _ = await self._page(shard, "", "0", 0)
         return totals
 
     async def pages(
@@ -356,6 +357,7 @@ class SeatStore:
             first.pins,
             first.journal_entries,
             first.claims,
+            pages=len(looks),
             steps=looks[-1].version - first.version,
             capacity={quota: row.capacity for quota, row in quotas.items()},
             remaining={quota: row.remaining for quota, row in quotas.items()},

@@ -1,25 +1,71 @@
 """The capacity worker: finishes imports that died between the two stores."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from quota_service.registration.import_exam import finish_import
+from quota_service.registration.import_exam import definition_is_in_force, finish_import
 from quota_service.registration.stores import Stores
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 
+_ONLY_SHARD = 0
+_LEFT_ALONE = 20
+"""How many times as long as the comparison took, an exam that was level is not compared again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """What was found level: of which definition and epoch, at which version of the shard."""
+
+    revision: int
+    epoch: int
+    version: int
+    until_s: float
+
 
 class CapacityWorker:
-    """Compares definition and capacities of every exam in a round."""
+    """Compares definition and capacities of every exam in a round.
+
+    The definition is compared each time. The capacities were put level with it by an import, so
+    they are read again when there is another definition, and else while the shard takes steps: the
+    less often, the longer that takes.
+    """
 
     name = "capacity"
 
-    def __init__(self, stores: Stores, settings: Settings) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stores = stores
+        self._clock = clock
         self.interval_s = settings.capacity_interval_s
+        self._level: dict[str, _Level] = {}
 
     async def run_once(self) -> Mapping[str, int]:
         """Give Redis the definitions and capacities of Postgres; returns {"finished": imports}."""
         return await each_of([exam.id for exam in self._stores.registry.all()], self._finish)
 
-    async def _finish(self, exam: str) -> Mapping[str, int]:
-        return {"finished": int(await finish_import(self._stores, exam))}
+    async def _finish(self, exam_id: str) -> Mapping[str, int]:
+        registry = self._stores.registry
+        if registry.is_new(exam_id):
+            return {"finished": int(await finish_import(self._stores, exam_id))}
+        revision, shard = registry.find(exam_id).revision, registry.shard(exam_id, _ONLY_SHARD)
+        version = (await self._stores.seats.totals(shard)).version
+        level, began_s = self._level.get(exam_id), self._clock()
+        if (
+            level is not None
+            and (level.revision, level.epoch) == (revision, shard.epoch)
+            and (level.version == version or began_s < level.until_s)
+            and await definition_is_in_force(self._stores, exam_id)
+        ):
+            return {"finished": 0}
+        finished = await finish_import(self._stores, exam_id)
+        if not finished:
+            ended_s = self._clock()
+            until_s = ended_s + _LEFT_ALONE * (ended_s - began_s)
+            self._level[exam_id] = _Level(revision, shard.epoch, version, until_s)
+        return {"finished": int(finished)}

@@ -310,3 +310,27 @@ async def test_every_log_line_is_json_even_with_bytes_that_are_no_text(
     (line,) = lines(log_lines)
     assert line["message"] == "odd \udcff"
     assert line["path"] == "\ud800"
+
+
+async def test_seats_are_read_for_the_metrics_only_when_their_shard_has_taken_a_step(
+    running: Running,
+    redis_client: "redis.asyncio.Redis",
+) -> None:
+    async def reads() -> int:
+        stats = await redis_client.info("commandstats")
+        names = ("cmdstat_hscan", "cmdstat_hgetall")
+        return sum(int(stats.get(name, {"calls": 0})["calls"]) for name in names)
+
+    async def left() -> float:
+        labels = {"exam": "exam-1", "venue": "jinan", "subject": "general"}
+        return value(await scrape_worker(running), "quota_seats_remaining", **labels)
+
+    first = await left()
+    before = await reads()
+    again, unchanged = await left(), await reads()
+    await running.client.reserve("candidate-1")
+    after = await left()
+
+    assert (first, again, after) == (3, 3, 2)
+    assert unchanged == before
+    assert await reads() > before

@@ -47,7 +47,7 @@ async def in_force(service: Service) -> dict[str, str]:
 
 async def stored(service: Service) -> Mapping[str, str]:
     """Return what Redis should have in force, read from Postgres."""
-    (row,) = await service.stores.ledger.fetch("select_exams")
+    (row,) = await service.stores.ledger.fetch("select_exams", [], [])
     exam = parse_exam(orjson.loads(row["definition"]))
     return {
         "revision": str(row["revision"]),

@@ -83,12 +83,12 @@ async def test_a_new_exam_stands_in_both_stores_and_is_open(service: Service) ->
 
 
 async def test_the_same_definition_again_changes_nothing(imported: Service) -> None:
-    before = await imported.stores.ledger.fetch("select_exams")
+    before = await imported.stores.ledger.fetch("select_exams", [], [])
     version = await version_of(imported)
 
     again = await import_exam(imported.stores, exam())
 
-    after = await imported.stores.ledger.fetch("select_exams")
+    after = await imported.stores.ledger.fetch("select_exams", [], [])
     assert (again.created, again.changes) == (False, ())
     assert [row["revision"] for row in after] == [row["revision"] for row in before]
     assert await version_of(imported) == version
@@ -342,3 +342,19 @@ async def test_the_worker_finishes_a_changed_import_that_died(
     assert in_redis != in_postgres
     assert done == {"finished": 1}
     assert await seats_of(imported) == (in_postgres, in_postgres)
+
+
+async def test_a_definition_that_is_known_is_not_read_again(imported: Service) -> None:
+    exams = ExamLedger(imported.stores.ledger)
+    known = await exams.all({})
+
+    rows = await imported.stores.ledger.fetch(
+        "select_exams", ["exam-1", "exam-9"], [known["exam-1"].revision, 1]
+    )
+    again = await exams.all(known)
+    await import_exam(imported.stores, exam({"jinan": {"general": 9}}))
+    changed = await exams.all(known)
+
+    assert [row["definition"] for row in rows] == [None]
+    assert again["exam-1"].definition is known["exam-1"].definition
+    assert changed["exam-1"].exam.seats[Quota("jinan", "general")] == 9

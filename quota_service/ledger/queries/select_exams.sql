@@ -1,6 +1,10 @@
--- Every exam with its shards, as the API holds them in memory.
+-- Every exam with its shards, as the API holds them in memory. The definition is told where the
+-- reader knows another revision: those of large exams are megabytes.
+-- $1 exams the reader knows, text[]
+-- $2 the revision of each, bigint[], by position
 SELECT e.id,
-       e.definition::text AS definition,
+       CASE WHEN k.revision IS DISTINCT FROM e.revision
+            THEN e.definition::text END AS definition,
        e.revision,
        e.id_key,
        array_agg(s.epoch ORDER BY s.shard) AS epochs,
@@ -8,4 +12,5 @@ SELECT e.id,
        array_agg(s.retired_at IS NOT NULL ORDER BY s.shard) AS retired
 FROM   exams e
 JOIN   shards s ON s.exam = e.id
-GROUP  BY e.id
+LEFT   JOIN unnest($1::text[], $2::bigint[]) AS k (exam, revision) ON k.exam = e.id
+GROUP  BY e.id, k.revision
