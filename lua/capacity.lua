@@ -13,7 +13,8 @@
 -- KEYS[8] stream journal      one entry a step
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
--- ARGV[2] each quota: venue/subject, then its capacity in seats
+-- ARGV[2] by: who asked, <key id>/<request id>
+-- ARGV[3] each quota: venue/subject, then its capacity in seats
 --
 -- Returns {DONE, count changed}
 --         {BELOW_TAKEN, venue/subject, seats taken, …}   every quota that cannot be lowered so far
@@ -24,8 +25,8 @@
 
 local epoch_key, version_key, capacity_key, remaining_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local held_key, confirming_key, confirmed_key, journal_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local fence = ARGV[1]
-local FIXED_ARGS = 1
+local fence, by = ARGV[1], ARGV[2]
+local FIXED_ARGS = 2
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -56,6 +57,6 @@ for _, change in ipairs(changes) do
   redis.call('HSETNX', held_key, quota, 0)
   redis.call('HSETNX', confirming_key, quota, 0)
   redis.call('HSETNX', confirmed_key, quota, 0)
-  append(version_key, journal_key, fence, 'capacity', quota, now_ms, capacity)
+  append(version_key, journal_key, fence, by, 'capacity', quota, now_ms, capacity)
 end
 return { DONE, #changes }

@@ -20,6 +20,7 @@
 -- ARGV[4] pin, a random word that names this attempt
 -- ARGV[5] registration opens, ms since the Unix epoch
 -- ARGV[6] registration closes, ms since the Unix epoch
+-- ARGV[7] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version} a hold that has moved, or a booking that is changing now
 --         {DONE_BEFORE, record}   it is at this venue
@@ -39,6 +40,7 @@ local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3
 local confirming_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local fence, serial, venue, pin = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local opens_at_ms, closes_at_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
+local by = ARGV[7]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -87,5 +89,5 @@ else
   redis.call('ZADD', pinned_key, now_ms, serial)
 end
 local text = write_record(record_key, record)
-local version = append(version_key, journal_key, fence, 'change', serial, now_ms, text)
+local version = append(version_key, journal_key, fence, by, 'change', serial, now_ms, text)
 return { DONE, text, version }

@@ -12,6 +12,7 @@
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
 -- ARGV[3] checkout grace, ms
+-- ARGV[4] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version} the deadline has moved now
 --         {DONE_BEFORE, record}   it had moved before, or a payment is being recorded
@@ -27,6 +28,7 @@
 local epoch_key, version_key, due_key = KEYS[1], KEYS[2], KEYS[3]
 local journal_key, record_key = KEYS[4], KEYS[5]
 local fence, serial, grace_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local by = ARGV[4]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -51,5 +53,5 @@ record[DUE_MS] = tonumber(record[DUE_MS]) + grace_ms
 record[CHECKED_OUT] = 1
 local text = write_record(record_key, record)
 redis.call('ZADD', due_key, record[DUE_MS], serial)
-local version = append(version_key, journal_key, fence, 'checkout', serial, clock_ms(), text)
+local version = append(version_key, journal_key, fence, by, 'checkout', serial, clock_ms(), text)
 return { DONE, text, version }

@@ -15,6 +15,7 @@
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
+-- ARGV[3] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record}          confirmed now
 --         {DONE_BEFORE, record}   confirmed before
@@ -30,6 +31,7 @@
 local epoch_key, version_key, confirming_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7]
 local fence, serial = ARGV[1], ARGV[2]
+local by = ARGV[3]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -54,5 +56,5 @@ record[DUE_MS] = record[FIRST_DEADLINE_MS]
 record[CHECKED_OUT], record[PAYMENT_SEEN] = '1', '1'
 record[PIN], record[PINNED_MS] = '', '0'
 local text = write_record(record_key, record)
-append(version_key, journal_key, fence, 'confirm', serial, clock_ms(), text)
+append(version_key, journal_key, fence, by, 'confirm', serial, clock_ms(), text)
 return { DONE, text }

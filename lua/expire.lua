@@ -18,7 +18,8 @@
 -- KEYS[10] string record       the record of each serial, one key a serial
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
--- ARGV[2] the serials, in the order of their records
+-- ARGV[2] by: who asked, <key id>/<request id>
+-- ARGV[3] the serials, in the order of their records
 --
 -- Returns {DONE, count expired, largest lag behind the due time (ms)} or {NOT_READY}.
 -- @include codes
@@ -31,8 +32,8 @@
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local spent_key, unpaid_key = KEYS[8], KEYS[9]
-local fence = ARGV[1]
-local FIXED_KEYS, FIXED_ARGS = 9, 1
+local fence, by = ARGV[1], ARGV[2]
+local FIXED_KEYS, FIXED_ARGS = 9, 2
 -- Seats given back in one call, after which no further hold is looked at.
 local SEATS_MAX = 300
 
@@ -62,7 +63,7 @@ local function expire_one(record_key, serial)
   seats_back = seats_back + #split(record[SUBJECTS], ',')
   count_unpaid(unpaid_key, record, 1)
   local text = write_ended_record(record_key, record, spent_key, serial)
-  append(version_key, journal_key, fence, 'expire', serial, now_ms, text)
+  append(version_key, journal_key, fence, by, 'expire', serial, now_ms, text)
   return lag_ms
 end
 

@@ -25,6 +25,7 @@
 -- ARGV[4] amount paid, minor units
 -- ARGV[5] currency paid, ISO 4217
 -- ARGV[6] again: 1 when an expired hold takes its seats again, 0 when it is left
+-- ARGV[7] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version}             pinned now, the shard's version after it
 --         {DONE_BEFORE, record, version}      pinned before, at this version at the latest
@@ -53,6 +54,7 @@ local due_key, pinned_key, journal_key = KEYS[7], KEYS[8], KEYS[9]
 local spent_key, unpaid_key, record_key = KEYS[10], KEYS[11], KEYS[12]
 local fence, serial, pin = ARGV[1], ARGV[2], ARGV[3]
 local amount, currency, again = ARGV[4], ARGV[5], ARGV[6]
+local by = ARGV[7]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -74,7 +76,7 @@ local function refuse(answer)
     record[PAYMENT_SEEN] = '1'
     local text = record_text(record)
     redis.call('SET', record_key, text, 'KEEPTTL')
-    append(version_key, journal_key, fence, 'see_payment', serial, now_ms, text)
+    append(version_key, journal_key, fence, by, 'see_payment', serial, now_ms, text)
   end
   if #answer == 1 then
     answer[2] = record_text(record)
@@ -138,5 +140,5 @@ record[PIN] = pin
 record[PINNED_MS] = now_ms
 local text = write_record(record_key, record)
 redis.call('ZADD', pinned_key, now_ms, serial)
-local version = append(version_key, journal_key, fence, 'pin', serial, now_ms, text)
+local version = append(version_key, journal_key, fence, by, 'pin', serial, now_ms, text)
 return { DONE, text, version }

@@ -31,7 +31,8 @@
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 -- ARGV[2] fit: 1 when holds that do not fit expire, 0 when nothing is checked
--- ARGV[3] each reservation: serial, the grace of its payment that is given up (ms from now), record
+-- ARGV[3] by: who asked, <key id>/<request id>
+-- ARGV[4] each reservation: serial, the grace of its payment that is given up (ms from now), record
 --
 -- Returns {DONE, serial of a hold that does not fit, …}
 --         {NOT_READY}                another recovery has the shard
@@ -44,8 +45,8 @@
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local pinned_key, journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
-local fence, fit = ARGV[1], ARGV[2]
-local FIXED_KEYS, FIXED_ARGS = 12, 2
+local fence, fit, by = ARGV[1], ARGV[2], ARGV[3]
+local FIXED_KEYS, FIXED_ARGS = 12, 3
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
@@ -155,7 +156,7 @@ local function put_one(record_key, serial, grace_ms, text, text_before)
     record[DUE_MS] = has_expired and record[DEADLINE_MS] or math.min(tonumber(record[DUE_MS]), now_ms)
     count_end(record, before, serial)
     local ended = write_ended_record(record_key, record, spent_key, serial)
-    append(version_key, journal_key, fence, has_expired and 'unpin' or 'expire', serial, now_ms, ended)
+    append(version_key, journal_key, fence, by, has_expired and 'unpin' or 'expire', serial, now_ms, ended)
     return has_expired
   end
   if fit == '0' then
@@ -165,7 +166,7 @@ local function put_one(record_key, serial, grace_ms, text, text_before)
     if state == 'confirming' then
       record[STATE], record[PIN], record[PINNED_MS] = 'held', '', 0
       record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
-      append(version_key, journal_key, fence, 'unpin', serial, now_ms, record_text(record))
+      append(version_key, journal_key, fence, by, 'unpin', serial, now_ms, record_text(record))
     end
     take(held, record[VENUE], record, 1)
     redis.call('ZADD', due_key, record[DUE_MS], serial)

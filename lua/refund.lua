@@ -15,6 +15,7 @@
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
+-- ARGV[3] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version}         refunded now
 --         {DONE_BEFORE, record, version}  refunded before
@@ -31,6 +32,7 @@
 local epoch_key, version_key, remaining_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, journal_key, spent_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local fence, serial = ARGV[1], ARGV[2]
+local by = ARGV[3]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -55,5 +57,5 @@ move_seats(record, record[VENUE], confirmed_key, remaining_key)
 free_sessions(record, claims_key, serial)
 record[STATE] = 'refunded'
 local text = write_ended_record(record_key, record, spent_key, serial)
-local version = append(version_key, journal_key, fence, 'refund', serial, clock_ms(), text)
+local version = append(version_key, journal_key, fence, by, 'refund', serial, clock_ms(), text)
 return { DONE, text, version }

@@ -17,6 +17,7 @@
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
+-- ARGV[3] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record}          released now
 --         {DONE_BEFORE, record}   had ended before, by its candidate or by the clock
@@ -35,6 +36,7 @@ local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local spent_key, unpaid_key, record_key = KEYS[8], KEYS[9], KEYS[10]
 local fence, serial = ARGV[1], ARGV[2]
+local by = ARGV[3]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -61,5 +63,5 @@ redis.call('ZREM', due_key, serial)
 record[STATE], record[DUE_MS] = 'released', now_ms
 count_unpaid(unpaid_key, record, 1)
 local text = write_ended_record(record_key, record, spent_key, serial)
-append(version_key, journal_key, fence, 'release', serial, now_ms, text)
+append(version_key, journal_key, fence, by, 'release', serial, now_ms, text)
 return { DONE, text }

@@ -33,7 +33,8 @@
 -- ARGV[11] longest pause of a candidate, ms
 -- ARGV[12] each request: serial, candidate, request hash, pass of the waiting room as
 --         ticket|expiry (ms)|epoch or '' where none is needed, count of subjects, count of venues,
---         then the subjects, the session of each, and the venues in order of choice
+--         then the subjects, the session of each, the venues in order of choice, and
+--         who asked, <key id>/<request id>
 --
 -- Returns {DONE, answer of each request}, an answer being
 --   {DONE, record, version}             held now
@@ -88,7 +89,7 @@ for n = 1, count do
     serial = ARGV[at], candidate = ARGV[at + 1], hash = ARGV[at + 2],
     subjects = subjects, venues = venues,
     subjects_at = at + 5, sessions_at = at + 5 + subjects, venues_at = at + 5 + 2 * subjects,
-    claims = {}, pass_text = ARGV[at + 3],
+    claims = {}, pass_text = ARGV[at + 3], by = ARGV[at + 6 + 2 * subjects + venues],
   }
   if request.pass_text ~= '' then
     request.pass = read_pass(request.pass_text)
@@ -101,7 +102,7 @@ for n = 1, count do
   end
   requests[n] = request
   candidates[n] = request.candidate
-  at = at + 6 + 2 * subjects + venues
+  at = at + 7 + 2 * subjects + venues
 end
 
 -- What stands now: read for the whole batch at once, and kept up to date as it is decided.
@@ -253,7 +254,7 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
   due_pairs[#due_pairs + 1] = due
   due_pairs[#due_pairs + 1] = request.serial
   local answer = { DONE, text }
-  entries[#entries + 1] = { serial = request.serial, text = text, answer = answer }
+  entries[#entries + 1] = { serial = request.serial, text = text, answer = answer, by = request.by }
   return answer
 end
 
@@ -303,7 +304,7 @@ end
 redis.call('MSET', unpack(record_pairs))
 redis.call('ZADD', due_key, unpack(due_pairs))
 for n, entry in ipairs(entries) do
-  append_as(version + n, journal_key, fence, 'reserve', entry.serial, now_text, entry.text)
+  append_as(version + n, journal_key, fence, entry.by, 'reserve', entry.serial, now_text, entry.text)
   entry.answer[3] = version + n
 end
 return answers

@@ -18,6 +18,7 @@
 -- ARGV[2] serial of the reservation
 -- ARGV[3] pin of the change
 -- ARGV[4] 1 when Postgres has the booking at the new venue, 0 when it has it at the old one
+-- ARGV[5] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record}          settled now
 --         {DONE_BEFORE, record}   not changing under this pin any more
@@ -32,6 +33,7 @@
 local epoch_key, version_key, remaining_key, confirming_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirmed_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local fence, serial, pin, has_moved = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local by = ARGV[5]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -57,5 +59,5 @@ record[TO_VENUE] = ''
 record[PIN] = ''
 record[PINNED_MS] = 0
 local text = write_record(record_key, record)
-append(version_key, journal_key, fence, 'settle_change', serial, clock_ms(), text)
+append(version_key, journal_key, fence, by, 'settle_change', serial, clock_ms(), text)
 return { DONE, text }

@@ -23,6 +23,7 @@
 -- ARGV[2] serial of the reservation
 -- ARGV[3] pin that is given up
 -- ARGV[4] grace, ms from now
+-- ARGV[5] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record}          a hold again, or expired
 --         {DONE_BEFORE, record}   not pinned by this pin any more
@@ -39,6 +40,7 @@ local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3
 local confirming_key, claims_key, due_key, pinned_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local journal_key, spent_key, unpaid_key, record_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local fence, serial, pin, grace_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local by = ARGV[5]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -69,5 +71,5 @@ else
   record[STATE] = 'held'
   text = write_record(record_key, record)
 end
-append(version_key, journal_key, fence, 'unpin', serial, now_ms, text)
+append(version_key, journal_key, fence, by, 'unpin', serial, now_ms, text)
 return { DONE, text }

@@ -6,6 +6,7 @@ done, 1 when refused or failed, 2 when called wrongly.
 
 import argparse
 import asyncio
+import getpass
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -22,7 +23,7 @@ from quota_service.domain.errors import QuotaError
 from quota_service.embedded import EmbeddedError
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
-from quota_service.observability.logs import configure_logging
+from quota_service.observability.logs import KEY_ID, configure_logging
 from quota_service.registration.audit import audit, repair
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings, SettingsError, describe, read_settings
@@ -62,6 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(command: Command, options: argparse.Namespace, settings: Settings) -> int:
     return await command(options, settings)
+
+
+def _user() -> str:
+    """Return who runs the command, for what is imported and repaired."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # nobody of that number is known, as in a container
+        return str(os.getuid())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -298,6 +307,7 @@ def _demo_options(options: argparse.Namespace) -> DemoOptions:
 
 @asynccontextmanager
 async def _with_exams(settings: Settings) -> AsyncIterator[Service]:
+    KEY_ID.set(f"cli:{_user()}")
     async with open_service(settings) as service:
         await service.stores.registry.refresh()
         yield service

@@ -28,6 +28,7 @@ from quota_service.domain.exam import Exam, Session, Window
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope, hash_secret, split_key
 from quota_service.ledger.migrations import migrate
+from quota_service.observability.logs import KEY_ID
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
@@ -130,7 +131,9 @@ async def _run(
         await service.stores.registry.refresh()
         # A kept data directory: Redis was started again, so what it has is rebuilt first.
         await ShardRecoveryWorker(service.stores, settings).run_once()
+        imported_by = KEY_ID.set("cli:demo")
         await import_exam(service.stores, _moved(_exam_of_earlier_run(service), options))
+        KEY_ID.reset(imported_by)
         keys = {f"QUOTA_{scope.upper()}_KEY": await _key(service, scope, known) for scope in Scope}
 
     async def ready(_service: Service, addresses: Addresses) -> None:

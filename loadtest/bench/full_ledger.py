@@ -60,7 +60,7 @@ FROM   made;
 
 INSERT INTO payment_events (event, reservation, status, outcome, amount, currency, paid_at,
                             provider_reference, body_hash)
-SELECT 'event-' || n, id, 'captured', 'confirmed', amount, 'CNY', now(), 'reference', md5(id)
+SELECT 'event-' || n, id, 'captured', 'confirmed', amount, 'CNY', now(), 'reference-' || n, md5(id)
 FROM   made
 WHERE  state = 'confirmed';
 

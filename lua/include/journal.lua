@@ -1,16 +1,17 @@
 -- journal: one entry for each step, appended in the same atomic call as the step itself. The
 -- stream id is '<epoch>-<version>', so an entry's id tells the shard's version after it, and a
--- version that was handed out twice would be refused by Redis.
+-- version that was handed out twice would be refused by Redis. `by` is who asked for the step, as
+-- <key id>/<request id>.
 
 -- Appends the entry of a step whose version was counted already.
-local function append_as(version, journal_key, fence, verb, subject, at_ms, body)
+local function append_as(version, journal_key, fence, by, verb, subject, at_ms, body)
   redis.call('XADD', journal_key, epoch_of(fence) .. '-' .. version,
-    'verb', verb, 'subject', subject, 'at', at_ms, 'body', body)
+    'verb', verb, 'subject', subject, 'at', at_ms, 'by', by, 'body', body)
 end
 
 -- Counts a step, appends its entry and returns the version.
-local function append(version_key, journal_key, fence, verb, subject, at_ms, body)
+local function append(version_key, journal_key, fence, by, verb, subject, at_ms, body)
   local version = redis.call('INCR', version_key)
-  append_as(version, journal_key, fence, verb, subject, at_ms, body)
+  append_as(version, journal_key, fence, by, verb, subject, at_ms, body)
   return version
 end

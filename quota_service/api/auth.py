@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from quota_service.api.errors import Forbidden, Unauthorized
 from quota_service.domain.errors import NotReady
 from quota_service.ledger.api_keys import ApiKey, ApiKeyLedger, Scope, hash_secret, split_key
+from quota_service.observability.logs import KEY_ID
 
 _BEARER = "bearer "
 _KEY_MAX = 200
@@ -41,6 +42,8 @@ class KeyRing:
     def authorize(self, authorization: str | None, scope: Scope) -> str:
         """Return the id of the key in an Authorization header, if it is in force and has the scope.
 
+        What is done from here on in the same context is done by that key.
+
         Raises Unauthorized and Forbidden, which say nothing more, and NotReady.
         """
         if self._keys is None:
@@ -49,6 +52,7 @@ class KeyRing:
         # here it has to be the same to the last byte, and Python's string hash is keyed.
         known = self._verified.get(authorization or "")
         if known is not None and scope in known.scopes:
+            KEY_ID.set(known.id)
             return known.id
         if authorization is None or authorization[: len(_BEARER)].lower() != _BEARER:
             raise Unauthorized(_REFUSAL)
@@ -66,4 +70,5 @@ class KeyRing:
             raise Forbidden("the API key does not have the scope needed")
         if len(self._verified) < _VERIFIED_MAX:
             self._verified[authorization] = key
+        KEY_ID.set(key.id)
         return key.id

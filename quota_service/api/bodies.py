@@ -23,6 +23,7 @@ from quota_service.api.times import parse_rfc3339
 from quota_service.domain.candidate import is_candidate_id, is_resident_id
 from quota_service.domain.definition_parts import MAX_RATE_PER_S, MIN_RATE_PER_S
 from quota_service.domain.payment import OUTCOMES_WITHOUT_CAPTURE, PaymentEvent, PaymentStatus
+from quota_service.observability.logs import REQUEST_ID
 from quota_service.registration.reserve import Order
 from quota_service.waiting_room.signing import SIGNED_MAX
 
@@ -244,6 +245,7 @@ def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
         paid_at_ms=received_ms if paid_at_ms is None else paid_at_ms,
         provider_reference=reference,
         body_hash=hashlib.blake2b(orjson.dumps(told), digest_size=16).hexdigest(),
+        request=REQUEST_ID.get(),
     )
 
 

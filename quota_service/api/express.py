@@ -43,7 +43,7 @@ from quota_service.api.rates import Fields, charged, take_of_address, take_of_ke
 from quota_service.api.turns import ReadInTurn, Turns
 from quota_service.domain.errors import Overloaded
 from quota_service.ledger.api_keys import Scope
-from quota_service.observability.logs import REQUEST_ID, OnceASecond
+from quota_service.observability.logs import KEY_ID, REQUEST_ID, OnceASecond
 from quota_service.overload.caller import IS_AWAITED
 from quota_service.overload.classes import Work
 
@@ -268,6 +268,7 @@ class ExpressProtocol(ReadInTurn):
         name = request_id(headers.get(REQUEST_ID_HEADER))
         # Tasks begun from here inherit it; the next request on this connection sets its own.
         REQUEST_ID.set(name)
+        KEY_ID.set("")
         context = self._lane.context
         is_in = context.gate.enter(route.work)
         rate: Fields = ()

@@ -33,6 +33,8 @@ from quota_service.domain.definition import DefinitionError, parse_exam
 from quota_service.domain.errors import DefinitionRefused, UnknownSubject
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation
+from quota_service.observability.caller import PROVIDER
+from quota_service.observability.logs import KEY_ID
 from quota_service.registration.availability import Availability
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
@@ -159,6 +161,7 @@ def post_payment_callback(context: ApiContext, call: Call) -> Coroutine[Any, Any
     """POST /v1/payment-callbacks."""
     now_ms = context.health.now_ms()
     event = verified_event(context.payment_secrets, call.headers, call.body, now_ms / 1000)
+    KEY_ID.set(PROVIDER)
 
     async def run() -> Answer:
         try:

@@ -15,7 +15,7 @@ from quota_service.api.express import CLIENT_GONE, REQUEST_ID_HEADER, request_id
 from quota_service.api.problems import problem_response
 from quota_service.api.rates import RATE, charged, take_of_address
 from quota_service.domain.errors import QuotaError
-from quota_service.observability.logs import REQUEST_ID
+from quota_service.observability.logs import KEY_ID, REQUEST_ID
 from quota_service.observability.metrics import Metrics
 from quota_service.overload.classes import Work
 
@@ -31,6 +31,7 @@ def around_requests(metrics: Metrics, context: ApiContext) -> Middleware:
         started = time.perf_counter()
         name = request_id(request.headers.get(REQUEST_ID_HEADER))
         token = REQUEST_ID.set(name)
+        KEY_ID.set("")  # the task of a connection serves one request after the other
         status = CLIENT_GONE
         try:
             response = await _answer(request, handler, context)

@@ -230,6 +230,15 @@ _RESERVATION_WITH_HISTORY = record(
                     "step": {"type": "string", "description": "What was done."},
                     "state": one_of("The state after it.", list(State)),
                     "venue": identifier("The venue after it."),
+                    "key_id": {
+                        "type": ["string", "null"],
+                        "description": "Id of the API key that asked for it; `provider`, "
+                        "`worker:…` or `cli:…` where none did; null when it is not known.",
+                    },
+                    "request_id": {
+                        "type": ["string", "null"],
+                        "description": "The X-Request-ID of the request that asked for it.",
+                    },
                 },
             ),
         ),

@@ -225,6 +225,8 @@ def step_json(step: Step) -> dict[str, Any]:
         "step": step.verb,
         "state": step.state,
         "venue": step.venue,
+        "key_id": step.key_id or None,
+        "request_id": step.request_id or None,
     }
 
 

@@ -55,7 +55,7 @@ class PaymentEvent:
 
     `event` is the provider's id of the event, the same when it is sent again; `body_hash` is over
     the parsed members, so that the same event with another content can be told. Money in minor
-    units, time in milliseconds since the epoch.
+    units, time in milliseconds since the epoch. `request` names the request that brought it.
     """
 
     event: str
@@ -66,6 +66,7 @@ class PaymentEvent:
     paid_at_ms: int
     provider_reference: str
     body_hash: str
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,6 +344,7 @@ class ConfirmationLedger:
             *columns,
             [verdict.told_before is None for verdict in fresh],
             [verdict.told_before and verdict.told_before.repeats for verdict in fresh],
+            [event.request for event in events],
         )
         due = [
             verdict

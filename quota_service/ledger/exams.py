@@ -2,17 +2,19 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import orjson
 
+from quota_service.domain.changes import Change
 from quota_service.domain.definition import exam_document, parse_exam
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.pool import Ledger
+from quota_service.observability.caller import Caller
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -93,6 +95,14 @@ class ExamLedger:
         text = orjson.dumps(exam_document(exam)).decode()
         revision = await connection.fetchval(self._query["update_exam"], exam.id, text)
         return replace(exam, revision=revision)
+
+    async def note_import(
+        self, connection: "Connection", exam: str, by: Caller, changes: Sequence[Change]
+    ) -> None:
+        """Remember who made or changed a definition, and what in it."""
+        told = [[change.where, change.before, change.after] for change in changes]
+        text = orjson.dumps(told).decode()
+        await connection.execute(self._query["insert_import"], exam, by.key_id, by.request_id, text)
 
     async def set_capacity(
         self, connection: "Connection", exam: str, capacity: Mapping[Quota, int]

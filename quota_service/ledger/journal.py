@@ -40,7 +40,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A checked journal entry; `reservation` and its record when it tells of one."""
+    """A checked journal entry; `reservation` and its record when it tells of one.
+
+    `key_id` and `request_id` say who asked for the step.
+    """
 
     position: Position
     verb: str
@@ -48,6 +51,8 @@ class Entry:
     at_ms: int
     body: str
     reservation: Reservation | None
+    key_id: str = ""
+    request_id: str = ""
 
 
 class JournalBranched(QuotaError):
@@ -149,6 +154,8 @@ class JournalDrain:
             [entry.subject for entry in entries],
             [instant(entry.at_ms) for entry in entries],
             [entry.body for entry in entries],
+            [entry.key_id for entry in entries],
+            [entry.request_id for entry in entries],
         )
 
     async def _upsert(self, entries: Sequence[Entry]) -> None:

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class JournalledStep:
-    """One journal entry: what was done to which serial, when (ms), and its record after it."""
+    """One journal entry: what was done to which serial, when (ms), its record after it, by whom."""
 
     shard: int
     subject: str
     verb: str
     at_ms: int
     body: str
+    key_id: str
+    request_id: str
 
 
 class LedgerReader:
@@ -64,7 +66,15 @@ class LedgerReader:
         """Return the drained steps of reservations, oldest first, at most 2000."""
         rows = await self._ledger.fetch("select_history", exam, list(serials))
         return [
-            JournalledStep(row["shard"], row["subject"], row["verb"], ms(row["at"]), row["body"])
+            JournalledStep(
+                row["shard"],
+                row["subject"],
+                row["verb"],
+                ms(row["at"]),
+                row["body"],
+                row["key_id"],
+                row["request_id"],
+            )
             for row in rows
         ]
 

@@ -16,6 +16,7 @@ from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
 from quota_service.ledger.times import ms
+from quota_service.observability.caller import Caller
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -35,10 +36,11 @@ class RefundEnd(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A booking to refund, and the shard it is in, under the epoch it was looked at."""
+    """A booking to refund, the shard it is in under the epoch it was looked at, and who asked."""
 
     reservation: str
     shard: ShardEpoch
+    by: Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,14 @@ class RefundLedger:
         wanted = [refund.reservation for refund in group if refund.shard in opened]
         ended = await connection.fetch(self._query["refund_bookings"], wanted)
         ids = [row["reservation"] for row in ended]
+        callers = {refund.reservation: refund.by for refund in group}
         await connection.execute(
             self._query["insert_refunds"],
             ids,
             [row["exam"] for row in ended],
             [row["candidate"] for row in ended],
+            [callers[reservation].key_id for reservation in ids],
+            [callers[reservation].request_id for reservation in ids],
         )
         await connection.execute(
             self._query["insert_refunds_due"],

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, with the id of the request it belongs to.
+"""Structured logs: one JSON object a line, with the ids of the request and of the API key.
 
 What is logged is chosen where it is logged; keys, signatures, bodies and candidate ids never are.
 """
@@ -17,6 +17,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+KEY_ID: ContextVar[str] = ContextVar("key_id", default="")
+"""The API key a request came with, or what stands for one."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName", "asctime"}
 
@@ -36,6 +38,8 @@ class JsonFormatter(logging.Formatter):
         }
         if request_id := REQUEST_ID.get():
             line["request_id"] = request_id
+        if key_id := KEY_ID.get():
+            line["key_id"] = key_id
         line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

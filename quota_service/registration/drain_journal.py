@@ -30,6 +30,7 @@ from quota_service.ledger.journal import (
     RawEntry,
     draining,
 )
+from quota_service.observability.caller import Caller
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import RecordError, parse_record
@@ -178,4 +179,7 @@ def _checked(shard: Shard, entry: RawEntry) -> Entry:
     reservation = None
     if verb not in _WITHOUT_RECORD:
         reservation = parse_record(shard.exam, shard.number, subject, body)
-    return Entry(_position(entry), verb, subject, at_ms, body, reservation)
+    by = Caller.read(entry.fields.get("by", ""))
+    return Entry(
+        _position(entry), verb, subject, at_ms, body, reservation, by.key_id, by.request_id
+    )

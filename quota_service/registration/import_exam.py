@@ -31,6 +31,7 @@ from quota_service.domain.changes import Change, plan_changes
 from quota_service.domain.errors import DefinitionRefused, NotReady, UnknownExam
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.exams import ShardState, StoredExam
+from quota_service.observability.caller import caller
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.definition import is_in_force
@@ -57,6 +58,7 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
         old = await stores.exams.lock(connection, exam.id)
         if old is None:
             await stores.exams.insert(connection, exam)
+            await stores.exams.note_import(connection, exam.id, caller(), [])
             await stores.exams.set_capacity(connection, exam.id, exam.seats)
             await _ensure_waiting_room(stores, connection, exam)
             imported = Imported(created=True, changes=())
@@ -68,6 +70,7 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
             if plan.changes:
                 await stores.exams.set_capacity(connection, exam.id, plan.capacity)
                 new = await stores.exams.update(connection, exam)
+                await stores.exams.note_import(connection, exam.id, caller(), plan.changes)
                 await _ensure_waiting_room(stores, connection, exam)
                 if any(old.retired):
                     await _bring_back(stores, connection, exam.id)

@@ -27,6 +27,7 @@ from quota_service.domain.errors import (
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.errors import RefundTaken
 from quota_service.ledger.refunds import Refund, RefundEnd
+from quota_service.observability.caller import caller
 from quota_service.registration.change_venue import settle_changes
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import read_reservation
@@ -47,7 +48,7 @@ async def refund(stores: Stores, reservation_id: str) -> Reservation:
     stores.reached("refund: before commit")
     try:
         epoch = (shard.exam, shard.number, shard.epoch)
-        end = await stores.refunds.refund(Refund(reservation_id, epoch))
+        end = await stores.refunds.refund(Refund(reservation_id, epoch, caller()))
     except RefundTaken:
         raise await _used(stores, booked) from None
     stores.reached("refund: after commit")

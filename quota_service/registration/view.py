@@ -20,12 +20,14 @@ _ENDS_SHOWN = (PaymentOutcome.CONFIRMED, PaymentOutcome.REFUND_DUE)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a reservation, and how it was after it; time in ms by Redis's clock."""
+    """One step of a reservation, how it was after it and who asked; time in ms by Redis's clock."""
 
     at_ms: int
     verb: str
     state: State
     venue: str
+    key_id: str
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ async def _history(
     history: defaultdict[str, list[Step]] = defaultdict(list)
     for entry in await stores.reader.history(exam_id, serials):
         after = parse_record(exam_id, entry.shard, entry.subject, entry.body)
-        history[after.id].append(Step(entry.at_ms, entry.verb, after.state, after.venue))
+        history[after.id].append(
+            Step(entry.at_ms, entry.verb, after.state, after.venue, entry.key_id, entry.request_id)
+        )
     return history
 
 

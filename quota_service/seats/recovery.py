@@ -13,6 +13,7 @@ from typing import Any
 
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Quota
+from quota_service.observability.caller import caller
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner
 from quota_service.seats.keys import Shard
@@ -106,7 +107,7 @@ class RecoveryStore:
         """
         left_out = []
         for page in _with_seats_bounded(records):
-            args: list[str | int] = [claimed.fence, int(fit)]
+            args: list[str | int] = [claimed.fence, int(fit), caller().text]
             args += [word for each in page for word in each]
             keys = [claimed.record_key(serial) for serial, _, _ in page]
             left_out += await self._call("put", claimed, args, keys)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Exam, Quota, Window
 from quota_service.domain.reservation import Reservation
+from quota_service.observability.caller import caller
 from quota_service.overload.caller import IS_AWAITED
 from quota_service.seats.codes import CODES, Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
@@ -137,6 +138,7 @@ class SeatStore:
             *request.subjects,
             *request.sessions,
             *request.venues,
+            caller().text,
         )
         call = ScriptCall(
             self._scripts["reserve"],
@@ -230,7 +232,8 @@ class SeatStore:
 
     async def recall(self, shard: Shard, serial: str) -> Answer:
         """Return DONE with the reservation, ENDED when its record is gone since, or UNKNOWN."""
-        return await self._step("read", shard, serial)
+        answer = await self._call("read", shard, [shard.fence, serial], records=(serial,))
+        return self._answer(shard, serial, answer)
 
     async def read_many(self, shard: Shard, serials: Sequence[str]) -> list[Reservation | None]:
         """Return the reservations in order, None for those without a record."""
@@ -263,7 +266,7 @@ class SeatStore:
 
         One call has a bound for its work; holds that are left are due again.
         """
-        args: list[str | int] = [shard.fence, *serials]
+        args: list[str | int] = [shard.fence, caller().text, *serials]
         _, expired, lag_ms = await self._call("expire", shard, args, records=serials)
         return expired, lag_ms
 
@@ -303,7 +306,7 @@ class SeatStore:
         changed, refused = 0, []
         for page in in_pages(list(capacity.items()), QUOTAS_MAX):
             began_s = time.monotonic()
-            args: list[str | int] = [shard.fence]
+            args: list[str | int] = [shard.fence, caller().text]
             for quota, seats in page:
                 args += [str(quota), seats]
             code, *detail = await self._call("capacity", shard, args)
@@ -426,7 +429,8 @@ class SeatStore:
             )
 
     async def _step(self, name: str, shard: Shard, serial: str, *args: str | int) -> Answer:
-        answer = await self._call(name, shard, [shard.fence, serial, *args], records=(serial,))
+        words = [shard.fence, serial, *args, caller().text]
+        answer = await self._call(name, shard, words, records=(serial,))
         return self._answer(shard, serial, answer)
 
     async def _call(

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
+from quota_service.observability.logs import KEY_ID
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.keys import Shard
@@ -88,6 +89,7 @@ class WorkerLoop:
 
     async def run(self) -> None:
         """Run until stopped; a failing round never ends the loop."""
+        KEY_ID.set(f"worker:{self._worker.name}")
         busy_rounds = 0
         while not self._stopping.is_set():
             did_something = await self._round()

@@ -31,7 +31,8 @@ _ID = "'exam-1.0.' || lpad(translate(n::text, '0189', 'abcd'), 24, 'a')"
 _INSERT = f"""
 INSERT INTO payment_events (event, reservation, status, outcome, amount, currency, paid_at,
                             provider_reference, body_hash)
-SELECT 'e-' || n, {_ID}, 'captured', 'confirmed', 8000, 'CNY', now(), repeat('x', %(width)d), ''
+SELECT 'e-' || n, {_ID}, 'captured', 'confirmed', 8000, 'CNY', now(),
+       repeat('x', %(width)d) || n, ''
 FROM   generate_series(%(first)d, %(last)d) n;
 INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at)
 SELECT {_ID}, 'exam-1', 'candidate-' || n, 'jinan', 8000, 'CNY', 'e-' || n, now()

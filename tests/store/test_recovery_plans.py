@@ -23,7 +23,8 @@ INSERT INTO reservations
 SELECT 'exam-1.0.s' || g, 'exam-1', 0, 'c' || g, 'held', 'r', 1, 1000 + g, now()
 FROM generate_series(1, 60000) g;
 INSERT INTO payment_events
-SELECT 'e' || g, 'exam-1.0.s' || g, 'captured', 'confirmed', NULL, 1, 'CNY', now(), 'p', 'b', now()
+SELECT 'e' || g, 'exam-1.0.s' || g, 'captured', 'confirmed', NULL, 1, 'CNY', now(), 'p' || g, 'b',
+       now()
 FROM generate_series(1, 30000) g;
 INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at,
                       step_epoch, step_version)

@@ -347,7 +347,8 @@ def test_a_script_that_may_run_when_redis_is_full_says_why(source: LuaSource) ->
 @each_script
 def test_a_step_of_a_reservation_is_journalled(source: LuaSource) -> None:
     told = re.findall(
-        r"append(?:\(version_key|_as\(version \+ n), journal_key, fence, ([^,]+),", source.code
+        r"append(?:\(version_key|_as\(version \+ n), journal_key, fence, (?:entry\.)?by, ([^,]+),",
+        source.code,
     )
     verbs = {verb for words in told for verb in re.findall(r"'(\w+)'", words)}
 

@@ -2,7 +2,9 @@
 -- $1 reservations, text[]; the rest by position
 -- $2 exams, text[]
 -- $3 candidates, text[]
-INSERT INTO refunds (reservation, exam, candidate)
+-- $4 keys, text[]
+-- $5 requests, text[]
+INSERT INTO refunds (reservation, exam, candidate, key_id, request_id)
 SELECT *
-FROM   unnest($1::text[], $2::text[], $3::text[]) AS new (reservation)
+FROM   unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS new (reservation)
 ORDER  BY 2, 3

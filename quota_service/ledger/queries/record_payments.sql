@@ -34,13 +34,15 @@
 -- $30 positions in the order, smallint[]
 -- $31 whether each event has its reference, boolean[]
 -- $32 events that each repeats, text[]
+-- $33 requests that told of each, text[]
 WITH recorded AS (
     INSERT INTO payment_events (event, reservation, status, outcome, reason, amount, currency,
-                                paid_at, provider_reference, body_hash, has_reference, repeats)
+                                paid_at, provider_reference, body_hash, has_reference, repeats,
+                                request_id)
     SELECT *
     FROM   unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
                   $7::text[], $8::timestamptz[], $9::text[], $10::text[], $31::boolean[],
-                  $32::text[]) AS new (event)
+                  $32::text[], $33::text[]) AS new (event)
     ORDER  BY event
     RETURNING event
 ), booked AS (
