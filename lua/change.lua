@@ -12,7 +12,8 @@
 -- KEYS[5] hash   confirming   venue/subject -> seats
 -- KEYS[6] zset   pinned       serial by the time (ms) it was pinned
 -- KEYS[7] stream journal      one entry a step
--- KEYS[8] string record       the reservation's record
+-- KEYS[8] hash   definition   the definition in force
+-- KEYS[9] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -20,7 +21,8 @@
 -- ARGV[4] pin, a random word that names this attempt
 -- ARGV[5] registration opens, ms since the Unix epoch
 -- ARGV[6] registration closes, ms since the Unix epoch
--- ARGV[7] by: who asked, <key id>/<request id>
+-- ARGV[7] revision of the definition the caller goes by
+-- ARGV[8] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version} a hold that has moved, or a booking that is changing now
 --         {DONE_BEFORE, record}   it is at this venue
@@ -28,19 +30,22 @@
 --         {IN_PROGRESS, record}   a payment or another change is being recorded
 --         {NOT_OPEN} {CLOSED}     outside the registration window
 --         {SOLD_OUT, subjects, remaining…}  what is left there, subject by subject
+--         {STALE}                 another definition is in force than the caller knows
 --         {UNKNOWN}               no such record
 --         {NOT_READY}
 -- @include codes
 -- @include shard
+-- @include definition
 -- @include record
 -- @include journal
 -- @include seats
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local confirming_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local confirming_key, pinned_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
+local definition_key, record_key = KEYS[8], KEYS[9]
 local fence, serial, venue, pin = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local opens_at_ms, closes_at_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
-local by = ARGV[7]
+local opens_at_ms, closes_at_ms, revision = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local by = ARGV[8]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -58,6 +63,9 @@ if state ~= 'held' and state ~= 'confirmed' then
 end
 if record[VENUE] == venue then
   return { DONE_BEFORE, record_text(record) }
+end
+if is_stale(definition_key, revision) then
+  return { STALE }
 end
 local now_ms = clock_ms()
 if now_ms < opens_at_ms then

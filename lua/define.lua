@@ -8,11 +8,11 @@
 -- KEYS[2] hash   definition   the definition in force: revision, opens_at_ms, closes_at_ms
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
--- ARGV[2] revision in force before, '' where there is none; * for whichever
+-- ARGV[2] revision in force before, '' where there is none
 -- ARGV[3] each field: its name and its value, the revision first
 --
--- Returns {DONE}                                in force now
---         {STALE, revision in force or ''}      another one is in force than the caller knows
+-- Returns {DONE}       in force now
+--         {STALE}      another one is in force than the caller knows
 --         {NOT_READY}
 -- @include codes
 -- @include shard
@@ -24,9 +24,8 @@ local FIXED_ARGS = 2
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
-local standing = redis.call('HGET', definition_key, 'revision') or ''
-if before ~= '*' and before ~= standing then
-  return { STALE, standing }
+if (redis.call('HGET', definition_key, 'revision') or '') ~= before then
+  return { STALE }
 end
 redis.call('DEL', definition_key)
 redis.call('HSET', definition_key, unpack(ARGV, FIXED_ARGS + 1))

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- pin: a captured payment takes hold of its reservation, which can then no longer expire. A hold
--- that has expired meanwhile gets its seats again if they are still there.
+-- that has expired meanwhile gets its seats again if they are still there, in the sessions that its
+-- subjects are in now.
 -- Why atomic: between finding a hold alive and marking it, it could expire; between finding seats
 -- free and taking them, they could go.
 -- It may run when Redis is full: turning a payment away loses more than a few bytes.
@@ -17,7 +18,8 @@
 -- KEYS[9]  stream journal      one entry a step
 -- KEYS[10] set    spent        serials of reservations that have ended
 -- KEYS[11] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
--- KEYS[12] string record       the reservation's record
+-- KEYS[12] hash   definition   the definition in force
+-- KEYS[13] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -25,7 +27,9 @@
 -- ARGV[4] amount paid, minor units
 -- ARGV[5] currency paid, ISO 4217
 -- ARGV[6] again: 1 when an expired hold takes its seats again, 0 when it is left
--- ARGV[7] by: who asked, <key id>/<request id>
+-- ARGV[7] revision of the definition the caller goes by, '' with 0
+-- ARGV[8] sessions_now: those of the reservation's subjects by it, joined by commas; '' with 0
+-- ARGV[9] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version}             pinned now, the shard's version after it
 --         {DONE_BEFORE, record, version}      pinned before, at this version at the latest
@@ -35,14 +39,17 @@
 --         {REFUNDED, record}                  its candidate had it refunded
 --         {WRONG_AMOUNT, record}              not what the order costs
 --         {WRONG_CURRENCY, record}            not the order's currency
---         {SESSION_CONFLICT, session, serial} expired, and another reservation stands in the session
+--         {SESSION_CONFLICT, session, serial} expired, and another reservation stands in the session,
+--                                             or two of its subjects are in one session now
 --         {SOLD_OUT, remaining…}              expired, and a seat is gone
+--         {STALE}                             expired, and another definition is in force
 --         {UNKNOWN}                           no such record
 --         {NOT_READY}
 -- Every refusal of a record leaves on it that a payment was seen. A hold that has taken its seats
 -- again is due at 0: given up, it has expired.
 -- @include codes
 -- @include shard
+-- @include definition
 -- @include record
 -- @include journal
 -- @include seats
@@ -51,10 +58,11 @@
 local epoch_key, version_key, remaining_key = KEYS[1], KEYS[2], KEYS[3]
 local held_key, confirming_key, claims_key = KEYS[4], KEYS[5], KEYS[6]
 local due_key, pinned_key, journal_key = KEYS[7], KEYS[8], KEYS[9]
-local spent_key, unpaid_key, record_key = KEYS[10], KEYS[11], KEYS[12]
+local spent_key, unpaid_key = KEYS[10], KEYS[11]
+local definition_key, record_key = KEYS[12], KEYS[13]
 local fence, serial, pin = ARGV[1], ARGV[2], ARGV[3]
 local amount, currency, again = ARGV[4], ARGV[5], ARGV[6]
-local by = ARGV[7]
+local revision, sessions_now, by = ARGV[7], ARGV[8], ARGV[9]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -103,10 +111,15 @@ end
 if state == 'expired' and again == '0' then
   return { ENDED, record_text(record) }
 end
-local sessions = split(record[SESSIONS], ',')
+local sessions = split(sessions_now, ',')
 if state == 'expired' then
+  if is_stale(definition_key, revision) then
+    return { STALE }
+  end
+  local own = {}
   for _, session in ipairs(sessions) do
-    local standing = redis.call('HGET', claims_key, record[CANDIDATE] .. '/' .. session)
+    local standing = redis.call('HGET', claims_key, record[CANDIDATE] .. '/' .. session) or own[session]
+    own[session] = serial
     if standing then
       return refuse({ SESSION_CONFLICT, session, standing })
     end
@@ -132,6 +145,7 @@ else
   end
   redis.call('SREM', spent_key, serial)
   count_unpaid(unpaid_key, record, -1)
+  record[SESSIONS] = sessions_now
   record[DUE_MS] = '0'
 end
 record[STATE] = 'confirming'

@@ -18,7 +18,8 @@
 -- KEYS[9] zset   places       candidate by the time (ms) the place is free again
 -- KEYS[10] set    spent       serials of reservations that have ended
 -- KEYS[11] hash   unpaid      candidate -> holds that ended unpaid|last end (ms)
--- KEYS[12] string record      the record of each request, one key a request
+-- KEYS[12] hash   definition  the definition in force
+-- KEYS[13] string record      the record of each request, one key a request
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] registration opens, ms since the Unix epoch
@@ -31,7 +32,8 @@
 -- ARGV[9] budget: a number of holds of a candidate, that may end unpaid without a pause
 -- ARGV[10] first pause of a candidate, ms; each further hold that ends unpaid doubles it
 -- ARGV[11] longest pause of a candidate, ms
--- ARGV[12] each request: serial, candidate, request hash, pass of the waiting room as
+-- ARGV[12] revision of the definition the caller goes by
+-- ARGV[13] each request: serial, candidate, request hash, pass of the waiting room as
 --         ticket|expiry (ms)|epoch or '' where none is needed, count of subjects, count of venues,
 --         then the subjects, the session of each, the venues in order of choice, and
 --         who asked, <key id>/<request id>
@@ -46,9 +48,10 @@
 --   {SESSION_CONFLICT, session, serial} another reservation of the candidate stands in the session
 --   {UNPAID_PAUSE, ends (ms), holds}    so many of the candidate's holds ended unpaid
 --   {SOLD_OUT, remaining…}              what is left, venue by venue, subject by subject
--- or {NOT_READY}.
+-- or {STALE}: another definition is in force than the caller knows; or {NOT_READY}.
 -- @include codes
 -- @include shard
+-- @include definition
 -- @include record
 -- @include journal
 -- @include places
@@ -57,18 +60,22 @@
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local passes_key, places_key, spent_key, unpaid_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local definition_key = KEYS[12]
 local fence = ARGV[1]
 local opens_at_ms, closes_at_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local ttl_ms, slack_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local fee, currency = tonumber(ARGV[6]), ARGV[7]
-local idle_ms = tonumber(ARGV[8])
+local idle_ms, revision = tonumber(ARGV[8]), ARGV[12]
 local budget, pause_ms, longest_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local FIXED_KEYS, FIXED_ARGS = 11, 11
+local FIXED_KEYS, FIXED_ARGS = 12, 12
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
+end
+if is_stale(definition_key, revision) then
+  return { STALE }
 end
 
 -- Times are made text once: turning a number into text costs as much as a look-up.

@@ -39,6 +39,7 @@
     └── Unavailable                 503  nothing was lost; ask again
         ├── Overloaded                   too much is at work already
         ├── NotReady                     the shard is not open under the epoch we know
+        │   └── StaleDefinition          another definition is in force than the one we know
         ├── SeatsUnavailable             Redis did not answer, or refused the command
         └── LedgerUnavailable            Postgres did not answer, or refused the command
 
@@ -424,6 +425,10 @@ class NotReady(Unavailable):
     """The shard is not open, or is open under another epoch than ours."""
 
     part = "shard"
+
+
+class StaleDefinition(NotReady):
+    """Another definition of the exam is in force than the one we go by; nothing was done."""
 
 
 class SeatsUnavailable(Unavailable):

@@ -32,6 +32,7 @@ from quota_service.domain.errors import (
     ReservationEnded,
     SeatsLeft,
     SoldOut,
+    StaleDefinition,
     Unavailable,
     UnknownReservation,
     UnknownVenue,
@@ -41,6 +42,7 @@ from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.changes import ChangeEnd, VenueChange
 from quota_service.ledger.errors import Oversold
 from quota_service.ledger.fence import attempt_clock_s
+from quota_service.registration.catch_up import catch_up, check_in_force
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
@@ -57,15 +59,25 @@ async def change_venue(stores: Stores, reservation_id: str, venue: str) -> Reser
 
     A refusal leaves it where it was, and so does Unavailable, unless its `applied` is None.
     """
-    shard, serial = stores.locate(reservation_id)
+    shard, _ = stores.locate(reservation_id)
     exam = stores.registry.find(shard.exam)
+    try:
+        return await _change(stores, exam, reservation_id, venue)
+    except StaleDefinition:
+        await catch_up(stores, exam)
+    return await _change(stores, stores.registry.find(exam.id), reservation_id, venue)
+
+
+async def _change(stores: Stores, exam: Exam, reservation_id: str, venue: str) -> Reservation:
+    """Move by a definition; StaleDefinition when another one is in force."""
+    shard, serial = stores.locate(reservation_id)
     if venue not in exam.venue_ids:
+        await check_in_force(stores, shard, exam)
         raise UnknownVenue("venue", venue)
     stores.reached("change: before script")
     begun_s = attempt_clock_s()
-    answer = await stores.seats.change(
-        shard, serial, venue, secrets.token_hex(_PIN_BYTES), exam.registration
-    )
+    pin = secrets.token_hex(_PIN_BYTES)
+    answer = await stores.seats.change(shard, exam, serial, venue, pin)
     stores.reached("change: after script")
     reservation = await _taken(stores, exam, venue, reservation_id, answer)
     if reservation.state is State.CHANGING_VENUE:

@@ -32,6 +32,7 @@ from collections.abc import Iterable, Sequence
 from quota_service.domain.errors import (
     EventIdReused,
     LedgerUnavailable,
+    StaleDefinition,
     Unavailable,
 )
 from quota_service.domain.payment import (
@@ -44,6 +45,7 @@ from quota_service.domain.payment import (
 from quota_service.domain.reservation import Reservation, ReservationId, State
 from quota_service.ledger.confirmations import PinGone, Settled, Verdict
 from quota_service.ledger.fence import attempt_clock_s
+from quota_service.registration.catch_up import catch_up
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
@@ -154,14 +156,29 @@ async def _shard(stores: Stores, parts: ReservationId) -> Shard | None:
 async def _pin(stores: Stores, shard: Shard, serial: str, event: PaymentEvent) -> Answer | Settled:
     """Pin a reservation for a payment; return the end of an event that came too late before."""
     pin = _event_word(event.event) + secrets.token_hex(_RANDOM_BYTES)
-    money = event.amount, event.currency
-    answer = await stores.seats.pin(shard, serial, pin, *money, again=False)
-    if answer.code is not Code.ENDED:
+    answer = await stores.seats.pin(shard, serial, pin, event.amount, event.currency)
+    if answer.code is not Code.ENDED or answer.reservation is None:
         return answer
     recorded = await stores.confirmations.recorded(event)
     if recorded is not None:
         return recorded
-    return await stores.seats.pin(shard, serial, pin, *money, again=True)
+    return await _pin_again(stores, shard, answer.reservation, pin, event)
+
+
+async def _pin_again(
+    stores: Stores, shard: Shard, expired: Reservation, pin: str, event: PaymentEvent
+) -> Answer:
+    """Let an expired hold take its seats again, by the definition that is in force."""
+    exam = stores.registry.find(shard.exam)
+    amount, currency = event.amount, event.currency
+    try:
+        return await stores.seats.pin_again(
+            shard, exam, expired, pin, amount=amount, currency=currency
+        )
+    except StaleDefinition:
+        await catch_up(stores, exam)
+    exam = stores.registry.find(shard.exam)
+    return await stores.seats.pin_again(shard, exam, expired, pin, amount=amount, currency=currency)
 
 
 def has_ended(pinned: Reservation, events: Iterable[str]) -> bool:

@@ -2,8 +2,9 @@
 
     1. lock the exam in Postgres, plan the change against what is stored and what is taken
     2. write definition, under a new revision, and capacities in Postgres; nobody sees them yet
-    3. put the new definition in force in Redis
-    4. fewer seats: take them in Redis, which refuses below what is taken; then 3 is undone
+    3. put the new definition in force in Redis: until 5 nobody can take a seat by either
+    4. look again at what is taken, where the change hangs on it; take back in Redis the seats that
+       are fewer, which refuses below what is taken. A refusal undoes 3
     5. commit                                                                   <- the decision
     6. open the shard in Redis if it is new
     7. give Redis the definition and the capacities Postgres has
@@ -15,7 +16,8 @@ What a crash leaves behind:
 
     before 3   the old definition in both stores
     3 to 5     Postgres has the old definition, and Redis has the new one in force, perhaps with
-               fewer seats; a worker, or the next import, puts the old one in force again
+               fewer seats; who is told that its definition is stale puts the old one in force
+               again (`catch_up`), as do a worker and the next import
     in 5       Postgres has all of it or nothing; the same
     5 to 7     the new definition in both stores, in Redis with fewer seats than there are
 
@@ -27,8 +29,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quota_service.domain.changes import Change, plan_changes
-from quota_service.domain.errors import DefinitionRefused, NotReady, UnknownExam
+from quota_service.domain.changes import Change, ChangePlan, plan_changes
+from quota_service.domain.errors import DefinitionRefused, UnknownExam
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.observability.caller import caller
@@ -65,8 +67,7 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
         else:
             confirmed = await stores.exams.confirmed(connection, exam.id)
             plan = plan_changes(old.exam, exam, await _taken(stores, old, confirmed))
-            if plan.problems:
-                raise DefinitionRefused([(p.where, p.detail) for p in plan.problems])
+            _refuse(plan)
             if plan.changes:
                 await stores.exams.set_capacity(connection, exam.id, plan.capacity)
                 new = await stores.exams.update(connection, exam)
@@ -86,9 +87,15 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
     return imported
 
 
-async def sync_shard(stores: Stores, exam_id: str) -> None:
-    """Open an exam's shard if it never was; give Redis definition and capacities of Postgres."""
+async def sync_shard(stores: Stores, exam_id: str, patience_ms: int = 0) -> None:
+    """Open an exam's shard if it never was; give Redis definition and capacities of Postgres.
+
+    An import that is under way is waited for: so long at most, where that is not 0. LedgerLocked
+    tells that it goes on.
+    """
     async with stores.ledger.transaction() as connection:
+        if patience_ms:
+            await connection.execute(stores.ledger.query["set_lock_timeout"], str(patience_ms))
         stored = await stores.exams.lock(connection, exam_id)
         if stored is None:
             raise UnknownExam(exam_id)
@@ -125,6 +132,12 @@ async def definition_is_in_force(stores: Stores, exam_id: str) -> bool:
     """Return whether Redis has the definition of an exam in force that this process knows."""
     exam, shard = stores.registry.find(exam_id), stores.registry.shard(exam_id, _ONLY_SHARD)
     return is_in_force(exam, await stores.seats.definition(shard))
+
+
+def _refuse(plan: ChangePlan) -> None:
+    """Raise DefinitionRefused when anything stands against a plan."""
+    if plan.problems:
+        raise DefinitionRefused([(p.where, p.detail) for p in plan.problems])
 
 
 async def _bring_back(stores: Stores, connection: "Connection", exam_id: str) -> None:
@@ -167,10 +180,12 @@ async def _put_in_force(
         return
     await define(stores, shard, new)
     fewer = {quota: n for quota, n in capacity.items() if n < old.exam.seats.get(quota, 0)}
-    if not fewer:
-        return
     try:
-        await set_capacity(stores, shard, fewer)
+        if plan_changes(old.exam, new, old.exam.seats).problems:
+            # It would not do if all were taken, and until now somebody could take a seat.
+            _refuse(plan_changes(old.exam, new, await _taken(stores, old, {})))
+        if fewer:
+            await set_capacity(stores, shard, fewer)
     except DefinitionRefused:
         await define(stores, shard, old.exam)
         await set_capacity(stores, shard, {quota: old.exam.seats[quota] for quota in fewer})
@@ -186,14 +201,12 @@ def _only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
 async def define(stores: Stores, shard: Shard, exam: Exam) -> None:
     """Put a stored definition in force in Redis, whichever was before; the exam is locked.
 
-    NotReady when another process did the same meanwhile: then our lock is lost.
+    StaleDefinition when another process did the same meanwhile: then our lock is lost.
     """
     found = await stores.seats.definition(shard)
     if is_in_force(exam, found):
         return
-    answer = await stores.seats.define(shard, exam, found.get("revision", ""))
-    if answer.code is Code.STALE:
-        raise NotReady(f"another process changes the definition of exam {exam.id}")
+    await stores.seats.define(shard, exam, found.get("revision", ""))
 
 
 async def set_capacity(stores: Stores, shard: Shard, capacity: Mapping[Quota, int]) -> None:

@@ -1,8 +1,10 @@
 """The exams this process serves, held in memory so that no request waits for Postgres."""
 
+import asyncio
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from quota_service.domain.errors import NotReady, UnknownExam
 from quota_service.domain.exam import Exam
@@ -28,6 +30,7 @@ class ExamRegistry:
         self._exams: Mapping[str, StoredExam] | None = None
         self._refreshes = 0
         self._shown = 0
+        self._looks: dict[str, asyncio.Task[None]] = {}
 
     @property
     def is_loaded(self) -> bool:
@@ -44,6 +47,15 @@ class ExamRegistry:
         exams = await self._ledger.all(self._exams or {})
         if number > self._shown:
             self._exams, self._shown = exams, number
+
+    async def share_look(self, exam: str, look: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a look at an exam; all who ask for one meanwhile share it."""
+        looking = self._looks.get(exam)
+        if looking is None:
+            looking = self._looks[exam] = asyncio.get_running_loop().create_task(look())
+            looking.add_done_callback(lambda _: self._looks.pop(exam, None))
+            looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(looking)
 
     def all(self) -> list[Exam]:
         """Return every exam that could be loaded, by id."""

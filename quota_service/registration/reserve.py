@@ -5,6 +5,8 @@
     3. one script call: repeat? window, place, session conflict, pause after unpaid holds, first
        venue with all subjects, hold
 
+Where another definition is in force than the one in memory, 2 and 3 are done again by that one.
+
 A process that dies before 3 leaves nothing. One that dies after it leaves a hold nobody was told
 of: the frontend repeats the request with the same key and is answered as the first time, or the
 hold expires. Postgres is not touched; the journal entry of the script is the only trace it needs.
@@ -33,6 +35,7 @@ from quota_service.domain.errors import (
     SeatsLeft,
     SessionConflict,
     SoldOut,
+    StaleDefinition,
     TooManyUnpaidHolds,
     UnknownSubject,
     UnknownVenue,
@@ -40,6 +43,7 @@ from quota_service.domain.errors import (
 )
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation, ReservationId, derive_serial
+from quota_service.registration.catch_up import catch_up, check_in_force
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
@@ -90,36 +94,48 @@ async def reserve(
     count = stores.metrics.count_reservation
     try:
         try:
-            _check(exam, order)
-            granted = None
-            if exam.waiting_room is not None:
-                granted = _granted(stores, exam, order.candidate, pass_text)
-        except Refused as refusal:
-            return await _repeat_of_older(stores, shard, serial, order, refusal)
-        request = ReserveRequest(
-            serial=serial,
-            candidate=order.candidate,
-            subjects=order.subjects,
-            sessions=tuple([exam.session_of[subject] for subject in order.subjects]),
-            venues=order.venues,
-            request_hash=order.hash,
-            granted=granted,
-        )
-        answer = await stores.seats.reserve(shard, exam, request)
-        stores.reached("reserve: after script")
-        if answer.code is Code.ENDED:
-            spent = IdempotencyKeyReused()
-            reserved = await _repeat_of_forgotten(stores, shard, serial, order, spent)
-        elif answer.code is Code.CLOSED and stores.registry.is_retired(exam_id):
-            closed = RegistrationClosed(exam.registration.closes_at_ms)
-            reserved = await _repeat_of_forgotten(stores, shard, serial, order, closed)
-        else:
-            reserved = _reserved(exam, shard, order, answer)
+            reserved = await _reserve(stores, exam, shard, serial, order, pass_text=pass_text)
+        except StaleDefinition:
+            await catch_up(stores, exam)
+            exam = stores.registry.find(exam_id)
+            shard = stores.registry.shard_for(exam_id, order.candidate)
+            reserved = await _reserve(stores, exam, shard, serial, order, pass_text=pass_text)
     except QuotaError as error:
         count(exam_id, error.slug)
         raise
     count(exam_id, "replayed" if reserved.replayed else "held")
     return reserved
+
+
+async def _reserve(
+    stores: Stores, exam: Exam, shard: Shard, serial: str, order: Order, *, pass_text: str | None
+) -> Reserved:
+    """Reserve by a definition; StaleDefinition when another one is in force."""
+    try:
+        _check(exam, order)
+        granted = None
+        if exam.waiting_room is not None:
+            granted = _granted(stores, exam, order.candidate, pass_text)
+    except Refused as refusal:
+        return await _repeat_of_older(stores, exam, shard, serial, order, refusal=refusal)
+    request = ReserveRequest(
+        serial=serial,
+        candidate=order.candidate,
+        subjects=order.subjects,
+        sessions=tuple([exam.session_of[subject] for subject in order.subjects]),
+        venues=order.venues,
+        request_hash=order.hash,
+        granted=granted,
+    )
+    answer = await stores.seats.reserve(shard, exam, request)
+    stores.reached("reserve: after script")
+    if answer.code is Code.ENDED:
+        spent = IdempotencyKeyReused()
+        return await _repeat_of_forgotten(stores, shard, serial, order, spent)
+    if answer.code is Code.CLOSED and stores.registry.is_retired(exam.id):
+        closed = RegistrationClosed(exam.registration.closes_at_ms)
+        return await _repeat_of_forgotten(stores, shard, serial, order, closed)
+    return _reserved(exam, shard, order, answer)
 
 
 def _check(exam: Exam, order: Order) -> None:
@@ -159,7 +175,7 @@ def _granted(stores: Stores, exam: Exam, candidate: str, text: str | None) -> Pa
 
 
 async def _repeat_of_older(
-    stores: Stores, shard: Shard, serial: str, order: Order, refusal: Refused
+    stores: Stores, exam: Exam, shard: Shard, serial: str, order: Order, *, refusal: Refused
 ) -> Reserved:
     """Answer a repeat whose first was right then; else raise the refusal of now.
 
@@ -169,6 +185,7 @@ async def _repeat_of_older(
     if standing.code is Code.ENDED or stores.registry.is_retired(shard.exam):
         return await _repeat_of_forgotten(stores, shard, serial, order, refusal)
     if standing.reservation is None:
+        await check_in_force(stores, shard, exam)
         raise refusal
     return _repeated(standing.reservation, order)
 

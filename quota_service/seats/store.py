@@ -1,8 +1,9 @@
 """The seat store: one method a script, in the domain's words.
 
 Methods return outcomes, they do not raise refusals: what a refusal means is for the protocol that
-asked. All of them raise NotReady when the shard is not open under the caller's epoch, and
-SeatsUnavailable when Redis fails; only then is it unknown whether the step was taken.
+asked. All of them raise NotReady when the shard is not open under the caller's epoch, those that
+are given an exam StaleDefinition when another definition is in force, and all SeatsUnavailable when
+Redis fails; only then is it unknown whether the step was taken.
 
 Redis serves all exams in turn, so no call may be long: what grows with the size of an exam goes in
 pages (`pages`).
@@ -14,8 +15,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from quota_service.domain.errors import NotReady
-from quota_service.domain.exam import Exam, Quota, Window
+from quota_service.domain.errors import NotReady, StaleDefinition
+from quota_service.domain.exam import Exam, Quota
 from quota_service.domain.reservation import Reservation
 from quota_service.observability.caller import caller
 from quota_service.overload.caller import IS_AWAITED
@@ -28,6 +29,7 @@ from quota_service.seats.record import parse_record
 from quota_service.waiting_room.passes import Pass
 
 _EVER_MS = 10**15
+_NOT_READY = (Code.NOT_READY, Code.STALE)
 _SEAT_US = 6
 """What a seat that is taken costs Redis in a batch (µs); one that is looked at costs a sixth."""
 
@@ -149,8 +151,8 @@ class SeatStore:
             len(request.subjects) * (_SEAT_US + len(request.venues)),
         )
         answer = await self._runner.call(call)
-        if answer[0] == Code.NOT_READY:
-            raise _not_open(shard)
+        if answer[0] < Code.DONE:
+            raise _not_ready(shard, answer[0])
         return self._answer(shard, request.serial, answer[1])
 
     def _reserve_shared(self, shard: Shard, exam: Exam) -> SharedPart:
@@ -172,6 +174,7 @@ class SeatStore:
                 exam.fair_use.unpaid_holds_max,
                 exam.fair_use.unpaid_pause_s * 1000,
                 exam.fair_use.unpaid_pause_max_s * 1000,
+                exam.revision,
             ),
         )
         self._shared[shard.tag] = (exam, shard.epoch, shared)
@@ -185,14 +188,33 @@ class SeatStore:
         """Move the deadline out by `grace_ms`, once."""
         return await self._step("checkout", shard, serial, grace_ms)
 
-    async def pin(
-        self, shard: Shard, serial: str, pin: str, amount: int, currency: str, *, again: bool
-    ) -> Answer:
+    async def pin(self, shard: Shard, serial: str, pin: str, amount: int, currency: str) -> Answer:
         """Let a captured payment take hold of the reservation, under the random word `pin`.
 
-        With `again` a hold that has expired takes its seats again; without, it is left: ENDED.
+        A hold that has expired is left: ENDED.
         """
-        return await self._step("pin", shard, serial, pin, amount, currency, int(again))
+        return await self._step("pin", shard, serial, pin, amount, currency, 0, "", "")
+
+    async def pin_again(
+        self,
+        shard: Shard,
+        exam: Exam,
+        reservation: Reservation,
+        pin: str,
+        *,
+        amount: int,
+        currency: str,
+    ) -> Answer:
+        """Do the same, and let a hold that has expired take its seats again.
+
+        It takes them in the sessions that its subjects are in now.
+        """
+        pairs = zip(reservation.subjects, reservation.sessions, strict=True)
+        # A subject that is gone has no seats; its session is as good as any.
+        now = [exam.session_of.get(subject, session) for subject, session in pairs]
+        _, _, serial = reservation.id.rpartition(".")
+        args = (pin, amount, currency, 1, exam.revision, ",".join(now))
+        return await self._step("pin", shard, serial, *args)
 
     async def unpin(self, shard: Shard, serial: str, pin: str, grace_ms: int) -> Answer:
         """Make a pinned reservation a hold again, if it is still pinned by `pin`.
@@ -205,12 +227,11 @@ class SeatStore:
         """Finish a reservation whose booking is committed."""
         return await self._step("confirm", shard, serial)
 
-    async def change(
-        self, shard: Shard, serial: str, venue: str, pin: str, window: Window
-    ) -> Answer:
+    async def change(self, shard: Shard, exam: Exam, serial: str, venue: str, pin: str) -> Answer:
         """Take the seats of another venue: a hold moves, a booking is changing under `pin`."""
-        times = (window.opens_at_ms, window.closes_at_ms)
-        return await self._step("change", shard, serial, venue, pin, *times)
+        window = exam.registration
+        args = (window.opens_at_ms, window.closes_at_ms, exam.revision)
+        return await self._step("change", shard, serial, venue, pin, *args)
 
     async def settle_change(
         self, shard: Shard, serial: str, pin: str, *, has_moved: bool
@@ -287,15 +308,11 @@ class SeatStore:
         found = await self._runner.command("HGETALL", shard.key("definition"))
         return dict(found)
 
-    async def define(self, shard: Shard, exam: Exam, before: str) -> Answer:
-        """Put a stored definition in force in the place of the revision `before`, "" for none.
-
-        DONE, or STALE with the revision that is in force.
-        """
+    async def define(self, shard: Shard, exam: Exam, before: str) -> None:
+        """Put a stored definition in force in the place of the revision `before`, "" for none."""
         args: list[str | int] = [shard.fence, before]
         args += [word for field in fields_in_force(exam).items() for word in field]
-        code, *detail = await self._call("define", shard, args)
-        return Answer(Code(code), detail=tuple(detail))
+        await self._call("define", shard, args)
 
     async def set_capacity(self, shard: Shard, capacity: Mapping[Quota, int]) -> Answer:
         """Set the capacity of quotas: DONE with how many changed, or BELOW_TAKEN.
@@ -446,8 +463,8 @@ class SeatStore:
         keys = [*self._shard_keys(shard.tag, name), *chosen]
         keys += [shard.record_key(serial) for serial in records]
         answer = await self._runner.call(ScriptCall(script, keys, args))
-        if answer[0] == Code.NOT_READY:
-            raise _not_open(shard)
+        if answer[0] in _NOT_READY:
+            raise _not_ready(shard, answer[0])
         return answer
 
     def _shard_keys(self, tag: str, name: str) -> tuple[str, ...]:
@@ -470,5 +487,7 @@ def _pass_text(granted: Pass) -> str:
     return f"{granted.place}|{granted.expires_ms}|{granted.epoch}"
 
 
-def _not_open(shard: Shard) -> NotReady:
+def _not_ready(shard: Shard, code: int) -> NotReady:
+    if code == Code.STALE:
+        return StaleDefinition(f"another definition of exam {shard.exam} is in force now")
     return NotReady(f"shard {shard.tag} is not open under epoch {shard.epoch}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from quota_service.domain.payment import PaymentEvent
 from quota_service.ledger import confirmations, group_commit
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.fence import FencedTransaction, ShardEpoch
@@ -23,9 +24,7 @@ from quota_service.registration.recover_shard import Recovery
 from quota_service.registration.registry import UsedShard
 from quota_service.registration.stores import Stores
 from quota_service.seats import pipelined, scripts
-from quota_service.seats.keys import Shard
 from quota_service.seats.pipelined import PipelinedConnection
-from quota_service.seats.store import Answer, SeatStore
 from quota_service.workers import shard_recovery
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
@@ -93,7 +92,7 @@ def without_leaving_replicas(_folder: Path) -> None:
         """What no reply is."""
 
     async def look_away(_connection: PipelinedConnection) -> None:
-        return None
+        """Find no end."""
 
     for name in ("ReadOnlyError", "MasterDownError"):
         _replace(pipelined, name, NeverRaisedError)
@@ -144,20 +143,16 @@ def without_end_of_events(folder: Path) -> None:
 
     And the hold is kept for its provider, whatever became of the event.
     """
-    pin = SeatStore.pin
 
-    async def again_at_once(
-        seats: SeatStore, shard: Shard, serial: str, *args: Any, again: bool
-    ) -> Answer:
-        del again  # it was asked whether there is an end to be found
-        return await pin(seats, shard, serial, *args, again=True)
+    async def not_recorded(_ledger: ConfirmationLedger, _event: PaymentEvent) -> None:
+        return None
 
     async def no_events(
         _ledger: ConfirmationLedger, _reservations: Sequence[str]
     ) -> Mapping[str, list[str]]:
         return {}
 
-    _replace(SeatStore, "pin", again_at_once)
+    _replace(ConfirmationLedger, "recorded", not_recorded)
     _replace(ConfirmationLedger, "events_of", no_events)
     _cut(folder, "pin.lua", "  record[DUE_MS] = '0'\n", "end\nrecord[STATE] = 'confirming'")
 

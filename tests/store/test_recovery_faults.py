@@ -265,9 +265,7 @@ async def test_more_attempts_than_fit_in_one_batch_are_all_ended(service: Servic
     for start in range(0, len(holds), 100):
         await asyncio.gather(
             *(
-                service.stores.seats.pin(
-                    shard, each.id.rpartition(".")[2], "pin", 8000, "CNY", again=False
-                )
+                service.stores.seats.pin(shard, each.id.rpartition(".")[2], "pin", 8000, "CNY")
                 for each in holds[start : start + 100]
             )
         )

@@ -138,6 +138,7 @@ async def test_requests_under_other_terms_do_not_share_a_call(seats: SeatsUnderT
 async def test_two_shards_in_one_turn_are_two_calls_and_two_books(seats: SeatsUnderTest) -> None:
     other = Shard(seats.exam.id, 1, 7)
     await seats.store.open(other)
+    await seats.store.define(other, seats.exam, before="")
     await seats.store.set_capacity(other, {Quota("jinan", "general"): 1})
     request = seats.request("candidate-1")
 

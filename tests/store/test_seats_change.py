@@ -186,9 +186,7 @@ async def test_of_many_changes_of_one_booking_at_once_one_holds(seats: SeatsUnde
 
     answers = await asyncio.gather(
         *(
-            seats.store.change(
-                seats.shard, serial, "tianjin", f"change-{i}", seats.exam.registration
-            )
+            seats.store.change(seats.shard, seats.exam, serial, "tianjin", f"change-{i}")
             for i in range(10)
         )
     )
@@ -260,7 +258,6 @@ async def test_what_was_never_made_is_unknown_and_a_shard_of_another_epoch_not_r
 ) -> None:
     serial = await changing(seats, await seats.confirmed())
     other = Shard(seats.shard.exam, 0, seats.shard.epoch + 1)
-    window = seats.exam.registration
 
     answers = [
         await change(seats, NEVER_MADE),
@@ -275,7 +272,7 @@ async def test_what_was_never_made_is_unknown_and_a_shard_of_another_epoch_not_r
         Answer(Code.UNKNOWN, detail=(version,)),
     ]
     for step in (
-        seats.store.change(other, serial, "beijing", "change-2", window),
+        seats.store.change(other, seats.exam, serial, "beijing", "change-2"),
         seats.store.settle_change(other, serial, "change-1", has_moved=True),
         seats.store.refund(other, serial),
     ):

@@ -54,10 +54,7 @@ async def test_of_many_pins_at_once_one_holds_and_all_are_told_which(
     serial = await seats.hold()
 
     answers = await asyncio.gather(
-        *(
-            seats.store.pin(seats.shard, serial, f"pin-{i}", 8000, "CNY", again=False)
-            for i in range(10)
-        )
+        *(seats.store.pin(seats.shard, serial, f"pin-{i}", 8000, "CNY") for i in range(10))
     )
 
     codes = [answer.code for answer in answers]

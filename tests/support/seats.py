@@ -75,11 +75,21 @@ class SeatsUnderTest:
         currency: str = "CNY",
         *,
         again: bool = True,
+        exam: Exam | None = None,
     ) -> Answer:
-        """Pin a reservation, paying what it costs unless told otherwise."""
+        """Pin a reservation, paying what it costs unless told otherwise.
+
+        With `again` one that has expired takes its seats again, as the protocol lets it.
+        """
         if amount is None:
             amount = (await self.record(serial)).amount
-        return await self.store.pin(self.shard, serial, pin, amount, currency, again=again)
+        answer = await self.store.pin(self.shard, serial, pin, amount, currency)
+        if answer.code is not Code.ENDED or not again or answer.reservation is None:
+            return answer
+        exam, expired = exam or self.exam, answer.reservation
+        return await self.store.pin_again(
+            self.shard, exam, expired, pin, amount=amount, currency=currency
+        )
 
     async def pinned(self, *words: Any, pin: str = "pin-1", **options: Any) -> str:
         """Reserve and pin, and return the serial."""
@@ -134,11 +144,9 @@ async def open_seats(settings: Settings, exam: Exam | None = None) -> AsyncItera
     )
     try:
         assert await seats.store.open(seats.shard)
-        for answer in (
-            await seats.store.define(seats.shard, exam, before=""),
-            await seats.store.set_capacity(seats.shard, exam.seats),
-        ):
-            assert answer.code is Code.DONE
+        await seats.store.define(seats.shard, exam, before="")
+        answer = await seats.store.set_capacity(seats.shard, exam.seats)
+        assert answer.code is Code.DONE
         yield seats
     finally:
         await runner.aclose()

@@ -1,5 +1,7 @@
 """Steps of a change of venue and a refund in Redis alone, each leaving books that balance."""
 
+import dataclasses
+
 from quota_service.domain.exam import Quota, Window
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
@@ -16,8 +18,8 @@ async def change(
     window: Window | None = None,
 ) -> Answer:
     """Change, after which the books must balance."""
-    window = window or seats.exam.registration
-    answer = await seats.store.change(seats.shard, serial, venue, pin, window)
+    exam = dataclasses.replace(seats.exam, registration=window or seats.exam.registration)
+    answer = await seats.store.change(seats.shard, exam, serial, venue, pin)
     await seats.check_books()
     return answer
 

@@ -304,7 +304,17 @@ def test_a_script_includes_what_it_uses_and_nothing_else(source: LuaSource) -> N
 
 @each_script
 def test_parts_are_included_after_the_parts_they_build_on(source: LuaSource) -> None:
-    order = ["codes", "shard", "record", "journal", "seats", "opening", "places", "unpaid"]
+    order = [
+        "codes",
+        "shard",
+        "definition",
+        "record",
+        "journal",
+        "seats",
+        "opening",
+        "places",
+        "unpaid",
+    ]
 
     assert source.includes == [name for name in order if name in source.includes]
 
