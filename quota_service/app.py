@@ -24,6 +24,7 @@ from quota_service.api.connections import Connections
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.documents import OPENAPI
 from quota_service.api.door import Door, bind
+from quota_service.api.exam_handlers import RENDERED_EXAMS, RenderedExams
 from quota_service.api.express import EXPRESS, ExpressLane
 from quota_service.api.handlers import get_livez, get_readyz
 from quota_service.api.middleware import around_requests
@@ -244,6 +245,7 @@ def api_app(service: Service) -> web.Application:
         client_max_size=service.settings.body_max_bytes + 1,
     )
     app[CONTEXT] = service.context
+    app[RENDERED_EXAMS] = RenderedExams()
     app[OPENAPI] = orjson.dumps(openapi_document())
     add_routes(app)
     app[EXPRESS] = lane = ExpressLane(service.context, service.metrics.http_duration)

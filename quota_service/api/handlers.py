@@ -52,21 +52,6 @@ from quota_service.registration.view import (
 IDEMPOTENCY_KEY_MAX = 255
 
 
-async def list_exams(request: web.Request) -> web.Response:
-    """GET /v1/exams."""
-    context = request.app[CONTEXT]
-    now_ms = context.health.now_ms()
-    exams = [render.exam_json(exam, now_ms) for exam in context.stores.registry.all()]
-    return render.json_response({"exams": exams})
-
-
-async def get_exam(request: web.Request) -> web.Response:
-    """GET /v1/exams/{exam}."""
-    context = request.app[CONTEXT]
-    exam = context.stores.registry.find(request.match_info["exam"])
-    return render.json_response(render.exam_json(exam, context.health.now_ms()))
-
-
 async def put_exam(request: web.Request) -> web.Response:
     """PUT /v1/exams/{exam}."""
     context = request.app[CONTEXT]

@@ -198,7 +198,7 @@ EXAMPLES: Mapping[str, Example] = {
         "2023-03-14T04:00:12.678Z,2023-03-14T04:03:21.051Z,evt-1,4200001878202303141234567890\r\n",
     ),
     "nothing": Example("Nothing to say", {}),
-    "exams": Example("One exam", {"exams": [_EXAM]}),
+    "exams": Example("One exam", {"exams": [_EXAM], "next": None}),
     "exam": Example("An exam", _EXAM),
     "created": Example("A new exam", {"exam": EXAM_ID, "created": True, "changes": []}),
     "unchanged": Example("The same again", {"exam": EXAM_ID, "created": False, "changes": []}),

@@ -16,7 +16,7 @@ from quota_service.api.openapi_parts import (
 )
 from quota_service.domain.payment import RefundReason
 
-_NEXT: Schema = {
+NEXT: Schema = {
     "type": ["string", "null"],
     "description": "`after` of the next page; null on the last.",
 }
@@ -67,7 +67,7 @@ MONEY_SCHEMAS: Mapping[str, Schema] = {
                 "type": ["string", "null"],
             },
             "refunds_due": listing("In the order they came.", component("RefundDue")),
-            "next": _NEXT,
+            "next": NEXT,
         },
     ),
     "UnreadablePayment": record(
@@ -97,7 +97,7 @@ MONEY_SCHEMAS: Mapping[str, Schema] = {
             "unreadable_payments": listing(
                 "In the order they came.", component("UnreadablePayment")
             ),
-            "next": _NEXT,
+            "next": NEXT,
         },
     ),
 }

@@ -65,15 +65,25 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /v1/exams": Operation(
         "list_exams",
         _EXAM_TAG,
-        "Served from memory; an import is seen by every process within about a second.",
-        {200: Answer("Every exam, by id.", Body("ExamList", ("exams",)))},
+        "Served from memory; an import is seen by every process within about a second. Without "
+        "`limit` all of them; where there may be many, ask for pages.",
+        {
+            200: Answer("Exams, by id.", Body("ExamList", ("exams",)), ("ETag",)),
+            304: Answer("No definition has changed since the ETag named.", headers=("ETag",)),
+        },
+        parameters=("after_exam", "exams_limit", "If-None-Match"),
     ),
     "GET /v1/exams/{exam}": Operation(
         "get_exam",
         _EXAM_TAG,
         "Served from memory. `server_time` is the clock that opens and closes registration: count "
-        "down by it, not by the visitor's own.",
-        {200: Answer("The exam.", Body("Exam", ("exam",)))},
+        "down by it, not by the visitor's own. It is no part of what the ETag names: a 304 has the "
+        "header `Date`.",
+        {
+            200: Answer("The exam.", Body("Exam", ("exam",)), ("ETag",)),
+            304: Answer("The definition has not changed since the ETag named.", headers=("ETag",)),
+        },
+        parameters=("If-None-Match",),
     ),
     "PUT /v1/exams/{exam}": Operation(
         "import_exam",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from quota_service.api.bodies import AMOUNT_MAX, ID_MAX, LIST_MAX, TEXT, TEXT_MAX, TICKET_MAX
+from quota_service.api.exam_handlers import EXAMS_MAX
 from quota_service.api.handlers import IDEMPOTENCY_KEY_MAX
 from quota_service.api.openapi_definition import EXAM_DEFINITION
 from quota_service.api.openapi_parts import (
@@ -204,6 +205,21 @@ PARAMETERS: Mapping[str, Schema] = {
             "minimum": 1,
             "maximum": PAGE_MAX,
             "description": "How many to list, 100 when left out.",
+        },
+    ),
+    "after_exam": _parameter(
+        "query",
+        "after",
+        identifier("The `next` of the page before; from the start when left out."),
+    ),
+    "exams_limit": _parameter(
+        "query",
+        "limit",
+        {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": EXAMS_MAX,
+            "description": "How many to list, all of them when left out.",
         },
     ),
     "for": _parameter(

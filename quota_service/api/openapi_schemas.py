@@ -8,7 +8,7 @@ schema here, one after the other.
 from collections.abc import Collection, Mapping
 
 from quota_service.api.openapi_definition import FAIR_USE_RULES, WAITING_ROOM_RULES
-from quota_service.api.openapi_money import LATER, MONEY_SCHEMAS
+from quota_service.api.openapi_money import LATER, MONEY_SCHEMAS, NEXT
 from quota_service.api.openapi_parts import (
     Schema,
     candidate_id,
@@ -254,7 +254,10 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
         },
     ),
     "Exam": _EXAM,
-    "ExamList": record("Every exam.", {"exams": listing("By id.", component("Exam"))}),
+    "ExamList": record(
+        "Exams, all of them or a page.",
+        {"exams": listing("By id.", component("Exam")), "next": NEXT},
+    ),
     "Availability": record("What is left of an exam's seats at one moment.", _AVAILABILITY_MEMBERS),
     "AvailabilityChange": record(
         "What is different from before: `quotas` has those that changed, and `venues_with_all` is "

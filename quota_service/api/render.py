@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -146,11 +147,11 @@ def audit_json(found: Audit) -> dict[str, Any]:
     }
 
 
-def exam_json(exam: Exam, now_ms: int) -> dict[str, Any]:
-    """Return an exam with the server's time; seats are told by its availability."""
-    document = exam_document(exam)
+def exam_json(exam: Exam) -> dict[str, Any]:
+    """Return an exam but for the server's time; seats are told by its availability."""
+    document = exam_document(replace(exam, seats={}))
     del document["seats"]
-    return {**document, "server_time": rfc3339(now_ms)}
+    return document
 
 
 def availability_change_json(

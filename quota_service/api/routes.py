@@ -10,6 +10,7 @@ from aiohttp import web
 
 from quota_service.api import (
     documents,
+    exam_handlers,
     handlers,
     ops_handlers,
     room_ops_handlers,
@@ -87,9 +88,9 @@ FRONTEND, OPS, ANYONE = Scope.FRONTEND, Scope.OPS, None
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/exams", handlers.list_exams, ANYONE,
-          "Every exam", ("not-ready",)),
-    Route("GET", "/v1/exams/{exam}", handlers.get_exam, ANYONE,
+    Route("GET", "/v1/exams", exam_handlers.list_exams, ANYONE,
+          "Every exam", ("invalid-request", "not-ready")),
+    Route("GET", "/v1/exams/{exam}", exam_handlers.get_exam, ANYONE,
           "One exam: windows, sessions, subjects, venues, fee and notice",
           (*_NO_EXAM, "not-ready")),
     Route("PUT", "/v1/exams/{exam}", handlers.put_exam, OPS,
