@@ -135,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     create = add(keys, "create", _create_key, "create a key and print it, for the only time")
     create.add_argument("name", help="who uses it")
     create.add_argument("--scope", action="append", required=True, choices=list(Scope))
+    create.add_argument(
+        "--exam", action="append", help="bind it to this exam, again for more (all exams)"
+    )
     add(keys, "list", _list_keys, "list the keys")
     add(keys, "revoke", _revoke_key, "revoke a key").add_argument("id")
 
@@ -267,7 +270,8 @@ def _read(name: str) -> bytes:
 async def _create_key(options: argparse.Namespace, settings: Settings) -> int:
     async with open_service(settings) as service:
         scopes = frozenset(Scope(scope) for scope in options.scope)
-        print(await service.key_ledger.create(options.name, scopes))
+        exams = None if options.exam is None else frozenset(options.exam)
+        print(await service.key_ledger.create(options.name, scopes, exams))
     return 0
 
 
@@ -275,7 +279,8 @@ async def _list_keys(_options: argparse.Namespace, settings: Settings) -> int:
     async with open_service(settings) as service:
         for key in await service.key_ledger.all():
             state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in force"
-            print(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{state}")
+            exams = "all exams" if key.exams is None else ",".join(sorted(key.exams))
+            print(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{exams}\t{state}")
     return 0
 
 

@@ -37,6 +37,11 @@ SAMPLE_EXAM_ID = "ccaa-2023-1"
 SAMPLE_EXAM = f"{SAMPLE_EXAM_ID}.toml"
 ENV_FILE = "demo.env"
 _PAYMENT_SECRET_BYTES = 32
+_KEYS = {
+    "QUOTA_FRONTEND_KEY": frozenset({Scope.FRONTEND, Scope.REFUNDS}),
+    "QUOTA_OPS_KEY": frozenset({Scope.OPS}),
+}
+"""The keys of the demo, by the variable that tells each, and their scopes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +139,7 @@ async def _run(
         imported_by = KEY_ID.set("cli:demo")
         await import_exam(service.stores, _moved(_exam_of_earlier_run(service), options))
         KEY_ID.reset(imported_by)
-        keys = {f"QUOTA_{scope.upper()}_KEY": await _key(service, scope, known) for scope in Scope}
+        keys = {name: await _key(service, name, known) for name in _KEYS}
 
     async def ready(_service: Service, addresses: Addresses) -> None:
         env = {
@@ -159,17 +164,17 @@ async def _run(
     await run(settings, api=True, workers=True, ready=ready)
 
 
-async def _key(service: Service, scope: Scope, known: Mapping[str, str]) -> str:
+async def _key(service: Service, name: str, known: Mapping[str, str]) -> str:
     """Return the key of an earlier run if it is still in force, else a new one."""
-    earlier = known.get(f"QUOTA_{scope.upper()}_KEY", "")
+    earlier, scopes = known.get(name, ""), _KEYS[name]
     parts = split_key(earlier)
     if parts is not None:
         known_as = (parts[0], hash_secret(parts[1]))
         for key in await service.key_ledger.all():
-            is_in_force = key.revoked_at is None and scope in key.scopes
+            is_in_force = key.revoked_at is None and key.scopes >= scopes
             if is_in_force and (key.id, key.secret_hash) == known_as:
                 return earlier
-    return await service.key_ledger.create(f"demo {scope}", frozenset({scope}))
+    return await service.key_ledger.create(f"demo {', '.join(sorted(scopes))}", scopes)
 
 
 def _exam_of_earlier_run(service: Service) -> Exam:

@@ -138,7 +138,9 @@ class Running:
 @pytest.fixture
 async def running(service: Service) -> AsyncIterator[Running]:
     """The service listening on free ports, without workers."""
-    frontend = await service.key_ledger.create("frontend", frozenset({Scope.FRONTEND}))
+    frontend = await service.key_ledger.create(
+        "frontend", frozenset({Scope.FRONTEND, Scope.REFUNDS})
+    )
     ops = await service.key_ledger.create("ops", frozenset({Scope.OPS}))
     listening: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
 

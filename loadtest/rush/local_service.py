@@ -27,6 +27,8 @@ START_LIMIT_S = 30.0
 STOP_LIMIT_S = 20.0
 _POLL_S = 0.1
 _OK = 200
+_KEYS = {"QUOTA_FRONTEND_KEY": ("frontend", "refunds"), "QUOTA_OPS_KEY": ("ops",)}
+"""The scopes of the keys, by the variable that tells each."""
 _SECRET_BYTES = 32
 _REQUEST_TIMEOUT_S = 2.0
 
@@ -58,10 +60,10 @@ def local_service(options: Options) -> Iterator[tuple[str, dict[str, str]]]:
         }
         _command(environment, "migrate")
         keys = {
-            f"QUOTA_{scope.upper()}_KEY": _command(
-                environment, "keys", "create", "rush", "--scope", scope
+            name: _command(
+                environment, "keys", "create", "rush", *(f"--scope={scope}" for scope in scopes)
             )
-            for scope in ("frontend", "ops")
+            for name, scopes in _KEYS.items()
         }
         more = ("--workers", str(options.api_workers)) if options.api_workers > 1 else ()
         commands = (("serve", *more), ("worker",))

@@ -20,6 +20,13 @@ _REFUSAL = "a valid API key is needed: Authorization: Bearer <key>"
 """One sentence for every cause, so that it tells nobody which part of a key was right."""
 
 
+def exam_in(params: Mapping[str, str]) -> str | None:
+    """Return the exam that the address of a call names, by itself or by a reservation."""
+    if "exam" in params:
+        return params["exam"]
+    return params["reservation"].partition(".")[0] if "reservation" in params else None
+
+
 class KeyRing:
     """The keys in force."""
 
@@ -39,8 +46,10 @@ class KeyRing:
         self._keys = {key.id: key for key in keys if key.revoked_at is None}
         self._verified = {}
 
-    def authorize(self, authorization: str | None, scope: Scope) -> str:
-        """Return the id of the key in an Authorization header, if it is in force and has the scope.
+    def authorize(self, authorization: str | None, scope: Scope, exam: str | None) -> str:
+        """Return the id of the key in an Authorization header, if it may do what is asked.
+
+        It has to be in force and to have the scope, for the exam, or for all where `exam` is None.
 
         What is done from here on in the same context is done by that key.
 
@@ -51,7 +60,7 @@ class KeyRing:
         # A header that was found right since the keys were read last is right still. To be found
         # here it has to be the same to the last byte, and Python's string hash is keyed.
         known = self._verified.get(authorization or "")
-        if known is not None and scope in known.scopes:
+        if known is not None and known.may(scope, exam):
             KEY_ID.set(known.id)
             return known.id
         if authorization is None or authorization[: len(_BEARER)].lower() != _BEARER:
@@ -66,8 +75,8 @@ class KeyRing:
         matches = hmac.compare_digest(key.secret_hash if key else _NO_HASH, hash_secret(secret))
         if key is None or not matches:
             raise Unauthorized(_REFUSAL)
-        if scope not in key.scopes:
-            raise Forbidden("the API key does not have the scope needed")
+        if not key.may(scope, exam):
+            raise Forbidden("the API key does not have the scope needed, or is for other exams")
         if len(self._verified) < _VERIFIED_MAX:
             self._verified[authorization] = key
         KEY_ID.set(key.id)

@@ -34,6 +34,7 @@ from aiohttp.web_protocol import _ErrInfo
 from prometheus_client import Histogram
 
 from quota_service.api.answer import Answer
+from quota_service.api.auth import exam_in
 from quota_service.api.bodies import within
 from quota_service.api.call import Call, Hot
 from quota_service.api.context import ApiContext
@@ -276,7 +277,7 @@ class ExpressProtocol(ReadInTurn):
             if not is_in:
                 context.gate.count_refusal(route.work)
                 raise Overloaded(REFUSAL)  # noqa: TRY301  answered as every other error is
-            rate = self._check(route, headers)
+            rate = self._check(route, params, headers)
             body = within(payload.read_nowait(), context.settings.body_max_bytes)
             address = self.peername[0] if self.peername else ""
             call = Call(params, headers, body, lambda: message.url.query, address)
@@ -299,11 +300,14 @@ class ExpressProtocol(ReadInTurn):
         """Count the time of an idle connection from now."""
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
 
-    def _check(self, route: HotRoute, headers: Mapping[str, str]) -> Fields:
+    def _check(
+        self, route: HotRoute, params: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Fields:
         """Raise what stands against a caller's request; return what to tell of its rate."""
         context = self._lane.context
         if route.scope is not None:
-            key_id = context.keys.authorize(headers.get("Authorization"), route.scope)
+            authorization = headers.get("Authorization")
+            key_id = context.keys.authorize(authorization, route.scope, exam_in(params))
             return take_of_key(context, key_id)
         if route.work is Work.PUBLIC_READ:
             take_of_address(context, self._address)

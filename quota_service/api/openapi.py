@@ -52,6 +52,11 @@ _SECURITY_SCHEMES: Mapping[str, Schema] = {
         "scheme": "bearer",
         "description": "An API key with the scope `frontend`.",
     },
+    "refunds_key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key with the scope `refunds`.",
+    },
     "ops_key": {
         "type": "http",
         "scheme": "bearer",

@@ -77,7 +77,12 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "Unauthorized",
             "There is no valid API key, or the callback's signature is not valid.",
         ),
-        ProblemType("forbidden", 403, "Forbidden", "The API key does not have the scope needed."),
+        ProblemType(
+            "forbidden",
+            403,
+            "Forbidden",
+            "The API key does not have the scope needed, or is for other exams.",
+        ),
         ProblemType(
             "waiting-room-pass-required",
             403,

@@ -18,6 +18,7 @@ from quota_service.api import (
     waiting_room_handlers,
 )
 from quota_service.api.answer import Answer
+from quota_service.api.auth import exam_in
 from quota_service.api.bodies import read_body
 from quota_service.api.call import Call, Hot, HotHandler
 from quota_service.api.context import CONTEXT
@@ -35,7 +36,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Route:
     """One call of the API. `scope` None means anyone; `refusals` are slugs beyond the general.
 
-    A hot call has a handler that runs on the express lane too.
+    A call whose address names no exam takes one as `?exam=` when `has_exam_in_query`. A hot call
+    has a handler that runs on the express lane too.
     """
 
     method: str
@@ -44,6 +46,7 @@ class Route:
     scope: Scope | None
     summary: str
     refusals: tuple[str, ...] = ()
+    has_exam_in_query: bool = False
 
     @property
     def work(self) -> Work:
@@ -84,7 +87,7 @@ _CLAIM = (
     "turn-passed",
     "ticket-used",
 )
-FRONTEND, OPS, ANYONE = Scope.FRONTEND, Scope.OPS, None
+FRONTEND, REFUNDS, OPS, ANYONE = Scope.FRONTEND, Scope.REFUNDS, Scope.OPS, None
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
@@ -123,7 +126,7 @@ ROUTES: tuple[Route, ...] = (
           (*_BODY, *_NO_RESERVATION, "unknown-venue", "sold-out", "reservation-ended",
            "payment-in-progress", "change-in-progress", "registration-not-open",
            "registration-closed", *_STORES)),
-    Route("POST", "/v1/reservations/{reservation}/refund", handlers.post_refund, FRONTEND,
+    Route("POST", "/v1/reservations/{reservation}/refund", handlers.post_refund, REFUNDS,
           "Refund a booking in full, once for each person and exam",
           (*_BODY, *_NO_RESERVATION, "not-confirmed", "reservation-ended", "refund-used",
            "payment-in-progress", "change-in-progress", "refund-not-open", "refund-closed",
@@ -159,7 +162,7 @@ ROUTES: tuple[Route, ...] = (
           "The money was sent back", (*_NO_EXAM, "unknown-refund", *_STORES)),
     Route("GET", "/v1/refunds-due", ops_handlers.get_all_refunds_due, OPS,
           "Money that has to go back, of every exam and of none",
-          (*_NO_EXAM, "invalid-request", *_STORES)),
+          (*_NO_EXAM, "invalid-request", *_STORES), has_exam_in_query=True),
     Route("POST", "/v1/refunds-due/{refund}/settle", ops_handlers.post_refund_settled, OPS,
           "The money was sent back, whatever exam it was for", ("unknown-refund", *_STORES)),
     Route("GET", "/v1/unreadable-payments", ops_handlers.get_unreadable_payments, OPS,
@@ -192,7 +195,7 @@ def add_routes(app: web.Application) -> None:
         if isinstance(handler, Hot):
             handler = _unhurried(handler.handler)
         if route.scope is not None:
-            handler = _behind_key(handler, route.scope)
+            handler = _behind_key(handler, route.scope, in_query=route.has_exam_in_query)
         elif route.work is Work.PUBLIC_READ:
             handler = _behind_rate(handler)
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
@@ -226,13 +229,14 @@ def _unhurried(handler: HotHandler) -> Handler:
     return handle
 
 
-def _behind_key(handler: Handler, scope: Scope) -> Handler:
+def _behind_key(handler: Handler, scope: Scope, *, in_query: bool) -> Handler:
     """Return the handler behind the check of the API key; nothing is read before it."""
 
     async def checked(request: web.Request) -> web.StreamResponse:
         authorization = request.headers.get("Authorization")
         context = request.app[CONTEXT]
-        request[KEY_ID] = key_id = context.keys.authorize(authorization, scope)
+        exam = request.query.get("exam") if in_query else exam_in(request.match_info)
+        request[KEY_ID] = key_id = context.keys.authorize(authorization, scope, exam)
         request[RATE] = take_of_key(context, key_id)
         return await handler(request)
 

@@ -17,12 +17,13 @@ class Scope(StrEnum):
     """What a key may be used for."""
 
     FRONTEND = "frontend"
+    REFUNDS = "refunds"
     OPS = "ops"
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is stored: everything but its secret."""
+    """A key as it is stored: everything but its secret. `exams` None: it is for every exam."""
 
     id: str
     name: str
@@ -30,6 +31,11 @@ class ApiKey:
     secret_hash: str
     created_at: dt.datetime
     revoked_at: dt.datetime | None
+    exams: frozenset[str] | None = None
+
+    def may(self, scope: Scope, exam: str | None) -> bool:
+        """Return whether the key is for a scope and an exam; `exam` None stands for all of them."""
+        return scope in self.scopes and (self.exams is None or exam in self.exams)
 
 
 def hash_secret(secret: str) -> str:
@@ -51,11 +57,18 @@ class ApiKeyLedger:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def create(self, name: str, scopes: frozenset[Scope]) -> str:
-        """Store a new key and return it whole, for the only time."""
+    async def create(
+        self, name: str, scopes: frozenset[Scope], exams: frozenset[str] | None = None
+    ) -> str:
+        """Store a new key, for some exams or all, and return it whole, for the only time."""
         key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
         await self._ledger.fetch(
-            "insert_api_key", key_id, name, sorted(scopes), hash_secret(secret)
+            "insert_api_key",
+            key_id,
+            name,
+            sorted(scopes),
+            hash_secret(secret),
+            None if exams is None else sorted(exams),
         )
         return f"{PREFIX}{key_id}_{secret}"
 
@@ -70,6 +83,7 @@ class ApiKeyLedger:
                 secret_hash=row["secret_hash"],
                 created_at=row["created_at"],
                 revoked_at=row["revoked_at"],
+                exams=None if row["exams"] is None else frozenset(row["exams"]),
             )
             for row in rows
         ]

@@ -46,7 +46,9 @@ async def test_every_step_names_the_key_and_the_request_that_asked_for_it(
 ) -> None:
     api = running.client
     mine = id_of(api.frontend_key)
-    other = await running.service.key_ledger.create("other", frozenset({Scope.FRONTEND}))
+    other = await running.service.key_ledger.create(
+        "other", frozenset({Scope.FRONTEND, Scope.REFUNDS})
+    )
     await running.service.keys.refresh()
     order = {
         "candidate": "c-1",

@@ -93,7 +93,7 @@ class Cluster:
         async with open_service(settings) as service:
             await migrate(service.stores.ledger)
             create = service.key_ledger.create
-            self.frontend_key = await create("frontend", frozenset({Scope.FRONTEND}))
+            self.frontend_key = await create("frontend", frozenset({Scope.FRONTEND, Scope.REFUNDS}))
             self.ops_key = await create("ops", frozenset({Scope.OPS}))
         if "check" in self._breaks:
             await self.execute(f"ALTER TABLE quotas DROP CONSTRAINT {OVERSELL_CHECK}")

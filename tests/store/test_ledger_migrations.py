@@ -10,6 +10,7 @@ import pytest
 
 from quota_service.embedded import EmbeddedPostgres
 from quota_service.ledger import migrations
+from quota_service.ledger.api_keys import ApiKeyLedger, Scope
 from quota_service.ledger.migrations import Migration, MigrationError, load_migrations, migrate
 from quota_service.ledger.pool import Ledger, open_ledger
 from quota_service.ledger.refunds_due import RefundsDue
@@ -196,6 +197,32 @@ async def test_of_payments_that_had_one_reference_the_one_that_books_keeps_it(
                 "SELECT event FROM payment_events WHERE status = 'captured' AND has_reference"
             )
     assert [row["event"] for row in having] == ["e-2"]
+
+
+async def test_keys_that_are_there_go_on_to_do_what_they_could(
+    empty: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = [m for m in load_migrations() if m.name < "0011"]
+    async with open_ledger(empty, Metrics()) as ledger:
+        with monkeypatch.context() as before:
+            before.setattr(migrations, "load_migrations", lambda: earlier)
+            await migrate(ledger)
+        async with ledger.connection() as connection:
+            await connection.execute(
+                "INSERT INTO api_keys (id, name, scopes, secret_hash) VALUES"
+                " ('a', 'portal', '{frontend}', ''), ('b', 'ops', '{ops}', ''),"
+                " ('c', 'both', '{frontend,ops}', '')"
+            )
+
+        await migrate(ledger)
+
+        keys = {key.id: key for key in await ApiKeyLedger(ledger).all()}
+    assert {id_: key.scopes for id_, key in keys.items()} == {
+        "a": {Scope.FRONTEND, Scope.REFUNDS},
+        "b": {Scope.OPS},
+        "c": set(Scope),
+    }
+    assert {key.exams for key in keys.values()} == {None}
 
 
 async def test_rebuilds_of_earlier_versions_are_told_as_recoveries(

@@ -3,5 +3,6 @@
 -- $2 name, text
 -- $3 scopes, text[]
 -- $4 secret hash, text
-INSERT INTO api_keys (id, name, scopes, secret_hash)
-VALUES ($1, $2, $3, $4)
+-- $5 exams it is for, text[]; null for all
+INSERT INTO api_keys (id, name, scopes, secret_hash, exams)
+VALUES ($1, $2, $3, $4, $5)
