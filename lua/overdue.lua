@@ -11,7 +11,8 @@
 -- ARGV[3] most: serials at most
 -- ARGV[4] ahead, ms: times more than this ahead of the clock count too; '' for none
 --
--- Returns {DONE, serial, …} or {NOT_READY}.
+-- Returns {DONE, clock (ms), time of the first serial in the index or -1, serial, …}
+--         {NOT_READY}
 -- @include codes
 -- @include shard
 
@@ -26,4 +27,5 @@ local serials = redis.call('ZRANGE', index_key, '-inf', now_ms - age_ms, 'BYSCOR
 if #serials == 0 and ahead_ms ~= '' then
   serials = redis.call('ZRANGE', index_key, now_ms + ahead_ms, '+inf', 'BYSCORE', 'LIMIT', 0, most)
 end
-return { DONE, unpack(serials) }
+local first = redis.call('ZRANGE', index_key, 0, 0, 'WITHSCORES')
+return { DONE, now_ms, tonumber(first[2] or -1), unpack(serials) }

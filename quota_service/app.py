@@ -188,6 +188,7 @@ async def open_service(
             backlog=Backlog(
                 seats,
                 registry,
+                health.now_ms,
                 metrics,
                 pins_max=settings.pins_max,
                 journal_max=settings.journal_backlog_max,

@@ -76,10 +76,17 @@ class SeatGauges:
         return encode(both)
 
     async def refresh(self) -> None:
-        """Read every open shard once, its seats when they may be others."""
-        room, unlisted = self._quotas_max, 0
+        """Read every exam that goes on once, its seats when they may be others.
+
+        Exams that are over are not told of any more.
+        """
+        room, unlisted, registry = self._quotas_max, 0, self._stores.registry
         try:
-            for shard in self._stores.registry.open_shards():
+            watched = self._stores.progress().watched
+            if self._told.keys() - set(watched):
+                self._gauges.forget_exams()
+                self._told.clear()
+            for shard in registry.open_shards_of(watched):
                 quotas = await self._refresh_exam(shard, room)
                 unlisted += max(0, quotas - room)
                 room = max(0, room - quotas)

@@ -70,6 +70,11 @@ class ExamLedger:
         self._ledger = ledger
         self._query = ledger.query
 
+    async def fingerprint(self) -> str:
+        """Return what changes with anything that `all` returns, at a hundredth of its cost."""
+        rows = await self._ledger.fetch("select_exams_fingerprint")
+        return str(rows[0]["fingerprint"])
+
     async def all(self, known: Mapping[str, StoredExam]) -> dict[str, StoredExam]:
         """Return every exam; one whose revision is `known` is not read again."""
         revisions = [stored.revision for stored in known.values()]

@@ -6,7 +6,7 @@ the one before, and `branch` tells from which step.
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -100,9 +100,9 @@ class RecoveryLedger:
         rows = await self._ledger.fetch("select_journal_position", exam, shard)
         return rows[0]["drained_epoch"], rows[0]["drained_version"]
 
-    async def positions(self) -> dict[tuple[str, int], int]:
-        """Return the version every shard was drained up to, by exam and number."""
-        rows = await self._ledger.fetch("select_journal_positions")
+    async def positions(self, exams: Collection[str]) -> dict[tuple[str, int], int]:
+        """Return the version each shard of some exams was drained up to, by exam and number."""
+        rows = await self._ledger.fetch("select_journal_positions", list(exams))
         return {(row["exam"], row["shard"]): row["drained_version"] for row in rows}
 
     async def branch(self, exam: str, shard: int, epoch: int) -> Step | None:

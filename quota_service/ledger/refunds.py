@@ -87,6 +87,11 @@ class RefundLedger:
         rows = await self._ledger.fetch("select_refunds_to_return", exam, shard, limit)
         return [row["reservation"] for row in rows]
 
+    async def exams_to_return(self) -> list[str]:
+        """Return the exams that have refunds whose seats Redis may not have back yet."""
+        rows = await self._ledger.fetch("select_exams_to_return")
+        return [row["exam"] for row in rows]
+
     async def mark_returned(self, returned: Mapping[str, int], epoch: int) -> None:
         """Remember that Redis has the seats of refunds back, at which version at the latest."""
         await self._ledger.fetch(

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import secrets
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from quota_service.domain.errors import NotReady
@@ -56,9 +57,9 @@ class WaitingRoomLedger:
             raise NotReady(f"exam {exam} has no waiting room")
         return as_room(row)
 
-    async def all(self) -> dict[str, Room]:
-        """Return every room by its exam."""
-        rows = await self._ledger.fetch("select_waiting_rooms")
+    async def all(self, exams: Sequence[str] | None = None) -> dict[str, Room]:
+        """Return the rooms of some exams, or every room, by exam."""
+        rows = await self._ledger.fetch("select_waiting_rooms", exams)
         return {row["exam"]: as_room(row) for row in rows}
 
     async def reserve_numbers(self, shard: ShardEpoch, reached: int | None, count: int) -> int:

@@ -345,6 +345,14 @@ class ServiceGauges:
             registry=registry,
         )
 
+    def forget_exams(self) -> None:
+        """Tell of no exam any more, so that those which are over are left out of what is read."""
+        for gauge in (
+            *self.seats.values(),
+            *(self.holds_live, self.pins, self.journal_lag, self.held_per_confirmed),
+        ):
+            gauge.clear()
+
 
 class SupervisorMetrics:
     """What a supervisor counts of its workers, beside the metrics of its own process."""

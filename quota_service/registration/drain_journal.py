@@ -15,6 +15,7 @@ are in Redis, so every record that Postgres does not have as it is there is writ
 is told to ops, and the drain goes on behind it. All of it is in the transaction of 3.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,20 @@ async def drain_journal(stores: Stores, shard: Shard, limit: int, tries_max: int
     stores.metrics.journal_drained.labels(exam=shard.exam).inc(drained.stored)
     stores.metrics.journal_missing.labels(exam=shard.exam).inc(drained.missing)
     return drained
+
+
+async def undrained_shards(stores: Stores, shards: Sequence[Shard]) -> list[Shard]:
+    """Return those of the shards that took steps which were not drained, or are not open here.
+
+    It costs as much for all of them as a drain of one that has nothing.
+    """
+    drained = await stores.recoveries.positions({shard.exam for shard in shards})
+    looks = await asyncio.gather(*(stores.recovery.standing(shard) for shard in shards))
+    return [
+        shard
+        for shard, standing in zip(shards, looks, strict=True)
+        if standing.version != drained.get((shard.exam, shard.number))
+    ]
 
 
 def _contiguous(position: Position, entries: Sequence[RawEntry]) -> int:

@@ -9,14 +9,19 @@ expired by another worker, and the script finds it so.
 
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
+from quota_service.seats.store import Due
 
 
 async def expire_due_holds(stores: Stores, shard: Shard, limit: int) -> int:
     """Expire at most `limit` due holds of a shard; return how many."""
-    serials = await stores.seats.overdue(shard, "due", 0, limit)
-    if not serials:
+    return await expire_holds(stores, shard, await stores.seats.due(shard, limit))
+
+
+async def expire_holds(stores: Stores, shard: Shard, due: Due) -> int:
+    """Expire the holds that were found due; return how many."""
+    if not due.serials:
         return 0
-    expired, lag_ms = await stores.seats.expire(shard, serials)
+    expired, lag_ms = await stores.seats.expire(shard, due.serials)
     if expired:
         stores.metrics.holds_expired.labels(exam=shard.exam).inc(expired)
         stores.metrics.holds_ended_unpaid.labels(exam=shard.exam, end="expired").inc(expired)

@@ -30,6 +30,7 @@ way than the ledger, or has nothing, the shard is rebuilt: removed, and written 
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -80,15 +81,15 @@ class Recovery:
     seconds: float = 0.0
 
 
-async def lost_shards(stores: Stores) -> list[UsedShard]:
-    """Return the shards that may have lost something, or whose recovery was not finished.
+async def lost_shards(stores: Stores, used: Sequence[UsedShard]) -> list[UsedShard]:
+    """Return those of the shards that may have lost something, or whose recovery did not end.
 
     One question to Postgres and one batch to Redis for all of them: it is asked all the time.
     Exams that go on come first. Raises Unavailable.
     """
     registry = stores.registry
-    used = registry.used_shards()
-    drained = await stores.recoveries.positions() if used else {}
+    exams = {each.shard.exam for each in used}
+    drained = await stores.recoveries.positions(exams) if used else {}
     lost = []
     for start in range(0, len(used), _LOOKS_MAX):
         page = used[start : start + _LOOKS_MAX]
@@ -251,7 +252,7 @@ async def _open(stores: Stores, shard: Shard, recovery: Recovery) -> None:
 
 async def _close_draw(stores: Stores, shard: Shard) -> None:
     """Close the draw of a waiting room whose seed may have been shown: Redis may have forgotten."""
-    room = (await stores.waiting_rooms.all()).get(shard.exam)
+    room = (await stores.waiting_rooms.all([shard.exam])).get(shard.exam)
     if room is not None and room.is_draw_closed:
         await stores.room_store.counts(shard, is_draw_closed=True)
 

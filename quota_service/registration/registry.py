@@ -2,7 +2,8 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+import math
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import ReservationId, shard_of
 from quota_service.ledger.exams import ExamLedger, ShardState, StoredExam
 from quota_service.seats.keys import Shard
+
+_SETTLING_MS = 3_600_000
+"""How long after its end an exam goes on for workers: what was begun by then has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +26,32 @@ class UsedShard:
     is_retired: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The exams that go on, those that are over, and those that could not be loaded, by id."""
+
+    going_on: tuple[str, ...]
+    over: tuple[str, ...]
+    not_loaded: tuple[str, ...] = ()
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The exams whose shards are looked at all the time."""
+        return self.going_on + self.not_loaded
+
+
 class ExamRegistry:
     """Every exam as it was when `refresh` last ran, which the app does again and again."""
 
     def __init__(self, ledger: ExamLedger) -> None:
         self._ledger = ledger
         self._exams: Mapping[str, StoredExam] | None = None
+        self._fingerprint = ""
         self._refreshes = 0
         self._shown = 0
         self._looks: dict[str, asyncio.Task[None]] = {}
+        self._open: tuple[Mapping[str, StoredExam], tuple[Shard, ...]] = ({}, ())
+        self._progress: tuple[Mapping[str, StoredExam], float, Progress] = ({}, 0, Progress((), ()))
 
     @property
     def is_loaded(self) -> bool:
@@ -44,9 +65,13 @@ class ExamRegistry:
         """
         self._refreshes += 1
         number = self._refreshes
+        # Read first: what changes in between is then seen again, not missed.
+        fingerprint = await self._ledger.fingerprint()
+        if self._exams is not None and fingerprint == self._fingerprint:
+            return
         exams = await self._ledger.all(self._exams or {})
         if number > self._shown:
-            self._exams, self._shown = exams, number
+            self._exams, self._shown, self._fingerprint = exams, number, fingerprint
 
     async def share_look(self, exam: str, look: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a look at an exam; all who ask for one meanwhile share it."""
@@ -121,14 +146,39 @@ class ExamRegistry:
         """Return how many shards an exam has."""
         return len(self._stored(exam).epochs)
 
-    def open_shards(self) -> list[Shard]:
+    def open_shards(self) -> Sequence[Shard]:
         """Return every shard that is open, for workers."""
+        known = self._known()
+        if self._open[0] is not known:
+            self._open = known, tuple(self.open_shards_of(known))
+        return self._open[1]
+
+    def open_shards_of(self, exams: Iterable[str]) -> list[Shard]:
+        """Return the open shards of some exams."""
+        known = self._known()
         return [
-            Shard(exam, number, epoch)
-            for exam, stored in self._known().items()
-            for number, epoch in enumerate(stored.epochs)
-            if stored.states[number] is ShardState.OPEN
+            _shard(exam, number, epoch)
+            for exam in exams
+            if exam in known
+            for number, epoch in enumerate(known[exam].epochs)
+            if known[exam].states[number] is ShardState.OPEN
         ]
+
+    def progress(self, now_ms: int) -> Progress:
+        """Return which exams go on and which are over, at a time (ms by Redis's clock)."""
+        known = self._known()
+        of, until_ms, progress = self._progress
+        if of is known and now_ms < until_ms:
+            return progress
+        ends = {exam.id: exam.ends_at_ms + _SETTLING_MS for exam in self.all()}
+        progress = Progress(
+            tuple(exam for exam, end_ms in ends.items() if end_ms > now_ms),
+            tuple(exam for exam, end_ms in ends.items() if end_ms <= now_ms),
+            tuple(self.not_loaded()),
+        )
+        until_ms = min((float(ends[exam]) for exam in progress.going_on), default=math.inf)
+        self._progress = known, until_ms, progress
+        return progress
 
     def _stored(self, exam: str) -> StoredExam:
         stored = self._known().get(exam)

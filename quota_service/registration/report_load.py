@@ -13,7 +13,7 @@ async def report_load(stores: Stores, process: str, signals: Signals) -> None:
     A room that is not told hears nothing, and admits nobody before long.
     """
     failure: Unavailable | None = None
-    for exam in stores.registry.all():
+    for exam in map(stores.registry.find, stores.progress().going_on):
         if exam.waiting_room is None or stores.registry.is_new(exam.id):
             continue
         try:

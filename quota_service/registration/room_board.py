@@ -73,6 +73,7 @@ class RoomBoard:
         # seeded: a look that comes by itself must not take from theirs.
         self._chance = random.Random()  # noqa: S311
         self._shown: Mapping[str, ShownRoom] = {}
+        self._shown_over: frozenset[str] = frozenset()
         self._looked_at = 0.0
         self.read_at_s = -math.inf
         """When the rooms were read last, by the monotonic clock."""
@@ -122,19 +123,30 @@ class RoomBoard:
 
     async def _look(self) -> None:
         with_room = [exam for exam in self._registry.all() if exam.waiting_room is not None]
+        over = frozenset(self._registry.progress(self._shown_ms()).over)
+        # Nothing changes any more in the room of an exam that is over.
+        kept = {
+            exam.id: shown
+            for exam in with_room
+            if exam.id in over & self._shown_over
+            and (shown := self._shown.get(exam.id)) is not None
+            and shown.standing.exam is exam
+        }
+        with_room = [exam for exam in with_room if exam.id not in kept]
         if not with_room:
-            self._shown = {}
+            self._shown = kept
             return
         await self._learn_clock()
         self._looked_at = time.monotonic()
         try:
-            rooms = await self._rooms.all()
+            rooms = await self._rooms.all([exam.id for exam in with_room])
         except Unavailable:
             rooms = {exam: shown.standing.room for exam, shown in self._shown.items()}
-            self._shown = await self._show(with_room, rooms, may_note=False)
+            self._shown = kept | await self._show(with_room, rooms, may_note=False)
             raise
         self.read_at_s = time.monotonic()
-        self._shown = await self._show(with_room, rooms)
+        self._shown = kept | await self._show(with_room, rooms)
+        self._shown_over = over & self._shown.keys()
 
     def _shown_ms(self) -> int:
         """Return the time rooms are shown at: the beginning of time while it is not known.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from quota_service.domain.errors import UnknownReservation
+from quota_service.domain.errors import NotReady, UnknownReservation
 from quota_service.domain.reservation import ReservationId
 from quota_service.ledger.admission import AdmissionLedger
 from quota_service.ledger.auditing import AuditLedger
@@ -22,7 +22,7 @@ from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.queue_numbers import QueueNumbers
-from quota_service.registration.registry import ExamRegistry
+from quota_service.registration.registry import ExamRegistry, Progress
 from quota_service.registration.room_board import RoomBoard
 from quota_service.seats.keys import Shard
 from quota_service.seats.recovery import RecoveryStore
@@ -65,6 +65,14 @@ class Stores:
     metrics: Metrics
     payment_retry_grace_ms: int
     reached: Callable[[str], None]
+
+    def progress(self) -> Progress:
+        """Return which exams go on and which are over; all go on while the time is not known."""
+        try:
+            now_ms = self.rooms.now_ms()
+        except NotReady:
+            now_ms = 0
+        return self.registry.progress(now_ms)
 
     def locate(self, reservation: str) -> tuple[Shard, str]:
         """Return shard and serial of a reservation id; UnknownReservation if it is none of ours."""

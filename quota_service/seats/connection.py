@@ -169,6 +169,11 @@ class ScriptRunner:
             raise as_unavailable(reply)
         return reply
 
+    @property
+    def run(self) -> str:
+        """The run of the server that was spoken to last; empty before."""
+        return self._connection.run
+
     async def check(self) -> None:
         """Return when Redis answers as it did and has every script; SeatsUnavailable otherwise."""
         try:

@@ -67,6 +67,8 @@ class PipelinedConnection:
         self._timeout_s = timeout_s
         self._connecting: asyncio.Task[_Link] | None = None
         self._link: _Link | None = None
+        self.run = ""
+        """The run of the server that was connected last."""
         self._readers: set[asyncio.Task[None]] = set()
 
     async def send(self, commands: Commands) -> list[Any]:
@@ -159,6 +161,7 @@ class PipelinedConnection:
             await connection.disconnect(nowait=True)
             raise
         self._link = link = _Link(connection, run)
+        self.run = run
         link.reader = asyncio.get_running_loop().create_task(self._read(link))
         self._readers.add(link.reader)
         link.reader.add_done_callback(self._readers.discard)

@@ -47,6 +47,11 @@ class RecoveryStore:
         self._runner = runner
         self._scripts = runner.scripts
 
+    @property
+    def run(self) -> str:
+        """The run of the server that answered last; empty before."""
+        return self._runner.run
+
     async def standing(self, shard: Shard) -> Standing:
         """Return how Redis has a shard now."""
         code, fence, version = await self._answer("standing", shard, [shard.fence])

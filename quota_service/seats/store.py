@@ -119,6 +119,15 @@ class Waiting:
     oldest_ms: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The serials of holds that are due at a time; `first_ms` is that of the first hold of all."""
+
+    now_ms: int
+    first_ms: int | None
+    serials: list[str]
+
+
 class SeatStore:
     """The scripts of one Redis."""
 
@@ -275,8 +284,18 @@ class SeatStore:
         something was done. Redis's clock was set back since.
         """
         args: list[str | int] = [shard.fence, age_ms, limit, ahead_ms]
-        _, *serials = await self._call("overdue", shard, args, chosen=(shard.key(index),))
+        _, _now_ms, _first_ms, *serials = await self._call(
+            "overdue", shard, args, chosen=(shard.key(index),)
+        )
         return serials
+
+    async def due(self, shard: Shard, limit: int) -> Due:
+        """Return at most `limit` holds whose time has come, and when the next one's comes."""
+        args: list[str | int] = [shard.fence, 0, limit, ""]
+        _, now_ms, first_ms, *serials = await self._call(
+            "overdue", shard, args, chosen=(shard.key("due"),)
+        )
+        return Due(now_ms, None if first_ms < 0 else first_ms, serials)
 
     async def pinned(self, shard: Shard, limit: int) -> list[str]:
         """Return at most `limit` serials whose payment or change of venue is being recorded."""

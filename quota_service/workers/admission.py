@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from quota_service.domain.exam import Exam
 from quota_service.registration.admit import Admission
 from quota_service.registration.stores import Stores
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
+from quota_service.workers.schedule import SELDOM_S, Schedule
 
 
 class AdmissionWorker:
@@ -19,12 +19,13 @@ class AdmissionWorker:
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self._stores = stores
+        self._schedule = Schedule(stores, SELDOM_S)
         self._admission = Admission(stores, settings)
         self.interval_s = settings.admission_interval_s
 
     async def run_once(self) -> Mapping[str, int]:
         """Take a step for each room; returns {"admitted": candidates}."""
-        return await each_of(self._stores.registry.all(), self._step)
+        return await each_of(self._schedule.exams(), self._step)
 
-    async def _step(self, exam: Exam) -> Mapping[str, int]:
-        return {"admitted": round(await self._admission.admit(exam))}
+    async def _step(self, exam: str) -> Mapping[str, int]:
+        return {"admitted": round(await self._admission.admit(self._stores.registry.find(exam)))}

@@ -7,22 +7,24 @@ from quota_service.registration.audit import audit
 from quota_service.registration.stores import Stores
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
+from quota_service.workers.schedule import SELDOM_S, Schedule
 
 log = logging.getLogger(__name__)
 
 
 class AuditWorker:
-    """Audits every exam in a round, not in full; differences stay for ops to repair."""
+    """Audits the exams whose turn it is, not in full; differences stay for ops to repair."""
 
     name = "audit"
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self._stores = stores
+        self._schedule = Schedule(stores, SELDOM_S)
         self.interval_s = settings.audit_interval_s
 
     async def run_once(self) -> Mapping[str, int]:
         """Audit; returns nothing done: a difference does not bring the next round forward."""
-        return await each_of([exam.id for exam in self._stores.registry.all()], self._audit)
+        return await each_of(self._schedule.exams(), self._audit)
 
     async def _audit(self, exam: str) -> Mapping[str, int]:
         found = await audit(self._stores, exam, in_full=False)

@@ -8,6 +8,7 @@ from quota_service.registration.import_exam import definition_is_in_force, finis
 from quota_service.registration.stores import Stores
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
+from quota_service.workers.schedule import SELDOM_S, Schedule
 
 _ONLY_SHARD = 0
 _LEFT_ALONE = 20
@@ -25,7 +26,7 @@ class _Level:
 
 
 class CapacityWorker:
-    """Compares definition and capacities of every exam in a round.
+    """Compares definition and capacities of the exams whose turn it is.
 
     The definition is compared each time. The capacities were put level with it by an import, so
     they are read again when there is another definition, and else while the shard takes steps: the
@@ -42,12 +43,13 @@ class CapacityWorker:
     ) -> None:
         self._stores = stores
         self._clock = clock
+        self._schedule = Schedule(stores, SELDOM_S)
         self.interval_s = settings.capacity_interval_s
         self._level: dict[str, _Level] = {}
 
     async def run_once(self) -> Mapping[str, int]:
         """Give Redis the definitions and capacities of Postgres; returns {"finished": imports}."""
-        return await each_of([exam.id for exam in self._stores.registry.all()], self._finish)
+        return await each_of(self._schedule.exams(), self._finish)
 
     async def _finish(self, exam_id: str) -> Mapping[str, int]:
         registry = self._stores.registry

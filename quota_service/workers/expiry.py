@@ -1,16 +1,30 @@
-"""The expiry worker: gives back unpaid holds within a second of their time."""
+"""The expiry worker: gives back unpaid holds within a second of their time.
+
+Each shard has its index of holds by the time they may expire, in its own slot, so that exams can be
+spread over primaries; there is no index over all of them in Redis. This worker is that index: it
+keeps for each shard when to look at it next, which is when its first hold is due. A hold that was
+made since lives for a second at least, and an earlier time can come back with a payment that is
+given up, so a shard of an exam that goes on is looked at once a second all the same; one that is
+over, once a minute. Times are those of Redis's clock, which alone decides.
+"""
 
 from collections.abc import Mapping
 
-from quota_service.registration.expire import expire_due_holds
+from quota_service.registration.expire import expire_holds
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
-from quota_service.workers.loop import each_shard
+from quota_service.workers.loop import each_of
+
+_LOOK_MS = 1000
+_LOOK_OVER_MS = 60_000
+_LOOKS_AT_ONCE = 50
+_CLOCK_BACK_MS = 1000
+"""A clock that has gone back by more was set: what was to be looked at is not known any more."""
 
 
 class ExpiryWorker:
-    """One bounded batch of each shard a round."""
+    """One bounded batch of each shard that has something due a round."""
 
     name = "expiry"
 
@@ -18,10 +32,31 @@ class ExpiryWorker:
         self._stores = stores
         self._batch_max = settings.expiry_batch_max
         self.interval_s = settings.expiry_interval_ms / 1000
+        self._next_ms: dict[Shard, int] = {}
+        self._now_ms = 0
 
     async def run_once(self) -> Mapping[str, int]:
         """Expire what is due; returns {"expired": holds}."""
-        return await each_shard(self._stores.registry, self._expire)
+        shards = self._stores.registry.open_shards()
+        now_ms = await self._stores.seats.clock_ms()
+        if now_ms < self._now_ms - _CLOCK_BACK_MS:
+            self._next_ms.clear()
+        self._now_ms = now_ms
+        if len(self._next_ms) > len(shards):
+            self._next_ms = {shard: self._next_ms.get(shard, 0) for shard in shards}
+        due = [shard for shard in shards if self._next_ms.get(shard, 0) <= now_ms]
+        return await self._look(due) if due else {"expired": 0}
 
-    async def _expire(self, shard: Shard) -> Mapping[str, int]:
-        return {"expired": await expire_due_holds(self._stores, shard, self._batch_max)}
+    async def _look(self, shards: list[Shard]) -> Mapping[str, int]:
+        over = frozenset(self._stores.progress().over)
+
+        async def expire(shard: Shard) -> Mapping[str, int]:
+            due = await self._stores.seats.due(shard, self._batch_max)
+            expired = await expire_holds(self._stores, shard, due)
+            if not due.serials:
+                look_ms = due.now_ms + (_LOOK_OVER_MS if shard.exam in over else _LOOK_MS)
+                first_ms = look_ms if due.first_ms is None else due.first_ms
+                self._next_ms[shard] = min(look_ms, first_ms)
+            return {"expired": expired}
+
+        return await each_of(shards, expire, at_once=_LOOKS_AT_ONCE)

@@ -8,11 +8,12 @@ says, in large batches, and leaves the machine to those who reserve.
 from collections import Counter
 from collections.abc import Mapping
 
-from quota_service.registration.drain_journal import drain_journal
+from quota_service.registration.drain_journal import drain_journal, undrained_shards
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
-from quota_service.workers.loop import each_shard
+from quota_service.workers.loop import each_of
+from quota_service.workers.schedule import Schedule
 
 _BATCHES_MAX = 100
 """Batches of one shard in a round; then it is the next one's turn."""
@@ -25,13 +26,18 @@ class JournalDrainWorker:
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self._stores = stores
+        self._schedule = Schedule(stores)
         self._batch_max = settings.journal_batch_max
         self._tries_max = settings.journal_tries_max
         self.interval_s = settings.journal_interval_ms / 1000
 
     async def run_once(self) -> Mapping[str, int]:
         """Drain what waits; returns {"stored": entries, "quarantined": entries}."""
-        return await each_shard(self._stores.registry, self._drain)
+        registry = self._stores.registry
+        shards = registry.open_shards_of(self._stores.progress().watched)
+        if over := self._schedule.over():
+            shards += await undrained_shards(self._stores, registry.open_shards_of(over))
+        return await each_of(shards, self._drain)
 
     async def _drain(self, shard: Shard) -> Mapping[str, int]:
         counts: Counter[str] = Counter(stored=0, quarantined=0)

@@ -13,8 +13,6 @@ from typing import Protocol, TypeVar
 
 from quota_service.observability.logs import KEY_ID
 from quota_service.observability.metrics import Metrics
-from quota_service.registration.registry import ExamRegistry
-from quota_service.seats.keys import Shard
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +21,6 @@ Item = TypeVar("Item")
 _PAUSE_AFTER_FAILURE_S = 0.5
 _BUSY_ROUNDS_MAX = 1000
 """Rounds without a pause; then others get the event loop for a moment."""
-
-
-async def each_shard(
-    registry: ExamRegistry, work: Callable[[Shard], Awaitable[Mapping[str, int]]]
-) -> Counter[str]:
-    """Do `work` for every open shard and add its counts up."""
-    return await each_of(registry.open_shards(), work)
 
 
 async def each_of(

@@ -1,6 +1,7 @@
 """The recovery worker: ends what died between the two stores: payments, changes, refunds."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 
 from quota_service.registration.recover import recover_pins
@@ -8,7 +9,8 @@ from quota_service.registration.refund import return_seats
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
-from quota_service.workers.loop import each_shard
+from quota_service.workers.loop import each_of
+from quota_service.workers.schedule import Schedule
 
 
 class RecoveryWorker:
@@ -18,6 +20,7 @@ class RecoveryWorker:
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self._stores = stores
+        self._schedule = Schedule(stores)
         self._age_ms = round(settings.recovery_age_s * 1000)
         self._batch_max = settings.recovery_batch_max
         self.interval_s = settings.recovery_interval_s
@@ -28,9 +31,14 @@ class RecoveryWorker:
         Returns {"finished": bookings, "unpinned": holds, "moved": bookings, "stayed": bookings,
         "returned": refunds}.
         """
-        return await each_shard(self._stores.registry, self._recover)
+        counts = await each_of(self._schedule.shards(), self._recover)
+        unfinished = await self._stores.refunds.exams_to_return()
+        shards = self._stores.registry.open_shards_of(unfinished)
+        return counts + Counter(await each_of(shards, self._return))
 
     async def _recover(self, shard: Shard) -> Mapping[str, int]:
         recovered = await recover_pins(self._stores, shard, self._age_ms, self._batch_max)
-        returned = await return_seats(self._stores, shard, self._batch_max)
-        return {**dataclasses.asdict(recovered), "returned": returned}
+        return dataclasses.asdict(recovered)
+
+    async def _return(self, shard: Shard) -> Mapping[str, int]:
+        return {"returned": await return_seats(self._stores, shard, self._batch_max)}

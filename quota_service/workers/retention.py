@@ -2,24 +2,25 @@
 
 from collections.abc import Mapping
 
-from quota_service.domain.exam import Exam
 from quota_service.registration.retain import prune_journals, prune_pins, retire_exam
 from quota_service.registration.stores import Stores
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
+from quota_service.workers.schedule import SELDOM_S, Schedule
 
 _BATCH_MAX = 5000
 _INTERVAL_S = 60.0
 
 
 class RetentionWorker:
-    """Looks at every exam in a round; any number may run."""
+    """Looks at the exams whose turn it is; any number may run."""
 
     name = "retention"
     interval_s = _INTERVAL_S
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self._stores = stores
+        self._schedule = Schedule(stores, SELDOM_S)
         self._journal_days = settings.journal_retention_days
 
     async def run_once(self) -> Mapping[str, int]:
@@ -29,8 +30,8 @@ class RetentionWorker:
         """
         pins = await prune_pins(self._stores, _BATCH_MAX)
         journal = await prune_journals(self._stores, self._journal_days, _BATCH_MAX)
-        retired = await each_of(self._stores.registry.all(), self._retire)
+        retired = await each_of(self._schedule.exams(), self._retire)
         return {"retired": retired["retired"], "pins": pins, "journal": journal}
 
-    async def _retire(self, exam: Exam) -> Mapping[str, int]:
-        return {"retired": int(await retire_exam(self._stores, exam))}
+    async def _retire(self, exam: str) -> Mapping[str, int]:
+        return {"retired": int(await retire_exam(self._stores, self._stores.registry.find(exam)))}

@@ -59,10 +59,9 @@ def without_order_of_looking(_folder: Path) -> None:
     """A shard's version is read before what was drained: a drain between looks like a loss."""
     problem = recover_shard._problem  # noqa: SLF001
 
-    async def lost_shards(stores: Stores) -> list[UsedShard]:
-        used = stores.registry.used_shards()
+    async def lost_shards(stores: Stores, used: Sequence[UsedShard]) -> list[UsedShard]:
         found = [await stores.recovery.standing(each.shard) for each in used]
-        drained = await stores.recoveries.positions()
+        drained = await stores.recoveries.positions({each.shard.exam for each in used})
         return [
             each
             for each, standing in zip(used, found, strict=True)

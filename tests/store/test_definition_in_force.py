@@ -163,7 +163,7 @@ async def test_a_recovered_shard_has_the_definition_in_force_before_it_opens(
 async def recover_and_die(service: Service) -> None:
     """Recover the lost shard by a process that dies just before it opens it."""
     stores = dying(service.stores, "recover: defined")
-    for used in await lost_shards(stores):
+    for used in await lost_shards(stores, stores.registry.used_shards()):
         await recover_if_lost(stores, used)
 
 

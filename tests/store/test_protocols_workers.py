@@ -12,7 +12,7 @@ from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
 from quota_service.seats.keys import Shard
 from quota_service.workers.expiry import ExpiryWorker
-from quota_service.workers.loop import each_shard
+from quota_service.workers.loop import each_of
 from quota_service.workers.recovery import RecoveryWorker
 from tests.support.exams import make_exam
 from tests.support.protocols import DiedError, dying, hold, payment, state
@@ -86,6 +86,6 @@ async def test_a_shard_that_fails_keeps_no_other_waiting_and_is_heard_of(
         return {"done": 1}
 
     with pytest.raises(type(failure)):
-        await each_shard(service.stores.registry, work)
+        await each_of(service.stores.registry.open_shards(), work)
 
     assert sorted(served) == ["exam-1", "exam-3"]

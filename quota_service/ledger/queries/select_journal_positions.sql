@@ -1,3 +1,5 @@
--- The version every shard's journal was drained up to.
+-- The version each shard's journal was drained up to.
+-- $1 exams, text[]
 SELECT exam, shard, drained_version
 FROM   journal_positions
+WHERE  exam = ANY ($1::text[])
