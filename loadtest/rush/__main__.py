@@ -18,9 +18,10 @@ Against a service that runs already, whose keys `quota-service demo` for one wri
 
 Distributed, when one machine is not crowd enough: the same options on all of them, the keys in the
 environment of each, one exam id, clocks in step (the order of people is compared between machines).
+The second command is given once on each of the two workers.
 
-    python -m loadtest.rush --role master --locust-workers 2 --host URL --exam rush-1
-    python -m loadtest.rush --role worker --master-host MASTER --host URL --exam rush-1     # twice
+    python -m loadtest.rush --role master --locust-workers 2 --host URL --exam rehearsal-1
+    python -m loadtest.rush --role worker --master-host MASTER --host URL --exam rehearsal-1
 """
 
 import os

@@ -193,7 +193,7 @@ def payments_end(evidence: Evidence, facts: Facts) -> Findings:
         yield f"{sent.event} ended as {end}" if wrong else None
     money = sum(sent.amount for sent in captured)
     kept = sum(int(row["amount"]) for row in facts.bookings if row["state"] in BOOKED)
-    back = sum(row["amount"] for row in facts.refunds_due)
+    back = sum(row["amount"] for row in own_refunds_due(evidence, facts))
     if money != kept + back:
         yield f"{money} captured, but {kept} booked and {back} due back"
     yield from _audited(facts, "P6")
@@ -252,6 +252,12 @@ def refused_as_told(evidence: Evidence, _facts: Facts) -> Findings:
 
 def _answered(evidence: Evidence) -> list[Delivered]:
     return [delivered for delivered in evidence.of(Delivered) if delivered.status == _OK]
+
+
+def own_refunds_due(evidence: Evidence, facts: Facts) -> list[Document]:
+    """Return the money due back for payments of this rehearsal; a used service has others too."""
+    own = {sent.event for sent in evidence.of(Sent)}
+    return [row for row in facts.refunds_due if row["event"] in own]
 
 
 def _refunded(evidence: Evidence) -> set[str]:

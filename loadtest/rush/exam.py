@@ -39,6 +39,9 @@ SUBJECT_SHARE: Mapping[str, float] = {"general": 0.36, "qms": 0.21, "ems": 0.13,
 RATE_MIN_SHARE = 0.2
 """The slowest admission, as a share of that at the start: a busy machine rehearses all the same."""
 
+OVER_AFTER_S = 6.0
+"""How long after its end was decided every sitting of the exam is over."""
+
 _DAY_S = 86_400
 _CLOSES_AFTER_S = 7 * _DAY_S
 _REFUND_BEFORE_S = 3600
@@ -107,6 +110,19 @@ def definition(
             "claim_grace_s": options.claim_grace_s,
         }
     return document
+
+
+def ended(exam: Document, at_s: float) -> Document:
+    """Return the definition with its windows closed at a time, and its sittings right after it."""
+    return {
+        **exam,
+        "registration": {**exam["registration"], "closes_at": moment(at_s)},
+        "refund": {**exam["refund"], "closes_at": moment(at_s)},
+        "sessions": [
+            {**session, "starts_at": moment(at_s + n), "ends_at": moment(at_s + n + 1)}
+            for n, session in enumerate(exam["sessions"], start=1)
+        ],
+    }
 
 
 def moment(at_s: float) -> str:

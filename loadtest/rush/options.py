@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from quota_service.domain.exam import IDENTIFIER, REHEARSAL_PREFIX
+
 RESULTS = Path("loadtest/results")
 ROLES = ("local", "master", "worker")
 _KEPT_BACK_SHARE = 0.1
@@ -101,7 +103,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=1, help="who wants what (%(default)s)")
     made.add_argument("--results", type=Path, default=RESULTS, help="folder (%(default)s)")
     made.add_argument("--host", metavar="URL", help="a running service, not one made for the run")
-    made.add_argument("--exam", help="id of the exam to make (one of its own for each run)")
+    made.add_argument(
+        "--exam",
+        type=_own_exam,
+        metavar=f"{REHEARSAL_PREFIX}NAME",
+        help="id of the exam to make, which is not there yet (one of its own for each run)",
+    )
     made.add_argument("--role", choices=ROLES, default="local", help="part in a distributed run")
     made.add_argument("--master-host", default="127.0.0.1", help="for --role worker")
     made.add_argument("--master-port", type=int, default=5557, help="for master and worker")
@@ -125,7 +132,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
             )
     candidates = chosen.candidates or size.candidates
     return Options(
-        exam=chosen.exam or f"rush-{secrets.token_hex(4)}",
+        exam=chosen.exam or f"{REHEARSAL_PREFIX}{secrets.token_hex(4)}",
         host=chosen.host,
         role=chosen.role,
         master_host=chosen.master_host,
@@ -160,6 +167,17 @@ def _fixed_s(size: Size) -> float:
     """Seconds a run takes beside the time before and after the opening."""
     starting_and_checking_s = 15.0
     return size.hold_ttl_s + size.checkout_grace_s + size.expiry_slack_s + starting_and_checking_s
+
+
+def _own_exam(text: str) -> str:
+    """Return the id of an exam that a rehearsal may make: no real exam is called so."""
+    name = text.removeprefix(REHEARSAL_PREFIX)
+    if name in {"", text} or IDENTIFIER.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name for a rehearsal: {REHEARSAL_PREFIX} and more, at most 32 "
+            "characters in all"
+        )
+    return text
 
 
 def _count(text: str) -> int:

@@ -4,6 +4,7 @@
 cooperative at its import (gevent), which is why nothing that runs the service lives here.
 """
 
+import functools
 import random
 import sys
 import time
@@ -14,12 +15,18 @@ from locust.env import Environment
 from locust.runners import MasterRunner, Runner
 
 from loadtest.rush.calls import Caller, shared_client
-from loadtest.rush.checks import EXPIRY_LATE_MAX_S, MACHINE_LATE_MAX_S, check
+from loadtest.rush.checks import (
+    EXPIRY_LATE_MAX_S,
+    MACHINE_LATE_MAX_S,
+    check,
+    own_refunds_due,
+)
 from loadtest.rush.collect import CollectError, collect
 from loadtest.rush.crowd import CrowdUser, Opening
 from loadtest.rush.evidence import Document, Evidence, Shown
 from loadtest.rush.exam import definition, kept_back, seats_of, seconds
 from loadtest.rush.options import Options, key_from_environment, read_options
+from loadtest.rush.own_exam import NotOurExamError, OwnExam
 from loadtest.rush.provider import Provider
 from loadtest.rush.report import report
 from loadtest.rush.watcher import Watcher
@@ -79,12 +86,17 @@ class Simulation:
         opens_at_s = time.time() + KNOWN_EVERYWHERE_S + options.before_s
         early = definition(options, opens_at_s, kept_back(seats, options.kept_back_share))
         whole = definition(options, opens_at_s, seats)
-        self._import(early)
+        own_exam = OwnExam(options.exam, self._ops, gevent.sleep)
+        try:
+            own_exam.make(early)
+        except NotOurExamError as error:
+            raise SystemExit(str(error)) from error
         world = self._world()
         print(f"{options.candidates} candidates, {_total(whole)} seats at {options.host}")
         print(f"exam {options.exam} opens in {options.before_s:.0f} s", flush=True)
         release_at_s = opens_at_s + options.open_s * options.release_after_share
-        watcher = Watcher(options, self._ops, self._evidence, whole, release_at_s)
+        release = functools.partial(own_exam.change, whole)
+        watcher = Watcher(options, self._ops, self._evidence, release, release_at_s)
         watching = gevent.spawn(watcher.run)
         gevent.sleep(KNOWN_EVERYWHERE_S)
         self._environment.shape_class = Opening(options, opens_at_s, runner)
@@ -105,7 +117,10 @@ class Simulation:
         finally:
             runner.quit()
         verdicts = check(self._evidence, facts)
-        return report(options, self._evidence, facts, verdicts, opens_at_s)
+        due = [row["id"] for row in own_refunds_due(self._evidence, facts)]
+        status = report(options, self._evidence, facts, verdicts, opens_at_s)
+        print(own_exam.end(exam, due) or f"{options.exam} is archived", flush=True)
+        return status
 
     def run_worker(self) -> int:
         """Be the crowd, or a part of it, until the master says that it is over."""
@@ -151,12 +166,6 @@ class Simulation:
                 raise SystemExit(f"no {self._options.locust_workers} workers came to the master")
             gevent.sleep(_POLL_S)
         return runner
-
-    def _import(self, exam: Document) -> None:
-        path = f"/v1/exams/{self._options.exam}"
-        answer = self._ops.call("import", "PUT", path, exam)
-        if not answer.is_ok:
-            raise SystemExit(f"the exam was not imported: {answer.status} {answer.body}")
 
     def _world(self) -> World:
         """Return the world around the exam, as soon as the service tells of it."""

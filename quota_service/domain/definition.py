@@ -31,6 +31,7 @@ from quota_service.domain.exam import (
     MAX_SESSIONS,
     MAX_SUBJECTS,
     MAX_VENUES,
+    REHEARSAL_PREFIX,
     Exam,
     Text,
     Window,
@@ -55,10 +56,13 @@ def load_exam_file(path: Path) -> Exam:
     """Return the exam that a TOML file (or JSON, by the suffix `.json`) defines.
 
     In place of `seats` it may name a CSV file beside it, `seats_csv = "seats.csv"`, with the header
-    venue,subject,seats. Raises `DefinitionError`, also for files that are missing or malformed.
+    venue,subject,seats. Raises `DefinitionError`, also for files that are missing or malformed, and
+    for an id that is kept for rehearsals.
     """
     document = read_definition_file(path)
     problems = Problems()
+    if str(document.get("id", "")).startswith(REHEARSAL_PREFIX):
+        problems.note("id", f"starts with {REHEARSAL_PREFIX}, which is kept for rehearsals")
     if "seats_csv" not in document:
         return _exam(document, None, problems)
     if "seats" in document:

@@ -14,6 +14,10 @@ IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 """Exam, session, subject and venue ids: at most 32 characters; no dot, slash, comma or pipe,
 which separate the parts of reservation ids, quota fields and records."""
 
+REHEARSAL_PREFIX = "rehearsal-"
+"""How the id of an exam starts that a rehearsal makes and archives. No real exam is called so: a
+definition file with such an id is refused."""
+
 MAX_SESSIONS = 32
 MAX_SUBJECTS = 128
 MAX_VENUES = 512

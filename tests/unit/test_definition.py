@@ -644,6 +644,13 @@ def test_a_syntax_error_of_json_names_the_file(tmp_path: Path, content: str, whe
     assert problem.where == where
 
 
+def test_a_file_with_an_id_that_is_kept_for_rehearsals_is_refused(tmp_path: Path) -> None:
+    path = write_definition(tmp_path, document() | {"id": "rehearsal-1"})
+
+    with pytest.raises(DefinitionError, match="id: starts with rehearsal-"):
+        load_exam_file(path)
+
+
 def test_a_file_that_is_not_there_is_a_problem_of_the_definition(tmp_path: Path) -> None:
     (problem,) = file_problems_of(tmp_path / "gone.toml")
 

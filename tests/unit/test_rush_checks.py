@@ -114,6 +114,13 @@ def test_a_confirmed_payment_booked_for_somebody_else_breaks_p2() -> None:
     assert "P2" in broken(good_evidence(), facts)
 
 
+def test_money_due_back_for_payments_of_others_does_not_break_p6() -> None:
+    others = [{"event": f"evt_of_others_{n}", "amount": 8000} for n in range(3)]
+    facts = good_facts(refunds_due=[*good_facts().refunds_due, *others])
+
+    assert broken(good_evidence(), facts) == {}
+
+
 def test_a_refund_due_that_is_not_listed_breaks_p2_and_the_money_p6() -> None:
     facts = good_facts(refunds_due=[])
 

@@ -65,8 +65,31 @@ def test_options_that_make_no_rush_are_refused(arguments: list[str]) -> None:
         read_options(arguments)
 
 
+@pytest.mark.parametrize(
+    "exam",
+    [
+        *("real-exam", "ccaa-2023-1", "rush-1", "rehearsal-", "rehearsal", "Rehearsal-1"),
+        *("rehearsal-1/refund", "xrehearsal-1", "rehearsal-" + "a" * 23),
+    ],
+)
+def test_a_name_that_a_real_exam_can_have_is_refused(
+    exam: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        read_options(["--exam", exam])
+
+    assert "no name for a rehearsal" in capsys.readouterr().err
+
+
+def test_each_run_has_an_exam_of_its_own_under_a_name_of_a_rehearsal() -> None:
+    names = {read_options([]).exam for _ in range(10)}
+
+    assert len(names) == 10
+    assert all(read_options(["--exam", name]).exam == name for name in names)
+
+
 def test_the_exam_of_the_rush_can_be_imported_and_keeps_seats_back() -> None:
-    options = read_options(["--no-room", "--exam", "rush-1"])
+    options = read_options(["--no-room", "--exam", "rehearsal-1"])
     seats = seats_of(1000)
 
     early = parse_exam(definition(options, OPENS_S, kept_back(seats, 0.1)))

@@ -1,0 +1,173 @@
+"""The rehearsal on a service that is used: it makes its own exam, ends it, and touches no other."""
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from loadtest.rush.exam import OVER_AFTER_S, definition, seats_of
+from loadtest.rush.options import read_options
+from loadtest.rush.own_exam import NotOurExamError, OwnExam
+from tests.conftest import Running
+from tests.support.exams import exam_definition
+from tests.support.lost_shards import rows
+
+OPTIONS = read_options(["--no-room", "--exam", "rehearsal-1"])
+OPENS_S = 1_700_000_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    status: int
+    body: Any
+
+    @property
+    def is_ok(self) -> bool:
+        return self.status in {200, 201}
+
+    @property
+    def slug(self) -> str:
+        return "" if self.is_ok else str(self.body.get("type", "")).rpartition("/")[2]
+
+
+@dataclass(slots=True)
+class Desk:
+    """Ops as the rehearsal calls them: one request after the other."""
+
+    url: str
+    key: str
+    instead: Callable[[str, str], Answered | None] = lambda _method, _path: None
+
+    def call(self, _step: str, method: str, path: str, document: Any = None) -> Answered:
+        told = self.instead(method, path)
+        if told is not None:
+            return told
+        request = urllib.request.Request(  # noqa: S310  loopback
+            f"{self.url}{path}",
+            method=method,
+            data=None if document is None else json.dumps(document).encode(),
+            headers={"Authorization": f"Bearer {self.key}"},
+        )
+        try:
+            with urllib.request.urlopen(request) as response:  # noqa: S310  loopback
+                return Answered(response.status, json.load(response))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answered(error.code, json.load(error))
+
+
+@pytest.fixture
+def desk(running: Running) -> Desk:
+    return Desk(running.addresses.api, running.client.ops_key)
+
+
+async def everything(running: Running) -> list[Any]:
+    """Every exam as it is stored."""
+    return await rows(running.service, "SELECT id, definition, revision FROM exams ORDER BY id")
+
+
+async def test_an_exam_that_is_there_is_never_touched(running: Running, desk: Desk) -> None:
+    await running.client.import_exam(exam_definition("rehearsal-1"))
+    before = await everything(running)
+    own = OwnExam("rehearsal-1", desk)
+    mine = definition(OPTIONS, OPENS_S, seats_of(100))
+
+    with pytest.raises(NotOurExamError, match="there already"):
+        await asyncio.to_thread(own.make, mine)
+    with pytest.raises(NotOurExamError, match="not made by this rehearsal"):
+        await asyncio.to_thread(own.change, mine)
+    with pytest.raises(NotOurExamError, match="not made by this rehearsal"):
+        await asyncio.to_thread(own.end, mine, [])
+
+    assert await everything(running) == before
+
+
+async def test_an_exam_with_a_name_of_a_real_one_is_no_rehearsals(desk: Desk) -> None:
+    for name in ("exam-1", "rush-1", "rehearsal"):
+        with pytest.raises(NotOurExamError, match="no name for a rehearsal"):
+            OwnExam(name, desk)
+
+
+async def test_nothing_is_made_on_a_service_that_cannot_tell_which_exams_there_are(
+    running: Running, desk: Desk
+) -> None:
+    before = await everything(running)
+    away = {"type": "/problems/not-ready"}
+    desk.instead = lambda method, _: Answered(503, away) if method == "GET" else None
+
+    with pytest.raises(NotOurExamError, match="503 not-ready"):
+        await asyncio.to_thread(
+            OwnExam("rehearsal-1", desk).make, definition(OPTIONS, OPENS_S, seats_of(100))
+        )
+
+    assert await everything(running) == before
+
+
+async def test_at_its_end_the_exam_is_over_and_only_its_own_money_is_settled(
+    running: Running, desk: Desk
+) -> None:
+    api, slept = running.client, []
+    clock_s = (await running.service.stores.seats.clock_ms()) / 1000
+    mine = definition(OPTIONS, clock_s - 60, seats_of(100))
+    own = OwnExam("rehearsal-1", desk, slept.append)
+    await asyncio.to_thread(own.make, mine)
+    held = {
+        exam: (
+            await api.reserve("c-1", ("general",), ("jinan",), exam=exam, accepted_notice=notice)
+        ).json
+        for exam, notice in (("exam-1", "2023-1"), ("rehearsal-1", "rush-1"))
+    }
+    for reservation in held.values():
+        assert (await api.pay(reservation, amount=1)).json["outcome"] == "refund_due"
+        await api.call("DELETE", f"/v1/reservations/{reservation['id']}")
+    due = (await api.get("/v1/exams/rehearsal-1/refunds-due", key=api.ops_key)).json["refunds_due"]
+    real = [row for row in await everything(running) if row[0] == "exam-1"]
+
+    left = await asyncio.to_thread(own.end, mine, [row["id"] for row in due])
+
+    shown = (await api.get("/v1/exams/rehearsal-1", key=None)).json
+    still_due = {
+        exam: (await api.get(f"/v1/exams/{exam}/refunds-due", key=api.ops_key)).json["refunds_due"]
+        for exam in held
+    }
+    assert "rehearsal-1" in left or left == ""
+    assert sum(slept) <= OVER_AFTER_S + 10
+    assert shown["registration"]["closes_at"] <= shown["sessions"][0]["starts_at"]
+    assert (len(still_due["exam-1"]), still_due["rehearsal-1"]) == (1, [])
+    assert [row for row in await everything(running) if row[0] == "exam-1"] == real
+
+
+@pytest.mark.parametrize(
+    ("answers", "left"),
+    [
+        ([200], ""),
+        ([409, 503, 200], ""),
+        ([404], "over, and not archived: 404 not-found"),
+        ([409] * 30, "over, and not archived: 409 not-over"),
+    ],
+)
+async def test_the_exam_is_archived_or_it_is_told_that_it_is_not(
+    running: Running, desk: Desk, answers: list[int], left: str
+) -> None:
+    clock_s = (await running.service.stores.seats.clock_ms()) / 1000
+    mine = definition(OPTIONS, clock_s - 60, seats_of(100))
+    own = OwnExam("rehearsal-1", desk, lambda _: None)
+    await asyncio.to_thread(own.make, mine)
+    slugs = {404: "not-found", 409: "not-over", 503: "not-ready"}
+
+    def archived(_method: str, path: str) -> Answered | None:
+        if not path.endswith("/archive"):
+            return None
+        status = answers.pop(0)
+        return Answered(status, {"type": f"/problems/{slugs.get(status, '')}"})
+
+    desk.instead = archived
+    told = await asyncio.to_thread(own.end, mine, [])
+
+    assert told.endswith(left)
+    assert (told == "") == (left == "")
