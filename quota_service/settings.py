@@ -65,11 +65,7 @@ class Settings:
     log_level: str = _setting("info", "debug, info, warning or error", one_of=_LOG_LEVELS)
 
     request_timeout_s: float = _setting(
-        5.0,
-        "a request that waits longer for the stores is answered 503; so long may the first head of "
-        "a connection take, and each body",
-        low=0.1,
-        high=60,
+        5.0, "a request that waits longer for the stores is answered 503", low=0.1, high=60
     )
     connections_max: int = _setting(
         25_000,
@@ -82,6 +78,12 @@ class Settings:
         "the part of them that one address may have; 1 behind a proxy that bounds its clients",
         low=0.001,
         high=1,
+    )
+    head_timeout_s: float = _setting(
+        5.0,
+        "a connection whose first request has no whole head by then is closed",
+        low=0.1,
+        high=60,
     )
     idle_timeout_s: float = _setting(
         30.0,

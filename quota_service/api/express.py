@@ -9,7 +9,7 @@ else goes aiohttp's way, with the same handlers, the same problems and the same 
 aiohttp's protocol class is extended here, in `turns` and in `gated`. What is relied on beyond its
 public face, as of aiohttp 3.14: how it pauses reading (`_pause_transport_reading`,
 `_resume_transport_reading`) and what for (`_reading_paused`, `_buffer_paused`); the queue
-`_messages` and the future `_waiter` its loop sleeps on; what shutdown looks at
+`_messages`, the future `_waiter` its loop sleeps on and `_current_request`; what shutdown looks at
 (`_request_in_progress`, `_handler_waiter`, `_close`, `_force_close`); the timer of idle ones
 (`_keepalive_handle`, `_next_keepalive_close_time`, `_process_keepalive`). Requests of one
 connection are answered in order: while one is on the express lane, what comes after it is held.
@@ -352,6 +352,8 @@ class ExpressProtocol(ReadInTurn):
         self._is_busy = self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
+        if not self._held:
+            self._close_behind_last()
         if self._close or self._force_close:
             if transport is not None:
                 transport.close()

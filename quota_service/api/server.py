@@ -35,7 +35,7 @@ class ExpressServer(web.Server):
         )
         settings = lane.context.settings
         self._turns = Turns(
-            self._loop, lane.context.unread, self._usher, head_timeout_s=settings.request_timeout_s
+            self._loop, lane.context.unread, self._usher, head_timeout_s=settings.head_timeout_s
         )
         self.clients = Connections(self, settings, lane.context.stores.metrics)
         """The connections it serves; each of them begins there."""

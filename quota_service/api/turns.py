@@ -199,6 +199,7 @@ class ReadInTurn(RequestHandler):
         "_has_more",
         "_is_deferred",
         "_is_due",
+        "_is_half_closed",
         "_turns",
         "descriptor",
         "is_paying",
@@ -220,6 +221,7 @@ class ReadInTurn(RequestHandler):
         self._is_due = False
         self._is_deferred = False
         self._has_left = False
+        self._is_half_closed = False
         self._has_more = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -276,9 +278,7 @@ class ReadInTurn(RequestHandler):
             return
         if not data:
             self._pause_transport_reading()
-            self.eof_received()
-            self._write_answer()
-            transport.close()
+            self._sends_no_more(transport)
             return
         self._has_more = len(data) == _READ_MAX_BYTES
         self._guarded(self.excess_received if is_excess else self.data_received, data)
@@ -290,6 +290,37 @@ class ReadInTurn(RequestHandler):
             self._keepalive_handle = self._loop.call_later(_LOOK_AGAIN_S, self._process_keepalive)
         else:
             super()._process_keepalive()
+
+    def _sends_no_more(self, transport: asyncio.Transport) -> None:
+        """Close a connection whose client has sent its last byte, behind the last answer.
+
+        A client may still read then (RFC 9112, 9.6), and cannot be told from one that does not. One
+        whose last request is not whole is not answered, and a stream has no last answer.
+        """
+        is_stream = transport.get_protocol() is not self
+        if (self._messages or self._request_in_progress) and self._is_whole() and not is_stream:
+            self._is_half_closed = True
+        else:
+            transport.close()
+
+    def _is_whole(self) -> bool:
+        """Return whether the request that was received last has come to its end."""
+        if self._messages:
+            return self._messages[-1][1].is_eof()
+        return self._current_request is None or self._current_request.content.is_eof()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer, the last one when the client sends no more."""
+        finished = await super().finish_response(request, resp, start_time)
+        self._close_behind_last()
+        return finished
+
+    def _close_behind_last(self) -> None:
+        """Have the connection end when its client sends no more and everything is answered."""
+        if self._is_half_closed and not self._messages:
+            self._close = True
 
     def _is_settling(self) -> bool:
         """Return whether aiohttp has answered a request and not come to wait for the next yet."""

@@ -57,7 +57,7 @@ def open_connections(running: Running) -> float:
     return running.service.metrics.registry.get_sample_value("quota_connections") or 0.0
 
 
-@pytest.mark.settings(request_timeout_s=0.3)
+@pytest.mark.settings(head_timeout_s=0.3)
 @pytest.mark.parametrize("sent", [b"", HALF], ids=["nothing", "half-a-head"])
 async def test_a_connection_without_a_whole_head_is_closed(running: Running, sent: bytes) -> None:
     async with opened(running.client.url, 1) as (connection,):
@@ -66,7 +66,7 @@ async def test_a_connection_without_a_whole_head_is_closed(running: Running, sen
         assert await ended(connection) == b""
 
 
-@pytest.mark.settings(request_timeout_s=0.3)
+@pytest.mark.settings(head_timeout_s=0.3)
 async def test_a_head_that_trickles_in_does_not_keep_its_connection(running: Running) -> None:
     async with opened(running.client.url, 1) as (connection,):
         connection[1].write(HALF)
@@ -78,7 +78,7 @@ async def test_a_head_that_trickles_in_does_not_keep_its_connection(running: Run
         assert closing.result() == b""
 
 
-@pytest.mark.settings(request_timeout_s=0.3)
+@pytest.mark.settings(head_timeout_s=0.3)
 async def test_a_connection_that_has_sent_a_request_is_kept_for_the_next(running: Running) -> None:
     async with opened(running.client.url, 1) as (connection,):
         first = await is_served(connection)
@@ -164,7 +164,7 @@ def descriptors_limited(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.settings(connections_address_share=1.0, request_timeout_s=60.0)
+@pytest.mark.settings(connections_address_share=1.0, head_timeout_s=60.0)
 @pytest.mark.parametrize("arguments", [(), ("--workers", "2")], ids=["one", "workers"])
 async def test_connections_that_use_up_the_descriptors_leave_the_admin_port_and_the_stores(
     running: Running, settings: Settings, arguments: tuple[str, ...]

@@ -14,7 +14,7 @@ import redis.asyncio
 from quota_service.api import express
 from quota_service.api.express import ExpressLane, ExpressProtocol
 from tests.conftest import Running
-from tests.support.raw_http import connect
+from tests.support.raw_http import connect, reset
 from tests.support.waiting import eventually
 
 HOT = "/v1/exams/exam-1/availability"
@@ -197,7 +197,7 @@ async def test_a_client_that_leaves_before_its_answer_has_its_seat_and_is_counte
         await client.client_pause(60_000, all=False)
         writer.write(reservation(running, "candidate-1"))
         await eventually(lambda: _under_way(running, 1))
-        writer.transport.abort()
+        reset(writer)
     await client.client_unpause()
     await client.aclose()
     await eventually(lambda: _under_way(running, 0))

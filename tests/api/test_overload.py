@@ -9,6 +9,7 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,7 +20,14 @@ from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
-from tests.support.raw_http import connect, exchange, request, send_and_leave, status
+from tests.support.raw_http import (
+    connect,
+    exchange,
+    request,
+    reset_on_close,
+    send_and_leave,
+    status,
+)
 from tests.support.waiting import eventually
 
 RESERVATIONS = "/v1/exams/exam-1/reservations"
@@ -439,8 +447,9 @@ async def test_a_caller_that_has_gone_before_its_turn_costs_redis_nothing(
     for number in range(clients):
         head, body = order(api, number)
         with socket.create_connection((address.hostname, address.port)) as client:
+            reset_on_close(client)
             client.sendall(head + body)
-    await eventually(lambda: are_under_way(1 + clients))
+            await eventually(partial(are_under_way, 2 + number))
     await api.get("/livez")
     await redis_client.client_unpause()
     await first

@@ -1,6 +1,8 @@
 """HTTP as bytes on a socket, for what no well-behaved client sends."""
 
 import asyncio
+import socket
+import struct
 from urllib.parse import urlsplit
 
 from tests.support.client import Reply
@@ -34,6 +36,17 @@ async def send_and_leave(url: str, sent: bytes) -> None:
     writer.write(sent)
     await writer.drain()
     writer.transport.abort()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Break a connection off, which the server is told: nobody is there to read an answer."""
+    reset_on_close(writer.get_extra_info("socket"))
+    writer.transport.abort()
+
+
+def reset_on_close(client: socket.socket) -> None:
+    """Have the system break a connection off when its socket is closed."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
