@@ -9,6 +9,7 @@
 -- KEYS[3] hash   passes       candidate -> ticket|pass expiry (ms)|epoch
 -- KEYS[4] zset   places       candidate by the time (ms) the place is free again
 -- KEYS[5] hash   numbers      candidate -> number
+-- KEYS[6] hash   room         epoch, last number handed out, limit of its block; draw_closed; claims
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] candidate
@@ -28,7 +29,7 @@
 -- @include places
 
 local epoch_key, definition_key = KEYS[1], KEYS[2]
-local passes_key, places_key, numbers_key = KEYS[3], KEYS[4], KEYS[5]
+local passes_key, places_key, numbers_key, room_key = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local fence, candidate, ticket = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local passed = ARGV[4]
 
@@ -63,4 +64,5 @@ ticket = math.max(ticket, tonumber(redis.call('HGET', numbers_key, candidate) or
 local expires_ms = now_ms + life_ms
 remember_ticket(passes_key, candidate, ticket, expires_ms, epoch_of(fence))
 keep_place(places_key, candidate, idle_ms, expires_ms, now_ms)
+redis.call('HINCRBY', room_key, 'claims', 1)
 return { DONE, ticket, expires_ms, tonumber(epoch_of(fence)) }

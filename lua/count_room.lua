@@ -6,7 +6,7 @@
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] hash   definition   the definition in force
--- KEYS[3] hash   room         epoch, last number handed out, limit of its block; draw_closed
+-- KEYS[3] hash   room         epoch, last number handed out, limit of its block; draw_closed; claims
 -- KEYS[4] string drawn        HyperLogLog of the candidates in the draw
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>

@@ -4,7 +4,7 @@
 -- It may run when Redis is full: it only removes.
 --
 -- KEYS[1] string epoch        the shard's epoch and run
--- KEYS[2] hash   room         epoch, last number handed out, limit of its block; draw_closed
+-- KEYS[2] hash   room         epoch, last number handed out, limit of its block; draw_closed; claims
 -- KEYS[3] hash   numbers      candidate -> number
 -- KEYS[4] string drawn        HyperLogLog of the candidates in the draw
 -- KEYS[5] zset   places       candidate by the time (ms) the place is free again

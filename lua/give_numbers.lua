@@ -5,7 +5,7 @@
 -- handed out by a Redis that forgot it. Under the same epoch the count goes on up to the limit.
 --
 -- KEYS[1] string epoch        the shard's epoch
--- KEYS[2] hash   room         epoch, last number handed out, limit of its block; draw_closed
+-- KEYS[2] hash   room         epoch, last number handed out, limit of its block; draw_closed; claims
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] start: the numbers of the block come after it

@@ -7,7 +7,7 @@
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] hash   definition   the definition in force
--- KEYS[3] hash   room         epoch, last number handed out, limit of its block; draw_closed
+-- KEYS[3] hash   room         epoch, last number handed out, limit of its block; draw_closed; claims
 -- KEYS[4] string drawn        HyperLogLog of the candidates in the draw
 -- KEYS[5] zset   places       candidate by the time (ms) the place is free again
 -- KEYS[6] hash   passes       candidate -> the last pass
@@ -17,8 +17,8 @@
 -- ARGV[2] age after which a report is forgotten, ms
 --
 -- Returns {DONE, clock (ms), revision of the definition, opening (ms), end (ms), live places,
---          candidates who ever claimed, candidates in the draw, epoch of the numbers or '',
---          last number or '', {process, age (ms), report, …}}
+--          claims there ever were, candidates who claimed, candidates in the draw,
+--          epoch of the numbers or '', last number or '', {process, age (ms), report, …}}
 --         {NOT_READY}
 -- @include codes
 -- @include shard
@@ -67,9 +67,9 @@ end
 if #gone > 0 then
   redis.call('HDEL', signals_key, unpack(gone))
 end
-local numbers = redis.call('HMGET', room_key, 'epoch', 'last')
+local numbers = redis.call('HMGET', room_key, 'epoch', 'last', 'claims')
 local revision = tonumber(redis.call('HGET', definition_key, 'revision'))
 return {
-  DONE, now_ms, revision, opens_at_ms, closes_at_ms, live, redis.call('HLEN', passes_key),
-  redis.call('PFCOUNT', drawn_key), numbers[1] or '', numbers[2] or '', reports,
+  DONE, now_ms, revision, opens_at_ms, closes_at_ms, live, tonumber(numbers[3] or 0),
+  redis.call('HLEN', passes_key), redis.call('PFCOUNT', drawn_key), numbers[1] or '', numbers[2] or '', reports,
 }

@@ -288,6 +288,7 @@ class Metrics:
                 "serving": "Number up to which the queue has had its turn.",
                 "waiting": "Candidates who wait, as far as can be told.",
                 "places": "Candidates with a place.",
+                "turnout": "Share of those admitted who are expected to claim a place.",
             }.items()
         }
 

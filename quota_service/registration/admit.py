@@ -23,8 +23,7 @@ import logging
 import math
 import secrets
 import time
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from quota_service.domain.exam import Exam, WaitingRoomRules
 from quota_service.ledger.admission import Lease, Position
@@ -43,6 +42,7 @@ from quota_service.waiting_room.admission import (
 )
 from quota_service.waiting_room.room import Room
 from quota_service.waiting_room.signals import Targets, add_up
+from quota_service.waiting_room.turnout import Turnout
 
 log = logging.getLogger(__name__)
 
@@ -55,23 +55,10 @@ class _Memory:
     """What a leader remembers of a room under one epoch; whoever takes over does without it."""
 
     epoch: int
+    turnout: Turnout
     carry: float = 0.0
     fell_s: float = -math.inf
     limit: Limit | None = None
-    recent: deque[tuple[float, float, int]] = field(default_factory=deque)
-
-    def coming(self, now_s: float, window_s: float, claimed: int) -> float:
-        """Return how many were admitted within the window and have not claimed yet."""
-        while self.recent and self.recent[0][0] < now_s - window_s:
-            self.recent.popleft()
-        if not self.recent:
-            return 0.0
-        admitted = sum(people for _, people, _ in self.recent)
-        return max(0.0, admitted - max(0, claimed - self.recent[0][2]))
-
-    def stand_still(self, now_s: float) -> None:
-        """Expect whoever may still claim at the opening, however long it is postponed."""
-        self.recent = deque((now_s, people, claimed) for _, people, claimed in self.recent)
 
 
 class Admission:
@@ -152,7 +139,7 @@ class Admission:
             since_fall_s=now_s - memory.fell_s,
         )
         if not survey.is_open or not room.is_draw_closed:
-            memory.stand_still(now_s)
+            memory.turnout.stand_still(now_s)
             rate, place = rules.rate_per_s, (progress.threshold, room.serving)
             return Step(rate, *place, _NOBODY, Limit.NOT_OPEN), 0.0
         demand = Demand(
@@ -160,7 +147,7 @@ class Admission:
             claimed=survey.claimed,
             last_number=_last_number(room, survey),
             places=places,
-            coming=memory.coming(now_s, settings.admission_claim_window_s, survey.claimed),
+            coming=memory.turnout.coming(now_s, survey.claims),
         )
         policy = Policy(
             targets=self._targets,
@@ -195,7 +182,9 @@ class Admission:
     def _remember(self, room: Room) -> _Memory:
         memory = self._memories.get(room.exam)
         if memory is None or memory.epoch != room.leader_epoch:
-            memory = self._memories[room.exam] = _Memory(room.leader_epoch)
+            memory = self._memories[room.exam] = _Memory(
+                room.leader_epoch, Turnout(self._settings.admission_claim_window_s)
+            )
             self._stores.metrics.leader_changes.labels(exam=room.exam).inc()
             log.info("leads admission", extra={"exam": room.exam, "epoch": room.leader_epoch})
         return memory
@@ -221,7 +210,7 @@ class Admission:
         """Remember a step that was written, and tell it to ops."""
         now_s = time.monotonic()
         memory.carry = step.carry
-        memory.recent.append((now_s, step.people, survey.claimed))
+        memory.turnout.note(now_s, step.people, survey.claims)
         if step.has_fallen:
             memory.fell_s = now_s
         if step.limit is not memory.limit and Limit.SILENCE in (step.limit, memory.limit):
@@ -238,6 +227,7 @@ class Admission:
             "serving": step.serving,
             "waiting": drawn * (1 - share) + queue,
             "places": survey.places,
+            "turnout": memory.turnout.share(now_s, survey.claims),
         }.items():
             metrics.rooms[name].labels(exam=exam).set(value)
 

@@ -23,7 +23,7 @@ Redis Cluster and every script runs in one slot. The catalogue:
 
 and those of the waiting room, which a rebuild leaves as they are:
 
-    {exam:shard}:room          hash    epoch, last number handed out, limit of block; draw_closed
+    {exam:shard}:room          hash    epoch, last number, limit of block; draw_closed; claims
     {exam:shard}:numbers       hash    candidate -> number in the queue
     {exam:shard}:drawn         string  HyperLogLog of the candidates in the draw
     {exam:shard}:places        zset    candidate by the time (ms) the place is free again

@@ -19,15 +19,16 @@ _FORGET_MS = 10_000
 class RoomSurvey:
     """A waiting room at one moment, by Redis's clock.
 
-    `revision` and `registration` are of the definition in force. `places` are live; `claimed`
-    counts the candidates who ever claimed; `drawn` estimates those in the draw. `last_number` was
-    the last to be handed out under the shard's epoch, None before the first.
+    `revision` and `registration` are of the definition in force. `places` are live; `claims` counts
+    claims, `claimed` the candidates who ever made one; `drawn` estimates those in the draw.
+    `last_number` was the last to be handed out under the shard's epoch, None before the first.
     """
 
     clock_ms: int
     revision: int
     registration: Window
     places: int
+    claims: int
     claimed: int
     drawn: int
     last_number: int | None
@@ -57,7 +58,7 @@ class RoomSurveyor:
         """Free the places whose time is over and return how the room stands."""
         answer = await self._call("survey", shard, _FORGET_MS)
         _, clock_ms, revision, opens_at_ms, closes_at_ms, *rest = answer
-        places, claimed, drawn, epoch, last, reports = rest
+        places, claims, claimed, drawn, epoch, last, reports = rest
         is_ours = epoch != "" and int(epoch) == shard.epoch
         triples = zip(reports[::3], reports[1::3], reports[2::3], strict=True)
         return RoomSurvey(
@@ -65,6 +66,7 @@ class RoomSurveyor:
             revision=revision,
             registration=Window(opens_at_ms, closes_at_ms),
             places=places,
+            claims=claims,
             claimed=claimed,
             drawn=drawn,
             last_number=int(last) if is_ours and last != "" else None,

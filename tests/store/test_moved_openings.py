@@ -328,10 +328,10 @@ async def test_those_let_in_before_a_postponed_opening_are_expected_after_it(
     await joined(room.service, *IN_DRAW)
     await move(room, -1000)
     await let_in_some(room)
-    coming = room.leader._memories[EXAM]  # noqa: SLF001  what it remembers is not told
-    let_in = coming.coming(time.monotonic(), 30, 0)
+    turnout = room.leader._memories[EXAM].turnout  # noqa: SLF001  what it remembers is not told
+    let_in = turnout.coming(time.monotonic(), 0)
 
     await move(room, HOUR_MS)
     await room.second()
 
-    assert coming.coming(time.monotonic() + 29, 30, 0) == let_in > 0
+    assert turnout.coming(time.monotonic() + turnout.window_s / 2, 0) == let_in > 0

@@ -390,6 +390,24 @@ async def test_a_place_ends_with_its_pass_however_often_it_is_used(queue: Servic
     assert free_ms == granted.expires_ms
 
 
+async def test_every_claim_is_counted_once_also_the_second_of_a_candidate(queue: Service) -> None:
+    shard = queue.stores.registry.shard("exam-1", 0)
+    ticket = await join(queue.stores, "exam-1", "candidate-1")
+    await admit(queue, serving=1)
+    for _ in range(3):
+        await claim(queue.stores, "exam-1", "candidate-1", ticket.text)
+    await finish(queue.stores, "exam-1", "candidate-1")
+
+    once = await queue.stores.surveyor.survey(shard)
+    again = await join(queue.stores, "exam-1", "candidate-1")
+    await admit(queue, serving=2)
+    await claim(queue.stores, "exam-1", "candidate-1", again.text)
+    twice = await queue.stores.surveyor.survey(shard)
+
+    assert (once.claims, once.claimed) == (1, 1)
+    assert (twice.claims, twice.claimed) == (2, 1)
+
+
 async def test_finishing_is_for_who_has_a_place(queue: Service) -> None:
     ticket = await join(queue.stores, "exam-1", "candidate-1")
     await admit(queue, serving=1)

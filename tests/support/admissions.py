@@ -81,6 +81,7 @@ class RoomUnderTest:
         names = [f"inside-{n}" for n in range(candidates)]
         await client.zadd(self.shard.key("places"), dict.fromkeys(names, free_ms))
         await client.hset(self.shard.key("passes"), mapping=dict.fromkeys(names, "1|1|1"))
+        await client.hincrby(self.shard.key("room"), "claims", candidates)
 
     async def report(self, signals: Signals = CALM, process: str = "process-1") -> None:
         """Let a process report."""
