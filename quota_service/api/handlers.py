@@ -81,7 +81,7 @@ def get_availability(context: ApiContext, call: Call) -> Answer | Coroutine[Any,
 
 
 def _availability(context: ApiContext, call: Call, availability: Availability) -> Answer:
-    etag = f'W/"{availability.epoch}-{availability.version}"'
+    etag = f'W/"{availability.state_id}"'
     subjects = subjects_asked(call.read_query(), availability.exam)
     headers = (("ETag", etag), ("Cache-Control", "no-cache"))
     if is_known(call.headers.getall("If-None-Match", ()), etag):

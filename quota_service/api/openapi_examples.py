@@ -122,6 +122,7 @@ _CONFIRMED: Mapping[str, Any] = {
 _AVAILABILITY: Mapping[str, Any] = {
     "exam": EXAM_ID,
     "version": 42,
+    "revision": 3,
     "as_of": "2023-03-14T04:00:12.345Z",
     "quotas": [
         {"venue": "jinan", "subject": "general", "remaining": 41, "capacity": 600},
@@ -215,17 +216,18 @@ EXAMPLES: Mapping[str, Example] = {
         _AVAILABILITY,
     ),
     "snapshot_event": Example(
-        "What there is", {"event": "snapshot", "id": "1-42", "data": _json(_AVAILABILITY)}
+        "What there is", {"event": "snapshot", "id": "1-42-3", "data": _json(_AVAILABILITY)}
     ),
     "change_event": Example(
         "The last seats in QMS at Tianjin were taken",
         {
             "event": "change",
-            "id": "1-54",
+            "id": "1-54-3",
             "data": _json(
                 {
                     "exam": EXAM_ID,
                     "version": 54,
+                    "revision": 3,
                     "as_of": "2023-03-14T04:00:13.346Z",
                     "quotas": [
                         {"venue": "tianjin", "subject": "qms", "remaining": 0, "capacity": 300}
@@ -239,7 +241,14 @@ EXAMPLES: Mapping[str, Example] = {
         "The seats cannot be read",
         {
             "event": "stale",
-            "data": _json({"exam": EXAM_ID, "version": 54, "as_of": "2023-03-14T04:00:13.346Z"}),
+            "data": _json(
+                {
+                    "exam": EXAM_ID,
+                    "version": 54,
+                    "revision": 3,
+                    "as_of": "2023-03-14T04:00:13.346Z",
+                }
+            ),
         },
     ),
     "held": Example("Seats taken, to be paid by the deadline", _HELD),

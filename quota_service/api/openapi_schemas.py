@@ -126,6 +126,7 @@ _EXAM = record(
 _AVAILABILITY_MEMBERS: Mapping[str, Schema] = {
     "exam": identifier("Id of the exam."),
     "version": whole("Counts the steps of the seat counters; equal versions, equal seats.", 0),
+    "revision": whole("Names the definition of the exam that this goes by.", 0),
     "as_of": time("When the seats were counted."),
     "quotas": listing(
         "Every quota of the subjects asked for.",
@@ -267,7 +268,7 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
     ),
     "AvailabilityStale": record(
         "The seats cannot be read for now; this was known last.",
-        {name: _AVAILABILITY_MEMBERS[name] for name in ("exam", "version", "as_of")},
+        {name: _AVAILABILITY_MEMBERS[name] for name in ("exam", "version", "revision", "as_of")},
     ),
     "AvailabilityEvent": {
         "description": "A server-sent event of the stream, once its lines are read.",

@@ -176,6 +176,7 @@ def _quotas_json(
     return {
         "exam": availability.exam.id,
         "version": availability.version,
+        "revision": availability.exam.revision,
         "as_of": rfc3339(availability.as_of_ms),
         "quotas": [
             {

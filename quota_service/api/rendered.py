@@ -132,6 +132,7 @@ def _filter(availability: Availability, subjects: Collection[str] | None) -> Fil
 def _head(availability: Availability) -> bytes:
     return (
         f'{{"exam":"{availability.exam.id}","version":{availability.version},'
+        f'"revision":{availability.exam.revision},'
         f'"as_of":"{rfc3339(availability.as_of_ms)}","quotas":['
     ).encode()
 

@@ -16,7 +16,7 @@ from quota_service.domain.exam import Exam
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.settings import Settings
 
-STATE_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
+STATE_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}(-[0-9]{1,15})?")
 _SPREAD = 0.1
 """By how much lives differ, so that streams opened together do not all end together."""
 

@@ -42,6 +42,7 @@ def stale_message(availability: Availability) -> Message:
     document = {
         "exam": availability.exam.id,
         "version": availability.version,
+        "revision": availability.exam.revision,
         "as_of": rfc3339(availability.as_of_ms),
     }
     return _event("stale", orjson.dumps(document))

@@ -50,14 +50,15 @@ class Availability:
 
     @property
     def state_id(self) -> str:
-        """What names this state of the seats, as an ETag does and as events of the stream do."""
-        return f"{self.epoch}-{self.version}"
+        """What names this state of seats and definition, in an ETag and in events of the stream."""
+        return f"{self.epoch}-{self.version}-{self.exam.revision}"
 
     def venues_with_all(self, subjects: Collection[str]) -> list[str]:
         """Return the venues that have a seat in every one of the subjects, in the exam's order."""
-        bits = subject_bits(self.exam)
-        wanted = sum(bits[subject] for subject in set(subjects))
-        free = self.free
+        bits, asked = subject_bits(self.exam), set(subjects)
+        if not asked <= bits.keys():
+            return []  # a stream goes on when a subject is gone that it was opened for
+        wanted, free = sum(bits[subject] for subject in asked), self.free
         return [venue.id for venue in self.exam.venues if free.get(venue.id, 0) & wanted == wanted]
 
 

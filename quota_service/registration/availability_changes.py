@@ -36,7 +36,7 @@ class RecentChanges:
         """Take the next availability on and return how it differs.
 
         Returns None when nothing before can be built on: it is the first, or of another epoch, of
-        an earlier version, or of an exam with other quotas.
+        an earlier version, or of another definition.
         """
         before, self._latest = self._latest, after
         changed = None if before is None else _changed(before, after)
@@ -64,12 +64,8 @@ class RecentChanges:
 def _changed(before: Availability, after: Availability) -> list[int] | None:
     """Return which quotas differ; None when the two are not of one history, quota by quota."""
     ours, theirs = after.quotas, before.quotas
-    if before.epoch != after.epoch or before.version > after.version or len(theirs) != len(ours):
+    is_one_history = before.epoch == after.epoch and before.version <= after.version
+    if not is_one_history or before.exam.revision != after.exam.revision:
         return None
     # A quota that was not read otherwise is the same object.
-    differing = [i for i, quota in enumerate(ours) if quota is not theirs[i] and quota != theirs[i]]
-    if any(
-        (ours[i].venue, ours[i].subject) != (theirs[i].venue, theirs[i].subject) for i in differing
-    ):
-        return None
-    return differing
+    return [i for i, quota in enumerate(ours) if quota is not theirs[i] and quota != theirs[i]]

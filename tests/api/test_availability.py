@@ -38,7 +38,7 @@ async def test_every_quota_is_told_with_what_is_left_of_it(api: ApiClient) -> No
     }
     expected["jinan", "general"] = (2, 3)
     expected["jinan", "qms"] = (1, 2)
-    assert set(reply.json) == {"exam", "version", "as_of", "quotas", "venues_with_all"}
+    assert set(reply.json) == {"exam", "version", "revision", "as_of", "quotas", "venues_with_all"}
     assert seats(reply) == expected
     assert len(reply.json["quotas"]) == len(expected)
     assert reply.headers["Content-Type"].startswith("application/json")
@@ -122,6 +122,27 @@ async def test_who_knows_the_latest_is_told_only_that_it_is_the_latest(api: ApiC
         assert (reply.status, reply.body, reply.headers["ETag"]) == (304, b"", etag)
     assert status(in_two_lines) == 304
     assert [reply.status for reply in unknown] == [200] * len(others)
+
+
+async def test_a_definition_that_changed_is_another_tag_though_no_seat_moved(
+    api: ApiClient,
+) -> None:
+    """The client that asks with the tag it has gets the venue that was added."""
+    definition = exam_definition()
+    await api.import_exam(definition)
+    before = await api.get(PATH)
+    definition["venues"].append({"id": "xian", "title": {"zh": "西安", "en": "Xi'an"}})
+    await api.import_exam(definition)
+
+    async def is_new() -> bool:
+        return (await api.get(PATH)).headers["ETag"] != before.headers["ETag"]
+
+    await eventually(is_new, within_s=5)
+    after = await api.get(PATH, headers={"If-None-Match": before.headers["ETag"]})
+
+    assert after.status == 200
+    assert after.json["version"] == before.json["version"]
+    assert after.json["revision"] > before.json["revision"]
 
 
 async def test_the_version_changes_with_every_step_and_with_it_the_tag(api: ApiClient) -> None:

@@ -78,7 +78,14 @@ async def test_bodies_that_are_put_together_tell_what_stands_with_and_without_a_
             query = f"?subjects={','.join(asked)}" if asked else ""
             document = (await api.get(f"{PATH}{query}", key=None)).json
             told = document["quotas"], document["venues_with_all"]
-            assert list(document) == ["exam", "version", "as_of", "quotas", "venues_with_all"]
+            assert list(document) == [
+                "exam",
+                "version",
+                "revision",
+                "as_of",
+                "quotas",
+                "venues_with_all",
+            ]
             if told != expected(large, taken, set(asked or SUBJECTS)):
                 return False
         return True

@@ -12,7 +12,7 @@ from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.contract import Contract
-from tests.support.event_streams import PATH, Event, has_open, opened, opened_many
+from tests.support.event_streams import PATH, Event, EventStream, has_open, opened, opened_many
 from tests.support.exams import SEATS, exam_definition
 from tests.support.raw_http import exchange, status
 from tests.support.refusals import assert_refused
@@ -46,6 +46,50 @@ class TurnCounter:
         self._next = asyncio.get_running_loop().call_soon(self._turn)
 
 
+async def test_a_watcher_is_told_everything_anew_when_the_definition_has_changed(
+    api: ApiClient,
+) -> None:
+    definition = exam_definition()
+    await api.import_exam(definition)
+    async with opened(api) as stream:
+        first = await stream.next()
+        definition["venues"].append({"id": "xian", "title": {"zh": "西安", "en": "Xi'an"}})
+        definition["seats"]["xian"] = {"general": 4}
+        await api.import_exam(definition)
+        second = await stream.next()
+        while second.name != "snapshot" or ("xian", "general") not in second.left:
+            second = await stream.next()  # its seats come a moment after it
+
+    assert second.data["revision"] > first.data["revision"]
+    assert_documented(second)
+
+
+async def next_snapshot(stream: EventStream) -> Event:
+    """Return the next snapshot; seats that go are told before the definition that has none."""
+    while (event := await stream.next()).name != "snapshot":
+        pass
+    return event
+
+
+async def test_a_stream_of_a_subject_that_is_gone_goes_on_without_it(api: ApiClient) -> None:
+    definition = exam_definition()
+    await api.import_exam(definition)
+    async with opened(api, "?subjects=general,service") as stream, opened(api) as all_of_it:
+        await stream.next()
+        await all_of_it.next()
+        definition["subjects"] = [s for s in definition["subjects"] if s["id"] != "service"]
+        definition["seats"] = {
+            venue: {name: n for name, n in by_subject.items() if name != "service"}
+            for venue, by_subject in definition["seats"].items()
+        }
+        await api.import_exam(definition)
+        told, told_all = await next_snapshot(stream), await next_snapshot(all_of_it)
+
+    assert {subject for _, subject in told.left} == {"general"}
+    assert told.data["venues_with_all"] == []
+    assert "service" not in {subject for _, subject in told_all.left}
+
+
 async def test_a_watcher_is_told_everything_and_then_what_changes(api: ApiClient) -> None:
     async with opened(api) as stream:
         first = await stream.next()
@@ -60,7 +104,8 @@ async def test_a_watcher_is_told_everything_and_then_what_changes(api: ApiClient
     assert taken.left == {("jinan", "general"): 2, ("jinan", "qms"): 1}
     assert taken.data["version"] > first.data["version"]
     assert taken.data["as_of"] > first.data["as_of"]
-    assert taken.id == f"{str(first.id).partition('-')[0]}-{taken.data['version']}"
+    epoch, _, _ = str(first.id).split("-")
+    assert taken.id == f"{epoch}-{taken.data['version']}-{taken.data['revision']}"
     assert "venues_with_all" not in taken.data
     assert headers["Content-Type"] == "text/event-stream"
     assert headers["Cache-Control"] == "no-cache"
@@ -212,7 +257,7 @@ async def test_an_event_id_without_a_value_is_none(running: Running, empty: str)
 
 @pytest.mark.parametrize(
     "malformed",
-    ["1", "1-", "-1", "1-2-3", "a-b", "1-٣", "1 - 2", 'W/"1-2"', "1" * 16 + "-1", "\xff"],
+    ["1", "1-", "-1", "1-2-3-4", "a-b", "1-٣", "1 - 2", 'W/"1-2"', "1" * 16 + "-1", "\xff"],
 )
 async def test_a_malformed_event_id_is_refused_and_takes_no_place(
     running: Running, nothing_changes: NothingChanges, malformed: str

@@ -225,7 +225,7 @@ async def test_watchers_are_told_when_the_seats_cannot_be_read_and_when_they_can
         changed = await stream.next()
 
     assert (stale.name, stale.id) == ("stale", None)
-    assert stale.data == {name: first.data[name] for name in ("exam", "version")} | {
+    assert stale.data == {name: first.data[name] for name in ("exam", "version", "revision")} | {
         "as_of": stale.data["as_of"]
     }
     assert stale.data["as_of"] >= first.data["as_of"]

@@ -18,6 +18,7 @@ MARK = "-- end of output --"
 VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "TIME"),
     (re.compile(r'"version":\d+'), '"version":N'),
+    (re.compile(r'"revision":\d+'), '"revision":N'),
 ]
 """What differs from run to run; everything else the README shows has to be printed."""
 

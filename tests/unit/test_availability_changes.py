@@ -1,5 +1,6 @@
 """What changed between two looks at an exam's seats, and since an earlier one."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import pytest
@@ -14,10 +15,13 @@ EXAM = make_exam()
 ALL = {"jinan": 3, "tianjin": 5}
 
 
-def seen(version: int, left: Mapping[str, int] = ALL, *, epoch: int = 1) -> Availability:
+def seen(
+    version: int, left: Mapping[str, int] = ALL, *, epoch: int = 1, revision: int = 0
+) -> Availability:
     """An availability with so many general seats left at each venue."""
     quotas = tuple(QuotaLeft(venue, "general", n, 9) for venue, n in left.items())
-    return Availability(EXAM, epoch, version, version * 1000, quotas, {})
+    exam = dataclasses.replace(EXAM, revision=revision)
+    return Availability(exam, epoch, version, version * 1000, quotas, {})
 
 
 def told(changes: RecentChanges, state_id: str) -> dict[str, int] | None:
@@ -29,9 +33,9 @@ def test_the_first_look_is_no_change() -> None:
     changes = RecentChanges(10)
 
     assert changes.latest is None
-    assert changes.since("1-1") is None
+    assert changes.since("1-1-0") is None
     assert changes.advance(seen(1)) is None
-    assert told(changes, "1-1") == {}
+    assert told(changes, "1-1-0") == {}
 
 
 def test_a_change_has_the_quotas_that_differ_as_they_are_now() -> None:
@@ -55,7 +59,7 @@ def test_a_step_that_moved_no_seat_is_a_change_of_nothing_that_can_be_resumed_fr
 
     assert change is not None
     assert change.quotas == ()
-    assert told(changes, "1-2") == {"jinan": 2}
+    assert told(changes, "1-2-0") == {"jinan": 2}
 
 
 def test_all_that_came_after_a_state_is_told_as_it_is_now() -> None:
@@ -68,12 +72,12 @@ def test_all_that_came_after_a_state_is_told_as_it_is_now() -> None:
     ):
         changes.advance(availability)
 
-    assert told(changes, "1-1") == {"jinan": 3, "tianjin": 4}
-    assert told(changes, "1-5") == {"jinan": 3}
-    assert told(changes, "1-6") == {}
+    assert told(changes, "1-1-0") == {"jinan": 3, "tianjin": 4}
+    assert told(changes, "1-5-0") == {"jinan": 3}
+    assert told(changes, "1-6-0") == {}
 
 
-@pytest.mark.parametrize("unknown", ["1-3", "1-7", "2-2", "0-0"])
+@pytest.mark.parametrize("unknown", ["1-3-0", "1-7-0", "2-2-0", "0-0-0"])
 def test_a_state_nobody_looked_at_cannot_be_resumed_from(unknown: str) -> None:
     changes = RecentChanges(10)
     changes.advance(seen(2))
@@ -87,8 +91,8 @@ def test_as_many_states_are_remembered_as_the_limit_says() -> None:
     for version in (1, 2, 3):
         changes.advance(seen(version, {**ALL, "jinan": version}))
 
-    assert changes.since("1-1") is None
-    assert told(changes, "1-2") == {"jinan": 3}
+    assert changes.since("1-1-0") is None
+    assert told(changes, "1-2-0") == {"jinan": 3}
 
 
 @pytest.mark.parametrize(
@@ -96,11 +100,19 @@ def test_as_many_states_are_remembered_as_the_limit_says() -> None:
     [
         seen(9, epoch=2),
         seen(4),
-        seen(9, {**ALL, "beijing": 1}),
-        seen(9, {"jinan": 3}),
-        seen(9, {"tianjin": 5, "jinan": 3}),
+        seen(5, revision=1),
+        seen(9, {**ALL, "beijing": 1}, revision=1),
+        seen(9, {"jinan": 3}, revision=1),
+        seen(9, {"tianjin": 5, "jinan": 3}, revision=1),
     ],
-    ids=["another epoch", "an earlier version", "a new quota", "one less", "another order"],
+    ids=[
+        "another epoch",
+        "an earlier version",
+        "a title",
+        "a new quota",
+        "one less",
+        "another order",
+    ],
 )
 def test_nothing_is_built_on_a_state_of_another_history(after: Availability) -> None:
     changes = RecentChanges(10)
@@ -108,7 +120,7 @@ def test_nothing_is_built_on_a_state_of_another_history(after: Availability) -> 
 
     assert changes.advance(after) is None
     assert changes.latest is after
-    assert changes.since("1-5") is None
+    assert changes.since("1-5-0") is None
     assert told(changes, after.state_id) == {}
 
 
