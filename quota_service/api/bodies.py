@@ -58,6 +58,8 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """
     if request.content_length is not None and request.content_length > max_bytes:
         raise PayloadTooLarge(max_bytes)
+    if max_bytes >= request.client_max_size:
+        request = request.clone(client_max_size=max_bytes + 1)
     try:
         if request.content.is_eof():
             body = await request.read()

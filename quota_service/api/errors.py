@@ -169,7 +169,13 @@ def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911
         case errors.SoldOut(left=left):
             return {
                 "left": [
-                    {"venue": q.venue, "subject": q.subject, "remaining": q.remaining} for q in left
+                    {
+                        "venue": q.venue,
+                        "subject": q.subject,
+                        "remaining": q.remaining,
+                        "offered": q.is_offered,
+                    }
+                    for q in left
                 ]
             }
         case errors.SessionConflict(session=session, reservation=reservation):

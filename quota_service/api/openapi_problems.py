@@ -46,6 +46,10 @@ PROBLEM_MEMBERS: Mapping[str, Schema] = {
                 "venue": identifier("Id of the venue."),
                 "subject": identifier("Id of the subject."),
                 "remaining": whole("Seats left.", 0, MAX_CAPACITY),
+                "offered": {
+                    "type": "boolean",
+                    "description": "Whether the venue offers the subject at all.",
+                },
             },
         ),
     ),

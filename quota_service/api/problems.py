@@ -152,8 +152,8 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "No venue asked for has a seat left in every subject asked for.",
             {
                 "left": [
-                    {"venue": "jinan", "subject": "qms", "remaining": 0},
-                    {"venue": "jinan", "subject": "general", "remaining": 41},
+                    {"venue": "jinan", "subject": "qms", "remaining": 0, "offered": True},
+                    {"venue": "jinan", "subject": "general", "remaining": 41, "offered": True},
                 ]
             },
         ),

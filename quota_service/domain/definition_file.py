@@ -15,7 +15,8 @@ from quota_service.domain.definition_fields import DefinitionError, Problem, Pro
 from quota_service.domain.definition_seats import CsvSeats
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
-"""More than the largest exam needs: every venue and subject in a CSV are a few megabytes."""
+"""More than the largest exam needs: every venue and subject in a CSV are a few megabytes. What is
+sent over HTTP has the same limit."""
 
 _SEATS_COLUMNS = ({"venue", "subject", "seats"}, {"venue", "subject", "capacity"})
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,12}", re.ASCII)
@@ -130,6 +131,20 @@ def _json(text: str, path: Path) -> object:
         raise DefinitionError([Problem(f"{path.name}:{error.lineno}", error.msg)]) from error
     except ValueError as error:
         raise DefinitionError([Problem(path.name, str(error))]) from error
+
+
+def parse_definition_json(content: bytes) -> object:
+    """Return the JSON in the bytes of a definition that was sent, by the rules of a file.
+
+    Raises `DefinitionError` for a key that stands twice, which another reader would read otherwise,
+    and ValueError for what is no JSON.
+    """
+    try:
+        return json.loads(content, object_pairs_hook=_unique_members)
+    except _DuplicateKeyError as error:
+        raise DefinitionError([Problem("definition", str(error))]) from error
+    except RecursionError as error:
+        raise DefinitionError([Problem("definition", "is nested too deeply")]) from error
 
 
 def _unique_members(members: list[tuple[str, object]]) -> dict[str, object]:

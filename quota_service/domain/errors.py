@@ -48,8 +48,11 @@ An `Unavailable` names the `part` at fault and says with `applied` whether the c
 taken effect all the same. Over 400 lines because the tree is one, and most of it is data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
+
+from quota_service.domain.exam import Exam, Quota
 
 
 class QuotaError(Exception):
@@ -64,11 +67,12 @@ class Refused(QuotaError):
 
 @dataclass(frozen=True, slots=True)
 class SeatsLeft:
-    """What was left of one quota at the moment of a refusal."""
+    """What was left of one quota at the moment of a refusal; a venue may not offer a subject."""
 
     venue: str
     subject: str
     remaining: int
+    is_offered: bool = True
 
 
 class SoldOut(Refused):
@@ -79,6 +83,16 @@ class SoldOut(Refused):
     def __init__(self, left: Sequence[SeatsLeft]) -> None:
         super().__init__("no venue asked for has a seat left in every subject asked for")
         self.left = tuple(left)
+
+    @classmethod
+    def of(cls, exam: Exam, asked: Iterable[tuple[str, str]], left: Iterable[int]) -> Self:
+        """Return the refusal for what is left of each venue and subject asked for."""
+        return cls(
+            [
+                SeatsLeft(venue, subject, seats, is_offered=Quota(venue, subject) in exam.seats)
+                for (venue, subject), seats in zip(asked, left, strict=True)
+            ]
+        )
 
 
 class SessionConflict(Refused):

@@ -108,7 +108,7 @@ async def _taken(
             raise RegistrationClosed(exam.registration.closes_at_ms)
         case Answer(Code.SOLD_OUT, detail=(subjects, *left)):
             quotas = [(venue, subject) for subject in subjects.split(",")]
-            raise SoldOut([SeatsLeft(*quota, n) for quota, n in zip(quotas, left, strict=True)])
+            raise SoldOut.of(exam, quotas, left)
         case Answer(Code.UNKNOWN):
             raise await _unknown(stores, exam, reservation_id)
         case _:

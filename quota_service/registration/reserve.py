@@ -32,7 +32,6 @@ from quota_service.domain.errors import (
     RegistrationClosed,
     RegistrationNotOpen,
     SameSessionTwice,
-    SeatsLeft,
     SessionConflict,
     SoldOut,
     StaleDefinition,
@@ -230,6 +229,6 @@ def _reserved(exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserve
             raise TooManyUnpaidHolds(holds, ends_ms)
         case Answer(Code.SOLD_OUT, detail=left):
             asked = [(venue, subject) for venue in order.venues for subject in order.subjects]
-            raise SoldOut([SeatsLeft(*quota, n) for quota, n in zip(asked, left, strict=True)])
+            raise SoldOut.of(exam, asked, left)
         case _:
             raise AssertionError(f"reserve answered {answer}")

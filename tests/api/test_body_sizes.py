@@ -1,12 +1,16 @@
 """The limit on request bodies, however they are sent."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quota_service.api import handlers
+from quota_service.domain.definition import DefinitionError, load_exam_file
 from tests.api.conftest import NothingChanges
 from tests.support.client import ApiClient
+from tests.support.exams import exam_definition
 from tests.support.raw_http import exchange, request, status
 from tests.support.refusals import ORDER, RESERVATIONS, assert_refused, order
 
@@ -47,6 +51,62 @@ async def test_a_body_over_the_limit_is_too_large_however_it_is_sent(
         assert b"/problems/payload-too-large" in answer
     assert_refused(callback, 413, "payload-too-large")
     assert callback.json["max_bytes"] == BODY_MAX
+
+
+async def test_a_definition_as_large_as_a_file_may_be_is_taken_and_a_larger_one_is_not(
+    api: ApiClient, nothing_changes: NothingChanges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition = exam_definition("exam-2", seats={f"venue-{i}": {"general": 1} for i in range(300)})
+    definition["notice"]["text"] = {"zh": "注" * 10_000, "en": "n" * 10_000}
+    body = json.dumps(definition, ensure_ascii=False).encode()
+    assert len(body) > 4 * BODY_MAX
+    told = {"key": api.ops_key, "headers": {"Content-Type": "application/json"}}
+    path = "/v1/exams/exam-2"
+
+    monkeypatch.setattr(handlers, "MAX_FILE_BYTES", len(body) - 1)
+    async with nothing_changes():
+        too_large = await api.call("PUT", path, data=body, **told)
+        too_large_in_pieces = await api.call("PUT", path, data=_pieces(body), **told)
+        by_a_frontend = await api.call("PUT", path, data=body)
+    monkeypatch.setattr(handlers, "MAX_FILE_BYTES", len(body))
+    taken = await api.call("PUT", path, data=_pieces(body), **told)
+
+    for reply in (too_large, too_large_in_pieces):
+        assert_refused(reply, 413, "payload-too-large")
+        assert reply.json["max_bytes"] == len(body) - 1
+    assert by_a_frontend.status == 403
+    assert taken.status == 201, taken
+
+
+@pytest.mark.parametrize(
+    ("twice", "key"),
+    [(b'"id":"exam-2","id":"exam-2",', "id"), (b'"fee":{"amount":1,"amount":2},', "amount")],
+)
+async def test_a_definition_that_gives_a_key_twice_is_refused_as_a_file_is(
+    api: ApiClient, nothing_changes: NothingChanges, tmp_path: Path, twice: bytes, key: str
+) -> None:
+    body = b"{" + twice + json.dumps(exam_definition("exam-2")).encode()[1:]
+    file = tmp_path / "exam.json"
+    file.write_bytes(body)
+
+    async with nothing_changes():
+        reply = await api.call("PUT", "/v1/exams/exam-2", key=api.ops_key, data=body)
+    with pytest.raises(DefinitionError, match=f"the key '{key}' stands twice"):
+        load_exam_file(file)
+
+    assert_refused(reply, 422, "definition-refused")
+    assert f"the key '{key}' stands twice" in reply.json["errors"][0]["detail"]
+
+
+async def test_a_definition_that_is_nested_too_deeply_is_refused(
+    api: ApiClient, nothing_changes: NothingChanges
+) -> None:
+    body = b'{"a":' * 1000 + b"1" + b"}" * 1000
+
+    async with nothing_changes():
+        reply = await api.call("PUT", "/v1/exams/exam-2", key=api.ops_key, data=body)
+
+    assert_refused(reply, 422, "definition-refused")
 
 
 async def _pieces(body: bytes) -> Any:

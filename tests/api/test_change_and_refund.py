@@ -136,8 +136,8 @@ async def test_a_sold_out_venue_is_told_with_what_is_left_there(
 
     assert_refused(reply, 409, "sold-out")
     assert reply.json["left"] == [
-        {"venue": "tianjin", "subject": "general", "remaining": 5},
-        {"venue": "tianjin", "subject": "ems", "remaining": 0},
+        {"venue": "tianjin", "subject": "general", "remaining": 5, "offered": True},
+        {"venue": "tianjin", "subject": "ems", "remaining": 0, "offered": True},
     ]
     assert await see(api, reservation) == reservation
 

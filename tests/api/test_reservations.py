@@ -11,6 +11,7 @@ from quota_service.workers.expiry import ExpiryWorker
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
+from tests.support.contract import Contract
 from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
 from tests.support.records import move_due_into_the_past
@@ -120,6 +121,22 @@ async def test_when_one_subject_is_sold_out_none_is_taken_and_what_is_left_is_to
         ("beijing", "qms"): 0,
     }
     assert len(reply.json["left"]) == len(left)
+    not_offered = [(q["venue"], q["subject"]) for q in reply.json["left"] if not q["offered"]]
+    assert not_offered == [("beijing", "qms")]
+
+
+async def test_a_subject_without_seats_that_is_offered_is_told_from_one_that_is_not(
+    api: ApiClient, nothing_changes: NothingChanges
+) -> None:
+    async with nothing_changes():
+        reply = await api.reserve("candidate-1", ("ems",), ("tianjin", "beijing"))
+
+    assert reply.slug == "sold-out"
+    assert reply.json["left"] == [
+        {"venue": "tianjin", "subject": "ems", "remaining": 0, "offered": True},
+        {"venue": "beijing", "subject": "ems", "remaining": 0, "offered": False},
+    ]
+    Contract().check("POST /v1/exams/{exam}/reservations", reply)
 
 
 async def test_a_session_conflict_names_the_reservation_that_stands(
