@@ -161,6 +161,8 @@ def answer_for(error: errors.QuotaError) -> Answer:
     if isinstance(error, errors.SeatsUnavailable | errors.LedgerUnavailable):
         # What the driver says names hosts and users: that is for the log.
         detail = f"the {error.part} cannot be reached at the moment; nothing was lost, ask again"
+    if isinstance(error, errors.ImportUnfinished):
+        detail = error.told
     return problem_answer(error.slug, detail, **_members(error))
 
 

@@ -40,6 +40,7 @@
         ├── Overloaded                   too much is at work already
         ├── NotReady                     the shard is not open under the epoch we know
         │   └── StaleDefinition          another definition is in force than the one we know
+        ├── ImportUnfinished             the definition is stored, its seats follow
         ├── SeatsUnavailable             Redis did not answer, or refused the command
         └── LedgerUnavailable            Postgres did not answer, or refused the command
 
@@ -443,6 +444,17 @@ class NotReady(Unavailable):
 
 class StaleDefinition(NotReady):
     """Another definition of the exam is in force than the one we go by; nothing was done."""
+
+
+class ImportUnfinished(Unavailable):
+    """A definition is stored, and not all of it is in Redis yet: a worker finishes it."""
+
+    part = "shard"
+
+    def __init__(self, exam: str, cause: str) -> None:
+        told = f"the definition of {exam} is stored; its seats follow by themselves"
+        super().__init__(f"{told}, or when it is imported again ({cause})", applied=True)
+        self.told = told
 
 
 class SeatsUnavailable(Unavailable):

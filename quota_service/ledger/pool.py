@@ -41,6 +41,7 @@ class Ledger:
         # Behind a pooler a session has no settings of ours: each transaction gets the limit itself.
         idle_ms = round(settings.postgres_idle_transaction_timeout_s * 1000)
         self._idle_timeout = "" if settings.postgres_statement_cache else str(idle_ms)
+        self._beat_s = settings.postgres_idle_transaction_timeout_s / 4
         self._wait = metrics.pool_wait
         self.query = load_queries()
 
@@ -88,6 +89,30 @@ class Ledger:
                 await transaction.commit()
             except Exception as error:
                 raise translate(error, applied=None) from error
+
+    @asynccontextmanager
+    async def kept_alive(self, connection: "Connection") -> AsyncIterator[None]:
+        """Keep Postgres from ending a transaction that waits while the block works elsewhere.
+
+        The block must not use the connection. One that was lost all the same is told at its end.
+        """
+        is_over = asyncio.Event()
+
+        async def beat() -> None:
+            while not is_over.is_set():
+                try:
+                    async with asyncio.timeout(self._beat_s):
+                        await is_over.wait()
+                except TimeoutError:
+                    await connection.execute("SELECT 1")
+
+        beating = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            is_over.set()
+            await asyncio.wait({beating})
+        beating.result()
 
     async def _give_back(self, connection: "Connection") -> None:
         """Return a connection to the pool.

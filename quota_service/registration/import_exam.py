@@ -21,16 +21,26 @@ What a crash leaves behind:
     in 5       Postgres has all of it or nothing; the same
     5 to 7     the new definition in both stores, in Redis with fewer seats than there are
 
-A worker, or importing the same file again, does 6 and 7 again, which finishes what was left. Seats
+A process that fails and lives does what the worker would at once. A worker, or importing the same
+file again, does 6 and 7 again, which finishes what was left. Of a large exam 3, 4 and 7 take
+seconds, in which the transaction is kept alive. Seats
 are given after the commit and taken before it, so Redis never has more seats than Postgres.
 """
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quota_service.domain.changes import Change, ChangePlan, plan_changes
-from quota_service.domain.errors import DefinitionRefused, UnknownExam
+from quota_service.domain.errors import (
+    DefinitionRefused,
+    ImportUnfinished,
+    QuotaError,
+    Unavailable,
+    UnknownExam,
+)
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.observability.caller import caller
@@ -55,7 +65,32 @@ class Imported:
 
 
 async def import_exam(stores: Stores, exam: Exam) -> Imported:
-    """Store a definition; DefinitionRefused, with every reason, leaves all as it was."""
+    """Store a definition; DefinitionRefused, with every reason, leaves all as it was.
+
+    So does any other failure before the commit, as soon as Redis answers. One after it is told as
+    ImportUnfinished: the definition is stored, and what is left is done by a worker.
+    """
+    try:
+        imported, comes_back = await _store(stores, exam)
+    except DefinitionRefused:
+        raise
+    except QuotaError:
+        with suppress(QuotaError):  # a worker does it when this fails
+            await sync_shard(stores, exam.id)
+        raise
+    stores.reached("import: after commit")
+    try:
+        if not comes_back:
+            await sync_shard(stores, exam.id)
+        await stores.registry.refresh()
+        await stores.rooms.refresh()
+    except Unavailable as error:
+        raise ImportUnfinished(exam.id, str(error)) from error
+    return imported
+
+
+async def _store(stores: Stores, exam: Exam) -> tuple[Imported, bool]:
+    """Decide; return what was done, and whether a worker brings the exam back into Redis."""
     async with stores.ledger.transaction() as connection:
         old = await stores.exams.lock(connection, exam.id)
         if old is None:
@@ -63,28 +98,26 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
             await stores.exams.note_import(connection, exam.id, caller(), [])
             await stores.exams.set_capacity(connection, exam.id, exam.seats)
             await _ensure_waiting_room(stores, connection, exam)
-            imported = Imported(created=True, changes=())
-        else:
-            confirmed = await stores.exams.confirmed(connection, exam.id)
-            plan = plan_changes(old.exam, exam, await _taken(stores, old, confirmed))
-            _refuse(plan)
-            if plan.changes:
-                await stores.exams.set_capacity(connection, exam.id, plan.capacity)
-                new = await stores.exams.update(connection, exam)
-                await stores.exams.note_import(connection, exam.id, caller(), plan.changes)
-                await _ensure_waiting_room(stores, connection, exam)
-                if any(old.retired):
-                    await _bring_back(stores, connection, exam.id)
-                stores.reached("import: before redis")
-                await _put_in_force(stores, old, new, plan.capacity)
-                stores.reached("import: before commit")
-            imported = Imported(created=False, changes=plan.changes)
-    stores.reached("import: after commit")
-    if old is None or not imported.changes or not any(old.retired):
-        await sync_shard(stores, exam.id)
-    await stores.registry.refresh()
-    await stores.rooms.refresh()
-    return imported
+            return Imported(created=True, changes=()), False
+        confirmed = await stores.exams.confirmed(connection, exam.id)
+        async with stores.ledger.kept_alive(connection):
+            taken = await _taken(stores, old, confirmed)
+            # Of a large exam it takes a second, in which requests have to be answered.
+            plan = await asyncio.to_thread(plan_changes, old.exam, exam, taken)
+        _refuse(plan)
+        if not plan.changes:
+            return Imported(created=False, changes=()), False
+        await stores.exams.set_capacity(connection, exam.id, plan.capacity)
+        new = await stores.exams.update(connection, exam)
+        await stores.exams.note_import(connection, exam.id, caller(), plan.changes)
+        await _ensure_waiting_room(stores, connection, exam)
+        if any(old.retired):
+            await _bring_back(stores, connection, exam.id)
+        stores.reached("import: before redis")
+        async with stores.ledger.kept_alive(connection):
+            await _put_in_force(stores, old, new, plan.capacity)
+        stores.reached("import: before commit")
+        return Imported(created=False, changes=plan.changes), any(old.retired)
 
 
 async def sync_shard(stores: Stores, exam_id: str, patience_ms: int = 0) -> None:
@@ -107,8 +140,9 @@ async def sync_shard(stores: Stores, exam_id: str, patience_ms: int = 0) -> None
             number = shard.number
             await stores.recoveries.fence_in(connection, exam_id, number, reason)
             return
-        await define(stores, shard, stored.exam)
-        await set_capacity(stores, shard, capacity)
+        async with stores.ledger.kept_alive(connection):
+            await define(stores, shard, stored.exam)
+            await set_capacity(stores, shard, capacity)
         if state is ShardState.NEW:
             await stores.exams.mark_open(connection, exam_id, shard.number)
 

@@ -1,6 +1,7 @@
 """Importing an exam into both stores: all of it or nothing, and again until it is done."""
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,12 +9,18 @@ import pytest
 
 from quota_service.app import Service, open_service, refresh_memory
 from quota_service.domain.definition import parse_exam
-from quota_service.domain.errors import DefinitionRefused, SeatsUnavailable
+from quota_service.domain.errors import (
+    DefinitionRefused,
+    ImportUnfinished,
+    LedgerUnavailable,
+    SeatsUnavailable,
+)
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.exams import ExamLedger, StoredExam
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.store import SeatStore
+from quota_service.settings import Settings
 from quota_service.workers.capacity import CapacityWorker
 from tests.support.books import check_books
 from tests.support.exams import SEATS, exam_definition
@@ -181,7 +188,7 @@ async def test_a_crash_between_the_commit_and_redis_is_finished_by_importing_aga
 
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, "set_capacity", die)
-        with pytest.raises(SeatsUnavailable):
+        with pytest.raises(ImportUnfinished, match="exam-1 is stored"):
             await import_exam(imported.stores, more)
     in_redis, in_postgres = await seats_of(imported)
 
@@ -220,7 +227,7 @@ async def test_a_new_exam_whose_import_died_is_not_served_until_it_is_finished(
 
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, step, die)
-        with pytest.raises(SeatsUnavailable):
+        with pytest.raises(ImportUnfinished):
             await import_exam(service.stores, new)
     served = [shard.exam for shard in service.stores.registry.open_shards()]
 
@@ -314,7 +321,7 @@ async def test_the_worker_finishes_a_first_import_that_died(
 
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, step, die)
-        with pytest.raises(SeatsUnavailable):
+        with pytest.raises(ImportUnfinished):
             await import_exam(service.stores, new)
         await service.stores.registry.refresh()
         with pytest.raises(SeatsUnavailable):
@@ -358,3 +365,42 @@ async def test_a_definition_that_is_known_is_not_read_again(imported: Service) -
     assert [row["definition"] for row in rows] == [None]
     assert again["exam-1"].definition is known["exam-1"].definition
     assert changed["exam-1"].exam.seats[Quota("jinan", "general")] == 9
+
+
+async def test_an_import_that_fails_before_its_commit_has_changed_nothing(
+    imported: Service,
+) -> None:
+    fewer = exam({"jinan": {"general": 1}, "tianjin": {"general": 50}})
+
+    def fail(line: str) -> None:
+        if line == "import: before commit":
+            raise LedgerUnavailable("the connection was lost")
+
+    with pytest.raises(LedgerUnavailable):
+        await import_exam(dataclasses.replace(imported.stores, reached=fail), fewer)
+
+    await check(imported, exam())
+
+
+async def test_an_import_may_take_longer_in_redis_than_postgres_waits_for_a_silent_transaction(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = dataclasses.replace(settings, postgres_idle_transaction_timeout_s=1)
+    async with open_service(patient) as service:
+        await refresh_memory(service)
+        await import_exam(service.stores, exam())
+        ended = asyncio.Event()
+        set_capacity = SeatStore.set_capacity
+
+        async def slowly(store: SeatStore, *words: Any) -> Any:
+            asyncio.get_running_loop().call_later(1.5, ended.set)
+            await ended.wait()
+            return await set_capacity(store, *words)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(SeatStore, "set_capacity", slowly)
+            fewer = exam({"jinan": {"general": 1}})
+            done = await import_exam(service.stores, fewer)
+
+        assert [change.where for change in done.changes] == ["seats.jinan.general"]
+        await check(service, fewer)
