@@ -252,6 +252,9 @@ EXAMPLES: Mapping[str, Example] = {
         },
     ),
     "held": Example("Seats taken, to be paid by the deadline", _HELD),
+    "free": Example(
+        "Nothing to pay: booked", {**_HELD, "amount": 0, "state": "confirmed", "deadline": None}
+    ),
     "checked_out": Example(
         "The deadline after payment began", {**_HELD, "deadline": "2023-03-14T04:25:12.678Z"}
     ),

@@ -139,11 +139,13 @@ OPERATIONS: Mapping[str, Operation] = {
         _RESERVATION_TAG,
         "Takes a seat in every subject at the first venue that has them all, or nothing at all. "
         "The seats are held until `deadline`. Send it again with the same Idempotency-Key when the "
-        "answer was lost or was a 503: it has one effect and the same answer.",
+        "answer was lost or was a 503: it has one effect and the same answer. With a fee of 0 the "
+        "reservation is booked and `confirmed` when it is answered; `reservation-ended` is a "
+        "repeat that comes when the seats of one that was never booked have gone back.",
         {
             201: Answer(
                 "The seats are held; a repeat is answered as the first was.",
-                Body("Reservation", ("held",)),
+                Body("Reservation", ("held", "free")),
                 ("Location", "Idempotency-Replayed"),
                 _STEPS,
             )

@@ -109,7 +109,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/exams/{exam}/reservations", Hot(handlers.post_reservation, is_simple=True),
           FRONTEND,
           "Reserve all subjects at the first venue that has them",
-          (*_BODY, *_NO_EXAM, *_ORDER, *_STORES)),
+          (*_BODY, *_NO_EXAM, *_ORDER, "reservation-ended", *_STORES)),
     Route("GET", "/v1/exams/{exam}/candidates/{candidate}", handlers.get_candidate, FRONTEND,
           "Everything a candidate has in an exam",
           (*_NO_EXAM, "invalid-request", "national-id-refused", *_STORES)),

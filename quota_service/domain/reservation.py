@@ -93,10 +93,13 @@ class Reservation:
     first_venue: str = ""
 
     def as_first_answered(self) -> "Reservation":
-        """Return the reservation as the request that made it was answered."""
+        """Return the reservation as the request that made it was answered.
+
+        What costs nothing is confirmed by then.
+        """
         return replace(
             self,
-            state=State.HELD,
+            state=State.HELD if self.amount else State.CONFIRMED,
             venue=self.first_venue,
             deadline_ms=self.first_deadline_ms,
             payment_seen=False,

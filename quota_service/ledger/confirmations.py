@@ -81,6 +81,15 @@ class Verdict:
     told_before: ToldBefore | None = None
     """What has the reference of the payment, found in the transaction."""
 
+    @classmethod
+    def due_back(
+        cls, event: PaymentEvent, reason: RefundReason | None, before: ToldBefore | None = None
+    ) -> "Verdict":
+        """Return the verdict on a captured payment that books nothing: of 0 nothing goes back."""
+        if event.amount == 0:
+            return cls(event, PaymentOutcome.IGNORED, told_before=before)
+        return cls(event, PaymentOutcome.REFUND_DUE, reason, told_before=before)
+
     @property
     def is_repeat(self) -> bool:
         """Whether the payment was told before, under another event id."""
@@ -397,11 +406,13 @@ def _as_told(verdict: Verdict, before: ToldBefore | None) -> Verdict:
     """Return the verdict on a payment whose reference another event may have."""
     if before is None:
         return verdict
+    if before.outcome is PaymentOutcome.REFUND_DUE:
+        return Verdict.due_back(verdict.event, before.reason, before)
     return Verdict(verdict.event, before.outcome, before.reason, told_before=before)
 
 
 def _refund(verdict: Verdict, reason: RefundReason) -> Verdict:
-    return Verdict(verdict.event, PaymentOutcome.REFUND_DUE, reason)
+    return Verdict.due_back(verdict.event, reason)
 
 
 def _as_recorded(verdict: Verdict, row: "Record") -> Settled | EventIdReused:

@@ -210,7 +210,7 @@ async def _refusal(stores: Stores, answer: Answer, event: PaymentEvent) -> Refun
 
 
 async def _refund(stores: Stores, event: PaymentEvent, reason: RefundReason) -> Settled | PinGone:
-    return await stores.confirmations.settle(Verdict(event, PaymentOutcome.REFUND_DUE, reason))
+    return await stores.confirmations.settle(Verdict.due_back(event, reason))
 
 
 async def _give_up(

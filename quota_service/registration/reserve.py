@@ -5,11 +5,14 @@
     3. one script call: repeat? window, place, session conflict, pause after unpaid holds, first
        venue with all subjects, hold
 
+    4. what costs nothing is confirmed (`confirm_free`): Postgres has committed it before the answer
+
 Where another definition is in force than the one in memory, 2 and 3 are done again by that one.
 
 A process that dies before 3 leaves nothing. One that dies after it leaves a hold nobody was told
 of: the frontend repeats the request with the same key and is answered as the first time, or the
-hold expires. Postgres is not touched; the journal entry of the script is the only trace it needs.
+hold expires. But for 4 Postgres is not touched; the journal entry of the script is the only trace
+it needs.
 
 An id is made once. Redis keeps the record of a reservation that has ended for a day, and its serial
 until the exam is retired; a repeat that comes later than the record is answered from Postgres.
@@ -43,6 +46,7 @@ from quota_service.domain.errors import (
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation, ReservationId, derive_serial
 from quota_service.registration.catch_up import catch_up, check_in_force
+from quota_service.registration.confirm_free import confirm_free
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
@@ -99,6 +103,11 @@ async def reserve(
             exam = stores.registry.find(exam_id)
             shard = stores.registry.shard_for(exam_id, order.candidate)
             reserved = await _reserve(stores, exam, shard, serial, order, pass_text=pass_text)
+        if not reserved.reservation.amount:
+            # In a task of its own: reserving is a simple protocol, which waits for futures alone.
+            confirming = confirm_free(stores, reserved.reservation)
+            await asyncio.get_running_loop().create_task(confirming)
+            reserved = Reserved(reserved.reservation.as_first_answered(), reserved.replayed)
     except QuotaError as error:
         count(exam_id, error.slug)
         raise

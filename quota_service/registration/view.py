@@ -126,8 +126,14 @@ async def forgotten_reservation(stores: Stores, reservation_id: str) -> Reservat
 
 
 async def with_payment(stores: Stores, reservation: Reservation) -> ReservationView:
-    """Add the payment. While one is being recorded there is none to show yet."""
-    if not reservation.payment_seen or reservation.state is State.CONFIRMING:
+    """Add the payment. While one is being recorded there is none to show yet.
+
+    What costs nothing has none.
+    """
+    if (
+        not (reservation.payment_seen and reservation.amount)
+        or reservation.state is State.CONFIRMING
+    ):
         return ReservationView(reservation, None)
     payments = await stores.reader.payments(reservation.id)
     captured = [payment for payment in payments if payment.status is PaymentStatus.CAPTURED]

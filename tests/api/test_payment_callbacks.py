@@ -150,12 +150,24 @@ async def test_a_second_payment_of_a_booking_is_due_back(
     await evidence.assert_books_balance()
 
 
+async def test_a_payment_of_nothing_moves_no_money_and_the_hold_stays(
+    api: ApiClient, evidence: Evidence
+) -> None:
+    held = (await api.reserve()).json
+
+    nothing = await api.pay(held, amount=0)
+
+    assert ending(nothing) == ("ignored", None)
+    assert await state_of(api, held) == "held"
+    assert await evidence.rows("SELECT * FROM refunds_due") == []
+    assert ending(await api.pay(held)) == ("confirmed", None)
+
+
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
         ({"amount": 7999}, "wrong-amount"),
         ({"amount": 8001}, "wrong-amount"),
-        ({"amount": 0}, "wrong-amount"),
         ({"currency": "USD"}, "wrong-currency"),
     ],
 )

@@ -21,6 +21,7 @@ from quota_service.registration.recover import Recovered, recover_pins
 from quota_service.settings import Settings, variable
 from tests.conftest import Running
 from tests.support.client import ApiClient
+from tests.support.exams import exam_definition
 
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 30
@@ -156,3 +157,26 @@ async def test_a_reservation_whose_answer_was_never_sent_is_found_again_by_its_k
 
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
     assert (await seats_in_both_stores(running))["held"] == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["reserve: after script", *BEFORE_THE_DECISION, *AFTER_THE_DECISION]
+)
+async def test_what_costs_nothing_is_booked_once_by_a_repeat_of_the_request_that_died(
+    running: Running, line: str
+) -> None:
+    definition = exam_definition("free", seats={"jinan": {"general": 3}})
+    definition["fee"] = {"amount": 0, "currency": "CNY"}
+    await running.client.import_exam(definition)
+    order = {"exam": "free", "idempotency_key": "key-of-the-order"}
+
+    async with dying_api(running.service.settings, running.client, line) as dying:
+        with pytest.raises(aiohttp.ClientError):
+            await dying.reserve(**order)
+    again = await running.client.reserve(**order)
+
+    assert (again.status, again.json["state"]) == (201, "confirmed")
+    stores = running.service.stores
+    await recover_pins(stores, stores.registry.shard("free", 0), 0, 100)
+    snapshot = await stores.seats.snapshot(stores.registry.shard("free", 0))
+    assert (snapshot.remaining[SEAT], snapshot.confirmed[SEAT]) == (2, 1)

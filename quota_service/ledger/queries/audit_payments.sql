@@ -12,6 +12,6 @@ AND    p.status = 'captured'
 AND    p.repeats IS NULL
 AND    ((p.outcome = 'confirmed' AND b.event IS NULL)
         OR (p.outcome = 'refund_due' AND d.event IS NULL)
-        OR (b.state = 'refunded' AND d.event IS NULL))
+        OR (b.state = 'refunded' AND d.event IS NULL AND b.amount > 0))
 ORDER  BY p.event
 LIMIT  100

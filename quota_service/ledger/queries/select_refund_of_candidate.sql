@@ -1,13 +1,13 @@
--- The refund of one candidate for one exam, and when the money was sent back.
+-- The refund of one candidate for one exam, and when the money was sent back, if there was any.
 -- $1 exam, text
 -- $2 candidate, text
 SELECT r.reservation,
        r.refunded_at,
-       d.amount,
-       d.currency,
+       b.amount,
+       b.currency,
        d.settled_at
 FROM   refunds r
 JOIN   bookings b USING (reservation)
-JOIN   refunds_due d ON d.event = b.event
+LEFT   JOIN refunds_due d ON d.event = b.event
 WHERE  r.exam = $1
 AND    r.candidate = $2
