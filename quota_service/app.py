@@ -200,6 +200,7 @@ async def open_service(
                 polling=Polling(settings.waiting_room_poll_min_s, settings.waiting_room_poll_max_s),
                 now_ms=health.redis_now_ms,
                 learn_clock=health.learn_clock,
+                reached=reached,
             ),
             numbers=QueueNumbers(
                 rooms,

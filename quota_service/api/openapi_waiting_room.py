@@ -86,7 +86,10 @@ ROOM_SCHEMAS: Mapping[str, Schema] = {
             "pass": {"type": "string", "description": f"For Waiting-Room-Pass. {_SIGNED}"},
             "candidate": candidate_id(),
             "exam": identifier("Id of the exam."),
-            "expires_at": time("When the pass ends."),
+            "expires_at": time(
+                "When the pass ends; where the opening is postponed before that, `pass_ttl_s` "
+                "after the new one."
+            ),
             "idle_s": whole("Seconds without a reservation after which it ends earlier.", 1),
         },
     ),

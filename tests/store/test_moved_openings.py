@@ -12,6 +12,7 @@ from quota_service.domain.errors import (
     LedgerUnavailable,
     NotReady,
     NotYourTurn,
+    RegistrationClosed,
     RegistrationNotOpen,
     TicketUsed,
 )
@@ -27,6 +28,7 @@ from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
 from quota_service.waiting_room.standing import Phase
 from tests.support.admissions import RoomUnderTest, open_room
 from tests.support.lost_shards import lose_everything, recover_shards
+from tests.support.protocols import DiedError
 from tests.support.records import redis_now_ms
 from tests.support.redis_clients import redis_of
 
@@ -220,6 +222,28 @@ async def test_places_are_idle_again_after_the_new_opening(room: RoomUnderTest) 
     assert (kept, left) == (1, 0)
 
 
+async def test_places_outlive_a_closed_registration_that_gets_a_new_opening(
+    room: RoomUnderTest,
+) -> None:
+    tickets = await joined(room.service, "candidate-1")
+    await move(room, -1000)
+    await room.execute("UPDATE waiting_rooms SET threshold = $2 WHERE exam = $1", LAST_RANK)
+    await claims(room.service, tickets)
+
+    closed_ms = await redis_now_ms(redis_of(room.service)) - 1
+    await room.move(Window(closed_ms - HOUR_MS, closed_ms))
+    await age(room, "candidate-1", by_ms=120_000)
+    admitted = await room.second()
+    over = await claims(room.service, tickets)
+    await move(room, -1000)
+    await room.second()
+    again = await claims(room.service, tickets)
+
+    assert admitted == 0
+    assert type(over["candidate-1"]) is RegistrationClosed
+    assert again["candidate-1"].replayed
+
+
 async def test_whoever_knows_the_seed_gets_into_no_draw_at_any_process(
     room: RoomUnderTest, other: Service
 ) -> None:
@@ -259,9 +283,7 @@ async def test_the_seed_is_secret_until_both_stores_know_the_draw_to_be_closed(
     def away(_self: Ledger) -> None:
         raise LedgerUnavailable("postgres is away")
 
-    opens_at_ms = await redis_now_ms(redis_of(room.service)) - 1000
-    fields = {"opens_at_ms": opens_at_ms}
-    await redis_of(room.service).hset(room.shard.key("definition"), mapping=fields)
+    await open_in_redis(room)
     with monkeypatch.context() as patched:
         patched.setattr(Ledger, "transaction", away)
         await room.service.stores.rooms.refresh()
@@ -272,6 +294,37 @@ async def test_the_seed_is_secret_until_both_stores_know_the_draw_to_be_closed(
 
     assert (secret.seed, secret.phase, let_in) == (None, Phase.BEFORE, [0, 0])
     assert (shown.seed is None, shown.phase) == (False, Phase.DRAW)
+
+
+@pytest.mark.parametrize("line", ["look: draw closed in redis", "look: draw closed in postgres"])
+async def test_a_process_that_dies_while_it_closes_a_draw_lets_nobody_into_it(
+    settings: Settings, room: RoomUnderTest, other: Service, line: str
+) -> None:
+    def reached(now: str) -> None:
+        if now == line:
+            raise DiedError(line)
+
+    async with open_service(settings, reached) as mortal:
+        await refresh_memory(mortal)
+        await mortal.stores.rooms.refresh()
+        await open_in_redis(room)
+        with pytest.raises(DiedError):
+            await mortal.stores.rooms.refresh()
+        assert document(mortal).seed is None
+    await move(room, HOUR_MS)
+    ticket = (await joined(other, "candidate-1"))["candidate-1"]
+    await other.stores.rooms.refresh()
+
+    assert ticket.ticket.place == 1
+    assert document(other).seed is not None
+    assert (await room.room()).is_draw_closed
+
+
+async def open_in_redis(room: RoomUnderTest) -> None:
+    """Let registration have opened a second ago, and nobody have looked yet."""
+    client = redis_of(room.service)
+    opens_at_ms = await redis_now_ms(client) - 1000
+    await client.hset(room.shard.key("definition"), "opens_at_ms", opens_at_ms)
 
 
 async def test_a_redis_that_lives_in_the_past_reveals_no_seed(room: RoomUnderTest) -> None:

@@ -151,12 +151,18 @@ def room_definition(
 
 
 async def open_room(
-    service: Service, *, draw: bool = False, opens_in_s: float = -3600, **rules: float
+    service: Service,
+    exam_id: str = "exam-2",
+    *,
+    draw: bool = False,
+    opens_in_s: float = -3600,
+    **rules: float,
 ) -> RoomUnderTest:
     """Import an exam whose room has a queue alone, or its draw before it, and return the room."""
     rules = {"rate_per_s": 10, "rate_min_per_s": 1, "rate_max_per_s": 100} | rules
     if draw:  # made before the opening, which then comes
-        await import_exam(service.stores, parse_exam(room_definition(opens_in_s=3600, **rules)))
-    exam = parse_exam(room_definition(opens_in_s=opens_in_s, **rules))
+        earlier = room_definition(exam_id, opens_in_s=3600, **rules)
+        await import_exam(service.stores, parse_exam(earlier))
+    exam = parse_exam(room_definition(exam_id, opens_in_s=opens_in_s, **rules))
     await import_exam(service.stores, exam)
     return RoomUnderTest(service, service.stores.registry.find(exam.id))
