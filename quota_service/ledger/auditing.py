@@ -9,6 +9,7 @@ from quota_service.domain.exam import Quota
 from quota_service.ledger.fence import ShardEpoch, fenced_transaction
 from quota_service.ledger.pool import Ledger
 
+_SESSIONS_MAX = 100
 _TIMEOUT_S = 60.0
 """The audit reads whole tables; it may take its time."""
 
@@ -55,6 +56,16 @@ class AuditLedger:
         return [
             (row["subject"], f"{row['verb']} at {row['epoch']}-{row['version']}") for row in rows
         ]
+
+    async def not_in_their_sessions(self, exam: str) -> list[tuple[str, str, str]]:
+        """Return what P9 does not hold for by the stored definition, at most 100 of each kind.
+
+        That is the place, what is expected there and what was found.
+        """
+        async with self._ledger.connection() as connection:
+            query = self._query["audit_sessions"]
+            rows = await connection.fetch(query, exam, _SESSIONS_MAX, timeout=_TIMEOUT_S)
+        return [(row["place"], row["expected"], row["found"]) for row in rows]
 
     async def raise_confirmed(self, shard: ShardEpoch, quota: Quota, seats: int) -> None:
         """Count the booked seats a quota's counter has missed; Oversold when there are too many.

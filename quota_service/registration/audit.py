@@ -9,7 +9,9 @@ unexplained several times in a row is told.
     P3  no reservation ended twice
     P6  every captured payment is a booking or money that is due back
     P7  remaining + held + confirming + confirmed = capacity in Redis, and equal to Postgres
-    P9  as many sessions taken as seats; Redis has the definition of Postgres in force
+    P9  as many sessions taken as seats; by the definition that is stored every booking, and every
+        hold, stands in the session of its subjects, and no candidate is booked twice in one; Redis
+        has that definition in force
 """
 
 import asyncio
@@ -19,13 +21,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quota_service.domain.exam import MAX_SESSIONS, Quota
+from quota_service.domain.exam import MAX_SESSIONS, Exam, Quota
 from quota_service.ledger.auditing import AuditedQuota
 from quota_service.ledger.errors import Oversold
 from quota_service.registration.import_exam import finish_import
 from quota_service.registration.recover_shard import rebuild_shard
 from quota_service.registration.stores import Stores
 from quota_service.seats.definition import is_in_force
+from quota_service.seats.keys import Shard
 from quota_service.seats.store import ShardSnapshot
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ _LATELY = dt.timedelta(days=1)
 _LOOKS = 4
 _PAUSE_S = 0.25
 _QUOTAS_AT_ONCE = 500
+_HOLDS_AT_ONCE = 500
 _DEFINITION = "definition"
 """The place of a difference between the definitions in both stores."""
 
@@ -79,14 +83,14 @@ class Audit:
 
 
 async def audit(stores: Stores, exam_id: str, *, in_full: bool = True) -> Audit:
-    """Check an exam: `in_full` with P3, which reads the whole journal, and every payment.
+    """Check an exam: `in_full` with P3, which reads the whole journal, every payment and hold.
 
     Else the payments of the last day: what was at its end before has not changed.
 
     Raises UnknownExam and Unavailable.
     """
     exam = stores.registry.find(exam_id)
-    differences = await _compare(stores, exam.id)
+    differences = await _compare(stores, exam.id, in_full=in_full)
     for _ in range(_LOOKS - 1):
         if not differences:
             break
@@ -94,7 +98,7 @@ async def audit(stores: Stores, exam_id: str, *, in_full: bool = True) -> Audit:
         places = {(difference.promise, difference.place) for difference in differences}
         differences = {
             difference
-            for difference in await _compare(stores, exam.id)
+            for difference in await _compare(stores, exam.id, in_full=in_full)
             if (difference.promise, difference.place) in places
         }
     checked = [Promise.P1, Promise.P6, Promise.P7, Promise.P9]
@@ -115,7 +119,7 @@ async def audit(stores: Stores, exam_id: str, *, in_full: bool = True) -> Audit:
     return audited
 
 
-async def _compare(stores: Stores, exam_id: str) -> set[Difference]:
+async def _compare(stores: Stores, exam_id: str, *, in_full: bool) -> set[Difference]:
     """Compare both stores once."""
     found: set[Difference] = set()
     await stores.registry.refresh()
@@ -136,9 +140,35 @@ async def _compare(stores: Stores, exam_id: str) -> set[Difference]:
             told = ", ".join(f"{name} {value}" for name, value in in_force.items()) or "none"
             expected = f"revision {exam.revision} as Postgres has it"
             found.add(Difference(Promise.P9, _DEFINITION, expected, told))
+        if in_full:
+            found |= await _holds_in_their_sessions(stores, shard, exam)
+    for place, expected, told in await stores.auditing.not_in_their_sessions(exam_id):
+        found.add(Difference(Promise.P9, place, expected, told))
     is_retired = stores.registry.is_retired(exam_id)
     for snapshot in after:
         found |= _within_redis(snapshot, is_retired=is_retired)
+    return found
+
+
+async def _holds_in_their_sessions(stores: Stores, shard: Shard, exam: Exam) -> set[Difference]:
+    """Return the holds that stand in other sessions than their subjects are in.
+
+    That a candidate has one hold in a session is told by the count of sessions taken.
+    """
+    found: set[Difference] = set()
+    for index in ("due", "pinned"):
+        cursor = ""
+        while cursor != "0":
+            cursor, records = await stores.seats.live_records(
+                shard, index, cursor or "0", _HOLDS_AT_ONCE
+            )
+            for serial, text in records.items():
+                _, _, _, subjects, sessions, *_ = text.split("|")
+                now = ",".join(exam.session_of.get(each, "none") for each in subjects.split(","))
+                if sessions != now:
+                    place = f"reservation {shard.exam}.{shard.number}.{serial}"
+                    found.add(Difference(Promise.P9, place, now, sessions))
+            await asyncio.sleep(0)  # requests of this process have their turn
     return found
 
 

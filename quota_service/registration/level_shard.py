@@ -16,12 +16,15 @@ from quota_service.registration.confirm import has_ended
 from quota_service.registration.import_exam import set_capacity
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
-from quota_service.seats.record import parse_record, record_text
+from quota_service.seats.record import FIELDS, parse_record, record_text
 
 _PAGE_MAX = 2000
 _READ_MAX = 500
 _BETWEEN = (State.CONFIRMING, State.CHANGING_VENUE)
 """The states of what is between the stores."""
+_OF_A_HOLD = (State.HELD, State.CONFIRMING)
+"""How records begin that have seats and no booking."""
+_SUBJECTS, _SESSIONS = FIELDS.index("subjects"), FIELDS.index("sessions")
 _OF_A_BOOKING = ("confirmed|", "changing_venue|", "refunded|")
 """How records begin that the ledger has to have a booking of."""
 
@@ -40,6 +43,7 @@ async def reconcile(
     ContradictionError.
     """
     recoveries, exam, number = stores.recoveries, shard.exam, shard.number
+    await _check_definition(stores, shard)
     if known > origin:
         if origin[0] < fenced.steps_since:
             raise ContradictionError(f"bookings of epoch {origin[0]} do not tell their step")
@@ -88,6 +92,17 @@ async def rebuild(
     async for page in recoveries.spent(exam, number, _PAGE_MAX):
         await stores.recovery.spend(shard, [id_.rpartition(".")[2] for id_ in page])
     return bookings.count, holds.count - holds.left_out, holds.left_out
+
+
+async def _check_definition(stores: Stores, shard: Shard) -> None:
+    """Raise ContradictionError when Redis is older than the definition that Postgres has.
+
+    Then holds may stand in sessions that their subjects have left since.
+    """
+    in_force = int((await stores.seats.definition(shard)).get("revision", 0))
+    stored = stores.registry.revision(shard.exam)
+    if 0 < in_force < stored:
+        raise ContradictionError(f"redis is at the definition {in_force}, postgres at {stored}")
 
 
 async def _unbooked(pages: AsyncIterator[Records]) -> AsyncIterator[Records]:
@@ -158,6 +173,8 @@ class Put:
         self._stores = stores
         self._shard = shard
         self._fit = fit
+        is_loaded = shard.exam not in stores.registry.not_loaded()
+        self._exam = stores.registry.find(shard.exam) if is_loaded else None
         self.count = 0
         self.left_out = 0
 
@@ -176,10 +193,23 @@ class Put:
             parts = ReservationId.parse(reservation)
             if parts is None:
                 raise AssertionError(f"{reservation!r} is no reservation id")
-            records.append((parts.serial, graces[reservation], record))
+            records.append((parts.serial, graces[reservation], self._in_its_sessions(record)))
         left_out = await self._stores.recovery.put(self._shard, records, fit=self._fit)
         self.count += len(records)
         self.left_out += len(left_out)
+
+    def _in_its_sessions(self, record: str) -> str:
+        """Return the record of a hold in the sessions that its subjects are in now.
+
+        It may have ended when they were moved, and Redis have lost that.
+        """
+        if self._exam is None or not record.startswith(_OF_A_HOLD):
+            return record
+        fields = record.split("|")
+        pairs = zip(fields[_SUBJECTS].split(","), fields[_SESSIONS].split(","), strict=True)
+        session_of = self._exam.session_of
+        fields[_SESSIONS] = ",".join(session_of.get(subject, before) for subject, before in pairs)
+        return "|".join(fields)
 
     async def _graces(self, page: Records) -> Mapping[str, int]:
         """Return how long each hold is kept for its payment to be told again, in ms.

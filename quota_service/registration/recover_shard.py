@@ -156,6 +156,7 @@ async def _recover(
     retired: bool | None = None,
 ) -> Recovery:
     started, recoveries = time.monotonic(), stores.recoveries
+    await stores.registry.refresh()  # no import is at work: the definition that is stored stays
     fenced = await recoveries.fence(
         shard.exam, shard.number, reason, beyond=standing.epoch, retired=retired
     )
@@ -229,7 +230,6 @@ async def _drain(stores: Stores, shard: Shard) -> None:
 
 
 async def _open(stores: Stores, shard: Shard, recovery: Recovery) -> None:
-    await stores.registry.refresh()  # no import is at work: what is stored stays so
     if shard.exam not in stores.registry.not_loaded():
         await define(stores, shard, stores.registry.find(shard.exam))
         await _close_draw(stores, shard)

@@ -96,6 +96,10 @@ class ExamRegistry:
         """Return an exam; UnknownExam when there is none of this id, NotReady if not loaded."""
         return self._stored(exam).exam
 
+    def revision(self, exam: str) -> int:
+        """Return the revision of the definition that is stored, also of one not loaded."""
+        return self._stored(exam).revision
+
     def shard_for(self, exam: str, candidate: str) -> Shard:
         """Return the shard a candidate's reservations of an exam live in."""
         return self.shard(exam, shard_of(exam, candidate, self.shard_count(exam)))

@@ -6,7 +6,7 @@ are given an exam StaleDefinition when another definition is in force, and all S
 Redis fails; only then is it unknown whether the step was taken.
 
 Redis serves all exams in turn, so no call may be long: what grows with the size of an exam goes in
-pages (`pages`).
+pages (`pages`). Over 400 lines because it is one class, with a method for each script.
 """
 
 import asyncio
@@ -454,6 +454,23 @@ class SeatStore:
         texts = await self._runner.command("MGET", *keys) if keys else []
         found = zip(keys, texts, strict=True)
         return cursor, {key.removeprefix(prefix): text for key, text in found if text is not None}
+
+    async def live_records(
+        self, shard: Shard, index: str, cursor: str, count: int
+    ) -> tuple[str, dict[str, str]]:
+        """Return the next cursor and about `count` records in an index, `due` or `pinned`.
+
+        Begin and end at cursor "0". As with SCAN, one that stands all the time is told at least
+        once.
+        """
+        key = shard.key(index)
+        cursor, flat = await self._runner.command("ZSCAN", key, cursor, "COUNT", count)
+        serials = flat[::2]
+        if not serials:
+            return cursor, {}
+        texts = await self._runner.command("MGET", *map(shard.record_key, serials))
+        found = zip(serials, texts, strict=True)
+        return cursor, {serial: text for serial, text in found if text is not None}
 
     async def trim_journal(self, shard: Shard, through: tuple[int, int]) -> None:
         """Forget the journal entries up to (epoch, version), which are in Postgres."""

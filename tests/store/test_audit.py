@@ -12,9 +12,10 @@ from quota_service.registration.audit import Promise, audit, repair
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.import_exam import import_exam
+from quota_service.registration.import_exam import finish_import, import_exam
 from quota_service.registration.refund import refund
 from quota_service.registration.release import release
+from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.keys import Shard
 from quota_service.workers.audit import AuditWorker
 from tests.support.books import check_books
@@ -213,3 +214,33 @@ async def test_the_worker_audits_every_exam(busy: Service) -> None:
 async def test_an_exam_nobody_knows_has_no_audit(service: Service) -> None:
     with pytest.raises(UnknownExam):
         await audit(service.stores, "exam-9")
+
+
+async def test_a_candidate_who_is_twice_in_a_session_by_the_definition_in_force_is_told(
+    service: Service,
+) -> None:
+    """As the definition was when they booked, the subjects were in two sessions."""
+    order = Order("candidate-1", ("general", "service"), ("jinan",), accepted_notice=True)
+    booked = (await reserve(service.stores, "exam-1", order, "key-1")).reservation
+    await confirm(service.stores, payment(booked, "event-1", amount=16000))
+    held = await hold(service, "candidate-2")
+    await execute(
+        service,
+        """
+        UPDATE exams
+        SET    definition = jsonb_set(definition, '{subjects,0,session}', '"day2-am"'),
+               revision   = nextval('exam_revisions')
+        """,
+    )
+    await service.stores.registry.refresh()
+    await finish_import(service.stores, "exam-1")
+
+    found = await audit(service.stores, "exam-1")
+
+    assert {d.promise for d in found.differences} == {Promise.P9}
+    told = {d.place: (d.expected, d.found) for d in found.differences}
+    assert told == {
+        "candidate candidate-1 day2-am": ("one subject", "general, service"),
+        f"reservation {booked.id} general": ("day2-am", "day1-am"),
+        f"reservation {held.id}": ("day2-am", "day1-am"),
+    }

@@ -27,10 +27,12 @@ from quota_service.registration.audit import audit
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.codes import Code
 from quota_service.seats.store import SeatStore
 from tests.support.exams import SEATS, exam_definition
+from tests.support.lost_shards import another_run, drain, lose_everything, recover_shards, ways
 from tests.support.protocols import DiedError, check_both_books, dying, payment, state
 from tests.support.records import move_due, move_due_into_the_past
 from tests.support.redis_clients import redis_of
@@ -332,6 +334,39 @@ async def test_a_crowd_that_is_told_its_definition_is_stale_reads_the_exams_once
 
     assert sum(isinstance(each, SoldOut) for each in answers) == 47
     assert len(looks) == 1
+
+
+async def test_a_hold_that_comes_back_after_a_loss_stands_in_the_sessions_of_now(
+    imported: Service,
+) -> None:
+    """It was given back, which Redis lost, before its subject was moved."""
+    held = await book(imported, "general")
+    await drain(imported)
+    await release(imported.stores, held.id)
+    await import_exam(imported.stores, moved("general", "day2-am"))
+    await lose_everything(imported)
+
+    assert await recover_shards(imported) == 1
+
+    with pytest.raises(SessionConflict):
+        await book(imported, "service", key="key-2")
+    assert (await audit(imported.stores, "exam-1")).is_clean
+
+
+async def test_a_redis_that_is_older_than_the_definition_is_rebuilt(imported: Service) -> None:
+    """Holds that it has may stand in sessions that their subjects have left."""
+    held = await book(imported, "general")
+    await drain(imported)
+    older = await redis_of(imported).hget("{exam-1:0}:definition", "revision")
+    await release(imported.stores, held.id)
+    await import_exam(imported.stores, moved("general", "day2-am"))
+    await redis_of(imported).hset("{exam-1:0}:definition", "revision", older)
+    await another_run(imported)
+
+    assert await recover_shards(imported) == 1
+
+    assert await ways(imported) == ["rebuilt"]
+    assert (await audit(imported.stores, "exam-1")).is_clean
 
 
 @pytest.mark.parametrize("call", ["reserve", "change", "late payment"])
