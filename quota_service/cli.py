@@ -226,7 +226,7 @@ async def _show_exam(options: argparse.Namespace, settings: Settings) -> int:
 async def _list_exams(_options: argparse.Namespace, settings: Settings) -> int:
     async with _with_exams(settings) as service:
         for exam in service.stores.registry.all():
-            print(f"{exam.id}\t{exam.title.zh}\t{sum(exam.seats.values())} seats")
+            print(f"{exam.id}\t{exam.title}\t{sum(exam.seats.values())} seats")
         for exam_id, cause in service.stores.registry.not_loaded().items():
             print(f"{exam_id}\tcannot be loaded\t{cause}")
     return 0

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from quota_service.api.spreadsheet import UTF_8_MARK, csv_lines, excel_lines
 from quota_service.api.times import rfc3339
-from quota_service.domain.exam import Exam, Subject, Text, Venue
+from quota_service.domain.exam import Exam, Subject, Venue
 from quota_service.ledger.export import ExportedBooking
 
 _COLUMNS = (
@@ -101,11 +101,7 @@ def _plain_cells(booking: ExportedBooking) -> tuple[object, ...]:
 
 def _titles(parts: Sequence[Venue] | Sequence[Subject]) -> dict[str, str]:
     """Return the titles of venues or subjects by id."""
-    return {part.id: _in_all_languages(part.title) for part in parts}
-
-
-def _in_all_languages(title: Text) -> str:
-    return " / ".join(dict.fromkeys((title.zh, title.en)))
+    return {part.id: str(part.title) for part in parts}
 
 
 def _local_time(time_ms: int, zone: ZoneInfo) -> dt.datetime:

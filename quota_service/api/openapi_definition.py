@@ -14,6 +14,7 @@ from quota_service.api.openapi_parts import (
     identifier,
     many,
     record,
+    texts,
     whole,
 )
 from quota_service.domain.definition_fields import TIME_ZONE_NAME
@@ -53,8 +54,7 @@ _LOCAL_TIME: Schema = {
 
 
 def _texts(longest: int) -> Schema:
-    language = {"type": "string", "minLength": 1, "maxLength": longest, "pattern": r"\S"}
-    return closed(record("A text in both languages.", {"zh": language, "en": language}))
+    return texts(minLength=1, maxLength=longest, pattern=r"\S")
 
 
 def _span(description: str, start: str, end: str, **others: Schema) -> Schema:

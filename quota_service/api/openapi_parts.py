@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from quota_service.domain.candidate import CANDIDATE_ID
+from quota_service.domain.definition_parts import LANGUAGE, MAX_LANGUAGES
 from quota_service.domain.exam import IDENTIFIER
 from quota_service.domain.reservation import RESERVATION_ID
 
@@ -112,4 +113,22 @@ def many(items: Schema, most: int, description: str) -> Schema:
         "items": items,
         "minItems": 1,
         "maxItems": most,
+    }
+
+
+def texts(**limits: Any) -> Schema:
+    """Return the schema of a text in any languages, or in none that is told."""
+    text: Schema = {"type": "string", **limits}
+    return {
+        "description": "A text by language (the tag of BCP 47), or a plain text.",
+        "anyOf": [
+            text,
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": MAX_LANGUAGES,
+                "propertyNames": {"pattern": f"^{LANGUAGE.pattern}$"},
+                "additionalProperties": text,
+            },
+        ],
     }

@@ -19,6 +19,7 @@ from quota_service.api.openapi_parts import (
     one_of,
     record,
     reservation_id,
+    texts,
     time,
     whole,
 )
@@ -247,13 +248,7 @@ _RESERVATION_WITH_HISTORY = record(
 )
 
 ANSWER_SCHEMAS: Mapping[str, Schema] = {
-    "Text": record(
-        "A text in both languages.",
-        {
-            "zh": {"type": "string", "description": "Chinese."},
-            "en": {"type": "string", "description": "English."},
-        },
-    ),
+    "Text": texts(),
     "Exam": _EXAM,
     "ExamList": record(
         "Exams, all of them or a page.",

@@ -145,7 +145,7 @@ def _value_changes(where: str, before: object, after: object) -> Iterator[Change
     elif isinstance(before, str) and isinstance(after, str):
         yield Change(where, *_excerpts(before, after))
     else:
-        yield Change(where, _number(before), _number(after))
+        yield Change(where, _shown(before), _shown(after))
 
 
 def _list_changes(
@@ -170,12 +170,14 @@ def _by_id(entries: list[_Entry]) -> dict[str, _Entry]:
 
 
 def _title(entry: _Entry) -> str:
-    title = entry["title"]
-    return f"{title['zh']} / {title['en']}"
+    return _shown(entry["title"])
 
 
-def _number(value: object) -> str:
-    return ABSENT if value is None else str(value)
+def _shown(value: object) -> str:
+    """Return a value that is there in one of two definitions only, or is of another kind there."""
+    if isinstance(value, dict):  # a text in several languages
+        value = " / ".join(dict.fromkeys(map(str, value.values())))
+    return ABSENT if value is None else _excerpt(str(value), 0)
 
 
 def _excerpts(before: str, after: str) -> tuple[str, str]:

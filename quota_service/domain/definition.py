@@ -119,8 +119,9 @@ def exam_document(exam: Exam) -> dict[str, object]:
     }
 
 
-def _text_document(text: Text) -> dict[str, str]:
-    return {"zh": text.zh, "en": text.en}
+def _text_document(text: Text) -> dict[str, str] | str:
+    texts = dict(text.languages)
+    return texts.get("", texts)
 
 
 def _window_document(window: Window) -> dict[str, str]:

@@ -109,6 +109,15 @@ class Table:
         """Return whether the table has the member, whatever its value."""
         return key in self._members
 
+    def holds_text(self, key: str) -> bool:
+        """Return whether the member is a string."""
+        return isinstance(self._members.get(key), str)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all members."""
+        return tuple(self._members)
+
     def ignore(self, key: str) -> None:
         """Accept the member with any value, or its absence."""
         self._asked.add(key)
@@ -209,11 +218,11 @@ class Table:
             self.note(key, str(fault))
             return None
 
-    def table(self, key: str) -> "Table | None":
-        """Return the table that stands at `key`."""
+    def table(self, key: str, *, wanted: str = "a table") -> "Table | None":
+        """Return the table that stands at `key`; `wanted` says what may stand there."""
         value = self._take(key)
         if not isinstance(value, Mapping):
-            self._note_kind(key, value, "a table")
+            self._note_kind(key, value, wanted)
             return None
         return Table(value, key_path(self.where, key), self.problems)
 

@@ -29,6 +29,14 @@ MAX_TITLE = 200
 MAX_NOTICE = 10_000
 """Characters of the notice in one language."""
 
+MAX_LANGUAGES = 32
+"""Languages of one text."""
+
+LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}", re.ASCII)
+"""The tag of a language, by the form of BCP 47."""
+
+_NO_TEXT = Text(())
+
 MAX_FEE = 10_000_000
 """Minor units for one subject; more is a typing error."""
 
@@ -108,7 +116,7 @@ def read_id(table: Table) -> str:
 
 
 def read_title(table: Table) -> Text:
-    """Read the title in both languages."""
+    """Read the title, in any languages."""
     return _text(table, "title", longest=MAX_TITLE)
 
 
@@ -227,7 +235,7 @@ def read_notice(top: Table) -> Notice:
     """Read the notice, whose text may have several lines."""
     table = top.table("notice")
     if table is None:
-        return Notice("", Text("", ""))
+        return Notice("", _NO_TEXT)
     notice = Notice(
         version=table.matching("version", _NOTICE_VERSION, "1 to 32 of A-Z, a-z, 0-9, ., _ and -"),
         text=_text(table, "text", longest=MAX_NOTICE, several_lines=True),
@@ -266,15 +274,20 @@ def read_venue(table: Table) -> Venue:
 
 
 def _text(parent: Table, key: str, *, longest: int, several_lines: bool = False) -> Text:
-    table = parent.table(key)
+    if parent.holds_text(key):
+        return Text.of({"": parent.text(key, longest=longest, several_lines=several_lines)})
+    table = parent.table(key, wanted="a text or a table of texts by language")
     if table is None:
-        return Text("", "")
-    text = Text(
-        zh=table.text("zh", longest=longest, several_lines=several_lines),
-        en=table.text("en", longest=longest, several_lines=several_lines),
+        return _NO_TEXT
+    if not 1 <= len(table.keys) <= MAX_LANGUAGES:
+        parent.note(key, f"must have 1 to {MAX_LANGUAGES} languages, not {len(table.keys)}")
+        return _NO_TEXT
+    for tag in table.keys:
+        if LANGUAGE.fullmatch(tag) is None:
+            table.note(tag, "must be a language tag such as zh, en or zh-Hant")
+    return Text.of(
+        {tag: table.text(tag, longest=longest, several_lines=several_lines) for tag in table.keys}
     )
-    table.finish()
-    return text
 
 
 def _span(table: Table, start: str, end: str, zone: ZoneInfo | None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Self
 
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 """Exam, session, subject and venue ids: at most 32 characters; no dot, slash, comma or pipe,
@@ -27,10 +28,22 @@ MAX_CAPACITY = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text in the two languages every definition carries."""
+    """A text in one or more languages, or a plain one, whose language is not told.
 
-    zh: str
-    en: str
+    `languages` has the tag (BCP 47) and the text of each, `zh` first, the others by tag; the tag of
+    a plain text is empty.
+    """
+
+    languages: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str]) -> Self:
+        """Return the text that has these texts by language."""
+        return cls(tuple(sorted(texts.items(), key=lambda each: (each[0] != "zh", each[0]))))
+
+    def __str__(self) -> str:
+        """Return the text in all its languages, in one line for people; what is equal, once."""
+        return " / ".join(dict.fromkeys(text for _, text in self.languages))
 
 
 @dataclass(frozen=True, slots=True)

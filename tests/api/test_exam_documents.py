@@ -7,6 +7,7 @@ import pytest
 
 from quota_service.api import exam_handlers
 from tests.support.client import ApiClient, Reply
+from tests.support.contract import Contract
 from tests.support.exams import SEATS, exam_definition
 from tests.support.refusals import assert_refused
 from tests.support.waiting import eventually
@@ -114,3 +115,34 @@ async def test_a_definition_is_rendered_once_however_many_ask(
     await eventually(is_rendered_again, within_s=5)
 
     assert rendered == ["exam-1", "exam-2", "exam-3", "exam-4", "exam-1"]
+
+
+async def test_texts_are_told_in_the_languages_of_the_definition_or_plain(api: ApiClient) -> None:
+    definition = exam_definition("exam-2")
+    definition["title"] = "Spring exam"
+    definition["notice"]["text"] = {"de": "Hinweis", "fr": "Avis"}
+    definition["venues"][0]["title"] = {"zh-Hant": "濟南"}
+    definition["subjects"][0]["title"] = "General"
+
+    first = await api.import_exam(definition)
+    exam = await eventually_found(api, "exam-2")
+    again = await api.import_exam({**exam.json, "seats": definition["seats"]})
+
+    assert (first.status, again.status, again.json["changes"]) == (201, 200, [])
+    assert exam.json["title"] == "Spring exam"
+    assert exam.json["notice"]["text"] == {"de": "Hinweis", "fr": "Avis"}
+    assert exam.json["venues"][0]["title"] == {"zh-Hant": "濟南"}
+    assert exam.json["subjects"][0]["title"] == "General"
+    Contract().check("GET /v1/exams/{exam}", exam)
+
+
+async def eventually_found(api: ApiClient, exam: str) -> Reply:
+    """Return an exam once the process has read it."""
+    replies: list[Reply] = []
+
+    async def is_there() -> bool:
+        replies.append(await api.get(f"/v1/exams/{exam}", key=None))
+        return replies[-1].status == 200
+
+    await eventually(is_there)
+    return replies[-1]

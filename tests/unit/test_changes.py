@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from quota_service.domain.changes import Change, ChangePlan, plan_changes
+from quota_service.domain.changes import ABSENT, Change, ChangePlan, plan_changes
 from quota_service.domain.definition import Problem
 from quota_service.domain.exam import (
     Exam,
@@ -18,28 +18,33 @@ from quota_service.domain.exam import (
     Window,
 )
 
+
+def text(zh: str, en: str) -> Text:
+    return Text.of({"zh": zh, "en": en})
+
+
 HOUR_MS = 3_600_000
 JINAN_GENERAL = Quota("jinan", "general")
 JINAN_QMS = Quota("jinan", "qms")
 HEFEI_QMS = Quota("hefei", "qms")
 NOTHING_TAKEN: Mapping[Quota, int] = {}
 
-MORNING = Session("am", Text("上午", "Morning"), 10 * HOUR_MS, 12 * HOUR_MS)
-AFTERNOON = Session("pm", Text("下午", "Afternoon"), 14 * HOUR_MS, 16 * HOUR_MS)
-GENERAL = Subject("general", Text("基础", "General"), "am")
-QMS = Subject("qms", Text("质量", "QMS"), "pm")
-JINAN = Venue("jinan", Text("济南", "Jinan"))
-HEFEI = Venue("hefei", Text("合肥", "Hefei"))
+MORNING = Session("am", text("上午", "Morning"), 10 * HOUR_MS, 12 * HOUR_MS)
+AFTERNOON = Session("pm", text("下午", "Afternoon"), 14 * HOUR_MS, 16 * HOUR_MS)
+GENERAL = Subject("general", text("基础", "General"), "am")
+QMS = Subject("qms", text("质量", "QMS"), "pm")
+JINAN = Venue("jinan", text("济南", "Jinan"))
+HEFEI = Venue("hefei", text("合肥", "Hefei"))
 
 EXAM = Exam(
     id="spring",
-    title=Text("春季考试", "Spring exam"),
+    title=text("春季考试", "Spring exam"),
     time_zone="Asia/Shanghai",
     registration=Window(1 * HOUR_MS, 2 * HOUR_MS),
     refund=Window(1 * HOUR_MS, 2 * HOUR_MS),
     hold=HoldRules(900, 600, 5),
     fee=Fee(8000, "CNY"),
-    notice=Notice("v1", Text("须知", "Notice")),
+    notice=Notice("v1", text("须知", "Notice")),
     sessions=(MORNING, AFTERNOON),
     subjects=(GENERAL, QMS),
     venues=(JINAN, HEFEI),
@@ -76,10 +81,10 @@ def test_the_same_exam_again_is_no_refusal_even_where_too_much_is_taken() -> Non
 def test_titles_windows_times_notice_and_hold_rules_change_while_seats_are_taken() -> None:
     new = replace(
         EXAM,
-        title=Text("春季考试", "Spring exam 2023"),
+        title=text("春季考试", "Spring exam 2023"),
         registration=Window(1 * HOUR_MS, 3 * HOUR_MS),
         hold=HoldRules(1200, 600, 5),
-        notice=Notice("v2", Text("须知", "Notice")),
+        notice=Notice("v2", text("须知", "Notice")),
         sessions=(MORNING, replace(AFTERNOON, ends_at_ms=17 * HOUR_MS)),
     )
 
@@ -114,9 +119,9 @@ def test_a_capacity_below_what_is_taken_is_refused_and_nothing_else_is_applied()
 def test_everything_new_is_safe() -> None:
     new = replace(
         EXAM,
-        sessions=(*EXAM.sessions, Session("eve", Text("晚上", "Evening"), 1, 2)),
-        subjects=(*EXAM.subjects, Subject("ems", Text("环境", "EMS"), "eve")),
-        venues=(Venue("wuhan", Text("武汉", "Wuhan")), *EXAM.venues),
+        sessions=(*EXAM.sessions, Session("eve", text("晚上", "Evening"), 1, 2)),
+        subjects=(*EXAM.subjects, Subject("ems", text("环境", "EMS"), "eve")),
+        venues=(Venue("wuhan", text("武汉", "Wuhan")), *EXAM.venues),
         seats={**EXAM.seats, Quota("wuhan", "ems"): 0, Quota("jinan", "ems"): 7},
     )
 
@@ -229,8 +234,8 @@ def test_another_order_is_a_change_too() -> None:
 
 
 def test_a_long_text_is_shown_from_shortly_before_what_differs() -> None:
-    before = replace(EXAM, notice=Notice("v1", Text("须知", "a\n" * 500 + "old" + "z" * 500)))
-    after = replace(EXAM, notice=Notice("v1", Text("须知", "a\n" * 500 + "new" + "z" * 500)))
+    before = replace(EXAM, notice=Notice("v1", text("须知", "a\n" * 500 + "old" + "z" * 500)))
+    after = replace(EXAM, notice=Notice("v1", text("须知", "a\n" * 500 + "new" + "z" * 500)))
 
     (change,) = plan_changes(before, after, NOTHING_TAKEN).changes
 
@@ -239,3 +244,21 @@ def test_a_long_text_is_shown_from_shortly_before_what_differs() -> None:
         "…" + r"a\n" * 10 + "old" + "z" * 37 + "…",
         "…" + r"a\n" * 10 + "new" + "z" * 37 + "…",
     )
+
+
+def test_a_text_that_comes_in_another_language_or_in_none_is_a_change() -> None:
+    plain = Text.of({"": "Spring exam"})
+    in_french = replace(EXAM, title=Text.of({"zh": "春季考试", "fr": "Examen"}))
+
+    added = plan_changes(EXAM, in_french, NOTHING_TAKEN).changes
+    to_plain = plan_changes(EXAM, replace(EXAM, title=plain), NOTHING_TAKEN).changes
+    of_plain = plan_changes(
+        replace(EXAM, title=plain), replace(EXAM, title=Text.of({"": "Exam"})), NOTHING_TAKEN
+    ).changes
+
+    assert added == (
+        Change("title.en", "Spring exam", ABSENT),
+        Change("title.fr", ABSENT, "Examen"),
+    )
+    assert to_plain == (Change("title", "春季考试 / Spring exam", "Spring exam"),)
+    assert of_plain == (Change("title", "Spring exam", "Exam"),)
