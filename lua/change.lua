@@ -22,13 +22,15 @@
 -- ARGV[5] registration opens, ms since the Unix epoch
 -- ARGV[6] registration closes, ms since the Unix epoch
 -- ARGV[7] revision of the definition the caller goes by
--- ARGV[8] by: who asked, <key id>/<request id>
+-- ARGV[8] limit: a reservation changes its venue so often at most
+-- ARGV[9] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version} a hold that has moved, or a booking that is changing now
 --         {DONE_BEFORE, record}   it is at this venue
 --         {ENDED, record}         its seats have gone back
 --         {IN_PROGRESS, record}   a payment or another change is being recorded
 --         {NOT_OPEN} {CLOSED}     outside the registration window
+--         {CHANGES_USED}          it has changed its venue as often as it may
 --         {SOLD_OUT, subjects, remaining…}  what is left there, subject by subject
 --         {STALE}                 another definition is in force than the caller knows
 --         {UNKNOWN}               no such record
@@ -45,7 +47,7 @@ local confirming_key, pinned_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local definition_key, record_key = KEYS[8], KEYS[9]
 local fence, serial, venue, pin = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local opens_at_ms, closes_at_ms, revision = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local by = ARGV[8]
+local limit, by = tonumber(ARGV[8]), ARGV[9]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -74,6 +76,10 @@ end
 if now_ms >= closes_at_ms then
   return { CLOSED }
 end
+local changes = tonumber(record[VENUE_CHANGES] or 0)
+if changes >= limit then
+  return { CHANGES_USED }
+end
 local refusal, has_all = { SOLD_OUT, record[SUBJECTS] }, true
 for _, subject in ipairs(split(record[SUBJECTS], ',')) do
   local seats = tonumber(redis.call('HGET', remaining_key, venue .. '/' .. subject) or 0)
@@ -87,7 +93,7 @@ end
 if state == 'held' then
   move_seats(record, record[VENUE], held_key, remaining_key)
   move_seats(record, venue, remaining_key, held_key)
-  record[VENUE] = venue
+  record[VENUE], record[VENUE_CHANGES] = venue, changes + 1
 else
   move_seats(record, venue, remaining_key, confirming_key)
   record[STATE] = 'changing_venue'

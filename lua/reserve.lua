@@ -253,7 +253,7 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
     'held', request.candidate, venue,
     joined(request.subjects_at, request.subjects), joined(request.sessions_at, request.subjects),
     whole(fee * request.subjects), currency, now_text, deadline, deadline, due,
-    '0', '0', '', '0', request.hash, '', venue,
+    '0', '0', '', '0', request.hash, '', venue, '0',
   })
   made[record_key] = text
   record_pairs[#record_pairs + 1] = record_key

@@ -41,6 +41,7 @@ from quota_service.domain.definition_parts import (
     MAX_TTL_S,
     MAX_UNPAID_HOLDS,
     MAX_UNPAID_PAUSE_S,
+    MAX_VENUE_CHANGES,
     MIN_PASS_TTL_S,
     MIN_RATE_PER_S,
 )
@@ -109,6 +110,10 @@ _FAIR_USE = {
     "unpaid_pause_max_s": {
         **whole("Longest pause, in seconds.", 1, MAX_UNPAID_PAUSE_S),
         "default": DEFAULT_FAIR_USE.unpaid_pause_max_s,
+    },
+    "venue_changes_max": {
+        **whole("How often a reservation can change its venue.", 0, MAX_VENUE_CHANGES),
+        "default": DEFAULT_FAIR_USE.venue_changes_max,
     },
 }
 

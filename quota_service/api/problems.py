@@ -212,6 +212,13 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "A change of venue is being recorded; look again in a moment.",
         ),
         ProblemType(
+            "venue-changes-used",
+            409,
+            "Venue changes used",
+            "The reservation has changed its venue as often as the exam allows.",
+            {"venue_changes_max": 5},
+        ),
+        ProblemType(
             "not-confirmed",
             409,
             "Not confirmed",

@@ -70,6 +70,7 @@ DEFAULT_CLAIM_GRACE_S = 300
 
 MAX_UNPAID_HOLDS = 1000
 MAX_UNPAID_PAUSE_S = 31 * 86_400
+MAX_VENUE_CHANGES = 1000
 DEFAULT_FAIR_USE = FairUseRules()
 """The rules of fair use, unless a definition says otherwise."""
 
@@ -179,6 +180,9 @@ def read_fair_use(top: Table) -> FairUseRules:
             1,
             MAX_UNPAID_PAUSE_S,
             default=max(default.unpaid_pause_max_s, pause_s),
+        ),
+        venue_changes_max=table.number(
+            "venue_changes_max", 0, MAX_VENUE_CHANGES, default=default.venue_changes_max
         ),
     )
     if rules.unpaid_pause_max_s < pause_s:

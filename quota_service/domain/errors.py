@@ -17,6 +17,7 @@
     │   ├── AlreadyConfirmed        409
     │   ├── PaymentInProgress       409
     │   ├── ChangeInProgress        409
+    │   ├── VenueChangesUsed        409  with how often it has changed
     │   ├── NotConfirmed            409
     │   ├── RefundUsed              409  with the reservation that was refunded
     │   ├── RefundNotOpen           409  with when it opens
@@ -236,6 +237,16 @@ class ChangeInProgress(Refused):
 
     def __init__(self) -> None:
         super().__init__("a change of venue is being recorded; look again in a moment")
+
+
+class VenueChangesUsed(Refused):
+    """The reservation has changed its venue as often as it may."""
+
+    slug = "venue-changes-used"
+
+    def __init__(self, venue_changes_max: int) -> None:
+        super().__init__(f"the venue can be changed {venue_changes_max} times, which are used")
+        self.venue_changes_max = venue_changes_max
 
 
 class NotConfirmed(Refused):

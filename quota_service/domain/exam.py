@@ -80,6 +80,8 @@ class HoldRules:
 class FairUseRules:
     """What keeps one candidate from having seats that others would pay for.
 
+    A reservation changes its venue `venue_changes_max` times, as a hold and as a booking together.
+
     After `unpaid_holds_max` of its holds have ended unpaid, by expiry or release, a candidate can
     make the next one only `unpaid_pause_s` after the last end. Each further hold that ends unpaid
     doubles the pause, up to `unpaid_pause_max_s`.
@@ -88,6 +90,7 @@ class FairUseRules:
     unpaid_holds_max: int = 3
     unpaid_pause_s: int = 900
     unpaid_pause_max_s: int = 86_400
+    venue_changes_max: int = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class Reservation:
     first answer showed, so that a repeated request is answered as the first was. `due_ms` is when
     the expiry may take the seats back; 0 while a payment is recorded for a hold that had expired.
     `pin` is the word of the attempt that is recording a payment or a change of venue, empty when
-    none is; `to_venue` is where that change goes.
+    none is; `to_venue` is where that change goes. `venue_changes` counts those that are done.
     """
 
     id: str
@@ -91,6 +91,7 @@ class Reservation:
     request_hash: str
     to_venue: str = ""
     first_venue: str = ""
+    venue_changes: int = 0
 
     def as_first_answered(self) -> "Reservation":
         """Return the reservation as the request that made it was answered.
@@ -108,7 +109,13 @@ class Reservation:
     def as_moved(self) -> "Reservation":
         """Return a booking as it is when its change of venue is done."""
         return replace(
-            self, state=State.CONFIRMED, venue=self.to_venue, to_venue="", pin="", pinned_ms=0
+            self,
+            state=State.CONFIRMED,
+            venue=self.to_venue,
+            to_venue="",
+            pin="",
+            pinned_ms=0,
+            venue_changes=self.venue_changes + 1,
         )
 
 

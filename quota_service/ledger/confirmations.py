@@ -354,6 +354,7 @@ class ConfirmationLedger:
             [verdict.told_before is None for verdict in fresh],
             [verdict.told_before and verdict.told_before.repeats for verdict in fresh],
             [event.request for event in events],
+            [r.venue_changes for r in reservations],
         )
         due = [
             verdict

@@ -36,6 +36,7 @@ from quota_service.domain.errors import (
     Unavailable,
     UnknownReservation,
     UnknownVenue,
+    VenueChangesUsed,
 )
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation, State
@@ -106,6 +107,8 @@ async def _taken(
             raise RegistrationNotOpen(exam.registration.opens_at_ms)
         case Answer(Code.CLOSED):
             raise RegistrationClosed(exam.registration.closes_at_ms)
+        case Answer(Code.CHANGES_USED):
+            raise VenueChangesUsed(exam.fair_use.venue_changes_max)
         case Answer(Code.SOLD_OUT, detail=(subjects, *left)):
             quotas = [(venue, subject) for subject in subjects.split(",")]
             raise SoldOut.of(exam, quotas, left)

@@ -31,6 +31,7 @@ class Code(IntEnum):
     PASS_ENDED = -21
     STALE = -22
     UNPAID_PAUSE = -23
+    CHANGES_USED = -24
 
 
 CODES = {int(code): code for code in Code}

@@ -21,8 +21,12 @@ FIELDS = (
     "request_hash",
     "to_venue",
     "first_venue",
+    "venue_changes",
 )
 """The order of `lua/include/record.lua`; a test holds the two together."""
+
+_ADDED = {len(FIELDS) - 1: ("0",)}
+"""What is added to a record of so many fields, which was written before all were there."""
 
 _STATES = {state.value: state for state in State}
 
@@ -34,6 +38,7 @@ class RecordError(ValueError):
 def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
     """Return the reservation a record tells of; RecordError when the text is no record."""
     fields = text.split("|")
+    fields += _ADDED.get(len(fields), ())
     try:
         (
             state,
@@ -54,6 +59,7 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
             request_hash,
             to_venue,
             first_venue,
+            venue_changes,
         ) = fields
         return Reservation(
             id=str(ReservationId(exam, shard, serial)),
@@ -76,6 +82,7 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
             request_hash=request_hash,
             to_venue=to_venue,
             first_venue=first_venue,
+            venue_changes=int(venue_changes),
         )
     except (ValueError, KeyError) as error:
         raise RecordError(f"not a record of {len(FIELDS)} fields: {error}") from error
@@ -102,5 +109,6 @@ def record_text(reservation: Reservation) -> str:
         reservation.request_hash,
         reservation.to_venue,
         reservation.first_venue,
+        reservation.venue_changes,
     )
     return "|".join(str(value) for value in values)

@@ -239,7 +239,8 @@ class SeatStore:
     async def change(self, shard: Shard, exam: Exam, serial: str, venue: str, pin: str) -> Answer:
         """Take the seats of another venue: a hold moves, a booking is changing under `pin`."""
         window = exam.registration
-        args = (window.opens_at_ms, window.closes_at_ms, exam.revision)
+        times = (window.opens_at_ms, window.closes_at_ms)
+        args = (*times, exam.revision, exam.fair_use.venue_changes_max)
         return await self._step("change", shard, serial, venue, pin, *args)
 
     async def settle_change(

@@ -1,13 +1,19 @@
 """The rules of fair use, as a frontend meets them."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
 from tests.support.client import ApiClient, Reply
 from tests.support.exams import exam_definition
 
-RULES = {"unpaid_holds_max": 2, "unpaid_pause_s": 60, "unpaid_pause_max_s": 600}
+RULES = {
+    "unpaid_holds_max": 2,
+    "unpaid_pause_s": 60,
+    "unpaid_pause_max_s": 600,
+    "venue_changes_max": 2,
+}
 
 
 async def hold_and_release(api: ApiClient, exam: str) -> Reply:
@@ -51,11 +57,36 @@ async def test_an_exam_tells_its_rules_and_a_change_of_them_holds_at_once(api: A
     assert (await api.reserve(exam="fair")).status == 201
 
 
+async def move(api: ApiClient, reservation: Any, venue: str) -> Reply:
+    path = f"/v1/reservations/{reservation['id']}/venue"
+    return await api.call("PUT", path, json={"venue": venue})
+
+
+async def test_a_venue_is_changed_so_often_and_no_more_as_a_hold_and_as_a_booking(
+    api: ApiClient,
+) -> None:
+    await api.import_exam(exam_definition("fair", fair_use=RULES))
+    held = (await api.reserve(exam="fair", venues=("jinan",))).json
+    first = await move(api, held, "tianjin")
+    await api.pay(held)
+    second = await move(api, held, "beijing")
+
+    third = await move(api, held, "jinan")
+    again = await move(api, held, "beijing")
+
+    assert [first.status, second.status, again.status] == [200, 200, 200]
+    assert (third.status, third.slug) == (409, "venue-changes-used")
+    assert third.json["venue_changes_max"] == 2
+    assert again.json["venue"] == "beijing"
+    assert await api.remaining("jinan", "general", exam="fair") == 3
+
+
 @pytest.mark.parametrize(
     ("rules", "field"),
     [
         ({"unpaid_holds_max": 0}, "fair_use.unpaid_holds_max"),
         ({"unpaid_pause_s": 60, "unpaid_pause_max_s": 59}, "fair_use.unpaid_pause_max_s"),
+        ({"venue_changes_max": -1}, "fair_use.venue_changes_max"),
         ({"holds": 1}, "fair_use.holds"),
     ],
 )

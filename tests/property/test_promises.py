@@ -34,6 +34,7 @@ from quota_service.domain.errors import (
     SessionConflict,
     SoldOut,
     TooManyUnpaidHolds,
+    VenueChangesUsed,
 )
 from quota_service.domain.exam import Quota
 from quota_service.domain.payment import PaymentStatus
@@ -239,6 +240,9 @@ class Promises(Driver):
             with pytest.raises(ReservationEnded) as ended:
                 self.run(call)
             assert ended.value.state == held.state
+        elif venue != held.venue and self.model.has_used_changes(held):
+            with pytest.raises(VenueChangesUsed):
+                self.run(call)
         elif venue != held.venue and not self.model.can_move(held, venue):
             with pytest.raises(SoldOut) as sold_out:
                 self.run(call)
@@ -247,6 +251,7 @@ class Promises(Driver):
             ]
             assert told == [(q, self.model.remaining(q)) for q in held.quotas_at(venue)]
         else:
+            held.changes += venue != held.venue
             held.venue = venue
             moved = self.run(call)
             assert (moved.venue, moved.state) == (venue, held.state)
@@ -256,11 +261,14 @@ class Promises(Driver):
         held = self.model.pick(pick, "confirmed")
         if held is None or not self.model.can_move(held, venue):
             return
+        if self.model.has_used_changes(held):
+            return
         with pytest.raises(DiedError):
             self.run(change_venue(self.dying(f"change: {line}"), held.id, venue))
         recovered = self.run(recover_pins(self.stores, self.shard, 0, 10))
         if line in {"after commit", "after finish"}:
             held.venue = venue
+            held.changes += 1
         ends = {"after script": Recovered(stayed=1), "after commit": Recovered(moved=1)}
         assert recovered == ends.get(line, Recovered())
 

@@ -1,11 +1,12 @@
 """Change and settle_change: a booking moves or stays, and no seat is lost on the way."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
 from quota_service.domain.errors import NotReady
-from quota_service.domain.exam import Window
+from quota_service.domain.exam import FairUseRules, Window
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
@@ -308,3 +309,35 @@ async def test_every_step_is_told_in_the_journal_with_its_venues(seats: SeatsUnd
         ("refunded", "jinan", ""),
     ]
     assert (await read_fields(seats.client, seats.shard, serial))["venue"] == "jinan"
+
+
+async def test_a_venue_is_changed_as_often_as_the_exam_allows(seats: SeatsUnderTest) -> None:
+    exam = dataclasses.replace(seats.exam, fair_use=FairUseRules(venue_changes_max=2))
+    serial = await seats.hold()
+    codes = []
+    for venue in ("tianjin", "beijing", "jinan", "beijing"):
+        answer = await seats.store.change(seats.shard, exam, serial, venue, "pin-2")
+        codes.append(answer.code)
+
+    assert codes == [Code.DONE, Code.DONE, Code.CHANGES_USED, Code.DONE_BEFORE]
+    assert (await seats.record(serial)).venue_changes == 2
+
+
+async def test_a_change_of_a_booking_counts_when_it_is_done(seats: SeatsUnderTest) -> None:
+    serial = await seats.confirmed()
+    for pin, has_moved in (("pin-2", False), ("pin-3", True)):
+        await seats.store.change(seats.shard, seats.exam, serial, "tianjin", pin)
+        await seats.store.settle_change(seats.shard, serial, pin, has_moved=has_moved)
+
+    assert (await seats.record(serial)).venue_changes == 1
+
+
+async def test_a_record_without_a_count_of_changes_is_counted_on(seats: SeatsUnderTest) -> None:
+    serial = await seats.hold()
+    key = seats.shard.record_key(serial)
+    await seats.client.set(key, (await seats.client.get(key)).rpartition("|")[0])
+
+    answer = await seats.store.change(seats.shard, seats.exam, serial, "tianjin", "pin-2")
+
+    assert answer.code is Code.DONE
+    assert (await seats.record(serial)).venue_changes == 1

@@ -13,7 +13,12 @@ SEATS = {
 }
 
 
-FAIR_USE = {"unpaid_holds_max": 3, "unpaid_pause_s": 864_000, "unpaid_pause_max_s": 864_000}
+FAIR_USE = {
+    "unpaid_holds_max": 3,
+    "unpaid_pause_s": 864_000,
+    "unpaid_pause_max_s": 864_000,
+    "venue_changes_max": 2,
+}
 """The pause is longer than any run, and than the hour by which holds are made overdue."""
 
 
@@ -27,6 +32,7 @@ class Held:
     venue: str
     first_deadline_ms: int
     state: str = "held"
+    changes: int = 0
 
     @property
     def candidate(self) -> str:
@@ -111,6 +117,10 @@ class Model:
     def can_move(self, held: Held, venue: str) -> bool:
         """Whether a standing reservation can go from where it is to another venue."""
         return venue != held.venue and all(self.remaining(q) > 0 for q in held.quotas_at(venue))
+
+    def has_used_changes(self, held: Held) -> bool:
+        """Whether the venue has been changed as often as it may."""
+        return held.changes >= FAIR_USE["venue_changes_max"]
 
     def can_be_refunded(self, held: Held) -> bool:
         return held.state == "confirmed" and held.candidate not in self.refunds

@@ -24,6 +24,7 @@ VALUES = {
     "request_hash": "fedcba9876543210",
     "to_venue": "jinan",
     "first_venue": "hefei",
+    "venue_changes": "2",
 }
 SERIAL = "a" * 24
 
@@ -55,7 +56,15 @@ def test_every_field_of_a_record_comes_back() -> None:
     assert {name: getattr(reservation, name) for name in told_as_they_are} == {
         name: VALUES[name] for name in told_as_they_are
     }
-    numbers = ("amount", "created_ms", "first_deadline_ms", "deadline_ms", "due_ms", "pinned_ms")
+    numbers = (
+        "amount",
+        "created_ms",
+        "first_deadline_ms",
+        "deadline_ms",
+        "due_ms",
+        "pinned_ms",
+        "venue_changes",
+    )
     assert {name: getattr(reservation, name) for name in numbers} == {
         name: int(VALUES[name]) for name in numbers
     }
@@ -81,7 +90,7 @@ def test_every_state_can_be_read(state: State) -> None:
         "",
         "held",
         text_of() + "|more",
-        "|".join(list(VALUES.values())[:-1]),
+        "|".join(list(VALUES.values())[:-2]),
         text_of(state="lost"),
         text_of(state=""),
         text_of(amount=""),
@@ -105,3 +114,9 @@ def test_a_repeated_request_is_answered_as_the_first_was() -> None:
         False,
     )
     assert (first.id, first.amount, first.created_ms) == (later.id, later.amount, later.created_ms)
+
+
+def test_a_record_that_was_written_before_changes_of_venue_were_counted_is_read() -> None:
+    text = text_of().rpartition("|")[0]
+
+    assert parse_record("exam-1", 3, SERIAL, text).venue_changes == 0

@@ -19,10 +19,11 @@ locked AS (
     FOR    NO KEY UPDATE OF b
 )
 UPDATE bookings b
-SET    venue        = wanted.venue_to,
-       last_change  = wanted.pin,
-       step_epoch   = wanted.epoch,
-       step_version = wanted.version
+SET    venue         = wanted.venue_to,
+       venue_changes = b.venue_changes + 1,
+       last_change   = wanted.pin,
+       step_epoch    = wanted.epoch,
+       step_version  = wanted.version
 FROM   wanted
 JOIN   locked USING (reservation)
 WHERE  b.reservation = wanted.reservation

@@ -35,6 +35,7 @@
 -- $31 whether each event has its reference, boolean[]
 -- $32 events that each repeats, text[]
 -- $33 requests that told of each, text[]
+-- $34 changes of venue of each booking, integer[]
 WITH recorded AS (
     INSERT INTO payment_events (event, reservation, status, outcome, reason, amount, currency,
                                 paid_at, provider_reference, body_hash, has_reference, repeats,
@@ -47,11 +48,12 @@ WITH recorded AS (
     RETURNING event
 ), booked AS (
     INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at,
-                          request_hash, first_deadline, first_venue, step_epoch, step_version)
+                          request_hash, first_deadline, first_venue, step_epoch, step_version,
+                          venue_changes)
     SELECT *
     FROM   unnest($11::text[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::text[],
                   $17::text[], $18::timestamptz[], $19::text[], $20::timestamptz[], $21::text[],
-                  $22::bigint[], $23::bigint[])
+                  $22::bigint[], $23::bigint[], $34::integer[])
            AS new (reservation)
     WHERE  (SELECT count(*) FROM recorded) IS NOT NULL
     ORDER  BY reservation
