@@ -76,9 +76,10 @@ class Driver(RuleBasedStateMachine):
         held: Held,
         amount_is_right: bool,
         status: PaymentStatus = PaymentStatus.CAPTURED,
-        reference: str = "reference",
+        reference: str = "",
     ) -> PaymentEvent:
         amount = 8000 * len(held.order.subjects) + (0 if amount_is_right else 1)
+        reference = reference or f"reference of {event}"
         told = f"{held.id} {status} {amount} {reference}"
         return PaymentEvent(event, held.id, status, amount, "CNY", 0, reference, told)
 
