@@ -32,7 +32,7 @@ from quota_service.api.rates import take_large_of_address
 from quota_service.api.webhooks import check_event_id, verified_event
 from quota_service.domain.definition import DefinitionError, parse_exam
 from quota_service.domain.definition_file import MAX_FILE_BYTES, parse_definition_json
-from quota_service.domain.errors import DefinitionRefused, UnknownSubject
+from quota_service.domain.errors import DefinitionRefused, EventIdReused, UnknownSubject
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation
 from quota_service.observability.caller import PROVIDER
@@ -162,12 +162,12 @@ def post_payment_callback(context: ApiContext, call: Call) -> Coroutine[Any, Any
         try:
             check_event_id(event)
             payment = parse_payment(event, now_ms, call.body)
-        except BadRequest as refusal:
+            return render.payment_result(await confirm(context.stores, payment))
+        except (BadRequest, EventIdReused) as refusal:
             # It is signed as it should be: there may be money behind it.
             context.stores.metrics.payments_unreadable.inc()
             await context.stores.unreadable_payments.keep(event, call.body, str(refusal))
             raise
-        return render.payment_result(await confirm(context.stores, payment))
 
     return run()
 

@@ -300,9 +300,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /v1/unreadable-payments": Operation(
         "list_unreadable_payments",
         "operations",
-        "Payment events with a right signature that were answered 400 or 422: there may be money "
-        "behind them. An entry goes when it is settled, or when the provider has told the event "
-        "again in words that can be understood.",
+        "Payment events with a right signature that were answered 400 or 422, also those under the "
+        "id of another event: there may be money behind them. An entry goes when it is settled, or "
+        "when the provider has told the event again in words that can be understood.",
         {200: Answer("A page of them.", Body("UnreadablePayments", ("unreadable_payments",)))},
         parameters=("after", "limit"),
     ),

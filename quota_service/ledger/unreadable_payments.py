@@ -2,7 +2,8 @@
 
 The provider is answered 422, and may never tell of the payment again: what it said is kept byte by
 byte, so that no money is lost sight of (P6). An entry is open until a person settles it, or until
-the same event has come in words that can be understood.
+the same event has come later in words that can be understood. An event that comes under the id of
+another one is kept as well: which of the two the provider means only a person can find out.
 """
 
 import hashlib

@@ -107,6 +107,25 @@ async def test_an_event_that_is_told_again_in_words_that_can_be_understood_leave
     assert "payments" not in running.service.health.warnings
 
 
+async def test_an_event_under_the_id_of_another_is_kept_until_it_is_settled(
+    running: Running,
+) -> None:
+    api = running.client
+    held = (await api.reserve()).json
+    other = (await api.reserve("candidate-2")).json
+    await api.callback(sent(reservation=held["id"]), event="e-1")
+    body = sent(reservation=other["id"], provider_reference="provider-2")
+
+    refused = [await api.callback(body, event="e-1") for _ in range(2)]
+
+    assert [reply.slug for reply in refused] == ["event-id-reused"] * 2
+    (entry,) = await listed(api)
+    assert (entry["body"], entry["deliveries"]) == (body.decode(), 2)
+    assert counted(running.service) == 2
+    await settle(api, entry["id"])
+    assert await listed(api) == []
+
+
 async def test_an_entry_is_settled_once_and_leaves_the_list(api: ApiClient) -> None:
     await api.callback(b"{}", event="e-1")
     (entry,) = await listed(api)
