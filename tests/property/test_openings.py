@@ -26,7 +26,7 @@ from tests.support.redis_clients import redis_of
 from tests.support.running_service import running_service
 
 EXAMS = itertools.count(1)
-EXAMPLES = 20
+EXAMPLES = 12
 HOUR_MS = 3_600_000
 
 action = st.sampled_from(
