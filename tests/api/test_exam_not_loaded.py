@@ -112,6 +112,22 @@ async def test_holds_of_an_exam_that_cannot_be_loaded_expire_all_the_same(
     assert counts == {"expired": 1}
 
 
+async def test_a_payment_for_an_exam_that_cannot_be_loaded_is_booked_once_it_can(
+    running: Running,
+) -> None:
+    api = running.client
+    await api.import_exam(exam_definition("exam-2"))
+    held = (await api.reserve(exam="exam-2")).json
+
+    await rewrite(running, MARS)
+    meanwhile = await api.pay(held, event="e-1")
+    await rewrite(running, EARTH)
+    later = await api.pay(held, event="e-1")
+
+    assert meanwhile.status == 503 or meanwhile.json["outcome"] == "confirmed"
+    assert (later.status, later.json["outcome"]) == (200, "confirmed")
+
+
 async def test_a_process_starts_beside_an_exam_that_cannot_be_loaded(
     running: Running, settings: Settings
 ) -> None:
