@@ -456,6 +456,8 @@ async def _working(service: Service) -> AsyncIterator[None]:
             loop.stop()
         _, late = await asyncio.wait(tasks, timeout=settings.shutdown_drain_s)
         await cancel_all(late)
+        with suppress(QuotaError):  # it ends by itself
+            await stores.worker_lease.end()
 
 
 async def cancel_all(tasks: Iterable["asyncio.Task[None]"]) -> None:

@@ -11,6 +11,8 @@ from quota_service.ledger.pool import Ledger
 
 LEASE_S = 10.0
 """How long the lease lasts that is not renewed: after that another worker takes it."""
+_TAKEN_OVER_WITHIN_S = 5.0
+"""How long after its end another worker may take to see it; then none runs."""
 _NAME = "worker"
 
 
@@ -35,13 +37,18 @@ class WorkerLease:
         lease = dt.timedelta(seconds=LEASE_S)
         self._is_held = bool(await self._ledger.fetch("take_lease", _NAME, self._holder, lease))
 
+    async def end(self) -> None:
+        """End the lease if this process has it, so that another worker takes it at once."""
+        self._is_held = False
+        await self._ledger.fetch("end_lease", _NAME, self._holder)
+
     async def warning(self) -> dict[str, str]:
         """Return {"worker": that none runs}; nothing when one does."""
         rows = await self._ledger.fetch("select_lease", _NAME)
         ended_s = rows[0]["ended_s"] if rows else None
-        if ended_s is not None and ended_s < 0:
+        if ended_s is not None and ended_s < _TAKEN_OVER_WITHIN_S:
             return {}
-        since = "yet" if ended_s is None else f"for {LEASE_S + ended_s:.0f} s"
+        since = "yet" if ended_s is None else f"for {ended_s:.0f} s"
         return {
             "worker": f"no worker has run {since}: holds do not expire, journals are not drained; "
             "start `quota-service worker`"

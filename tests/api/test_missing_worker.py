@@ -160,7 +160,7 @@ async def test_a_worker_ends_the_warning_and_one_that_is_gone_brings_it_back(
     await LeaseWorker(WorkerLease(service.stores.ledger)).run_once()
     with_worker = await readiness(running)
 
-    await rows(service, "UPDATE leases SET until = until - interval '32 seconds'")
+    await rows(service, "UPDATE leases SET until = until - interval '42 seconds'")
     without = await readiness(running)
 
     assert with_worker == {"status": "ok"}
@@ -200,6 +200,28 @@ async def test_one_worker_at_a_time_has_the_lease_and_another_takes_it_when_it_h
 
     assert both_live == [(True, False)] * 2
     assert taken_over == (False, True)
+
+
+async def test_a_worker_that_stops_leaves_the_lease_to_the_next_at_once(
+    running: Running, settings: Settings
+) -> None:
+    lease = running.service.stores.worker_lease
+
+    async with worker(settings):
+        await lease.renew()
+        beside = lease.is_held
+    await lease.renew()
+    after = lease.is_held
+
+    assert (beside, after) == (False, True)
+
+
+async def test_a_worker_that_is_taken_over_from_is_not_warned_of(running: Running) -> None:
+    service = running.service
+    await LeaseWorker(WorkerLease(service.stores.ledger)).run_once()
+    await rows(service, "UPDATE leases SET until = clock_timestamp() - interval '1 second'")
+
+    assert await readiness(running) == {"status": "ok"}
 
 
 async def test_the_seats_are_told_once_by_all_processes_together(
