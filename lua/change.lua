@@ -31,6 +31,7 @@
 --         {IN_PROGRESS, record}   a payment or another change is being recorded
 --         {NOT_OPEN} {CLOSED}     outside the registration window
 --         {CHANGES_USED}          it has changed its venue as often as it may
+--         {SESSION_STARTED, record}  its first sitting has begun
 --         {SOLD_OUT, subjects, remaining…}  what is left there, subject by subject
 --         {STALE}                 another definition is in force than the caller knows
 --         {UNKNOWN}               no such record
@@ -75,6 +76,9 @@ if now_ms < opens_at_ms then
 end
 if now_ms >= closes_at_ms then
   return { CLOSED }
+end
+if now_ms >= first_sitting_ms(definition_key, split(record[SUBJECTS], ',')) then
+  return { SESSION_STARTED, record_text(record) }
 end
 local changes = tonumber(record[VENUE_CHANGES] or 0)
 if changes >= limit then

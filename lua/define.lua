@@ -5,7 +5,7 @@
 -- It may run when Redis is full: it writes a few fields, and a recovery needs it.
 --
 -- KEYS[1] string epoch        the shard's epoch
--- KEYS[2] hash   definition   the definition in force: revision, opens_at_ms, closes_at_ms
+-- KEYS[2] hash   definition   the definition in force: revision, times of windows and sittings
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] revision in force before, '' where there is none

@@ -4,6 +4,8 @@
 -- subjects are in now.
 -- Why atomic: between finding a hold alive and marking it, it could expire; between finding seats
 -- free and taking them, they could go.
+-- It takes them until the first of its sittings begins, and after registration has closed only where
+-- the deadline that was shown lay there too.
 -- It may run when Redis is full: turning a payment away loses more than a few bytes.
 -- Walks: held -> confirming, expired -> confirming.
 --
@@ -42,6 +44,7 @@
 --         {SESSION_CONFLICT, session, serial} expired, and another reservation stands in the session,
 --                                             or two of its subjects are in one session now
 --         {SOLD_OUT, remaining…}              expired, and a seat is gone
+--         {CLOSED, record}                    expired, and it is too late to take its seats again
 --         {STALE}                             expired, and another definition is in force
 --         {UNKNOWN}                           no such record
 --         {NOT_READY}
@@ -115,6 +118,11 @@ local sessions = split(sessions_now, ',')
 if state == 'expired' then
   if is_stale(definition_key, revision) then
     return { STALE }
+  end
+  local closes_at_ms = tonumber(redis.call('HGET', definition_key, 'closes_at_ms'))
+  local has_closed = now_ms >= closes_at_ms and tonumber(record[DEADLINE_MS]) < closes_at_ms
+  if has_closed or now_ms >= first_sitting_ms(definition_key, split(record[SUBJECTS], ',')) then
+    return refuse({ CLOSED })
   end
   local own = {}
   for _, session in ipairs(sessions) do

@@ -44,6 +44,7 @@
 --   {KEY_REUSED}                        the id stands for another request
 --   {ENDED}                             the id stands for a reservation that ended, and is forgotten here
 --   {NOT_OPEN} {CLOSED}                 outside the registration window
+--   {SESSION_STARTED}                   the first sitting of the order has begun
 --   {PASS_ENDED}                        the place of the pass was finished or idle
 --   {SESSION_CONFLICT, session, serial} another reservation of the candidate stands in the session
 --   {UNPAID_PAUSE, ends (ms), holds}    so many of the candidate's holds ended unpaid
@@ -175,6 +176,8 @@ end
 local taken, taken_quotas = {}, {}
 local record_pairs, claim_pairs, due_pairs, entries = {}, {}, {}, {}
 local place_pairs, pass_pairs = {}, {}
+-- When the first sitting begins of each choice of subjects in the batch.
+local sittings = {}
 
 -- The arguments of a list, joined by commas.
 local function joined(before, length)
@@ -184,6 +187,7 @@ local function joined(before, length)
   return table.concat(ARGV, ',', before + 1, before + length)
 end
 
+-- A hold ends when the first sitting of its order begins, if not before.
 local function decide(request, record_key, text_before, is_spent, unpaid_text)
   local before = made[record_key] or text_before
   if before then
@@ -200,6 +204,15 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
   end
   if now_ms >= closes_at_ms then
     return { CLOSED }
+  end
+  local subjects_text = joined(request.subjects_at, request.subjects)
+  local sitting_ms = sittings[subjects_text]
+  if not sitting_ms then
+    sitting_ms = first_sitting_ms(definition_key, split(subjects_text, ','))
+    sittings[subjects_text] = sitting_ms
+  end
+  if now_ms >= sitting_ms then
+    return { SESSION_STARTED }
   end
   if request.pass and not is_kept(request.candidate, request.pass) then
     return { PASS_ENDED }
@@ -249,16 +262,20 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
     claim_pairs[#claim_pairs + 1] = claim
     claim_pairs[#claim_pairs + 1] = request.serial
   end
+  local ends, due_at = deadline, due
+  if sitting_ms < now_ms + ttl_ms then
+    ends, due_at = whole(sitting_ms), whole(sitting_ms + slack_ms)
+  end
   local text = record_text({
     'held', request.candidate, venue,
     joined(request.subjects_at, request.subjects), joined(request.sessions_at, request.subjects),
-    whole(fee * request.subjects), currency, now_text, deadline, deadline, due,
+    whole(fee * request.subjects), currency, now_text, ends, ends, due_at,
     '0', '0', '', '0', request.hash, '', venue, '0',
   })
   made[record_key] = text
   record_pairs[#record_pairs + 1] = record_key
   record_pairs[#record_pairs + 1] = text
-  due_pairs[#due_pairs + 1] = due
+  due_pairs[#due_pairs + 1] = due_at
   due_pairs[#due_pairs + 1] = request.serial
   local answer = { DONE, text }
   entries[#entries + 1] = { serial = request.serial, text = text, answer = answer, by = request.by }

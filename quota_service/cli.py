@@ -213,6 +213,8 @@ async def _import_exam(options: argparse.Namespace, settings: Settings) -> int:
             print(f"    {change}")
     else:
         print(f"{exam.id}: nothing changed")
+    for warning in imported.warnings:
+        print(f"    warning: {warning}")
     return 0
 
 

@@ -194,6 +194,8 @@ def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911
             | errors.RefundClosed(closed_at_ms=closed_at_ms)
         ):
             return {"closed_at": rfc3339(closed_at_ms)}
+        case errors.SessionStarted(session=session, started_at_ms=started_at_ms):
+            return {"session": session, "started_at": rfc3339(started_at_ms)}
         case errors.NoticeNotAccepted(version=version):
             return {"version": version, **_named("accepted_notice", error)}
         case errors.UnknownVenue(field=field) | errors.UnknownSubject(field=field):

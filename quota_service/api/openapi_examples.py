@@ -206,14 +206,31 @@ EXAMPLES: Mapping[str, Example] = {
     "nothing": Example("Nothing to say", {}),
     "exams": Example("One exam", {"exams": [_EXAM], "next": None}),
     "exam": Example("An exam", _EXAM),
-    "created": Example("A new exam", {"exam": EXAM_ID, "created": True, "changes": []}),
-    "unchanged": Example("The same again", {"exam": EXAM_ID, "created": False, "changes": []}),
+    "created": Example(
+        "A new exam, with a warning",
+        {
+            "exam": EXAM_ID,
+            "created": True,
+            "changes": [],
+            "warnings": [
+                {
+                    "where": "sessions.day1-pm.starts_at",
+                    "detail": "begins before session day1-am ends (2023-05-13T03:00:00.000Z): "
+                    "a candidate can reserve both",
+                }
+            ],
+        },
+    ),
+    "unchanged": Example(
+        "The same again", {"exam": EXAM_ID, "created": False, "changes": [], "warnings": []}
+    ),
     "changed": Example(
         "More seats at one venue",
         {
             "exam": EXAM_ID,
             "created": False,
             "changes": [{"where": "seats.jinan.qms", "before": "400", "after": "420"}],
+            "warnings": [],
         },
     ),
     "availability": Example(

@@ -61,6 +61,7 @@ PROBLEM_MEMBERS: Mapping[str, Schema] = {
     "venue_changes_max": whole("How often a reservation can change its venue.", 0),
     "opens_at": time("When registration opens."),
     "closed_at": time("When registration closed."),
+    "started_at": time("When the session began."),
     "state": one_of("How the reservation ended.", [state for state in State if state.is_ended]),
     "threshold": rank("Ranks up to this have had their turn."),
     "serving": whole("Numbers up to this have had their turn.", 0),

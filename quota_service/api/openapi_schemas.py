@@ -367,6 +367,17 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
                     },
                 ),
             ),
+            "warnings": listing(
+                "What may be meant and should be looked at: windows and sittings that do not go "
+                "together, sessions at the same time.",
+                record(
+                    "One warning.",
+                    {
+                        "where": {"type": "string", "description": "Key path in the definition."},
+                        "detail": {"type": "string", "description": "What is odd, for people."},
+                    },
+                ),
+            ),
         },
     ),
     "Health": record(

@@ -187,6 +187,13 @@ PROBLEMS: Mapping[str, ProblemType] = {
             {"closed_at": "2023-03-22T04:00:00.000Z"},
         ),
         ProblemType(
+            "session-started",
+            409,
+            "Session started",
+            "The first sitting of the order has begun.",
+            {"session": "day1-am", "started_at": "2023-05-13T01:00:00.000Z"},
+        ),
+        ProblemType(
             "reservation-ended",
             409,
             "Reservation ended",

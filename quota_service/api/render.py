@@ -241,6 +241,9 @@ def imported_json(exam_id: str, imported: Imported) -> dict[str, Any]:
             {"where": change.where, "before": change.before, "after": change.after}
             for change in imported.changes
         ],
+        "warnings": [
+            {"where": warning.where, "detail": warning.detail} for warning in imported.warnings
+        ],
     }
 
 

@@ -7,6 +7,7 @@
     │   ├── TooManyUnpaidHolds      409  with when the next one can be made
     │   ├── RegistrationNotOpen     409  with when it opens
     │   ├── RegistrationClosed      409
+    │   ├── SessionStarted          409  with the session that has begun, and when
     │   ├── NoticeNotAccepted       422
     │   ├── UnknownVenue            422
     │   ├── UnknownSubject          422
@@ -139,6 +140,17 @@ class RegistrationClosed(Refused):
     def __init__(self, closed_at_ms: int) -> None:
         super().__init__("registration is closed")
         self.closed_at_ms = closed_at_ms
+
+
+class SessionStarted(Refused):
+    """The first sitting of an order has begun: nothing is reserved or moved any more."""
+
+    slug = "session-started"
+
+    def __init__(self, session: str, started_at_ms: int) -> None:
+        super().__init__(f"session {session} has begun")
+        self.session = session
+        self.started_at_ms = started_at_ms
 
 
 class NoticeNotAccepted(Refused):

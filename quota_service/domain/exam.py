@@ -6,7 +6,7 @@ lower-case ASCII so that they can stand in URLs, Redis keys and record fields wi
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
@@ -185,6 +185,18 @@ class Exam:
     def session_of(self) -> Mapping[str, str]:
         """The session id of each subject id."""
         return {subject.id: subject.session for subject in self.subjects}
+
+    @cached_property
+    def starts_at_ms(self) -> Mapping[str, int]:
+        """When the sitting of each subject begins, by subject id."""
+        starts = {session.id: session.starts_at_ms for session in self.sessions}
+        return {subject.id: starts[subject.session] for subject in self.subjects}
+
+    def first_sitting(self, subjects: Iterable[str]) -> Session:
+        """Return the session of the subjects that begins first; one of them must be the exam's."""
+        chosen = {self.session_of[subject] for subject in subjects if subject in self.session_of}
+        sessions = (session for session in self.sessions if session.id in chosen)
+        return min(sessions, key=lambda session: session.starts_at_ms)
 
     @cached_property
     def ends_at_ms(self) -> int:

@@ -35,6 +35,7 @@ class RefundReason(StrEnum):
     ALREADY_PAID = "already-paid"
     RELEASED = "released"
     SOLD_OUT = "sold-out"
+    TOO_LATE = "too-late"
     SESSION_CONFLICT = "session-conflict"
     REFUNDED = "refunded"
     REFERENCE_REUSED = "reference-reused"

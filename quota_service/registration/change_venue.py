@@ -28,7 +28,6 @@ from quota_service.domain.errors import (
     PaymentInProgress,
     QuotaError,
     RegistrationClosed,
-    RegistrationNotOpen,
     ReservationEnded,
     SeatsLeft,
     SoldOut,
@@ -44,6 +43,7 @@ from quota_service.ledger.changes import ChangeEnd, VenueChange
 from quota_service.ledger.errors import Oversold
 from quota_service.ledger.fence import attempt_clock_s
 from quota_service.registration.catch_up import catch_up, check_in_force
+from quota_service.registration.out_of_time import out_of_time
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
@@ -103,10 +103,8 @@ async def _taken(
             raise PaymentInProgress
         case Answer(Code.IN_PROGRESS):
             raise ChangeInProgress
-        case Answer(Code.NOT_OPEN):
-            raise RegistrationNotOpen(exam.registration.opens_at_ms)
-        case Answer(Code.CLOSED):
-            raise RegistrationClosed(exam.registration.closes_at_ms)
+        case Answer(Code.NOT_OPEN | Code.CLOSED | Code.SESSION_STARTED as code, reservation=found):
+            raise out_of_time(exam, found.subjects if found else (), code)
         case Answer(Code.CHANGES_USED):
             raise VenueChangesUsed(exam.fair_use.venue_changes_max)
         case Answer(Code.SOLD_OUT, detail=(subjects, *left)):

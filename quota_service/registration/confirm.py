@@ -2,7 +2,7 @@
 
     1. pin the hold in Redis: it can no longer expire
     2. if it has expired: look the event up; one that has its end is answered, for any other the
-       hold is pinned again, and takes its seats again
+       hold is pinned again, and takes its seats again, unless it is too late for that
     3. one Postgres transaction: settle the pin, payment event, booking, counters   <- the decision
     4. finish in Redis: confirming -> confirmed
     5. answer 200
@@ -65,6 +65,7 @@ _REFUND_REASONS = {
     Code.WRONG_AMOUNT: RefundReason.WRONG_AMOUNT,
     Code.WRONG_CURRENCY: RefundReason.WRONG_CURRENCY,
     Code.SOLD_OUT: RefundReason.SOLD_OUT,
+    Code.CLOSED: RefundReason.TOO_LATE,
     Code.SESSION_CONFLICT: RefundReason.SESSION_CONFLICT,
 }
 

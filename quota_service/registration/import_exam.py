@@ -28,12 +28,13 @@ are given after the commit and taken before it, so Redis never has more seats th
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from quota_service.domain.changes import Change, ChangePlan, plan_changes
+from quota_service.domain.changes import Change, plan_changes
+from quota_service.domain.definition_fields import Problem
 from quota_service.domain.errors import (
     DefinitionRefused,
     ImportUnfinished,
@@ -42,6 +43,7 @@ from quota_service.domain.errors import (
     UnknownExam,
 )
 from quota_service.domain.exam import Exam, Quota
+from quota_service.domain.timetable import contradictions, warnings
 from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.observability.caller import caller
 from quota_service.registration.stores import Stores
@@ -58,10 +60,14 @@ _ONLY_SHARD = 0
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did: `created`, or the changes it made, or neither."""
+    """What an import did: `created`, or the changes it made, or neither.
+
+    `warnings` tell what may be meant, and should be looked at.
+    """
 
     created: bool
     changes: tuple[Change, ...]
+    warnings: tuple[Problem, ...] = ()
 
 
 async def import_exam(stores: Stores, exam: Exam) -> Imported:
@@ -86,7 +92,7 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
         await stores.rooms.refresh()
     except Unavailable as error:
         raise ImportUnfinished(exam.id, str(error)) from error
-    return imported
+    return replace(imported, warnings=tuple(warnings(exam)))
 
 
 async def _store(stores: Stores, exam: Exam) -> tuple[Imported, bool]:
@@ -94,6 +100,7 @@ async def _store(stores: Stores, exam: Exam) -> tuple[Imported, bool]:
     async with stores.ledger.transaction() as connection:
         old = await stores.exams.lock(connection, exam.id)
         if old is None:
+            _refuse(contradictions(exam))
             await stores.exams.insert(connection, exam)
             await stores.exams.note_import(connection, exam.id, caller(), [])
             await stores.exams.set_capacity(connection, exam.id, exam.seats)
@@ -104,9 +111,11 @@ async def _store(stores: Stores, exam: Exam) -> tuple[Imported, bool]:
             taken = await _taken(stores, old, confirmed)
             # Of a large exam it takes a second, in which requests have to be answered.
             plan = await asyncio.to_thread(plan_changes, old.exam, exam, taken)
-        _refuse(plan)
+        _refuse(plan.problems)
         if not plan.changes:
             return Imported(created=False, changes=()), False
+        stand = contradictions(old.exam)
+        _refuse([problem for problem in contradictions(exam) if problem not in stand])
         await stores.exams.set_capacity(connection, exam.id, plan.capacity)
         new = await stores.exams.update(connection, exam)
         await stores.exams.note_import(connection, exam.id, caller(), plan.changes)
@@ -168,10 +177,10 @@ async def definition_is_in_force(stores: Stores, exam_id: str) -> bool:
     return is_in_force(exam, await stores.seats.definition(shard))
 
 
-def _refuse(plan: ChangePlan) -> None:
-    """Raise DefinitionRefused when anything stands against a plan."""
-    if plan.problems:
-        raise DefinitionRefused([(p.where, p.detail) for p in plan.problems])
+def _refuse(problems: Sequence[Problem]) -> None:
+    """Raise DefinitionRefused with the problems, if there are any."""
+    if problems:
+        raise DefinitionRefused([(problem.where, problem.detail) for problem in problems])
 
 
 async def _bring_back(stores: Stores, connection: "Connection", exam_id: str) -> None:
@@ -217,7 +226,8 @@ async def _put_in_force(
     try:
         if plan_changes(old.exam, new, old.exam.seats).problems:
             # It would not do if all were taken, and until now somebody could take a seat.
-            _refuse(plan_changes(old.exam, new, await _taken(stores, old, {})))
+            taken = await _taken(stores, old, {})
+            _refuse(plan_changes(old.exam, new, taken).problems)
         if fewer:
             await set_capacity(stores, shard, fewer)
     except DefinitionRefused:

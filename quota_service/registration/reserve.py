@@ -33,7 +33,6 @@ from quota_service.domain.errors import (
     QuotaError,
     Refused,
     RegistrationClosed,
-    RegistrationNotOpen,
     SameSessionTwice,
     SessionConflict,
     SoldOut,
@@ -47,6 +46,7 @@ from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation, ReservationId, derive_serial
 from quota_service.registration.catch_up import catch_up, check_in_force
 from quota_service.registration.confirm_free import confirm_free
+from quota_service.registration.out_of_time import out_of_time
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
@@ -225,10 +225,8 @@ def _reserved(exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserve
             return Reserved(reservation.as_first_answered(), replayed=True)
         case Answer(Code.KEY_REUSED):
             raise IdempotencyKeyReused
-        case Answer(Code.NOT_OPEN):
-            raise RegistrationNotOpen(exam.registration.opens_at_ms)
-        case Answer(Code.CLOSED):
-            raise RegistrationClosed(exam.registration.closes_at_ms)
+        case Answer(Code.NOT_OPEN | Code.CLOSED | Code.SESSION_STARTED as code):
+            raise out_of_time(exam, order.subjects, code)
         case Answer(Code.PASS_ENDED):
             raise PassEnded
         case Answer(Code.SESSION_CONFLICT, detail=(session, serial)):

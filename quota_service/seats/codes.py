@@ -32,6 +32,7 @@ class Code(IntEnum):
     STALE = -22
     UNPAID_PAUSE = -23
     CHANGES_USED = -24
+    SESSION_STARTED = -25
 
 
 CODES = {int(code): code for code in Code}

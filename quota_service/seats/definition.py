@@ -15,6 +15,7 @@ def fields_in_force(exam: Exam) -> Mapping[str, str]:
         "revision": exam.revision,
         "opens_at_ms": exam.registration.opens_at_ms,
         "closes_at_ms": exam.registration.closes_at_ms,
+        **{f"starts_at_ms/{subject}": start for subject, start in exam.starts_at_ms.items()},
     }
     if exam.waiting_room is not None:
         fields |= {

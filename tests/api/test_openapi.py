@@ -214,6 +214,12 @@ async def test_refusals_of_an_order_are_answered_as_documented(
     await api.import_exam(exam_definition("late", opens_in_s=-60, closes_in_s=-30))
     await api.reserve("candidate-1", ("service",), ("jinan",), idempotency_key="key-a")
     await api.import_exam(exam_definition("fair", fair_use={"unpaid_holds_max": 1}))
+    begun = exam_definition("begun", opens_in_s=-60)
+    begun["sessions"][0] |= {
+        "starts_at": exam_definition(opens_in_s=-30)["registration"]["opens_at"],
+        "ends_at": begun["registration"]["closes_at"],
+    }
+    assert (await api.import_exam(begun)).json["warnings"]
     ended = (await api.reserve(exam="fair")).json
     await api.call("DELETE", f"/v1/reservations/{ended['id']}")
 
@@ -224,6 +230,7 @@ async def test_refusals_of_an_order_are_answered_as_documented(
         "idempotency-key-reused": await api.reserve("candidate-1", idempotency_key="key-a"),
         "registration-not-open": await api.reserve(exam="early"),
         "registration-closed": await api.reserve(exam="late"),
+        "session-started": await api.reserve(exam="begun"),
         "notice-not-accepted": await api.reserve(accepted_notice="2022-9"),
         "unknown-exam": await api.reserve(exam="nowhere"),
         "unknown-venue": await api.reserve(venues=("atlantis",)),

@@ -52,6 +52,7 @@ async def stored(service: Service) -> Mapping[str, str]:
         "revision": str(row["revision"]),
         "opens_at_ms": str(exam.registration.opens_at_ms),
         "closes_at_ms": str(exam.registration.closes_at_ms),
+        **{f"starts_at_ms/{subject}": str(ms) for subject, ms in exam.starts_at_ms.items()},
     }
 
 
