@@ -35,7 +35,7 @@ local spent_key, unpaid_key = KEYS[8], KEYS[9]
 local fence, by = ARGV[1], ARGV[2]
 local FIXED_KEYS, FIXED_ARGS = 9, 2
 -- Seats given back in one call, after which no further hold is looked at.
-local SEATS_MAX = 300
+local SEATS_MAX = 250
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }

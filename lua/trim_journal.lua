@@ -17,7 +17,7 @@ local epoch_key, journal_key = KEYS[1], KEYS[2]
 local fence, first = ARGV[1], ARGV[2]
 -- Entries removed in one call. A stream has a hundred in each of its nodes, of which whole ones go
 -- first; what is left then is in one node.
-local ENTRIES_MAX = 5000
+local ENTRIES_MAX = 2000
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }

@@ -124,7 +124,7 @@ async def half_rate_rows(stage: Stage) -> list[Row]:
     """Return the row of p99 at half of the maximum rate, both sides at the same rate."""
     exam = await new_exam(stage)
     answer = await first_order(stage, exam, 201)
-    rate = await _maximum(stage, exam) * _SHARE_OF_MAXIMUM
+    rate = await maximum_rate(stage, exam) * _SHARE_OF_MAXIMUM
     plan, path = stage.plan, f"/v1/exams/{exam}/reservations"
     reserved: list[Latencies] = []
     echoed: list[Latencies] = []
@@ -139,7 +139,7 @@ async def half_rate_rows(stage: Stage) -> list[Row]:
             counts = await OrderCounts.now(stage, stage.api, exam)
             async with asking(stage.api.url, orders, rate, plan.seconds) as client:
                 samples = await client.end()
-            await _check(counts, samples)
+            await check_orders(counts, samples)
             if turn >= 0:
                 echoed.append(of_echo)
                 reserved.append(Latencies.of(samples))
@@ -152,7 +152,7 @@ async def half_rate_rows(stage: Stage) -> list[Row]:
 async def expiry_rows(stage: Stage) -> list[Row]:
     """Return the row of p99 while many holds expire at once, against before."""
     exam = await new_exam(stage)
-    rate = await _maximum(stage, exam) * _SHARE_WHILE_EXPIRING
+    rate = await maximum_rate(stage, exam) * _SHARE_WHILE_EXPIRING
     before: list[Latencies] = []
     during: list[Latencies] = []
     took_s: list[float] = []
@@ -184,7 +184,7 @@ async def _expire_many(stage: Stage, exam: str, rate: float) -> tuple[Latencies,
     counts = await OrderCounts.now(stage, stage.api, exam)
     async with asking(stage.api.url, orders, rate, stage.plan.seconds) as client:
         quiet = await client.end()
-    await _check(counts, quiet)
+    await check_orders(counts, quiet)
     async with AsyncExitStack() as clients:
         with stage.worker_stopped():
             await _let_come_due(stage, exam)
@@ -200,7 +200,7 @@ async def _expire_many(stage: Stage, exam: str, rate: float) -> tuple[Latencies,
         await until(none_due, "the holds to expire", within_s=_EXPIRY_LIMIT_S)
         ended_s = time.monotonic()
         samples = await client.end_now()
-    await _check(counts, samples, expired=count)
+    await check_orders(counts, samples, expired=count)
     await trim_journal(stage.service, stage.redis, exam)
     busy = Latencies.of(samples, began_s, ended_s)
     return Latencies.of(quiet), busy, ended_s - began_s
@@ -230,14 +230,14 @@ def _exam_with_ttl(exam: str, ttl_s: int) -> Exam:
     return bench_exam(SEATS, exam, hold={"ttl_s": ttl_s, "expiry_slack_s": 0})
 
 
-async def _maximum(stage: Stage, exam: str) -> float:
+async def maximum_rate(stage: Stage, exam: str) -> float:
     """Return how many orders a second can be made at all, in a second run after one that warms."""
     orders = Orders(stage, "reserve", exam)
     await orders.measure(_CONNECTIONS, stage.plan.seconds)
     return (await orders.measure(_CONNECTIONS, stage.plan.seconds)).per_s
 
 
-async def _check(counts: OrderCounts, samples: Samples, expired: int = 0) -> None:
+async def check_orders(counts: OrderCounts, samples: Samples, expired: int = 0) -> None:
     """Raise BenchError unless every order of a run was answered 201 and made a hold."""
     told, asked = samples.statuses.get(_CREATED, 0), len(samples.latencies_s)
     if told != asked:

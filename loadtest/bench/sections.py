@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-from loadtest.bench import durability, group_commit, latency, redis_cost, throughput, watched
+from loadtest.bench import durability, group_commit, latency, redis_cost, sizes, throughput, watched
 from loadtest.bench.stage import Stage
 from loadtest.bench.table import Row, Spread, at_least, row_of_rounds
 
@@ -42,6 +42,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "half-rate": latency.half_rate_rows,
         "live-holds": redis_cost.live_holds_rows,
         "expiry": latency.expiry_rows,
+        "sizes": sizes.sizes_rows,
         "watchers": watched.watchers_rows,
         "workers": throughput.workers_rows,
     }

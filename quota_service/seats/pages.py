@@ -12,7 +12,7 @@ from typing import TypeVar
 QUOTAS_MAX = 100
 """Quotas in one call. Redis keeps small hashes as lists, which it tells as a whole: up to 512."""
 
-ENTRIES_MAX = 250
+ENTRIES_MAX = 200
 """Journal entries in one call."""
 
 RESERVED_SEATS_MAX = 200

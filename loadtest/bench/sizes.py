@@ -1,0 +1,115 @@
+"""The row of size: what the largest legal exam costs those who reserve in another one.
+
+The largest exam stands in the same Redis, its import over and drained, and is looked at by one
+client again and again, while the workers compare and audit it as they do every exam.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from loadtest.bench.errors import BenchError
+from loadtest.bench.group_commit import bench_exam
+from loadtest.bench.latency import Latencies, asking, check_orders, figures_of, maximum_rate
+from loadtest.bench.messages import order_requests
+from loadtest.bench.order_counts import OrderCounts
+from loadtest.bench.stage import Stage
+from loadtest.bench.table import Row, at_most, row_of_rounds
+from loadtest.bench.throughput import new_exam
+from loadtest.bench.waiting import until
+from quota_service.domain.definition import exam_document, parse_exam
+from quota_service.domain.exam import MAX_SUBJECTS, MAX_VENUES, Exam
+from quota_service.registration.import_exam import import_exam
+
+_SHARE_OF_MAXIMUM = 0.25
+_LOOK_EVERY_S = 1.0
+_TOLD_S, _DRAINED_S = 60.0, 300.0
+_TEXT = {"zh": "基准", "en": "bench"}
+
+
+async def sizes_rows(stage: Stage) -> list[Row]:
+    """Return the row of p99 beside the largest legal exam, against alone."""
+    exam = await new_exam(stage)
+    rate = await maximum_rate(stage, exam) * _SHARE_OF_MAXIMUM
+    alone = [await _reserve(stage, exam, rate) for _ in range(stage.plan.rounds + 1)][1:]
+    large = largest_exam(stage.new_name("large"))
+    await import_exam(stage.service.stores, large)
+    await until(lambda: _is_told(stage, large.id), "the large exam in the API", within_s=_TOLD_S)
+    await until(lambda: _is_drained(stage, large.id), "its journal", within_s=_DRAINED_S)
+    async with _looked_at(stage, large.id) as looks:
+        beside = [await _reserve(stage, exam, rate) for _ in range(stage.plan.rounds + 1)][1:]
+    figures = {
+        "beside": figures_of(beside),
+        "alone": figures_of(alone),
+        "quotas": len(large.seats),
+        "looks": len(looks),
+        "rate_per_s": rate,
+    }
+    upper, lower = ([each.p99_ms for each in rounds] for rounds in (beside, alone))
+    name = f"p99 of reserve beside an exam of {len(large.seats):,} quotas ÷ alone"
+    return [row_of_rounds(name, at_most(1.5), upper, lower, figures)]
+
+
+def largest_exam(exam: str) -> Exam:
+    """Return an exam with as many venues and subjects as an exam may have."""
+    subjects = [f"subject-{n:03}" for n in range(MAX_SUBJECTS)]
+    venues = [f"venue-{n:03}" for n in range(MAX_VENUES)]
+    parts = {
+        "subjects": [{"id": subject, "title": _TEXT, "session": "s1"} for subject in subjects],
+        "venues": [{"id": venue, "title": _TEXT} for venue in venues],
+        "seats": {venue: dict.fromkeys(subjects, 5) for venue in venues},
+    }
+    return parse_exam({**exam_document(bench_exam(1, exam)), **parts})
+
+
+async def _reserve(stage: Stage, exam: str, rate: float) -> Latencies:
+    orders = order_requests(
+        f"/v1/exams/{exam}/reservations", stage.frontend_key, stage.new_name("run")
+    )
+    counts = await OrderCounts.now(stage, stage.api, exam)
+    async with asking(stage.api.url, orders, rate, stage.plan.seconds) as client:
+        samples = await client.end()
+    await check_orders(counts, samples)
+    return Latencies.of(samples)
+
+
+async def _is_told(stage: Stage, exam: str) -> bool:
+    async with stage.http.get(_availability(stage, exam)) as answer:
+        await answer.read()
+        return bool(answer.status == HTTPStatus.OK)
+
+
+async def _is_drained(stage: Stage, exam: str) -> bool:
+    shard = stage.service.stores.registry.shard(exam, 0)
+    return (await stage.service.stores.seats.totals(shard)).journal_entries == 0
+
+
+def _availability(stage: Stage, exam: str) -> str:
+    return f"{stage.api.url}/v1/exams/{exam}/availability"
+
+
+@asynccontextmanager
+async def _looked_at(stage: Stage, exam: str) -> AsyncIterator[list[int]]:
+    """Look at an exam again and again, by the ETag; lends the statuses as they come."""
+    statuses: list[int] = []
+
+    async def look() -> None:
+        etag = ""
+        while True:
+            headers = {"If-None-Match": etag} if etag else {}
+            url = _availability(stage, exam)
+            async with stage.http.get(url, headers=headers) as answer:
+                await answer.read()
+                etag = answer.headers.get("ETag", etag)
+                statuses.append(answer.status)
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield statuses
+    finally:
+        looking.cancel()
+        await asyncio.wait({looking})
+    if not {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED} & set(statuses):
+        raise BenchError(f"the large exam was never told: {statuses}")
