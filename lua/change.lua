@@ -13,7 +13,9 @@
 -- KEYS[6] zset   pinned       serial by the time (ms) it was pinned
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] hash   definition   the definition in force
--- KEYS[9] string record       the reservation's record
+-- KEYS[9] hash   key_held     key/venue/subject -> seats in unpaid holds
+-- KEYS[10] hash   capacity     venue/subject -> seats released so far
+-- KEYS[11] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -23,7 +25,8 @@
 -- ARGV[6] registration closes, ms since the Unix epoch
 -- ARGV[7] revision of the definition the caller goes by
 -- ARGV[8] limit: a reservation changes its venue so often at most
--- ARGV[9] by: who asked, <key id>/<request id>
+-- ARGV[9] share: of a hundred seats, how many the unpaid holds of one API key have at most
+-- ARGV[10] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version} a hold that has moved, or a booking that is changing now
 --         {DONE_BEFORE, record}   it is at this venue
@@ -32,6 +35,7 @@
 --         {NOT_OPEN} {CLOSED}     outside the registration window
 --         {CHANGES_USED}          it has changed its venue as often as it may
 --         {SESSION_STARTED, record}  its first sitting has begun
+--         {SHARE_USED}            a hold, and its API key has all the unpaid seats there that it may
 --         {SOLD_OUT, subjects, remaining…}  what is left there, subject by subject
 --         {STALE}                 another definition is in force than the caller knows
 --         {UNKNOWN}               no such record
@@ -42,13 +46,14 @@
 -- @include record
 -- @include journal
 -- @include seats
+-- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, pinned_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
-local definition_key, record_key = KEYS[8], KEYS[9]
+local definition_key, key_held_key, capacity_key, record_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local fence, serial, venue, pin = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local opens_at_ms, closes_at_ms, revision = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local limit, by = tonumber(ARGV[8]), ARGV[9]
+local limit, share, by = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -80,23 +85,30 @@ end
 if now_ms >= first_sitting_ms(definition_key, split(record[SUBJECTS], ',')) then
   return { SESSION_STARTED, record_text(record) }
 end
-local changes = tonumber(record[VENUE_CHANGES] or 0)
+local changes = tonumber(record[VENUE_CHANGES]) or 0
 if changes >= limit then
   return { CHANGES_USED }
 end
-local refusal, has_all = { SOLD_OUT, record[SUBJECTS] }, true
+local refusal, has_all, is_used = { SOLD_OUT, record[SUBJECTS] }, true, false
 for _, subject in ipairs(split(record[SUBJECTS], ',')) do
-  local seats = tonumber(redis.call('HGET', remaining_key, venue .. '/' .. subject) or 0)
+  local quota = venue .. '/' .. subject
+  local seats = tonumber(redis.call('HGET', remaining_key, quota) or 0)
   has_all = has_all and seats > 0
+  is_used = is_used or is_share_used(key_held_key, capacity_key, record[KEY_ID], quota, share, 0)
   refusal[#refusal + 1] = seats
 end
 if not has_all then
   return refusal
 end
+if state == 'held' and is_used then
+  return { SHARE_USED }
+end
 
 if state == 'held' then
   move_seats(record, record[VENUE], held_key, remaining_key)
   move_seats(record, venue, remaining_key, held_key)
+  count_for_key(key_held_key, record, record[VENUE], -1)
+  count_for_key(key_held_key, record, venue, 1)
   record[VENUE], record[VENUE_CHANGES] = venue, changes + 1
 else
   move_seats(record, venue, remaining_key, confirming_key)

@@ -19,7 +19,8 @@
 -- KEYS[13] hash   definition   the definition in force
 -- KEYS[14] set    spent        serials of reservations that have ended
 -- KEYS[15] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
--- KEYS[16] string record       records, one key a reservation
+-- KEYS[16] hash   key_held     key/venue/subject -> seats in unpaid holds
+-- KEYS[17] string record       records, one key a reservation
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 --
@@ -29,14 +30,14 @@
 -- @include shard
 
 local epoch_key, origin_key, fence = KEYS[1], KEYS[3], ARGV[1]
-local FIXED_KEYS = 15
+local FIXED_KEYS = 16
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 redis.call('SET', origin_key, 'none')
 redis.call('UNLINK', KEYS[2], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10],
-  KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15])
+  KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15], KEYS[16])
 local function remove(record_key)
   redis.call('UNLINK', record_key)
 end

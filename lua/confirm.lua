@@ -54,7 +54,7 @@ record[STATE] = 'confirmed'
 record[DEADLINE_MS] = record[FIRST_DEADLINE_MS]
 record[DUE_MS] = record[FIRST_DEADLINE_MS]
 record[CHECKED_OUT], record[PAYMENT_SEEN] = '1', '1'
-record[PIN], record[PINNED_MS] = '', '0'
+record[PIN], record[PINNED_MS], record[KEY_ID] = '', '0', ''
 local text = write_record(record_key, record)
 append(version_key, journal_key, fence, by, 'confirm', serial, clock_ms(), text)
 return { DONE, text }

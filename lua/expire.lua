@@ -15,7 +15,8 @@
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] set    spent        serials of reservations that have ended
 -- KEYS[9] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
--- KEYS[10] string record       the record of each serial, one key a serial
+-- KEYS[10] hash   key_held     key/venue/subject -> seats in unpaid holds
+-- KEYS[11] string record       the record of each serial, one key a serial
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] by: who asked, <key id>/<request id>
@@ -28,12 +29,13 @@
 -- @include journal
 -- @include seats
 -- @include unpaid
+-- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
-local spent_key, unpaid_key = KEYS[8], KEYS[9]
+local spent_key, unpaid_key, key_held_key = KEYS[8], KEYS[9], KEYS[10]
 local fence, by = ARGV[1], ARGV[2]
-local FIXED_KEYS, FIXED_ARGS = 9, 2
+local FIXED_KEYS, FIXED_ARGS = 10, 2
 -- Seats given back in one call, after which no further hold is looked at.
 local SEATS_MAX = 250
 
@@ -62,6 +64,7 @@ local function expire_one(record_key, serial)
   record[STATE] = 'expired'
   seats_back = seats_back + #split(record[SUBJECTS], ',')
   count_unpaid(unpaid_key, record, 1)
+  count_for_key(key_held_key, record, record[VENUE], -1)
   local text = write_ended_record(record_key, record, spent_key, serial)
   append(version_key, journal_key, fence, by, 'expire', serial, now_ms, text)
   return lag_ms

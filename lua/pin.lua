@@ -21,7 +21,8 @@
 -- KEYS[10] set    spent        serials of reservations that have ended
 -- KEYS[11] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
 -- KEYS[12] hash   definition   the definition in force
--- KEYS[13] string record       the reservation's record
+-- KEYS[13] hash   key_held     key/venue/subject -> seats in unpaid holds
+-- KEYS[14] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -57,12 +58,13 @@
 -- @include journal
 -- @include seats
 -- @include unpaid
+-- @include key_share
 
 local epoch_key, version_key, remaining_key = KEYS[1], KEYS[2], KEYS[3]
 local held_key, confirming_key, claims_key = KEYS[4], KEYS[5], KEYS[6]
 local due_key, pinned_key, journal_key = KEYS[7], KEYS[8], KEYS[9]
 local spent_key, unpaid_key = KEYS[10], KEYS[11]
-local definition_key, record_key = KEYS[12], KEYS[13]
+local definition_key, key_held_key, record_key = KEYS[12], KEYS[13], KEYS[14]
 local fence, serial, pin = ARGV[1], ARGV[2], ARGV[3]
 local amount, currency, again = ARGV[4], ARGV[5], ARGV[6]
 local revision, sessions_now, by = ARGV[7], ARGV[8], ARGV[9]
@@ -145,6 +147,7 @@ end
 
 if state == 'held' then
   move_seats(record, record[VENUE], held_key, confirming_key)
+  count_for_key(key_held_key, record, record[VENUE], -1)
   redis.call('ZREM', due_key, serial)
 else
   move_seats(record, record[VENUE], remaining_key, confirming_key)

@@ -27,7 +27,8 @@
 -- KEYS[10] stream journal      one entry a step
 -- KEYS[11] set    spent        serials of reservations that have ended
 -- KEYS[12] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
--- KEYS[13] string record       the record of each reservation, one key a reservation
+-- KEYS[13] hash   key_held     key/venue/subject -> seats in unpaid holds
+-- KEYS[14] string record       the record of each reservation, one key a reservation
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 -- ARGV[2] fit: 1 when holds that do not fit expire, 0 when nothing is checked
@@ -45,8 +46,9 @@
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local pinned_key, journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local key_held_key = KEYS[13]
 local fence, fit, by = ARGV[1], ARGV[2], ARGV[3]
-local FIXED_KEYS, FIXED_ARGS = 12, 3
+local FIXED_KEYS, FIXED_ARGS = 13, 3
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
@@ -58,7 +60,7 @@ local now_ms = clock_ms()
 local standing = redis.call('MGET', unpack(KEYS, FIXED_KEYS + 1, #KEYS))
 
 -- Seats and claims are gathered, and written at the end: few calls for the whole batch.
-local remaining, held, confirming, confirmed, claimed = {}, {}, {}, {}, {}
+local remaining, held, confirming, confirmed, claimed, key_held = {}, {}, {}, {}, {}, {}
 local live = {}
 
 -- Moves a seat of each subject between remaining and a counter; a negative count gives back.
@@ -67,6 +69,17 @@ local function take(counter, venue, record, count)
     local quota = venue .. '/' .. subject
     counter[quota] = (counter[quota] or 0) + count
     remaining[quota] = (remaining[quota] or 0) - count
+  end
+end
+
+-- Moves the seats of a hold to the count of its key; a negative count gives back.
+local function count_held(record, count)
+  take(held, record[VENUE], record, count)
+  if record[KEY_ID] ~= '' then
+    for subject in string.gmatch(record[SUBJECTS], '[^,]+') do
+      local field = record[KEY_ID] .. '/' .. record[VENUE] .. '/' .. subject
+      key_held[field] = (key_held[field] or 0) + count
+    end
   end
 end
 
@@ -90,7 +103,7 @@ end
 local function give_back(record, serial)
   local state = record[STATE]
   if state == 'held' then
-    take(held, record[VENUE], record, -1)
+    count_held(record, -1)
     redis.call('ZREM', due_key, serial)
   elseif state == 'confirming' then
     take(confirming, record[VENUE], record, -1)
@@ -144,11 +157,11 @@ end
 
 -- Puts one reservation; false when it is a hold that does not fit any more.
 local function put_one(record_key, serial, grace_ms, text, text_before)
-  local before = text_before and split(text_before, '|')
+  local before = text_before and fields_of(text_before)
   if before then
     give_back(before, serial)
   end
-  local record = split(text, '|')
+  local record = fields_of(text)
   local state = record[STATE]
   local has_expired = state == 'confirming' and record[DUE_MS] == '0'
   if has_expired or ((state == 'held' or state == 'confirming') and not fits(record)) then
@@ -168,7 +181,7 @@ local function put_one(record_key, serial, grace_ms, text, text_before)
       record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
       append(version_key, journal_key, fence, by, 'unpin', serial, now_ms, record_text(record))
     end
-    take(held, record[VENUE], record, 1)
+    count_held(record, 1)
     redis.call('ZADD', due_key, record[DUE_MS], serial)
   elseif state == 'confirmed' then
     take(confirmed, record[VENUE], record, 1)
@@ -204,6 +217,11 @@ add_up(remaining_key, remaining)
 add_up(held_key, held)
 add_up(confirming_key, confirming)
 add_up(confirmed_key, confirmed)
+for field, seats in pairs(key_held) do
+  if seats ~= 0 and redis.call('HINCRBY', key_held_key, field, seats) < 1 then
+    redis.call('HDEL', key_held_key, field)
+  end
+end
 if #live > 0 then
   redis.call('SREM', spent_key, unpack(live))
 end

@@ -13,7 +13,8 @@
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] set    spent        serials of reservations that have ended
 -- KEYS[9] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
--- KEYS[10] string record       the reservation's record
+-- KEYS[10] hash   key_held     key/venue/subject -> seats in unpaid holds
+-- KEYS[11] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -31,10 +32,11 @@
 -- @include journal
 -- @include seats
 -- @include unpaid
+-- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
-local spent_key, unpaid_key, record_key = KEYS[8], KEYS[9], KEYS[10]
+local spent_key, unpaid_key, key_held_key, record_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local fence, serial = ARGV[1], ARGV[2]
 local by = ARGV[3]
 
@@ -62,6 +64,7 @@ free_sessions(record, claims_key, serial)
 redis.call('ZREM', due_key, serial)
 record[STATE], record[DUE_MS] = 'released', now_ms
 count_unpaid(unpaid_key, record, 1)
+count_for_key(key_held_key, record, record[VENUE], -1)
 local text = write_ended_record(record_key, record, spent_key, serial)
 append(version_key, journal_key, fence, by, 'release', serial, now_ms, text)
 return { DONE, text }

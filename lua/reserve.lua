@@ -19,7 +19,9 @@
 -- KEYS[10] set    spent       serials of reservations that have ended
 -- KEYS[11] hash   unpaid      candidate -> holds that ended unpaid|last end (ms)
 -- KEYS[12] hash   definition  the definition in force
--- KEYS[13] string record      the record of each request, one key a request
+-- KEYS[13] hash   key_held     key/venue/subject -> seats in unpaid holds
+-- KEYS[14] hash   capacity     venue/subject -> seats released so far
+-- KEYS[15] string record       the record of each request, one key a request
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] registration opens, ms since the Unix epoch
@@ -33,7 +35,8 @@
 -- ARGV[10] first pause of a candidate, ms; each further hold that ends unpaid doubles it
 -- ARGV[11] longest pause of a candidate, ms
 -- ARGV[12] revision of the definition the caller goes by
--- ARGV[13] each request: serial, candidate, request hash, pass of the waiting room as
+-- ARGV[13] share: of a hundred seats, how many the unpaid holds of one API key have at most
+-- ARGV[14] each request: serial, candidate, request hash, pass of the waiting room as
 --         ticket|expiry (ms)|epoch or '' where none is needed, count of subjects, count of venues,
 --         then the subjects, the session of each, the venues in order of choice, and
 --         who asked, <key id>/<request id>
@@ -48,6 +51,7 @@
 --   {PASS_ENDED}                        the place of the pass was finished or idle
 --   {SESSION_CONFLICT, session, serial} another reservation of the candidate stands in the session
 --   {UNPAID_PAUSE, ends (ms), holds}    so many of the candidate's holds ended unpaid
+--   {SHARE_USED}                        the API key has all the unpaid seats it may, where some are left
 --   {SOLD_OUT, remaining…}              what is left, venue by venue, subject by subject
 -- or {STALE}: another definition is in force than the caller knows; or {NOT_READY}.
 -- @include codes
@@ -57,18 +61,20 @@
 -- @include journal
 -- @include places
 -- @include unpaid
+-- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local passes_key, places_key, spent_key, unpaid_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
-local definition_key = KEYS[12]
+local definition_key, key_held_key, capacity_key = KEYS[12], KEYS[13], KEYS[14]
 local fence = ARGV[1]
 local opens_at_ms, closes_at_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local ttl_ms, slack_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local fee, currency = tonumber(ARGV[6]), ARGV[7]
 local idle_ms, revision = tonumber(ARGV[8]), ARGV[12]
+local share = tonumber(ARGV[13])
 local budget, pause_ms, longest_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local FIXED_KEYS, FIXED_ARGS = 12, 12
+local FIXED_KEYS, FIXED_ARGS = 14, 13
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
@@ -174,6 +180,7 @@ end
 
 -- What is to be written once everything is decided.
 local taken, taken_quotas = {}, {}
+local key_taken = {}
 local record_pairs, claim_pairs, due_pairs, entries = {}, {}, {}, {}
 local place_pairs, pass_pairs = {}, {}
 -- When the first sitting begins of each choice of subjects in the batch.
@@ -185,6 +192,20 @@ local function joined(before, length)
     return ARGV[before + 1]
   end
   return table.concat(ARGV, ',', before + 1, before + length)
+end
+
+-- True when the unpaid holds of a key have all the seats they may of one of the quotas.
+local function has_used_share(key_id, quotas)
+  if share >= 100 then
+    return false
+  end
+  for _, quota in ipairs(quotas) do
+    local more = key_taken[key_id .. '/' .. quota] or 0
+    if is_share_used(key_held_key, capacity_key, key_id, quota, share, more) then
+      return true
+    end
+  end
+  return false
 end
 
 -- A hold ends when the first sitting of its order begins, if not before.
@@ -231,8 +252,9 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
     end
   end
 
+  local key_id = string.match(request.by, '^[^/]*')
   local venue, quotas
-  local refusal = { SOLD_OUT }
+  local refusal, share_used = { SOLD_OUT }, false
   for v = 1, request.venues do
     local wanted, has_all = {}, true
     for i = 1, request.subjects do
@@ -242,13 +264,16 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
       has_all = has_all and seats > 0
       refusal[#refusal + 1] = seats
     end
+    if has_all and has_used_share(key_id, wanted) then
+      has_all, share_used = false, true
+    end
     if has_all then
       venue, quotas = ARGV[request.venues_at + v], wanted
       break
     end
   end
   if not venue then
-    return refusal
+    return share_used and { SHARE_USED } or refusal
   end
 
   for i = 1, request.subjects do
@@ -258,6 +283,10 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
       taken_quotas[#taken_quotas + 1] = quota
     end
     taken[quota], left[quota] = taken[quota] + 1, left[quota] - 1
+    if key_id ~= '' then
+      local field = key_id .. '/' .. quota
+      key_taken[field] = (key_taken[field] or 0) + 1
+    end
     standing[claim] = request.serial
     claim_pairs[#claim_pairs + 1] = claim
     claim_pairs[#claim_pairs + 1] = request.serial
@@ -270,7 +299,7 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
     'held', request.candidate, venue,
     joined(request.subjects_at, request.subjects), joined(request.sessions_at, request.subjects),
     whole(fee * request.subjects), currency, now_text, ends, ends, due_at,
-    '0', '0', '', '0', request.hash, '', venue, '0',
+    '0', '0', '', '0', request.hash, '', venue, '0', key_id,
   })
   made[record_key] = text
   record_pairs[#record_pairs + 1] = record_key
@@ -301,7 +330,7 @@ for n = 1, count do
   local answer = decide(request, KEYS[FIXED_KEYS + n], texts[n], spent[n], unpaid_texts[n])
   local code = answer[1]
   -- Whoever is told that seats are gone is about to look for others, and keeps the place too.
-  if request.pass and (code == DONE or code == SOLD_OUT or code == SESSION_CONFLICT) then
+  if request.pass and (code == DONE or code == SOLD_OUT or code == SHARE_USED or code == SESSION_CONFLICT) then
     keep_used(request.candidate, request.pass, request.pass_text)
   end
   answers[n + 1] = answer
@@ -321,6 +350,9 @@ local version = redis.call('INCRBY', version_key, #entries) - #entries
 for _, quota in ipairs(taken_quotas) do
   redis.call('HINCRBY', remaining_key, quota, -taken[quota])
   redis.call('HINCRBY', held_key, quota, taken[quota])
+end
+for field, seats in pairs(key_taken) do
+  redis.call('HINCRBY', key_held_key, field, seats)
 end
 for from = 1, #claim_pairs, CALL_MAX do
   redis.call('HSET', claims_key, unpack(claim_pairs, from, math.min(from + CALL_MAX - 1, #claim_pairs)))

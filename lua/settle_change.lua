@@ -50,7 +50,7 @@ if has_moved then
   move_seats(record, record[TO_VENUE], confirming_key, confirmed_key)
   move_seats(record, record[VENUE], confirmed_key, remaining_key)
   record[VENUE] = record[TO_VENUE]
-  record[VENUE_CHANGES] = tonumber(record[VENUE_CHANGES] or 0) + 1
+  record[VENUE_CHANGES] = (tonumber(record[VENUE_CHANGES]) or 0) + 1
 else
   move_seats(record, record[TO_VENUE], confirming_key, remaining_key)
 end

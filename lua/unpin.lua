@@ -17,7 +17,8 @@
 -- KEYS[9] stream journal      one entry a step
 -- KEYS[10] set    spent       serials of reservations that have ended
 -- KEYS[11] hash   unpaid      candidate -> holds that ended unpaid|last end (ms)
--- KEYS[12] string record      the reservation's record
+-- KEYS[12] hash   key_held    key/venue/subject -> seats in unpaid holds
+-- KEYS[13] string record      the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -35,10 +36,12 @@
 -- @include journal
 -- @include seats
 -- @include unpaid
+-- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, claims_key, due_key, pinned_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local journal_key, spent_key, unpaid_key, record_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11]
+local key_held_key, record_key = KEYS[12], KEYS[13]
 local fence, serial, pin, grace_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local by = ARGV[5]
 
@@ -66,6 +69,7 @@ if record[DUE_MS] == '0' then
   text = write_ended_record(record_key, record, spent_key, serial)
 else
   move_seats(record, record[VENUE], confirming_key, held_key)
+  count_for_key(key_held_key, record, record[VENUE], 1)
   record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
   redis.call('ZADD', due_key, record[DUE_MS], serial)
   record[STATE] = 'held'

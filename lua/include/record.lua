@@ -1,11 +1,11 @@
 -- record: one reservation as one string, so that a step is one GET and one SET, and so that its
 -- journal entry can carry the whole of it. The fields stand in this order, separated by '|';
 -- quota_service/seats/record.py reads the same order, and a test holds the two together. A record that
--- was written before a field was there ends earlier.
+-- was written before a field was there ends earlier; what it lacks is read as empty.
 local STATE, CANDIDATE, VENUE, SUBJECTS, SESSIONS, AMOUNT, CURRENCY, CREATED_MS,
   FIRST_DEADLINE_MS, DEADLINE_MS, DUE_MS, CHECKED_OUT, PAYMENT_SEEN, PIN, PINNED_MS,
   REQUEST_HASH, TO_VENUE, FIRST_VENUE,
-  VENUE_CHANGES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19
+  VENUE_CHANGES, KEY_ID = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20
 
 -- How long the record of an ended reservation is kept: one day, in milliseconds.
 local ENDED_RECORD_TTL_MS = 86400000
@@ -23,13 +23,22 @@ local function split(text, separator)
   end
 end
 
+-- The fields of the text of a record.
+local function fields_of(text)
+  local record = split(text, '|')
+  for i = #record + 1, KEY_ID do
+    record[i] = ''
+  end
+  return record
+end
+
 -- Reads the record at `key`; nil when there is none.
 local function read_record(key)
   local text = redis.call('GET', key)
   if not text then
     return nil
   end
-  return split(text, '|')
+  return fields_of(text)
 end
 
 local function record_text(record)

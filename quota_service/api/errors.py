@@ -217,6 +217,8 @@ def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911
             return _named("Waiting-Room-Pass", error)
         case errors.NotYourTurn(threshold=threshold, serving=serving, poll_after_s=poll_after_s):
             return {"threshold": threshold, "serving": serving, "poll_after": poll_after_s}
+        case errors.KeyShareUsed(share_max_percent=share_max_percent):
+            return {"key_share_max_percent": share_max_percent}
         case errors.VenueChangesUsed(venue_changes_max=venue_changes_max):
             return {"venue_changes_max": venue_changes_max}
         case errors.RefundUsed(reservation=reservation):

@@ -115,6 +115,10 @@ _FAIR_USE = {
         **whole("How often a reservation can change its venue.", 0, MAX_VENUE_CHANGES),
         "default": DEFAULT_FAIR_USE.venue_changes_max,
     },
+    "key_share_max_percent": {
+        **whole("Share of a quota's seats one API key may have in unpaid holds.", 1, 100),
+        "default": DEFAULT_FAIR_USE.key_share_max_percent,
+    },
 }
 
 

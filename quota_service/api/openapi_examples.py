@@ -49,6 +49,7 @@ _DEFINITION: Mapping[str, Any] = {
         "unpaid_pause_s": 900,
         "unpaid_pause_max_s": 86400,
         "venue_changes_max": 5,
+        "key_share_max_percent": 100,
     },
     "notice": {
         "version": "2023-1",

@@ -58,6 +58,7 @@ PROBLEM_MEMBERS: Mapping[str, Schema] = {
     "reservation": {**reservation_id(), "description": "The reservation that stands in the way."},
     "unpaid_holds": whole("Holds of the candidate that ended unpaid.", 1),
     "pause_ends_at": time("From when on the candidate can make the next hold."),
+    "key_share_max_percent": whole("The share of a quota one API key may have unpaid.", 1, 100),
     "venue_changes_max": whole("How often a reservation can change its venue.", 0),
     "opens_at": time("When registration opens."),
     "closed_at": time("When registration closed."),

@@ -173,6 +173,14 @@ PROBLEMS: Mapping[str, ProblemType] = {
             {"unpaid_holds": 3, "pause_ends_at": "2023-03-14T04:40:00.000Z"},
         ),
         ProblemType(
+            "key-share-used",
+            409,
+            "Key share used",
+            "Seats are left, but unpaid holds made with this API key have all of them that one key "
+            "may have. Ask again when some of them are paid or have ended.",
+            {"key_share_max_percent": 50},
+        ),
+        ProblemType(
             "registration-not-open",
             409,
             "Registration not open",

@@ -184,6 +184,9 @@ def read_fair_use(top: Table) -> FairUseRules:
         venue_changes_max=table.number(
             "venue_changes_max", 0, MAX_VENUE_CHANGES, default=default.venue_changes_max
         ),
+        key_share_max_percent=table.number(
+            "key_share_max_percent", 1, 100, default=default.key_share_max_percent
+        ),
     )
     if rules.unpaid_pause_max_s < pause_s:
         table.note("unpaid_pause_max_s", "must not be less than unpaid_pause_s")

@@ -5,6 +5,7 @@
     │   ├── SoldOut                 409  with what is left at each venue asked for
     │   ├── SessionConflict         409  with the reservation that stands in the way
     │   ├── TooManyUnpaidHolds      409  with when the next one can be made
+    │   ├── KeyShareUsed            409  with the share of a quota that a key may have unpaid
     │   ├── RegistrationNotOpen     409  with when it opens
     │   ├── RegistrationClosed      409
     │   ├── SessionStarted          409  with the session that has begun, and when
@@ -120,6 +121,18 @@ class TooManyUnpaidHolds(Refused):
         )
         self.unpaid_holds = unpaid_holds
         self.pause_ends_at_ms = pause_ends_at_ms
+
+
+class KeyShareUsed(Refused):
+    """The API key has as many seats in unpaid holds as it may, and seats are left for others."""
+
+    slug = "key-share-used"
+
+    def __init__(self, share_max_percent: int) -> None:
+        super().__init__(
+            f"unpaid holds made with this API key have {share_max_percent} percent of the seats"
+        )
+        self.share_max_percent = share_max_percent
 
 
 class RegistrationNotOpen(Refused):

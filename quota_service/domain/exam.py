@@ -81,6 +81,8 @@ class FairUseRules:
     """What keeps one candidate from having seats that others would pay for.
 
     A reservation changes its venue `venue_changes_max` times, as a hold and as a booking together.
+    The unpaid holds made with one API key have `key_share_max_percent` of a quota's seats at most,
+    but one seat at least: less than 100 is for exams that several frontends sell.
 
     After `unpaid_holds_max` of its holds have ended unpaid, by expiry or release, a candidate can
     make the next one only `unpaid_pause_s` after the last end. Each further hold that ends unpaid
@@ -91,6 +93,7 @@ class FairUseRules:
     unpaid_pause_s: int = 900
     unpaid_pause_max_s: int = 86_400
     venue_changes_max: int = 5
+    key_share_max_percent: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Reservation:
     the expiry may take the seats back; 0 while a payment is recorded for a hold that had expired.
     `pin` is the word of the attempt that is recording a payment or a change of venue, empty when
     none is; `to_venue` is where that change goes. `venue_changes` counts those that are done.
+    `key_id` names the API key a hold was made with; a booking has none.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Reservation:
     to_venue: str = ""
     first_venue: str = ""
     venue_changes: int = 0
+    key_id: str = ""
 
     def as_first_answered(self) -> "Reservation":
         """Return the reservation as the request that made it was answered.

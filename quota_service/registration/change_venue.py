@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 from quota_service.domain.errors import (
     ChangeInProgress,
+    KeyShareUsed,
     LedgerUnavailable,
     NotReady,
     PaymentInProgress,
@@ -107,6 +108,8 @@ async def _taken(
             raise out_of_time(exam, found.subjects if found else (), code)
         case Answer(Code.CHANGES_USED):
             raise VenueChangesUsed(exam.fair_use.venue_changes_max)
+        case Answer(Code.SHARE_USED):
+            raise KeyShareUsed(exam.fair_use.key_share_max_percent)
         case Answer(Code.SOLD_OUT, detail=(subjects, *left)):
             quotas = [(venue, subject) for subject in subjects.split(",")]
             raise SoldOut.of(exam, quotas, left)

@@ -26,6 +26,7 @@ import orjson
 
 from quota_service.domain.errors import (
     IdempotencyKeyReused,
+    KeyShareUsed,
     NoticeNotAccepted,
     PassEnded,
     PassExpired,
@@ -234,6 +235,8 @@ def _reserved(exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserve
             raise SessionConflict(session, str(standing))
         case Answer(Code.UNPAID_PAUSE, detail=(ends_ms, holds)):
             raise TooManyUnpaidHolds(holds, ends_ms)
+        case Answer(Code.SHARE_USED):
+            raise KeyShareUsed(exam.fair_use.key_share_max_percent)
         case Answer(Code.SOLD_OUT, detail=left):
             asked = [(venue, subject) for venue in order.venues for subject in order.subjects]
             raise SoldOut.of(exam, asked, left)

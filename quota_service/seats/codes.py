@@ -33,6 +33,7 @@ class Code(IntEnum):
     UNPAID_PAUSE = -23
     CHANGES_USED = -24
     SESSION_STARTED = -25
+    SHARE_USED = -26
 
 
 CODES = {int(code): code for code in Code}

@@ -22,10 +22,11 @@ FIELDS = (
     "to_venue",
     "first_venue",
     "venue_changes",
+    "key_id",
 )
 """The order of `lua/include/record.lua`; a test holds the two together."""
 
-_ADDED = {len(FIELDS) - 1: ("0",)}
+_ADDED = {len(FIELDS) - 2: ("0", ""), len(FIELDS) - 1: ("",)}
 """What is added to a record of so many fields, which was written before all were there."""
 
 _STATES = {state.value: state for state in State}
@@ -60,6 +61,7 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
             to_venue,
             first_venue,
             venue_changes,
+            key_id,
         ) = fields
         return Reservation(
             id=str(ReservationId(exam, shard, serial)),
@@ -82,7 +84,8 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
             request_hash=request_hash,
             to_venue=to_venue,
             first_venue=first_venue,
-            venue_changes=int(venue_changes),
+            venue_changes=int(venue_changes or 0),
+            key_id=key_id,
         )
     except (ValueError, KeyError) as error:
         raise RecordError(f"not a record of {len(FIELDS)} fields: {error}") from error
@@ -110,5 +113,6 @@ def record_text(reservation: Reservation) -> str:
         reservation.to_venue,
         reservation.first_venue,
         reservation.venue_changes,
+        reservation.key_id,
     )
     return "|".join(str(value) for value in values)

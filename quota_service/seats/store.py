@@ -184,6 +184,7 @@ class SeatStore:
                 exam.fair_use.unpaid_pause_s * 1000,
                 exam.fair_use.unpaid_pause_max_s * 1000,
                 exam.revision,
+                exam.fair_use.key_share_max_percent,
             ),
         )
         self._shared[shard.tag] = (exam, shard.epoch, shared)
@@ -240,7 +241,8 @@ class SeatStore:
         """Take the seats of another venue: a hold moves, a booking is changing under `pin`."""
         window = exam.registration
         times = (window.opens_at_ms, window.closes_at_ms)
-        args = (*times, exam.revision, exam.fair_use.venue_changes_max)
+        rules = (exam.fair_use.venue_changes_max, exam.fair_use.key_share_max_percent)
+        args = (*times, exam.revision, *rules)
         return await self._step("change", shard, serial, venue, pin, *args)
 
     async def settle_change(

@@ -13,6 +13,7 @@ RULES = {
     "unpaid_pause_s": 60,
     "unpaid_pause_max_s": 600,
     "venue_changes_max": 2,
+    "key_share_max_percent": 50,
 }
 
 
@@ -57,6 +58,21 @@ async def test_an_exam_tells_its_rules_and_a_change_of_them_holds_at_once(api: A
     assert (await api.reserve(exam="fair")).status == 201
 
 
+async def test_a_key_whose_unpaid_holds_have_its_share_is_told_so(api: ApiClient) -> None:
+    await api.import_exam(exam_definition("fair", fair_use=RULES))
+    for candidate in ("candidate-1", "candidate-2"):
+        held = await api.reserve(candidate, exam="fair", venues=("tianjin",))
+        assert held.status == 201
+
+    refused = await api.reserve("candidate-3", exam="fair", venues=("tianjin",))
+    await api.pay(held.json)
+    later = await api.reserve("candidate-3", exam="fair", venues=("tianjin",))
+
+    assert (refused.status, refused.slug) == (409, "key-share-used")
+    assert refused.json["key_share_max_percent"] == 50
+    assert later.status == 201
+
+
 async def move(api: ApiClient, reservation: Any, venue: str) -> Reply:
     path = f"/v1/reservations/{reservation['id']}/venue"
     return await api.call("PUT", path, json={"venue": venue})
@@ -86,6 +102,7 @@ async def test_a_venue_is_changed_so_often_and_no_more_as_a_hold_and_as_a_bookin
     [
         ({"unpaid_holds_max": 0}, "fair_use.unpaid_holds_max"),
         ({"unpaid_pause_s": 60, "unpaid_pause_max_s": 59}, "fair_use.unpaid_pause_max_s"),
+        ({"key_share_max_percent": 0}, "fair_use.key_share_max_percent"),
         ({"venue_changes_max": -1}, "fair_use.venue_changes_max"),
         ({"holds": 1}, "fair_use.holds"),
     ],

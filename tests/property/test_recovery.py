@@ -31,6 +31,7 @@ from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
+from tests.support.callers import called_with
 from tests.support.exams import make_exam
 from tests.support.protocols import DiedError, dying, payment
 from tests.support.records import move_due
@@ -92,7 +93,8 @@ class History:
                 case ("hold", who, venue, subjects):
                     self.keys += 1
                     order = Order(f"c-{who}", subjects, (venue,), accepted_notice=True)
-                    made = await reserve(stores, self.exam, order, f"key-{self.keys}")
+                    with called_with(f"key-{who % 2}"):
+                        made = await reserve(stores, self.exam, order, f"key-{self.keys}")
                     self.held[who] = made.reservation
                 case ("pay", who):
                     held = self.held[who]

@@ -13,6 +13,7 @@ from quota_service.seats.keys import ROOM_KEYS, SHARD_KEYS, Shard
 from quota_service.seats.recovery import RecoveryStore, Standing
 from quota_service.settings import Settings
 from tests.support.books import read_journal
+from tests.support.callers import called_with
 from tests.support.exams import make_exam
 from tests.support.records import redis_now_ms
 from tests.support.seats import SeatsUnderTest, open_seats
@@ -305,7 +306,8 @@ async def test_a_trimmed_journal_keeps_what_came_after_and_its_numbers_go_on(
 async def test_every_key_of_the_catalogue_is_written_by_some_step_and_none_beside_it(
     seats: SeatsUnderTest,
 ) -> None:
-    await seats.hold("candidate-1")
+    with called_with("key-a"):
+        await seats.hold("candidate-1")
     await seats.pinned("candidate-2")
     await seats.store.release(seats.shard, await seats.hold("candidate-3"))
 

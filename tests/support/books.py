@@ -23,6 +23,7 @@ async def check_books(client: "redis.asyncio.Redis", shard: Shard) -> None:
     await _check_indexes(client, shard, records)
     await _check_claims(client, shard, records)
     await _check_unpaid(client, shard, records)
+    await _check_key_shares(client, shard, records)
     await _check_lifetimes(client, shard, records)
     await _check_journal(client, shard, records)
 
@@ -126,6 +127,14 @@ async def _check_unpaid(
     mine = Counter(r.candidate for r in ended)
     assert all(holds.get(candidate, 0) >= count for candidate, count in mine.items())
     assert 0 <= sum(holds.values()) - len(ended) <= len(forgotten)
+
+
+async def _check_key_shares(
+    client: "redis.asyncio.Redis", shard: Shard, records: dict[str, Reservation]
+) -> None:
+    held = [r for r in records.values() if r.state is State.HELD and r.key_id]
+    seats = Counter(f"{r.key_id}/{r.venue}/{subject}" for r in held for subject in r.subjects)
+    assert await _counter(client, shard, "key_held") == seats
 
 
 async def _check_lifetimes(

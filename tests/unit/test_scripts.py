@@ -314,6 +314,7 @@ def test_parts_are_included_after_the_parts_they_build_on(source: LuaSource) -> 
         "opening",
         "places",
         "unpaid",
+        "key_share",
     ]
 
     assert source.includes == [name for name in order if name in source.includes]
