@@ -8,7 +8,7 @@
 -- KEYS[2] hash   definition   the definition in force
 -- KEYS[3] hash   passes       candidate -> ticket|pass expiry (ms)|epoch
 -- KEYS[4] zset   places       candidate by the time (ms) the place is free again
--- KEYS[5] hash   numbers      candidate -> number
+-- KEYS[5] zset   queue        candidate by number, until its turn has passed
 -- KEYS[6] hash   room         epoch, last number handed out, limit of its block; draw_closed; claims
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
@@ -29,7 +29,7 @@
 -- @include places
 
 local epoch_key, definition_key = KEYS[1], KEYS[2]
-local passes_key, places_key, numbers_key, room_key = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local passes_key, places_key, queue_key, room_key = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local fence, candidate, ticket = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local passed = ARGV[4]
 
@@ -60,7 +60,7 @@ if passed == '1' then
   return { TURN_PASSED }
 end
 -- One wait, one place: whoever is in the draw and took a number too has used both.
-ticket = math.max(ticket, tonumber(redis.call('HGET', numbers_key, candidate) or 0))
+ticket = math.max(ticket, tonumber(redis.call('ZSCORE', queue_key, candidate) or 0))
 local expires_ms = now_ms + life_ms
 remember_ticket(passes_key, candidate, ticket, expires_ms, epoch_of(fence))
 keep_place(places_key, candidate, idle_ms, expires_ms, now_ms)

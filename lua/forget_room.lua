@@ -5,7 +5,7 @@
 --
 -- KEYS[1] string epoch        the shard's epoch and run
 -- KEYS[2] hash   room         epoch, last number handed out, limit of its block; draw_closed; claims
--- KEYS[3] hash   numbers      candidate -> number
+-- KEYS[3] zset   queue        candidate by number, until its turn has passed
 -- KEYS[4] string drawn        HyperLogLog of the candidates in the draw
 -- KEYS[5] zset   places       candidate by the time (ms) the place is free again
 -- KEYS[6] hash   passes       candidate -> the last pass

@@ -11,20 +11,20 @@
 -- KEYS[2] hash   definition   the definition in force
 -- KEYS[3] hash   room         epoch, last number handed out, limit of its block; draw_closed; claims
 -- KEYS[4] string drawn        HyperLogLog of the candidates in the draw
--- KEYS[5] hash   numbers      candidate -> number
+-- KEYS[5] zset   queue        candidate by number, until its turn has passed
 -- KEYS[6] hash   passes       candidate -> ticket|pass expiry (ms)|epoch
 -- KEYS[7] zset   places       candidate by the time (ms) the place is free again
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] candidate
 -- ARGV[3] late_through: turns of numbers up to this have passed
--- ARGV[4] most: candidates with a number, at most
+-- ARGV[4] most: candidates with a number whose turn has not passed, at most
 --
 -- Returns {DONE, 0}              in the draw
 --         {DONE, number}         given now
 --         {DONE_BEFORE, number}  given before
 --         {NO_NUMBERS, limit}    the block is used up to its limit; -1 when none counts here now
---         {QUEUE_FULL}           too many have a number
+--         {QUEUE_FULL}           too many have a number whose turn has not passed
 --         {CLOSED, end (ms)}     registration is over
 --         {NOT_READY}
 -- @include codes
@@ -33,10 +33,12 @@
 -- @include places
 
 local epoch_key, definition_key, room_key, drawn_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local numbers_key, passes_key, places_key = KEYS[5], KEYS[6], KEYS[7]
+local queue_key, passes_key, places_key = KEYS[5], KEYS[6], KEYS[7]
 local fence, candidate = ARGV[1], ARGV[2]
 local late_through, most = tonumber(ARGV[3]), tonumber(ARGV[4])
 local IN_DRAW = 0
+-- Candidates whose turn has passed that go with one who joins.
+local PASSED_MAX = 100
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -60,11 +62,11 @@ local function keeps(number)
 end
 
 local function join_queue()
-  local number = tonumber(redis.call('HGET', numbers_key, candidate) or 0)
+  local number = tonumber(redis.call('ZSCORE', queue_key, candidate) or 0)
   if number > 0 and keeps(number) then
     return { DONE_BEFORE, number }
   end
-  if number == 0 and redis.call('HLEN', numbers_key) >= most then
+  if number <= late_through and redis.call('ZCOUNT', queue_key, '(' .. late_through, '+inf') >= most then
     return { QUEUE_FULL }
   end
   local room = redis.call('HMGET', room_key, 'epoch', 'last', 'limit')
@@ -75,9 +77,13 @@ local function join_queue()
   if last >= limit then
     return { NO_NUMBERS, limit }
   end
+  local passed = redis.call('ZRANGE', queue_key, '-inf', late_through, 'BYSCORE', 'LIMIT', 0, PASSED_MAX)
+  if #passed > 0 then
+    redis.call('ZREM', queue_key, unpack(passed))
+  end
   close_draw(room_key)
   redis.call('HSET', room_key, 'last', last + 1)
-  redis.call('HSET', numbers_key, candidate, last + 1)
+  redis.call('ZADD', queue_key, last + 1, candidate)
   return { DONE, last + 1 }
 end
 

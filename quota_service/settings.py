@@ -243,7 +243,7 @@ class Settings:
         500, "numbers of a queue set aside in Postgres at a time", low=1, high=100_000
     )
     waiting_room_numbers_max: int = _setting(
-        1_000_000, "candidates with a number in one queue; more are answered 503", low=1
+        1_000_000, "candidates in one queue whose turn has not passed; more are answered 503", low=1
     )
     streams_max: int = _setting(
         20_000, "availability streams open at once; more are answered 503", low=1

@@ -25,7 +25,7 @@ Redis Cluster and every script runs in one slot. The catalogue:
 and those of the waiting room, which a rebuild leaves as they are:
 
     {exam:shard}:room          hash    epoch, last number, limit of block; draw_closed; claims
-    {exam:shard}:numbers       hash    candidate -> number in the queue
+    {exam:shard}:queue         zset    candidate by number, until its turn has passed
     {exam:shard}:drawn         string  HyperLogLog of the candidates in the draw
     {exam:shard}:places        zset    candidate by the time (ms) the place is free again
     {exam:shard}:passes        hash    candidate -> last ticket used|pass expiry (ms)|epoch
@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 
 ROOM_KEYS = {
     "room": "hash",
-    "numbers": "hash",
+    "queue": "zset",
     "drawn": "string",
     "places": "zset",
     "passes": "hash",

@@ -307,6 +307,25 @@ async def test_a_queue_has_an_end(queue: Service) -> None:
     assert (known.code, known.number) == (Code.DONE_BEFORE, first)
 
 
+async def test_whose_turn_has_passed_is_not_counted_in_the_queue_any_more(queue: Service) -> None:
+    shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.room_store
+    for i in range(3):
+        await number(queue, f"candidate-{i}")
+
+    full = await store.join(shard, "newcomer", late_through=1, numbers_max=2)
+    given = [
+        (await store.join(shard, name, late_through=2, numbers_max=2)).number
+        for name in ("newcomer", "candidate-2")
+    ]
+    again = await store.join(shard, "candidate-0", late_through=3, numbers_max=2)
+
+    assert full.code is Code.QUEUE_FULL
+    assert given == [4, 3]
+    assert (again.code, again.number) == (Code.DONE, 5)
+    client = redis_of(queue)
+    assert await client.zrange(shard.key("queue"), 0, -1) == ["newcomer", "candidate-0"]
+
+
 async def test_a_full_queue_is_told_as_overload(settings: Settings, queue: Service) -> None:
     await number(queue, "candidate-1")
     narrow = dataclasses.replace(settings, waiting_room_numbers_max=1)
