@@ -282,7 +282,8 @@ class ExpressProtocol(ReadInTurn):
             address = self.peername[0] if self.peername else ""
             call = Call(params, headers, body, lambda: message.url.query, address)
             answer = route.hot.handler(context, call)
-            self.is_paying = route.work is Work.CONFIRM  # its signature is valid
+            if route.work is Work.CONFIRM:  # its signature is valid
+                self.is_paying, self.is_failing = True, False
             if not isinstance(answer, Answer):
                 finish = partial(self._finish, route, name, started, is_in, rate)
                 IS_AWAITED.set(partial(is_awaited, self, context, route.work, started))
@@ -290,7 +291,7 @@ class ExpressProtocol(ReadInTurn):
                 return True
         except Exception as error:  # noqa: BLE001  every error has its answer
             self.is_paying &= not isinstance(error, Unauthorized)
-            answered = charged(context, self._address, error)
+            answered = charged(context, self, error)
             self._finish(route, name, started, is_in, rate, None, answered)
         else:
             self._finish(route, name, started, is_in, rate, answer, None)
@@ -308,15 +309,11 @@ class ExpressProtocol(ReadInTurn):
         if route.scope is not None:
             authorization = headers.get("Authorization")
             key_id = context.keys.authorize(authorization, route.scope, exam_in(params))
+            self.is_failing = False
             return take_of_key(context, key_id)
         if route.work is Work.PUBLIC_READ:
-            take_of_address(context, self._address)
+            take_of_address(context, self.address)
         return ()
-
-    @property
-    def _address(self) -> str:
-        """The address of the client."""
-        return self.peername[0] if self.peername else ""
 
     def _finish(  # noqa: PLR0917  bound by position, as an end is told
         self,

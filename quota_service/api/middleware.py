@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -14,6 +15,7 @@ from quota_service.api.errors import ClientLeft, answer_to
 from quota_service.api.express import CLIENT_GONE, REQUEST_ID_HEADER, request_id
 from quota_service.api.problems import problem_response
 from quota_service.api.rates import RATE, charged, take_of_address
+from quota_service.api.turns import ReadInTurn
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.logs import KEY_ID, REQUEST_ID
 from quota_service.observability.metrics import Metrics
@@ -57,6 +59,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"
 async def _answer(
     request: web.Request, handler: Handler, context: ApiContext
 ) -> web.StreamResponse:
+    connection = cast("ReadInTurn", request.protocol)
     try:
         refuse_unfit(request)
         work = work_of_route(request)
@@ -68,7 +71,7 @@ async def _answer(
             await read_body(request, context.settings.body_max_bytes)
         return await admitted(request, work, context, handler)
     except QuotaError as error:
-        return answer_to(charged(context, request.remote or "", error)).response()
+        return answer_to(charged(context, connection, error)).response()
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         detail = f"this address takes {allowed}"

@@ -16,6 +16,7 @@ from quota_service.api.errors import (
     RateLimited,
     Unauthorized,
 )
+from quota_service.api.turns import ReadInTurn
 from quota_service.overload.rate_limit import RateLimit
 
 _STRANGERS = (Unauthorized, Forbidden, MalformedRequest, ContentEncodingRefused)
@@ -43,11 +44,12 @@ def take_of_address(context: ApiContext, address: str) -> None:
     _take(context, context.address_rate, "address", address)
 
 
-def charged(context: ApiContext, address: str, error: BaseException) -> BaseException:
+def charged(context: ApiContext, connection: ReadInTurn, error: BaseException) -> BaseException:
     """Return what to answer a failed request with: its error, or that its address is too fast."""
     if isinstance(error, _STRANGERS):
+        connection.is_failing = True
         try:
-            take_of_address(context, address)
+            take_of_address(context, connection.address)
         except RateLimited as limited:
             return limited
     return error

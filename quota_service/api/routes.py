@@ -5,6 +5,7 @@ The application, the OpenAPI document and a test that every refusal is reachable
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 
 from aiohttp import web
 
@@ -26,6 +27,7 @@ from quota_service.api.entry import WORK
 from quota_service.api.express import ExpressLane
 from quota_service.api.ops_handlers import KEY_ID
 from quota_service.api.rates import RATE, take_of_address, take_of_key
+from quota_service.api.turns import ReadInTurn
 from quota_service.ledger.api_keys import Scope
 from quota_service.overload.classes import Work, work_of
 
@@ -196,7 +198,7 @@ def add_routes(app: web.Application) -> None:
     for route in ROUTES:
         handler = route.handler
         if isinstance(handler, Hot):
-            handler = _unhurried(handler.handler)
+            handler = _unhurried(handler.handler, is_signed=route.work is Work.CONFIRM)
         if route.scope is not None:
             handler = _behind_key(handler, route.scope, in_query=route.has_exam_in_query)
         elif route.work is Work.PUBLIC_READ:
@@ -215,8 +217,11 @@ def add_hot_routes(lane: ExpressLane) -> None:
             lane.add(route.method, route.path, route.handler, route.scope, route.work)
 
 
-def _unhurried(handler: HotHandler) -> Handler:
-    """Return the handler of a hot call for requests that come aiohttp's way."""
+def _unhurried(handler: HotHandler, *, is_signed: bool) -> Handler:
+    """Return the handler of a hot call for requests that come aiohttp's way.
+
+    One that checks a signature gives its connection the place of those whose is valid.
+    """
 
     async def handle(request: web.Request) -> web.StreamResponse:
         context = request.app[CONTEXT]
@@ -225,6 +230,9 @@ def _unhurried(handler: HotHandler) -> Handler:
             request.match_info, request.headers, body, lambda: request.query, request.remote or ""
         )
         answer = handler(context, call)
+        if is_signed:
+            connection = cast("ReadInTurn", request.protocol)
+            connection.is_paying, connection.is_failing = True, False
         if not isinstance(answer, Answer):
             answer = await context.under_way.run(answer)
         return answer.response()
@@ -240,6 +248,7 @@ def _behind_key(handler: Handler, scope: Scope, *, in_query: bool) -> Handler:
         context = request.app[CONTEXT]
         exam = request.query.get("exam") if in_query else exam_in(request.match_info)
         request[KEY_ID] = key_id = context.keys.authorize(authorization, scope, exam)
+        cast("ReadInTurn", request.protocol).is_failing = False
         request[RATE] = take_of_key(context, key_id)
         return await handler(request)
 

@@ -7,8 +7,10 @@ a poll object of their own: the event loop sees one descriptor beside those of t
 has come is read in the order in which it came, a few in each turn. Turns stay short whatever the
 crowd, and while Redis works on the requests of one turn those of the next are read.
 
-Connections whose last request was a payment, signed, are read first. When more wait than can be
-read in time (`UnreadLimit`), the latest are turned away.
+Connections whose last request was a payment, signed, are read first. Those whose last request had
+no valid key or signature are read last and few in each turn, so that a flood of them makes turns
+hardly longer. When more of the others wait than can be read in time (`UnreadLimit`), the latest are
+turned away.
 
 Only reading is done here. Writing and closing are the transport's, whose own reading is paused from
 the beginning. The poll object is edge-triggered: it tells once that something has come, and a
@@ -33,6 +35,8 @@ _TURN_MAX = 32
 """Connections read in one turn for service: a few milliseconds of work."""
 _PAYING_MAX = 24
 """Of these, payments; the rest is for all others, whatever comes."""
+_FAILING_MAX = 2
+"""Of these, connections whose callers have shown no valid key or signature."""
 _EXCESS_MAX = 16
 """Connections read in one turn beside those whose turn it is, where the usher cannot help."""
 _SETTLE_MAX_S = 1.0
@@ -65,6 +69,7 @@ class Turns:
         self._connections: dict[int, ReadInTurn] = {}
         self._paying: deque[ReadInTurn] = deque()
         self._others: deque[ReadInTurn] = deque()
+        self._failing: deque[ReadInTurn] = deque()
         self._next: asyncio.Handle | None = None
         self._is_turning = False
         self._answered: list[ReadInTurn] = []
@@ -83,7 +88,10 @@ class Turns:
 
     def put(self, connection: "ReadInTurn") -> None:
         """Have a connection wait for its turn."""
-        (self._paying if connection.is_paying else self._others).append(connection)
+        if connection.is_paying:
+            self._paying.append(connection)
+        else:
+            (self._failing if connection.is_failing else self._others).append(connection)
         if self._next is None and not self._is_turning:
             self._next = self._loop.call_soon(self._take_turn)
 
@@ -96,7 +104,7 @@ class Turns:
     async def settle(self) -> None:
         """Wait, for a moment at most, until all that has come is read."""
         ends_at = self._loop.time() + _SETTLE_MAX_S
-        while self._paying or self._others or self._usher.has_some:
+        while self._paying or self._others or self._failing or self._usher.has_some:
             if self._loop.time() >= ends_at:
                 return
             await asyncio.sleep(_SETTLE_LOOK_S)
@@ -139,12 +147,13 @@ class Turns:
         # was answered has been sent.
         turn = _taken(self._paying, _PAYING_MAX)
         turn += _taken(self._others, _TURN_MAX - len(turn))
+        turn += _taken(self._failing, min(_TURN_MAX - len(turn), _FAILING_MAX))
         excess = len(self._others) - unread.limit
         if excess > 0:
             self._turn_away(excess)
         for connection in turn:
             connection.read()
-        waiting = len(self._paying) + len(self._others)
+        waiting = len(self._paying) + len(self._others) + len(self._failing)
         unread.end_turn(len(turn), waiting)
         return waiting
 
@@ -202,6 +211,7 @@ class ReadInTurn(RequestHandler):
         "_is_half_closed",
         "_turns",
         "descriptor",
+        "is_failing",
         "is_paying",
         "is_read",
         "lost",
@@ -211,6 +221,8 @@ class ReadInTurn(RequestHandler):
         super().__init__(manager, **options)
         self.is_paying = False
         """Whether the last request was a payment, signed, and so the next may be."""
+        self.is_failing = False
+        """Whether the last request that needed a key or a signature had no valid one."""
         self.lost: Callable[[], None] = _nothing
         """Called when the connection has ended."""
         self._turns = turns
@@ -223,6 +235,11 @@ class ReadInTurn(RequestHandler):
         self._has_left = False
         self._is_half_closed = False
         self._has_more = False
+
+    @property
+    def address(self) -> str:
+        """The address of the client."""
+        return self.peername[0] if self.peername else ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take reading over from the transport."""

@@ -364,6 +364,40 @@ async def test_a_callback_that_nobody_signed_gives_its_connection_no_first_place
     assert statuses == [200, 200, 200]
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["express", "aiohttp"])
+async def test_connections_that_have_shown_no_valid_signature_or_key_are_read_last(
+    running: Running, monkeypatch: pytest.MonkeyPatch, *, chunked: bool
+) -> None:
+    api = running.client
+    unsigned = callback(b"{}")
+    if chunked:
+        unsigned = unsigned.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked")
+        unsigned = unsigned.replace(b"{}", b"2\r\n{}\r\n0\r\n\r\n")
+    wrong_key = b"".join(order(api, "a", "Authorization: Bearer quota_a_b"))
+    wrong_key = wrong_key.replace(f"Authorization: Bearer {api.frontend_key}\r\n".encode(), b"")
+    right = b"".join(order(api, "b"))
+    failing, mended, fresh = await connected(running, 3)
+    for connection, sent in ((failing, unsigned), (mended, wrong_key), (mended, right)):
+        connection[1].write(sent)
+        brought = await answer(connection)
+    everybody = (failing, mended, fresh)
+
+    with monkeypatch.context() as with_failing_shut_out:
+        with_failing_shut_out.setattr(turns, "_FAILING_MAX", 0)
+        for connection in everybody:
+            connection[1].write(b"GET /livez HTTP/1.1\r\nHost: q\r\n\r\n")
+        answers = [asyncio.create_task(answer(connection)) for connection in everybody]
+        await asyncio.wait(answers[1:])
+        is_first_done = answers[0].done()
+    statuses = [reply.status for reply in await asyncio.gather(*answers)]
+    for _, writer in everybody:
+        writer.close()
+
+    assert brought.status == 201
+    assert not is_first_done
+    assert statuses == [200, 200, 200]
+
+
 @pytest.mark.settings(usher=True)
 async def test_who_connects_while_turns_follow_each_other_is_turned_away_as_all_are(
     running: Running, monkeypatch: pytest.MonkeyPatch
