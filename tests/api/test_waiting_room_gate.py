@@ -18,8 +18,15 @@ from tests.support.lost_shards import lose_everything, recover_shards
 from tests.support.records import redis_now_ms
 from tests.support.redis_clients import redis_of
 from tests.support.refusals import ORDER, RESERVATIONS, assert_refused
-from tests.support.room_calls import SHARD, claim, finish, join
-from tests.support.rooms import admit, make_room, room_definition
+from tests.support.room_calls import SHARD, claim, finish, join, look
+from tests.support.rooms import (
+    admit,
+    admit_draw,
+    let_open,
+    make_room,
+    open_room,
+    room_definition,
+)
 
 HEADER = "Waiting-Room-Pass"
 RESERVE = "POST /v1/exams/{exam}/reservations"
@@ -328,3 +335,31 @@ async def test_the_gate_is_answered_as_documented(queueing: Running) -> None:
     assert [reply.status for reply in replies] == [403, 403, 403, 201, 403]
     for reply in replies:
         contract.check(RESERVE, reply)
+
+
+async def test_a_postponed_opening_is_answered_as_documented(drawing: Running) -> None:
+    contract, client = Contract(), drawing.client
+    ticket = (await join(client)).json["ticket"]
+    await let_open(drawing.service)
+    await admit_draw(drawing.service)
+    granted = (await claim(client, ticket)).json["pass"]
+
+    await open_room(drawing.service)
+    shown, behind = await look(client), await join(client, "candidate-2")
+    early, refused = await claim(client, ticket), await reserve(client, granted)
+    await let_open(drawing.service)
+    taken = await reserve(client, granted)
+
+    for call, reply in [
+        ("GET /v1/exams/{exam}/waiting-room", shown),
+        ("POST /v1/exams/{exam}/waiting-room", behind),
+        ("POST /v1/exams/{exam}/waiting-room/claims", early),
+        (RESERVE, refused),
+        (RESERVE, taken),
+    ]:
+        contract.check(call, reply)
+    assert (shown.json["phase"], shown.json["seed"] is None) == ("before", False)
+    assert (behind.json["number"], behind.json["eta_s"] > 3000) == (1, True)
+    assert_refused(early, 409, "not-your-turn")
+    assert_refused(refused, 409, "registration-not-open")
+    assert taken.status == 201
