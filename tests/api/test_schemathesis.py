@@ -142,9 +142,9 @@ def _requests_do_not_depend_on_other_tests(monkeypatch: pytest.MonkeyPatch) -> N
 async def document(running: Running, request: pytest.FixtureRequest) -> dict[str, Any]:
     """The document with examples that are true.
 
-    Its exam is there, its reservation is held (or booked, where the call is about bookings), and
-    its refund is due. Where the call is about the waiting room there is one, and the turn of its
-    ticket has come.
+    Its exam is there, its reservation is held (or booked, where the call is about bookings), its
+    refund is due, and one payment event could not be understood. Where the call is about the
+    waiting room there is one, and the turn of its ticket has come.
     """
     api = running.client
     definition = exam_definition(EXAM_ID)
@@ -161,7 +161,11 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
         await api.import_exam({**definition, "waiting_room": {}})
         text = text.replace(EXAMPLE_TICKET, await _ticket_whose_turn_has_come(running))
     document = dict(orjson.loads(text.replace(RESERVATION_ID, held.json["id"])))
-    document["components"]["parameters"]["refund"]["example"] = due.json["refunds_due"][0]["id"]
+    await api.callback(b"{}", event="unreadable")
+    unreadable = await api.get("/v1/unreadable-payments", key=api.ops_key)
+    parameters = document["components"]["parameters"]
+    parameters["refund"]["example"] = due.json["refunds_due"][0]["id"]
+    parameters["payment"]["example"] = unreadable.json["unreadable_payments"][0]["id"]
     return document
 
 
@@ -217,6 +221,7 @@ def _run(
             "auth": {
                 "openapi": {
                     "frontend_key": {"bearer": api.frontend_key},
+                    "refunds_key": {"bearer": api.frontend_key},
                     "ops_key": {"bearer": api.ops_key},
                     "webhook_signature": {"api_key": TO_BE_SIGNED},
                 }
