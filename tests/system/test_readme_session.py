@@ -19,6 +19,7 @@ VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "TIME"),
     (re.compile(r'"version":\d+'), '"version":N'),
     (re.compile(r'"revision":\d+'), '"revision":N'),
+    (re.compile(r"ccaa-2023-1\.0\.[a-z2-7]{24}"), "RESERVATION"),
 ]
 """What differs from run to run; everything else the README shows has to be printed."""
 
