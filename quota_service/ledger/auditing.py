@@ -8,6 +8,7 @@ from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Quota
 from quota_service.ledger.fence import ShardEpoch, fenced_transaction
 from quota_service.ledger.pool import Ledger
+from quota_service.slices import in_slices
 
 _SESSIONS_MAX = 100
 _TIMEOUT_S = 60.0
@@ -39,7 +40,7 @@ class AuditLedger:
             Quota(row["venue"], row["subject"]): AuditedQuota(
                 row["capacity"], row["confirmed"], row["items"], row["returning"]
             )
-            for row in rows
+            async for row in in_slices(rows)
         }
 
     async def payments_without_end(self, exam: str, after: dt.datetime) -> list[str]:

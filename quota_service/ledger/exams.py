@@ -15,6 +15,7 @@ from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.pool import Ledger
 from quota_service.observability.caller import Caller
+from quota_service.slices import in_slices
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -127,12 +128,16 @@ class ExamLedger:
     async def confirmed(self, connection: "Connection", exam: str) -> dict[Quota, int]:
         """Return the booked seats of every quota of an exam."""
         rows = await connection.fetch(self._query["select_quotas"], exam)
-        return {Quota(row["venue"], row["subject"]): row["confirmed"] for row in rows}
+        return {
+            Quota(row["venue"], row["subject"]): row["confirmed"] async for row in in_slices(rows)
+        }
 
     async def capacity(self, connection: "Connection", exam: str) -> dict[Quota, int]:
         """Return the capacity of every quota of an exam."""
         rows = await connection.fetch(self._query["select_quotas"], exam)
-        return {Quota(row["venue"], row["subject"]): row["capacity"] for row in rows}
+        return {
+            Quota(row["venue"], row["subject"]): row["capacity"] async for row in in_slices(rows)
+        }
 
     async def mark_open(self, connection: "Connection", exam: str, shard: int) -> None:
         """Let the shard be served from the transaction's end on."""

@@ -30,6 +30,7 @@ from quota_service.registration.stores import Stores
 from quota_service.seats.definition import is_in_force
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import ShardSnapshot
+from quota_service.slices import in_slices
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,6 @@ _EVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LATELY = dt.timedelta(days=1)
 _LOOKS = 4
 _PAUSE_S = 0.25
-_QUOTAS_AT_ONCE = 500
 _HOLDS_AT_ONCE = 500
 _DEFINITION = "definition"
 """The place of a difference between the definitions in both stores."""
@@ -128,11 +128,9 @@ async def _compare(stores: Stores, exam_id: str, *, in_full: bool) -> set[Differ
     before = [await stores.seats.snapshot(shard) for shard in shards]
     ledger = await stores.auditing.quotas(exam_id)
     after = [await stores.seats.snapshot(shard) for shard in shards]
-    for count, (quota, booked) in enumerate(ledger.items()):
+    async for quota, booked in in_slices(ledger.items()):
         found |= _within_postgres(quota, booked)
         found |= _between_stores(quota, booked, before, after)
-        if count % _QUOTAS_AT_ONCE == 0:
-            await asyncio.sleep(0)  # requests of this process have their turn
     exam = stores.registry.find(exam_id)
     for shard in shards:
         in_force = await stores.seats.definition(shard)
@@ -146,7 +144,7 @@ async def _compare(stores: Stores, exam_id: str, *, in_full: bool) -> set[Differ
         found.add(Difference(Promise.P9, place, expected, told))
     is_retired = stores.registry.is_retired(exam_id)
     for snapshot in after:
-        found |= _within_redis(snapshot, is_retired=is_retired)
+        found |= await _within_redis(snapshot, is_retired=is_retired)
     return found
 
 
@@ -179,10 +177,10 @@ def _within_postgres(quota: Quota, booked: AuditedQuota) -> set[Difference]:
     return {Difference(Promise.P1, str(quota), expected, f"{booked.confirmed} counted")}
 
 
-def _within_redis(snapshot: ShardSnapshot, *, is_retired: bool) -> set[Difference]:
+async def _within_redis(snapshot: ShardSnapshot, *, is_retired: bool) -> set[Difference]:
     found: set[Difference] = set()
     taken = 0
-    for quota, capacity in snapshot.capacity.items():
+    async for quota, capacity in in_slices(snapshot.capacity.items()):
         parts = [
             counter.get(quota, 0)
             for counter in (

@@ -50,6 +50,7 @@ from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.definition import is_in_force
 from quota_service.seats.keys import Shard
+from quota_service.slices import in_slices
 
 if TYPE_CHECKING:
     from quota_service.ledger.pool import Connection
@@ -163,7 +164,9 @@ async def finish_import(stores: Stores, exam_id: str) -> bool:
     if not stores.registry.is_new(exam_id):
         shard = stores.registry.shard(exam_id, _ONLY_SHARD)
         standing = (await stores.seats.snapshot(shard)).capacity
-        is_level = all(standing.get(quota, 0) == seats for quota, seats in stored.items())
+        is_level = True
+        async for quota, seats in in_slices(stored.items()):
+            is_level = is_level and standing.get(quota, 0) == seats
         if is_level and await definition_is_in_force(stores, exam_id):
             return False
     await sync_shard(stores, exam_id)
@@ -207,7 +210,7 @@ async def _taken(
     snapshot = await stores.seats.snapshot(shard)
     return {
         quota: max(seats - snapshot.remaining[quota], confirmed.get(quota, 0))
-        for quota, seats in snapshot.capacity.items()
+        async for quota, seats in in_slices(snapshot.capacity.items())
     }
 
 

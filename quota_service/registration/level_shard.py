@@ -17,6 +17,7 @@ from quota_service.registration.import_exam import set_capacity
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import FIELDS, parse_record, record_text
+from quota_service.slices import in_slices
 
 _PAGE_MAX = 2000
 _READ_MAX = 500
@@ -151,7 +152,7 @@ async def _verify(stores: Stores, shard: Shard, *, is_retired: bool) -> None:
     async with stores.ledger.connection() as connection:
         booked = await stores.exams.confirmed(connection, shard.exam)
     taken = 0
-    for quota, capacity in seen.capacity.items():
+    async for quota, capacity in in_slices(seen.capacity.items()):
         parts = [
             counter.get(quota, 0)
             for counter in (seen.remaining, seen.held, seen.confirming, seen.confirmed)

@@ -385,11 +385,13 @@ class SeatStore:
     async def snapshot(self, shard: Shard) -> ShardSnapshot:
         """Return every counter of the shard."""
         looks: list[Totals] = []
-        rows: dict[str, QuotaSeats] = {}
+        counters: tuple[dict[Quota, int], ...] = ({}, {}, {}, {}, {})
         async for totals, page in self.pages(shard):
             looks.append(totals)
-            rows.update((row.name, row) for row in page)
-        quotas = {Quota(*name.split("/")): row for name, row in rows.items()}
+            for row in page:
+                quota = Quota(*row.name.split("/"))
+                for counter, seats in zip(counters, row[1:], strict=True):
+                    counter[quota] = seats
         first = looks[0]
         return ShardSnapshot(
             first.epoch,
@@ -399,13 +401,9 @@ class SeatStore:
             first.pins,
             first.journal_entries,
             first.claims,
-            pages=len(looks),
-            steps=looks[-1].version - first.version,
-            capacity={quota: row.capacity for quota, row in quotas.items()},
-            remaining={quota: row.remaining for quota, row in quotas.items()},
-            held={quota: row.held for quota, row in quotas.items()},
-            confirming={quota: row.confirming for quota, row in quotas.items()},
-            confirmed={quota: row.confirmed for quota, row in quotas.items()},
+            len(looks),
+            looks[-1].version - first.version,
+            *counters,
         )
 
     async def _page(
