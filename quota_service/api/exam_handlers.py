@@ -92,7 +92,7 @@ def _page_asked(request: web.Request) -> tuple[str, int | None]:
     """Return the exam to go on after, and how many to list, None for all."""
     after, limit = request.query.get("after", ""), request.query.get("limit")
     wrong = []
-    if after and not IDENTIFIER.fullmatch(after):
+    if "after" in request.query and not IDENTIFIER.fullmatch(after):
         wrong.append(("after", "must be the `next` of the page before"))
     if limit is not None and (
         not (limit.isascii() and limit.isdigit() and len(limit) <= len(str(EXAMS_MAX)))

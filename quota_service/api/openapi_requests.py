@@ -241,8 +241,8 @@ PARAMETERS: Mapping[str, Schema] = {
         "Last-Event-ID",
         {
             "type": "string",
-            "pattern": f"^{STATE_ID.pattern}$",
-            "description": "The id of the event seen last; go on after it.",
+            "pattern": f"^({STATE_ID.pattern})?$",
+            "description": "The id of the event seen last; go on after it. Empty: none was seen.",
         },
     ),
     "Idempotency-Key": _parameter(

@@ -176,7 +176,7 @@ ROUTES: tuple[Route, ...] = (
           ops_handlers.post_unreadable_settled, OPS,
           "A person has dealt with it", ("unknown-payment", *_STORES)),
     Route("GET", "/v1/exams/{exam}/bookings.csv", ops_handlers.get_bookings_csv, OPS,
-          "All bookings as a file", (*_NO_EXAM, *_STORES)),
+          "All bookings as a file", (*_NO_EXAM, "invalid-request", *_STORES)),
     Route("GET", "/v1/exams/{exam}/audit", ops_handlers.get_audit, OPS,
           "Both stores compared, promise by promise", (*_NO_EXAM, *_STORES)),
     Route("POST", "/v1/payment-callbacks", Hot(handlers.post_payment_callback), ANYONE,

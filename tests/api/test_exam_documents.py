@@ -54,7 +54,9 @@ async def test_the_pages_of_the_list_have_every_exam_once(api: ApiClient) -> Non
     assert (ids(beyond), beyond.json["next"]) == ([], None)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "limit=", "after=EXAM"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=x", "limit=", "after=EXAM", "after="]
+)
 async def test_a_page_that_cannot_be_is_refused(api: ApiClient, query: str) -> None:
     reply = await api.get(f"{LIST}?{query}", key=None)
 
