@@ -263,7 +263,7 @@ class ConfirmationLedger:
             fresh = [verdict for verdict in fresh if verdict.event.event not in gone]
             ends = {verdict.event.event: verdict for verdict in fresh}
             if fresh:
-                await record(connection, self._ledger, fresh)
+                await record(transaction, self._ledger, fresh)
             self._reached("confirm: before commit")
         results: list[Settled | PinGone | BaseException] = []
         for verdict in group:

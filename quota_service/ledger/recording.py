@@ -1,4 +1,5 @@
-"""Writes payment events with what they book and what is due back, inside a transaction.
+"""Writes payment events with what they book and what is due back, inside a transaction
+that holds the epochs of their shards.
 
 The rows come in the order every group takes: events, bookings and items, money due, counters.
 """
@@ -8,20 +9,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from quota_service.domain.payment import PaymentOutcome
+from quota_service.ledger.fence import FencedTransaction
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
 from quota_service.ledger.times import instant
 
 if TYPE_CHECKING:
     from quota_service.ledger.confirmations import Verdict
-    from quota_service.ledger.pool import Connection
 
 _ITEM_COLUMNS = 7
 """Columns of a booking's subjects in `record_payments`."""
 
 
-async def record(connection: "Connection", ledger: Ledger, fresh: "Sequence[Verdict]") -> None:
+async def record(
+    transaction: FencedTransaction, ledger: Ledger, fresh: "Sequence[Verdict]"
+) -> None:
     """Insert events, bookings and items, and count the seats, one row a quota."""
+    connection = transaction.connection
     events = [verdict.event for verdict in fresh]
     booked = [verdict for verdict in fresh if verdict.booking]
     bookings = [(verdict.event.event, verdict.booking) for verdict in booked if verdict.booking]

@@ -95,8 +95,8 @@ def test_whatever_writes_bookings_holds_the_epoch_of_their_shard() -> None:
     assert {module.stem for module in writers} == {
         "auditing",
         "changes",
-        "confirmations",
         "quotas",
+        "recording",
         "refunds",
     }
     for module, text in writers.items():
