@@ -180,6 +180,7 @@ end
 
 -- What is to be written once everything is decided.
 local taken, taken_quotas = {}, {}
+-- Seats taken by quota, for each API key.
 local key_taken = {}
 local record_pairs, claim_pairs, due_pairs, entries = {}, {}, {}, {}
 local place_pairs, pass_pairs = {}, {}
@@ -199,8 +200,9 @@ local function has_used_share(key_id, quotas)
   if share >= 100 then
     return false
   end
+  local by_quota = key_taken[key_id] or {}
   for _, quota in ipairs(quotas) do
-    local more = key_taken[key_id .. '/' .. quota] or 0
+    local more = by_quota[quota] or 0
     if is_share_used(key_held_key, capacity_key, key_id, quota, share, more) then
       return true
     end
@@ -252,7 +254,7 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
     end
   end
 
-  local key_id = string.match(request.by, '^[^/]*')
+  local key_id = string.sub(request.by, 1, (string.find(request.by, '/', 1, true) or 1) - 1)
   local venue, quotas
   local refusal, share_used = { SOLD_OUT }, false
   for v = 1, request.venues do
@@ -276,6 +278,11 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
     return share_used and { SHARE_USED } or refusal
   end
 
+  local by_quota = key_taken[key_id]
+  if not by_quota and key_id ~= '' then
+    by_quota = {}
+    key_taken[key_id] = by_quota
+  end
   for i = 1, request.subjects do
     local quota, claim = quotas[i], request.claims[i]
     if not taken[quota] then
@@ -283,9 +290,8 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
       taken_quotas[#taken_quotas + 1] = quota
     end
     taken[quota], left[quota] = taken[quota] + 1, left[quota] - 1
-    if key_id ~= '' then
-      local field = key_id .. '/' .. quota
-      key_taken[field] = (key_taken[field] or 0) + 1
+    if by_quota then
+      by_quota[quota] = (by_quota[quota] or 0) + 1
     end
     standing[claim] = request.serial
     claim_pairs[#claim_pairs + 1] = claim
@@ -351,8 +357,10 @@ for _, quota in ipairs(taken_quotas) do
   redis.call('HINCRBY', remaining_key, quota, -taken[quota])
   redis.call('HINCRBY', held_key, quota, taken[quota])
 end
-for field, seats in pairs(key_taken) do
-  redis.call('HINCRBY', key_held_key, field, seats)
+for key_id, by_quota in pairs(key_taken) do
+  for quota, seats in pairs(by_quota) do
+    redis.call('HINCRBY', key_held_key, key_id .. '/' .. quota, seats)
+  end
 end
 for from = 1, #claim_pairs, CALL_MAX do
   redis.call('HSET', claims_key, unpack(claim_pairs, from, math.min(from + CALL_MAX - 1, #claim_pairs)))

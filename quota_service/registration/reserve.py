@@ -3,8 +3,7 @@
     1. derive the reservation id from exam, candidate and idempotency key, by the exam's own key
     2. check the order against the exam in memory, and the pass where the exam has a waiting room
     3. one script call: repeat? window, place, session conflict, pause after unpaid holds, first
-       venue with all subjects, hold
-
+       venue with all subjects and within the share of the API key, hold
     4. what costs nothing is confirmed (`confirm_free`): Postgres has committed it before the answer
 
 Where another definition is in force than the one in memory, 2 and 3 are done again by that one.

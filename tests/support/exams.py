@@ -1,12 +1,13 @@
 """Exams made for tests: small, open now, with seats as few as a test wants."""
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from quota_service.api.times import rfc3339
 from quota_service.domain.definition import parse_exam
-from quota_service.domain.exam import Exam
+from quota_service.domain.exam import Exam, FairUseRules
 
 SEATS: Mapping[str, Mapping[str, int]] = {
     "jinan": {"general": 3, "qms": 2, "ems": 2, "service": 1},
@@ -50,7 +51,7 @@ def exam_definition(
             "checkout_grace_s": checkout_grace_s,
             "expiry_slack_s": expiry_slack_s,
         },
-        "fair_use": dict(fair_use or {}),
+        "fair_use": {**dataclasses.asdict(FairUseRules()), **(fair_use or {})},
         "notice": {"version": "2023-1", "text": text("notice")},
         "sessions": [
             {
