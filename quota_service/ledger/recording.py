@@ -1,7 +1,6 @@
-"""Writes payment events with what they book and what is due back, inside a transaction
-that holds the epochs of their shards.
+"""Writes payment events with what they book and what is due back.
 
-The rows come in the order every group takes: events, bookings and items, money due, counters.
+It is handed the transaction that holds the epochs of their shards. The rows come in the order every group takes: events, bookings and items, money due, counters.
 """
 
 from collections import Counter
