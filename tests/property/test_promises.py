@@ -3,12 +3,16 @@
 After every step both stores are compared with the model, and the promises are checked: never
 oversold (P1), one end each (P3), one effect (P4), books that balance (P7), one subject a session
 (P9). A process that dies inside a confirmation, a change of venue or a refund is among the steps.
+So is a definition that another process changes: subjects move, the fee, the window and the seats
+change, a venue is added.
 """
 
 import dataclasses
 import itertools
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -24,34 +28,49 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from quota_service.api.times import rfc3339
+from quota_service.app import open_service, refresh_memory
+from quota_service.domain.definition import parse_exam
 from quota_service.domain.errors import (
     AlreadyConfirmed,
+    DefinitionRefused,
     EventIdReused,
     IdempotencyKeyReused,
     NotConfirmed,
     RefundUsed,
+    RegistrationClosed,
     ReservationEnded,
+    SameSessionTwice,
     SessionConflict,
     SoldOut,
     TooManyUnpaidHolds,
+    UnknownVenue,
     VenueChangesUsed,
 )
-from quota_service.domain.exam import Quota
+from quota_service.domain.exam import Exam, Quota
 from quota_service.domain.payment import PaymentStatus
+from quota_service.registration.audit import audit
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.expire import expire_due_holds
-from quota_service.registration.import_exam import import_exam
+from quota_service.registration.import_exam import finish_import, import_exam
 from quota_service.registration.recover import Recovered, recover_pins
 from quota_service.registration.refund import refund, return_seats
 from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.view import view_candidate
 from quota_service.settings import Settings
-from tests.support.exams import make_exam
+from tests.support.exams import exam_definition
 from tests.support.promises_driver import DiedError, Driver
-from tests.support.promises_model import FAIR_USE, SEATS, Held, Model
+from tests.support.promises_model import (
+    FAIR_USE,
+    SEATS,
+    SESSION_OF,
+    SESSIONS,
+    Held,
+    Model,
+)
 from tests.support.records import move_due_into_the_past
 from tests.support.redis_clients import redis_of
 from tests.support.running_service import running_service
@@ -60,8 +79,11 @@ CANDIDATES = st.sampled_from(["ann", "bob", "cai", "dan"])
 SUBJECTS = st.sampled_from(
     [("general",), ("qms",), ("ems",), ("service",), ("general", "qms"), ("ems", "service")]
 )
-VENUES = st.sampled_from([("jinan",), ("tianjin",), ("jinan", "tianjin"), ("tianjin", "jinan")])
-VENUE = st.sampled_from(["jinan", "tianjin"])
+VENUES = st.sampled_from(
+    [("jinan",), ("tianjin",), ("jinan", "tianjin"), ("tianjin", "jinan"), ("xian", "jinan")]
+)
+VENUE = st.sampled_from(["jinan", "tianjin", "xian"])
+ADDED = {"general": 1, "qms": 1, "ems": 1, "service": 1}
 CHANGE_LINES = ["before script", "after script", "after commit", "after finish"]
 PICKS = st.integers(0, 11)
 """Which of the reservations made so far a step is about, counted from the newest."""
@@ -80,8 +102,12 @@ class Promises(Driver):
     def open_an_exam(self, orders: list[Any], late: int) -> None:
         """Import the exam; some have reserved before the first step, a few of them too late."""
         self.model = Model(f"exam-{next(_numbers)}")
-        exam = make_exam(self.model.exam, seats=SEATS, checkout_grace_s=100, fair_use=FAIR_USE)
-        assert self.run(import_exam(self.stores, exam)).created
+        self.definition = exam_definition(
+            self.model.exam, seats=SEATS, checkout_grace_s=100, fair_use=FAIR_USE
+        )
+        self.closed_at = rfc3339(round(time.time() * 1000) - 60_000)
+        assert self.run(import_exam(self.stores, self.exam())).created
+        self.run(self.beside.stores.registry.refresh())
         self.shard = self.stores.registry.shard(self.model.exam, 0)
         for order in orders[late:]:
             self.reserve(*order)
@@ -95,9 +121,19 @@ class Promises(Driver):
         key = f"key-{next(_numbers)}"
         order = Order(candidate, subjects, venues, accepted_notice="2023-1")
         standing = self.model.standing(candidate, subjects)
-        venue = self.model.first_venue_with_all(subjects, venues)
+        known = tuple(venue for venue in venues if venue in self.model.seats)
+        venue = self.model.first_venue_with_all(subjects, known)
         call = reserve(self.stores, self.model.exam, order, key)
-        if standing:
+        if not self.model.seats.keys() >= set(venues):
+            with pytest.raises(UnknownVenue):
+                self.run(call)
+        elif self.model.is_twice_in_a_session(subjects):
+            with pytest.raises(SameSessionTwice):
+                self.run(call)
+        elif not self.model.is_open:
+            with pytest.raises(RegistrationClosed):
+                self.run(call)
+        elif standing:
             with pytest.raises(SessionConflict) as conflict:
                 self.run(call)
             assert conflict.value.reservation in {held.id for held in standing}
@@ -112,6 +148,8 @@ class Promises(Driver):
         else:
             made = self.run(call)
             assert (made.replayed, made.reservation.venue) == (False, venue)
+            assert made.reservation.amount == self.model.fee * len(subjects)
+            assert set(made.reservation.sessions) == self.model.sessions(subjects)
             self.model.reservations.append(
                 Held(
                     made.reservation.id,
@@ -119,6 +157,8 @@ class Promises(Driver):
                     order,
                     venue,
                     first_deadline_ms=made.reservation.deadline_ms,
+                    sessions=self.model.sessions(subjects),
+                    amount=self.model.fee * len(subjects),
                 )
             )
 
@@ -180,7 +220,7 @@ class Promises(Driver):
             self.reserve(held.order.candidate, held.order.subjects, venues)
 
     def _pay(self, held: Held | None, amount_is_right: bool) -> Any:
-        if held is None:
+        if held is None or (held.state == "expired" and not self.model.is_open):
             return multiple()
         event = f"event-{next(_numbers)}"
         expected = self.model.pay(held, amount_is_right=amount_is_right)
@@ -236,10 +276,16 @@ class Promises(Driver):
         if held is None:
             return
         call = change_venue(self.stores, held.id, venue)
-        if not held.stands:
+        if venue not in self.model.seats:
+            with pytest.raises(UnknownVenue):
+                self.run(call)
+        elif not held.stands:
             with pytest.raises(ReservationEnded) as ended:
                 self.run(call)
             assert ended.value.state == held.state
+        elif venue != held.venue and not self.model.is_open:
+            with pytest.raises(RegistrationClosed):
+                self.run(call)
         elif venue != held.venue and self.model.has_used_changes(held):
             with pytest.raises(VenueChangesUsed):
                 self.run(call)
@@ -259,7 +305,7 @@ class Promises(Driver):
     @rule(pick=PICKS, venue=VENUE, line=st.sampled_from(CHANGE_LINES))
     def die_in_a_change_and_recover(self, pick: int, venue: str, line: str) -> None:
         held = self.model.pick(pick, "confirmed")
-        if held is None or not self.model.can_move(held, venue):
+        if held is None or not self.model.is_open or not self.model.can_move(held, venue):
             return
         if self.model.has_used_changes(held):
             return
@@ -339,9 +385,85 @@ class Promises(Driver):
         expected = {held.id: held.state for held in self.model.reservations}
         assert self.run(self.drained_states()) == expected
         if again:
-            exam = self.stores.registry.find(self.model.exam)
-            imported = self.run(import_exam(self.stores, exam))
+            imported = self.run(import_exam(self.stores, self.exam()))
             assert (imported.created, imported.changes) == (False, ())
+
+    def exam(self) -> Exam:
+        """Return the definition that the model has."""
+        model, window = self.model, dict(self.definition["registration"])
+        if not model.is_open:
+            window["closes_at"] = self.closed_at
+        subjects = [
+            {**subject, "session": model.session_of[subject["id"]]}
+            for subject in self.definition["subjects"]
+        ]
+        document = {
+            **self.definition,
+            "registration": window,
+            "fee": {"amount": model.fee, "currency": "CNY"},
+            "subjects": subjects,
+            "venues": [{"id": venue, "title": {"zh": venue, "en": venue}} for venue in model.seats],
+            "seats": model.seats,
+        }
+        return parse_exam(document)
+
+    def _import(self, *, is_refused: bool = False) -> None:
+        """Let another process import what the model has."""
+        call = import_exam(self.beside.stores, self.exam())
+        if is_refused:
+            with pytest.raises(DefinitionRefused):
+                self.run(call)
+        else:
+            self.run(call)
+
+    @rule(subject=st.sampled_from(sorted(SESSION_OF)), session=st.sampled_from(SESSIONS))
+    def move_a_subject(self, subject: str, session: str) -> None:
+        before = dict(self.model.session_of)
+        after = {**before, subject: session}
+        can = self.model.can_change(after, self.model.fee)
+        self.model.session_of = after
+        self._import(is_refused=not can)
+        self.model.session_of = after if can else before
+
+    @rule(fee=st.sampled_from([8000, 9000]))
+    def change_the_fee(self, fee: int) -> None:
+        before, can = self.model.fee, self.model.can_change(self.model.session_of, fee)
+        self.model.fee = fee
+        self._import(is_refused=not can)
+        self.model.fee = fee if can else before
+
+    @rule(is_open=st.sampled_from([True, True, False]))
+    def change_the_window(self, is_open: bool) -> None:
+        self.model.is_open = is_open
+        self._import()
+
+    @rule(venue=st.sampled_from(sorted(SEATS)), subject=st.sampled_from(sorted(SESSION_OF)))
+    def change_the_seats(self, venue: str, subject: str) -> None:
+        seats, quota = self.model.seats[venue], Quota(venue, subject)
+        before, after = seats[subject], (seats[subject] + 1) % 3
+        can = after >= self.model.taken[quota] or after >= before
+        seats[subject] = after
+        self._import(is_refused=not can)
+        seats[subject] = after if can else before
+
+    @rule()
+    def add_a_venue(self) -> None:
+        self.model.seats["xian"] = dict(ADDED)
+        self._import()
+
+    @rule(line=st.sampled_from(["before redis", "before commit"]))
+    def die_in_an_import(self, line: str) -> None:
+        """The definition it would have stored is forgotten by whoever asks next."""
+        exam = dataclasses.replace(self.exam(), time_zone="Asia/Tokyo")
+        with pytest.raises(DiedError):
+            self.run(import_exam(self.dying(f"import: {line}"), exam))
+
+    @rule()
+    def audit(self) -> None:
+        self.run(self.beside.stores.registry.refresh())
+        self.run(finish_import(self.beside.stores, self.model.exam))
+        found = self.run(audit(self.stores, self.model.exam))
+        assert found.differences == ()
 
     @invariant()
     def both_stores_say_what_the_model_says(self) -> None:
@@ -350,7 +472,7 @@ class Promises(Driver):
         snapshot = self.run(self.stores.seats.snapshot(self.shard))
         assert snapshot.live_holds == sum(r.state == "held" for r in self.model.reservations)
         assert snapshot.pins == 0
-        for venue, by_subject in SEATS.items():
+        for venue, by_subject in self.model.seats.items():
             for subject, capacity in by_subject.items():
                 quota = Quota(venue, subject)
                 assert snapshot.capacity[quota] == capacity
@@ -366,7 +488,7 @@ class Promises(Driver):
         confirmed = self.run(self.confirmed_in_postgres())
         expected = self.model.count("confirmed")
         assert {quota: n for quota, n in confirmed.items() if n} == dict(expected)
-        assert all(n <= SEATS[quota.venue][quota.subject] for quota, n in confirmed.items())
+        assert all(n <= self.model.seats[q.venue][q.subject] for q, n in confirmed.items())
         assert self.run(self.refunds_in_postgres()) == self.model.refunds
 
     @invariant()
@@ -377,7 +499,7 @@ class Promises(Driver):
             (held.order.candidate, session)
             for held in self.model.reservations
             if held.stands
-            for session in held.sessions
+            for session in map(self.model.session_of.__getitem__, held.order.subjects)
         )
         assert all(n == 1 for n in taken.values())
 
@@ -385,7 +507,11 @@ class Promises(Driver):
 @pytest.fixture
 def driven(settings: Settings) -> Iterator[None]:
     """A service opened on a loop of the state machine's own."""
-    with running_service(settings) as (Promises.runner, Promises.service):
+    with running_service(settings) as (runner, Promises.service), ExitStack() as stack:
+        Promises.runner, opened = runner, open_service(settings)
+        Promises.beside = runner.run(opened.__aenter__())
+        stack.callback(lambda: runner.run(opened.__aexit__(None, None, None)))
+        runner.run(refresh_memory(Promises.beside))
         yield
 
 
@@ -397,6 +523,7 @@ def test_the_promises_hold_after_every_step() -> None:
             max_examples=100,
             stateful_step_count=50,
             deadline=None,
+            phases=(Phase.generate,),
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),

@@ -25,6 +25,8 @@ class Driver(RuleBasedStateMachine):
     """A state machine over real stores, with one exam of its own and the model of it."""
 
     service: ClassVar[Service]
+    beside: ClassVar[Service]
+    """Another process: it imports, and the first one reads no definition until it has to."""
     runner: ClassVar[asyncio.Runner]
     model: Model
     shard: Shard
@@ -78,7 +80,7 @@ class Driver(RuleBasedStateMachine):
         status: PaymentStatus = PaymentStatus.CAPTURED,
         reference: str = "",
     ) -> PaymentEvent:
-        amount = 8000 * len(held.order.subjects) + (0 if amount_is_right else 1)
+        amount = held.amount + (0 if amount_is_right else 1)
         reference = reference or f"reference of {event}"
         told = f"{held.id} {status} {amount} {reference}"
         return PaymentEvent(event, held.id, status, amount, "CNY", 0, reference, told)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from quota_service.domain.exam import Quota
 from quota_service.registration.reserve import Order
 
+SESSIONS = ["day1-am", "day1-pm", "day2-am"]
 SESSION_OF = {"general": "day1-am", "qms": "day1-pm", "ems": "day1-pm", "service": "day2-am"}
 SEATS = {
     "jinan": {"general": 2, "qms": 1, "ems": 1, "service": 1},
@@ -31,6 +32,9 @@ class Held:
     order: Order
     venue: str
     first_deadline_ms: int
+    sessions: set[str]
+    """Those its subjects were in when it took its seats last."""
+    amount: int
     state: str = "held"
     changes: int = 0
 
@@ -46,10 +50,6 @@ class Held:
         return [Quota(venue, subject) for subject in self.order.subjects]
 
     @property
-    def sessions(self) -> set[str]:
-        return {SESSION_OF[subject] for subject in self.order.subjects}
-
-    @property
     def stands(self) -> bool:
         return self.state in {"held", "confirmed"}
 
@@ -63,6 +63,12 @@ class Model:
     events: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     refunds: dict[str, str] = field(default_factory=dict)
     """The one refund of each candidate that had one."""
+    session_of: dict[str, str] = field(default_factory=lambda: dict(SESSION_OF))
+    seats: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {venue: dict(by_subject) for venue, by_subject in SEATS.items()}
+    )
+    fee: int = 8000
+    is_open: bool = True
 
     def pick(self, n: int, *states: str) -> Held | None:
         """The n-th newest reservation (of some states), going round; None when there are none."""
@@ -73,7 +79,23 @@ class Model:
         return Counter(q for r in self.reservations if r.state in states for q in r.quotas)
 
     def remaining(self, quota: Quota) -> int:
-        return SEATS[quota.venue][quota.subject] - self.count("held", "confirmed")[quota]
+        return self.seats.get(quota.venue, {}).get(quota.subject, 0) - self.taken[quota]
+
+    @property
+    def taken(self) -> Counter[Quota]:
+        return self.count("held", "confirmed")
+
+    def sessions(self, subjects: tuple[str, ...]) -> set[str]:
+        return {self.session_of[subject] for subject in subjects}
+
+    def is_twice_in_a_session(self, subjects: tuple[str, ...]) -> bool:
+        return len(self.sessions(subjects)) < len(subjects)
+
+    def can_change(self, session_of: dict[str, str], fee: int) -> bool:
+        """Whether sessions and fee may change while what is taken stands."""
+        moved = {s for s, session in session_of.items() if session != self.session_of[s]}
+        taken = {quota.subject for quota, seats in self.taken.items() if seats}
+        return not moved & taken and (fee == self.fee or not taken)
 
     def has_to_wait(self, candidate: str) -> bool:
         """Whether too many of the candidate's holds have ended unpaid."""
@@ -91,7 +113,7 @@ class Model:
 
     def standing(self, candidate: str, subjects: tuple[str, ...]) -> list[Held]:
         """The candidate's reservations in the sessions of `subjects`."""
-        sessions = {SESSION_OF[subject] for subject in subjects}
+        sessions = self.sessions(subjects)
         return [
             held
             for held in self.reservations
@@ -107,10 +129,12 @@ class Model:
         if not amount_is_right:
             return "refund_due", "wrong-amount"
         if held.state == "expired":
-            if self.standing(held.candidate, held.order.subjects):
+            subjects = held.order.subjects
+            if self.is_twice_in_a_session(subjects) or self.standing(held.candidate, subjects):
                 return "refund_due", "session-conflict"
             if any(self.remaining(quota) < 1 for quota in held.quotas):
                 return "refund_due", "sold-out"
+            held.sessions = self.sessions(subjects)
         held.state = "confirmed"
         return "confirmed", None
 
