@@ -7,6 +7,7 @@ that differs and every reason against it, and is applied as a whole or not at al
 Here a place is named by ids (`venues.jinan.title.en`), since what was removed has no index.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
@@ -65,7 +66,7 @@ def plan_changes(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> ChangePlan
     """
     if old == new:
         return ChangePlan((), {}, ())
-    problems = tuple(_problems(old, new, {quota: n for quota, n in taken.items() if n > 0}))
+    problems = find_problems(old, new, taken)
     capacity = {
         quota: new.seats.get(quota, 0)
         for quota in sorted(old.seats.keys() | new.seats.keys())
@@ -75,6 +76,11 @@ def plan_changes(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> ChangePlan
     return ChangePlan(changes, {} if problems else capacity, problems)
 
 
+def find_problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> tuple[Problem, ...]:
+    """Return all that stands against turning `old` into `new`; `taken` as for `plan_changes`."""
+    return tuple(_problems(old, new, {quota: n for quota, n in taken.items() if n > 0}))
+
+
 def _problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Problem]:
     if old.id != new.id:
         yield Problem("id", f"cannot change from {old.id} to {new.id}: that is another exam")
@@ -82,24 +88,29 @@ def _problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Prob
     for name in ("amount", "currency"):
         if everything and getattr(old.fee, name) != getattr(new.fee, name):
             yield Problem(f"fee.{name}", f"cannot change while {_seats(everything)} taken")
-    yield from _moved_subjects(old, new, taken)
+    of_subject: Counter[str] = Counter()
+    at_venue: Counter[str] = Counter()
+    for quota, count in taken.items():
+        of_subject[quota.subject] += count
+        at_venue[quota.venue] += count
+    yield from _moved_subjects(old, new, of_subject)
     # A session goes only when its subjects go or move, so that it needs no check of its own.
     subjects = new.session_of.keys()
     for subject in old.subjects:
-        count = sum(n for quota, n in taken.items() if quota.subject == subject.id)
+        count = of_subject[subject.id]
         if count and subject.id not in subjects:
             yield Problem(f"subjects.{subject.id}", f"cannot go while {_seats(count)} taken")
     for venue in old.venues:
-        count = sum(n for quota, n in taken.items() if quota.venue == venue.id)
+        count = at_venue[venue.id]
         if count and venue.id not in new.venue_ids:
             yield Problem(f"venues.{venue.id}", f"cannot go while {_seats(count)} taken")
     yield from _lowered_quotas(old, new, taken)
 
 
-def _moved_subjects(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Problem]:
+def _moved_subjects(old: Exam, new: Exam, taken: Mapping[str, int]) -> Iterator[Problem]:
     for subject in old.subjects:
         session = new.session_of.get(subject.id, subject.session)
-        count = sum(n for quota, n in taken.items() if quota.subject == subject.id)
+        count = taken[subject.id]
         if count and session != subject.session:
             yield Problem(
                 f"subjects.{subject.id}.session",

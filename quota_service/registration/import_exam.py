@@ -33,7 +33,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from quota_service.domain.changes import Change, plan_changes
+from quota_service.domain.changes import Change, find_problems, plan_changes
 from quota_service.domain.definition_fields import Problem
 from quota_service.domain.errors import (
     DefinitionRefused,
@@ -224,13 +224,13 @@ async def _put_in_force(
     shard, state = _only_shard(old)
     if state is ShardState.NEW:
         return
+    # What would not do if all were taken hangs on what is; until now somebody could take a seat.
+    hangs_on_taken = bool(find_problems(old.exam, new, old.exam.seats))
     await define(stores, shard, new)
     fewer = {quota: n for quota, n in capacity.items() if n < old.exam.seats.get(quota, 0)}
     try:
-        if plan_changes(old.exam, new, old.exam.seats).problems:
-            # It would not do if all were taken, and until now somebody could take a seat.
-            taken = await _taken(stores, old, {})
-            _refuse(plan_changes(old.exam, new, taken).problems)
+        if hangs_on_taken:
+            _refuse(find_problems(old.exam, new, await _taken(stores, old, {})))
         if fewer:
             await set_capacity(stores, shard, fewer)
     except DefinitionRefused:

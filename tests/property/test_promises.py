@@ -523,7 +523,6 @@ def test_the_promises_hold_after_every_step() -> None:
             max_examples=100,
             stateful_step_count=50,
             deadline=None,
-            phases=(Phase.generate,),
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),
