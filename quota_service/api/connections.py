@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from quota_service.api.turns import ReadInTurn
+from quota_service.api.read_in_turn import ReadInTurn
 from quota_service.observability.logs import OnceASecond
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings

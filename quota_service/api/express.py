@@ -6,8 +6,8 @@ that is plain (HTTP/1.1, whole, nothing unusual about it) and that a hot route i
 of aiohttp's queue as soon as its parser has read it, and the answer is written as bytes. Everything
 else goes aiohttp's way, with the same handlers, the same problems and the same metrics.
 
-aiohttp's protocol class is extended here, in `turns` and in `gated`. What is relied on beyond its
-public face, as of aiohttp 3.14: how it pauses reading (`_pause_transport_reading`,
+aiohttp's protocol class is extended here, in `read_in_turn` and in `gated`. What is relied on
+beyond its public face, as of aiohttp 3.14: how it pauses reading (`_pause_transport_reading`,
 `_resume_transport_reading`) and what for (`_reading_paused`, `_buffer_paused`); the queue
 `_messages`, the future `_waiter` its loop sleeps on and `_current_request`; what shutdown looks at
 (`_request_in_progress`, `_handler_waiter`, `_close`, `_force_close`); the timer of idle ones
@@ -41,7 +41,8 @@ from quota_service.api.context import ApiContext
 from quota_service.api.entry import REFUSAL, is_awaited
 from quota_service.api.errors import MalformedRequest, Unauthorized, answer_for, answer_to
 from quota_service.api.rates import Fields, charged, take_of_address, take_of_key
-from quota_service.api.turns import ReadInTurn, Turns
+from quota_service.api.read_in_turn import ReadInTurn
+from quota_service.api.turns import Turns
 from quota_service.domain.errors import Overloaded
 from quota_service.ledger.api_keys import Scope
 from quota_service.observability.logs import KEY_ID, REQUEST_ID, OnceASecond

@@ -15,7 +15,7 @@ from quota_service.api.errors import ClientLeft, answer_to
 from quota_service.api.express import CLIENT_GONE, REQUEST_ID_HEADER, request_id
 from quota_service.api.problems import problem_response
 from quota_service.api.rates import RATE, charged, take_of_address
-from quota_service.api.turns import ReadInTurn
+from quota_service.api.read_in_turn import ReadInTurn
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.logs import KEY_ID, REQUEST_ID
 from quota_service.observability.metrics import Metrics

@@ -16,7 +16,7 @@ from quota_service.api.errors import (
     RateLimited,
     Unauthorized,
 )
-from quota_service.api.turns import ReadInTurn
+from quota_service.api.read_in_turn import ReadInTurn
 from quota_service.overload.rate_limit import RateLimit
 
 _STRANGERS = (Unauthorized, Forbidden, MalformedRequest, ContentEncodingRefused)

@@ -27,7 +27,7 @@ from quota_service.api.entry import WORK
 from quota_service.api.express import ExpressLane
 from quota_service.api.ops_handlers import KEY_ID
 from quota_service.api.rates import RATE, take_of_address, take_of_key
-from quota_service.api.turns import ReadInTurn
+from quota_service.api.read_in_turn import ReadInTurn
 from quota_service.ledger.api_keys import Scope
 from quota_service.overload.classes import Work, work_of
 

@@ -1,4 +1,7 @@
-"""Connections are read in turns, and what would wait for too long is turned away."""
+"""Connections are read in turns, and what would wait for too long is turned away.
+
+Over 400 lines because all of it is about one order of reading and shares the ways to disturb it.
+"""
 
 import asyncio
 import json
