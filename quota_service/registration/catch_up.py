@@ -30,6 +30,16 @@ async def catch_up(stores: Stores, known: Exam) -> None:
             return
 
 
+async def exam_in_force(stores: Stores, shard: Shard) -> Exam:
+    """Return the exam of a shard by the definition that is in force now; raises Unavailable."""
+    exam = stores.registry.find(shard.exam)
+    try:
+        await check_in_force(stores, shard, exam)
+    except StaleDefinition:
+        await catch_up(stores, exam)
+    return stores.registry.find(shard.exam)
+
+
 async def check_in_force(stores: Stores, shard: Shard, exam: Exam) -> None:
     """Raise StaleDefinition when another definition is in force: a refusal by ours is not right."""
     # In a task of its own: reserving is a simple protocol, which waits for nothing but futures.

@@ -1,6 +1,7 @@
 """Refund: ends a booking in Postgres, then gives its seats back in Redis.
 
-    1. look at the reservation in Redis: is there anything to refund, is it time
+    1. look at the reservation in Redis: is there anything to refund, is it time by the definition
+       that is in force
     2. one transaction: booking ended, the one refund of this person and exam, the money due, the
        sessions free, the quotas lower                                          <- the decision
     3. give the seats back in Redis. A change of venue that is under way is settled first, as
@@ -28,6 +29,7 @@ from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.errors import RefundTaken
 from quota_service.ledger.refunds import Refund, RefundEnd
 from quota_service.observability.caller import caller
+from quota_service.registration.catch_up import exam_in_force
 from quota_service.registration.change_venue import settle_changes
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import read_reservation
@@ -44,7 +46,7 @@ async def refund(stores: Stores, reservation_id: str) -> Reservation:
     """Refund a booking in full and return it; every refusal is raised by its name."""
     shard, serial = stores.locate(reservation_id)
     booked = await read_reservation(stores, reservation_id)
-    await _check(stores, booked)
+    await _check(stores, shard, booked)
     stores.reached("refund: before commit")
     try:
         epoch = (shard.exam, shard.number, shard.epoch)
@@ -62,7 +64,7 @@ async def refund(stores: Stores, reservation_id: str) -> Reservation:
     return refunded or replace(booked, state=State.REFUNDED)
 
 
-async def _check(stores: Stores, booked: Reservation) -> None:
+async def _check(stores: Stores, shard: Shard, booked: Reservation) -> None:
     """Raise the refusal that a reservation, or the time, earns."""
     match booked.state:
         case State.CONFIRMED:
@@ -77,7 +79,7 @@ async def _check(stores: Stores, booked: Reservation) -> None:
             raise NotConfirmed
         case _:
             raise ReservationEnded(booked.state)
-    window = stores.registry.find(booked.exam).refund
+    window = (await exam_in_force(stores, shard)).refund
     now_ms = await stores.seats.clock_ms()
     if now_ms < window.opens_at_ms:
         raise RefundNotOpen(window.opens_at_ms)

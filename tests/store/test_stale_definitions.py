@@ -13,6 +13,7 @@ from quota_service.domain.errors import (
     DefinitionRefused,
     LedgerUnavailable,
     NoticeNotAccepted,
+    RefundClosed,
     RegistrationClosed,
     SameSessionTwice,
     SessionConflict,
@@ -27,6 +28,7 @@ from quota_service.registration.audit import audit
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.codes import Code
@@ -164,6 +166,21 @@ async def test_a_change_of_venue_goes_by_the_window_in_force(
 
     with pytest.raises(RegistrationClosed):
         await change_venue(beside.stores, held.id, "tianjin")
+
+
+async def test_a_refund_goes_by_the_window_in_force(imported: Service, beside: Service) -> None:
+    booked = await book(imported)
+    await confirm(imported.stores, payment(booked))
+    closed = {**DEFINITION["refund"], "closes_at": "2023-01-01T00:00:00.000Z"}
+    await import_exam(
+        imported.stores, exam(refund={**closed, "opens_at": "2022-01-01T00:00:00.000Z"})
+    )
+
+    with pytest.raises(RefundClosed):
+        await refund(beside.stores, booked.id)
+
+    await import_exam(imported.stores, exam())
+    assert (await refund(beside.stores, booked.id)).state is State.REFUNDED
 
 
 async def test_a_late_payment_is_held_to_the_sessions_of_now(
