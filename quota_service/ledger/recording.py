@@ -1,6 +1,7 @@
 """Writes payment events with what they book and what is due back.
 
-It is handed the transaction that holds the epochs of their shards. The rows come in the order every group takes: events, bookings and items, money due, counters.
+It is handed the transaction that holds the epochs of their shards. The rows come in the order every
+group takes: events, bookings and items, money due, counters.
 """
 
 from collections import Counter
