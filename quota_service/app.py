@@ -38,6 +38,7 @@ from quota_service.api.webhooks import parse_secrets
 from quota_service.domain.errors import QuotaError
 from quota_service.ledger.admission import AdmissionLedger
 from quota_service.ledger.api_keys import ApiKeyLedger
+from quota_service.ledger.archive import ArchiveLedger
 from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
@@ -171,6 +172,7 @@ async def open_service(
             room_store=room_store,
             ledger=ledger,
             exams=exams,
+            archive=ArchiveLedger(ledger),
             confirmations=ConfirmationLedger(ledger, settings, metrics, reached),
             changes=ChangeLedger(ledger, settings, metrics),
             refunds=RefundLedger(ledger, settings, metrics),

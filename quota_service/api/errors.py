@@ -196,6 +196,10 @@ def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911
             return {"closed_at": rfc3339(closed_at_ms)}
         case errors.SessionStarted(session=session, started_at_ms=started_at_ms):
             return {"session": session, "started_at": rfc3339(started_at_ms)}
+        case errors.ExamNotOver(ends_at_ms=ends_at_ms):
+            return {"ends_at": rfc3339(ends_at_ms)}
+        case errors.ExamUnfinished(left=unfinished):
+            return {"unfinished": list(unfinished)}
         case errors.NoticeNotAccepted(version=version):
             return {"version": version, **_named("accepted_notice", error)}
         case errors.UnknownVenue(field=field) | errors.UnknownSubject(field=field):

@@ -222,6 +222,9 @@ EXAMPLES: Mapping[str, Example] = {
             ],
         },
     ),
+    "archived": Example(
+        "An exam that is over", {"exam": EXAM_ID, "archived_at": "2023-06-01T02:00:00.000Z"}
+    ),
     "unchanged": Example(
         "The same again", {"exam": EXAM_ID, "created": False, "changes": [], "warnings": []}
     ),

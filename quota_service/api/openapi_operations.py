@@ -312,6 +312,16 @@ OPERATIONS: Mapping[str, Operation] = {
         "Say that a person has dealt with it. Saying it again changes nothing.",
         {200: Answer("The event, settled.", Body("UnreadablePayment", ("unreadable_settled",)))},
     ),
+    "POST /v1/exams/{exam}/archive": Operation(
+        "archive_exam",
+        "operations",
+        "Once its windows and its last sitting are over, and nothing of it is held, being paid or "
+        "due back. It leaves lists, metrics and Redis for good; its bookings, candidates and money "
+        "can still be read, and every other call answers `exam-archived`.",
+        {200: Answer("Since when it is.", Body("Archived", ("archived",)))},
+        body=Body("Nothing", ("nothing",)),
+        body_is_required=False,
+    ),
     "GET /v1/exams/{exam}/audit": Operation(
         "audit_exam",
         "operations",

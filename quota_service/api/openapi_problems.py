@@ -63,6 +63,11 @@ PROBLEM_MEMBERS: Mapping[str, Schema] = {
     "opens_at": time("When registration opens."),
     "closed_at": time("When registration closed."),
     "started_at": time("When the session began."),
+    "ends_at": time("When the exam is over."),
+    "unfinished": listing(
+        "What is not at its end.",
+        one_of("One of them.", ["holds", "payments", "refunds_due", "refunds", "journal"]),
+    ),
     "state": one_of("How the reservation ended.", [state for state in State if state.is_ended]),
     "threshold": rank("Ranks up to this have had their turn."),
     "serving": whole("Numbers up to this have had their turn.", 0),

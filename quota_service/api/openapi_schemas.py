@@ -305,6 +305,13 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
             },
         },
     ),
+    "Archived": record(
+        "An exam that is archived.",
+        {
+            "exam": identifier("Id of the exam."),
+            "archived_at": time("Since when it is archived."),
+        },
+    ),
     "Audit": record(
         "Whether the service keeps its promises for an exam.",
         {

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from quota_service.api import render
 from quota_service.api.booking_files import BookingFile, excel_file, plain_file
-from quota_service.api.context import CONTEXT
+from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.errors import InvalidRequest
 from quota_service.domain.errors import Overloaded, UnknownPayment, UnknownRefund
 from quota_service.domain.exam import Exam
@@ -29,8 +29,9 @@ _EXPORT_PAGE = 2000
 
 async def get_refunds_due(request: web.Request) -> web.Response:
     """GET /v1/exams/{exam}/refunds-due."""
-    exam = request.app[CONTEXT].stores.registry.find(request.match_info["exam"])
-    return await _refunds_due(request, exam.id, *_page_asked(request))
+    exam = request.match_info["exam"]
+    request.app[CONTEXT].stores.registry.check_known(exam)
+    return await _refunds_due(request, exam, *_page_asked(request))
 
 
 async def get_all_refunds_due(request: web.Request) -> web.Response:
@@ -38,7 +39,7 @@ async def get_all_refunds_due(request: web.Request) -> web.Response:
     after, limit = _page_asked(request, "exam")
     exam = request.query.get("exam")
     if exam:
-        request.app[CONTEXT].stores.registry.find(exam)
+        request.app[CONTEXT].stores.registry.check_known(exam)
     return await _refunds_due(request, exam, after, limit)
 
 
@@ -63,7 +64,7 @@ async def post_refund_settled(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     exam = request.match_info.get("exam")
     if exam is not None:
-        context.stores.registry.find(exam)
+        context.stores.registry.check_known(exam)
     number = _whole(request.match_info["refund"], 1, _ID_MAX)
     if number is None:
         raise UnknownRefund
@@ -101,6 +102,13 @@ async def post_unreadable_settled(request: web.Request) -> web.Response:
     return render.json_response(render.unreadable_payment_json(unreadable))
 
 
+async def _exam_to_read(context: ApiContext, exam: str) -> Exam:
+    """Return an exam whose bookings are read: also one that is archived."""
+    if context.stores.registry.is_archived(exam):
+        return await context.stores.archive.find(exam)
+    return context.stores.registry.find(exam)
+
+
 async def get_audit(request: web.Request) -> web.Response:
     """GET /v1/exams/{exam}/audit."""
     context = request.app[CONTEXT]
@@ -111,7 +119,7 @@ async def get_audit(request: web.Request) -> web.Response:
 async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
     """GET /v1/exams/{exam}/bookings.csv: streamed, a page of bookings in memory at a time."""
     context = request.app[CONTEXT]
-    exam = context.stores.registry.find(request.match_info["exam"])
+    exam = await _exam_to_read(context, request.match_info["exam"])
     file = _file_asked(request, exam)
     if context.exports.locked():
         raise Overloaded("too many exports are at work already")

@@ -195,6 +195,28 @@ PROBLEMS: Mapping[str, ProblemType] = {
             {"closed_at": "2023-03-22T04:00:00.000Z"},
         ),
         ProblemType(
+            "exam-archived",
+            410,
+            "Exam archived",
+            "The exam is over and archived: its bookings can be read, and nothing else.",
+            {},
+        ),
+        ProblemType(
+            "exam-not-over",
+            409,
+            "Exam not over",
+            "An exam can be archived once its windows and its last sitting are over.",
+            {"ends_at": "2023-05-14T09:00:00.000Z"},
+        ),
+        ProblemType(
+            "exam-unfinished",
+            409,
+            "Exam unfinished",
+            "Something of the exam is not at its end: holds, payments, money that is due back, "
+            "refunds, or journal entries a person has to look at.",
+            {"unfinished": ["refunds_due"]},
+        ),
+        ProblemType(
             "session-started",
             409,
             "Session started",

@@ -25,14 +25,14 @@ async def put_waiting_room(request: web.Request) -> web.Response:
 
 async def post_pause(request: web.Request) -> web.Response:
     """POST /v1/exams/{exam}/waiting-room/pause."""
-    await _refuse_members(request)
+    await refuse_members(request)
     stores = request.app[CONTEXT].stores
     return await _steered(request, pause(stores, request.match_info["exam"]))
 
 
 async def post_resume(request: web.Request) -> web.Response:
     """POST /v1/exams/{exam}/waiting-room/resume."""
-    await _refuse_members(request)
+    await refuse_members(request)
     stores = request.app[CONTEXT].stores
     return await _steered(request, resume(stores, request.match_info["exam"]))
 
@@ -55,7 +55,7 @@ async def _steered(
     return render.json_response(steered_room_json(steered))
 
 
-async def _refuse_members(request: web.Request) -> None:
+async def refuse_members(request: web.Request) -> None:
     """Refuse a body that says anything: these calls have nothing to be told."""
     body = await read_body(request, request.app[CONTEXT].settings.body_max_bytes)
     if body.strip():

@@ -10,6 +10,7 @@ from typing import cast
 from aiohttp import web
 
 from quota_service.api import (
+    archive_handlers,
     documents,
     exam_handlers,
     handlers,
@@ -56,8 +57,8 @@ class Route:
         return work_of(self.method.encode(), self.path.encode())
 
 
-_NO_EXAM = ("unknown-exam",)
-_NO_RESERVATION = ("unknown-reservation",)
+_NO_EXAM = ("unknown-exam", "exam-archived")
+_NO_RESERVATION = ("unknown-reservation", "exam-archived")
 _STORES = ("not-ready", "overloaded")
 _BODY = ("malformed-json", "body-too-slow", "payload-too-large", "invalid-request")
 _ORDER = (
@@ -102,7 +103,7 @@ ROUTES: tuple[Route, ...] = (
           (*_NO_EXAM, "not-ready")),
     Route("PUT", "/v1/exams/{exam}", handlers.put_exam, OPS,
           "Import a definition; the same again changes nothing",
-          (*_BODY, "definition-refused", *_STORES)),
+          (*_BODY, "definition-refused", "exam-archived", *_STORES)),
     Route("GET", "/v1/exams/{exam}/availability", Hot(handlers.get_availability), ANYONE,
           "What is left at every venue",
           (*_NO_EXAM, "unknown-subject", "invalid-request", *_STORES)),
@@ -177,6 +178,9 @@ ROUTES: tuple[Route, ...] = (
           "A person has dealt with it", ("unknown-payment", *_STORES)),
     Route("GET", "/v1/exams/{exam}/bookings.csv", ops_handlers.get_bookings_csv, OPS,
           "All bookings as a file", (*_NO_EXAM, "invalid-request", *_STORES)),
+    Route("POST", "/v1/exams/{exam}/archive", archive_handlers.post_archive, OPS,
+          "Archive an exam that is over and settled; again changes nothing",
+          (*_BODY, "unknown-exam", "exam-not-over", "exam-unfinished", *_STORES)),
     Route("GET", "/v1/exams/{exam}/audit", ops_handlers.get_audit, OPS,
           "Both stores compared, promise by promise", (*_NO_EXAM, *_STORES)),
     Route("POST", "/v1/payment-callbacks", Hot(handlers.post_payment_callback), ANYONE,

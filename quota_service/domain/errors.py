@@ -27,6 +27,9 @@
     │   ├── UnknownRefund           404
     │   ├── UnknownPayment          404
     │   ├── UnknownExam             404
+    │   ├── ExamArchived            410
+    │   ├── ExamNotOver             409  with when it is over
+    │   ├── ExamUnfinished          409  with what is left
     │   ├── UnknownReservation      404
     │   ├── WaitingRoomOff          409
     │   ├── TicketInvalid           422
@@ -338,6 +341,36 @@ class UnknownExam(Refused):
 
     def __init__(self, exam: str) -> None:
         super().__init__(f"there is no exam {exam!r}")
+
+
+class ExamArchived(Refused):
+    """The exam is over and archived: its bookings can be read, and nothing else."""
+
+    slug = "exam-archived"
+
+    def __init__(self, exam: str) -> None:
+        super().__init__(f"exam {exam} is archived")
+        self.exam = exam
+
+
+class ExamNotOver(Refused):
+    """An exam is archived once its windows and its last sitting are over."""
+
+    slug = "exam-not-over"
+
+    def __init__(self, ends_at_ms: int) -> None:
+        super().__init__("the exam is not over yet")
+        self.ends_at_ms = ends_at_ms
+
+
+class ExamUnfinished(Refused):
+    """Something of an exam is not at its end: `left` are holds, payments, refunds or a journal."""
+
+    slug = "exam-unfinished"
+
+    def __init__(self, left: Sequence[str]) -> None:
+        super().__init__(f"not at their end: {', '.join(left)}")
+        self.left = tuple(left)
 
 
 class UnknownReservation(Refused):

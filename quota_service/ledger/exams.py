@@ -11,7 +11,7 @@ import orjson
 
 from quota_service.domain.changes import Change
 from quota_service.domain.definition import exam_document, parse_exam
-from quota_service.domain.errors import NotReady
+from quota_service.domain.errors import ExamArchived, NotReady
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.pool import Ledger
 from quota_service.observability.caller import Caller
@@ -76,6 +76,11 @@ class ExamLedger:
         rows = await self._ledger.fetch("select_exams_fingerprint")
         return str(rows[0]["fingerprint"])
 
+    async def archived(self) -> frozenset[str]:
+        """Return the ids of exams that are archived."""
+        rows = await self._ledger.fetch("select_archived_exams")
+        return frozenset(row["id"] for row in rows)
+
     async def all(self, known: Mapping[str, StoredExam]) -> dict[str, StoredExam]:
         """Return every exam; one whose revision is `known` is not read again."""
         revisions = [stored.revision for stored in known.values()]
@@ -83,9 +88,14 @@ class ExamLedger:
         return {row["id"]: await _stored(row, known.get(row["id"])) for row in rows}
 
     async def lock(self, connection: "Connection", exam: str) -> StoredExam | None:
-        """Keep other imports of the exam out until the transaction ends; return it as stored."""
+        """Keep other imports of the exam out until the transaction ends; return it as stored.
+
+        Raises ExamArchived.
+        """
         await connection.execute(self._query["lock_exam"], exam)
         row = await connection.fetchrow(self._query["select_exam_for_update"], exam)
+        if row is not None and row["archived"]:
+            raise ExamArchived(exam)
         return None if row is None else await _stored(row)
 
     async def insert(self, connection: "Connection", exam: Exam) -> None:

@@ -13,7 +13,12 @@ class RetentionLedger:
 
     async def is_finished(self, exam: str) -> bool:
         """Return whether nothing of an exam waits for Redis or for a person."""
-        return not await self._ledger.fetch("select_unfinished", exam)
+        return not await self.unfinished(exam)
+
+    async def unfinished(self, exam: str) -> list[str]:
+        """Return what of an exam waits for Redis or for a person: refunds, journal, or neither."""
+        rows = await self._ledger.fetch("select_unfinished", exam)
+        return [row["what"] for row in rows]
 
     async def with_journal(self, exams: Sequence[str]) -> list[str]:
         """Return those of the exams that are retired and still have a journal."""

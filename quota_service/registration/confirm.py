@@ -98,7 +98,8 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
     parts = ReservationId.parse(event.reservation)
     shard = None if parts is None else await _shard(stores, parts)
     if parts is None or shard is None:
-        return await _refund(stores, event, RefundReason.UNKNOWN_RESERVATION)
+        # Of an exam that is archived the ledger alone knows the bookings.
+        return await _refund(stores, event, await _reason_of_ledger(stores, event))
     for _ in range(_TRIES_MAX):
         settled = await _attempt(stores, shard, parts.serial, event)
         if isinstance(settled, Settled):
@@ -198,8 +199,7 @@ async def _refusal(stores: Stores, answer: Answer, event: PaymentEvent) -> Refun
     reason = _REFUND_REASONS.get(answer.code)
     if reason is RefundReason.UNKNOWN_RESERVATION:
         # Redis forgets bookings of an exam that is over; the ledger does not.
-        booked = await stores.reader.booking(event.reservation)
-        return reason if booked is None else _OF_A_BOOKING[booked.state]
+        return await _reason_of_ledger(stores, event)
     if reason is not None or answer.reservation is None:
         return reason
     # Pinned by another event: the script did not compare this one's money.
@@ -208,6 +208,12 @@ async def _refusal(stores: Stores, answer: Answer, event: PaymentEvent) -> Refun
     if answer.reservation.currency != event.currency:
         return RefundReason.WRONG_CURRENCY
     return None
+
+
+async def _reason_of_ledger(stores: Stores, event: PaymentEvent) -> RefundReason:
+    """Return why the payment of a reservation that Redis does not know is due back."""
+    booked = await stores.reader.booking(event.reservation)
+    return RefundReason.UNKNOWN_RESERVATION if booked is None else _OF_A_BOOKING[booked.state]
 
 
 async def _refund(stores: Stores, event: PaymentEvent, reason: RefundReason) -> Settled | PinGone:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from quota_service.domain.errors import NotReady, UnknownExam
+from quota_service.domain.errors import ExamArchived, NotReady, UnknownExam
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import ReservationId, shard_of
 from quota_service.ledger.exams import ExamLedger, ShardState, StoredExam
@@ -46,6 +46,7 @@ class ExamRegistry:
     def __init__(self, ledger: ExamLedger) -> None:
         self._ledger = ledger
         self._exams: Mapping[str, StoredExam] | None = None
+        self._archived: frozenset[str] = frozenset()
         self._fingerprint = ""
         self._refreshes = 0
         self._shown = 0
@@ -70,8 +71,10 @@ class ExamRegistry:
         if self._exams is not None and fingerprint == self._fingerprint:
             return
         exams = await self._ledger.all(self._exams or {})
+        archived = await self._ledger.archived()
         if number > self._shown:
             self._exams, self._shown, self._fingerprint = exams, number, fingerprint
+            self._archived = archived
 
     async def share_look(self, exam: str, look: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a look at an exam; all who ask for one meanwhile share it."""
@@ -93,8 +96,20 @@ class ExamRegistry:
         return {exam: each.definition for exam, each in known if isinstance(each.definition, str)}
 
     def find(self, exam: str) -> Exam:
-        """Return an exam; UnknownExam when there is none of this id, NotReady if not loaded."""
+        """Return an exam; UnknownExam when there is none of this id, NotReady if not loaded.
+
+        ExamArchived is raised for one that is kept in Postgres alone.
+        """
         return self._stored(exam).exam
+
+    def is_archived(self, exam: str) -> bool:
+        """Return whether an exam is archived."""
+        return exam in self._archived
+
+    def check_known(self, exam: str) -> None:
+        """Raise UnknownExam when there is no such exam, archived ones among them."""
+        if not self.is_archived(exam):
+            self._stored(exam)
 
     def revision(self, exam: str) -> int:
         """Return the revision of the definition that is stored, also of one not loaded."""
@@ -187,7 +202,7 @@ class ExamRegistry:
     def _stored(self, exam: str) -> StoredExam:
         stored = self._known().get(exam)
         if stored is None:
-            raise UnknownExam(exam)
+            raise ExamArchived(exam) if self.is_archived(exam) else UnknownExam(exam)
         return stored
 
     def _known(self) -> Mapping[str, StoredExam]:

@@ -8,7 +8,7 @@
 
 An exam leaves Redis as a rebuild that writes nothing but counters: the statement that fences it
 says so, and whoever recovers it next goes by that. One whose definition is changed comes back whole
-(`import_exam`).
+(`import_exam`). One that is archived goes from Redis altogether (`archive`).
 """
 
 import datetime as dt

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from quota_service.domain.errors import NotReady, UnknownReservation
+from quota_service.domain.errors import ExamArchived, NotReady, UnknownReservation
 from quota_service.domain.reservation import ReservationId
 from quota_service.ledger.admission import AdmissionLedger
+from quota_service.ledger.archive import ArchiveLedger
 from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
@@ -45,6 +46,7 @@ class Stores:
     room_store: RoomStore
     ledger: Ledger
     exams: ExamLedger
+    archive: ArchiveLedger
     confirmations: ConfirmationLedger
     changes: ChangeLedger
     refunds: RefundLedger
@@ -75,8 +77,13 @@ class Stores:
         return self.registry.progress(now_ms)
 
     def locate(self, reservation: str) -> tuple[Shard, str]:
-        """Return shard and serial of a reservation id; UnknownReservation if it is none of ours."""
+        """Return shard and serial of a reservation id; UnknownReservation if it is none of ours.
+
+        ExamArchived is raised where its exam is kept in Postgres alone.
+        """
         parts = ReservationId.parse(reservation)
+        if parts is not None and self.registry.is_archived(parts.exam):
+            raise ExamArchived(parts.exam)
         shard = None if parts is None else self.registry.shard_of_reservation(parts)
         if parts is None or shard is None:
             raise UnknownReservation

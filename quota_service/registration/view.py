@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from quota_service.domain.errors import UnknownReservation
+from quota_service.domain.errors import ExamArchived, UnknownReservation
 from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RecordedPayment
 from quota_service.domain.reservation import Reservation, ReservationId, State
 from quota_service.ledger.refunds import RecordedRefund
@@ -56,8 +56,11 @@ class CandidateView:
 
 async def read_reservation(stores: Stores, reservation_id: str) -> Reservation:
     """Return one reservation as it is now; UnknownReservation when there is none."""
-    shard, serial = stores.locate(reservation_id)
-    reservation = await stores.seats.read(shard, serial)
+    try:
+        shard, serial = stores.locate(reservation_id)
+        reservation = await stores.seats.read(shard, serial)
+    except ExamArchived:
+        reservation = None
     if reservation is None:
         reservation = await forgotten_reservation(stores, reservation_id)
     if reservation is None:
@@ -67,26 +70,17 @@ async def read_reservation(stores: Stores, reservation_id: str) -> Reservation:
 
 async def view_candidate(stores: Stores, exam_id: str, candidate: str) -> CandidateView:
     """Return everything a candidate has in an exam; an unknown candidate has nothing."""
-    exam = stores.registry.find(exam_id)
-    shard = stores.registry.shard_for(exam_id, candidate)
+    stores.registry.check_known(exam_id)
     drained = await stores.reader.records_of_candidate(exam_id, candidate)
     booked = await stores.reader.bookings_of_candidate(exam_id, candidate)
-    sessions = [session.id for session in exam.sessions]
-    live = await stores.seats.claims(shard, candidate, sessions)
     # What Postgres has booked, moved or refunded is so, whatever the journal has told so far.
     found = {booking.id: booking for booking in booked}
     for reservation_id, record in drained.items():
         parts = ReservationId.parse(reservation_id)
         if parts is not None and reservation_id not in found:
             found[reservation_id] = parse_record(exam_id, parts.shard, parts.serial, record)
-    # What the ledger does not know to have ended may have moved on since: Redis tells.
-    unsettled = {str(ReservationId(exam_id, shard.number, serial)): serial for serial in live}
-    for reservation_id, reservation in found.items():
-        parts = ReservationId.parse(reservation_id)
-        if parts is not None and not reservation.state.is_ended:
-            unsettled[reservation_id] = parts.serial
-    current = await stores.seats.read_many(shard, list(unsettled.values()))
-    found.update({reservation.id: reservation for reservation in current if reservation})
+    if not stores.registry.is_archived(exam_id):
+        found.update(await _current(stores, exam_id, candidate, found))
     ordered = sorted(found.values(), key=lambda reservation: reservation.created_ms)
     history = await _history(stores, exam_id, [reservation.id for reservation in ordered])
     views = [
@@ -95,6 +89,24 @@ async def view_candidate(stores: Stores, exam_id: str, candidate: str) -> Candid
     ]
     refund = await stores.refunds.of_candidate(exam_id, candidate)
     return CandidateView(exam_id, candidate, tuple(views), refund)
+
+
+async def _current(
+    stores: Stores, exam_id: str, candidate: str, known: Mapping[str, Reservation]
+) -> dict[str, Reservation]:
+    """Return what Redis tells of a candidate's reservations that are not known to have ended.
+
+    They may have moved on since, or not be known at all.
+    """
+    shard = stores.registry.shard_for(exam_id, candidate)
+    sessions = [session.id for session in stores.registry.find(exam_id).sessions]
+    unsettled = set(await stores.seats.claims(shard, candidate, sessions))
+    for reservation_id, reservation in known.items():
+        parts = ReservationId.parse(reservation_id)
+        if parts is not None and not reservation.state.is_ended:
+            unsettled.add(parts.serial)
+    current = await stores.seats.read_many(shard, sorted(unsettled))
+    return {reservation.id: reservation for reservation in current if reservation}
 
 
 async def _history(

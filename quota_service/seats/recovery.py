@@ -98,6 +98,10 @@ class RecoveryStore:
         """Remove the waiting room."""
         await self._call("forget_room", claimed, [claimed.fence])
 
+    async def forget(self, claimed: Shard) -> None:
+        """Remove what is left of a retired exam, the epoch among it."""
+        await self._call("forget", claimed, [claimed.fence])
+
     async def spend(self, claimed: Shard, serials: Sequence[str]) -> None:
         """Tell of reservations that have ended: nothing is made under their serials again."""
         await self._call("spend", claimed, [claimed.fence, *serials])

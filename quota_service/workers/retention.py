@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from quota_service.registration.archive import forget_archived
 from quota_service.registration.retain import prune_journals, prune_pins, retire_exam
 from quota_service.registration.stores import Stores
 from quota_service.settings import Settings
@@ -26,12 +27,18 @@ class RetentionWorker:
     async def run_once(self) -> Mapping[str, int]:
         """Remove one batch of each kind.
 
-        Returns {"retired": exams, "pins": rows, "journal": rows}.
+        Returns {"forgotten": archived exams, "retired": exams, "pins": rows, "journal": rows}.
         """
         pins = await prune_pins(self._stores, _BATCH_MAX)
         journal = await prune_journals(self._stores, self._journal_days, _BATCH_MAX)
         retired = await each_of(self._schedule.exams(), self._retire)
-        return {"retired": retired["retired"], "pins": pins, "journal": journal}
+        forgotten = await forget_archived(self._stores)
+        return {
+            "forgotten": forgotten,
+            "retired": retired["retired"],
+            "pins": pins,
+            "journal": journal,
+        }
 
     async def _retire(self, exam: str) -> Mapping[str, int]:
         return {"retired": int(await retire_exam(self._stores, self._stores.registry.find(exam)))}

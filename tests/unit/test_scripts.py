@@ -48,7 +48,7 @@ WRITES = {
 CODES = "|".join(code.name for code in Code)
 FENCES = {
     **dict.fromkeys(
-        ("claim", "clear", "forget_room", "put", "put_unpaid", "reopen", "seed", "spend"),
+        ("claim", "clear", "forget_room", "put", "put_unpaid", "reopen", "seed", "spend", "forget"),
         "fence of the recovery, <epoch>/recovery@<run>",
     ),
     "open": "fence to open under, <epoch>@<run>",
@@ -56,12 +56,13 @@ FENCES = {
 """The first argument of scripts that are not for a shard that is open."""
 WITHOUT_EPOCH = {"open", "claim", "standing"}
 """Scripts that serve a shard that is not open to the caller: they open, close and look at it."""
-WRITES_EPOCH = {"open", "claim", "reopen"}
+WRITES_EPOCH = {"open", "claim", "reopen", "forget"}
 """Scripts that open and close a shard."""
 STEPS_TOLD_AS = {"put": {"expire", "unpin"}}
 """Scripts whose journal entries are those of other scripts."""
 UNTOLD = {
     *("open", "claim", "clear", "seed", "spend", "define", "reopen", "trim_journal", "forget_room"),
+    "forget",
     *("join_room", "give_numbers", "claim_place", "finish_place", "count_room"),
     *("report", "survey", "put_unpaid"),
 }

@@ -5,6 +5,7 @@ SELECT e.id,
        e.definition::text AS definition,
        e.revision,
        e.id_key,
+       e.archived_at IS NOT NULL AS archived,
        ARRAY(SELECT s.epoch FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS epochs,
        ARRAY(SELECT s.state FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS states,
        ARRAY(SELECT s.retired_at IS NOT NULL FROM shards s WHERE s.exam = e.id ORDER BY s.shard) AS retired

@@ -1,4 +1,4 @@
--- Every exam with its shards, as the API holds them in memory. The definition is told where the
+-- Every exam that is not archived, with its shards, as the API holds them in memory. The definition is told where the
 -- reader knows another revision: those of large exams are megabytes.
 -- $1 exams the reader knows, text[]
 -- $2 the revision of each, bigint[], by position
@@ -13,4 +13,5 @@ SELECT e.id,
 FROM   exams e
 JOIN   shards s ON s.exam = e.id
 LEFT   JOIN unnest($1::text[], $2::bigint[]) AS k (exam, revision) ON k.exam = e.id
+WHERE  e.archived_at IS NULL
 GROUP  BY e.id, k.revision

@@ -1,6 +1,7 @@
 -- One number that changes with anything of any exam that `select_exams` tells.
 SELECT coalesce(sum(hashtextextended(
-           concat_ws('|', e.id, e.revision, s.shard, s.epoch, s.state, s.retired_at IS NOT NULL),
+           concat_ws('|', e.id, e.revision, s.shard, s.epoch, s.state, s.retired_at IS NOT NULL,
+                     e.archived_at IS NOT NULL),
            0
        )), 0)::text AS fingerprint
 FROM   exams e

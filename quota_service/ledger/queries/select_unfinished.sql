@@ -1,12 +1,11 @@
 -- What of an exam is not at its end: refunds whose seats Redis may not have back, journal entries a
 -- person has to look at.
 -- $1 exam, text
-SELECT 'refund' AS what
+SELECT DISTINCT 'refunds' AS what
 FROM   refunds
 WHERE  exam = $1
 AND    seats_returned_at IS NULL
 UNION  ALL
-SELECT 'journal entry'
+SELECT DISTINCT 'journal'
 FROM   journal_quarantine
 WHERE  exam = $1
-LIMIT  1

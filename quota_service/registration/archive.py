@@ -1,0 +1,96 @@
+"""Archive: takes an exam that is over and settled out of everything but Postgres.
+
+    1. check that it is over, and that nothing of it is held, paid for or due back
+    2. retire it: its journal is drained, and it leaves Redis but for definition and counters
+    3. one transaction, with imports and recoveries kept out: money due once more, the shard fenced
+       under a new epoch, the exam marked                                          <- the decision
+    4. remove what Redis has of it
+    5. write down that Redis has nothing any more
+
+What a crash leaves behind:
+
+    before 2   the exam as it was
+    2 to 3     a retired exam, which is served as before; archiving it again goes on from there
+    in 3       Postgres has all of it or nothing
+    3 to 5     an archived exam of which Redis has a few keys that nobody reads: the retention
+               worker does 4 and 5
+
+From 3 on no process knows the exam as one that is served, and nothing can be committed under the
+epoch it had. Its bookings, payments and refunds are read from Postgres.
+"""
+
+import logging
+
+from quota_service.domain.errors import ExamNotOver, ExamUnfinished, NotReady
+from quota_service.domain.exam import Exam
+from quota_service.registration.recover_shard import rebuild_shard
+from quota_service.registration.stores import Stores
+from quota_service.seats.keys import Shard
+
+log = logging.getLogger(__name__)
+
+_ONLY_SHARD = 0
+
+
+async def archive_exam(stores: Stores, exam_id: str) -> int:
+    """Archive an exam; return since when it is (ms). Doing it again changes nothing.
+
+    Raises UnknownExam, ExamNotOver, ExamUnfinished and Unavailable.
+    """
+    if stores.registry.is_archived(exam_id):
+        archived_at = await stores.archive.archived_at(exam_id)
+        if archived_at is not None:
+            return archived_at
+    exam = stores.registry.find(exam_id)
+    await _check(stores, exam)
+    if not stores.registry.is_retired(exam_id) and not stores.registry.is_new(exam_id):
+        used = stores.registry.used_shard(exam_id, _ONLY_SHARD)
+        if await rebuild_shard(stores, used, "the exam is archived", retired=True) is None:
+            raise NotReady(f"an import or a recovery of exam {exam_id} is at work")
+    stores.reached("archive: retired")
+    async with stores.recoveries.alone(exam_id) as alone:
+        if not alone:
+            raise NotReady(f"an import or a recovery of exam {exam_id} is at work")
+        if await stores.archive.is_money_due(exam_id):
+            raise ExamUnfinished(["refunds_due"])
+        async with stores.ledger.transaction() as connection:
+            fenced = await stores.recoveries.fence_in(
+                connection, exam_id, _ONLY_SHARD, "the exam is archived"
+            )
+            archived_at = await stores.archive.archive(connection, exam_id)
+        stores.reached("archive: marked")
+        await stores.registry.refresh()
+        await _forget(stores, exam_id, _ONLY_SHARD, fenced.epoch)
+    log.info("archived", extra={"exam": exam_id})
+    return archived_at
+
+
+async def forget_archived(stores: Stores) -> int:
+    """Remove from Redis what the death of a process has left of archived exams; return shards."""
+    left = await stores.archive.to_forget()
+    for exam_id, number, epoch in left:
+        await _forget(stores, exam_id, number, epoch)
+    return len(left)
+
+
+async def _check(stores: Stores, exam: Exam) -> None:
+    """Raise ExamNotOver, or ExamUnfinished with what is left."""
+    if await stores.seats.clock_ms() < exam.ends_at_ms:
+        raise ExamNotOver(exam.ends_at_ms)
+    left = []
+    if not stores.registry.is_new(exam.id):
+        totals = await stores.seats.totals(stores.registry.shard(exam.id, _ONLY_SHARD))
+        left += ["holds"] if totals.live_holds else []
+        left += ["payments"] if totals.pins else []
+    left += ["refunds_due"] if await stores.archive.is_money_due(exam.id) else []
+    left += await stores.retention.unfinished(exam.id)
+    if left:
+        raise ExamUnfinished(left)
+
+
+async def _forget(stores: Stores, exam_id: str, number: int, epoch: int) -> None:
+    claimed = Shard(exam_id, number, epoch, is_recovered=True)
+    await stores.recovery.claim(claimed)
+    await stores.recovery.forget(claimed)
+    stores.reached("archive: forgotten")
+    await stores.archive.mark_forgotten(exam_id, number, epoch)
