@@ -236,6 +236,7 @@ async def open_service(
             unread=UnreadLimit.of(settings, metrics),
             key_rate=RateLimit.of(settings, "key", settings.rate_limit_per_s),
             address_rate=RateLimit.of(settings, "address", settings.public_rate_limit_per_s),
+            render_rate=RateLimit.of(settings, "render", settings.public_render_ms_per_s),
         )
         yield Service(
             settings, metrics, stores, runner, keys, key_ledger, health, under_way, context

@@ -137,6 +137,13 @@ class Settings:
         low=0,
         high=10_000_000,
     )
+    public_render_ms_per_s: int = _setting(
+        100,
+        "time spent in a second, for each address, on large ?subjects= that nobody asked for "
+        "lately; more are answered 429; 0 is off",
+        low=0,
+        high=1000,
+    )
     rate_limit_burst_s: int = _setting(
         1, "seconds' worth of the rate that may come at once", low=1, high=3600
     )

@@ -37,6 +37,7 @@ class ApiContext:
     unread: UnreadLimit
     key_rate: RateLimit
     address_rate: RateLimit
+    render_rate: RateLimit
 
 
 CONTEXT: web.AppKey[ApiContext] = web.AppKey("context", ApiContext)

@@ -131,7 +131,8 @@ class RateLimited(BadRequest):
     slug = "rate-limited"
 
     def __init__(self, policy: str, limit_per_s: int, headers: Sequence[tuple[str, str]]) -> None:
-        super().__init__(f"more than {limit_per_s} requests a second; ask more slowly")
+        counted = "ms of rendering" if policy == "render" else "requests"
+        super().__init__(f"more than {limit_per_s} {counted} a second; ask more slowly")
         self.policy = policy
         self.limit_per_s = limit_per_s
         self.headers = headers

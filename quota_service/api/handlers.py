@@ -28,7 +28,8 @@ from quota_service.api.errors import (
 )
 from quota_service.api.etags import is_known
 from quota_service.api.problems import problem_response
-from quota_service.api.rates import take_large_of_address
+from quota_service.api.rates import take_large_of_address, take_render_of_address
+from quota_service.api.rendered import QUOTA_BYTES, QUOTAS_PER_MS
 from quota_service.api.webhooks import check_event_id, verified_event
 from quota_service.domain.definition import DefinitionError, parse_exam
 from quota_service.domain.definition_file import MAX_FILE_BYTES, parse_definition_json
@@ -97,7 +98,10 @@ def _availability(context: ApiContext, call: Call, availability: Availability) -
     if is_known(call.headers.getall("If-None-Match", ()), etag):
         return Answer(b"", 304, headers)
     rendered = context.rendered
-    take_large_of_address(context, call.address, rendered.size(availability, subjects))
+    quotas = rendered.quotas(availability, subjects)
+    if not rendered.is_kept(availability, subjects):
+        take_render_of_address(context, call.address, quotas // QUOTAS_PER_MS)
+    take_large_of_address(context, call.address, quotas * QUOTA_BYTES)
     return Answer(rendered.availability(availability, subjects), 200, headers)
 
 

@@ -74,8 +74,8 @@ PROBLEM_MEMBERS: Mapping[str, Schema] = {
     "poll_after": number("Seconds after which to ask again.", 0),
     "version": {"type": "string", "description": "The version of the notice to accept."},
     "max_bytes": whole("The largest body that is taken, in bytes.", 1),
-    "policy": {"type": "string", "description": "The limit: `key` or `address`."},
-    "limit_per_s": whole("Requests a second that are taken.", 1),
+    "policy": {"type": "string", "description": "The limit: `key`, `address` or `render`."},
+    "limit_per_s": whole("Requests a second that are taken; of `render`, milliseconds.", 1),
     "part": {"type": "string", "description": "The part of the service that is at fault."},
 }
 """The members a problem can have beside the standard ones."""

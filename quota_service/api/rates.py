@@ -66,6 +66,16 @@ def take_large_of_address(context: ApiContext, address: str, size: int) -> None:
         _take(context, context.address_rate, "address", address, requests)
 
 
+def take_render_of_address(context: ApiContext, address: str, took_ms: int) -> None:
+    """Take the time that a body takes which nobody has asked for lately; raises RateLimited.
+
+    There are more filters than can be kept, and a large exam has large bodies: one client that
+    asks for ever new ones is not to have the time of all others.
+    """
+    if took_ms:
+        _take(context, context.render_rate, "render", address, took_ms)
+
+
 def _take(
     context: ApiContext, rate: RateLimit, policy: str, caller: str, requests: int = 1
 ) -> Fields:

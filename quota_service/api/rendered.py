@@ -19,8 +19,10 @@ from quota_service.waiting_room.document import PublicDocument
 KEPT_MAX_BYTES = 8_388_608
 """Bodies with a `?subjects=` kept for each exam; the one used least recently goes first."""
 _QUOTAS_AT_ONCE = 500
-_QUOTA_BYTES = 85
+QUOTA_BYTES = 85
 """About how long the JSON of a quota is."""
+QUOTAS_PER_MS = 4000
+"""About how many quotas are put together in a millisecond."""
 
 Filter = frozenset[str] | None
 """The subjects of a body, None for all."""
@@ -115,12 +117,17 @@ class RenderedAvailability:
         rendered.keep(wanted, _Body(availability, len(head), body))
         return body
 
-    def size(self, availability: Availability, subjects: Collection[str] | None) -> int:
-        """Return about how many bytes the body has, which need not be rendered for that."""
-        rendered = self._exams[availability.exam.id]
+    def quotas(self, availability: Availability, subjects: Collection[str] | None) -> int:
+        """Return how many quotas a body has."""
+        rendered, wanted = self._exams[availability.exam.id], _filter(availability, subjects)
+        if wanted is None:
+            return len(rendered.quotas)
+        return sum(len(rendered.positions.get(subject, ())) for subject in wanted)
+
+    def is_kept(self, availability: Availability, subjects: Collection[str] | None) -> bool:
+        """Return whether a body need not be put together."""
         wanted = _filter(availability, subjects)
-        count = len(rendered.quotas) if wanted is None else len(rendered.at(wanted))
-        return count * _QUOTA_BYTES
+        return wanted is None or wanted in self._exams[availability.exam.id].bodies
 
 
 def _filter(availability: Availability, subjects: Collection[str] | None) -> Filter:

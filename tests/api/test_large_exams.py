@@ -7,7 +7,7 @@ import orjson
 import pytest
 import redis.asyncio
 
-from quota_service.api import rendered
+from quota_service.api import handlers, rendered
 from quota_service.domain.definition import parse_exam
 from quota_service.domain.exam import Exam, Quota
 from quota_service.registration.import_exam import import_exam
@@ -161,6 +161,27 @@ async def test_of_the_bodies_with_a_filter_those_used_last_are_kept(
         await look(subject)
 
     assert made == [frozenset({SUBJECTS[i]}) for i in (1, 2, 3, 4, 0)]
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.settings(availability_refresh_ms=10_000, public_render_ms_per_s=2)
+async def test_one_address_has_so_much_time_for_filters_that_nobody_asked_for(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "QUOTAS_PER_MS", 20)
+
+    async def look(*subjects: str) -> tuple[int, str | None]:
+        query = f"?subjects={','.join(subjects)}" if subjects else ""
+        reply = await running.client.get(f"{PATH}{query}", key=None)
+        return reply.status, reply.json.get("policy")
+
+    first = [await look(subject) for subject in SUBJECTS[:2]]
+    new = await look(SUBJECTS[2], SUBJECTS[3])
+    known = [await look(SUBJECTS[0]), await look()]
+
+    assert first == [(200, None)] * 2
+    assert new == (429, "render")
+    assert known == [(200, None)] * 2
 
 
 @pytest.mark.usefixtures("large")
