@@ -95,10 +95,10 @@ class Health:
         for part, cause in now.items():
             self._warned.labels(part=part).set(1)
             if part not in before:
-                log.warning("warning", extra={"part": part, "cause": cause})
+                log.warning("readiness warns", extra={"part": part, "cause": cause})
         for part in before.keys() - now.keys():
             self._warned.labels(part=part).set(0)
-            log.info("warning is over", extra={"part": part})
+            log.info("readiness warns no longer", extra={"part": part})
 
     async def _read_clock(self) -> None:
         asked_ms = time.time() * 1000
