@@ -39,8 +39,10 @@ SUBJECT_SHARE: Mapping[str, float] = {"general": 0.36, "qms": 0.21, "ems": 0.13,
 RATE_MIN_SHARE = 0.2
 """The slowest admission, as a share of that at the start: a busy machine rehearses all the same."""
 
-OVER_AFTER_S = 6.0
+OVER_AFTER_S = 1.0
 """How long after its end was decided every sitting of the exam is over."""
+_LAST_SITTINGS_S = 0.1
+"""How long each sitting of an exam lasts that is ended."""
 
 _DAY_S = 86_400
 _CLOSES_AFTER_S = 7 * _DAY_S
@@ -119,7 +121,11 @@ def ended(exam: Document, at_s: float) -> Document:
         "registration": {**exam["registration"], "closes_at": moment(at_s)},
         "refund": {**exam["refund"], "closes_at": moment(at_s)},
         "sessions": [
-            {**session, "starts_at": moment(at_s + n), "ends_at": moment(at_s + n + 1)}
+            {
+                **session,
+                "starts_at": moment(at_s + n * _LAST_SITTINGS_S),
+                "ends_at": moment(at_s + (n + 1) * _LAST_SITTINGS_S),
+            }
             for n, session in enumerate(exam["sessions"], start=1)
         ],
     }

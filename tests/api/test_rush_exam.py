@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from loadtest.rush.exam import OVER_AFTER_S, definition, seats_of
+from loadtest.rush.exam import definition, seats_of
 from loadtest.rush.options import read_options
 from loadtest.rush.own_exam import NotOurExamError, OwnExam
+from quota_service.registration.drain_journal import drain_journal
 from tests.conftest import Running
 from tests.support.exams import exam_definition
 from tests.support.lost_shards import rows
+from tests.support.refusals import assert_refused
 
 OPTIONS = read_options(["--no-room", "--exam", "rehearsal-1"])
 OPENS_S = 1_700_000_000.0
@@ -108,13 +110,13 @@ async def test_nothing_is_made_on_a_service_that_cannot_tell_which_exams_there_a
     assert await everything(running) == before
 
 
-async def test_at_its_end_the_exam_is_over_and_only_its_own_money_is_settled(
+async def test_at_its_end_the_exam_is_archived_and_only_its_own_money_is_settled(
     running: Running, desk: Desk
 ) -> None:
-    api, slept = running.client, []
+    api, stores = running.client, running.service.stores
     clock_s = (await running.service.stores.seats.clock_ms()) / 1000
     mine = definition(OPTIONS, clock_s - 60, seats_of(100))
-    own = OwnExam("rehearsal-1", desk, slept.append)
+    own = OwnExam("rehearsal-1", desk)
     await asyncio.to_thread(own.make, mine)
     held = {
         exam: (
@@ -126,18 +128,20 @@ async def test_at_its_end_the_exam_is_over_and_only_its_own_money_is_settled(
         assert (await api.pay(reservation, amount=1)).json["outcome"] == "refund_due"
         await api.call("DELETE", f"/v1/reservations/{reservation['id']}")
     due = (await api.get("/v1/exams/rehearsal-1/refunds-due", key=api.ops_key)).json["refunds_due"]
+    await drain_journal(stores, stores.registry.shard("rehearsal-1", 0), 1000, 3)
     real = [row for row in await everything(running) if row[0] == "exam-1"]
 
     left = await asyncio.to_thread(own.end, mine, [row["id"] for row in due])
 
-    shown = (await api.get("/v1/exams/rehearsal-1", key=None)).json
+    shown = await api.get("/v1/exams/rehearsal-1", key=None)
     still_due = {
         exam: (await api.get(f"/v1/exams/{exam}/refunds-due", key=api.ops_key)).json["refunds_due"]
         for exam in held
     }
-    assert "rehearsal-1" in left or left == ""
-    assert sum(slept) <= OVER_AFTER_S + 10
-    assert shown["registration"]["closes_at"] <= shown["sessions"][0]["starts_at"]
+    assert left == ""
+    assert_refused(shown, 410, "exam-archived")
+    with pytest.raises(NotOurExamError, match="410 exam-archived"):
+        await asyncio.to_thread(OwnExam("rehearsal-1", desk).make, mine)
     assert (len(still_due["exam-1"]), still_due["rehearsal-1"]) == (1, [])
     assert [row for row in await everything(running) if row[0] == "exam-1"] == real
 
