@@ -107,8 +107,10 @@ end
 if state == 'held' then
   move_seats(record, record[VENUE], held_key, remaining_key)
   move_seats(record, venue, remaining_key, held_key)
-  count_for_key(key_held_key, record, record[VENUE], -1)
-  count_for_key(key_held_key, record, venue, 1)
+  local counts = {}
+  count_for_key(counts, record, record[VENUE], -1)
+  count_for_key(counts, record, venue, 1)
+  write_key_counts(key_held_key, counts)
   record[VENUE], record[VENUE_CHANGES] = venue, changes + 1
 else
   move_seats(record, venue, remaining_key, confirming_key)

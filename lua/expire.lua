@@ -45,7 +45,7 @@ end
 
 local now_ms = clock_ms()
 
-local seats_back = 0
+local seats_back, key_counts = 0, {}
 
 -- Expires one hold; answers its lag in milliseconds, or nil when there was nothing to expire.
 local function expire_one(record_key, serial)
@@ -64,7 +64,7 @@ local function expire_one(record_key, serial)
   record[STATE] = 'expired'
   seats_back = seats_back + #split(record[SUBJECTS], ',')
   count_unpaid(unpaid_key, record, 1)
-  count_for_key(key_held_key, record, record[VENUE], -1)
+  count_for_key(key_counts, record, record[VENUE], -1)
   local text = write_ended_record(record_key, record, spent_key, serial)
   append(version_key, journal_key, fence, by, 'expire', serial, now_ms, text)
   return lag_ms
@@ -81,4 +81,5 @@ for i = 1, #KEYS - FIXED_KEYS do
     break
   end
 end
+write_key_counts(key_held_key, key_counts)
 return { DONE, expired, largest_lag_ms }

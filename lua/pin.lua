@@ -147,7 +147,9 @@ end
 
 if state == 'held' then
   move_seats(record, record[VENUE], held_key, confirming_key)
-  count_for_key(key_held_key, record, record[VENUE], -1)
+  local counts = {}
+  count_for_key(counts, record, record[VENUE], -1)
+  write_key_counts(key_held_key, counts)
   redis.call('ZREM', due_key, serial)
 else
   move_seats(record, record[VENUE], remaining_key, confirming_key)

@@ -42,6 +42,7 @@
 -- @include record
 -- @include journal
 -- @include unpaid
+-- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -75,12 +76,7 @@ end
 -- Moves the seats of a hold to the count of its key; a negative count gives back.
 local function count_held(record, count)
   take(held, record[VENUE], record, count)
-  if record[KEY_ID] ~= '' then
-    for subject in string.gmatch(record[SUBJECTS], '[^,]+') do
-      local field = record[KEY_ID] .. '/' .. record[VENUE] .. '/' .. subject
-      key_held[field] = (key_held[field] or 0) + count
-    end
-  end
+  count_for_key(key_held, record, record[VENUE], count)
 end
 
 local function claims_of(record)
@@ -217,11 +213,7 @@ add_up(remaining_key, remaining)
 add_up(held_key, held)
 add_up(confirming_key, confirming)
 add_up(confirmed_key, confirmed)
-for field, seats in pairs(key_held) do
-  if seats ~= 0 and redis.call('HINCRBY', key_held_key, field, seats) < 1 then
-    redis.call('HDEL', key_held_key, field)
-  end
-end
+write_key_counts(key_held_key, key_held)
 if #live > 0 then
   redis.call('SREM', spent_key, unpack(live))
 end

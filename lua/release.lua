@@ -64,7 +64,9 @@ free_sessions(record, claims_key, serial)
 redis.call('ZREM', due_key, serial)
 record[STATE], record[DUE_MS] = 'released', now_ms
 count_unpaid(unpaid_key, record, 1)
-count_for_key(key_held_key, record, record[VENUE], -1)
+local counts = {}
+count_for_key(counts, record, record[VENUE], -1)
+write_key_counts(key_held_key, counts)
 local text = write_ended_record(record_key, record, spent_key, serial)
 append(version_key, journal_key, fence, by, 'release', serial, now_ms, text)
 return { DONE, text }

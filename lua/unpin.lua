@@ -69,7 +69,9 @@ if record[DUE_MS] == '0' then
   text = write_ended_record(record_key, record, spent_key, serial)
 else
   move_seats(record, record[VENUE], confirming_key, held_key)
-  count_for_key(key_held_key, record, record[VENUE], 1)
+  local counts = {}
+  count_for_key(counts, record, record[VENUE], 1)
+  write_key_counts(key_held_key, counts)
   record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
   redis.call('ZADD', due_key, record[DUE_MS], serial)
   record[STATE] = 'held'

@@ -1,15 +1,22 @@
 -- key_share: how many seats of each quota the unpaid holds of an API key have. A hold that was made
 -- without a key, or before its key was known, counts for none.
 
--- Counts the seats of a hold at a venue for its key: `by` more of each quota, or less.
-local function count_for_key(key_held_key, record, venue, by)
+-- Adds the seats of a hold at a venue to the counts of its key: `more` of each quota, or less.
+local function count_for_key(counts, record, venue, more)
   local key_id = record[KEY_ID] or ''
   if key_id == '' then
     return
   end
-  for _, subject in ipairs(split(record[SUBJECTS], ',')) do
+  for subject in string.gmatch(record[SUBJECTS], '[^,]+') do
     local field = key_id .. '/' .. venue .. '/' .. subject
-    if redis.call('HINCRBY', key_held_key, field, by) < 1 then
+    counts[field] = (counts[field] or 0) + more
+  end
+end
+
+-- Writes what was counted.
+local function write_key_counts(key_held_key, counts)
+  for field, more in pairs(counts) do
+    if more ~= 0 and redis.call('HINCRBY', key_held_key, field, more) < 1 then
       redis.call('HDEL', key_held_key, field)
     end
   end
