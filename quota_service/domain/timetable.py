@@ -39,12 +39,14 @@ def _late_windows(exam: Exam) -> Iterator[Problem]:
     if exam.registration.closes_at_ms > first.starts_at_ms:
         closes = time_text(exam.registration.closes_at_ms)
         yield Problem(
-            "registration.closes_at", f"{closes} is after {starts}: until then its seats go"
+            "registration.closes_at",
+            f"{closes} is after {starts}: its seats cannot be reserved from then on",
         )
     if exam.refund.closes_at_ms > first.starts_at_ms:
         closes = time_text(exam.refund.closes_at_ms)
         yield Problem(
-            "refund.closes_at", f"{closes} is after {starts}: who sat it can have a refund"
+            "refund.closes_at",
+            f"{closes} is after {starts}: a candidate who sat it can have a refund",
         )
 
 
