@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Collection
 
 import pytest
 
@@ -44,8 +45,10 @@ async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(
     positions, standing = RecoveryLedger.positions, RecoveryStore.standing
     readings = []
 
-    async def then_drained(self: RecoveryLedger) -> dict[tuple[str, int], int]:
-        found = await positions(self)
+    async def then_drained(
+        self: RecoveryLedger, exams: Collection[str]
+    ) -> dict[tuple[str, int], int]:
+        found = await positions(self, exams)
         await meanwhile("positions")
         return found
 
