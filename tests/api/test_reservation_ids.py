@@ -1,5 +1,7 @@
 """Ids of reservations: nobody can compute one, all processes make the same, old ones stay valid."""
 
+import pytest
+
 from quota_service.app import open_service, refresh_memory
 from quota_service.domain.reservation import derive_serial
 from quota_service.registration.reserve import Order, reserve
@@ -38,14 +40,17 @@ async def test_every_process_makes_the_same_id_and_an_import_changes_none(
     assert (again.reservation.id, again.replayed) == (first.json["id"], True)
 
 
+@pytest.mark.usefixtures("service")
 async def test_an_exam_that_is_older_than_such_keys_goes_on_with_the_ids_it_has(
-    running: Running, evidence: Evidence
+    evidence: Evidence, settings: Settings
 ) -> None:
     await evidence.rows("UPDATE exams SET id_key = NULL")
-    await running.service.stores.registry.refresh()
+    order = Order("c-1", ("general",), ("tianjin",), "2023-1")
+    async with open_service(settings) as upgraded:
+        await refresh_memory(upgraded)
+
+        made = [await reserve(upgraded.stores, "exam-1", order, "key-a") for _ in range(2)]
+
     plain = f"exam-1.0.{derive_serial(None, 'exam-1', 'c-1', 'key-a')}"
-
-    made = [(await running.client.reserve("c-1", idempotency_key="key-a")) for _ in range(2)]
-
-    assert [reply.json["id"] for reply in made] == [plain, plain]
-    assert made[1].headers["Idempotency-Replayed"] == "true"
+    assert [each.reservation.id for each in made] == [plain, plain]
+    assert [each.replayed for each in made] == [False, True]
