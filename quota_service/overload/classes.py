@@ -62,7 +62,7 @@ _RESERVATIONS = b"/v1/reservations/"
 _EXAMS = b"/v1/exams/"
 _OPS_READS = (b"/bookings.csv", b"/audit", b"/refunds-due", b"/seat-releases")
 _OPS_LISTS = (b"/v1/refunds-due", b"/v1/unreadable-payments")
-_OPS_STEPS = (b"/pause", b"/resume", b"/extend-holds", b"/seat-releases", b"/settle")
+_OPS_STEPS = (b"/pause", b"/resume", b"/extend-holds", b"/seat-releases", b"/settle", b"/archive")
 
 
 def work_of(method: bytes, target: bytes) -> Work:
