@@ -292,16 +292,21 @@ async def test_a_look_at_the_exams_that_was_overtaken_takes_nothing_back(
     registry = service.stores.registry
     exams = service.stores.exams
     before = await exams.all({})
-    overtaken = asyncio.Event()
+    begun, overtaken = asyncio.Event(), asyncio.Event()
 
     async def slow(_self: ExamLedger, _known: object) -> Mapping[str, StoredExam]:
+        begun.set()
         await overtaken.wait()
         return before
 
+    async def another(_self: ExamLedger) -> str:
+        return "another"
+
     with monkeypatch.context() as patched:
         patched.setattr(ExamLedger, "all", slow)
+        patched.setattr(ExamLedger, "fingerprint", another)
         look = asyncio.create_task(registry.refresh())
-        await asyncio.sleep(0)
+        await begun.wait()
     await import_exam(service.stores, parse_exam(exam_definition("exam-2")))
     overtaken.set()
     await look

@@ -361,9 +361,9 @@ async def test_a_claim_that_comes_too_early_again_and_again_asks_postgres_seldom
     looks = []
     real = type(queue.stores.waiting_rooms).all
 
-    async def counted(ledger: Any) -> Any:
+    async def counted(ledger: Any, *args: Any) -> Any:
         looks.append(ledger)
-        return await real(ledger)
+        return await real(ledger, *args)
 
     monkeypatch.setattr(type(queue.stores.waiting_rooms), "all", counted)
     early = [claim(queue.stores, "exam-1", "candidate-1", ticket.text) for _ in range(200)]
