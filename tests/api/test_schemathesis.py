@@ -35,13 +35,16 @@ from quota_service.api.openapi_examples import CANDIDATE_ID, EXAM_ID, RESERVATIO
 from quota_service.api.openapi_waiting_room import EXAMPLE_TICKET
 from quota_service.api.routes import ROUTES
 from quota_service.api.webhooks import sign
+from quota_service.registration.import_exam import import_exam
 from tests.conftest import Running
 from tests.support.client import PAYMENT_SECRET, ApiClient
-from tests.support.exams import exam_definition
+from tests.support.exams import exam_definition, make_exam
+from tests.support.retirement import over
 from tests.support.rooms import admit
 
 CALLS = [f"{route.method} {route.path}" for route in ROUTES]
 CALLBACK = "POST /v1/payment-callbacks"
+ARCHIVE = "POST /v1/exams/{exam}/archive"
 BOOKED = ("POST /v1/reservations/{reservation}/refund",)
 STEPS = ("reserve", "get_reservation", "checkout", "release")
 EXAMPLES_MAX = 25
@@ -144,7 +147,8 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
 
     Its exam is there, its reservation is held (or booked, where the call is about bookings), its
     refund is due, and one payment event could not be understood. Where the call is about the
-    waiting room there is one, and the turn of its ticket has come.
+    waiting room there is one, and the turn of its ticket has come. Where the call archives the
+    exam, that is over.
     """
     api = running.client
     definition = exam_definition(EXAM_ID)
@@ -163,10 +167,21 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
     document = dict(orjson.loads(text.replace(RESERVATION_ID, held.json["id"])))
     await api.callback(b"{}", event="unreadable")
     unreadable = await api.get("/v1/unreadable-payments", key=api.ops_key)
+    if call == ARCHIVE:
+        await _end(running, held.json["id"], due.json["refunds_due"][0]["id"])
     parameters = document["components"]["parameters"]
     parameters["refund"]["example"] = due.json["refunds_due"][0]["id"]
     parameters["payment"]["example"] = unreadable.json["unreadable_payments"][0]["id"]
     return document
+
+
+async def _end(running: Running, reservation: str, due: str) -> None:
+    """Let the exam be over and settled."""
+    api = running.client
+    await api.call("DELETE", f"/v1/reservations/{reservation}")
+    path = f"/v1/exams/{EXAM_ID}/refunds-due/{due}/settle"
+    assert (await api.call("POST", path, key=api.ops_key)).status == 200
+    await import_exam(running.service.stores, over(make_exam(EXAM_ID), 1))
 
 
 async def _ticket_whose_turn_has_come(running: Running) -> str:
