@@ -45,7 +45,7 @@ _DEFINITION: Mapping[str, Any] = {
     "fee": {"amount": 8000, "currency": "CNY"},
     "hold": {"ttl_s": 900, "checkout_grace_s": 600, "expiry_slack_s": 5},
     "fair_use": {
-        "unpaid_holds_max": 3,
+        "unpaid_holds_max": 5,
         "unpaid_pause_s": 900,
         "unpaid_pause_max_s": 86400,
         "venue_changes_max": 5,

@@ -89,7 +89,7 @@ class FairUseRules:
     doubles the pause, up to `unpaid_pause_max_s`.
     """
 
-    unpaid_holds_max: int = 3
+    unpaid_holds_max: int = 5
     unpaid_pause_s: int = 900
     unpaid_pause_max_s: int = 86_400
     venue_changes_max: int = 5
