@@ -46,6 +46,7 @@ class _Link:
         self._server: asyncio.Transport | None = None
         self._early: list[bytes] = []
         self._last_due = {True: _NEVER, False: _NEVER}
+        self._delayed = {True: 0, False: 0}
         if proxy.freezes_new:
             self.freeze()
 
@@ -90,12 +91,18 @@ class _Link:
             request_delay_s, word = self._proxy.request_delays.get(self._port, (0.0, b""))
             delay_s += request_delay_s if word in data else 0.0
         due = max(now + delay_s, self._last_due[is_request])
-        if due <= now:
+        # What is due may still wait for its turn: a late loop reads before it calls its timers.
+        if due <= now and not self._delayed[is_request]:
             self._write(data, is_request=is_request)
             return
         # A hair later than the one before, so that the loop cannot swap the two.
         self._last_due[is_request] = due + 1e-6
-        self._loop.call_at(due, partial(self._write, data, is_request=is_request))
+        self._delayed[is_request] += 1
+        self._loop.call_at(due, partial(self._write_delayed, data, is_request=is_request))
+
+    def _write_delayed(self, data: bytes, *, is_request: bool) -> None:
+        self._delayed[is_request] -= 1
+        self._write(data, is_request=is_request)
 
     def _write(self, data: bytes, *, is_request: bool) -> None:
         to = self._server if is_request else self._client
