@@ -1,4 +1,4 @@
-"""Every way in which the service says no, as one tree of exceptions.
+"""Every way in which the service says no, as one tree of exceptions; over 400 lines, as it is one.
 
     QuotaError
     ├── Refused                     the request was understood and cannot be done; nothing changed
@@ -518,7 +518,7 @@ class StaleDefinition(NotReady):
 class ImportUnfinished(Unavailable):
     """A definition is stored, and not all of it is in Redis yet: a worker finishes it."""
 
-    part = "shard"
+    part = "seats"
 
     def __init__(self, exam: str, cause: str) -> None:
         told = f"the definition of {exam} is stored; its seats follow by themselves"

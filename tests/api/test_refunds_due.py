@@ -1,4 +1,7 @@
-"""Money that has to go back: listed for ops until they say that it was sent, each payment once."""
+"""Money that has to go back: listed for ops until they say that it was sent, each payment once.
+
+Over 400 lines because the list, its pages and its settlement are one resource.
+"""
 
 import asyncio
 from collections.abc import Mapping

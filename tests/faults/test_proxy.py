@@ -8,9 +8,11 @@ from tests.faults.proxy import FaultyProxy
 
 async def test_what_is_due_and_waits_for_a_late_loop_is_not_overtaken() -> None:
     arrived = bytearray()
-    has_all = asyncio.Event()
+    has_first, has_all = asyncio.Event(), asyncio.Event()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.extend(await reader.readexactly(1))
+        has_first.set()
         arrived.extend(await reader.readexactly(2))
         has_all.set()
         writer.close()
@@ -19,8 +21,8 @@ async def test_what_is_due_and_waits_for_a_late_loop_is_not_overtaken() -> None:
     proxy = FaultyProxy(server.sockets[0].getsockname()[1])
     await proxy.open()
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-    while not proxy.links:
-        await asyncio.sleep(0)
+    writer.write(b"0")
+    await has_first.wait()
     (link,) = proxy.links
 
     proxy.delay_s = 0.01
@@ -30,7 +32,7 @@ async def test_what_is_due_and_waits_for_a_late_loop_is_not_overtaken() -> None:
     link.passed_on(b"2", is_request=True)
     await has_all.wait()
 
-    assert bytes(arrived) == b"12"
+    assert bytes(arrived) == b"012"
     writer.close()
     assert await reader.read() == b""
     proxy.close()

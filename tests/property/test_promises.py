@@ -4,7 +4,7 @@ After every step both stores are compared with the model, and the promises are c
 oversold (P1), one end each (P3), one effect (P4), books that balance (P7), one subject a session
 (P9). A process that dies inside a confirmation, a change of venue or a refund is among the steps.
 So is a definition that another process changes: subjects move, the fee, the window and the seats
-change, a venue is added.
+change, a venue is added. Over 400 lines because Hypothesis wants a state machine in one class.
 """
 
 import dataclasses

@@ -1,4 +1,7 @@
-"""Importing an exam into both stores: all of it or nothing, and again until it is done."""
+"""Importing an exam into both stores: all of it or nothing, and again until it is done.
+
+Over 400 lines because it follows one use case through its crash table.
+"""
 
 import asyncio
 import dataclasses

@@ -1,4 +1,7 @@
-"""Who goes by a definition that is not in force is told, and asks again by the one that is."""
+"""Who goes by a definition that is not in force is told, and asks again by the one that is.
+
+Over 400 lines because every script that decides by a definition is held to the same.
+"""
 
 import asyncio
 import dataclasses
