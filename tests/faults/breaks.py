@@ -52,7 +52,7 @@ def without_fence(_folder: Path) -> None:
 
 def without_release_guard(folder: Path) -> None:
     """A release gives seats back in whatever state the reservation is."""
-    _cut(folder, "release.lua", "if state == 'released'", "\nmove_seats(")
+    _cut(folder, "release.lua", "if state == 'released'", "\nlocal now_ms")
 
 
 def without_order_of_looking(_folder: Path) -> None:

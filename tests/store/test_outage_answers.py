@@ -140,7 +140,7 @@ async def test_a_payment_whose_answer_was_cut_is_booked_once(
     await check_agreement(service, booked=1)
 
 
-@pytest.mark.parametrize("answer", [1, 2, 3])
+@pytest.mark.parametrize("answer", [1, 2, 3, 4])
 async def test_a_refund_whose_answer_was_cut_gives_its_seats_back_once(
     cut: Service, service: Service, proxy: CuttingProxy, answer: int
 ) -> None:
@@ -153,8 +153,8 @@ async def test_a_refund_whose_answer_was_cut_gives_its_seats_back_once(
         await refund(cut.stores, booked.id)
     await recover(service)
 
-    # The reservation is read and the clock is asked before the decision; the seats come after it.
-    assert isinstance(first, SeatsUnavailable) is (answer < 3)
+    # Reservation, definition and clock are asked for before the decision; the seats come after it.
+    assert isinstance(first, SeatsUnavailable) is (answer < 4)
     assert await left(service, "jinan/general") == 3
     assert (await verbs(service, booked))[-1] == "refund"
     assert (await verbs(service, booked)).count("refund") == 1

@@ -58,7 +58,7 @@ async def everything(seats: SeatsUnderTest) -> dict[str, bytes]:
 
 
 def test_every_script_but_those_that_open_close_and_look_knows_the_fence() -> None:
-    writes = {"clear", "seed", "put", "put_unpaid", "spend", "forget_room"}
+    writes = {"clear", "seed", "put", "put_unpaid", "spend", "forget", "forget_room"}
     assert set(RECOVERS) == {"claim", "reopen", *writes}
     assert set(SOURCES) - set(KNOWS_FENCE) - set(RECOVERS) == {"open", "standing"}
 
