@@ -353,8 +353,9 @@ def settle_garbage() -> None:
 
 
 async def refresh_memory(service: Service) -> None:
-    """Read exams and keys from Postgres once."""
+    """Read exams and keys from Postgres once; metrics of exams that are archived now go."""
     await service.stores.registry.refresh()
+    service.metrics.forget_exams(service.stores.registry.archived)
     await service.keys.refresh()
 
 

@@ -252,6 +252,7 @@ class Metrics:
         }
         self._add_admission(registry)
         self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}
+        self._forgotten: frozenset[str] = frozenset()
 
     def count_reservation(self, exam: str, outcome: str) -> None:
         """Count a reservation request, without the look-up of its labels each time."""
@@ -260,6 +261,39 @@ class Metrics:
             counter = self.reservations.labels(exam=exam, outcome=outcome)
             self._reservations_by_outcome[exam, outcome] = counter
         counter.inc()
+
+    def forget_exams(self, archived: frozenset[str]) -> None:
+        """Remove what is told of exams that are archived now.
+
+        A supervisor goes on telling what its processes counted of them until they are restarted.
+        """
+        for exam in archived - self._forgotten:
+            for metric in self._of_an_exam():
+                metric.remove_by_labels({"exam": exam})
+            for exam_outcome in [key for key in self._reservations_by_outcome if key[0] == exam]:
+                del self._reservations_by_outcome[exam_outcome]
+        self._forgotten = archived
+
+    def _of_an_exam(self) -> list[Counter | Gauge]:
+        """Return every metric that has the label `exam`."""
+        return [
+            self.reservations,
+            self.waiting_room_joins,
+            self.waiting_room_claims,
+            self.changes,
+            self.refunds,
+            self.holds_expired,
+            self.holds_ended_unpaid,
+            self.recovered_shards,
+            self.rebuilds,
+            self.journal_drained,
+            self.journal_missing,
+            self.audit_differences,
+            self.admitted,
+            self.leader_changes,
+            *self.oldest_ages.values(),
+            *self.rooms.values(),
+        ]
 
     def _add_admission(self, registry: CollectorRegistry) -> None:
         """Make the metrics of the process that leads the admission of a waiting room."""

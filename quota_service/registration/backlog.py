@@ -55,7 +55,8 @@ class Backlog:
                     oldest_ms[key] = max(oldest_ms.get(key, 0), age_ms)
         self._full = frozenset(full)
         for exam, kind in self._told - oldest_ms.keys():
-            self._gauges[kind].labels(exam=exam).set(0)
+            if not self._registry.is_archived(exam):  # nothing is told of one that is
+                self._gauges[kind].labels(exam=exam).set(0)
         for (exam, kind), age_ms in oldest_ms.items():
             self._gauges[kind].labels(exam=exam).set(age_ms / 1000)
         self._told = frozenset(oldest_ms)

@@ -23,8 +23,8 @@ What a crash leaves behind:
 
 A process that fails and lives does what the worker would at once. A worker, or importing the same
 file again, does 6 and 7 again, which finishes what was left. Of a large exam 3, 4 and 7 take
-seconds, in which the transaction is kept alive. Seats
-are given after the commit and taken before it, so Redis never has more seats than Postgres.
+seconds, in which the transaction is kept alive. Seats are given after the commit and taken before
+it, so Redis never has more seats than Postgres.
 """
 
 import asyncio

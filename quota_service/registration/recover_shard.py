@@ -156,11 +156,14 @@ async def _recover(
     retired: bool | None = None,
 ) -> Recovery:
     started, recoveries = time.monotonic(), stores.recoveries
+    is_planned = retired is not None
+    level = logging.INFO if is_planned else logging.WARNING
     await stores.registry.refresh()  # no import is at work: the definition that is stored stays
     fenced = await recoveries.fence(
         shard.exam, shard.number, reason, beyond=standing.epoch, retired=retired
     )
-    log.warning("recovering", extra={"shard": shard.tag, "epoch": fenced.epoch, "cause": reason})
+    begun = {"shard": shard.tag, "epoch": fenced.epoch, "cause": reason}
+    log.log(level, "recovering", extra=begun)
     stores.reached("recover: fenced")
     claimed, origin = await _claim(stores, shard, fenced)
     stores.reached("recover: claimed")
@@ -173,7 +176,7 @@ async def _recover(
         raise
     except Exception as error:  # noqa: BLE001  whatever Redis has, Postgres has what it takes
         problem = str(error) if isinstance(error, ContradictionError) else repr(error)
-        log.warning("rebuilding", extra={"shard": shard.tag, "cause": problem})
+        log.log(level, "rebuilding", extra={"shard": shard.tag, "cause": problem})
         if origin is not None and not anew:
             # The steps that were tried are not to be mixed up with those of the rebuild.
             fenced = await recoveries.fence(shard.exam, shard.number, problem)
@@ -184,7 +187,9 @@ async def _recover(
         recovery.bookings, recovery.holds, recovery.left_out = counts
     await _open(stores, claimed, recovery)
     recovery.seconds = time.monotonic() - started
-    _tell(stores, shard, recovery)
+    _tell(shard, recovery, level)
+    if not is_planned:
+        _count(stores, shard, recovery)
     await stores.registry.refresh()
     return recovery
 
@@ -257,11 +262,16 @@ async def _close_draw(stores: Stores, shard: Shard) -> None:
         await stores.room_store.counts(shard, is_draw_closed=True)
 
 
-def _tell(stores: Stores, shard: Shard, recovery: Recovery) -> None:
+def _count(stores: Stores, shard: Shard, recovery: Recovery) -> None:
+    """Count a recovery that a loss made necessary; an exam that leaves Redis has lost nothing."""
     stores.metrics.recovered_shards.labels(exam=shard.exam, way=recovery.way).inc()
     if recovery.way is Way.REBUILT:
         stores.metrics.rebuilds.labels(exam=shard.exam).inc()
-    log.warning(
+
+
+def _tell(shard: Shard, recovery: Recovery, level: int) -> None:
+    log.log(
+        level,
         "recovered",
         extra={
             "shard": shard.tag,

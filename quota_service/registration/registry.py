@@ -102,6 +102,11 @@ class ExamRegistry:
         """
         return self._stored(exam).exam
 
+    @property
+    def archived(self) -> frozenset[str]:
+        """The exams that are archived."""
+        return self._archived
+
     def is_archived(self, exam: str) -> bool:
         """Return whether an exam is archived."""
         return exam in self._archived

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app import Service, refresh_memory
 from quota_service.domain.errors import (
     ExamArchived,
     ExamNotOver,
@@ -153,3 +153,31 @@ def test_every_key_of_a_shard_is_forgotten(service: Service) -> None:
     script = service.runner.scripts["forget"]
 
     assert set(script.shard_keys) == SHARD_KEYS.keys()
+
+
+def told_of(service: Service, exam: str) -> set[str]:
+    """Return the names of what metrics tell of an exam."""
+    families = service.metrics.registry.collect()
+    samples = (sample for family in families for sample in family.samples)
+    return {sample.name for sample in samples if sample.labels.get("exam") == exam}
+
+
+async def test_metrics_tell_nothing_of_an_archived_exam_and_no_recovery_of_one_that_leaves(
+    service: Service,
+) -> None:
+    await book(service)
+    await service.stores.backlog.refresh()
+    await end(service, 1)
+    before = told_of(service, "exam-1")
+
+    await archive_exam(service.stores, "exam-1")
+    recovered = told_of(service, "exam-1") & {
+        "quota_rebuilds_total",
+        "quota_shard_recoveries_total",
+    }
+    await refresh_memory(service)
+    await service.stores.backlog.refresh()
+
+    assert "quota_confirmations_pending_oldest_seconds" in before
+    assert recovered == set()
+    assert told_of(service, "exam-1") == set()
