@@ -19,11 +19,11 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from quota_service.api.acceptor import Acceptor, bind
 from quota_service.api.auth import KeyRing
 from quota_service.api.connections import Connections
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.documents import OPENAPI
-from quota_service.api.door import Door, bind
 from quota_service.api.exam_handlers import RENDERED_EXAMS, RenderedExams
 from quota_service.api.express import EXPRESS, ExpressLane
 from quota_service.api.handlers import get_livez, get_readyz
@@ -484,12 +484,14 @@ async def _listen_on_ports(stack: AsyncExitStack, service: Service, *, api: bool
     public = ""
     if api:
         with address_of_setting("", settings.host, settings.port):
-            doors = await bind(settings.host, settings.port, unread_max_s=settings.idle_timeout_s)
+            listeners = await bind(
+                settings.host, settings.port, unread_max_s=settings.idle_timeout_s
+            )
             clients = await serve_api(stack, service)
             stack.push_async_callback(clients.begun)
-            door = Door(doors, has_room=clients.has_room, take=clients.begin)
-        stack.callback(door.close)
-        public = door.url
+            acceptor = Acceptor(listeners, has_room=clients.has_room, take=clients.begin)
+        stack.callback(acceptor.close)
+        public = acceptor.url
     return Addresses(public, admin)
 
 

@@ -43,9 +43,8 @@ async def exam_in_force(stores: Stores, shard: Shard) -> Exam:
 async def check_in_force(stores: Stores, shard: Shard, exam: Exam) -> None:
     """Raise StaleDefinition when another definition is in force: a refusal by ours is not right."""
     # In a task of its own: reserving is a simple protocol, which waits for nothing but futures.
-    reading = stores.seats.definition(shard)
-    found = await asyncio.get_running_loop().create_task(reading)
-    if found.get("revision") != str(exam.revision):
+    reading = stores.seats.revision(shard)
+    if await asyncio.get_running_loop().create_task(reading) != str(exam.revision):
         raise StaleDefinition(f"another definition of exam {exam.id} is in force now")
 
 

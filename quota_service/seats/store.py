@@ -330,6 +330,10 @@ class SeatStore:
         found = await self._runner.command("HGETALL", shard.key("definition"))
         return dict(found)
 
+    async def revision(self, shard: Shard) -> str:
+        """Return the revision of the definition in force, "" before the first."""
+        return str(await self._runner.command("HGET", shard.key("definition"), "revision") or "")
+
     async def define(self, shard: Shard, exam: Exam, before: str) -> None:
         """Put a stored definition in force in the place of the revision `before`, "" for none."""
         args: list[str | int] = [shard.fence, before]

@@ -5,7 +5,7 @@ import socket
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from quota_service.api.door import Door
+from quota_service.api.acceptor import Acceptor
 from quota_service.supervisor.team import Team
 
 log = logging.getLogger(__name__)
@@ -18,17 +18,17 @@ class Doorman:
     the kernel's queue, as one does whose worker died before it took it, here.
     """
 
-    def __init__(self, doors: Sequence[socket.socket], team: Team) -> None:
+    def __init__(self, listeners: Sequence[socket.socket], team: Team) -> None:
         self._team = team
         self._waiting: deque[socket.socket] = deque()
         self._is_closed = False
         team.take_back = self.take_back
-        self._door = Door(doors, has_room=self._has_room, take=self._take)
+        self._acceptor = Acceptor(listeners, has_room=self._has_room, take=self._take)
 
     @property
     def url(self) -> str:
         """The base URL of the first address."""
-        return self._door.url
+        return self._acceptor.url
 
     def take_back(self, connections: Iterable[socket.socket]) -> None:
         """Find another worker for connections that were handed out and never taken."""
@@ -36,13 +36,13 @@ class Doorman:
         if self._is_closed:
             self._refuse_waiting()
         elif self._waiting:
-            self._door.pause()  # when it opens again they are the first
+            self._acceptor.pause()  # when it opens again they are the first
 
     def close(self) -> None:
         """Refuse connections from now on; those that wait in the kernel's queue still come in."""
         self._is_closed = True
         self._hand_waiting()
-        self._door.close()
+        self._acceptor.close()
         self._refuse_waiting()
 
     def _has_room(self) -> bool:
@@ -53,7 +53,7 @@ class Doorman:
         if not self._hand(connection):
             self._waiting.append(connection)
             if not self._is_closed:
-                self._door.pause()
+                self._acceptor.pause()
 
     def _hand_waiting(self) -> bool:
         """Hand over those that wait here, in their order; False when some still do."""

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
-from quota_service.api.door import bind
+from quota_service.api.acceptor import bind
 from quota_service.app import (
     Addresses,
     Service,
@@ -53,16 +53,16 @@ async def _listen(
     """Open the admin port, bring the workers up, and open the port once all of them listen."""
     settings = service.settings
     with address_of_setting("", settings.host, settings.port):
-        doors = await bind(settings.host, settings.port, unread_max_s=settings.idle_timeout_s)
-    for door in doors:
-        stack.callback(door.close)
+        listeners = await bind(settings.host, settings.port, unread_max_s=settings.idle_timeout_s)
+    for listener in listeners:
+        stack.callback(listener.close)
     admin = await listen_on_admin_port(stack, supervisor_admin_app(service, team), settings)
     stack.push_async_callback(team.stop)
     team.start()
     await _first_of(team.all_listen(), stop.wait())
     if team.failed.done():
         team.failed.result()
-    doorman = Doorman(doors, team)
+    doorman = Doorman(listeners, team)
     stack.callback(doorman.close)
     noticing = asyncio.create_task(_give_notice(stop, team))
     stack.callback(noticing.cancel)

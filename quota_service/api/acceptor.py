@@ -32,85 +32,85 @@ async def bind(host: str, port: int, *, unread_max_s: float) -> list[socket.sock
     bound: list[socket.socket] = []
     try:
         for family, kind, protocol, _, address in dict.fromkeys(found):
-            door = socket.socket(family, kind, protocol)
-            bound.append(door)
-            door.setblocking(False)
-            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener = socket.socket(family, kind, protocol)
+            bound.append(listener)
+            listener.setblocking(False)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # Connections inherit it.
             unread_max_ms = round(unread_max_s * 1000)
-            door.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_max_ms)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_max_ms)
             if family == socket.AF_INET6:
-                door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            door.bind(address)
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
     except OSError:
-        for door in bound:
-            door.close()
+        for listener in bound:
+            listener.close()
         raise
     return bound
 
 
-class Door:
+class Acceptor:
     """Listens on bound sockets from now until it is closed."""
 
     def __init__(
         self,
-        doors: Sequence[socket.socket],
+        listeners: Sequence[socket.socket],
         *,
         has_room: Callable[[], bool],
         take: Callable[[socket.socket], None],
     ) -> None:
         """`has_room` is asked before each connection, which `take` is then called with."""
-        self._doors = doors
+        self._listeners = listeners
         self._has_room = has_room
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
         self._has_failed = False
-        for door in doors:
-            door.listen(_BACKLOG)
+        for listener in listeners:
+            listener.listen(_BACKLOG)
         self._open()
 
     @property
     def url(self) -> str:
         """The base URL of the first address."""
-        host, port, *_ = self._doors[0].getsockname()
+        host, port, *_ = self._listeners[0].getsockname()
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def pause(self, pause_s: float = _FULL_PAUSE_S) -> None:
         """Accept none for a while."""
         if self._pause is None:
-            for door in self._doors:
-                self._loop.remove_reader(door)
+            for listener in self._listeners:
+                self._loop.remove_reader(listener)
             self._pause = self._loop.call_later(pause_s, self._open)
 
     def close(self) -> None:
         """Refuse connections from now on; those that wait in the kernel's queue still come in."""
         if self._pause is not None:
             self._pause.cancel()
-        for door in self._doors:
-            self._loop.remove_reader(door)
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
             with suppress(OSError):  # what cannot be accepted now is refused with the port
                 for _ in range(_BACKLOG):
-                    if not self._accept(door):
+                    if not self._accept(listener):
                         break
-            door.close()
+            listener.close()
 
     def _open(self) -> None:
         self._pause = None
         if not self._has_room():
             self.pause()
             return
-        for door in self._doors:
-            self._loop.add_reader(door, self._let_some_in, door)
+        for listener in self._listeners:
+            self._loop.add_reader(listener, self._accept_some, listener)
 
-    def _let_some_in(self, door: socket.socket) -> None:
+    def _accept_some(self, listener: socket.socket) -> None:
         for _ in range(_ACCEPTED_A_TURN):
             if self._pause is None and not self._has_room():
                 self.pause()
             if self._pause is not None:
                 return
             try:
-                if not self._accept(door):
+                if not self._accept(listener):
                     return
             except OSError as error:
                 # No descriptor or memory is left, or the network is away: it may be better later.
@@ -120,10 +120,10 @@ class Door:
                 self.pause(_FAILED_PAUSE_S)
                 return
 
-    def _accept(self, door: socket.socket) -> bool:
+    def _accept(self, listener: socket.socket) -> bool:
         """Take one connection; False when there is none. Raises OSError when it cannot be had."""
         try:
-            connection, _ = door.accept()
+            connection, _ = listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         self._has_failed = False
