@@ -33,30 +33,52 @@ if not is_open(epoch_key, fence) then
 end
 
 local now_ms = clock_ms()
-local refusal, changes = { BELOW_TAKEN }, {}
+local quotas, seats = {}, {}
 for i = FIXED_ARGS + 1, #ARGV, 2 do
-  local quota, capacity = ARGV[i], tonumber(ARGV[i + 1])
-  local standing = redis.call('HGET', capacity_key, quota)
-  local free = tonumber(redis.call('HGET', remaining_key, quota) or 0)
-  local more = capacity - tonumber(standing or 0)
-  if free + more < 0 then
+  quotas[#quotas + 1] = ARGV[i]
+  seats[#seats + 1] = tonumber(ARGV[i + 1])
+end
+-- One call for each hash: Redis keeps a small hash as a list, and walks it for each field it is asked for.
+local standing = redis.call('HMGET', capacity_key, unpack(quotas))
+local free = redis.call('HMGET', remaining_key, unpack(quotas))
+
+local refusal, changed = { BELOW_TAKEN }, {}
+for i, quota in ipairs(quotas) do
+  local more = seats[i] - tonumber(standing[i] or 0)
+  if tonumber(free[i] or 0) + more < 0 then
     refusal[#refusal + 1] = quota
-    refusal[#refusal + 1] = tonumber(standing) - free
-  elseif more ~= 0 or not standing then
-    changes[#changes + 1] = { quota, capacity, more }
+    refusal[#refusal + 1] = tonumber(standing[i]) - tonumber(free[i])
+  elseif more ~= 0 or not standing[i] then
+    changed[#changed + 1] = i
   end
 end
 if #refusal > 1 then
   return refusal
 end
-
-for _, change in ipairs(changes) do
-  local quota, capacity, more = change[1], change[2], change[3]
-  redis.call('HSET', capacity_key, quota, capacity)
-  redis.call('HINCRBY', remaining_key, quota, more)
-  redis.call('HSETNX', held_key, quota, 0)
-  redis.call('HSETNX', confirming_key, quota, 0)
-  redis.call('HSETNX', confirmed_key, quota, 0)
-  append(version_key, journal_key, fence, by, 'capacity', quota, now_ms, capacity)
+if #changed == 0 then
+  return { DONE, 0 }
 end
-return { DONE, #changes }
+
+local capacities, remainings, zeros = {}, {}, {}
+for _, i in ipairs(changed) do
+  local quota, more = quotas[i], seats[i] - tonumber(standing[i] or 0)
+  capacities[#capacities + 1] = quota
+  capacities[#capacities + 1] = seats[i]
+  remainings[#remainings + 1] = quota
+  remainings[#remainings + 1] = tonumber(free[i] or 0) + more
+  if not standing[i] then
+    zeros[#zeros + 1] = quota
+    zeros[#zeros + 1] = 0
+  end
+end
+redis.call('HSET', capacity_key, unpack(capacities))
+redis.call('HSET', remaining_key, unpack(remainings))
+if #zeros > 0 then
+  redis.call('HSET', held_key, unpack(zeros))
+  redis.call('HSET', confirming_key, unpack(zeros))
+  redis.call('HSET', confirmed_key, unpack(zeros))
+end
+for _, i in ipairs(changed) do
+  append(version_key, journal_key, fence, by, 'capacity', quotas[i], now_ms, seats[i])
+end
+return { DONE, #changed }

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-QUOTAS_MAX = 100
+QUOTAS_MAX = 50
 """Quotas in one call. Redis keeps small hashes as lists, which it tells as a whole: up to 512."""
 
 ENTRIES_MAX = 200
