@@ -87,7 +87,6 @@ async def lost_shards(stores: Stores, used: Sequence[UsedShard]) -> list[UsedSha
     One question to Postgres and one batch to Redis for all of them: it is asked all the time.
     Exams that go on come first. Raises Unavailable.
     """
-    registry = stores.registry
     exams = {each.shard.exam for each in used}
     drained = await stores.recoveries.positions(exams) if used else {}
     lost = []
@@ -99,7 +98,9 @@ async def lost_shards(stores: Stores, used: Sequence[UsedShard]) -> list[UsedSha
             for each, standing in zip(page, looks, strict=True)
             if _problem(each, drained.get((each.shard.exam, each.shard.number), 0), standing)
         ]
-    ends_ms = {exam.id: exam.ends_at_ms for exam in registry.all()}
+    if not lost:
+        return []
+    ends_ms = {exam.id: exam.ends_at_ms for exam in stores.registry.all()}
     return sorted(lost, key=lambda each: -ends_ms.get(each.shard.exam, 0))
 
 

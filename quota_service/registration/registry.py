@@ -52,6 +52,7 @@ class ExamRegistry:
         self._shown = 0
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._open: tuple[Mapping[str, StoredExam], tuple[Shard, ...]] = ({}, ())
+        self._used: tuple[Mapping[str, StoredExam], tuple[UsedShard, ...]] = ({}, ())
         self._progress: tuple[Mapping[str, StoredExam], float, Progress] = ({}, 0, Progress((), ()))
 
     @property
@@ -153,14 +154,18 @@ class ExamRegistry:
         is_open = stored.states[number] is ShardState.OPEN
         return UsedShard(shard, is_open, stored.retired[number])
 
-    def used_shards(self) -> list[UsedShard]:
+    def used_shards(self) -> Sequence[UsedShard]:
         """Return every shard that was opened once, for the fence and the rebuild."""
-        return [
-            self.used_shard(exam, number)
-            for exam, stored in self._known().items()
-            for number, state in enumerate(stored.states)
-            if state is not ShardState.NEW
-        ]
+        known = self._known()
+        if self._used[0] is not known:
+            used = tuple(
+                self.used_shard(exam, number)
+                for exam, stored in known.items()
+                for number, state in enumerate(stored.states)
+                if state is not ShardState.NEW
+            )
+            self._used = known, used
+        return self._used[1]
 
     def id_key(self, exam: str) -> bytes | None:
         """Return the key of an exam's reservation ids; None when it is older than such keys."""

@@ -8,7 +8,7 @@ given up, so a shard of an exam that goes on is looked at once a second all the 
 over, once a minute. Times are those of Redis's clock, which alone decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from quota_service.registration.expire import expire_holds
 from quota_service.registration.stores import Stores
@@ -32,20 +32,27 @@ class ExpiryWorker:
         self._stores = stores
         self._batch_max = settings.expiry_batch_max
         self.interval_s = settings.expiry_interval_ms / 1000
+        self._shards: Sequence[Shard] = ()
         self._next_ms: dict[Shard, int] = {}
+        self._first_ms = 0
         self._now_ms = 0
 
     async def run_once(self) -> Mapping[str, int]:
         """Expire what is due; returns {"expired": holds}."""
         shards = self._stores.registry.open_shards()
         now_ms = await self._stores.seats.clock_ms()
-        if now_ms < self._now_ms - _CLOCK_BACK_MS:
-            self._next_ms.clear()
-        self._now_ms = now_ms
-        if len(self._next_ms) > len(shards):
+        if shards is not self._shards:
             self._next_ms = {shard: self._next_ms.get(shard, 0) for shard in shards}
-        due = [shard for shard in shards if self._next_ms.get(shard, 0) <= now_ms]
-        return await self._look(due) if due else {"expired": 0}
+            self._shards, self._first_ms = shards, 0
+        if now_ms < self._now_ms - _CLOCK_BACK_MS:
+            self._next_ms = dict.fromkeys(shards, 0)
+            self._first_ms = 0
+        self._now_ms = now_ms
+        if now_ms < self._first_ms or not shards:
+            return {"expired": 0}
+        counts = await self._look([shard for shard, at in self._next_ms.items() if at <= now_ms])
+        self._first_ms = min(self._next_ms.values())
+        return counts
 
     async def _look(self, shards: list[Shard]) -> Mapping[str, int]:
         over = frozenset(self._stores.progress().over)

@@ -56,7 +56,7 @@ async def test_an_archived_exam_is_in_postgres_alone_and_its_bookings_are_read(
     registry = service.stores.registry
     assert at_ms == again_ms
     assert await keys(service) == set()
-    assert (registry.all(), registry.used_shards(), registry.open_shards()) == ([], [], ())
+    assert (registry.all(), registry.used_shards(), registry.open_shards()) == ([], (), ())
     assert await lost_shards(service.stores, registry.used_shards()) == []
     assert (await read_reservation(service.stores, booked.id)).state is State.CONFIRMED
     assert (await read_reservation(service.stores, refunded.id)).state is State.REFUNDED
