@@ -42,7 +42,7 @@ async def get_problem(request: web.Request) -> web.Response:
     """GET /problems/{slug}."""
     problem = PROBLEMS.get(request.match_info["slug"])
     if problem is None:
-        return problem_response("not-found", "there is no problem type of this name")
+        return problem_response("not-found", "there is no problem type of this name").to_aiohttp()
     document = {
         "type": problem.uri,
         "title": problem.title,

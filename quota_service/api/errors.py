@@ -23,10 +23,10 @@ from typing import Any
 
 from aiohttp import web
 
-from quota_service.api.answer import Answer
-from quota_service.api.problems import problem_answer
+from quota_service.api.problems import problem_response
 from quota_service.api.times import rfc3339
 from quota_service.domain import errors
+from quota_service.http.response import Response
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class RateLimited(BadRequest):
         self.headers = headers
 
 
-def answer_to(error: BaseException | None) -> Answer:
+def answer_to(error: BaseException | None) -> Response:
     """Return the answer to any failure of a handler; what nobody foresaw is logged, and a 500."""
     if isinstance(error, errors.QuotaError):
         answer = answer_for(error)
@@ -148,23 +148,23 @@ def answer_to(error: BaseException | None) -> Answer:
             log.error("request failed", exc_info=error)
         return answer
     log.error("request failed", exc_info=error)
-    return problem_answer("internal-error", "the request id finds the cause in the logs")
+    return problem_response("internal-error", "the request id finds the cause in the logs")
 
 
-def answer_for(error: errors.QuotaError) -> Answer:
+def answer_for(error: errors.QuotaError) -> Response:
     """Return the problem answer an error stands for."""
     detail = str(error)
     if isinstance(error, RateLimited):
         members = {"policy": error.policy, "limit_per_s": error.limit_per_s}
-        return problem_answer(error.slug, detail, headers=dict(error.headers), **members)
+        return problem_response(error.slug, detail, headers=dict(error.headers), **members)
     if isinstance(error, ContentEncodingRefused):
-        return problem_answer(error.slug, detail, headers={"Accept-Encoding": "identity"})
+        return problem_response(error.slug, detail, headers={"Accept-Encoding": "identity"})
     if isinstance(error, errors.SeatsUnavailable | errors.LedgerUnavailable):
         # What the driver says names hosts and users: that is for the log.
         detail = f"the {error.part} cannot be reached at the moment; nothing was lost, ask again"
     if isinstance(error, errors.ImportUnfinished):
         detail = error.told
-    return problem_answer(error.slug, detail, **_members(error))
+    return problem_response(error.slug, detail, **_members(error))
 
 
 def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912  one line an error

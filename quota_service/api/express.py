@@ -33,10 +33,8 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import _ErrInfo
 from prometheus_client import Histogram
 
-from quota_service.api.answer import Answer
 from quota_service.api.auth import exam_in
 from quota_service.api.bodies import within
-from quota_service.api.call import Call, Hot
 from quota_service.api.context import ApiContext
 from quota_service.api.entry import REFUSAL, is_awaited
 from quota_service.api.errors import MalformedRequest, Unauthorized, answer_for, answer_to
@@ -44,6 +42,8 @@ from quota_service.api.rates import Fields, charged, take_of_address, take_of_ke
 from quota_service.api.read_in_turn import ReadInTurn
 from quota_service.api.turns import Turns
 from quota_service.domain.errors import Overloaded
+from quota_service.http.request import Handler, Request
+from quota_service.http.response import Response
 from quota_service.ledger.api_keys import Scope
 from quota_service.observability.logs import KEY_ID, REQUEST_ID, OnceASecond
 from quota_service.overload.caller import IS_AWAITED
@@ -74,6 +74,17 @@ def request_id(offered: str | None) -> str:
     if offered and _REQUEST_ID.fullmatch(offered):
         return offered
     return f"{_PROCESS}{next(_numbers):08x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """Marks the handler of a call that thousands make at once.
+
+    `is_simple` says that its coroutine waits for nothing but the answers of Redis.
+    """
+
+    handler: Handler[ApiContext]
+    is_simple: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -148,7 +159,7 @@ class ExpressLane:
             log.info("malformed", extra={"cause": type(error).__name__, "count": count})
         REQUEST_ID.reset(token)
         wrong = next((text for kind, text in _MALFORMED if isinstance(error, kind)), _NO_HTTP)
-        response = answer_for(MalformedRequest(wrong)).response()
+        response = answer_for(MalformedRequest(wrong)).to_aiohttp()
         status = str(response.status)
         self._durations.labels(method="other", route="unmatched", status=status).observe(0)
         response.headers[REQUEST_ID_HEADER] = name
@@ -281,11 +292,11 @@ class ExpressProtocol(ReadInTurn):
             rate = self._check(route, params, headers)
             body = within(payload.read_nowait(), context.settings.body_max_bytes)
             address = self.peername[0] if self.peername else ""
-            call = Call(params, headers, body, lambda: message.url.query, address)
-            answer = route.hot.handler(context, call)
+            request = Request(params, headers, body, lambda: message.url.query, address)
+            answer = route.hot.handler(context, request)
             if route.work is Work.CONFIRM:  # its signature is valid
                 self.is_paying, self.is_failing = True, False
-            if not isinstance(answer, Answer):
+            if not isinstance(answer, Response):
                 finish = partial(self._finish, route, name, started, is_in, rate)
                 IS_AWAITED.set(partial(is_awaited, self, context, route.work, started))
                 context.under_way.start(answer, finish, is_simple=route.hot.is_simple)
@@ -323,7 +334,7 @@ class ExpressProtocol(ReadInTurn):
         started: float,
         is_in: bool,  # noqa: FBT001
         rate: Fields,
-        answer: Answer | None,
+        answer: Response | None,
         error: BaseException | None,
     ) -> None:
         """Have the answer ready, to be sent with those of the other requests of this turn."""
@@ -359,7 +370,7 @@ class ExpressProtocol(ReadInTurn):
         if self._held:
             self._go_on()
 
-    def _bytes(self, answer: Answer, name: str) -> bytes:
+    def _bytes(self, answer: Response, name: str) -> bytes:
         """Return an answer as it goes over the wire."""
         head = self._lane.head(answer.status, answer.content_type if answer.body else "")
         for header in answer.headers:

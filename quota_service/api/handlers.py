@@ -8,7 +8,6 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from quota_service.api import render
-from quota_service.api.answer import Answer
 from quota_service.api.bodies import (
     LIST_MAX,
     parse_object,
@@ -18,7 +17,6 @@ from quota_service.api.bodies import (
     read_body,
     refuse_bad_candidate,
 )
-from quota_service.api.call import Call
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.errors import (
     BadRequest,
@@ -36,6 +34,8 @@ from quota_service.domain.definition_file import MAX_FILE_BYTES, parse_definitio
 from quota_service.domain.errors import DefinitionRefused, EventIdReused, UnknownSubject
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation
+from quota_service.http.request import Request
+from quota_service.http.response import Response
 from quota_service.observability.caller import PROVIDER
 from quota_service.observability.logs import KEY_ID
 from quota_service.registration.availability import Availability
@@ -79,39 +79,41 @@ def _defined(exam_id: str, body: bytes) -> Exam:
     return exam
 
 
-def get_availability(context: ApiContext, call: Call) -> Answer | Coroutine[Any, Any, Answer]:
+def get_availability(
+    context: ApiContext, request: Request
+) -> Response | Coroutine[Any, Any, Response]:
     """GET /v1/exams/{exam}/availability."""
-    known = context.board.fresh(call.params["exam"])
+    known = context.board.fresh(request.params["exam"])
     if known is not None:
-        return _availability(context, call, known)
+        return _availability(context, request, known)
 
-    async def ask() -> Answer:
-        return _availability(context, call, await context.board.current(call.params["exam"]))
+    async def ask() -> Response:
+        return _availability(context, request, await context.board.current(request.params["exam"]))
 
     return ask()
 
 
-def _availability(context: ApiContext, call: Call, availability: Availability) -> Answer:
+def _availability(context: ApiContext, request: Request, availability: Availability) -> Response:
     etag = f'W/"{availability.state_id}"'
-    subjects = subjects_asked(call.read_query(), availability.exam)
+    subjects = subjects_asked(request.read_query(), availability.exam)
     headers = (("ETag", etag), ("Cache-Control", "no-cache"))
-    if is_known(call.headers.getall("If-None-Match", ()), etag):
-        return Answer(b"", 304, headers)
+    if is_known(request.headers.getall("If-None-Match", ()), etag):
+        return Response(b"", 304, headers)
     rendered = context.rendered
     quotas = rendered.quotas(availability, subjects)
     if not rendered.is_kept(availability, subjects):
-        take_render_of_address(context, call.address, quotas // QUOTAS_PER_MS)
-    take_large_of_address(context, call.address, quotas * QUOTA_BYTES)
-    return Answer(rendered.availability(availability, subjects), 200, headers)
+        take_render_of_address(context, request.address, quotas // QUOTAS_PER_MS)
+    take_large_of_address(context, request.address, quotas * QUOTA_BYTES)
+    return Response(rendered.availability(availability, subjects), 200, headers)
 
 
-def post_reservation(context: ApiContext, call: Call) -> Coroutine[Any, Any, Answer]:
+def post_reservation(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
     """POST /v1/exams/{exam}/reservations."""
-    key = _idempotency_key(call.headers)
-    order = parse_order(call.body)
+    key = _idempotency_key(request.headers)
+    order = parse_order(request.body)
 
-    async def run() -> Answer:
-        exam, granted = call.params["exam"], call.headers.get("Waiting-Room-Pass")
+    async def run() -> Response:
+        exam, granted = request.params["exam"], request.headers.get("Waiting-Room-Pass")
         return render.reserved(await reserve(context.stores, exam, order, key, granted))
 
     return run()
@@ -156,21 +158,21 @@ async def post_refund(request: web.Request) -> web.Response:
     return await _viewed(context, refund(context.stores, request.match_info["reservation"]))
 
 
-def post_payment_callback(context: ApiContext, call: Call) -> Coroutine[Any, Any, Answer]:
+def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
     """POST /v1/payment-callbacks."""
     now_ms = context.health.now_ms()
-    event = verified_event(context.payment_secrets, call.headers, call.body, now_ms / 1000)
+    event = verified_event(context.payment_secrets, request.headers, request.body, now_ms / 1000)
     KEY_ID.set(PROVIDER)
 
-    async def run() -> Answer:
+    async def run() -> Response:
         try:
             check_event_id(event)
-            payment = parse_payment(event, now_ms, call.body)
+            payment = parse_payment(event, now_ms, request.body)
             return render.payment_result(await confirm(context.stores, payment))
         except (BadRequest, EventIdReused) as refusal:
             # It is signed as it should be: there may be money behind it.
             context.stores.metrics.payments_unreadable.inc()
-            await context.stores.unreadable_payments.keep(event, call.body, str(refusal))
+            await context.stores.unreadable_payments.keep(event, request.body, str(refusal))
             raise
 
     return run()
@@ -202,13 +204,17 @@ def ready_response(context: ApiContext) -> web.Response:
     `warnings` are parts that serve and that ops have to look at.
     """
     if context.health.is_draining:
-        return problem_response("not-ready", "the service is shutting down", part="service")
+        return problem_response(
+            "not-ready", "the service is shutting down", part="service"
+        ).to_aiohttp()
     faults = sorted(context.health.faults)
     if not faults:
         warnings = sorted(context.health.warnings)
         told = {"status": "ok", "warnings": warnings} if warnings else {"status": "ok"}
         return render.json_response(told)
-    return problem_response("not-ready", f"not ready: {', '.join(faults)}", part=faults[0])
+    return problem_response(
+        "not-ready", f"not ready: {', '.join(faults)}", part=faults[0]
+    ).to_aiohttp()
 
 
 async def _viewed(context: ApiContext, protocol: Coroutine[Any, Any, Reservation]) -> web.Response:

@@ -71,16 +71,18 @@ async def _answer(
             await read_body(request, context.settings.body_max_bytes)
         return await admitted(request, work, context, handler)
     except QuotaError as error:
-        return answer_to(charged(context, connection, error)).response()
+        return answer_to(charged(context, connection, error)).to_aiohttp()
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         detail = f"this address takes {allowed}"
-        return problem_response("method-not-allowed", detail, headers={"Allow": allowed})
+        return problem_response(
+            "method-not-allowed", detail, headers={"Allow": allowed}
+        ).to_aiohttp()
     except web.HTTPNotFound:
-        return problem_response("not-found", "there is nothing at this address")
+        return problem_response("not-found", "there is nothing at this address").to_aiohttp()
     except ClientLeft:
         return web.Response(status=CLIENT_GONE)
     except asyncio.CancelledError:
         raise
     except Exception as error:  # noqa: BLE001  every error has its answer
-        return answer_to(error).response()
+        return answer_to(error).to_aiohttp()

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from quota_service.api.answer import Answer
+from quota_service.http.response import Response
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = (1, 3)
@@ -449,18 +449,7 @@ def problem_response(
     *,
     headers: Mapping[str, str] | None = None,
     **members: Any,
-) -> web.Response:
-    """Return the answer for a problem as aiohttp's; see `problem_answer`."""
-    return problem_answer(slug, detail, headers=headers, **members).response()
-
-
-def problem_answer(
-    slug: str,
-    detail: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    **members: Any,
-) -> Answer:
+) -> Response:
     """Return the answer for a problem: its type's status and title, this detail, these members.
 
     A 429 and a 503 say with Retry-After (seconds) when to ask again.
@@ -478,4 +467,4 @@ def problem_answer(
         all_headers["Retry-After"] = str(random.randint(*RETRY_AFTER_S))  # noqa: S311
     if problem.status == web.HTTPUnauthorized.status_code:
         all_headers["WWW-Authenticate"] = "Bearer"
-    return Answer(orjson.dumps(body), problem.status, tuple(all_headers.items()), CONTENT_TYPE)
+    return Response(orjson.dumps(body), problem.status, tuple(all_headers.items()), CONTENT_TYPE)

@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from quota_service.api.answer import Answer
 from quota_service.api.times import rfc3339
 from quota_service.domain.definition import exam_document
 from quota_service.domain.exam import Exam
 from quota_service.domain.payment import PaymentResult, RecordedPayment
 from quota_service.domain.reservation import Reservation, State
+from quota_service.http.response import Response
 from quota_service.ledger.refunds import RecordedRefund
 from quota_service.ledger.refunds_due import RefundDue
 from quota_service.ledger.unreadable_payments import UnreadablePayment
@@ -37,22 +37,22 @@ def json_response(document: Any, status: int = 200, **headers: str) -> web.Respo
     return response
 
 
-def reserved(found: Reserved) -> Answer:
+def reserved(found: Reserved) -> Response:
     """Return the answer to a reservation that stands."""
     headers: tuple[tuple[str, str], ...] = (
         ("Location", f"/v1/reservations/{found.reservation.id}"),
     )
     if found.replayed:
         headers += (("Idempotency-Replayed", "true"),)
-    return Answer(orjson.dumps(reservation_json(found.reservation)), 201, headers)
+    return Response.json(reservation_json(found.reservation), 201, headers)
 
 
-def payment_result(result: PaymentResult) -> Answer:
+def payment_result(result: PaymentResult) -> Response:
     """Return the answer to a callback; one that is due back says why."""
     answer: dict[str, Any] = {"outcome": result.outcome, "reservation": result.reservation}
     if result.reason is not None:
         answer["reason"] = result.reason
-    return Answer(orjson.dumps(answer))
+    return Response.json(answer)
 
 
 def reservation_json(
@@ -247,7 +247,7 @@ def imported_json(exam_id: str, imported: Imported) -> dict[str, Any]:
     }
 
 
-def joined(found: Joined) -> Answer:
+def joined(found: Joined) -> Response:
     """Return the answer to joining; a rank is for everybody to compute from the revealed seed."""
     ticket = found.ticket
     answer = {
@@ -261,7 +261,7 @@ def joined(found: Joined) -> Answer:
         "eta_s": None if found.eta_s is None else round(found.eta_s, 1),
         "issued_at": rfc3339(found.issued_ms),
     }
-    return Answer(orjson.dumps(answer), 201)
+    return Response.json(answer, 201)
 
 
 def room_json(document: PublicDocument) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def room_json(document: PublicDocument) -> dict[str, Any]:
     }
 
 
-def claimed(found: Claimed) -> Answer:
+def claimed(found: Claimed) -> Response:
     """Return the answer to a claim: a pass, which may have been given before."""
     answer = {
         "pass": found.text,
@@ -295,7 +295,7 @@ def claimed(found: Claimed) -> Answer:
         "expires_at": rfc3339(found.granted.expires_ms),
         "idle_s": found.idle_s,
     }
-    return Answer(orjson.dumps(answer), 200 if found.replayed else 201)
+    return Response.json(answer, 200 if found.replayed else 201)
 
 
 def finished_json(exam: str, candidate: str) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import orjson
 from aiohttp import web
 
-from quota_service.api.answer import Answer
 from quota_service.api.render import room_json
 from quota_service.api.times import rfc3339
 from quota_service.domain.exam import Exam
+from quota_service.http.response import Response
 from quota_service.registration.availability import Availability, QuotaLeft
 from quota_service.waiting_room.document import PublicDocument
 
@@ -166,8 +166,8 @@ class RenderedRoom:
 
     document: PublicDocument
     etag: str
-    whole: Answer
-    unchanged: Answer
+    whole: Response
+    unchanged: Response
 
 
 class RenderedRooms:
@@ -183,7 +183,7 @@ class RenderedRooms:
             body = orjson.dumps(room_json(document))
             etag = f'W/"{hashlib.blake2b(body, digest_size=8).hexdigest()}"'
             headers = (("ETag", etag), ("Cache-Control", "public, max-age=1"))
-            unchanged = Answer(b"", web.HTTPNotModified.status_code, headers)
-            rendered = RenderedRoom(document, etag, Answer(body, headers=headers), unchanged)
+            unchanged = Response(b"", web.HTTPNotModified.status_code, headers)
+            rendered = RenderedRoom(document, etag, Response(body, headers=headers), unchanged)
             self._rendered[document.exam] = rendered
         return rendered

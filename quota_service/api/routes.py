@@ -19,16 +19,17 @@ from quota_service.api import (
     stream_handlers,
     waiting_room_handlers,
 )
-from quota_service.api.answer import Answer
 from quota_service.api.auth import exam_in
 from quota_service.api.bodies import read_body
-from quota_service.api.call import Call, Hot, HotHandler
-from quota_service.api.context import CONTEXT
+from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.entry import WORK
-from quota_service.api.express import ExpressLane
+from quota_service.api.express import ExpressLane, Hot
 from quota_service.api.ops_handlers import KEY_ID
 from quota_service.api.rates import RATE, take_of_address, take_of_key
 from quota_service.api.read_in_turn import ReadInTurn
+from quota_service.http.request import Handler as JsonHandler
+from quota_service.http.request import Request
+from quota_service.http.response import Response
 from quota_service.ledger.api_keys import Scope
 from quota_service.overload.classes import Work, work_of
 
@@ -221,25 +222,25 @@ def add_hot_routes(lane: ExpressLane) -> None:
             lane.add(route.method, route.path, route.handler, route.scope, route.work)
 
 
-def _unhurried(handler: HotHandler, *, is_signed: bool) -> Handler:
+def _unhurried(handler: JsonHandler[ApiContext], *, is_signed: bool) -> Handler:
     """Return the handler of a hot call for requests that come aiohttp's way.
 
     One that checks a signature gives its connection the place of those whose is valid.
     """
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        context = request.app[CONTEXT]
-        body = await read_body(request, context.settings.body_max_bytes)
-        call = Call(
-            request.match_info, request.headers, body, lambda: request.query, request.remote or ""
+    async def handle(asked: web.Request) -> web.StreamResponse:
+        context = asked.app[CONTEXT]
+        body = await read_body(asked, context.settings.body_max_bytes)
+        request = Request(
+            asked.match_info, asked.headers, body, lambda: asked.query, asked.remote or ""
         )
-        answer = handler(context, call)
+        response = handler(context, request)
         if is_signed:
-            connection = cast("ReadInTurn", request.protocol)
+            connection = cast("ReadInTurn", asked.protocol)
             connection.is_paying, connection.is_failing = True, False
-        if not isinstance(answer, Answer):
-            answer = await context.under_way.run(answer)
-        return answer.response()
+        if not isinstance(response, Response):
+            response = await context.under_way.run(response)
+        return response.to_aiohttp()
 
     return handle
 

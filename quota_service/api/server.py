@@ -9,7 +9,7 @@ from quota_service.api.connections import Connections
 from quota_service.api.entry import REFUSAL
 from quota_service.api.express import ExpressLane
 from quota_service.api.gated import GatedProtocol
-from quota_service.api.problems import RETRY_AFTER_S, problem_answer
+from quota_service.api.problems import RETRY_AFTER_S, problem_response
 from quota_service.api.refusals import RefusalParts, Refusals
 from quota_service.api.turns import Turns
 from quota_service.api.usher import Usher
@@ -95,7 +95,7 @@ class ExpressRunner(web.AppRunner):
 
 def _refusal_parts(settings: Settings) -> RefusalParts:
     """Return what the answer `overloaded` is made of, wherever it is given."""
-    problem = problem_answer("overloaded", REFUSAL, part="service")
+    problem = problem_response("overloaded", REFUSAL, part="service")
     return RefusalParts(
         body=problem.body.decode(),
         content_type=problem.content_type,

@@ -36,14 +36,18 @@ def supervisor_admin_app(service: Service, team: Team) -> web.Application:
 
     async def get_readyz(_request: web.Request) -> web.Response:
         if service.health.is_draining:
-            return problem_response("not-ready", "the service is shutting down", part="service")
+            return problem_response(
+                "not-ready", "the service is shutting down", part="service"
+            ).to_aiohttp()
         ready = len(team.ready)
         if ready:
             warnings = sorted(service.health.warnings)
             told = {"status": "ok", "workers": {"ready": ready, "of": team.size}}
             return render.json_response(told | ({"warnings": warnings} if warnings else {}))
         faults = sorted({part for worker in team.taking for part in worker.faults}) or ["workers"]
-        return problem_response("not-ready", f"not ready: {', '.join(faults)}", part=faults[0])
+        return problem_response(
+            "not-ready", f"not ready: {', '.join(faults)}", part=faults[0]
+        ).to_aiohttp()
 
     app = web.Application()
     app.router.add_get("/metrics", get_metrics)
