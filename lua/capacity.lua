@@ -38,6 +38,9 @@ for i = FIXED_ARGS + 1, #ARGV, 2 do
   quotas[#quotas + 1] = ARGV[i]
   seats[#seats + 1] = tonumber(ARGV[i + 1])
 end
+if #quotas == 0 then
+  return { DONE, 0 }
+end
 -- One call for each hash: Redis keeps a small hash as a list, and walks it for each field it is asked for.
 local standing = redis.call('HMGET', capacity_key, unpack(quotas))
 local free = redis.call('HMGET', remaining_key, unpack(quotas))
