@@ -24,13 +24,13 @@ from quota_service.api.auth import KeyRing
 from quota_service.api.connections import Connections
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.documents import OPENAPI
-from quota_service.api.exam_handlers import RENDERED_EXAMS, RenderedExams
 from quota_service.api.express import EXPRESS, ExpressLane
 from quota_service.api.handlers import get_livez, get_readyz
 from quota_service.api.middleware import around_requests
+from quota_service.api.on_aiohttp import add_routes, on_aiohttp
 from quota_service.api.openapi import openapi_document
-from quota_service.api.rendered import RenderedAvailability, RenderedRooms
-from quota_service.api.routes import add_hot_routes, add_routes
+from quota_service.api.rendered import RenderedAvailability, RenderedExams, RenderedRooms
+from quota_service.api.routes import add_hot_routes
 from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
 from quota_service.api.server import ExpressRunner
 from quota_service.api.streams import Streams
@@ -230,6 +230,7 @@ async def open_service(
             payment_secrets=parse_secrets(settings.payment_secrets),
             rendered=rendered,
             rendered_rooms=RenderedRooms(),
+            rendered_exams=RenderedExams(),
             exports=asyncio.Semaphore(settings.exports_max),
             streams=Streams(board, rendered, settings, metrics),
             gate=Gate.of(settings, metrics),
@@ -250,7 +251,6 @@ def api_app(service: Service) -> web.Application:
         client_max_size=service.settings.body_max_bytes + 1,
     )
     app[CONTEXT] = service.context
-    app[RENDERED_EXAMS] = RenderedExams()
     app[OPENAPI] = orjson.dumps(openapi_document())
     add_routes(app)
     app[EXPRESS] = lane = ExpressLane(service.context, service.metrics.http_duration)
@@ -270,8 +270,8 @@ def admin_app(service: Service) -> web.Application:
     app[CONTEXT] = service.context
     app[METRICS] = SeatGauges(service.stores, service.metrics, service.settings)
     app.router.add_get("/metrics", get_metrics)
-    app.router.add_get("/livez", get_livez)
-    app.router.add_get("/readyz", get_readyz)
+    app.router.add_get("/livez", on_aiohttp(get_livez))
+    app.router.add_get("/readyz", on_aiohttp(get_readyz))
     return app
 
 

@@ -1,19 +1,13 @@
 """Reads request bodies: strict JSON, known members only, everything that is wrong named at once."""
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
 import orjson
-from aiohttp import web
 
-from quota_service.api.context import CONTEXT
-from quota_service.api.entry import has_left
 from quota_service.api.errors import (
-    BodyTooSlow,
-    ClientLeft,
     InvalidRequest,
     MalformedJson,
     NationalIdRefused,
@@ -49,36 +43,6 @@ _MISSING = object()
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
-async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """Return the body; PayloadTooLarge over the limit, before it is read when its length is told.
-
-    Raises MalformedJson for one that does not decode, BodyTooSlow for one that does not come (its
-    place at work is not to be kept for nothing), and ClientLeft when its end never came, or when
-    nobody waits for an answer any more: nothing was asked of the stores yet.
-    """
-    if request.content_length is not None and request.content_length > max_bytes:
-        raise PayloadTooLarge(max_bytes)
-    if max_bytes >= request.client_max_size:
-        request = request.clone(client_max_size=max_bytes + 1)
-    try:
-        if request.content.is_eof():
-            body = await request.read()
-        else:
-            async with asyncio.timeout(request.app[CONTEXT].settings.request_timeout_s):
-                body = await request.read()
-    except TimeoutError as error:
-        raise BodyTooSlow("the body did not arrive in time") from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise PayloadTooLarge(max_bytes) from error
-    except web.RequestPayloadError as error:
-        raise MalformedJson("the body does not decode as its headers say") from error
-    except ConnectionError as error:
-        raise ClientLeft from error
-    if has_left(request):
-        raise ClientLeft
-    return within(body, max_bytes)
-
-
 def within(body: bytes, max_bytes: int) -> bytes:
     """Return a body that is within the limit; PayloadTooLarge otherwise."""
     if len(body) > max_bytes:
@@ -95,6 +59,12 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidRequest([("body", "must be a JSON object")])
     return document
+
+
+def refuse_members(body: bytes) -> None:
+    """Refuse a body that says anything: the call has nothing to be told."""
+    if body.strip():
+        Members(parse_object(body)).finish()
 
 
 class Members:

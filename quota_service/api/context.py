@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from quota_service.api.auth import KeyRing
-from quota_service.api.rendered import RenderedAvailability, RenderedRooms
+from quota_service.api.rendered import RenderedAvailability, RenderedExams, RenderedRooms
 from quota_service.api.streams import Streams
 from quota_service.observability.health import Health
 from quota_service.overload.gate import Gate
@@ -31,6 +31,7 @@ class ApiContext:
     payment_secrets: tuple[bytes, ...]
     rendered: RenderedAvailability
     rendered_rooms: RenderedRooms
+    rendered_exams: RenderedExams
     exports: asyncio.Semaphore
     streams: Streams
     gate: Gate

@@ -5,10 +5,12 @@ from importlib import resources
 from pathlib import Path
 
 import openapi_ui_bundles.swagger_ui
-import orjson
 from aiohttp import web
 
+from quota_service.api.context import ApiContext
 from quota_service.api.problems import PROBLEMS, problem_response
+from quota_service.http.request import Request
+from quota_service.http.response import Response
 
 OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)
 PAGE: web.AppKey[str] = web.AppKey("page", str)
@@ -38,18 +40,18 @@ async def get_docs(request: web.Request) -> web.Response:
     return web.Response(text=request.app[PAGE], content_type="text/html", headers=headers)
 
 
-async def get_problem(request: web.Request) -> web.Response:
+def get_problem(_context: ApiContext, request: Request) -> Response:
     """GET /problems/{slug}."""
-    problem = PROBLEMS.get(request.match_info["slug"])
+    problem = PROBLEMS.get(request.params["slug"])
     if problem is None:
-        return problem_response("not-found", "there is no problem type of this name").to_aiohttp()
+        return problem_response("not-found", "there is no problem type of this name")
     document = {
         "type": problem.uri,
         "title": problem.title,
         "status": problem.status,
         "meaning": problem.meaning,
     }
-    return web.Response(body=orjson.dumps(document), content_type="application/json")
+    return Response.json(document)
 
 
 def add_files(app: web.Application) -> None:

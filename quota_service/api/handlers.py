@@ -1,10 +1,9 @@
 """The handlers: each parses, calls one protocol and renders its answer."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, cast
 
-from aiohttp import web
 from multidict import MultiMapping
 
 from quota_service.api import render
@@ -14,10 +13,10 @@ from quota_service.api.bodies import (
     parse_order,
     parse_payment,
     parse_venue,
-    read_body,
     refuse_bad_candidate,
+    refuse_members,
 )
-from quota_service.api.context import CONTEXT, ApiContext
+from quota_service.api.context import ApiContext
 from quota_service.api.errors import (
     BadRequest,
     IdempotencyKeyAmbiguous,
@@ -30,7 +29,7 @@ from quota_service.api.rates import take_large_of_address, take_render_of_addres
 from quota_service.api.rendered import QUOTA_BYTES, QUOTAS_PER_MS
 from quota_service.api.webhooks import check_event_id, verified_event
 from quota_service.domain.definition import DefinitionError, parse_exam
-from quota_service.domain.definition_file import MAX_FILE_BYTES, parse_definition_json
+from quota_service.domain.definition_file import parse_definition_json
 from quota_service.domain.errors import DefinitionRefused, EventIdReused, UnknownSubject
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation
@@ -46,7 +45,6 @@ from quota_service.registration.refund import refund
 from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import reserve
 from quota_service.registration.view import (
-    ReservationView,
     read_reservation,
     view_candidate,
     with_payment,
@@ -55,15 +53,13 @@ from quota_service.registration.view import (
 IDEMPOTENCY_KEY_MAX = 255
 
 
-async def put_exam(request: web.Request) -> web.Response:
+async def put_exam(context: ApiContext, request: Request) -> Response:
     """PUT /v1/exams/{exam}."""
-    context = request.app[CONTEXT]
-    body = await read_body(request, MAX_FILE_BYTES)
     # The largest definition takes a second to read: nobody else waits for it.
-    exam = await asyncio.to_thread(_defined, request.match_info["exam"], body)
-    imported = await context.under_way.run(import_exam(context.stores, exam))
+    exam = await asyncio.to_thread(_defined, request.params["exam"], request.body)
+    imported = await import_exam(context.stores, exam)
     status = 201 if imported.created else 200
-    return render.json_response(render.imported_json(exam.id, imported), status)
+    return Response.json(render.imported_json(exam.id, imported), status)
 
 
 def _defined(exam_id: str, body: bytes) -> Exam:
@@ -119,43 +115,34 @@ def post_reservation(context: ApiContext, request: Request) -> Coroutine[Any, An
     return run()
 
 
-async def get_reservation(request: web.Request) -> web.Response:
+async def get_reservation(context: ApiContext, request: Request) -> Response:
     """GET /v1/reservations/{reservation}."""
-    context = request.app[CONTEXT]
-    return await _viewed(
-        context, read_reservation(context.stores, request.match_info["reservation"])
-    )
+    reservation = await read_reservation(context.stores, request.params["reservation"])
+    return await _viewed(context, reservation)
 
 
-async def delete_reservation(request: web.Request) -> web.Response:
+async def delete_reservation(context: ApiContext, request: Request) -> Response:
     """DELETE /v1/reservations/{reservation}."""
-    context = request.app[CONTEXT]
-    protocol = release(context.stores, request.match_info["reservation"])
-    return await _viewed(context, protocol)
+    return await _viewed(context, await release(context.stores, request.params["reservation"]))
 
 
-async def post_checkout(request: web.Request) -> web.Response:
+async def post_checkout(context: ApiContext, request: Request) -> Response:
     """POST /v1/reservations/{reservation}/checkout."""
-    context = request.app[CONTEXT]
-    _refuse_members(await read_body(request, context.settings.body_max_bytes))
-    protocol = checkout(context.stores, request.match_info["reservation"])
-    return await _viewed(context, protocol)
+    refuse_members(request.body)
+    return await _viewed(context, await checkout(context.stores, request.params["reservation"]))
 
 
-async def put_venue(request: web.Request) -> web.Response:
+async def put_venue(context: ApiContext, request: Request) -> Response:
     """PUT /v1/reservations/{reservation}/venue."""
-    context = request.app[CONTEXT]
-    venue = parse_venue(await read_body(request, context.settings.body_max_bytes))
-    return await _viewed(
-        context, change_venue(context.stores, request.match_info["reservation"], venue)
-    )
+    venue = parse_venue(request.body)
+    changed = await change_venue(context.stores, request.params["reservation"], venue)
+    return await _viewed(context, changed)
 
 
-async def post_refund(request: web.Request) -> web.Response:
+async def post_refund(context: ApiContext, request: Request) -> Response:
     """POST /v1/reservations/{reservation}/refund."""
-    context = request.app[CONTEXT]
-    _refuse_members(await read_body(request, context.settings.body_max_bytes))
-    return await _viewed(context, refund(context.stores, request.match_info["reservation"]))
+    refuse_members(request.body)
+    return await _viewed(context, await refund(context.stores, request.params["reservation"]))
 
 
 def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
@@ -178,53 +165,38 @@ def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[An
     return run()
 
 
-async def get_candidate(request: web.Request) -> web.Response:
+async def get_candidate(context: ApiContext, request: Request) -> Response:
     """GET /v1/exams/{exam}/candidates/{candidate}."""
-    context = request.app[CONTEXT]
-    candidate = request.match_info["candidate"]
+    candidate = request.params["candidate"]
     refuse_bad_candidate(candidate)
-    reading = view_candidate(context.stores, request.match_info["exam"], candidate)
-    view = await context.under_way.run(reading)
-    return render.json_response(render.candidate_json(view))
+    view = await view_candidate(context.stores, request.params["exam"], candidate)
+    return Response.json(render.candidate_json(view))
 
 
-async def get_livez(_request: web.Request) -> web.Response:
+def get_livez(_context: ApiContext, _request: Request) -> Response:
     """GET /livez: the process is up."""
-    return render.json_response({"status": "ok"})
+    return Response.json({"status": "ok"})
 
 
-async def get_readyz(request: web.Request) -> web.Response:
-    """GET /readyz: the stores answer, scripts run, exams and keys are loaded; not draining."""
-    return ready_response(request.app[CONTEXT])
+def get_readyz(context: ApiContext, _request: Request) -> Response:
+    """GET /readyz: the stores answer, scripts run, exams and keys are loaded; not draining.
 
-
-def ready_response(context: ApiContext) -> web.Response:
-    """Return 200 when ready, else the problem with every part at fault; why is in the log.
-
-    `warnings` are parts that serve and that ops have to look at.
+    Else the problem with every part at fault; why is in the log. `warnings` are parts that serve
+    and that ops have to look at.
     """
     if context.health.is_draining:
-        return problem_response(
-            "not-ready", "the service is shutting down", part="service"
-        ).to_aiohttp()
+        return problem_response("not-ready", "the service is shutting down", part="service")
     faults = sorted(context.health.faults)
-    if not faults:
-        warnings = sorted(context.health.warnings)
-        told = {"status": "ok", "warnings": warnings} if warnings else {"status": "ok"}
-        return render.json_response(told)
-    return problem_response(
-        "not-ready", f"not ready: {', '.join(faults)}", part=faults[0]
-    ).to_aiohttp()
+    if faults:
+        return problem_response("not-ready", f"not ready: {', '.join(faults)}", part=faults[0])
+    warnings = sorted(context.health.warnings)
+    return Response.json({"status": "ok", "warnings": warnings} if warnings else {"status": "ok"})
 
 
-async def _viewed(context: ApiContext, protocol: Coroutine[Any, Any, Reservation]) -> web.Response:
-    """Run a protocol and answer with its reservation and the payment that was seen for it."""
-
-    async def run() -> ReservationView:
-        return await with_payment(context.stores, await protocol)
-
-    view = await context.under_way.run(run())
-    return render.json_response(render.reservation_json(view.reservation, view.payment))
+async def _viewed(context: ApiContext, reservation: Reservation) -> Response:
+    """Return the answer with a reservation and the payment that was seen for it."""
+    view = await with_payment(context.stores, reservation)
+    return Response.json(render.reservation_json(view.reservation, view.payment))
 
 
 def _idempotency_key(headers: "MultiMapping[str]") -> str:
@@ -256,10 +228,3 @@ def subjects_asked(query: "MultiMapping[str]", exam: Exam) -> tuple[str, ...] | 
         if subject not in exam.session_of:
             raise UnknownSubject("subjects", subject[:64])
     return subjects
-
-
-def _refuse_members(body: bytes) -> None:
-    """Refuse members in the body of a call that takes none."""
-    unknown: Sequence[str] = list(parse_object(body)) if body.strip() else []
-    if unknown:
-        raise InvalidRequest([(name[:64], "is not a member this request has") for name in unknown])

@@ -8,11 +8,11 @@ from typing import cast
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from quota_service.api.bodies import read_body
 from quota_service.api.context import ApiContext
 from quota_service.api.entry import admitted, refuse_unfit, work_of_route
 from quota_service.api.errors import ClientLeft, answer_to
 from quota_service.api.express import CLIENT_GONE, REQUEST_ID_HEADER, request_id
+from quota_service.api.on_aiohttp import read_body
 from quota_service.api.problems import problem_response
 from quota_service.api.rates import RATE, charged, take_of_address
 from quota_service.api.read_in_turn import ReadInTurn

@@ -5,9 +5,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import orjson
-from aiohttp import web
-
 from quota_service.api.times import rfc3339
 from quota_service.domain.definition import exam_document
 from quota_service.domain.exam import Exam
@@ -25,16 +22,6 @@ from quota_service.registration.reserve import Reserved
 from quota_service.registration.view import CandidateView, Step
 from quota_service.registration.waiting_room import Claimed, Joined
 from quota_service.waiting_room.document import PublicDocument
-
-
-def json_response(document: Any, status: int = 200, **headers: str) -> web.Response:
-    """Return a JSON answer; header names take `_` for `-`."""
-    response = web.Response(
-        body=orjson.dumps(document), status=status, content_type="application/json"
-    )
-    for name, value in headers.items():
-        response.headers[name.replace("_", "-")] = value
-    return response
 
 
 def reserved(found: Reserved) -> Response:

@@ -7,15 +7,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import orjson
-from aiohttp import web
 
-from quota_service.api.render import room_json
+from quota_service.api.render import exam_json, room_json
 from quota_service.api.times import rfc3339
 from quota_service.domain.exam import Exam
 from quota_service.http.response import Response
 from quota_service.registration.availability import Availability, QuotaLeft
 from quota_service.waiting_room.document import PublicDocument
 
+_ETAG_BYTES = 8
 KEPT_MAX_BYTES = 8_388_608
 """Bodies with a `?subjects=` kept for each exam; the one used least recently goes first."""
 _QUOTAS_AT_ONCE = 500
@@ -181,9 +181,39 @@ class RenderedRooms:
         rendered = self._rendered.get(document.exam)
         if rendered is None or rendered.document is not document:
             body = orjson.dumps(room_json(document))
-            etag = f'W/"{hashlib.blake2b(body, digest_size=8).hexdigest()}"'
+            etag = f'W/"{tag_of(body).hex()}"'
             headers = (("ETag", etag), ("Cache-Control", "public, max-age=1"))
-            unchanged = Response(b"", web.HTTPNotModified.status_code, headers)
+            unchanged = Response(b"", 304, headers)
             rendered = RenderedRoom(document, etag, Response(body, headers=headers), unchanged)
             self._rendered[document.exam] = rendered
         return rendered
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedExam:
+    """A definition as JSON, up to the server's time; the tag is a hash of it."""
+
+    exam: Exam
+    body: bytes
+    tag: bytes
+
+
+class RenderedExams:
+    """The definitions that were asked for, each rendered once."""
+
+    def __init__(self) -> None:
+        self._rendered: dict[str, RenderedExam] = {}
+
+    def exam(self, exam: Exam) -> RenderedExam:
+        """Return a definition as it is told."""
+        rendered = self._rendered.get(exam.id)
+        if rendered is None or rendered.exam is not exam:
+            body = orjson.dumps(exam_json(exam))
+            rendered = RenderedExam(exam, body, tag_of(body))
+            self._rendered[exam.id] = rendered
+        return rendered
+
+
+def tag_of(content: bytes) -> bytes:
+    """Return a hash by which a client can say what it has."""
+    return hashlib.blake2b(content, digest_size=_ETAG_BYTES).digest()

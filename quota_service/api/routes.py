@@ -3,16 +3,17 @@
 The application, the OpenAPI document and a test that every refusal is reachable all read it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from quota_service.api import (
     archive_handlers,
     documents,
     exam_handlers,
+    export_handlers,
     handlers,
     ops_handlers,
     room_ops_handlers,
@@ -20,42 +21,57 @@ from quota_service.api import (
     waiting_room_handlers,
 )
 from quota_service.api.auth import exam_in
-from quota_service.api.bodies import read_body
-from quota_service.api.context import CONTEXT, ApiContext
-from quota_service.api.entry import WORK
+from quota_service.api.context import ApiContext
 from quota_service.api.express import ExpressLane, Hot
-from quota_service.api.ops_handlers import KEY_ID
-from quota_service.api.rates import RATE, take_of_address, take_of_key
-from quota_service.api.read_in_turn import ReadInTurn
-from quota_service.http.request import Handler as JsonHandler
-from quota_service.http.request import Request
-from quota_service.http.response import Response
+from quota_service.domain.definition_file import MAX_FILE_BYTES
+from quota_service.http.request import Handler
 from quota_service.ledger.api_keys import Scope
 from quota_service.overload.classes import Work, work_of
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+JsonHandler = Handler[ApiContext]
+AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class AiohttpOnly:
+    """Marks a handler that works on aiohttp's own objects: a stream, an export, a page."""
+
+    handler: AiohttpHandler
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One call of the API. `scope` None means anyone; `refusals` are slugs beyond the general.
 
-    A call whose address names no exam takes one as `?exam=` when `has_exam_in_query`. A hot call
-    has a handler that runs on the express lane too.
+    A call whose address names no exam takes one as `?exam=` when `has_exam_in_query`.
     """
 
     method: str
     path: str
-    handler: Handler | Hot
+    handler: JsonHandler | AiohttpOnly
     scope: Scope | None
     summary: str
     refusals: tuple[str, ...] = ()
     has_exam_in_query: bool = False
+    body_max_bytes: int | None = None
+    """The longest body it takes; None for the setting, which all others have."""
+    is_simple: bool = False
+    """Whether its coroutine waits for nothing but the answers of Redis."""
+    is_long: bool = False
+    """Whether it may take longer than other requests wait for the stores."""
+    is_hot: bool = False
+    """Whether thousands make it at once: it runs on the express lane too."""
 
     @property
     def work(self) -> Work:
         """The class of work the call belongs to."""
         return work_of(self.method.encode(), self.path.encode())
+
+    def exam_named(
+        self, params: Mapping[str, str], read_query: Callable[[], "MultiMapping[str]"]
+    ) -> str | None:
+        """Return the exam a request is for, which its key has to be for too; None for all."""
+        return read_query().get("exam") if self.has_exam_in_query else exam_in(params)
 
 
 _NO_EXAM = ("unknown-exam", "exam-archived")
@@ -104,18 +120,18 @@ ROUTES: tuple[Route, ...] = (
           (*_NO_EXAM, "not-ready")),
     Route("PUT", "/v1/exams/{exam}", handlers.put_exam, OPS,
           "Import a definition; the same again changes nothing",
-          (*_BODY, "definition-refused", "exam-archived", *_STORES)),
-    Route("GET", "/v1/exams/{exam}/availability", Hot(handlers.get_availability), ANYONE,
+          (*_BODY, "definition-refused", "exam-archived", *_STORES),
+          body_max_bytes=MAX_FILE_BYTES),
+    Route("GET", "/v1/exams/{exam}/availability", handlers.get_availability, ANYONE,
           "What is left at every venue",
-          (*_NO_EXAM, "unknown-subject", "invalid-request", *_STORES)),
+          (*_NO_EXAM, "unknown-subject", "invalid-request", *_STORES), is_hot=True),
     Route("GET", "/v1/exams/{exam}/availability/stream",
-          stream_handlers.get_availability_stream, ANYONE,
+          AiohttpOnly(stream_handlers.get_availability_stream), ANYONE,
           "What is left at every venue, as it changes",
           (*_NO_EXAM, "unknown-subject", "invalid-request", "last-event-id-malformed", *_STORES)),
-    Route("POST", "/v1/exams/{exam}/reservations", Hot(handlers.post_reservation, is_simple=True),
-          FRONTEND,
+    Route("POST", "/v1/exams/{exam}/reservations", handlers.post_reservation, FRONTEND,
           "Reserve all subjects at the first venue that has them",
-          (*_BODY, *_NO_EXAM, *_ORDER, "reservation-ended", *_STORES)),
+          (*_BODY, *_NO_EXAM, *_ORDER, "reservation-ended", *_STORES), is_simple=True, is_hot=True),
     Route("GET", "/v1/exams/{exam}/candidates/{candidate}", handlers.get_candidate, FRONTEND,
           "Everything a candidate has in an exam",
           (*_NO_EXAM, "invalid-request", "national-id-refused", *_STORES)),
@@ -139,18 +155,18 @@ ROUTES: tuple[Route, ...] = (
            "payment-in-progress", "change-in-progress", "refund-not-open", "refund-closed",
            *_STORES)),
     Route("POST", "/v1/exams/{exam}/waiting-room",
-          Hot(waiting_room_handlers.post_waiting_room), FRONTEND,
+          waiting_room_handlers.post_waiting_room, FRONTEND,
           "Join the waiting room: the draw before the opening, the queue after it",
           (*_BODY, *_NO_EXAM, "national-id-refused", "waiting-room-off", "registration-closed",
-           *_STORES)),
+           *_STORES), is_hot=True),
     Route("GET", "/v1/exams/{exam}/waiting-room",
-          Hot(waiting_room_handlers.get_waiting_room), ANYONE,
+          waiting_room_handlers.get_waiting_room, ANYONE,
           "How far the waiting room has come",
-          (*_NO_EXAM, "waiting-room-off", "not-ready")),
+          (*_NO_EXAM, "waiting-room-off", "not-ready"), is_hot=True),
     Route("POST", "/v1/exams/{exam}/waiting-room/claims",
-          Hot(waiting_room_handlers.post_claim), FRONTEND,
+          waiting_room_handlers.post_claim, FRONTEND,
           "Claim a place: a ticket whose turn has come becomes a pass",
-          (*_BODY, *_NO_EXAM, *_CLAIM, *_STORES)),
+          (*_BODY, *_NO_EXAM, *_CLAIM, *_STORES), is_hot=True),
     Route("DELETE", "/v1/exams/{exam}/waiting-room/claims/{candidate}",
           waiting_room_handlers.delete_claim, FRONTEND,
           "The candidate has finished: the place is free",
@@ -177,94 +193,30 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/unreadable-payments/{payment}/settle",
           ops_handlers.post_unreadable_settled, OPS,
           "A person has dealt with it", ("unknown-payment", *_STORES)),
-    Route("GET", "/v1/exams/{exam}/bookings.csv", ops_handlers.get_bookings_csv, OPS,
+    Route("GET", "/v1/exams/{exam}/bookings.csv", AiohttpOnly(export_handlers.get_bookings_csv),
+          OPS,
           "All bookings as a file", (*_NO_EXAM, "invalid-request", *_STORES)),
     Route("POST", "/v1/exams/{exam}/archive", archive_handlers.post_archive, OPS,
           "Archive an exam that is over and settled; again changes nothing",
           (*_BODY, "unknown-exam", "exam-not-over", "exam-unfinished", *_STORES)),
     Route("GET", "/v1/exams/{exam}/audit", ops_handlers.get_audit, OPS,
-          "Both stores compared, promise by promise", (*_NO_EXAM, *_STORES)),
-    Route("POST", "/v1/payment-callbacks", Hot(handlers.post_payment_callback), ANYONE,
+          "Both stores compared, promise by promise", (*_NO_EXAM, *_STORES), is_long=True),
+    Route("POST", "/v1/payment-callbacks", handlers.post_payment_callback, ANYONE,
           "The payment provider reports a payment, signed",
-          (*_BODY, "unauthorized", "event-id-reused", *_STORES)),
+          (*_BODY, "unauthorized", "event-id-reused", *_STORES), is_hot=True),
     Route("GET", "/livez", handlers.get_livez, ANYONE, "The process is up"),
     Route("GET", "/readyz", handlers.get_readyz, ANYONE, "The service can serve", ("not-ready",)),
-    Route("GET", "/openapi.json", documents.get_openapi, ANYONE, "This document"),
-    Route("GET", "/docs", documents.get_docs, ANYONE, "A page to try the API"),
+    Route("GET", "/openapi.json", AiohttpOnly(documents.get_openapi), ANYONE, "This document"),
+    Route("GET", "/docs", AiohttpOnly(documents.get_docs), ANYONE, "A page to try the API"),
     Route("GET", "/problems/{slug}", documents.get_problem, ANYONE,
           "What a problem type means", ("not-found",)),
 )
 # fmt: on
 
 
-def add_routes(app: web.Application) -> None:
-    """Register every route, those with a scope behind their key check."""
-    works = {}
-    for route in ROUTES:
-        handler = route.handler
-        if isinstance(handler, Hot):
-            handler = _unhurried(handler.handler, is_signed=route.work is Work.CONFIRM)
-        if route.scope is not None:
-            handler = _behind_key(handler, route.scope, in_query=route.has_exam_in_query)
-        elif route.work is Work.PUBLIC_READ:
-            handler = _behind_rate(handler)
-        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-            app.router.add_route(method, route.path, handler)
-            works[method, route.path] = route.work
-    app[WORK] = works
-    documents.add_files(app)
-
-
 def add_hot_routes(lane: ExpressLane) -> None:
     """Put the hot routes on the express lane."""
     for route in ROUTES:
-        if isinstance(route.handler, Hot):
-            lane.add(route.method, route.path, route.handler, route.scope, route.work)
-
-
-def _unhurried(handler: JsonHandler[ApiContext], *, is_signed: bool) -> Handler:
-    """Return the handler of a hot call for requests that come aiohttp's way.
-
-    One that checks a signature gives its connection the place of those whose is valid.
-    """
-
-    async def handle(asked: web.Request) -> web.StreamResponse:
-        context = asked.app[CONTEXT]
-        body = await read_body(asked, context.settings.body_max_bytes)
-        request = Request(
-            asked.match_info, asked.headers, body, lambda: asked.query, asked.remote or ""
-        )
-        response = handler(context, request)
-        if is_signed:
-            connection = cast("ReadInTurn", asked.protocol)
-            connection.is_paying, connection.is_failing = True, False
-        if not isinstance(response, Response):
-            response = await context.under_way.run(response)
-        return response.to_aiohttp()
-
-    return handle
-
-
-def _behind_key(handler: Handler, scope: Scope, *, in_query: bool) -> Handler:
-    """Return the handler behind the check of the API key; nothing is read before it."""
-
-    async def checked(request: web.Request) -> web.StreamResponse:
-        authorization = request.headers.get("Authorization")
-        context = request.app[CONTEXT]
-        exam = request.query.get("exam") if in_query else exam_in(request.match_info)
-        request[KEY_ID] = key_id = context.keys.authorize(authorization, scope, exam)
-        cast("ReadInTurn", request.protocol).is_failing = False
-        request[RATE] = take_of_key(context, key_id)
-        return await handler(request)
-
-    return checked
-
-
-def _behind_rate(handler: Handler) -> Handler:
-    """Return the handler behind the rate of the caller's address."""
-
-    async def checked(request: web.Request) -> web.StreamResponse:
-        take_of_address(request.app[CONTEXT], request.remote or "")
-        return await handler(request)
-
-    return checked
+        if route.is_hot and not isinstance(route.handler, AiohttpOnly):
+            hot = Hot(route.handler, route.is_simple)
+            lane.add(route.method, route.path, hot, route.scope, route.work)

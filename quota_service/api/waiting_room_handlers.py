@@ -3,11 +3,9 @@
 from collections.abc import Coroutine
 from typing import Any
 
-from aiohttp import web
-
 from quota_service.api import render
 from quota_service.api.bodies import parse_claim, parse_joining, refuse_bad_candidate
-from quota_service.api.context import CONTEXT, ApiContext
+from quota_service.api.context import ApiContext
 from quota_service.api.etags import is_known
 from quota_service.http.request import Request
 from quota_service.http.response import Response
@@ -45,10 +43,9 @@ def post_claim(context: ApiContext, request: Request) -> Coroutine[Any, Any, Res
     return run()
 
 
-async def delete_claim(request: web.Request) -> web.Response:
+async def delete_claim(context: ApiContext, request: Request) -> Response:
     """DELETE /v1/exams/{exam}/waiting-room/claims/{candidate}."""
-    context = request.app[CONTEXT]
-    exam, candidate = request.match_info["exam"], request.match_info["candidate"]
+    exam, candidate = request.params["exam"], request.params["candidate"]
     refuse_bad_candidate(candidate)
-    await context.under_way.run(finish(context.stores, exam, candidate))
-    return render.json_response(render.finished_json(exam, candidate))
+    await finish(context.stores, exam, candidate)
+    return Response.json(render.finished_json(exam, candidate))

@@ -93,14 +93,19 @@ class UnderWay:
         return len(self._at_work)
 
     def start(
-        self, protocol: Coroutine[Any, Any, Any], end: End, *, is_simple: bool = False
+        self,
+        protocol: Coroutine[Any, Any, Any],
+        end: End,
+        *,
+        is_simple: bool = False,
+        is_long: bool = False,
     ) -> None:
         """Run a protocol to its end, and tell `end` of it.
 
         A protocol that takes longer than the limit goes on; `end` is told Unavailable, with
-        `applied` None. A simple one waits for nothing but futures (no timeouts, locks or tasks of
-        its own), so it is run without a task, which costs as much as the rest of it. Raises
-        Overloaded.
+        `applied` None, unless it may be long. A simple one waits for nothing but futures (no
+        timeouts, locks or tasks of its own), so it is run without a task, which costs as much as
+        the rest of it. Raises Overloaded.
         """
         if len(self._at_work) >= self._limit:
             protocol.close()
@@ -108,17 +113,14 @@ class UnderWay:
         loop = asyncio.get_running_loop()
         work = _Work(protocol, end, loop.time() + self._timeout_s, self)
         self._at_work.add(work)
-        while self._waited_for and self._waited_for[0].end is None:
-            self._waited_for.popleft()
-        self._waited_for.append(work)
-        if self._timer is None:
-            self._timer = loop.call_at(work.deadline_s, self._give_up)
+        if not is_long:
+            self._wait_for(work)
         if is_simple:
             work.step()
         else:
             loop.create_task(protocol).add_done_callback(work.task_ended)
 
-    async def run(self, protocol: Coroutine[Any, Any, Result]) -> Result:
+    async def run(self, protocol: Coroutine[Any, Any, Result], *, is_long: bool = False) -> Result:
         """Run a protocol to its end and return its result.
 
         Raises Unavailable when it takes longer than the limit, with `applied` None: it goes on.
@@ -133,7 +135,7 @@ class UnderWay:
             else:
                 waiter.set_exception(error)
 
-        self.start(protocol, end)
+        self.start(protocol, end, is_long=is_long)
         return await waiter
 
     async def drain(self, timeout_s: float) -> int:
@@ -150,6 +152,15 @@ class UnderWay:
         self._at_work.discard(work)
         if self._idle is not None and not self._at_work:
             self._idle.set()
+
+    def _wait_for(self, work: _Work) -> None:
+        """Give up waiting for a protocol once its time is over."""
+        while self._waited_for and self._waited_for[0].end is None:
+            self._waited_for.popleft()
+        self._waited_for.append(work)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(work.deadline_s, self._give_up)
 
     def _give_up(self) -> None:
         """Tell those that have waited long enough, and look again when the next one has."""

@@ -7,10 +7,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from quota_service.api import render
+from quota_service.api.context import CONTEXT
 from quota_service.api.handlers import get_livez
+from quota_service.api.on_aiohttp import on_aiohttp
 from quota_service.api.problems import problem_response
 from quota_service.app import Service
+from quota_service.http.response import Response
 from quota_service.observability.merged_metrics import Families, merge, process_metrics
 from quota_service.supervisor.team import Team
 
@@ -36,22 +38,22 @@ def supervisor_admin_app(service: Service, team: Team) -> web.Application:
 
     async def get_readyz(_request: web.Request) -> web.Response:
         if service.health.is_draining:
-            return problem_response(
-                "not-ready", "the service is shutting down", part="service"
-            ).to_aiohttp()
+            going = problem_response("not-ready", "the service is shutting down", part="service")
+            return going.to_aiohttp()
         ready = len(team.ready)
         if ready:
             warnings = sorted(service.health.warnings)
             told = {"status": "ok", "workers": {"ready": ready, "of": team.size}}
-            return render.json_response(told | ({"warnings": warnings} if warnings else {}))
+            more = {"warnings": warnings} if warnings else {}
+            return Response.json(told | more).to_aiohttp()
         faults = sorted({part for worker in team.taking for part in worker.faults}) or ["workers"]
-        return problem_response(
-            "not-ready", f"not ready: {', '.join(faults)}", part=faults[0]
-        ).to_aiohttp()
+        detail = f"not ready: {', '.join(faults)}"
+        return problem_response("not-ready", detail, part=faults[0]).to_aiohttp()
 
     app = web.Application()
+    app[CONTEXT] = service.context
     app.router.add_get("/metrics", get_metrics)
-    app.router.add_get("/livez", get_livez)
+    app.router.add_get("/livez", on_aiohttp(get_livez))
     app.router.add_get("/readyz", get_readyz)
     return app
 

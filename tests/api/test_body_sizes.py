@@ -1,13 +1,14 @@
 """The limit on request bodies, however they are sent."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quota_service.api import handlers
 from quota_service.domain.definition import DefinitionError, load_exam_file
+from quota_service.domain.definition_file import MAX_FILE_BYTES
 from tests.api.conftest import NothingChanges
 from tests.support.client import ApiClient
 from tests.support.exams import exam_definition
@@ -54,28 +55,34 @@ async def test_a_body_over_the_limit_is_too_large_however_it_is_sent(
 
 
 async def test_a_definition_as_large_as_a_file_may_be_is_taken_and_a_larger_one_is_not(
-    api: ApiClient, nothing_changes: NothingChanges, monkeypatch: pytest.MonkeyPatch
+    api: ApiClient, nothing_changes: NothingChanges
 ) -> None:
-    definition = exam_definition("exam-2", seats={f"venue-{i}": {"general": 1} for i in range(300)})
-    definition["notice"]["text"] = {"zh": "注" * 10_000, "en": "n" * 10_000}
-    body = json.dumps(definition, ensure_ascii=False).encode()
-    assert len(body) > 4 * BODY_MAX
-    told = {"key": api.ops_key, "headers": {"Content-Type": "application/json"}}
-    path = "/v1/exams/exam-2"
+    definition = json.dumps(exam_definition("exam-2")).encode()
+    larger = definition.ljust(MAX_FILE_BYTES + 1)
+    path, ops = "/v1/exams/exam-2", api.ops_key
 
-    monkeypatch.setattr(handlers, "MAX_FILE_BYTES", len(body) - 1)
     async with nothing_changes():
-        too_large = await api.call("PUT", path, data=body, **told)
-        too_large_in_pieces = await api.call("PUT", path, data=_pieces(body), **told)
-        by_a_frontend = await api.call("PUT", path, data=body)
-    monkeypatch.setattr(handlers, "MAX_FILE_BYTES", len(body))
-    taken = await api.call("PUT", path, data=_pieces(body), **told)
+        too_large = await api.call("PUT", path, key=ops, data=io.BytesIO(larger))
+        too_large_in_pieces = await api.call("PUT", path, key=ops, data=_pieces(larger))
+        by_a_frontend = await api.call("PUT", path, data=io.BytesIO(larger))
+    taken = await api.call("PUT", path, key=ops, data=_pieces(larger[:-1]))
 
     for reply in (too_large, too_large_in_pieces):
         assert_refused(reply, 413, "payload-too-large")
-        assert reply.json["max_bytes"] == len(body) - 1
+        assert reply.json["max_bytes"] == MAX_FILE_BYTES
     assert by_a_frontend.status == 403
     assert taken.status == 201, taken
+
+
+@pytest.mark.parametrize("path", ["/v1/exams/exam-1", "/v1/exams/exam-1/availability"])
+async def test_a_call_that_takes_no_body_refuses_one_over_the_limit_as_any_other(
+    api: ApiClient, path: str
+) -> None:
+    small = await api.get(path, data=b" " * BODY_MAX)
+    large = await api.get(path, data=b" " * (BODY_MAX + 1))
+
+    assert small.status == 200
+    assert_refused(large, 413, "payload-too-large")
 
 
 @pytest.mark.parametrize(
@@ -111,5 +118,6 @@ async def test_a_definition_that_is_nested_too_deeply_is_refused(
 
 async def _pieces(body: bytes) -> Any:
     """Yield a body in pieces, so that its length is not told."""
-    for i in range(0, len(body), 4000):
-        yield body[i : i + 4000]
+    size = len(body) // 4
+    for i in range(0, len(body), size):
+        yield body[i : i + size]

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
-import asyncpg
 import pytest
 import redis.asyncio
 
@@ -17,6 +16,7 @@ from quota_service.settings import Settings
 from tests.conftest import Running
 from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.evidence import Evidence
+from tests.support.ledger_locks import bookings_held
 from tests.support.raw_http import connect, request, send_and_leave
 from tests.support.serving import Serving, serving
 from tests.support.waiting import eventually
@@ -39,18 +39,6 @@ async def redis_writes_held(client: "redis.asyncio.Redis") -> AsyncIterator[None
         yield
     finally:
         await client.client_unpause()
-
-
-@asynccontextmanager
-async def bookings_held(settings: Settings) -> AsyncIterator[None]:
-    """Keep every confirmation waiting in Postgres until the block ends."""
-    connection = await asyncpg.connect(settings.postgres_dsn)
-    try:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE bookings IN ACCESS EXCLUSIVE MODE")
-            yield
-    finally:
-        await connection.close()
 
 
 def order(candidate: str, key: str, api: ApiClient) -> bytes:

@@ -90,6 +90,19 @@ async def test_what_takes_too_long_is_told_once_and_goes_on_to_its_end(*, is_sim
     assert error.applied is None
 
 
+async def test_what_may_be_long_is_waited_for_to_its_end() -> None:
+    under_way, told, future = UnderWay(limit=9, timeout_s=SHORT_S), Told(), new_future()
+    under_way.start(wait_for(future), told.of("long"), is_long=True)
+    under_way.start(wait_for(new_future()), told.of("began later"))
+
+    await told.has(1)
+    future.set_result("done")
+    await told.has(2)
+
+    assert told.names == ["began later", "long"]
+    assert told.ends[1] == ("long", "done", None)
+
+
 @pytest.mark.parametrize("is_simple", [False, True])
 async def test_what_ends_in_time_is_told_its_result_or_its_error(*, is_simple: bool) -> None:
     under_way, told = UnderWay(limit=9, timeout_s=LONG_S), Told()
