@@ -23,9 +23,16 @@ local function split(text, separator)
   end
 end
 
+-- The text of a record with all its fields; one match takes a third of the time of a split.
+local EVERY_FIELD = '^' .. string.rep('([^|]*)|', KEY_ID - 1) .. '([^|]*)$'
+
 -- The fields of the text of a record.
 local function fields_of(text)
-  local record = split(text, '|')
+  local record = { string.match(text, EVERY_FIELD) }
+  if record[STATE] then
+    return record
+  end
+  record = split(text, '|')
   for i = #record + 1, KEY_ID do
     record[i] = ''
   end
@@ -52,11 +59,15 @@ local function write_record(key, record)
   return text
 end
 
--- Writes the record of a reservation that has ended; it stays for a day. Its serial is spent for
--- good: nothing is ever made under it again.
-local function write_ended_record(key, record, spent_key, serial)
+-- Writes the record of a reservation that has ended; it stays for a day. Answers its text.
+local function keep_ended(key, record)
   local text = record_text(record)
   redis.call('SET', key, text, 'PX', ENDED_RECORD_TTL_MS)
-  redis.call('SADD', spent_key, serial)
   return text
+end
+
+-- Does so, and marks its serial as spent for good: nothing is ever made under it again.
+local function write_ended_record(key, record, spent_key, serial)
+  redis.call('SADD', spent_key, serial)
+  return keep_ended(key, record)
 end

@@ -11,6 +11,11 @@ local function read_unpaid(text)
   return { tonumber(count), tonumber(last_ms) }
 end
 
+-- A field of the hash: so many holds, the last of which ended then (ms).
+local function unpaid_field(count, last_ms)
+  return string.format('%.0f|%.0f', count, last_ms)
+end
+
 -- True for a hold that has ended without a booking.
 local function has_ended_unpaid(record)
   return record[STATE] == 'released' or record[STATE] == 'expired'
@@ -26,5 +31,5 @@ local function count_unpaid(unpaid_key, record, by)
     return
   end
   local last_ms = math.max(unpaid[UNPAID_LAST_MS], tonumber(record[DUE_MS]))
-  redis.call('HSET', unpaid_key, record[CANDIDATE], string.format('%.0f|%.0f', count, last_ms))
+  redis.call('HSET', unpaid_key, record[CANDIDATE], unpaid_field(count, last_ms))
 end

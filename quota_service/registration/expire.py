@@ -7,21 +7,23 @@ Any number of workers may do both at once: between 1 and 2 a hold may have been 
 expired by another worker, and the script finds it so.
 """
 
+from collections.abc import Sequence
+
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import Due
 
 
 async def expire_due_holds(stores: Stores, shard: Shard, limit: int) -> int:
     """Expire at most `limit` due holds of a shard; return how many."""
-    return await expire_holds(stores, shard, await stores.seats.due(shard, limit))
+    due = await stores.seats.due(shard, limit)
+    return await expire_holds(stores, shard, due.serials)
 
 
-async def expire_holds(stores: Stores, shard: Shard, due: Due) -> int:
-    """Expire the holds that were found due; return how many."""
-    if not due.serials:
+async def expire_holds(stores: Stores, shard: Shard, serials: Sequence[str]) -> int:
+    """Expire the holds that were found due, in one call; return how many."""
+    if not serials:
         return 0
-    expired, lag_ms = await stores.seats.expire(shard, due.serials)
+    expired, lag_ms = await stores.seats.expire(shard, serials)
     if expired:
         stores.metrics.holds_expired.labels(exam=shard.exam).inc(expired)
         stores.metrics.holds_ended_unpaid.labels(exam=shard.exam, end="expired").inc(expired)

@@ -6,6 +6,10 @@ keeps for each shard when to look at it next, which is when its first hold is du
 made since lives for a second at least, and an earlier time can come back with a payment that is
 given up, so a shard of an exam that goes on is looked at once a second all the same; one that is
 over, once a minute. Times are those of Redis's clock, which alone decides.
+
+When many holds are due at once, waiting for answers takes longer than the work. So several batches
+are read with one call, and the next batch is sent while the one before is under way; Redis serves
+others between the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,18 +17,22 @@ from collections.abc import Mapping, Sequence
 from quota_service.registration.expire import expire_holds
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
+from quota_service.seats.pages import in_pages
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 
 _LOOK_MS = 1000
 _LOOK_OVER_MS = 60_000
 _LOOKS_AT_ONCE = 50
+_BATCHES_MAX = 5
+"""Batches of one shard in a round; then it is the next one's turn."""
+_BATCHES_AT_ONCE = 2
 _CLOCK_BACK_MS = 1000
 """A clock that has gone back by more was set: what was to be looked at is not known any more."""
 
 
 class ExpiryWorker:
-    """One bounded batch of each shard that has something due a round."""
+    """What is due in each shard, to a bound, a round."""
 
     name = "expiry"
 
@@ -58,12 +66,17 @@ class ExpiryWorker:
         over = frozenset(self._stores.progress().over)
 
         async def expire(shard: Shard) -> Mapping[str, int]:
-            due = await self._stores.seats.due(shard, self._batch_max)
-            expired = await expire_holds(self._stores, shard, due)
+            due = await self._stores.seats.due(shard, self._batch_max * _BATCHES_MAX)
+
+            async def expire_batch(serials: Sequence[str]) -> Mapping[str, int]:
+                return {"expired": await expire_holds(self._stores, shard, serials)}
+
+            batches = in_pages(due.serials, self._batch_max)
+            counts = await each_of(batches, expire_batch, at_once=_BATCHES_AT_ONCE)
             if not due.serials:
                 look_ms = due.now_ms + (_LOOK_OVER_MS if shard.exam in over else _LOOK_MS)
                 first_ms = look_ms if due.first_ms is None else due.first_ms
                 self._next_ms[shard] = min(look_ms, first_ms)
-            return {"expired": expired}
+            return counts
 
         return await each_of(shards, expire, at_once=_LOOKS_AT_ONCE)

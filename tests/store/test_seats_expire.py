@@ -1,6 +1,7 @@
 """The expiry: not before its time, once, by whoever comes first; and the indexes workers read."""
 
 import asyncio
+from collections import Counter
 
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
@@ -174,6 +175,81 @@ async def test_a_large_batch_is_expired_in_one_call(seats: SeatsUnderTest) -> No
 
     assert len(found) == 5000
     assert await seats.client.zcard(seats.shard.key("due")) == 0
+
+
+async def test_a_batch_writes_each_counter_once(seats: SeatsUnderTest) -> None:
+    serials = [await seats.hold(f"candidate-{i}", ("general",), ("tianjin",)) for i in range(4)]
+    serials += [await seats.hold("candidate-4", ("general", "qms"))]
+    for serial in serials:
+        await move_due(seats.client, seats.shard, serial)
+    before = await commands(seats)
+
+    expired, _ = await seats.store.expire(seats.shard, serials)
+
+    asked = await commands(seats) - before
+    assert expired == 5
+    # Held and remaining of tianjin/general, jinan/general and jinan/qms.
+    assert asked["hincrby"] == 6
+    assert {name: asked[name] for name in ("mget", "hmget", "hset", "hdel", "zrem", "sadd")} == {
+        "mget": 1,
+        "hmget": 2,
+        "hset": 1,
+        "hdel": 1,
+        "zrem": 1,
+        "sadd": 1,
+    }
+    assert await seats.remaining("tianjin", "general") == 5
+
+
+async def commands(seats: SeatsUnderTest) -> Counter[str]:
+    """Return how often each command was called."""
+    stats = await seats.client.info("commandstats")
+    return Counter({name.removeprefix("cmdstat_"): told["calls"] for name, told in stats.items()})
+
+
+async def test_the_entries_of_a_batch_are_contiguous_and_carry_the_records(
+    seats: SeatsUnderTest,
+) -> None:
+    serials = [await seats.hold(f"candidate-{i}", ("general",), ("tianjin",)) for i in range(3)]
+    for serial in serials:
+        await move_due(seats.client, seats.shard, serial)
+    version, _ = await seats.store.journal(seats.shard, "0-0", 1)
+
+    await seats.store.expire(seats.shard, serials)
+
+    _, told = await seats.store.journal(seats.shard, f"{seats.shard.epoch}-{version}", 10)
+    assert [id_ for id_, _ in told] == [f"{seats.shard.epoch}-{version + n}" for n in (1, 2, 3)]
+    assert [(entry["verb"], entry["subject"]) for _, entry in told] == [
+        ("expire", serial) for serial in serials
+    ]
+    assert [entry["body"] for _, entry in told] == [
+        await seats.client.get(seats.shard.record_key(serial)) for serial in serials
+    ]
+
+
+async def test_a_torn_record_keeps_no_other_hold_of_its_batch(seats: SeatsUnderTest) -> None:
+    torn, whole = await seats.hold("candidate-1"), await seats.hold("candidate-2")
+    text = await seats.client.get(seats.shard.record_key(torn))
+    await seats.client.set(seats.shard.record_key(torn), "held|candidate-1|jinan")
+    await move_due(seats.client, seats.shard, whole)
+
+    expired, _ = await seats.store.expire(seats.shard, [torn, whole])
+
+    assert expired == 1
+    assert (await seats.record(whole)).state is State.EXPIRED
+    await seats.client.set(seats.shard.record_key(torn), text)
+
+
+async def test_a_record_from_before_a_field_was_there_is_expired(seats: SeatsUnderTest) -> None:
+    serial = await seats.hold()
+    await move_due(seats.client, seats.shard, serial)
+    key = seats.shard.record_key(serial)
+    await seats.client.set(key, "|".join((await seats.client.get(key)).split("|")[:18]))
+
+    expired, _ = await seats.store.expire(seats.shard, [serial])
+
+    assert expired == 1
+    assert (await seats.record(serial)).state is State.EXPIRED
 
 
 async def test_a_record_is_kept_for_a_day_after_its_end_and_without_limit_before(

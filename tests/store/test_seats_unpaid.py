@@ -85,6 +85,20 @@ async def test_expiry_and_release_count_alike_and_each_end_once(seats: SeatsUnde
     assert (await reserve(seats)).code is Code.UNPAID_PAUSE
 
 
+async def test_holds_of_one_candidate_in_a_batch_count_one_by_one_and_end_with_the_last(
+    seats: SeatsUnderTest,
+) -> None:
+    await expire(seats, ago_ms=9_000)
+    serials = [await seats.hold("candidate-1", (name,)) for name in ("general", "qms")]
+    for ago_ms, serial in zip((1_000, 3_000), serials, strict=True):
+        await move_due(seats.client, seats.shard, serial, ago_ms=ago_ms)
+    last_ms = (await seats.record(serials[0])).due_ms
+
+    await seats.store.expire(seats.shard, serials)
+
+    assert await unpaid(seats) == (3, last_ms)
+
+
 async def test_a_repeat_of_an_order_is_answered_as_before_during_a_pause(
     seats: SeatsUnderTest,
 ) -> None:
