@@ -15,6 +15,7 @@ from quota_service.ledger.fence import (
     FencedTransaction,
     ShardEpoch,
     attempt_clock_s,
+    fenced_transaction,
 )
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
@@ -59,13 +60,11 @@ class ChangeLedger:
     def __init__(self, ledger: Ledger, settings: Settings, metrics: Metrics) -> None:
         self._ledger = ledger
         self._query = ledger.query
-        self._group = GroupCommit(
-            ledger,
+        self._group: GroupCommit[VenueChange, ChangeEnd] = GroupCommit(
             settings,
             metrics,
-            key_of=lambda change: change.reservation.id,
-            shard_of=lambda change: change.shard,
-            write=self._write,
+            names_of=lambda change: [change.reservation.id],
+            commit=self._commit,
             look_up=self._look_up,
         )
 
@@ -84,6 +83,11 @@ class ChangeLedger:
         rows = await self._ledger.fetch("select_changed", ids, [pins[id_] for id_ in ids])
         moved = {row["reservation"] for row in rows}
         return {id_: id_ in moved for id_ in ids}
+
+    async def _commit(self, group: Sequence[VenueChange]) -> list[ChangeEnd]:
+        shards = [change.shard for change in group]
+        async with fenced_transaction(self._ledger, shards) as transaction:
+            return await self._write(transaction, group)
 
     async def _write(
         self, transaction: FencedTransaction, group: Sequence[VenueChange]
@@ -129,11 +133,12 @@ class ChangeLedger:
         await count_seats(connection, self._ledger, seats)
         return moved
 
-    async def _look_up(self, group: Sequence[VenueChange]) -> Mapping[str, ChangeEnd]:
+    async def _look_up(self, group: Sequence[VenueChange]) -> list[ChangeEnd | None]:
         changing = [change.reservation for change in group]
         ids, pins = [r.id for r in changing], [r.pin for r in changing]
         rows = await self._ledger.fetch("select_changed", ids, pins)
-        return {row["reservation"]: ChangeEnd.MOVED for row in rows}
+        moved = {row["reservation"] for row in rows}
+        return [ChangeEnd.MOVED if id_ in moved else None for id_ in ids]
 
 
 def _end(

@@ -86,13 +86,20 @@ def translate(error: BaseException, *, applied: bool | None = False) -> BaseExce
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         name = error.constraint_name or "a constraint"
         return _BY_CONSTRAINT.get(name, LedgerRefused)(name)
-    if isinstance(error, asyncpg.UndefinedTableError):
-        return LedgerUnavailable("postgres has no schema yet: run `quota-service migrate`")
+    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedFunctionError):
+        return LedgerUnavailable("postgres lacks a migration: run `quota-service migrate`")
     if isinstance(error, asyncpg.LockNotAvailableError):
         return LedgerLocked(f"postgres: {error}")
     if isinstance(error, _AWAY):
         return LedgerUnavailable(f"postgres: {type(error).__name__} {error}", applied=applied)
     return error
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether the server itself said that it did not do what it was asked."""
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(
+        error, asyncpg.PostgresConnectionError | asyncpg.OperatorInterventionError
+    )
 
 
 def ends_connection(error: BaseException) -> bool:

@@ -2,8 +2,8 @@
 
 A shard that is recovered gets a new epoch first. That waits for transactions which hold the old
 one, and every later one finds it gone. So what a recovery reads is all there is. Whatever writes
-bookings, their subjects or the counters of booked seats does it in a `fenced_transaction`: there is
-no other door.
+bookings, their subjects or the counters of booked seats does it in a `fenced_transaction`, or in
+the SQL function `settle_payments`, which holds the epochs itself: there is no other door.
 """
 
 import time
@@ -23,8 +23,9 @@ ShardEpoch = tuple[str, int, int]
 ATTEMPT_LIFE_S = 3600.0
 """An attempt to book or to move that is older books nothing: its pin may be forgotten by then.
 
-A transaction that is silent for longer than Postgres waits is ended, so a process which stands
-still after it has looked at the age cannot come back to it.
+A process that stands still after it has looked at the age cannot come back: a transaction that is
+silent for longer than Postgres waits is ended, and `settle_payments` looks at the time it was
+called at.
 """
 
 

@@ -5,13 +5,11 @@ of unknown end is looked up by key, never assumed.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from quota_service.coalescing import Coalescer, QueueFullError
 from quota_service.domain.errors import LedgerUnavailable, Overloaded
-from quota_service.ledger.fence import FencedTransaction, ShardEpoch, fenced_transaction
-from quota_service.ledger.pool import Ledger
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -22,28 +20,25 @@ Result = TypeVar("Result")
 
 
 class GroupCommit(Generic[Item, Result]):
-    """One queue of items of a kind; `write` settles a group of them inside a transaction.
+    """One queue of items of a kind.
 
-    `key_of` names an item: no two of one name share a transaction. `shard_of` names the shard and
-    the epoch an item belongs to, which the transaction holds. `look_up` returns by key how
-    items ended whose commit is unknown, without those that did not happen.
+    `commit` settles a group in one transaction and returns one result for each item, in order; an
+    exception in the place of a result goes to that item's caller alone. `names_of` names what an
+    item writes: no two items of one name share a transaction. `look_up` returns by key how items
+    ended whose commit is unknown, None in the place of those that did not happen.
     """
 
     def __init__(
         self,
-        ledger: Ledger,
         settings: Settings,
         metrics: Metrics,
         *,
-        key_of: Callable[[Item], str],
-        shard_of: Callable[[Item], ShardEpoch],
-        write: Callable[[FencedTransaction, Sequence[Item]], Awaitable[Sequence[Result]]],
-        look_up: Callable[[Sequence[Item]], Awaitable[Mapping[str, Result]]],
+        names_of: Callable[[Item], Iterable[object]],
+        commit: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]],
+        look_up: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException | None]]],
     ) -> None:
-        self._ledger = ledger
-        self._key_of = key_of
-        self._shard_of = shard_of
-        self._write = write
+        self._names_of = names_of
+        self._commit = commit
         self._look_up = look_up
         self._size = metrics.group_commit_size
         self._coalescer: Coalescer[Item, Result] = Coalescer(
@@ -52,6 +47,11 @@ class GroupCommit(Generic[Item, Result]):
             in_flight_max=settings.group_commits_in_flight_max,
             queue_max=settings.group_commit_queue_max,
         )
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a transaction."""
+        return self._coalescer.waiting
 
     async def submit(self, item: Item) -> Result:
         """Commit an item with the next group and return how it ended.
@@ -71,37 +71,34 @@ class GroupCommit(Generic[Item, Result]):
         return [results[i] for i in range(len(items))]
 
     def _turns(self, items: Sequence[Item]) -> list[list[int]]:
-        """Deal positions into turns in which no key stands twice."""
-        turns: list[dict[str, int]] = []
+        """Deal positions into turns in which no name is duplicated."""
+        turns: list[tuple[list[int], set[object]]] = []
         for i, item in enumerate(items):
-            key = self._key_of(item)
-            for turn in turns:
-                if key not in turn:
-                    turn[key] = i
+            names = set(self._names_of(item))
+            for positions, taken in turns:
+                if names.isdisjoint(taken):
+                    positions.append(i)
+                    taken.update(names)
                     break
             else:
-                turns.append({key: i})
-        return [list(turn.values()) for turn in turns]
+                turns.append(([i], names))
+        return [positions for positions, _ in turns]
 
     async def _settle_turn(self, group: Sequence[Item]) -> Sequence[Result | BaseException]:
         try:
-            return await self._in_one_transaction(group)
+            results = await self._commit(group)
         except LedgerUnavailable as error:
             return await self._found(group, error)
         except Exception as error:  # noqa: BLE001  one is at fault, and alone it shows which
             if len(group) == 1:
                 return [error]
-        return [(await self._settle_turn([item]))[0] for item in group]
-
-    async def _in_one_transaction(self, group: Sequence[Item]) -> Sequence[Result]:
-        async with fenced_transaction(self._ledger, map(self._shard_of, group)) as transaction:
-            results = await self._write(transaction, group)
+            return [(await self._settle_turn([item]))[0] for item in group]
         self._size.observe(len(group))
         return results
 
     async def _found(
         self, group: Sequence[Item], error: LedgerUnavailable
-    ) -> list[Result | BaseException]:
+    ) -> Sequence[Result | BaseException]:
         """Find out by key what a transaction of unknown end did."""
         if error.applied is not None:
             return [error] * len(group)
@@ -110,4 +107,4 @@ class GroupCommit(Generic[Item, Result]):
         except LedgerUnavailable:
             log.warning("a commit is unknown and postgres cannot be asked")
             return [error] * len(group)
-        return [found.get(self._key_of(item), error) for item in group]
+        return [error if result is None else result for result in found]

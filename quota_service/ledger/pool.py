@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
-from quota_service.ledger.errors import ends_connection, translate
+from quota_service.ledger.errors import ends_connection, is_refusal, translate
 from quota_service.ledger.queries import load_queries
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
@@ -46,8 +46,12 @@ class Ledger:
         self.query = load_queries()
 
     @asynccontextmanager
-    async def connection(self) -> "AsyncIterator[Connection]":
-        """Lend a connection; LedgerUnavailable when none is to be had in time."""
+    async def connection(self, *, commits: bool = False) -> "AsyncIterator[Connection]":
+        """Lend a connection; LedgerUnavailable when none is to be had in time.
+
+        Where a command of the block `commits` by itself, a failure after which nobody knows whether
+        it did is LedgerUnavailable with `applied` None.
+        """
         started = time.perf_counter()
         try:
             connection = await self._pool.acquire(timeout=self._acquire_timeout_s)
@@ -60,7 +64,8 @@ class Ledger:
         except Exception as error:
             if ends_connection(error):
                 await self._pool.expire_connections()
-            told = translate(error)
+            is_unknown = commits and not is_refusal(error)
+            told = translate(error, applied=None if is_unknown else False)
             if told is error:
                 raise
             raise told from error
@@ -130,6 +135,15 @@ class Ledger:
     async def fetch(self, name: str, *args: Any) -> "list[Record]":
         """Run the query `name` and return its rows."""
         async with self.connection() as connection:
+            return await connection.fetch(self.query[name], *args)
+
+    async def commit(self, name: str, *args: Any) -> "list[Record]":
+        """Run the query `name`, which is a whole transaction, and return its rows.
+
+        Raises LedgerUnavailable with `applied` None when its answer was lost or came too late: it
+        may have been committed, and only a look-up by key can tell.
+        """
+        async with self.connection(commits=True) as connection:
             return await connection.fetch(self.query[name], *args)
 
 

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from quota_service.domain.payment import RefundReason
-from quota_service.ledger.fence import FencedTransaction, ShardEpoch
+from quota_service.ledger.fence import FencedTransaction, ShardEpoch, fenced_transaction
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
@@ -61,12 +61,10 @@ class RefundLedger:
         self._ledger = ledger
         self._query = ledger.query
         self._group: GroupCommit[Refund, RefundEnd] = GroupCommit(
-            ledger,
             settings,
             metrics,
-            key_of=lambda refund: refund.reservation,
-            shard_of=lambda refund: refund.shard,
-            write=self._write,
+            names_of=lambda refund: [refund.reservation],
+            commit=self._commit,
             look_up=self._look_up,
         )
 
@@ -97,6 +95,11 @@ class RefundLedger:
         await self._ledger.fetch(
             "mark_refunds_returned", list(returned), epoch, list(returned.values())
         )
+
+    async def _commit(self, group: Sequence[Refund]) -> list[RefundEnd]:
+        shards = [refund.shard for refund in group]
+        async with fenced_transaction(self._ledger, shards) as transaction:
+            return await self._write(transaction, group)
 
     async def _write(
         self, transaction: FencedTransaction, group: Sequence[Refund]
@@ -129,9 +132,11 @@ class RefundLedger:
         )
         return [_end(refund, opened, set(ids)) for refund in group]
 
-    async def _look_up(self, group: Sequence[Refund]) -> Mapping[str, RefundEnd]:
-        rows = await self._ledger.fetch("select_refunded", [r.reservation for r in group])
-        return {row["reservation"]: RefundEnd.REFUNDED for row in rows}
+    async def _look_up(self, group: Sequence[Refund]) -> list[RefundEnd | None]:
+        ids = [refund.reservation for refund in group]
+        rows = await self._ledger.fetch("select_refunded", ids)
+        refunded = {row["reservation"] for row in rows}
+        return [RefundEnd.REFUNDED if id_ in refunded else None for id_ in ids]
 
 
 def _end(refund: Refund, opened: frozenset[ShardEpoch], refunded: set[str]) -> RefundEnd:

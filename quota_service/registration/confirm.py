@@ -3,7 +3,8 @@
     1. pin the hold in Redis: it can no longer expire
     2. if it has expired: look the event up; one that has its end is answered, for any other the
        hold is pinned again, and takes its seats again, unless it is too late for that
-    3. one Postgres transaction: settle the pin, payment event, booking, counters   <- the decision
+    3. one call of Postgres, a transaction by itself: settle the pin, payment event, booking,
+       counters                                                                     <- the decision
     4. finish in Redis: confirming -> confirmed
     5. answer 200
 
@@ -12,8 +13,9 @@ What happens when the process dies:
     before 1   nothing happened; the provider sends the event again
     1 to 3     the hold stays pinned; the event comes again and finds it so, or recovery settles the
                pin in Postgres and, as nothing is booked, makes it what it was: a hold, or expired
-    in 3       Postgres either has all of it or nothing; both the repeated event and recovery wait
-               for the transaction's end at the pin's row, then follow what they find
+    in 3       Postgres goes on with the call without us, and has all of it or nothing; both the
+               repeated event and recovery wait for its end at the pin's row, then follow what they
+               find
     3 to 4     booked; recovery, or the repeated event, finishes in Redis
     4 to 5     done; the repeated event is answered the same
 

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from quota_service.domain.errors import EventIdReused, Overloaded
-from quota_service.domain.payment import PaymentOutcome, RefundReason
-from quota_service.ledger.confirmations import Settled
+from quota_service.domain.errors import EventIdReused, NotReady, Overloaded
+from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RefundReason
+from quota_service.ledger.confirmations import PinGone, Settled, Verdict
+from quota_service.ledger.errors import LedgerRefused
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
 from tests.support.ledgers import BOOKED, LedgerUnderTest, open_books, refund
@@ -36,15 +37,16 @@ async def beside(settings: Settings, books: LedgerUnderTest) -> AsyncIterator[Le
 
 async def test_payments_in_flight_share_one_transaction(large: LedgerUnderTest) -> None:
     verdicts = [large.booking(large.reservation(f"candidate-{i}")) for i in range(100)]
+    await large.book("candidate-100")  # what a connection is asked first is prepared before
     counting = -await large.commits() + await large.commits()
     before = await large.commits()
 
     ends = await asyncio.gather(*map(large.confirmations.settle, verdicts))
 
     assert ends == [BOOKED] * 100
-    assert large.groups() == (1, 100)
+    assert large.groups() == (2, 101)
     assert await large.commits() - before - counting == 1
-    assert await large.confirmed() == {"jinan/general": 100}
+    assert await large.confirmed() == {"jinan/general": 101}
 
 
 async def test_a_group_updates_each_quota_once(large: LedgerUnderTest) -> None:
@@ -70,7 +72,7 @@ async def test_a_group_is_bounded(large: LedgerUnderTest) -> None:
     assert large.groups() == (3, 300)
 
 
-async def test_a_refused_payment_fails_alone_and_its_group_is_committed(
+async def test_a_refused_payment_fails_alone_and_costs_its_group_nothing(
     large: LedgerUnderTest,
 ) -> None:
     wanted = [("xian", ("general",)), ("jinan", ("general",)), ("xian", ("general", "qms"))]
@@ -83,7 +85,89 @@ async def test_a_refused_payment_fails_alone_and_its_group_is_committed(
 
     counted = Counter(ends)
     assert counted == {BOOKED: 5, refund(RefundReason.SOLD_OUT): 7}
+    assert ends[0] == BOOKED
+    assert large.groups() == (1, 12)
     assert await large.confirmed() == {"jinan/general": 4, "xian/general": 1}
+
+
+async def test_what_a_refused_payment_wanted_too_goes_to_the_next_of_its_group(
+    large: LedgerUnderTest,
+) -> None:
+    await large.rows("UPDATE quotas SET capacity = 0 WHERE venue = 'xian' AND subject = 'qms'")
+    wanted = [("general", "qms"), ("general",), ("general",)]
+    verdicts = [
+        large.booking(large.reservation(f"candidate-{i}", subjects, "xian"))
+        for i, subjects in enumerate(wanted)
+    ]
+
+    ends = await asyncio.gather(*map(large.confirmations.settle, verdicts))
+
+    sold_out = refund(RefundReason.SOLD_OUT)
+    assert ends == [sold_out, BOOKED, sold_out]
+    assert large.groups() == (1, 3)
+
+
+async def test_each_payment_of_a_group_has_an_end_of_its_own_in_one_transaction(
+    large: LedgerUnderTest,
+) -> None:
+    paid, given_up = large.reservation("candidate-1"), large.reservation("candidate-2")
+    unknown = large.reservation("candidate-4", venue="nowhere")
+    other = Verdict(large.event("of nobody"), PaymentOutcome.REFUND_DUE, RefundReason.RELEASED)
+    told = large.booking(paid)
+    fenced = large.booking(large.reservation("candidate-6"))
+    await large.confirmations.settle(told)
+    await large.book("candidate-3")
+    await large.confirmations.settle_pins([(given_up.id, given_up.pin)])
+    groups, events = large.groups()
+    verdicts = [
+        dataclasses.replace(told, event=dataclasses.replace(told.event, event="event-x")),
+        large.booking(given_up),
+        large.booking(large.reservation("candidate-3", ("general",), "xian")),
+        large.booking(unknown),
+        large.booking(large.reservation("candidate-5")),
+        other,
+        dataclasses.replace(fenced, shard=("exam-1", 0, 7)),
+    ]
+
+    ends = await asyncio.gather(*map(large.confirmations.settle, verdicts), return_exceptions=True)
+
+    assert ends[:3] == [
+        Settled(PaymentOutcome.CONFIRMED, None, repeated=True),
+        PinGone(),
+        refund(RefundReason.SESSION_CONFLICT),
+    ]
+    assert isinstance(ends[3], LedgerRefused)
+    assert ends[4:6] == [BOOKED, refund(RefundReason.RELEASED)]
+    assert isinstance(ends[6], NotReady)
+    assert large.groups() == (groups + 1, events + len(verdicts))
+    assert await large.confirmed() == {"jinan/general": 3}
+
+
+async def test_a_group_that_another_was_faster_than_is_settled_by_what_that_committed(
+    settings: Settings, books: LedgerUnderTest, beside: LedgerUnderTest
+) -> None:
+    """The call has looked already, and waits for a pin, when the other process commits."""
+    booking = books.booking(books.reservation())
+    same = Verdict(books.event("x", status=PaymentStatus.FAILED), PaymentOutcome.IGNORED)
+    lines: list[str] = []
+    async with open_books(settings, books.exam, lines.append) as slow:
+        async with books.ledger.connection() as holder:
+            transaction = holder.transaction()
+            await transaction.start()
+            await holder.execute(
+                "INSERT INTO settled_pins (reservation, pin) VALUES ($1, 'pin-1')",
+                booking.event.reservation,
+            )
+            settling = asyncio.gather(*map(slow.confirmations.settle, (booking, same)))
+            await books.waiting_for_a_lock()
+            first = await beside.confirmations.settle(same)
+            await transaction.rollback()
+        ends = await settling
+
+    ignored = Settled(PaymentOutcome.IGNORED, None)
+    assert first == ignored
+    assert ends == [BOOKED, dataclasses.replace(ignored, repeated=True)]
+    assert lines == ["confirm: before commit"] * 2
 
 
 async def test_one_candidate_twice_in_a_group_has_one_subject_a_session(

@@ -21,6 +21,8 @@ from tests.support.lossy_proxy import LossyProxy, lossy_proxy
 BOUND_S = 5.0
 """Longer than all waits of a hasty ledger together; what takes longer waits without an end."""
 
+HOLD_PIN = "INSERT INTO settled_pins (reservation, pin) VALUES ($1, 'pin-1')"
+
 
 @pytest.fixture
 async def proxy(settings: Settings) -> AsyncIterator[LossyProxy]:
@@ -244,16 +246,22 @@ async def test_closing_does_not_wait_for_a_server_that_is_frozen(
 async def test_a_commit_whose_answer_is_lost_is_looked_up_and_found(
     hasty: Settings, proxy: LossyProxy
 ) -> None:
+    lines: list[str] = []
+
     def reached(line: str) -> None:
-        if line == "confirm: before commit":
+        lines.append(line)
+        if len(lines) == 2:  # the first has let the connection prepare the call
             proxy.lose_answers()
 
     async with open_books(hasty, reached=reached) as books:
+        await books.book("candidate-9", ("general",), "tianjin")
         verdicts = [books.booking(books.reservation(f"candidate-{i}")) for i in range(3)]
+
         ends = await asyncio.gather(*map(books.confirmations.settle, verdicts))
 
         assert ends == [Settled(PaymentOutcome.CONFIRMED, None, repeated=True)] * 3
-        assert await count(books, "bookings") == 3
+        assert lines == ["confirm: before commit"] * 2
+        assert await count(books, "bookings") == 4
         await books.check_books()
 
 
@@ -280,7 +288,7 @@ async def test_a_refund_whose_answer_is_lost_is_looked_up_and_found(
 
     def reached(line: str) -> None:
         lines.append(line)
-        if len(lines) == 4:  # the booking; the second payment together, alone, as a refund
+        if len(lines) == 2:  # the booking; the second payment
             proxy.lose_answers()
 
     async with open_books(hasty, reached=reached) as books:
@@ -291,6 +299,39 @@ async def test_a_refund_whose_answer_is_lost_is_looked_up_and_found(
 
         assert end == Settled(PaymentOutcome.REFUND_DUE, RefundReason.ALREADY_PAID, repeated=True)
         await books.check_books()
+
+
+async def test_a_call_whose_connection_is_ended_is_looked_up_and_of_unknown_end(
+    books: LedgerUnderTest,
+) -> None:
+    verdict = books.booking(books.reservation())
+    async with books.ledger.transaction() as holder:
+        await holder.execute(HOLD_PIN, verdict.event.reservation)
+        settling = asyncio.create_task(books.confirmations.settle(verdict))
+        pid = await books.waiting_for_a_lock()
+
+        await books.rows("SELECT pg_terminate_backend($1, 5000)", pid)
+
+        with pytest.raises(LedgerUnavailable) as raised:
+            await settling
+    assert raised.value.applied is None
+    assert await count(books, "payment_events") == 0
+
+
+async def test_a_call_that_waits_for_longer_than_a_command_may_has_done_nothing(
+    books: LedgerUnderTest,
+) -> None:
+    hurried = dataclasses.replace(books.settings, postgres_command_timeout_s=0.2)
+    async with open_books(hurried, books.exam) as impatient:
+        verdict = impatient.booking(impatient.reservation())
+        async with books.ledger.transaction() as holder:
+            await holder.execute(HOLD_PIN, verdict.event.reservation)
+
+            with pytest.raises(LedgerUnavailable):
+                await impatient.confirmations.settle(verdict)
+
+        assert await count(books, "payment_events") == 0
+        assert await books.confirmed() == {}
 
 
 @pytest.mark.parametrize("cached", [True, False])

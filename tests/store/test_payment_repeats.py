@@ -1,11 +1,13 @@
 """Callbacks that come again after their end, and attempts that were given up."""
 
 import dataclasses
+import datetime as dt
+from types import SimpleNamespace
 
 import pytest
 
 from quota_service.app import Service
-from quota_service.domain.errors import EventIdReused, SeatsUnavailable
+from quota_service.domain.errors import EventIdReused, LedgerUnavailable, SeatsUnavailable
 from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger import fence
@@ -172,6 +174,21 @@ async def test_an_attempt_that_is_older_than_its_pin_is_kept_books_nothing(
     assert fence.ATTEMPT_LIFE_S == 3600
     assert await rows(service, "SELECT * FROM bookings") == []
     assert await state(service, held) is State.HELD
+
+
+async def test_a_call_that_was_half_a_day_on_its_way_books_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process stood still after it had looked at the age of the attempt."""
+    held = await hold(service)
+    then = dt.datetime.now(dt.UTC) - dt.timedelta(hours=13)
+    stopped = SimpleNamespace(UTC=dt.UTC, datetime=SimpleNamespace(now=lambda _zone: then))
+    monkeypatch.setattr("quota_service.ledger.confirmations.dt", stopped)
+
+    with pytest.raises(LedgerUnavailable, match="given up again and again"):
+        await confirm(service.stores, payment(held))
+
+    assert await rows(service, "SELECT * FROM bookings") == []
 
 
 async def test_pins_are_forgotten_when_no_attempt_can_name_them_any_more(

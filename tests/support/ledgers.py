@@ -1,5 +1,6 @@
 """The ledger of one exam on a real Postgres, with short words for what tests do to it."""
 
+import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable
@@ -114,7 +115,8 @@ class LedgerUnderTest:
         )
         bookings = await self.rows("SELECT reservation, event FROM bookings ORDER BY 1")
         paid = await self.rows(
-            "SELECT reservation, event FROM payment_events WHERE outcome = 'confirmed' ORDER BY 1"
+            "SELECT reservation, event FROM payment_events"
+            " WHERE outcome = 'confirmed' AND repeats IS NULL ORDER BY 1"
         )
         oversold = await self.rows("SELECT 1 FROM quotas WHERE confirmed > capacity")
         assert dict(items) == await self.confirmed()
@@ -131,6 +133,15 @@ class LedgerUnderTest:
                     "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
                 )
             )
+
+    async def waiting_for_a_lock(self) -> int:
+        """Wait until a call of this database waits for a lock; return its server process."""
+        waiting = """SELECT pid FROM pg_stat_activity
+                     WHERE wait_event_type = 'Lock' AND datname = current_database()"""
+        async with asyncio.timeout(10):
+            while not (found := await self.rows(waiting)):  # noqa: ASYNC110  of another process
+                await asyncio.sleep(0.01)
+        return int(found[0][0])
 
     def groups(self) -> tuple[int, int]:
         """Return how many transactions have recorded events, and how many events in all."""

@@ -10,7 +10,7 @@ from quota_service.ledger.queries import load_queries
 
 LEDGER = Path(queries.__file__).parent
 QUERIES = load_queries()
-USE = re.compile(r"""(?:quer(?:y|ies)\[|\bfetch\()\s*"(\w+)["]""")
+USE = re.compile(r"""(?:quer(?:y|ies)\[|\b(?:fetch|commit)\()\s*"(\w+)["]""")
 
 each_query = pytest.mark.parametrize("name", sorted(QUERIES))
 
@@ -96,7 +96,6 @@ def test_whatever_writes_bookings_holds_the_epoch_of_their_shard() -> None:
         "auditing",
         "changes",
         "quotas",
-        "recording",
         "refunds",
     }
     for module, text in writers.items():

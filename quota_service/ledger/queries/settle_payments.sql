@@ -1,0 +1,56 @@
+-- Settles a group of payment events, with what they book and what is due back; a transaction by itself.
+-- Migrations tell what is asked and answered.
+-- $1 when the call is sent, timestamptz
+-- $2 events, text[]; the rest by position
+-- $3 reservations, text[]
+-- $4 statuses, text[]
+-- $5 outcomes, text[]
+-- $6 reasons, text[]
+-- $7 amounts in minor units, bigint[]
+-- $8 currencies, text[]
+-- $9 paid at, timestamptz[]
+-- $10 provider references, text[]
+-- $11 body hashes, text[]
+-- $12 requests that told of each, text[]
+-- $13 exams of bookings, text[]; null from here on for an event that books nothing
+-- $14 shards, integer[]
+-- $15 epochs, bigint[]: of the step in Redis that each payment was begun by
+-- $16 versions, bigint[]
+-- $17 pins, text[]
+-- $18 candidates, text[]
+-- $19 venues, text[]
+-- $20 subjects, text[]: joined by commas
+-- $21 sessions of the subjects, text[]: joined by commas
+-- $22 reserved at, timestamptz[]
+-- $23 request hashes, text[]
+-- $24 first deadlines, timestamptz[]
+-- $25 first venues, text[]
+-- $26 changes of venue, integer[]
+SELECT *
+FROM   settle_payments(
+           asked_at            => $1,
+           events              => $2,
+           reservations        => $3,
+           statuses            => $4,
+           outcomes            => $5,
+           reasons             => $6,
+           amounts             => $7,
+           currencies          => $8,
+           paid                => $9,
+           provider_references => $10,
+           body_hashes         => $11,
+           requests            => $12,
+           exams               => $13,
+           shard_numbers       => $14,
+           epochs              => $15,
+           versions            => $16,
+           pins                => $17,
+           candidates          => $18,
+           venues              => $19,
+           subject_lists       => $20,
+           session_lists       => $21,
+           reserved            => $22,
+           request_hashes      => $23,
+           first_deadlines     => $24,
+           first_venues        => $25,
+           venue_change_counts => $26)
