@@ -8,6 +8,7 @@ import pytest
 
 PACKAGES = {
     "curl": "curl",
+    "haproxy": "haproxy",
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",
     "redis-server": "redis-server",

@@ -1,0 +1,488 @@
+"""The configuration of `deploy/haproxy/` in the HAProxy of the system, before two API processes."""
+
+import asyncio
+import base64
+import itertools
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from quota_service.app import open_service
+from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.embedded.ports import LOOPBACK
+from quota_service.ledger.api_keys import Scope
+from quota_service.registration.import_exam import import_exam
+from quota_service.settings import Settings
+from tests.faults.processes import ServiceProcess
+from tests.support.client import PAYMENT_SECRET, ApiClient, Reply
+from tests.support.databases import Databases
+from tests.support.exams import make_exam
+from tests.support.haproxy import HAProxy, haproxy
+from tests.support.programs import need_program
+from tests.support.raw_http import connect
+from tests.support.recorder import Recorder
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.system
+
+SEATS = 100_000
+LIMIT_S = 30
+AVAILABILITY = "/v1/exams/exam-1/availability"
+ELSEWHERE = "127.0.0.2"
+"""Another address of this machine than the tests otherwise call from."""
+
+_numbers = itertools.count()
+"""The processes are those of all tests here, so that no candidate comes twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apis:
+    """Two API processes on the same stores, and two keys of frontends."""
+
+    processes: tuple[ServiceProcess, ServiceProcess]
+    keys: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """HAProxy before the API processes, and a client of it."""
+
+    proxy: HAProxy
+    processes: tuple[ServiceProcess, ServiceProcess]
+    api: ApiClient
+    stack: AsyncExitStack
+
+    async def client(self, key: str, *, address: str = LOOPBACK) -> ApiClient:
+        """Return a further client, at an address of this machine."""
+        return await _client(self.stack, self.proxy, key, address)
+
+
+Start = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture(scope="module")
+async def apis(
+    postgres_server: EmbeddedPostgres,
+    migrated_template: str,
+    databases: Databases,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Apis]:
+    """The API processes of all tests here, with an exam that has seats for everybody."""
+    folder = tmp_path_factory.mktemp("haproxy")
+    async with AsyncExitStack() as stack:
+        # A Redis of their own: that of the other tests is emptied before each of them.
+        redis = stack.enter_context(EmbeddedRedis(folder / "redis"))
+        dsn = await stack.enter_async_context(
+            databases.lend(postgres_server.url, migrated_template)
+        )
+        async with open_service(Settings(redis_url=redis.url, postgres_dsn=dsn)) as service:
+            seats = {"jinan": {"general": SEATS}}
+            await import_exam(service.stores, make_exam(seats=seats))
+            create = service.key_ledger.create
+            one, two = [await create(name, frozenset({Scope.FRONTEND})) for name in ("one", "two")]
+        told = {
+            "QUOTA_REDIS_URL": redis.url,
+            "QUOTA_POSTGRES_DSN": dsn,
+            "QUOTA_PAYMENT_SECRETS": "whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
+            "QUOTA_SHUTDOWN_NOTICE_S": "2",
+        }
+        first, second = (ServiceProcess("serve", f"api-{n}", told, folder) for n in range(2))
+        for process in (first, second):
+            stack.push_async_callback(process.kill)
+        await asyncio.gather(first.start(), second.start())
+        yield Apis((first, second), (one, two))
+
+
+@pytest.fixture
+async def start(apis: Apis, tmp_path: Path) -> AsyncIterator[Start]:
+    """What starts HAProxy before the API processes, with the limits it is to have."""
+    async with AsyncExitStack() as stack:
+
+        async def run(**limits: object) -> Site:
+            for process in apis.processes:
+                if not process.is_running:
+                    await process.start()
+            urls = [process.url for process in apis.processes]
+            proxy = await stack.enter_async_context(haproxy(tmp_path, *urls, **limits))
+            api = await _client(stack, proxy, apis.keys[0])
+            return Site(proxy, apis.processes, api, stack)
+
+        yield run
+
+
+async def _client(
+    stack: AsyncExitStack, proxy: HAProxy, key: str, address: str = LOOPBACK
+) -> ApiClient:
+    connector = aiohttp.TCPConnector(limit=0, ssl=proxy.tls(), local_addr=(address, 0))
+    session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+    return ApiClient(session, proxy.https, key, "")
+
+
+async def reserve(api: ApiClient) -> Reply:
+    """Reserve for somebody new."""
+    return await api.reserve(f"candidate-{next(_numbers)}")
+
+
+async def pay(api: ApiClient, held: Reply, **arguments: Any) -> Reply:
+    """Pay for a hold, once however often it is told."""
+    return await api.pay(held.json, event=f"event-{held.json['id']}", **arguments)
+
+
+class Crowd:
+    """Candidates who reserve and pay, each as soon as the one before has been answered."""
+
+    def __init__(self, api: ApiClient, size: int) -> None:
+        self.booked: list[str] = []
+        self.refused: list[Reply] = []
+        self._api = api
+        self._is_over = False
+        self._tasks = [asyncio.create_task(self._run()) for _ in range(size)]
+
+    async def books(self, more: int) -> None:
+        """Return when so many more are booked."""
+        wanted = len(self.booked) + more
+
+        async def are_booked() -> bool:
+            return len(self.booked) >= wanted or any(task.done() for task in self._tasks)
+
+        await eventually(are_booked, within_s=LIMIT_S)
+
+    async def states(self) -> Counter[str]:
+        """Send everybody home; return the states of what was answered as paid."""
+        self._is_over = True
+        await asyncio.gather(*self._tasks)
+        found: Counter[str] = Counter()
+        unseen = iter(self.booked)
+
+        async def look() -> None:
+            for reservation in unseen:
+                reply = await self._api.get(f"/v1/reservations/{reservation}")
+                found[reply.json["state"]] += 1
+
+        await asyncio.gather(*(look() for _ in self._tasks))
+        return found
+
+    async def _run(self) -> None:
+        while not self._is_over:
+            held = await reserve(self._api)
+            if held.status != 201:
+                self.refused.append(held)
+                continue
+            paid = await pay(self._api, held)
+            if paid.status == 200:
+                self.booked.append(held.json["id"])
+            else:
+                self.refused.append(paid)
+
+
+async def until_refused(call: Callable[[], Awaitable[Reply]], served: int) -> Reply:
+    """Repeat a call, many at a time, until it is refused for its rate; return that answer."""
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            replies = await asyncio.gather(*(call() for _ in range(20)))
+            assert {reply.status for reply in replies} <= {served, 429}
+            for reply in replies:
+                if reply.status == 429:
+                    return reply
+
+
+def order() -> bytes:
+    """Return the body of a reservation."""
+    return json.dumps(
+        {
+            "candidate": f"candidate-{next(_numbers)}",
+            "subjects": ["general"],
+            "venues": ["jinan"],
+            "accepted_notice": "2023-1",
+        }
+    ).encode()
+
+
+def check_problem(reply: Reply, slug: str, **members: Any) -> None:
+    """Check an answer that HAProxy has given in the service's name."""
+    assert reply.slug == slug
+    assert reply.json["status"] == reply.status
+    assert members.items() <= reply.json.items()
+    assert reply.headers["X-Request-ID"]
+    if reply.status in {429, 503}:
+        assert 1 <= int(reply.headers["Retry-After"]) <= 3
+
+
+async def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
+    site = await start()
+    sent = b""
+    for number in range(20):
+        is_order = number % 2 == 0
+        body = order() if is_order else b""
+        line = "POST /v1/exams/exam-1/reservations" if is_order else f"GET {AVAILABILITY}"
+        head = (
+            f"{line} HTTP/1.1\r\nHost: quota\r\nX-Request-ID: number-{number}\r\n"
+            f"Authorization: Bearer {site.api.frontend_key}\r\n"
+            f"Idempotency-Key: key-{number}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        sent += head.encode() + body
+    reader, writer = await connect(site.proxy.http)
+
+    writer.write(sent)
+    answers = []
+    async with asyncio.timeout(LIMIT_S):
+        for _ in range(20):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            fields = dict(line.split(": ", 1) for line in head.strip().split("\r\n")[1:])
+            await reader.readexactly(int(fields["content-length"]))
+            answers.append((fields["x-request-id"], head.split(" ")[1]))
+    writer.close()
+
+    expected = itertools.cycle(("201", "200"))
+    assert answers == [(f"number-{n}", next(expected)) for n in range(20)]
+
+
+async def test_http_2_carries_many_requests_on_one_connection(start: Start, tmp_path: Path) -> None:
+    site = await start()
+    transfers = [
+        f'url = "{site.proxy.https}{AVAILABILITY}"\nhttp2\ncacert = "{site.proxy.certificate}"\n'
+        f'header = "X-Request-ID: number-{number}"\n'
+        f'output = "{tmp_path}/answer-{number}"\n'
+        r'write-out = "%{http_version} %{response_code} %{num_connects} '
+        r'%header{x-request-id}\n"'
+        for number in range(10)
+    ]
+    (tmp_path / "curl").write_text("\nnext\n".join(transfers))
+
+    curl = await asyncio.create_subprocess_exec(
+        need_program("curl"),
+        *("--silent", "--parallel", "--config", tmp_path / "curl"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await curl.communicate()
+
+    lines = [line.split(" ") for line in out.decode().splitlines()]
+    assert {line[3] for line in lines} == {f"number-{n}" for n in range(10)}
+    assert {tuple(line[:2]) for line in lines} == {("2", "200")}
+    assert sum(int(line[2]) for line in lines) == 1
+
+
+async def test_payments_come_through_a_flood_that_is_refused(start: Start) -> None:
+    site = await start(API_MAXCONN=1, ADDRESS_RATE=1_000_000)
+    held = [await reserve(site.api) for _ in range(30)]
+    flooded: Counter[int] = Counter()
+    refusals: list[Reply] = []
+    is_over = asyncio.Event()
+
+    async def ask(number: int) -> None:
+        while not is_over.is_set():
+            is_order = number % 2 == 0
+            reply = await (reserve(site.api) if is_order else site.api.get(AVAILABILITY, key=None))
+            flooded[reply.status] += 1
+            if reply.status == 503:
+                refusals.append(reply)
+
+    # More than the queue takes, and the one request that each process has at work.
+    crowd = [asyncio.create_task(ask(number)) for number in range(150)]
+
+    async def is_flooded() -> bool:
+        return len(refusals) > 100
+
+    await eventually(is_flooded, within_s=LIMIT_S)
+
+    paid = [await pay(site.api, hold) for hold in held]
+
+    is_over.set()
+    await asyncio.gather(*crowd)
+    assert [reply.status for reply in paid] == [200] * 30
+    assert flooded.keys() == {200, 201, 503}
+    for refusal in refusals:
+        check_problem(refusal, "overloaded", part="service")
+
+
+async def test_a_killed_process_loses_nothing_that_was_answered(start: Start) -> None:
+    site = await start()
+    one, two = site.processes
+    crowd = Crowd(site.api, 8)
+    await crowd.books(50)
+
+    await one.kill()
+    await crowd.books(100)
+
+    states = await crowd.states()
+    # What was under way there can be repeated, so that HAProxy has the other process do it.
+    assert crowd.refused == []
+    assert states == {"confirmed": len(crowd.booked)}
+    await two.kill()
+    for number in range(2):
+        await site.proxy.until_up(number, up=False)
+    for reply in (await site.api.get(AVAILABILITY), await reserve(site.api)):
+        check_problem(reply, "not-ready", part="service")
+
+
+async def test_a_rolling_restart_refuses_nobody(start: Start) -> None:
+    site = await start()
+    crowd = Crowd(site.api, 4)
+    await crowd.books(50)
+
+    for number, process in enumerate(site.processes):
+        await process.terminate()
+        await process.start()
+        await site.proxy.until_up(number)
+        await crowd.books(50)
+
+    states = await crowd.states()
+    assert crowd.refused == []
+    assert states == {"confirmed": len(crowd.booked)}
+
+
+async def test_a_key_over_its_rate_is_refused_and_others_are_not(start: Start, apis: Apis) -> None:
+    site = await start(KEY_RATE=20)
+    other = await site.client(apis.keys[1])
+    # A key has a rate of its own once it was found valid.
+    assert (await reserve(site.api)).status == 201
+    assert (await reserve(other)).status == 201
+
+    refused = await until_refused(lambda: site.api.get(AVAILABILITY), served=200)
+    served = await other.get(AVAILABILITY)
+
+    check_problem(refused, "rate-limited", policy="key", limit_per_s=20)
+    assert refused.headers["RateLimit-Policy"] == '"key";q=20;w=1'
+    assert refused.headers["RateLimit"] == '"key";r=0;t=1'
+    assert served.status == 200
+    assert served.headers["RateLimit-Policy"] == '"key";q=20;w=1'
+
+
+async def test_an_address_over_its_rate_is_refused_and_valid_keys_there_are_not(
+    start: Start,
+) -> None:
+    site = await start(ADDRESS_RATE=20)
+    elsewhere = await site.client("", address=ELSEWHERE)
+    held = await reserve(site.api)
+    made_up = itertools.count()
+
+    refused = await until_refused(
+        # A key that nobody knows gives nobody a rate of its own.
+        lambda: site.api.get(AVAILABILITY, key=f"quota_x_{next(made_up)}"),
+        served=200,
+    )
+    by_key, from_elsewhere = await asyncio.gather(
+        site.api.get(AVAILABILITY), elsewhere.get(AVAILABILITY, key=None)
+    )
+    paid = await pay(site.api, held)
+
+    check_problem(refused, "rate-limited", policy="address", limit_per_s=20)
+    assert (by_key.status, from_elsewhere.status, paid.status) == (200, 200, 200)
+
+
+async def test_unsigned_callbacks_have_a_rate_that_holds_no_payment_from_elsewhere_back(
+    start: Start,
+) -> None:
+    site = await start(FAILED_RATE=20)
+    provider = await site.client("", address=ELSEWHERE)
+    held = await reserve(site.api)
+
+    refused = await until_refused(
+        lambda: pay(site.api, held, secret=b"a secret that is none of ours at all"), served=401
+    )
+    paid = await pay(provider, held)
+
+    check_problem(refused, "rate-limited", policy="address", limit_per_s=20)
+    assert paid.status == 200
+    assert (await site.api.get(AVAILABILITY)).status == 200
+
+
+async def test_an_address_has_so_many_connections(start: Start) -> None:
+    site = await start(ADDRESS_CONNECTIONS=3)
+
+    async def first_bytes(address: str) -> bytes:
+        try:
+            reader, writer = await connect(site.proxy.http, local_addr=(address, 0))
+            site.stack.callback(writer.close)
+            writer.write(f"GET {AVAILABILITY} HTTP/1.1\r\nHost: quota\r\n\r\n".encode())
+            return await reader.read(12)
+        except ConnectionResetError:
+            return b""
+
+    answers = [await first_bytes(LOOPBACK) for _ in range(4)]
+    from_elsewhere = await first_bytes(ELSEWHERE)
+
+    assert answers == [b"HTTP/1.1 200"] * 3 + [b""]
+    assert from_elsewhere == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/%6detrics", "/livez/../metrics"])
+async def test_the_metrics_of_a_process_are_not_reachable(start: Start, path: str) -> None:
+    site = await start()
+    reader, writer = await connect(site.proxy.http)
+
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: quota\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"quota_requests" not in answer
+
+
+async def test_what_is_sent_too_slowly_takes_no_slot(start: Start) -> None:
+    site = await start(API_MAXCONN=1)
+    head = (
+        "POST /v1/exams/exam-1/reservations HTTP/1.1\r\nHost: quota\r\nIdempotency-Key: k\r\n"
+        f"Authorization: Bearer {site.api.frontend_key}\r\n"
+    )
+    connections = [await connect(site.proxy.http) for _ in range(8)]
+    for number, (_, writer) in enumerate(connections):
+        # Half of a head, or a head and half of a body.
+        rest = "" if number % 2 else "Content-Length: 100\r\n\r\n{"
+        writer.write((head + rest).encode())
+
+    served = [await reserve(site.api) for _ in range(4)]
+    async with asyncio.timeout(LIMIT_S):
+        answers = [await reader.read() for reader, _ in connections]
+
+    for _, writer in connections:
+        writer.close()
+    assert [reply.status for reply in served] == [201] * 4
+    assert answers[1::2] == [b""] * 4
+    assert {answer[:12] for answer in answers[::2]} == {b"HTTP/1.1 408"}
+    assert b"/problems/body-too-slow" in answers[0]
+
+
+@pytest.mark.parametrize("path", ["availability/stream", "availability/%73tream"])
+async def test_streams_take_no_slot_of_other_requests(start: Start, path: str) -> None:
+    site = await start(API_MAXCONN=1)
+
+    async with AsyncExitStack() as streams:
+        session = await streams.enter_async_context(aiohttp.ClientSession())
+        # As it is: the client would decode what needs no encoding.
+        url = URL(f"{site.proxy.http}/v1/exams/exam-1/{path}", encoded=True)
+        opened = [await streams.enter_async_context(session.get(url)) for _ in range(4)]
+        reserved = await reserve(site.api)
+
+    assert [stream.status for stream in opened] == [200] * 4
+    assert reserved.status == 201
+
+
+async def test_what_the_service_hears_of_its_caller_the_proxy_says(tmp_path: Path) -> None:
+    told = {
+        "X-Forwarded-For": "192.0.2.1",
+        "Forwarded": "for=192.0.2.1",
+        "X-Request-ID": "not fit to be logged",
+    }
+    async with (
+        Recorder(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as server,
+        haproxy(tmp_path, server.url) as proxy,
+        aiohttp.ClientSession() as session,
+        session.get(f"{proxy.http}{AVAILABILITY}", headers=told) as response,
+    ):
+        await response.read()
+
+        (head,) = [head for head, _ in server.requests if b"availability" in head]
+        heard = head.decode().lower()
+        assert "x-forwarded-for: 127.0.0.1\r\n" in heard
+        assert "192.0.2.1" not in heard
+        assert "not fit" not in heard
+        assert f"x-request-id: {response.headers['X-Request-ID']}\r\n" in heard
