@@ -20,5 +20,5 @@ Benches that run by themselves:
     python -m loadtest.bench.group_commit    confirmations, group-committed and not (a row here too)
     python -m loadtest.bench.recovery        the payments of a process that died
     python -m loadtest.bench.recovery_times  how soon the service is back after Redis was lost
-    python -m loadtest.bench.overload        three times as many orders as can be served
+    python -m loadtest.bench.overload        three times as many orders as can be served; `--proxy`
 """
