@@ -124,10 +124,6 @@ class Addresses:
     admin: str
 
 
-Listen = Callable[[AsyncExitStack], Awaitable[Addresses]]
-"""Begins to take requests, until the stack unwinds."""
-
-
 def _pass(_line: str) -> None:
     """Go on: in production nothing happens at the marked lines of a protocol."""
 
@@ -281,12 +277,18 @@ async def run(
     api: bool,
     workers: bool,
     ready: Callable[[Service, Addresses], Awaitable[None]] | None = None,
+    reuse_port: bool = False,
 ) -> None:
-    """Run the service until SIGTERM or SIGINT, then shut down in order."""
+    """Run the service until SIGTERM or SIGINT, then shut down in order.
+
+    With `reuse_port` other processes may listen on the port of the API too.
+    """
     with stopped_by_signals() as stop:
         async with open_service(settings) as service:
             settle_garbage()
-            await run_service(service, stop, api=api, workers=workers, ready=ready)
+            await run_service(
+                service, stop, api=api, workers=workers, ready=ready, reuse_port=reuse_port
+            )
 
 
 @contextmanager
@@ -310,12 +312,9 @@ async def run_service(
     api: bool,
     workers: bool,
     ready: Callable[[Service, Addresses], Awaitable[None]] | None = None,
-    listen: Listen | None = None,
+    reuse_port: bool = False,
 ) -> None:
-    """Run an opened service until `stop` is set; `ready` is called once everything listens.
-
-    It listens on the ports of its settings, or in the way it is given.
-    """
+    """Run an opened service until `stop` is set; `ready` is called once everything listens."""
     async with AsyncExitStack() as stack:
         await refuse_old_server(service.runner)
         if workers:
@@ -327,7 +326,7 @@ async def run_service(
         if workers:
             await stack.enter_async_context(_working(service))
         stack.push_async_callback(_drain, service)
-        addresses = await (listen(stack) if listen else _listen_on_ports(stack, service, api=api))
+        addresses = await _listen(stack, service, api=api, reuse_port=reuse_port)
         log.info(
             "listening",
             extra={"api": addresses.api, "admin": addresses.admin, "workers": workers},
@@ -478,14 +477,19 @@ async def cancel_all(tasks: Iterable["asyncio.Task[None]"]) -> None:
         await asyncio.gather(*ended, return_exceptions=True)
 
 
-async def _listen_on_ports(stack: AsyncExitStack, service: Service, *, api: bool) -> Addresses:
+async def _listen(
+    stack: AsyncExitStack, service: Service, *, api: bool, reuse_port: bool
+) -> Addresses:
     settings = service.settings
-    admin = await listen_on_admin_port(stack, admin_app(service), settings)
+    admin = await _listen_on_admin_port(stack, service)
     public = ""
     if api:
         with address_of_setting("", settings.host, settings.port):
             listeners = await bind(
-                settings.host, settings.port, unread_max_s=settings.idle_timeout_s
+                settings.host,
+                settings.port,
+                unread_max_s=settings.idle_timeout_s,
+                reuse_port=reuse_port,
             )
             clients = await serve_api(stack, service)
             stack.push_async_callback(clients.begun)
@@ -510,27 +514,16 @@ async def serve_api(stack: AsyncExitStack, service: Service) -> Connections:
     return runner.clients
 
 
-async def listen_on_admin_port(
-    stack: AsyncExitStack, app: web.Application, settings: Settings
-) -> str:
-    """Serve an application on the admin port; SettingsError when it cannot be had."""
-    host, port = settings.admin_host, settings.admin_port
-    with address_of_setting("admin_", host, port):
-        return await listen_on(stack, app, host, port, settings.shutdown_drain_s)
-
-
-async def listen_on(
-    stack: AsyncExitStack, app: web.Application, host: str, port: int, wait_s: float
-) -> str:
-    """Serve an application until the stack unwinds; return its base URL.
-
-    Requests under way have `wait_s` to be answered then.
-    """
-    runner = web.AppRunner(app, shutdown_timeout=wait_s, **_OPTIONS)
+async def _listen_on_admin_port(stack: AsyncExitStack, service: Service) -> str:
+    """Serve the admin port until the stack unwinds; SettingsError when it cannot be had."""
+    settings = service.settings
+    app = admin_app(service)
+    runner = web.AppRunner(app, shutdown_timeout=settings.shutdown_drain_s, **_OPTIONS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port, backlog=1024)
-    await site.start()
+    with address_of_setting("admin_", settings.admin_host, settings.admin_port):
+        site = web.TCPSite(runner, settings.admin_host, settings.admin_port, backlog=1024)
+        await site.start()
     address = runner.addresses[0]
     return f"http://{address[0]}:{address[1]}"
 

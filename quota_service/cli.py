@@ -24,10 +24,10 @@ from quota_service.embedded import EmbeddedError
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.observability.logs import KEY_ID, configure_logging
+from quota_service.processes import PROCESSES_MAX, REUSE_PORT, serve_in_processes
 from quota_service.registration.audit import audit, repair
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings, SettingsError, describe, read_settings
-from quota_service.supervisor.supervise import WORKERS_MAX, supervise
 from quota_service.waiting_room.verify import DrawNotVerified, verify_draw
 
 _REFUSALS = (
@@ -92,13 +92,17 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    add(commands, "serve", _serve, "serve the API and the admin port").add_argument(
+    serve = add(commands, "serve", _serve, "serve the API and the admin port")
+    serve.add_argument(
         "--workers",
-        type=_worker_count,
+        type=_process_count,
         default=1,
         metavar="N",
-        help=f"API processes on the one port, 1 to {WORKERS_MAX} (%(default)s)",
+        help=f"API processes on the one port, 1 to {PROCESSES_MAX}, each with the next admin port "
+        "(%(default)s)",
     )
+    # For the processes that `--workers` starts.
+    serve.add_argument(REUSE_PORT, action="store_true", help=argparse.SUPPRESS)
     add(commands, "worker", _worker, "run the background workers and the admin port")
     add(commands, "migrate", _migrate, "bring the database schema up to date")
     add(commands, "settings", _settings, "print every setting with its value and meaning")
@@ -163,21 +167,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _worker_count(text: str) -> int:
+def _process_count(text: str) -> int:
     try:
         count = int(text)
     except ValueError:
         count = 0
-    if not 1 <= count <= WORKERS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {WORKERS_MAX}")
+    if not 1 <= count <= PROCESSES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {PROCESSES_MAX}")
     return count
 
 
 async def _serve(options: argparse.Namespace, settings: Settings) -> int:
     if options.workers > 1:
-        await supervise(settings, options.workers)
+        await serve_in_processes(settings, options.workers)
     else:
-        await run(settings, api=True, workers=False)
+        await run(settings, api=True, workers=False, reuse_port=options.reuse_port)
     return 0
 
 

@@ -58,7 +58,8 @@ class Settings:
     admin_host: str = _setting("127.0.0.1", "address of /metrics and health; not for the public")
     admin_port: int = _setting(
         9090,
-        "port of /metrics and health; each process on one host needs its own",
+        "port of /metrics and health; each process on one host needs its own, those of `serve "
+        "--workers` take this one and the next ones",
         low=0,
         high=65535,
     )
@@ -165,22 +166,19 @@ class Settings:
     )
 
     worker_settled_s: float = _setting(
-        10.0, "a worker process that lived this long did not die of its start", low=0.1, high=3600
+        10.0,
+        "a process of `serve --workers` that lived this long did not die of its start",
+        low=0.1,
+        high=3600,
     )
     worker_restarts_max: int = _setting(
         5,
-        "starts of a worker process that died soon, one after the other; beyond, the service ends",
+        "deaths of such a process soon after its start, in a row; one more ends the service",
         low=0,
         high=1000,
     )
     worker_backoff_max_s: float = _setting(
-        5.0, "longest pause before such a start", low=0.1, high=600
-    )
-    worker_silence_max_s: float = _setting(
-        30.0, "a worker process that says nothing for so long is killed", low=5, high=3600
-    )
-    worker_metrics_max_kib: int = _setting(
-        16_384, "shared memory for the metrics of a worker process", low=64, high=1_048_576
+        5.0, "longest pause before such a process is started again", low=0.1, high=600
     )
 
     redis_connect_timeout_s: float = _setting(1.0, "time to connect to Redis", low=0.01, high=30)

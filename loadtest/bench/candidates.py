@@ -161,7 +161,7 @@ class Payments(Candidate):
 
     async def _outcomes(self) -> Counter[str]:
         name = "quota_confirmations_total"
-        return await counted(self.stage.http, self.stage.api.admin_url, name)
+        return await counted(self.stage.http, self.stage.api.admin_urls, name)
 
     async def _booked(self) -> int:
         rows = await self.stage.service.stores.ledger.fetch("select_quotas", self.exam)
@@ -212,4 +212,4 @@ class Looks(Candidate):
 
     async def _answers(self) -> Counter[str]:
         name = "quota_http_request_duration_seconds_count"
-        return await counted(self.stage.http, self.stage.api.admin_url, name, route=self._route)
+        return await counted(self.stage.http, self.stage.api.admin_urls, name, route=self._route)

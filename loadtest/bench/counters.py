@@ -6,7 +6,7 @@ counted has happened, and nothing else.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,17 +23,18 @@ _SETTLE_LIMIT_S = 20.0
 
 
 async def counted(
-    http: aiohttp.ClientSession, admin_url: str, name: str, **fixed: str
+    http: aiohttp.ClientSession, admin_urls: Sequence[str], name: str, **fixed: str
 ) -> Counter[str]:
-    """Return a counter of `/metrics` by its remaining labels, those in `fixed` being as given."""
-    async with http.get(f"{admin_url}/metrics") as answer:
-        text = await answer.text()
+    """Return a counter, summed over processes, by its labels but those in `fixed`, as given."""
     found: Counter[str] = Counter()
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == name and fixed.items() <= sample.labels.items():
-                rest = [value for label, value in sample.labels.items() if label not in fixed]
-                found["/".join(rest)] += int(sample.value)
+    for admin_url in admin_urls:
+        async with http.get(f"{admin_url}/metrics") as answer:
+            text = await answer.text()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == name and fixed.items() <= sample.labels.items():
+                    rest = [value for label, value in sample.labels.items() if label not in fixed]
+                    found["/".join(rest)] += int(sample.value)
     return found
 
 

@@ -29,11 +29,11 @@ class OrderCounts:
         """Count, once the counters stand still."""
 
         async def outcomes() -> Counter[str]:
-            return await counted(stage.http, api.admin_url, "quota_reservations_total", exam=exam)
+            return await counted(stage.http, api.admin_urls, "quota_reservations_total", exam=exam)
 
         found = await settled(outcomes)
         refused = await counted(
-            stage.http, api.admin_url, "quota_requests_refused_total", work="reserve"
+            stage.http, api.admin_urls, "quota_requests_refused_total", work="reserve"
         )
         left = Counter({OVERLOADED: refused["caller_left"]})
         shard = stage.service.stores.registry.shard(exam, 0)

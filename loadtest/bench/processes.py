@@ -79,7 +79,7 @@ async def serving(
     """Run a server for a while; it is lent once it listens on its port."""
     process = await start_python(*arguments, environment=environment, log=log)
     try:
-        await _await_listening(process, port, log)
+        await await_listening(process, port, log)
         yield process
     finally:
         await stop(process)
@@ -108,7 +108,7 @@ async def printed_by(*arguments: str, environment: Mapping[str, str] | None = No
     return printed
 
 
-async def _await_listening(process: Process, port: int, log: Path) -> None:
+async def await_listening(process: Process, port: int, log: Path) -> None:
     """Wait until a server takes connections; BenchError with its last words when it does not."""
     try:
         async with asyncio.timeout(_START_LIMIT_S):

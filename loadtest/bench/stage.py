@@ -25,7 +25,7 @@ import asyncpg
 import redis.asyncio
 
 from loadtest.bench.echo import Echoed, write_answers
-from loadtest.bench.processes import environment_of, serving
+from loadtest.bench.processes import await_listening, environment_of, serving
 from loadtest.bench.redis_client import redis_client
 from loadtest.bench.waiting import until
 from quota_service.api.webhooks import SECRET_PREFIX
@@ -60,10 +60,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """A running API: where it answers and where its metrics are."""
+    """A running API: where it answers, and where the metrics of each of its processes are."""
 
     url: str
-    admin_url: str
+    admin_urls: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +164,19 @@ class Stage:
 
 @asynccontextmanager
 async def serving_api(
-    settings: Settings, folder: Path, name: str, *options: str
+    settings: Settings, folder: Path, name: str, processes: int = 1
 ) -> AsyncIterator[Api]:
-    """Run `quota-service serve` with these options."""
-    port, admin_port = free_loopback_port(), free_loopback_port()
+    """Run `quota-service serve` with so many processes."""
+    port, admin_port = free_loopback_port(), free_loopback_port(processes)
     own = dataclasses.replace(settings, port=port, admin_port=admin_port)
-    command = ("quota_service.cli", "serve", *options)
+    command = ("quota_service.cli", "serve", "--workers", str(processes))
     log = folder / f"{name}.log"
-    async with serving(*command, port=port, log=log, environment=environment_of(own)):
-        yield Api(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin_port}")
+    environment = environment_of(own)
+    async with serving(*command, port=port, log=log, environment=environment) as process:
+        for n in range(processes):
+            await await_listening(process, admin_port + n, log)
+        admin_urls = [f"http://{LOOPBACK}:{admin_port + n}" for n in range(processes)]
+        yield Api(f"http://{LOOPBACK}:{port}", tuple(admin_urls))
 
 
 @asynccontextmanager

@@ -128,7 +128,7 @@ async def waiting_room_rows(stage: Stage) -> list[Row]:
 async def workers_rows(stage: Stage) -> list[Row]:
     """Return the row of two API workers against one; client and stores share the cores too."""
     exam = await new_exam(stage)
-    async with serving_api(stage.settings, stage.folder, "two", "--workers", "2") as two:
+    async with serving_api(stage.settings, stage.folder, "two", 2) as two:
         one_worker = Orders(stage, "1 worker", exam)
         two_workers = Orders(stage, "2 workers", exam, api=two)
         return await rows_in_turns(

@@ -48,7 +48,7 @@ def local_service(options: Options) -> Iterator[tuple[str, dict[str, str]]]:
         redis = EmbeddedRedis(Path(folder) / "redis")
         running.callback(redis.stop)
         redis.start()
-        port, admin_ports = free_loopback_port(), [free_loopback_port() for _ in range(2)]
+        port = free_loopback_port()
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")},
@@ -56,6 +56,7 @@ def local_service(options: Options) -> Iterator[tuple[str, dict[str, str]]]:
             "QUOTA_POSTGRES_DSN": postgres.url,
             "QUOTA_PAYMENT_SECRETS": secret,
             "QUOTA_PORT": str(port),
+            "QUOTA_ADMIN_PORT": "0",
             "QUOTA_LOG_LEVEL": "warning",
         }
         _command(environment, "migrate")
@@ -66,10 +67,8 @@ def local_service(options: Options) -> Iterator[tuple[str, dict[str, str]]]:
             for name, scopes in _KEYS.items()
         }
         more = ("--workers", str(options.api_workers)) if options.api_workers > 1 else ()
-        commands = (("serve", *more), ("worker",))
-        for command, admin_port in zip(commands, admin_ports, strict=True):
-            admin = {"QUOTA_ADMIN_PORT": str(admin_port)}
-            process = _start(command, {**environment, **admin}, options)
+        for command in (("serve", *more), ("worker",)):
+            process = _start(command, environment, options)
             running.callback(_stop, process)
         host = f"http://{LOOPBACK}:{port}"
         _await_ready(f"{host}/readyz")

@@ -20,11 +20,14 @@ _FAILED_PAUSE_S = 1.0
 """How long to leave them there when one could not be accepted."""
 
 
-async def bind(host: str, port: int, *, unread_max_s: float) -> list[socket.socket]:
+async def bind(
+    host: str, port: int, *, unread_max_s: float, reuse_port: bool = False
+) -> list[socket.socket]:
     """Return a socket bound to each address of a host; they do not listen yet.
 
     The system breaks a connection off whose client has read nothing of what was sent to it for
-    `unread_max_s`. Raises OSError when an address cannot be had.
+    `unread_max_s`. With `reuse_port` other processes of this user that ask for it too may listen on
+    the same address. Raises OSError when an address cannot be had.
     """
     found = await asyncio.get_running_loop().getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -36,6 +39,7 @@ async def bind(host: str, port: int, *, unread_max_s: float) -> list[socket.sock
             bound.append(listener)
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
             # Connections inherit it.
             unread_max_ms = round(unread_max_s * 1000)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_max_ms)

@@ -12,7 +12,6 @@ that takes. A scrape waits for them for a moment only: what comes later is told 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -21,7 +20,6 @@ from prometheus_client.exposition import choose_encoder
 
 from quota_service.domain.errors import QuotaError
 from quota_service.domain.exam import Quota
-from quota_service.observability.merged_metrics import Families
 from quota_service.observability.metrics import Metrics, ServiceGauges
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
@@ -53,8 +51,11 @@ class SeatGauges:
 
     def __init__(self, stores: Stores, metrics: Metrics, settings: Settings) -> None:
         self._stores = stores
-        self._of_process = metrics.registry
         self._gauges = ServiceGauges()
+        self._of_process = metrics.registry
+        self._of_process_and_service = CollectorRegistry()
+        for registry in (self._of_process, self._gauges.registry):
+            self._of_process_and_service.register(registry)
         self._quotas_max = settings.metrics_quotas_max
         self._told: dict[str, _Told] = {}
         self._refreshing: asyncio.Task[None] | None = None
@@ -68,12 +69,7 @@ class SeatGauges:
             self._refreshing = asyncio.create_task(self.refresh())
         await asyncio.wait({self._refreshing}, timeout=_WAIT_S)
         # Thousands of lines: requests of this process are answered meanwhile.
-        return await asyncio.to_thread(self._both, encode), content_type
-
-    def _both(self, encode: Callable[[CollectorRegistry], bytes]) -> bytes:
-        both = CollectorRegistry()
-        both.register(Families([*self._of_process.collect(), *self._gauges.registry.collect()]))
-        return encode(both)
+        return await asyncio.to_thread(encode, self._of_process_and_service), content_type
 
     async def refresh(self) -> None:
         """Read every exam that goes on once, its seats when they may be others.

@@ -19,15 +19,15 @@ _LAST_PORT = 31_999
 _ATTEMPTS = 64
 
 
-def free_loopback_port() -> int:
-    """Return a port that nobody listened on a moment ago.
+def free_loopback_port(count: int = 1) -> int:
+    """Return a port that nobody listened on a moment ago, as on the `count` - 1 after it.
 
-    It is not reserved: the caller retries if it is taken by then.
+    They are not reserved: the caller retries if one is taken by then.
     """
     chance = random.SystemRandom()
     for _ in range(_ATTEMPTS):
         port = chance.randint(_FIRST_PORT, _LAST_PORT)
-        if _is_free(port):
+        if all(_is_free(port + n) for n in range(count)):
             return port
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((LOOPBACK, 0))

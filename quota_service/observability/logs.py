@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, with the ids of the request and of the API key.
+"""Structured logs: one JSON object a line, with the ids of process, request and API key.
 
 What is logged is chosen where it is logged; keys, signatures, bodies and candidate ids never are.
 """
@@ -35,6 +35,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            "pid": record.process,
         }
         if request_id := REQUEST_ID.get():
             line["request_id"] = request_id

@@ -3,9 +3,7 @@
 Names follow the Prometheus conventions: base units, `_total` on counters. Labels come from closed
 sets (routes, outcomes, scripts) or from exam definitions; seat gauges are capped by a setting.
 
-With several worker processes, counters and histograms are summed. A gauge of a process says by its
-`multiprocess_mode` how those of several become one (`livesum`, `livemin`, `livemax`); without one,
-each has a label `worker`. A gauge must be set: one that calls a function is not seen from outside.
+Prometheus scrapes each process by itself. Sums, maxima and rates over all of them are its work.
 """
 
 import platform
@@ -165,7 +163,6 @@ class Metrics:
         self.connections = Gauge(
             "quota_connections",
             "Connections of clients that are open.",
-            multiprocess_mode="livesum",
             registry=registry,
         )
         self.connections_refused = Counter(
@@ -176,21 +173,18 @@ class Metrics:
         self.streams = Gauge(
             "quota_streams",
             "Availability streams that are open.",
-            multiprocess_mode="livesum",
             registry=registry,
         )
         self.stores_up = Gauge(
             "quota_store_up",
-            "Whether a store answers, every process that asks it.",
+            "Whether a store answers this process.",
             ("store",),
-            multiprocess_mode="livemin",
             registry=registry,
         )
         self.warnings = Gauge(
             "quota_warnings",
-            "1 while /readyz warns of a part that ops have to look at, any process; alert above 0.",
+            "1 while /readyz warns of a part that ops have to look at; alert above 0.",
             ("part",),
-            multiprocess_mode="livemax",
             registry=registry,
         )
         self.audit_differences = Gauge(
@@ -203,25 +197,21 @@ class Metrics:
             "quota_requests_at_work",
             "Requests let in and not answered yet, as of the last second.",
             ("work",),
-            multiprocess_mode="livesum",
             registry=registry,
         )
         self.work_limit = Gauge(
             "quota_work_limit",
-            "How many requests may be at work at once, all processes; adapts to latency.",
-            multiprocess_mode="livesum",
+            "How many requests may be at work at once; adapts to latency.",
             registry=registry,
         )
         self.requests_unread = Gauge(
             "quota_requests_unread",
             "Connections that wait to be read, as of the last second.",
-            multiprocess_mode="livesum",
             registry=registry,
         )
         self.unread_limit = Gauge(
             "quota_requests_unread_limit",
-            "How many may wait to be read, all processes; follows the pace of reading.",
-            multiprocess_mode="livesum",
+            "How many may wait to be read; follows the pace of reading.",
             registry=registry,
         )
         self.oldest_ages = {
@@ -229,7 +219,6 @@ class Metrics:
                 name,
                 f"{meaning}, 0 when there is none. Every process tells.",
                 ("exam",),
-                multiprocess_mode="livemax",
                 registry=registry,
             )
             for kind, name, meaning in (
@@ -263,10 +252,7 @@ class Metrics:
         counter.inc()
 
     def forget_exams(self, archived: frozenset[str]) -> None:
-        """Remove what is told of exams that are archived now.
-
-        A supervisor goes on telling what its processes counted of them until they are restarted.
-        """
+        """Remove what is told of exams that are archived now."""
         for exam in archived - self._forgotten:
             for metric in self._of_an_exam():
                 metric.remove_by_labels({"exam": exam})
@@ -387,26 +373,3 @@ class ServiceGauges:
             *(self.holds_live, self.pins, self.journal_lag, self.held_per_confirmed),
         ):
             gauge.clear()
-
-
-class SupervisorMetrics:
-    """What a supervisor counts of its workers, beside the metrics of its own process."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self.replaced = Counter(
-            "quota_workers_replaced",
-            "Worker processes that ended and were replaced, by why: killed, failed or asked to.",
-            ("reason",),
-            registry=metrics.registry,
-        )
-        for reason in ("killed", "failed", "asked"):
-            self.replaced.labels(reason=reason)
-        self.ready = Gauge(
-            "quota_workers_ready", "Worker processes that can serve.", registry=metrics.registry
-        )
-        self.connections = Gauge(
-            "quota_worker_connections",
-            "Connections open with each worker process.",
-            ("worker",),
-            registry=metrics.registry,
-        )

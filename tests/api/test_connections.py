@@ -165,13 +165,13 @@ def descriptors_limited(limit: int) -> Iterator[None]:
 
 
 @pytest.mark.settings(connections_address_share=1.0, head_timeout_s=60.0)
-@pytest.mark.parametrize("arguments", [(), ("--workers", "2")], ids=["one", "workers"])
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_connections_that_use_up_the_descriptors_leave_the_admin_port_and_the_stores(
-    running: Running, settings: Settings, arguments: tuple[str, ...]
+    running: Running, settings: Settings, workers: int
 ) -> None:
     async with AsyncExitStack() as stack:
         with descriptors_limited(256):
-            run = await stack.enter_async_context(supervised(settings, *arguments))
+            run = await stack.enter_async_context(supervised(settings, workers))
         api = ApiClient(
             running.client._session,  # noqa: SLF001  of the same fixture
             run.api,

@@ -99,9 +99,9 @@ async def test_a_process_that_serves_reports_its_load_by_itself(api: ApiClient) 
     await eventually(is_told)
 
 
-async def test_each_of_several_workers_reports_what_it_saw_itself(service: Service) -> None:
+async def test_each_of_several_processes_reports_what_it_saw_itself(service: Service) -> None:
     room = await open_room(service)
-    async with supervised(service.settings, "--workers", "2"):
+    async with supervised(service.settings, 2):
 
         async def are_told() -> bool:
             reports = (await service.stores.surveyor.survey(room.shard)).reports

@@ -1,4 +1,4 @@
-"""Runs `quota-service serve --workers N` as a process of its own, with what it logs at hand."""
+"""Runs `quota-service serve` as processes of its own, with what they log at hand."""
 
 import asyncio
 import dataclasses
@@ -25,7 +25,10 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 class Supervised:
-    """A supervisor that was started, and the log lines of it and of its workers so far."""
+    """A `serve` that was started, and the log lines of it and of the processes it has started.
+
+    `api` is its address, `admin` that of the first process that listened.
+    """
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -43,26 +46,27 @@ class Supervised:
         wanted = {"message": message, **members}
         return [line for line in self.lines if wanted.items() <= line.items()]
 
-    def pids(self) -> dict[str, int]:
-        """The processes of the workers that listen, by number."""
-        listing = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        found = {}
-        for pid in map(int, listing.read_text().split()):
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"quota_service.supervisor.worker" in arguments:
-                number = arguments[arguments.index(b"quota_service.supervisor.worker") + 1]
-                found[number.decode()] = pid
-        return found
+    def pids(self) -> dict[int, int]:
+        """The processes that were started last, by number."""
+        return {line["number"]: line["started"] for line in self.said("API process started")}
 
-    async def get(self, path: str, *, admin: bool = True) -> tuple[int, str]:
-        """Return status and body of one call on a connection of its own."""
-        url = f"{self.admin if admin else self.api}{path}"
+    def admins(self) -> dict[int, str]:
+        """The admin addresses of those of them that listen, by number."""
+        return {
+            number: line["admin"]
+            for number, pid in self.pids().items()
+            for line in self.said("listening", pid=pid)
+        }
+
+    async def get(self, path: str, *, base: str = "") -> tuple[int, str]:
+        """Return status and body of one call on a connection of its own, to `admin` unless told."""
+        url = f"{base or self.admin}{path}"
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             return response.status, await response.text()
 
-    async def scrape(self) -> Samples:
-        """Return every sample of /metrics by name and labels."""
-        status, text = await self.get("/metrics")
+    async def scrape(self, admin: str = "") -> Samples:
+        """Return every sample of a process's /metrics by name and labels."""
+        status, text = await self.get("/metrics", base=admin)
         assert status == 200
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
@@ -93,29 +97,30 @@ class Supervised:
 
 
 @asynccontextmanager
-async def supervised(settings: Settings, *arguments: str) -> AsyncIterator[Supervised]:
-    """Start a supervisor and yield it once it listens; end it if it still runs."""
-    async with started(settings, *arguments) as run:
+async def supervised(settings: Settings, workers: int = 1) -> AsyncIterator[Supervised]:
+    """Start `serve` and yield it once all its processes listen; end it if it still runs."""
+    async with started(settings, workers) as run:
 
-        async def listens() -> bool:
+        async def listen() -> bool:
             assert run.process.returncode is None, run.tail
-            return any("worker" not in line for line in run.said("listening"))
+            return len(run.said("listening")) == workers
 
-        await eventually(listens, within_s=LIMIT_S)
-        (line,) = [line for line in run.said("listening") if "worker" not in line]
-        run.api, run.admin = line["api"], line["admin"]
+        await eventually(listen, within_s=LIMIT_S)
+        first = run.said("listening")[0]
+        run.api, run.admin = first["api"], first["admin"]
         yield run
 
 
 @asynccontextmanager
-async def started(settings: Settings, *arguments: str) -> AsyncIterator[Supervised]:
-    """Start `quota-service serve` with these settings and arguments."""
+async def started(settings: Settings, workers: int = 1) -> AsyncIterator[Supervised]:
+    """Start `quota-service serve --workers N` with these settings."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "quota_service.cli",
         "serve",
-        *arguments,
+        "--workers",
+        str(workers),
         cwd=ROOT,
         env=_environment(settings),
         stderr=PIPE,

@@ -4,6 +4,7 @@ import datetime as dt
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,6 +41,7 @@ def test_a_log_is_one_line_of_json_with_time_level_and_place(stream: io.StringIO
         "level": "info",
         "logger": "quota_service.test",
         "message": "first\nand second",
+        "pid": os.getpid(),
     }
     assert abs(dt.datetime.now(tz=dt.UTC) - at) < dt.timedelta(minutes=1)
 
