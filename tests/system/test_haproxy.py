@@ -4,10 +4,13 @@ import asyncio
 import base64
 import itertools
 import json
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from tests.support.haproxy import HAProxy, haproxy
 from tests.support.programs import need_program
 from tests.support.raw_http import connect
 from tests.support.recorder import Recorder
+from tests.support.supervised import Supervised, supervised
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.system
@@ -47,6 +51,7 @@ _numbers = itertools.count()
 class Apis:
     """Two API processes on the same stores, and two keys of frontends."""
 
+    settings: Settings
     processes: tuple[ServiceProcess, ServiceProcess]
     keys: tuple[str, str]
 
@@ -83,7 +88,11 @@ async def apis(
         dsn = await stack.enter_async_context(
             databases.lend(postgres_server.url, migrated_template)
         )
-        async with open_service(Settings(redis_url=redis.url, postgres_dsn=dsn)) as service:
+        secret = "whsec_" + base64.b64encode(PAYMENT_SECRET).decode()
+        settings = Settings(
+            redis_url=redis.url, postgres_dsn=dsn, payment_secrets=secret, port=0, admin_port=0
+        )
+        async with open_service(settings) as service:
             seats = {"jinan": {"general": SEATS}}
             await import_exam(service.stores, make_exam(seats=seats))
             create = service.key_ledger.create
@@ -91,14 +100,14 @@ async def apis(
         told = {
             "QUOTA_REDIS_URL": redis.url,
             "QUOTA_POSTGRES_DSN": dsn,
-            "QUOTA_PAYMENT_SECRETS": "whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
+            "QUOTA_PAYMENT_SECRETS": secret,
             "QUOTA_SHUTDOWN_NOTICE_S": "2",
         }
         first, second = (ServiceProcess("serve", f"api-{n}", told, folder) for n in range(2))
         for process in (first, second):
             stack.push_async_callback(process.kill)
         await asyncio.gather(first.start(), second.start())
-        yield Apis((first, second), (one, two))
+        yield Apis(settings, (first, second), (one, two))
 
 
 @pytest.fixture
@@ -337,6 +346,32 @@ async def test_a_rolling_restart_refuses_nobody(start: Start) -> None:
     states = await crowd.states()
     assert crowd.refused == []
     assert states == {"confirmed": len(crowd.booked)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_processes_of_one_port_are_replaced_one_by_one_and_nobody_is_refused(
+    apis: Apis, tmp_path: Path, number: signal.Signals
+) -> None:
+    async with (
+        supervised(apis.settings, workers=2) as service,
+        haproxy(tmp_path, service.api, API_MAXCONN=128) as proxy,
+        AsyncExitStack() as stack,
+    ):
+        crowd = Crowd(await _client(stack, proxy, apis.keys[0]), 4)
+        await crowd.books(50)
+
+        for place, pid in service.pids().items():
+            os.kill(pid, number)
+            await eventually(partial(_is_replaced, service, place, pid), within_s=LIMIT_S)
+            await crowd.books(50)
+
+        states = await crowd.states()
+        assert crowd.refused == []
+        assert states == {"confirmed": len(crowd.booked)}
+
+
+async def _is_replaced(service: Supervised, place: int, pid: int) -> bool:
+    return service.pids()[place] != pid and place in service.admins()
 
 
 async def test_a_key_over_its_rate_is_refused_and_others_are_not(start: Start, apis: Apis) -> None:
