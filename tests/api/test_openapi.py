@@ -126,15 +126,16 @@ async def test_a_member_that_is_not_described_is_refused_by_document_and_service
     contract: Contract, api: ApiClient
 ) -> None:
     """Made-up requests do not tell this: the tool leaves unknown members to each service."""
-    for media in contract.media():
-        # A provider adds members without asking us.
-        if media.status is None and media.call != CALLBACK:
-            body = {**next(iter(media.examples.values())), "colour": "red"}
-            refused = await _send(api, media.call, body)
+    # A provider adds members without asking us.
+    taken = [each for each in contract.media() if each.status is None and each.call != CALLBACK]
+    assert len(taken) > 10
+    for media in taken:
+        body = {**next(iter(media.examples.values())), "colour": "red"}
+        refused = await _send(api, media.call, body)
 
-            assert contract.faults(media.pointer, body), media.call
-            assert refused.status == 422, media.call
-            assert any(error["field"] == "colour" for error in refused.json["errors"])
+        assert contract.faults(media.pointer, body), media.call
+        assert refused.status == 422, media.call
+        assert any(error["field"] == "colour" for error in refused.json["errors"])
 
 
 def test_a_member_that_is_not_described_is_a_fault(contract: Contract) -> None:
