@@ -91,7 +91,7 @@ async def confirmations_a_second(service: Service, count: int, in_flight: int) -
                 8000,
                 "CNY",
                 0,
-                "reference",
+                f"reference-{reservation}",
                 reservation,
             )
             result = await confirm(service.stores, event)
