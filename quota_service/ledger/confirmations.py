@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from quota_service.domain.errors import EventIdReused, LedgerUnavailable, NotReady
@@ -31,7 +32,6 @@ from quota_service.ledger.fence import ATTEMPT_LIFE_S, ShardEpoch, attempt_clock
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.settling import settle_pins
-from quota_service.ledger.times import instant
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -198,12 +198,12 @@ def _row(verdict: Verdict, since_s: float) -> tuple[Any, ...]:
     told = (
         event.event,
         event.reservation,
-        event.status.value,
-        verdict.outcome.value,
-        verdict.reason and verdict.reason.value,
+        event.status,
+        verdict.outcome,
+        verdict.reason,
         event.amount,
         event.currency,
-        instant(event.paid_at_ms),
+        event.paid_at_ms,
         event.provider_reference,
         event.body_hash,
         event.request,
@@ -222,9 +222,9 @@ def _row(verdict: Verdict, since_s: float) -> tuple[Any, ...]:
         booking.venue,
         ",".join(booking.subjects),
         ",".join(booking.sessions),
-        instant(booking.created_ms),
+        booking.created_ms,
         booking.request_hash,
-        instant(booking.first_deadline_ms),
+        booking.first_deadline_ms,
         booking.first_venue,
         booking.venue_changes,
     )
@@ -254,6 +254,7 @@ def _as_recorded(event: PaymentEvent, row: "Record") -> Settled | EventIdReused:
     return _settled(row["outcome"], row["reason"], repeated=True)
 
 
+@cache
 def _settled(outcome: str, reason: str | None, *, repeated: bool) -> Settled:
     return Settled(
         PaymentOutcome(outcome), None if reason is None else RefundReason(reason), repeated

@@ -30,9 +30,26 @@ BEFORE_THE_DECISION = ["confirm: before pin", "confirm: after pin", "confirm: be
 AFTER_THE_DECISION = ["confirm: after commit", "confirm: after finish"]
 
 
+CALLS = """
+SELECT 1 FROM pg_stat_activity
+WHERE query LIKE '-- Settles a group of payment%'
+  AND datname = current_database() AND pid <> pg_backend_pid()
+"""
+WAITING, UNDER_WAY = f"{CALLS} AND wait_event_type = 'Lock'", f"{CALLS} AND state = 'active'"
+
+
 @asynccontextmanager
 async def dying_api(settings: Settings, client: ApiClient, line: str) -> AsyncIterator[ApiClient]:
     """A second API process on the same stores that dies at `line`; it must have died at the end."""
+    async with api_process(settings, client, line) as (dying, _):
+        yield dying
+
+
+@asynccontextmanager
+async def api_process(
+    settings: Settings, client: ApiClient, line: str
+) -> AsyncIterator[tuple[ApiClient, asyncio.subprocess.Process]]:
+    """The same, and the process, for who kills it."""
     told = {
         variable(field.name): str(getattr(settings, field.name))
         for field in dataclasses.fields(settings)
@@ -51,7 +68,8 @@ async def dying_api(settings: Settings, client: ApiClient, line: str) -> AsyncIt
         assert process.stdout is not None
         url = await asyncio.wait_for(process.stdout.readline(), START_LIMIT_S)
         async with aiohttp.ClientSession() as session:
-            yield ApiClient(session, url.decode().strip(), client.frontend_key, client.ops_key)
+            api = ApiClient(session, url.decode().strip(), client.frontend_key, client.ops_key)
+            yield api, process
         assert await asyncio.wait_for(process.wait(), START_LIMIT_S) == -signal.SIGKILL
     finally:
         if process.returncode is None:
@@ -72,6 +90,13 @@ async def seats_in_both_stores(running: Running) -> dict[str, int]:
         "confirmed": snapshot.confirmed[SEAT],
         "postgres": in_postgres[SEAT],
     }
+
+
+async def answers(running: Running, question: str, *, is_wanted: bool) -> None:
+    """Wait until a question to Postgres has rows, or none."""
+    async with asyncio.timeout(START_LIMIT_S), running.service.stores.ledger.connection() as asked:
+        while bool(await asked.fetch(question)) is not is_wanted:  # noqa: ASYNC110  of a server
+            await asyncio.sleep(0.01)
 
 
 async def recover(running: Running) -> Recovered:
@@ -140,6 +165,33 @@ async def test_the_repeated_callback_alone_ends_what_a_death_left(
     await recover(running)
 
     assert again.json["outcome"] == "confirmed"
+    assert await seats_in_both_stores(running) == {
+        "remaining": 2, "held": 0, "confirming": 0, "confirmed": 1, "postgres": 1
+    }  # fmt: skip
+
+
+async def test_what_postgres_is_asked_by_a_process_that_dies_meanwhile_is_finished_by_recovery(
+    running: Running,
+) -> None:
+    """Between `before commit` and `after commit`: the call is under way, and goes on without us."""
+    held = (await running.client.reserve()).json
+    ledger = running.service.stores.ledger
+
+    async with api_process(running.service.settings, running.client, "no line") as (dying, process):
+        async with ledger.transaction() as connection:
+            await connection.execute("SELECT 1 FROM shards WHERE exam = 'exam-1' FOR UPDATE")
+            paying = asyncio.create_task(dying.pay(held, event="event-1"))
+            await answers(running, WAITING, is_wanted=True)
+            process.kill()
+            with pytest.raises(aiohttp.ClientError):
+                await paying
+        await answers(running, UNDER_WAY, is_wanted=False)
+    recovered = await recover(running)
+    seen = await running.client.get(f"/v1/reservations/{held['id']}")
+    again = await running.client.pay(held, event="event-1")
+
+    assert again.json["outcome"] == "confirmed"
+    assert (recovered, seen.json["state"]) == (Recovered(finished=1), "confirmed")
     assert await seats_in_both_stores(running) == {
         "remaining": 2, "held": 0, "confirming": 0, "confirmed": 1, "postgres": 1
     }  # fmt: skip

@@ -8,7 +8,7 @@
 -- $6 reasons, text[]
 -- $7 amounts in minor units, bigint[]
 -- $8 currencies, text[]
--- $9 paid at, timestamptz[]
+-- $9 paid at in ms since the Unix epoch, bigint[]
 -- $10 provider references, text[]
 -- $11 body hashes, text[]
 -- $12 requests that told of each, text[]
@@ -21,9 +21,9 @@
 -- $19 venues, text[]
 -- $20 subjects, text[]: joined by commas
 -- $21 sessions of the subjects, text[]: joined by commas
--- $22 reserved at, timestamptz[]
+-- $22 reserved at in ms since the Unix epoch, bigint[]
 -- $23 request hashes, text[]
--- $24 first deadlines, timestamptz[]
+-- $24 first deadlines in ms since the Unix epoch, bigint[]
 -- $25 first venues, text[]
 -- $26 changes of venue, integer[]
 SELECT *
@@ -36,7 +36,9 @@ FROM   settle_payments(
            reasons             => $6,
            amounts             => $7,
            currencies          => $8,
-           paid                => $9,
+           paid                => ARRAY(SELECT to_timestamp(ms / 1000.0)
+                                        FROM   unnest($9::bigint[]) WITH ORDINALITY AS v (ms, place)
+                                        ORDER  BY place),
            provider_references => $10,
            body_hashes         => $11,
            requests            => $12,
@@ -49,8 +51,12 @@ FROM   settle_payments(
            venues              => $19,
            subject_lists       => $20,
            session_lists       => $21,
-           reserved            => $22,
+           reserved            => ARRAY(SELECT to_timestamp(ms / 1000.0)
+                                        FROM   unnest($22::bigint[]) WITH ORDINALITY AS v (ms, place)
+                                        ORDER  BY place),
            request_hashes      => $23,
-           first_deadlines     => $24,
+           first_deadlines     => ARRAY(SELECT to_timestamp(ms / 1000.0)
+                                        FROM   unnest($24::bigint[]) WITH ORDINALITY AS v (ms, place)
+                                        ORDER  BY place),
            first_venues        => $25,
            venue_change_counts => $26)
