@@ -109,10 +109,12 @@ class Flood:
             except ConnectionError:
                 count = 0
             if not count:
-                self.seen.broken += 1
                 self._poll.unregister(place)
                 self._sockets.pop(place).close()
-                self._times.pop(place, None)
+                if self._times.pop(place, None) is None:
+                    self._free.remove(place)  # it was idle for too long: nothing was lost
+                else:
+                    self.seen.broken += 1
                 continue
             at = self._times.pop(place, None)
             if at is None:
