@@ -1,4 +1,7 @@
-"""The configuration of `deploy/haproxy/` in the HAProxy of the system, before two API processes."""
+"""The configuration of `deploy/haproxy/` in the HAProxy of the system, before two API processes.
+
+Over 400 lines because the processes, which take seconds to start, are those of all tests here.
+"""
 
 import asyncio
 import base64
