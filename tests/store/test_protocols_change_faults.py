@@ -91,6 +91,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_and_finished(
         *(change_venue(hasty.stores, booking.id, "tianjin") for booking in bookings)
     )
 
+    assert proxy.lost_bytes > 0
     assert [(r.state, r.venue) for r in moved] == [(State.CONFIRMED, "tianjin")] * 3
     await check_agreement(hasty, booked=3)
 

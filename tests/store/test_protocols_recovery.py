@@ -111,10 +111,16 @@ async def test_a_confirmation_that_stalled_longer_than_recovery_waits_pins_again
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reservation = await hold(service)
-    Stalled(monkeypatch).meanwhile(lambda: asyncio.ensure_future(recover(service)))
+    recovered = []
+
+    async def recovered_meanwhile() -> None:
+        recovered.append(await recover(service))
+
+    Stalled(monkeypatch).meanwhile(lambda: asyncio.ensure_future(recovered_meanwhile()))
 
     result = await confirm(service.stores, payment(reservation))
 
+    assert [count.unpinned for count in recovered] == [1]
     assert result == PaymentResult(PaymentOutcome.CONFIRMED, reservation.id)
     await check_both_books(service, booked=1)
 

@@ -203,6 +203,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_and_finished(
 
     refunded = await refund(hasty.stores, booking.id)
 
+    assert proxy.lost_bytes > 0
     assert refunded.state is State.REFUNDED
     assert await state(hasty, booking) is State.REFUNDED
     await check_agreement(hasty, booked=0)

@@ -21,6 +21,8 @@ class LossyProxy:
     """A TCP proxy whose open connections can be made to lose data; new ones are whole again."""
 
     url: str
+    lost_bytes: int = 0
+    """What it has kept from its reader."""
     _links: set[_Link] = field(default_factory=set)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
@@ -58,15 +60,16 @@ class LossyProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    @staticmethod
     async def _pump(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link, passes: str
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link, passes: str
     ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65_536):
                 if getattr(link, passes):
                     writer.write(data)
                     await writer.drain()
+                else:
+                    self.lost_bytes += len(data)
         with suppress(ConnectionError):
             writer.close()
             await writer.wait_closed()
