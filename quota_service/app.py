@@ -14,28 +14,30 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
 
-from quota_service.api.acceptor import Acceptor, bind
 from quota_service.api.auth import KeyRing
-from quota_service.api.connections import Connections
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.documents import OPENAPI
-from quota_service.api.express import EXPRESS, ExpressLane
 from quota_service.api.handlers import get_livez, get_readyz
-from quota_service.api.middleware import around_requests
-from quota_service.api.on_aiohttp import add_routes, on_aiohttp
+from quota_service.api.json_calls import JsonCalls
+from quota_service.api.on_aiohttp import add_routes, around_requests, on_aiohttp
 from quota_service.api.openapi import openapi_document
+from quota_service.api.render_budget import RenderBudget
 from quota_service.api.rendered import RenderedAvailability, RenderedExams, RenderedRooms
-from quota_service.api.routes import add_hot_routes
+from quota_service.api.routes import ROUTES
 from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
-from quota_service.api.server import ExpressRunner
 from quota_service.api.streams import Streams
 from quota_service.api.webhooks import parse_secrets
 from quota_service.domain.errors import QuotaError
+from quota_service.http.acceptor import Acceptor, bind
+from quota_service.http.concurrency import ConcurrencyLimiter
+from quota_service.http.connections import Connections
+from quota_service.http.fair_queue import FairQueue
+from quota_service.http.protocol import HEAD_MAX_BYTES
 from quota_service.ledger.admission import AdmissionLedger
 from quota_service.ledger.api_keys import ApiKeyLedger
 from quota_service.ledger.archive import ArchiveLedger
@@ -55,9 +57,6 @@ from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.health import Health
 from quota_service.observability.load_window import LoadWindow
 from quota_service.observability.metrics import Metrics
-from quota_service.overload.gate import Gate
-from quota_service.overload.rate_limit import RateLimit
-from quota_service.overload.unread import UnreadLimit
 from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.queue_numbers import QueueNumbers
@@ -97,6 +96,8 @@ _CANCEL_AGAIN_S = 0.1
 # aiohttp would inflate bodies in its parser, before anybody has asked who sends them.
 _OPTIONS: Mapping[str, Any] = {"access_log": None, "auto_decompress": False}
 """How aiohttp serves, on every port."""
+_HEADS: Mapping[str, Any] = {"max_line_size": HEAD_MAX_BYTES, "max_field_size": HEAD_MAX_BYTES}
+"""No head that was taken before is too long for aiohttp."""
 _GARBAGE_YOUNG = 20_000
 """Objects made, less those that went, before the garbage collector looks at the young ones."""
 
@@ -229,11 +230,9 @@ async def open_service(
             rendered_exams=RenderedExams(),
             exports=asyncio.Semaphore(settings.exports_max),
             streams=Streams(board, rendered, settings, metrics),
-            gate=Gate.of(settings, metrics),
-            unread=UnreadLimit.of(settings, metrics),
-            key_rate=RateLimit.of(settings, "key", settings.rate_limit_per_s),
-            address_rate=RateLimit.of(settings, "address", settings.public_rate_limit_per_s),
-            render_rate=RateLimit.of(settings, "render", settings.public_render_ms_per_s),
+            render_budget=RenderBudget(),
+            queue=FairQueue(asyncio.get_running_loop(), settings.queue_max),
+            limiter=ConcurrencyLimiter.of(settings, metrics),
         )
         yield Service(
             settings, metrics, stores, runner, keys, key_ledger, health, under_way, context
@@ -243,20 +242,12 @@ async def open_service(
 def api_app(service: Service) -> web.Application:
     """Return the public application."""
     app = web.Application(
-        middlewares=[around_requests(service.metrics, service.context)],
+        middlewares=[around_requests(service.metrics)],
         client_max_size=service.settings.body_max_bytes + 1,
     )
     app[CONTEXT] = service.context
     app[OPENAPI] = orjson.dumps(openapi_document())
     add_routes(app)
-    app[EXPRESS] = lane = ExpressLane(service.context, service.metrics.http_duration)
-    add_hot_routes(lane)
-
-    async def end_streams(_app: web.Application) -> None:
-        await service.context.streams.close()
-
-    # aiohttp calls this before it waits for requests under way: no shutdown waits for a stream.
-    app.on_shutdown.append(end_streams)
     return app
 
 
@@ -387,8 +378,7 @@ async def _keeping_fresh(service: Service, *, tells_load: bool) -> AsyncIterator
         (lambda: refresh_memory(service), service.settings.registry_refresh_s),
         (health, _HEALTH_INTERVAL_S),
         (service.stores.backlog.refresh, _HEALTH_INTERVAL_S),
-        (service.context.gate.show, _HEALTH_INTERVAL_S),
-        (service.context.unread.show, _HEALTH_INTERVAL_S),
+        (service.context.limiter.show, _HEALTH_INTERVAL_S),
         (service.stores.rooms.refresh, service.settings.waiting_room_refresh_s),
     ]
     if tells_load:
@@ -492,7 +482,6 @@ async def _listen(
                 reuse_port=reuse_port,
             )
             clients = await serve_api(stack, service)
-            stack.push_async_callback(clients.begun)
             acceptor = Acceptor(listeners, has_room=clients.has_room, take=clients.begin)
         stack.callback(acceptor.close)
         public = acceptor.url
@@ -501,17 +490,22 @@ async def _listen(
 
 async def serve_api(stack: AsyncExitStack, service: Service) -> Connections:
     """Return what serves the connections of the API, until the stack unwinds."""
-    app = api_app(service)
-    runner = ExpressRunner(
-        app,
-        app[EXPRESS],
-        keepalive_timeout=service.settings.idle_timeout_s,
-        shutdown_timeout=service.settings.shutdown_drain_s,
-        **_OPTIONS,
+    settings = service.settings
+    runner = web.AppRunner(
+        api_app(service), shutdown_timeout=settings.shutdown_drain_s, **_OPTIONS, **_HEADS
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    return runner.clients
+    by_aiohttp = cast("web.Server", runner.server)
+    calls = JsonCalls(service.context, ROUTES, service.metrics, by_aiohttp)
+    clients = Connections(calls, settings, service.metrics)
+
+    async def end() -> None:
+        await service.context.streams.close()  # no shutdown waits for a stream
+        await clients.drain(settings.shutdown_drain_s)
+
+    stack.push_async_callback(end)
+    return clients
 
 
 async def _listen_on_admin_port(stack: AsyncExitStack, service: Service) -> str:

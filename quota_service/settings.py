@@ -117,42 +117,10 @@ class Settings:
     work_latency_floor_ms: float = _setting(
         200.0, "a latency that is never taken for overload", low=0.1, high=10_000
     )
-    unread_wait_max_ms: float = _setting(
-        250.0,
-        "how long a request may wait to be read; those that come then are refused at once",
-        low=10,
-        high=60_000,
-    )
-    usher: bool = _setting(
-        True, "whether a process beside the API turns away what would wait for too long"
-    )
-    rate_limit_per_s: int = _setting(
-        20_000,
-        "requests of one API key in each process, more are answered 429; 0 is off",
-        low=0,
-        high=10_000_000,
-    )
-    public_rate_limit_per_s: int = _setting(
-        20_000,
-        "the same for each address that asks without a key; 0 is off",
-        low=0,
-        high=10_000_000,
-    )
-    public_render_ms_per_s: int = _setting(
-        100,
-        "time spent in a second, for each address, on large ?subjects= that nobody asked for "
-        "lately; more are answered 429; 0 is off",
-        low=0,
-        high=1000,
-    )
-    rate_limit_burst_s: int = _setting(
-        1, "seconds' worth of the rate that may come at once", low=1, high=3600
-    )
-    rate_limit_callers_max: int = _setting(
-        10_000,
-        "addresses whose rate is kept in mind; beyond, the least recent is forgotten",
+    queue_max: int = _setting(
+        500,
+        "whole requests that may wait to be begun, payments not counted; more are answered 503",
         low=1,
-        high=1_000_000,
     )
     exports_max: int = _setting(2, "exports of bookings at once; more are answered 503", low=1)
     export_timeout_s: float = _setting(

@@ -112,7 +112,6 @@ async def settings(
             availability_refresh_ms=10,
             registry_refresh_s=0.1,
             recovery_age_s=0,
-            usher=False,
         )
         await close_clients()
 

@@ -261,7 +261,6 @@ def main() -> int:
                     admin_port=free_loopback_port(),
                     payment_secrets="whsec_" + base64.b64encode(secret).decode(),
                     log_level="error",
-                    rate_limit_per_s=0,
                 )
                 rounds = asyncio.run(bench(settings, secret, options))
         finally:

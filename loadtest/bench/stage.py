@@ -38,7 +38,6 @@ from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 
-_OUT_OF_REACH_PER_S = 1_000_000
 """Limits of a single client, which here is the only one there is: they are on, but out of reach."""
 
 SECRET_BYTES = 32
@@ -200,8 +199,6 @@ def stage_settings(redis_url: str, postgres_dsn: str, secret: bytes) -> Settings
         postgres_dsn=postgres_dsn,
         payment_secrets=SECRET_PREFIX + base64.b64encode(secret).decode(),
         log_level="warning",
-        rate_limit_per_s=_OUT_OF_REACH_PER_S,
-        public_rate_limit_per_s=_OUT_OF_REACH_PER_S,
     )
 
 

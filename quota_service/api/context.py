@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from quota_service.api.auth import KeyRing
+from quota_service.api.render_budget import RenderBudget
 from quota_service.api.rendered import RenderedAvailability, RenderedExams, RenderedRooms
 from quota_service.api.streams import Streams
+from quota_service.http.concurrency import ConcurrencyLimiter
+from quota_service.http.fair_queue import FairQueue
 from quota_service.observability.health import Health
-from quota_service.overload.gate import Gate
-from quota_service.overload.rate_limit import RateLimit
-from quota_service.overload.unread import UnreadLimit
 from quota_service.registration.availability import AvailabilityBoard
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
@@ -34,11 +34,9 @@ class ApiContext:
     rendered_exams: RenderedExams
     exports: asyncio.Semaphore
     streams: Streams
-    gate: Gate
-    unread: UnreadLimit
-    key_rate: RateLimit
-    address_rate: RateLimit
-    render_rate: RateLimit
+    render_budget: RenderBudget
+    queue: FairQueue
+    limiter: ConcurrencyLimiter
 
 
 CONTEXT: web.AppKey[ApiContext] = web.AppKey("context", ApiContext)

@@ -13,8 +13,7 @@ QuotaError
     ├── ContentEncodingRefused  415
     ├── InvalidRequest          422  with every member that is wrong
     ├── NationalIdRefused       422
-    ├── LastEventIdMalformed    422
-    └── RateLimited             429  with the header fields that tell the limit
+    └── LastEventIdMalformed    422
 """
 
 import logging
@@ -125,19 +124,6 @@ class LastEventIdMalformed(InvalidRequest):
         super().__init__([("Last-Event-ID", "must be the id of an event of this stream")])
 
 
-class RateLimited(BadRequest):
-    """The caller asks faster than it may; `headers` tell it how fast that is."""
-
-    slug = "rate-limited"
-
-    def __init__(self, policy: str, limit_per_s: int, headers: Sequence[tuple[str, str]]) -> None:
-        counted = "ms of rendering" if policy == "render" else "requests"
-        super().__init__(f"more than {limit_per_s} {counted} a second; ask more slowly")
-        self.policy = policy
-        self.limit_per_s = limit_per_s
-        self.headers = headers
-
-
 def answer_to(error: BaseException | None) -> Response:
     """Return the answer to any failure of a handler; what nobody foresaw is logged, and a 500."""
     if isinstance(error, errors.QuotaError):
@@ -154,9 +140,6 @@ def answer_to(error: BaseException | None) -> Response:
 def answer_for(error: errors.QuotaError) -> Response:
     """Return the problem answer an error stands for."""
     detail = str(error)
-    if isinstance(error, RateLimited):
-        members = {"policy": error.policy, "limit_per_s": error.limit_per_s}
-        return problem_response(error.slug, detail, headers=dict(error.headers), **members)
     if isinstance(error, ContentEncodingRefused):
         return problem_response(error.slug, detail, headers={"Accept-Encoding": "identity"})
     if isinstance(error, errors.SeatsUnavailable | errors.LedgerUnavailable):

@@ -1,7 +1,7 @@
 """The public documents of exams: rendered once a definition, told to who has not got them yet.
 
 Only the server's time is of the moment, and stands behind the rest. Who asks for the list without
-`limit` gets all of it, as ever; what that costs is counted against its address by its size.
+`limit` gets all of it, as ever.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ import orjson
 from quota_service.api.context import ApiContext
 from quota_service.api.errors import InvalidRequest
 from quota_service.api.etags import is_known
-from quota_service.api.rates import take_large_of_address
 from quota_service.api.rendered import RenderedExam, tag_of
 from quota_service.api.times import rfc3339
 from quota_service.domain.exam import IDENTIFIER
@@ -55,7 +54,6 @@ def _answer(
     headers = (("ETag", etag), ("Cache-Control", "no-cache"))
     if is_known(request.headers.getall("If-None-Match", ()), etag):
         return Response(b"", 304, headers)
-    take_large_of_address(context, request.address, sum(len(each.body) for each in exams))
     time = b',"server_time":"%b"}' % rfc3339(context.health.now_ms()).encode()
     body = b",".join([each.body[:-1] + time for each in exams])
     if following is not None:

@@ -37,6 +37,7 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
                 "X-Request-ID": REQUEST_ID.get(),
             }
         )
+        response.force_close()
         await response.prepare(request)
         if request.method == "HEAD":
             return response

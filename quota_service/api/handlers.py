@@ -25,8 +25,7 @@ from quota_service.api.errors import (
 )
 from quota_service.api.etags import is_known
 from quota_service.api.problems import problem_response
-from quota_service.api.rates import take_large_of_address, take_render_of_address
-from quota_service.api.rendered import QUOTA_BYTES, QUOTAS_PER_MS
+from quota_service.api.rendered import QUOTAS_PER_MS
 from quota_service.api.webhooks import check_event_id, verified_event
 from quota_service.domain.definition import DefinitionError, parse_exam
 from quota_service.domain.definition_file import parse_definition_json
@@ -96,10 +95,8 @@ def _availability(context: ApiContext, request: Request, availability: Availabil
     if is_known(request.headers.getall("If-None-Match", ()), etag):
         return Response(b"", 304, headers)
     rendered = context.rendered
-    quotas = rendered.quotas(availability, subjects)
     if not rendered.is_kept(availability, subjects):
-        take_render_of_address(context, request.address, quotas // QUOTAS_PER_MS)
-    take_large_of_address(context, request.address, quotas * QUOTA_BYTES)
+        context.render_budget.take(rendered.quotas(availability, subjects) // QUOTAS_PER_MS)
     return Response(rendered.availability(availability, subjects), 200, headers)
 
 
@@ -145,10 +142,16 @@ async def post_refund(context: ApiContext, request: Request) -> Response:
     return await _viewed(context, await refund(context.stores, request.params["reservation"]))
 
 
+def verify_callback(context: ApiContext, request: Request) -> str:
+    """Return the event id of a callback that is signed; raises Unauthorized."""
+    now_s = context.health.now_ms() / 1000
+    return verified_event(context.payment_secrets, request.headers, request.body, now_s)
+
+
 def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
     """POST /v1/payment-callbacks."""
     now_ms = context.health.now_ms()
-    event = verified_event(context.payment_secrets, request.headers, request.body, now_ms / 1000)
+    event = request.event
     KEY_ID.set(PROVIDER)
 
     async def run() -> Response:

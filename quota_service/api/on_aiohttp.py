@@ -1,107 +1,110 @@
-"""Serves the routes from an application of aiohttp, which takes whatever is unusual."""
+"""Serves the routes from an application of aiohttp, which takes whatever is unusual.
+
+A request comes here when it is for a stream, an export or a page, or when anything about it is not
+plain (HTTP/1.0, `Connection: close`, chunks, an encoded body, a wrong address). The handlers of
+JSON calls, the checks before them and the answers are those of `json_calls`; there is no queue.
+Its connection ends behind the answer.
+"""
 
 import asyncio
-from typing import cast
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from quota_service.api import documents
 from quota_service.api.bodies import within
-from quota_service.api.context import CONTEXT
-from quota_service.api.entry import WORK, has_left
-from quota_service.api.errors import BodyTooSlow, ClientLeft, MalformedJson, PayloadTooLarge
-from quota_service.api.rates import RATE, take_of_address, take_of_key
-from quota_service.api.read_in_turn import ReadInTurn
+from quota_service.api.context import CONTEXT, ApiContext
+from quota_service.api.errors import (
+    BodyTooSlow,
+    ClientLeft,
+    ContentEncodingRefused,
+    MalformedJson,
+    MalformedRequest,
+    PayloadTooLarge,
+    answer_to,
+)
+from quota_service.api.json_calls import CLIENT_GONE, REFUSAL
+from quota_service.api.problems import problem_response
 from quota_service.api.routes import ROUTES, AiohttpHandler, AiohttpOnly, JsonHandler, Route
+from quota_service.awaited import IS_AWAITED
+from quota_service.domain.errors import Overloaded
 from quota_service.http.request import Request
+from quota_service.http.request_id import REQUEST_ID_HEADER, request_id
 from quota_service.http.response import Response
-from quota_service.overload.classes import Work
+from quota_service.http.work import Work
+from quota_service.observability.logs import KEY_ID, REQUEST_ID
+from quota_service.observability.metrics import Metrics
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 
 def add_routes(app: web.Application) -> None:
     """Register every route, and the files of the documents."""
-    works = {}
     for route in ROUTES:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-            app.router.add_route(method, route.path, _behind_checks(route))
-            works[method, route.path] = route.work
-    app[WORK] = works
+            app.router.add_route(method, route.path, _checked(route))
     documents.add_files(app)
 
 
-def _behind_checks(route: Route) -> AiohttpHandler:
-    """Return the handler of a route behind the check of its key; nothing is read before that."""
-    if isinstance(route.handler, AiohttpOnly):
-        handler = route.handler.handler
-    else:
-        handler = on_aiohttp(
-            route.handler,
-            route.body_max_bytes,
-            is_long=route.is_long,
-            is_signed=route.work is Work.CONFIRM,
-        )
+def around_requests(metrics: Metrics) -> Middleware:
+    """Return the middleware: a request's id, its duration, its errors as problems."""
+    durations = metrics.http_duration
 
-    async def checked(asked: web.Request) -> web.StreamResponse:
-        context = asked.app[CONTEXT]
-        if route.scope is not None:
-            exam = route.exam_named(asked.match_info, lambda: asked.query)
-            authorization = asked.headers.get("Authorization")
-            key_id = context.keys.authorize(authorization, route.scope, exam)
-            cast("ReadInTurn", asked.protocol).is_failing = False
-            asked[RATE] = take_of_key(context, key_id)
-        elif route.work is Work.PUBLIC_READ:
-            take_of_address(context, asked.remote or "")
-        return await handler(asked)
+    @web.middleware
+    async def around(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
+        started_s = time.perf_counter()
+        name = request_id(request.headers.get(REQUEST_ID_HEADER))
+        REQUEST_ID.set(name)
+        KEY_ID.set("")
+        status = CLIENT_GONE
+        try:
+            response = await _answered(request, handler)
+            status = response.status
+            if not response.prepared:
+                response.headers[REQUEST_ID_HEADER] = name
+                response.force_close()
+            return response
+        finally:
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else "unmatched"
+            method = request.method if request.method in _METHODS else "other"
+            durations.labels(method=method, route=route, status=str(status)).observe(
+                time.perf_counter() - started_s
+            )
 
-    return checked
+    return around
 
 
-def on_aiohttp(
-    handler: JsonHandler,
-    body_max_bytes: int | None = None,
-    *,
-    is_long: bool = False,
-    is_signed: bool = False,
-) -> AiohttpHandler:
-    """Return a handler as aiohttp calls it.
-
-    One that checks a signature gives its connection the place of those whose is valid.
-    """
+def on_aiohttp(handler: JsonHandler) -> AiohttpHandler:
+    """Return a handler as aiohttp calls it, for a port without keys and limits."""
 
     async def handle(asked: web.Request) -> web.StreamResponse:
         context = asked.app[CONTEXT]
-        max_bytes = body_max_bytes or context.settings.body_max_bytes
-        body = await read_body(asked, max_bytes) if asked.body_exists else b""
-        address = asked.remote or ""
-        request = Request(asked.match_info, asked.headers, body, lambda: asked.query, address)
-        response = handler(context, request)
-        if is_signed:
-            connection = cast("ReadInTurn", asked.protocol)
-            connection.is_paying, connection.is_failing = True, False
-        if not isinstance(response, Response):
-            response = await context.under_way.run(response, is_long=is_long)
-        return response.to_aiohttp()
+        return (await _response(context, handler, _request(asked, b""))).to_aiohttp()
 
     return handle
 
 
-async def read_body(request: web.Request, max_bytes: int) -> bytes:
+async def read_body(asked: web.Request, max_bytes: int) -> bytes:
     """Return the body; PayloadTooLarge over the limit, before it is read when its length is told.
 
     Raises MalformedJson for one that does not decode, BodyTooSlow for one that does not come (its
     place at work is not to be kept for nothing), and ClientLeft when its end never came, or when
     nobody waits for an answer any more: nothing was asked of the stores yet.
     """
-    if request.content_length is not None and request.content_length > max_bytes:
+    if asked.content_length is not None and asked.content_length > max_bytes:
         raise PayloadTooLarge(max_bytes)
-    if max_bytes >= request.client_max_size:
-        request = request.clone(client_max_size=max_bytes + 1)
+    if max_bytes >= asked.client_max_size:
+        asked = asked.clone(client_max_size=max_bytes + 1)
     try:
-        if request.content.is_eof():
-            body = await request.read()
+        if asked.content.is_eof():
+            body = await asked.read()
         else:
-            async with asyncio.timeout(request.app[CONTEXT].settings.request_timeout_s):
-                body = await request.read()
+            async with asyncio.timeout(asked.app[CONTEXT].settings.request_timeout_s):
+                body = await asked.read()
     except TimeoutError as error:
         raise BodyTooSlow("the body did not arrive in time") from error
     except web.HTTPRequestEntityTooLarge as error:
@@ -110,6 +113,110 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         raise MalformedJson("the body does not decode as its headers say") from error
     except ConnectionError as error:
         raise ClientLeft from error
-    if has_left(request):
+    if _has_left(asked):
         raise ClientLeft
     return within(body, max_bytes)
+
+
+async def _answered(asked: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
+    try:
+        _refuse_unfit(asked)
+        return await handler(asked)
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        detail = f"this address takes {allowed}"
+        headers = {"Allow": allowed}
+        return problem_response("method-not-allowed", detail, headers=headers).to_aiohttp()
+    except web.HTTPNotFound:
+        return problem_response("not-found", "there is nothing at this address").to_aiohttp()
+    except ClientLeft:
+        return web.Response(status=CLIENT_GONE)
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001  every error has its answer
+        return answer_to(error).to_aiohttp()
+
+
+def _refuse_unfit(asked: web.Request) -> None:
+    """Refuse what no call takes, before its class, its key or its size is looked at.
+
+    Raises MalformedRequest for a target with a fragment, which is no part of one (RFC 9112, 3.2)
+    and would be seen by one reader of an address and not by another; ContentEncodingRefused for an
+    encoded body, of which a small one can become arbitrarily large.
+    """
+    if "#" in asked.raw_path:
+        raise MalformedRequest("the target of a request has no fragment: leave out # and the rest")
+    if "Content-Encoding" in asked.headers:
+        raise ContentEncodingRefused("the body must not be encoded; send no Content-Encoding")
+
+
+def _checked(route: Route) -> AiohttpHandler:
+    """Return the handler of a route behind its checks; nothing is read before that of the key."""
+    work = route.work
+
+    async def handle(asked: web.Request) -> web.StreamResponse:
+        context = asked.app[CONTEXT]
+        if route.scope is not None:
+            exam = route.exam_named(asked.match_info, lambda: asked.query)
+            context.keys.authorize(asked.headers.get("Authorization"), route.scope, exam)
+        if isinstance(route.handler, AiohttpOnly):
+            with _at_work(asked, context, work):
+                return await route.handler.handler(asked)
+        # Whoever sends half a body takes no place at work.
+        body = await read_body(asked, route.body_max_bytes or context.settings.body_max_bytes)
+        request = _request(asked, body)
+        if route.verify is not None:
+            request.event = route.verify(context, request)
+        with _at_work(asked, context, work):
+            response = await _response(context, route.handler, request, is_long=route.is_long)
+            return response.to_aiohttp()
+
+    return handle
+
+
+def _request(asked: web.Request, body: bytes) -> Request:
+    address = asked.remote or ""
+    return Request(asked.match_info, asked.headers, body, lambda: asked.query, address)
+
+
+async def _response(
+    context: ApiContext, handler: JsonHandler, request: Request, *, is_long: bool = False
+) -> Response:
+    response = handler(context, request)
+    if isinstance(response, Response):
+        return response
+    return await context.under_way.run(response, is_long=is_long)
+
+
+@contextmanager
+def _at_work(asked: web.Request, context: ApiContext, work: Work) -> Iterator[None]:
+    """Keep a request's place at work; raises Overloaded, and ClientLeft when nobody is there."""
+    limiter = context.limiter
+    if not limiter.acquire(work):
+        limiter.count_refusal(work)
+        raise Overloaded(REFUSAL)
+    started_s = time.perf_counter()
+
+    def is_awaited() -> bool:
+        if _has_left(asked):
+            limiter.count_refusal(work, "caller_left")
+            return False
+        if time.perf_counter() - started_s > context.settings.request_timeout_s:
+            limiter.count_refusal(work, "deadline")
+            return False
+        return True
+
+    IS_AWAITED.set(is_awaited)
+    try:
+        if _has_left(asked):
+            limiter.count_refusal(work, "caller_left")
+            raise ClientLeft
+        yield
+    finally:
+        limiter.release(work, time.perf_counter() - started_s)
+
+
+def _has_left(asked: web.Request) -> bool:
+    """Return whether the client has closed its connection."""
+    transport = asked.transport
+    return transport is None or transport.is_closing()

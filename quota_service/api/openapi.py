@@ -20,7 +20,7 @@ from quota_service.api.openapi_requests import PARAMETERS, REQUEST_SCHEMAS
 from quota_service.api.openapi_schemas import ANSWER_SCHEMAS
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES, Route
-from quota_service.overload.classes import Work
+from quota_service.http.work import Work
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 

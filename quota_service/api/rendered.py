@@ -19,8 +19,6 @@ _ETAG_BYTES = 8
 KEPT_MAX_BYTES = 8_388_608
 """Bodies with a `?subjects=` kept for each exam; the one used least recently goes first."""
 _QUOTAS_AT_ONCE = 500
-QUOTA_BYTES = 85
-"""About how long the JSON of a quota is."""
 QUOTAS_PER_MS = 4000
 """About how many quotas are put together in a millisecond."""
 

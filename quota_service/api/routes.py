@@ -22,11 +22,10 @@ from quota_service.api import (
 )
 from quota_service.api.auth import exam_in
 from quota_service.api.context import ApiContext
-from quota_service.api.express import ExpressLane, Hot
 from quota_service.domain.definition_file import MAX_FILE_BYTES
-from quota_service.http.request import Handler
+from quota_service.http.request import Handler, Request
+from quota_service.http.work import Work
 from quota_service.ledger.api_keys import Scope
-from quota_service.overload.classes import Work, work_of
 
 JsonHandler = Handler[ApiContext]
 AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -55,17 +54,23 @@ class Route:
     has_exam_in_query: bool = False
     body_max_bytes: int | None = None
     """The longest body it takes; None for the setting, which all others have."""
-    is_simple: bool = False
-    """Whether its coroutine waits for nothing but the answers of Redis."""
     is_long: bool = False
     """Whether it may take longer than other requests wait for the stores."""
-    is_hot: bool = False
-    """Whether thousands make it at once: it runs on the express lane too."""
+    verify: Callable[[ApiContext, Request], str] | None = None
+    """Checks who calls where there is no key, on the whole body; returns what was found.
+
+    Who passes goes before all others.
+    """
+
+    kind: Work | None = None
+    """The class of work, where it is not the usual one of the scope."""
 
     @property
     def work(self) -> Work:
         """The class of work the call belongs to."""
-        return work_of(self.method.encode(), self.path.encode())
+        if self.kind is not None:
+            return self.kind
+        return Work.OPS if self.scope is Scope.OPS else Work.PUBLIC_READ
 
     def exam_named(
         self, params: Mapping[str, str], read_query: Callable[[], "MultiMapping[str]"]
@@ -124,53 +129,57 @@ ROUTES: tuple[Route, ...] = (
           body_max_bytes=MAX_FILE_BYTES),
     Route("GET", "/v1/exams/{exam}/availability", handlers.get_availability, ANYONE,
           "What is left at every venue",
-          (*_NO_EXAM, "unknown-subject", "invalid-request", *_STORES), is_hot=True),
+          (*_NO_EXAM, "unknown-subject", "invalid-request", *_STORES)),
     Route("GET", "/v1/exams/{exam}/availability/stream",
           AiohttpOnly(stream_handlers.get_availability_stream), ANYONE,
           "What is left at every venue, as it changes",
-          (*_NO_EXAM, "unknown-subject", "invalid-request", "last-event-id-malformed", *_STORES)),
+          (*_NO_EXAM, "unknown-subject", "invalid-request", "last-event-id-malformed", *_STORES),
+          kind=Work.FREE),
     Route("POST", "/v1/exams/{exam}/reservations", handlers.post_reservation, FRONTEND,
           "Reserve all subjects at the first venue that has them",
-          (*_BODY, *_NO_EXAM, *_ORDER, "reservation-ended", *_STORES), is_simple=True, is_hot=True),
+          (*_BODY, *_NO_EXAM, *_ORDER, "reservation-ended", *_STORES), kind=Work.RESERVE),
     Route("GET", "/v1/exams/{exam}/candidates/{candidate}", handlers.get_candidate, FRONTEND,
           "Everything a candidate has in an exam",
-          (*_NO_EXAM, "invalid-request", "national-id-refused", *_STORES)),
+          (*_NO_EXAM, "invalid-request", "national-id-refused", *_STORES), kind=Work.OWN_READ),
     Route("GET", "/v1/reservations/{reservation}", handlers.get_reservation, FRONTEND,
-          "One reservation and its payment", (*_NO_RESERVATION, *_STORES)),
+          "One reservation and its payment", (*_NO_RESERVATION, *_STORES), kind=Work.OWN_READ),
     Route("DELETE", "/v1/reservations/{reservation}", handlers.delete_reservation, FRONTEND,
           "Give a hold back",
-          (*_NO_RESERVATION, "already-confirmed", "payment-in-progress", *_STORES)),
+          (*_NO_RESERVATION, "already-confirmed", "payment-in-progress", *_STORES),
+          kind=Work.RELEASE),
     Route("POST", "/v1/reservations/{reservation}/checkout", handlers.post_checkout, FRONTEND,
           "Payment begins: the deadline moves out once",
-          (*_BODY, *_NO_RESERVATION, "reservation-ended", "already-confirmed", *_STORES)),
+          (*_BODY, *_NO_RESERVATION, "reservation-ended", "already-confirmed", *_STORES),
+          kind=Work.RELEASE),
     Route("PUT", "/v1/reservations/{reservation}/venue", handlers.put_venue, FRONTEND,
           "Change the venue of a hold or a booking",
           (*_BODY, *_NO_RESERVATION, "unknown-venue", "sold-out", "reservation-ended",
            "payment-in-progress", "change-in-progress", "venue-changes-used",
            "key-share-used", "registration-not-open", "registration-closed", "session-started",
-           *_STORES)),
+           *_STORES), kind=Work.RELEASE),
     Route("POST", "/v1/reservations/{reservation}/refund", handlers.post_refund, REFUNDS,
           "Refund a booking in full, once for each person and exam",
           (*_BODY, *_NO_RESERVATION, "not-confirmed", "reservation-ended", "refund-used",
            "payment-in-progress", "change-in-progress", "refund-not-open", "refund-closed",
-           *_STORES)),
+           *_STORES), kind=Work.RELEASE),
     Route("POST", "/v1/exams/{exam}/waiting-room",
           waiting_room_handlers.post_waiting_room, FRONTEND,
           "Join the waiting room: the draw before the opening, the queue after it",
           (*_BODY, *_NO_EXAM, "national-id-refused", "waiting-room-off", "registration-closed",
-           *_STORES), is_hot=True),
+           *_STORES), kind=Work.JOIN),
     Route("GET", "/v1/exams/{exam}/waiting-room",
           waiting_room_handlers.get_waiting_room, ANYONE,
           "How far the waiting room has come",
-          (*_NO_EXAM, "waiting-room-off", "not-ready"), is_hot=True),
+          (*_NO_EXAM, "waiting-room-off", "not-ready")),
     Route("POST", "/v1/exams/{exam}/waiting-room/claims",
           waiting_room_handlers.post_claim, FRONTEND,
           "Claim a place: a ticket whose turn has come becomes a pass",
-          (*_BODY, *_NO_EXAM, *_CLAIM, *_STORES), is_hot=True),
+          (*_BODY, *_NO_EXAM, *_CLAIM, *_STORES), kind=Work.RESERVE),
     Route("DELETE", "/v1/exams/{exam}/waiting-room/claims/{candidate}",
           waiting_room_handlers.delete_claim, FRONTEND,
           "The candidate has finished: the place is free",
-          (*_NO_EXAM, "invalid-request", "national-id-refused", "waiting-room-off", *_STORES)),
+          (*_NO_EXAM, "invalid-request", "national-id-refused", "waiting-room-off", *_STORES),
+          kind=Work.RESERVE),
     Route("PUT", "/v1/exams/{exam}/waiting-room", room_ops_handlers.put_waiting_room, OPS,
           "Set the rate of admission, or let it adapt again",
           (*_BODY, *_NO_EXAM, "waiting-room-off", *_STORES)),
@@ -203,20 +212,14 @@ ROUTES: tuple[Route, ...] = (
           "Both stores compared, promise by promise", (*_NO_EXAM, *_STORES), is_long=True),
     Route("POST", "/v1/payment-callbacks", handlers.post_payment_callback, ANYONE,
           "The payment provider reports a payment, signed",
-          (*_BODY, "unauthorized", "event-id-reused", *_STORES), is_hot=True),
-    Route("GET", "/livez", handlers.get_livez, ANYONE, "The process is up"),
-    Route("GET", "/readyz", handlers.get_readyz, ANYONE, "The service can serve", ("not-ready",)),
+          (*_BODY, "unauthorized", "event-id-reused", *_STORES), verify=handlers.verify_callback,
+          kind=Work.CONFIRM),
+    Route("GET", "/livez", handlers.get_livez, ANYONE, "The process is up", kind=Work.FREE),
+    Route("GET", "/readyz", handlers.get_readyz, ANYONE, "The service can serve", ("not-ready",),
+          kind=Work.FREE),
     Route("GET", "/openapi.json", AiohttpOnly(documents.get_openapi), ANYONE, "This document"),
     Route("GET", "/docs", AiohttpOnly(documents.get_docs), ANYONE, "A page to try the API"),
     Route("GET", "/problems/{slug}", documents.get_problem, ANYONE,
           "What a problem type means", ("not-found",)),
 )
 # fmt: on
-
-
-def add_hot_routes(lane: ExpressLane) -> None:
-    """Put the hot routes on the express lane."""
-    for route in ROUTES:
-        if route.is_hot and not isinstance(route.handler, AiohttpOnly):
-            hot = Hot(route.handler, route.is_simple)
-            lane.add(route.method, route.path, hot, route.scope, route.work)

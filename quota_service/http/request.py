@@ -28,6 +28,8 @@ class Request:
     read_query: Callable[[], "MultiMapping[str]"]
     address: str = ""
     """Where the request comes from."""
+    event: str = ""
+    """The id of the event that a signed callback tells, once its signature is verified."""
 
 
 Handler = Callable[[Context, Request], Response | Coroutine[Any, Any, Response]]

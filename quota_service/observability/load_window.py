@@ -8,7 +8,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from prometheus_client import Counter as Counted
 from prometheus_client import Histogram
 
 from quota_service.observability.metrics import Metrics
@@ -24,9 +23,6 @@ _DONE, _FAILED = ("200", "201", "409"), ("500", "503")
 _SCRIPTS = ("report", "reserve", "pin", "confirm")
 """The scripts that candidates wait for; a report is made each second even if nobody comes."""
 
-_REFUSED = ("confirm", "reserve")
-"""Classes of work; most of a flood of them is turned away at the gate, and is in no histogram."""
-
 Buckets = Counter[float]
 """How many observations were at most so many seconds, by that bound."""
 
@@ -37,7 +33,6 @@ class _Look:
 
     requests: int
     failures: int
-    refused: int
     reserve: Buckets
     redis: Buckets
     pool_wait: Buckets
@@ -52,23 +47,15 @@ class LoadWindow:
         self._paid, self._not_paid = _answers(metrics, *_CALLBACK)
         self._scripts = [metrics.script_duration.labels(script=name) for name in _SCRIPTS]
         self._pool_wait = metrics.pool_wait
-        self._refused = [
-            metrics.requests_refused.labels(work=work, reason=reason)
-            for work in _REFUSED
-            for reason in ("limit", "unread")
-        ]
         self._looks = deque([self._look()], maxlen=_LOOKS + 1)
 
     def read(self) -> Signals:
         """Return what was seen since the oldest look, and let this one be the newest."""
         self._looks.append(self._look())
         before, now = self._looks[0], self._looks[-1]
-        answered = now.failures - before.failures
-        # What was turned away behind the parser is in both.
-        failures = max(answered, now.refused - before.refused)
         return Signals(
-            requests=now.requests - before.requests - answered + failures,
-            failures=failures,
+            requests=now.requests - before.requests,
+            failures=now.failures - before.failures,
             reserve_p99_ms=_quantile_ms(_since(before.reserve, now.reserve)),
             redis_p99_ms=_quantile_ms(_since(before.redis, now.redis)),
             pool_wait_p99_ms=_quantile_ms(_since(before.pool_wait, now.pool_wait)),
@@ -82,7 +69,6 @@ class LoadWindow:
         return _Look(
             _total(everything),
             _total(failures),
-            sum(map(_value, self._refused)),
             reserve,
             _counted(self._scripts),
             _counted([self._pool_wait]),
@@ -107,11 +93,6 @@ def _counted(histograms: Iterable[Histogram]) -> Buckets:
                 if sample.name.endswith("_bucket"):
                     found[float(sample.labels["le"])] += int(sample.value)
     return found
-
-
-def _value(counter: Counted) -> int:
-    samples = (sample for metric in counter.collect() for sample in metric.samples)
-    return sum(int(sample.value) for sample in samples if sample.name.endswith("_total"))
 
 
 def _total(buckets: Buckets) -> int:

@@ -44,12 +44,6 @@ class Metrics:
             ("work", "reason"),
             registry=registry,
         )
-        self.rate_limited = Counter(
-            "quota_requests_rate_limited",
-            "Requests answered 429, by what the rate is kept for.",
-            ("caller",),
-            registry=registry,
-        )
         self.reservations = Counter(
             "quota_reservations",
             "Reservation requests by how they ended.",
@@ -204,14 +198,9 @@ class Metrics:
             "How many requests may be at work at once; adapts to latency.",
             registry=registry,
         )
-        self.requests_unread = Gauge(
-            "quota_requests_unread",
-            "Connections that wait to be read, as of the last second.",
-            registry=registry,
-        )
-        self.unread_limit = Gauge(
-            "quota_requests_unread_limit",
-            "How many may wait to be read; follows the pace of reading.",
+        self.requests_waiting = Gauge(
+            "quota_requests_waiting",
+            "Whole requests that wait to be begun.",
             registry=registry,
         )
         self.oldest_ages = {

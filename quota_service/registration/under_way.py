@@ -22,16 +22,14 @@ End = Callable[[Any, BaseException | None], None]
 class _Work:
     """One protocol at work, and who waits for its end until when (seconds, the loop's clock)."""
 
-    __slots__ = ("_context", "_owner", "deadline_s", "end", "protocol")
+    __slots__ = ("_context", "_owner", "deadline_s", "end")
 
     def __init__(
         self,
-        protocol: Coroutine[Any, Any, Any],
         end: End,
         deadline_s: float,
         owner: "UnderWay",
     ) -> None:
-        self.protocol = protocol
         self.end: End | None = end
         self.deadline_s = deadline_s
         self._owner = owner
@@ -43,22 +41,6 @@ class _Work:
         if end is not None:
             error = Unavailable("the stores took too long to answer", applied=None)
             self._context.run(end, None, error)
-
-    def step(self, _awaited: "asyncio.Future[Any] | None" = None) -> None:
-        """Run the protocol, which has no task, until it waits for something or ends."""
-        try:
-            awaited = self.protocol.send(None)
-        except StopIteration as stop:
-            self._finish(stop.value, None)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  told to who waits
-            self._finish(None, error)
-        else:
-            if not asyncio.isfuture(awaited):
-                self.protocol.close()
-                self._finish(None, TypeError(f"a simple protocol waited for {awaited!r}"))
-                return
-            awaited._asyncio_future_blocking = False  # noqa: SLF001  what a task does with it
-            awaited.add_done_callback(self.step)
 
     def task_ended(self, task: "asyncio.Task[Any]") -> None:
         """Take the end of the protocol's task."""
@@ -97,28 +79,22 @@ class UnderWay:
         protocol: Coroutine[Any, Any, Any],
         end: End,
         *,
-        is_simple: bool = False,
         is_long: bool = False,
     ) -> None:
         """Run a protocol to its end, and tell `end` of it.
 
         A protocol that takes longer than the limit goes on; `end` is told Unavailable, with
-        `applied` None, unless it may be long. A simple one waits for nothing but futures (no
-        timeouts, locks or tasks of its own), so it is run without a task, which costs as much as
-        the rest of it. Raises Overloaded.
+        `applied` None, unless it may be long. Raises Overloaded.
         """
         if len(self._at_work) >= self._limit:
             protocol.close()
             raise Overloaded("too many requests are at work already")
         loop = asyncio.get_running_loop()
-        work = _Work(protocol, end, loop.time() + self._timeout_s, self)
+        work = _Work(end, loop.time() + self._timeout_s, self)
         self._at_work.add(work)
         if not is_long:
             self._wait_for(work)
-        if is_simple:
-            work.step()
-        else:
-            loop.create_task(protocol).add_done_callback(work.task_ended)
+        loop.create_task(protocol).add_done_callback(work.task_ended)
 
     async def run(self, protocol: Coroutine[Any, Any, Result], *, is_long: bool = False) -> Result:
         """Run a protocol to its end and return its result.

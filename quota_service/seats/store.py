@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from quota_service.awaited import IS_AWAITED
 from quota_service.domain.errors import NotReady, StaleDefinition
 from quota_service.domain.exam import Exam, Quota
 from quota_service.domain.reservation import Reservation
 from quota_service.observability.caller import caller
-from quota_service.overload.caller import IS_AWAITED
 from quota_service.seats.codes import CODES, Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
 from quota_service.seats.definition import fields_in_force

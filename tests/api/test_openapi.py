@@ -374,4 +374,8 @@ def _kind(reply: Reply) -> tuple[int, str]:
 
 def _constant(headers: Mapping[str, Any]) -> dict[str, Any]:
     """The headers that do not differ from one request to the next."""
-    return {name: value for name, value in headers.items() if name not in {"Date", "X-Request-ID"}}
+    return {
+        name: value
+        for name, value in headers.items()
+        if name not in {"Date", "X-Request-ID", "Connection"}
+    }

@@ -7,15 +7,15 @@ import asyncio
 import json
 import random
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio
 
-from quota_service.overload.classes import Work
+from quota_service.http.work import Work
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
@@ -68,39 +68,26 @@ async def read_answer(reader: asyncio.StreamReader) -> Reply:
     return Reply(int(head[0].split(" ")[1]), headers, body)
 
 
-Connections = list[tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]]
-
-
-@asynccontextmanager
-async def full_of_reservations(running: Running) -> AsyncIterator[Connections]:
-    """Let in as many reservations as may be; each waits for the end of its body."""
-    gate = running.service.context.gate
-    connections: Connections = []
+@contextmanager
+def full_of_reservations(running: Running) -> Iterator[None]:
+    """Have as many reservations at work as may be, while the block runs."""
+    limiter = running.service.context.limiter
+    for _ in range(RESERVES_MAX):
+        assert limiter.acquire(Work.RESERVE)
+    assert not limiter.acquire(Work.RESERVE)
     try:
-        for number in range(RESERVES_MAX):
-            reader, writer = await connect(running.client.url)
-            head, body = order(running.client, number)
-            writer.write(head + body[:-1])
-            connections.append((reader, writer, body[-1:]))
-
-        async def is_full() -> bool:
-            return gate.at_work(Work.RESERVE) == RESERVES_MAX
-
-        await eventually(is_full)
-        yield connections
+        yield
     finally:
-        for _, writer, _ in connections:
-            writer.close()
+        for _ in range(RESERVES_MAX):
+            limiter.release(Work.RESERVE)
 
 
 async def is_idle(running: Running) -> bool:
-    return running.service.context.gate.at_work() == 0
+    return await are_at_work(running, 0)
 
 
-def handled(running: Running, status: str) -> float:
-    """How many reservations went through parser and routing and were answered so."""
-    labels = {"method": "POST", "route": "/v1/exams/{exam}/reservations", "status": status}
-    return counted(running, "quota_http_request_duration_seconds_count", **labels)
+async def are_at_work(running: Running, count: int) -> bool:
+    return running.service.context.limiter.at_work() == count
 
 
 def counted(running: Running, name: str, **labels: str) -> float:
@@ -114,49 +101,37 @@ async def test_payments_and_releases_go_on_while_reservations_are_refused(
     api = running.client
     paid, given_back = (await api.reserve("a")).json, (await api.reserve("b")).json
 
-    async with full_of_reservations(running) as connections:
+    with full_of_reservations(running):
         refused = await api.reserve("c")
         payment = await api.pay(paid)
         release = await api.call("DELETE", f"/v1/reservations/{given_back['id']}")
         read = await api.get(f"/v1/reservations/{paid['id']}")
         health = await api.get("/readyz", key=None)
-        for _, writer, rest in connections:
-            writer.write(rest)
-        answers = [await read_answer(reader) for reader, _, _ in connections]
 
     assert (refused.status, refused.slug) == (503, "overloaded")
     assert payment.json["outcome"] == "confirmed"
     assert (release.json["state"], read.json["state"]) == ("released", "confirmed")
     assert health.status == 200
-    assert {answer.status for answer in answers} == {201, 409}
     assert (await api.reserve("c")).status != 503
     await eventually(lambda: is_idle(running))
 
 
 @pytest.mark.settings(**SMALL)
-async def test_a_refusal_comes_before_the_body_and_leaves_the_connection_usable(
-    running: Running,
-) -> None:
-    async with full_of_reservations(running) as connections:
-        head, body = order(running.client, 50, "X-Request-ID: Mine-1")
-        reader, writer = await connect(running.client.url)
-        writer.write(head)
-        refused = await read_answer(reader)
-        writer.write(body[:5])
+async def test_a_refusal_leaves_the_connection_usable(running: Running) -> None:
+    head, body = order(running.client, 50, "X-Request-ID: Mine-1")
+    reader, writer = await connect(running.client.url)
+    with full_of_reservations(running):
+        writer.write(head + body[:5])
         writer.write(body[5:] + head + body)
-        refused_again = await read_answer(reader)
-        for _, other, rest in connections:
-            other.write(rest)
-        for other_reader, _, _ in connections:
-            await read_answer(other_reader)
-        writer.write(head + body)
-        served = await read_answer(reader)
-        writer.close()
+        refused = [await read_answer(reader) for _ in range(2)]
+    writer.write(head + body)
+    served = await read_answer(reader)
+    writer.close()
 
-    assert (refused.status, refused.slug) == (503, "overloaded")
-    assert refused.headers["X-Request-ID"] == "Mine-1"
-    assert 1 <= int(refused.headers["Retry-After"]) <= 3
-    assert refused_again.slug == "overloaded"
+    for reply in refused:
+        assert (reply.status, reply.slug) == (503, "overloaded")
+        assert reply.headers["X-Request-ID"] == "Mine-1"
+        assert 1 <= int(reply.headers["Retry-After"]) <= 3
     assert served.status in {201, 409}
     assert counted(
         running, "quota_requests_refused_total", work="reserve", reason="limit"
@@ -168,8 +143,9 @@ async def test_every_way_to_refuse_gives_the_same_documented_answer(running: Run
     api = running.client
     contract = Contract()
     head, body = order(api, 50)
+    key = f"Authorization: Bearer {api.frontend_key}"
 
-    async with full_of_reservations(running):
+    with full_of_reservations(running):
         early = await api.reserve("c")
         reader, writer = await connect(api.url)
         writer.write(head[:20])
@@ -182,7 +158,7 @@ async def test_every_way_to_refuse_gives_the_same_documented_answer(running: Run
         writer.close()
         chunked = await exchange(
             api.url,
-            request("POST", RESERVATIONS, "Transfer-Encoding: chunked") + b"0\r\n\r\n",
+            request("POST", RESERVATIONS, key, "Transfer-Encoding: chunked") + b"0\r\n\r\n",
         )
 
     for reply in (early, in_pieces, *ahead):
@@ -203,7 +179,7 @@ async def test_however_requests_are_cut_and_sent_ahead_each_gets_its_own_answer(
     drawn = random.Random(seed)  # noqa: S311
     requests = [_drawn_request(api, drawn, f"{seed}-{n}") for n in range(24)]
 
-    async with full_of_reservations(running) as connections:
+    with full_of_reservations(running):
         reader, writer = await connect(api.url)
         answers = []
         for number, rest in enumerate(requests):
@@ -217,11 +193,13 @@ async def test_however_requests_are_cut_and_sent_ahead_each_gets_its_own_answer(
             if drawn.random() < 0.5:
                 while len(answers) <= number:
                     answers.append(await read_answer(reader))
-            if connections and drawn.random() < 0.2:
-                connections.pop()[1].close()  # now and then there is room
+            if number == len(requests) // 2:
+                running.service.context.limiter.release(Work.RESERVE)  # there is room for one
         while len(answers) < len(requests):
             answers.append(await read_answer(reader))
         writer.close()
+        await eventually(lambda: are_at_work(running, RESERVES_MAX - 1))
+        assert running.service.context.limiter.acquire(Work.RESERVE)
 
     assert [a.headers["X-Request-ID"] for a in answers] == [f"{seed}-{n}" for n in range(24)]
     assert {a.status for a in answers} <= {200, 201, 404, 409, 503}
@@ -234,16 +212,10 @@ def _drawn_request(api: ApiClient, drawn: random.Random, name: str) -> bytes:
     headers = drawn.sample(["traceparent: 00-1", "Connection: keep-alive", f"X-Decoy: {decoy}"], 2)
     headers.append(f"X-Request-ID: {name}")
     drawn.shuffle(headers)
-    kind = drawn.randrange(4)
-    if kind == 0:
+    if drawn.random() < 0.25:
         lines = ["GET /v1/exams HTTP/1.1", "Host: q", *headers]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
     head, body = order(api, drawn.randrange(10_000), *headers)
-    if kind == 1:
-        size = b"Content-Length: %d" % len(body)
-        return head.replace(size, b"Transfer-Encoding: chunked") + (
-            b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-        )
     return head + body
 
 
@@ -251,10 +223,11 @@ def _drawn_request(api: ApiClient, drawn: random.Random, name: str) -> bytes:
 async def test_a_refused_request_touches_nothing(
     running: Running, nothing_changes: NothingChanges
 ) -> None:
-    async with full_of_reservations(running), nothing_changes():
-        for number in range(20):
-            reply = await running.client.reserve(f"flood-{number}")
-            assert reply.slug == "overloaded"
+    with full_of_reservations(running):
+        async with nothing_changes():
+            slugs = {(await running.client.reserve(f"flood-{n}")).slug for n in range(20)}
+
+    assert slugs == {"overloaded"}
 
 
 @pytest.mark.settings(**SMALL)
@@ -275,7 +248,6 @@ async def test_no_place_is_lost_however_a_request_ends(running: Running) -> None
         head + body + head + body + head,
     ):
         for _ in range(5):
-            running.service.context.gate.is_alert = True
             await send_and_leave(api.url, sent)
             _, writer = await connect(api.url)
             writer.write(sent)
@@ -291,40 +263,17 @@ async def test_no_place_is_lost_however_a_request_ends(running: Running) -> None
 
 
 @pytest.mark.settings(**SMALL)
-async def test_a_request_the_parser_answers_keeps_no_place_on_its_connection(
-    running: Running,
-) -> None:
-    gate = running.service.context.gate
-    reader, writer = await connect(running.client.url)
-    for _ in range(5):
-        gate.is_alert = True
-        writer.write(b"GET /v1/exams HTTP/1.1\r\nHost: q\r\nExpect: a miracle\r\n\r\n")
-        assert (await read_answer(reader)).status == 417
-    writer.write(b"GET /v1/exams HTTP/1.1\r\nHost: q\r\n\r\n")
-    served = await read_answer(reader)
-    at_work = gate.at_work()
-    writer.close()
-
-    assert served.status == 200
-    assert at_work <= 1
-    await eventually(lambda: is_idle(running))
-
-
-@pytest.mark.settings(**SMALL)
-@pytest.mark.parametrize("is_alert", [False, True])
 async def test_what_looks_like_a_request_inside_of_another_is_not_answered(
-    running: Running, *, is_alert: bool
+    running: Running,
 ) -> None:
     api = running.client
     decoy = b"POST /v1/exams/exam-1/reservations HTTP/1.1\r\nX-Request-ID: decoy\r\n\r\n"
 
-    async with full_of_reservations(running):
-        running.service.context.gate.is_alert = is_alert
+    with full_of_reservations(running):
         reader, writer = await connect(api.url)
         writer.write(b"GET /v1/exams HTTP/1.1\r\nHost: q\r\nX-Decoy: ")
         await writer.drain()
         await api.get("/livez", key=None)
-        running.service.context.gate.is_alert = True
         writer.write(decoy)
         first = await read_answer(reader)
         writer.write(b"GET /v1/exams/exam-1 HTTP/1.1\r\nHost: q\r\nX-Request-ID: next\r\n\r\n")
@@ -345,18 +294,17 @@ async def test_what_looks_like_a_request_inside_of_another_is_not_answered(
     ],
     ids=["bare LF", "space before the colon", "bare CR"],
 )
-async def test_a_head_that_can_be_read_in_two_ways_ends_its_connection_when_all_is_full(
+async def test_a_head_that_can_be_read_in_two_ways_ends_its_connection(
     running: Running, mistakable: bytes
 ) -> None:
     """Refused with its connection kept, its body would be served as somebody's next request."""
     hidden = request("GET", "/v1/exams", "X-Request-ID: hidden")
     head = f"POST {RESERVATIONS} HTTP/1.1\r\n".encode() + mistakable % len(hidden)
 
-    async with full_of_reservations(running):
+    with full_of_reservations(running):
         reader, writer = await connect(running.client.url)
         writer.write(b"GET /livez HTTP/1.1\r\nHost: q\r\n\r\n")
         assert (await read_answer(reader)).status == 200
-        running.service.context.gate.is_alert = True
         writer.write(head)
         answer = await read_answer(reader)
         writer.write(hidden)
@@ -370,41 +318,71 @@ async def test_a_head_that_can_be_read_in_two_ways_ends_its_connection_when_all_
     assert counted(running, "quota_requests_refused_total", work="reserve", reason="limit") == 0
 
 
-@pytest.mark.settings(**SMALL)
-@pytest.mark.parametrize("is_alert", [False, True])
-async def test_a_client_that_sends_head_and_body_apart_is_still_refused_before_the_parser(
-    running: Running, *, is_alert: bool
+@pytest.mark.settings(**SMALL, request_timeout_s=0.2)
+@pytest.mark.parametrize("framing", ["", "Transfer-Encoding: chunked"], ids=["told", "chunked"])
+async def test_a_body_that_does_not_come_takes_no_place_and_is_answered_in_time(
+    running: Running, framing: str
 ) -> None:
-    api = running.client
-    reader, writer = await connect(api.url)
-    for number in range(3):
-        running.service.context.gate.is_alert = is_alert
-        head, body = order(api, number)
-        writer.write(head)
-        await writer.drain()
-        await api.get("/livez", key=None)
-        writer.write(body)
-        assert (await read_answer(reader)).status in {201, 409}
-
-    async with full_of_reservations(running):
-        writer.write(head)
-        refused = await read_answer(reader)
-        writer.write(body)
-    writer.close()
-
-    assert refused.slug == "overloaded"
-    assert handled(running, "503") == 0
-
-
-@pytest.mark.settings(**SMALL, request_timeout_s=0.1)
-async def test_nobody_keeps_a_place_by_a_body_that_does_not_come(running: Running) -> None:
-    async with full_of_reservations(running) as connections:
-        answers = [await read_answer(reader) for reader, _, _ in connections]
-        await eventually(lambda: is_idle(running))
+    head, body = order(running.client, 1)
+    if framing:
+        head = head.replace(b"Content-Length: %d" % len(body), framing.encode())
+    clients = [await connect(running.client.url) for _ in range(RESERVES_MAX + 5)]
+    for _, writer in clients:
+        writer.write(head + (b"400\r\n{" if framing else body[:-1]))
+    answers = [await read_answer(reader) for reader, _ in clients]
+    for _, writer in clients:
+        writer.close()
 
     assert {(answer.status, answer.slug) for answer in answers} == {(408, "body-too-slow")}
+    assert await is_idle(running)
     for answer in answers:
         Contract().check(RESERVE, answer)
+
+
+@pytest.mark.settings(queue_max=4)
+async def test_of_a_crowd_those_that_came_last_are_refused_and_payments_go_first(
+    running: Running,
+) -> None:
+    api = running.client
+    held = (await api.reserve("paid")).json
+    ready = [await connect(api.url) for _ in range(60)]
+    begun: list[str] = []
+    put = running.service.context.queue.put
+
+    def watched(begin: Callable[[], None], *, goes_first: bool = False) -> None:
+        put(
+            lambda: (begun.append("first" if goes_first else "other"), begin()),
+            goes_first=goes_first,
+        )
+
+    running.service.context.queue.put = watched  # type: ignore[method-assign]
+    for number, (_, writer) in enumerate(ready):
+        writer.write(b"".join(order(api, number, f"X-Request-ID: id-{number}")))
+    payment = await api.pay(held)
+    answers = [await read_answer(reader) for reader, _ in ready]
+    for _, writer in ready:
+        writer.close()
+    statuses = [answer.status for answer in answers]
+
+    assert payment.json["outcome"] == "confirmed"
+    assert [answer.headers["X-Request-ID"] for answer in answers] == [f"id-{n}" for n in range(60)]
+    assert set(statuses) <= {201, 409, 503}
+    assert statuses.count(503) > 0
+    assert "first" in begun
+    assert counted(
+        running, "quota_requests_refused_total", work="reserve", reason="queue"
+    ) == statuses.count(503)
+
+
+async def test_a_callback_that_nobody_signed_waits_for_nothing_and_takes_no_place(
+    running: Running,
+) -> None:
+    queue = running.service.context.queue
+    replies = [await running.client.callback(b"{}", secret=b"x" * 32) for _ in range(3)]
+
+    assert {reply.status for reply in replies} == {401}
+    assert len(queue) == 0
+    assert await is_idle(running)
 
 
 @pytest.mark.settings(request_timeout_s=1e-9)
@@ -459,90 +437,6 @@ async def test_a_caller_that_has_gone_before_its_turn_costs_redis_nothing(
     assert await scripts_run() == before + 1
 
 
-@pytest.mark.settings(rate_limit_per_s=2, rate_limit_burst_s=3600)
-async def test_answers_to_a_key_tell_what_is_left_of_its_rate(api: ApiClient) -> None:
-    first = await api.reserve()
-    refusal = await api.get("/v1/reservations/exam-1.0.aaaaaaaaaaaaaaaaaaaaaaaa")
-    public = await api.get("/v1/exams", key=None)
-
-    assert first.headers["RateLimit-Policy"] == '"key";q=7200;w=3600'
-    assert first.headers["RateLimit"] == '"key";r=7199;t=1'
-    assert refusal.status == 404
-    assert refusal.headers["RateLimit"] == '"key";r=7198;t=1'
-    assert "RateLimit" not in public.headers
-
-
-@pytest.mark.settings(rate_limit_per_s=1)
-async def test_a_key_that_asks_too_fast_is_told_when_to_come_back(running: Running) -> None:
-    api = running.client
-    replies = [await api.reserve(f"candidate-{n}") for n in range(2)]
-    while replies[-1].status == 201:
-        replies.append(await api.reserve(f"candidate-{len(replies)}"))
-    limited = await asyncio.gather(*(api.reserve(f"flood-{n}") for n in range(10)))
-    other_key = await api.get("/v1/exams/exam-1/refunds-due", key=api.ops_key)
-
-    slugs = {reply.slug for reply in limited if reply.status != 201}
-    assert replies[0].status == 201
-    assert slugs == {"rate-limited"}
-    assert other_key.status == 200
-    (reply,) = [reply for reply in replies if reply.status == 429]
-    assert reply.json["policy"] == "key"
-    assert reply.headers["RateLimit"] == '"key";r=0;t=1'
-    assert 1 <= int(reply.headers["Retry-After"]) <= 3
-    Contract().check(RESERVE, reply)
-    assert counted(running, "quota_requests_rate_limited_total", caller="key") >= 9
-
-
-@pytest.mark.settings(public_rate_limit_per_s=1, rate_limit_burst_s=2)
-async def test_an_address_that_polls_absurdly_is_held_back_but_health_and_payments_are_not(
-    running: Running,
-) -> None:
-    api = running.client
-    polls = await asyncio.gather(*(api.get("/v1/exams", key=None) for _ in range(20)))
-    health = [await api.get("/livez", key=None) for _ in range(5)]
-    reserved = await api.reserve()
-    paid = await api.pay(reserved.json)
-
-    limited = [reply for reply in polls if reply.status == 429]
-    assert {reply.status for reply in polls} == {200, 429}
-    assert len(limited) >= 15
-    assert {reply.slug for reply in limited} == {"rate-limited"}
-    assert limited[0].json["policy"] == "address"
-    Contract().check("GET /v1/exams", limited[0])
-    assert {reply.status for reply in health} == {200}
-    assert (reserved.status, paid.status) == (201, 200)
-
-
-@pytest.mark.settings(public_rate_limit_per_s=1, rate_limit_burst_s=5)
-@pytest.mark.parametrize(
-    "failing",
-    [
-        request("POST", CALLBACKS, body=b"{}"),
-        request("POST", CALLBACKS, "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n",
-        request("POST", RESERVATIONS, "Authorization: Bearer quota_a_b", body=b"{}"),
-        request("GET", "/v1/reservations/r", "Authorization: Bearer quota_a_b"),
-        request("GET", "/nothing"),
-        request("GET", "/livez", "Content-Encoding: gzip"),
-        request("GET", "/livez#"),
-    ],
-    ids=["callback", "callback-in-chunks", "reserve", "read", "unknown", "encoded", "fragment"],
-)
-async def test_what_fails_counts_against_its_address_and_holds_back_no_valid_key_or_signature(
-    running: Running, failing: bytes
-) -> None:
-    api = running.client
-    statuses = [status(await exchange(api.url, failing)) for _ in range(20)]
-    limited = await exchange(api.url, failing)
-    reserved = await api.reserve()
-    paid = await api.pay(reserved.json)
-
-    assert statuses[0] in {400, 401, 404, 415}
-    assert statuses.count(429) >= 5
-    assert b"/problems/rate-limited" in limited
-    assert b'"policy":"address"' in limited
-    assert (reserved.status, paid.json["outcome"]) == (201, "confirmed")
-
-
 @pytest.mark.settings(**SMALL)
 async def test_callbacks_whose_body_does_not_come_keep_no_place_from_payments(
     running: Running,
@@ -557,7 +451,7 @@ async def test_callbacks_whose_body_does_not_come_keep_no_place_from_payments(
     await api.get("/livez", key=None)
 
     payment = await api.pay(held)
-    at_work = running.service.context.gate.at_work(Work.CONFIRM)
+    at_work = running.service.context.limiter.at_work(Work.CONFIRM)
     for _, writer in crowd:
         writer.close()
 
@@ -565,29 +459,16 @@ async def test_callbacks_whose_body_does_not_come_keep_no_place_from_payments(
     assert at_work == 0
 
 
-@pytest.mark.settings(rate_limit_per_s=0, public_rate_limit_per_s=0)
-async def test_rates_can_be_switched_off(api: ApiClient) -> None:
-    reserved = await api.reserve()
-    polls = await asyncio.gather(*(api.get("/v1/exams", key=None) for _ in range(50)))
-
-    assert "RateLimit" not in reserved.headers
-    assert {reply.status for reply in polls} == {200}
-
-
 async def test_the_metrics_show_the_limit_and_what_is_at_work(running: Running) -> None:
+    limiter = running.service.context.limiter
     before = counted(running, "quota_work_limit")
-    reader, writer = await connect(running.client.url)
-    head, body = order(running.client, 1)
-    writer.write(head + body[:-1])
+    limiter.acquire(Work.RESERVE)
 
-    async def are_at_work(count: int) -> bool:
+    async def shown(count: int) -> bool:
         return counted(running, "quota_requests_at_work", work="reserve") == count
 
-    await eventually(lambda: are_at_work(1))
-    writer.write(body[-1:])
-    answer = await read_answer(reader)
-    writer.close()
-
+    await eventually(lambda: shown(1))
+    limiter.release(Work.RESERVE)
+    await eventually(lambda: shown(0))
     assert before == running.service.settings.work_limit
-    assert answer.status == 201
-    await eventually(lambda: are_at_work(0))
+    assert counted(running, "quota_requests_waiting") == 0

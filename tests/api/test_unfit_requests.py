@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from quota_service.overload.classes import Work
+from quota_service.http.work import Work
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
@@ -90,30 +90,31 @@ async def test_a_target_with_a_fragment_is_malformed(api: ApiClient, target: str
 
 
 @pytest.mark.parametrize(
-    ("line", "work"),
+    ("line", "works"),
     [
-        ("GET /v1/exams/exam-1/candidates/c", Work.OWN_READ),
-        ("GET /v1/exams/exam-1/%63andidates/c", Work.OWN_READ),
-        ("GET /v1/exams/exam-1/candidates/c%2Favailability%2Fstream", Work.OWN_READ),
-        ("GET http://q/v1/exams/exam-1/candidates/c", Work.OWN_READ),
-        ("GET /v1/exams/exam-1/audit%2Favailability/stream", Work.PUBLIC_READ),
-        ("POST /v1/exams/exam-1/%72efunds-due/1/settle", Work.OPS),
-        ("PUT /nothing/v1/payment-callbacks", Work.PUBLIC_READ),
+        ("GET /v1/exams/exam-1/candidates/c", [Work.OWN_READ]),
+        ("GET /v1/exams/exam-1/%63andidates/c", [Work.OWN_READ]),
+        ("GET /v1/exams/exam-1/candidates/c%2Favailability%2Fstream", [Work.OWN_READ]),
+        ("GET http://q/v1/exams/exam-1/candidates/c", [Work.OWN_READ]),
+        ("GET /v1/exams/exam-1/audit%2Favailability/stream", []),
+        ("POST /v1/exams/exam-1/%72efunds-due/1/settle", [Work.OPS]),
+        ("PUT /nothing/v1/payment-callbacks", []),
     ],
 )
 async def test_the_class_of_a_request_is_that_of_the_route_that_answers_it(
-    running: Running, monkeypatch: pytest.MonkeyPatch, line: str, work: Work
+    running: Running, monkeypatch: pytest.MonkeyPatch, line: str, works: list[Work]
 ) -> None:
-    entered: list[Work] = []
-    enter = running.service.context.gate.enter
-    monkeypatch.setattr(
-        running.service.context.gate, "enter", lambda work: entered.append(work) or enter(work)
-    )
+    api, limiter = running.client, running.service.context.limiter
+    acquired: list[Work] = []
+    acquire = limiter.acquire
+    monkeypatch.setattr(limiter, "acquire", lambda work: acquired.append(work) or acquire(work))
+    key = api.ops_key if "settle" in line else api.frontend_key
     method, target = line.split(" ")
 
-    await asked(running.client, request(method, target))
+    reply = await asked(api, request(method, target, f"Authorization: Bearer {key}"))
 
-    assert entered == [work]
+    assert acquired == works
+    assert bool(works) or reply.status == 404
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_service.overload.gradient import GradientLimit, Latencies
+from quota_service.http.gradient import GradientLimit, Latencies
 from quota_service.settings import Settings, SettingsError
 
 FLOOR_S = 0.05

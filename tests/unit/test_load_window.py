@@ -4,9 +4,6 @@ import pytest
 
 from quota_service.observability.load_window import LoadWindow
 from quota_service.observability.metrics import Metrics
-from quota_service.overload.classes import Work
-from quota_service.overload.gate import Gate
-from quota_service.settings import Settings
 
 RESERVE = {"method": "POST", "route": "/v1/exams/{exam}/reservations"}
 CALLBACK = {"method": "POST", "route": "/v1/payment-callbacks"}
@@ -128,32 +125,3 @@ def test_one_slow_answer_among_a_few_is_left_out_and_two_are_not(metrics: Metric
     assert one <= 2.5
     assert two is not None
     assert two > 1000
-
-
-def test_what_the_gate_turns_away_is_a_failure_too_and_counts_once(metrics: Metrics) -> None:
-    gate = Gate.of(Settings(), metrics)
-    gate.refuse(Work.RESERVE)
-    looking = window(metrics)
-    answer(metrics, RESERVE, "201", 0.01, times=10)
-    answer(
-        metrics, RESERVE, "503", 0.01, times=2
-    )  # refused behind the parser: answered and counted
-    for _ in range(5):
-        gate.refuse(Work.RESERVE)
-    gate.refuse(Work.CONFIRM)
-    gate.refuse(Work.PUBLIC_READ)
-
-    seen = looking.read()
-
-    assert (seen.requests, seen.failures) == (16, 6)
-
-
-def test_failures_that_no_gate_turned_away_still_count(metrics: Metrics) -> None:
-    looking = window(metrics)
-    answer(metrics, RESERVE, "201", 0.01, times=10)
-    answer(metrics, RESERVE, "500", 0.01, times=3)
-    Gate.of(Settings(), metrics).refuse(Work.RESERVE)
-
-    seen = looking.read()
-
-    assert (seen.requests, seen.failures) == (13, 3)

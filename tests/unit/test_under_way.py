@@ -54,30 +54,9 @@ async def comes_to(under_way: UnderWay, count: int) -> None:
     await eventually(are_at_work)
 
 
-async def test_a_simple_protocol_that_waits_for_no_future_fails_once_and_leaves_nothing() -> None:
-    under_way, told, closed = UnderWay(limit=1, timeout_s=SHORT_S), Told(), []
-
-    async def yields() -> None:
-        try:
-            await asyncio.sleep(0)
-        finally:
-            closed.append(True)
-
-    protocol = yields()  # kept here, so that nothing but its owner closes it
-    under_way.start(protocol, told.of("yields"), is_simple=True)
-    at_work, was_closed = under_way.count, list(closed)
-    under_way.start(wait_for(new_future()), told.of("next"))
-    await told.has(2)  # the time of the first would have been over as well
-
-    assert (at_work, was_closed) == (0, [True])
-    assert told.names == ["yields", "next"]
-    assert isinstance(told.ends[0][2], TypeError)
-
-
-@pytest.mark.parametrize("is_simple", [False, True])
-async def test_what_takes_too_long_is_told_once_and_goes_on_to_its_end(*, is_simple: bool) -> None:
+async def test_what_takes_too_long_is_told_once_and_goes_on_to_its_end() -> None:
     under_way, told, future = UnderWay(limit=9, timeout_s=SHORT_S), Told(), new_future()
-    under_way.start(wait_for(future), told.of("slow"), is_simple=is_simple)
+    under_way.start(wait_for(future), told.of("slow"))
 
     await told.has(1)
     at_work = under_way.count
@@ -103,12 +82,11 @@ async def test_what_may_be_long_is_waited_for_to_its_end() -> None:
     assert told.ends[1] == ("long", "done", None)
 
 
-@pytest.mark.parametrize("is_simple", [False, True])
-async def test_what_ends_in_time_is_told_its_result_or_its_error(*, is_simple: bool) -> None:
+async def test_what_ends_in_time_is_told_its_result_or_its_error() -> None:
     under_way, told = UnderWay(limit=9, timeout_s=LONG_S), Told()
     good, bad = new_future(), new_future()
-    under_way.start(wait_for(good), told.of("good"), is_simple=is_simple)
-    under_way.start(wait_for(bad), told.of("bad"), is_simple=is_simple)
+    under_way.start(wait_for(good), told.of("good"))
+    under_way.start(wait_for(bad), told.of("bad"))
     wrong = ValueError("of the protocol")
 
     good.set_result("done")
@@ -123,7 +101,7 @@ async def test_the_oldest_is_given_up_first_and_what_has_ended_is_passed_over() 
     under_way, told = UnderWay(limit=9, timeout_s=SHORT_S), Told()
     futures = [new_future() for _ in range(4)]
     for number, future in enumerate(futures):
-        under_way.start(wait_for(future), told.of(str(number)), is_simple=True)
+        under_way.start(wait_for(future), told.of(str(number)))
 
     futures[1].set_result("in time")
     await told.has(4)
@@ -166,7 +144,7 @@ async def test_draining_waits_for_those_at_work_and_counts_who_is_left() -> None
     under_way, told = UnderWay(limit=9, timeout_s=LONG_S), Told()
     futures = [new_future() for _ in range(2)]
     for number, future in enumerate(futures):
-        under_way.start(wait_for(future), told.of(str(number)), is_simple=number == 0)
+        under_way.start(wait_for(future), told.of(str(number)))
 
     futures[0].set_result("done")
     left = await under_way.drain(SHORT_S)

@@ -1,4 +1,4 @@
-"""The express lane: hot calls answered from the connection's callback, and what is left to aiohttp.
+"""Plain requests, answered beside aiohttp, and the others, which are left to it.
 
 Whichever lane a request takes, its answer is the same but for the headers of the moment.
 """
@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 import redis.asyncio
 
-from quota_service.api import express
-from quota_service.api.express import ExpressLane, ExpressProtocol
+from quota_service.api.json_calls import JsonCalls
+from quota_service.http.protocol import Connection, PlainRequest
 from tests.conftest import Running
 from tests.support.raw_http import connect, reset
 from tests.support.waiting import eventually
@@ -22,15 +22,15 @@ HOT = "/v1/exams/exam-1/availability"
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The routes of the requests that took the express lane, in order."""
+    """The routes of the requests that were plain, in order."""
     routes: list[str] = []
-    observe = ExpressLane.observe
+    take = JsonCalls.take
 
-    def watched(lane: ExpressLane, route: express.HotRoute, status: int, seconds: float) -> None:
-        routes.append(route.path)
-        observe(lane, route, status, seconds)
+    def watched(calls: JsonCalls, connection: Connection, plain: PlainRequest) -> None:
+        routes.append(plain.found.call.route.path)
+        take(calls, connection, plain)
 
-    monkeypatch.setattr(ExpressLane, "observe", watched)
+    monkeypatch.setattr(JsonCalls, "take", watched)
     return routes
 
 
@@ -95,7 +95,7 @@ async def sent(running: Running, pieces: Iterable[bytes]) -> tuple[int, dict[str
         return await answers.next()
 
 
-async def test_a_plain_hot_request_takes_the_express_lane(
+async def test_a_plain_request_is_answered_beside_aiohttp(
     running: Running, taken: list[str]
 ) -> None:
     status, headers, body = await sent(running, [get()])
@@ -149,7 +149,7 @@ async def test_an_order_in_pieces_or_chunks_is_taken_like_a_whole_one(
     assert [answer[0] for answer in (pieces, chunks)] == [201, 201]
     assert [answer[1]["idempotency-replayed"] for answer in (pieces, chunks)] == ["true", "true"]
     assert [json.loads(answer[2]) for answer in (pieces, chunks)] == [json.loads(first)] * 2
-    assert taken == ["/v1/exams/{exam}/reservations"]
+    assert taken == ["/v1/exams/{exam}/reservations"] * 2
 
 
 async def test_requests_sent_without_waiting_are_answered_in_order(running: Running) -> None:
@@ -212,15 +212,15 @@ async def test_a_client_that_leaves_before_its_answer_has_its_seat_and_is_counte
 async def test_a_client_that_does_not_read_is_not_read_from(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    protocols: list[ExpressProtocol] = []
-    made = ExpressProtocol.connection_made
+    transports: list[asyncio.Transport] = []
+    made = Connection.connection_made
 
-    def remember(protocol: ExpressProtocol, transport: asyncio.Transport) -> None:
+    def remember(protocol: Connection, transport: asyncio.Transport) -> None:
         made(protocol, transport)
         transport.set_write_buffer_limits(high=1024)
-        protocols.append(protocol)
+        transports.append(transport)
 
-    monkeypatch.setattr(ExpressProtocol, "connection_made", remember)
+    monkeypatch.setattr(Connection, "connection_made", remember)
     asked = 16_000
     async with connection(running) as (answers, writer):
 
@@ -232,13 +232,10 @@ async def test_a_client_that_does_not_read_is_not_read_from(
         asking = asyncio.create_task(ask())
 
         async def is_stalled() -> bool:
-            return bool(protocols) and protocols[0].writing_paused
+            return bool(transports) and not transports[0].is_reading()
 
         await eventually(is_stalled)
-        transport = protocols[0].transport
-        assert transport is not None
-        assert not protocols[0].is_read
-        assert transport.get_write_buffer_size() < 1_000_000
+        assert transports[0].get_write_buffer_size() < 1_000_000
         statuses = [(await answers.next())[0] for _ in range(asked)]
         await asking
 

@@ -1,8 +1,9 @@
-"""The clients' connections of one process: bounded in all, and for each address.
+"""The clients' connections of one process: bounded in all, for each address and in time.
 
 A connection costs a file descriptor, and with none left neither the stores nor the admin port can
 be reached. So some are kept for those, and connections beyond the rest wait to be accepted. One
-address has a share of them and no more: what it opens beyond is closed at once.
+address has a share of them and no more: what it opens beyond is closed at once. What takes too long
+is ended within a second of its time.
 """
 
 import asyncio
@@ -10,10 +11,8 @@ import logging
 import resource
 import socket
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
 
-from quota_service.api.read_in_turn import ReadInTurn
+from quota_service.http.protocol import Application, Connection
 from quota_service.observability.logs import OnceASecond
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
@@ -21,7 +20,11 @@ from quota_service.settings import Settings
 log = logging.getLogger(__name__)
 
 _KEPT_DESCRIPTORS = 128
-"""For the admin port, Redis, the usher, logs and files, beside those for Postgres."""
+"""For the admin port, Redis, logs and files, beside those for Postgres."""
+_LOOK_EVERY_S = 1.0
+"""How often to look for connections that take too long."""
+_SETTLE_S = 0.02
+"""How often to look, while connections end, which are idle by now."""
 
 
 def connections_max(settings: Settings) -> int:
@@ -36,13 +39,14 @@ def connections_max(settings: Settings) -> int:
 class Connections:
     """Begins connections and counts them until they end."""
 
-    def __init__(
-        self, protocol: Callable[[], ReadInTurn], settings: Settings, metrics: Metrics
-    ) -> None:
-        """`protocol` makes what serves a connection."""
+    def __init__(self, application: Application, settings: Settings, metrics: Metrics) -> None:
         self.count = 0
         """How many there are."""
-        self._protocol = protocol
+        self._application = application
+        self._connections: set[Connection] = set()
+        shortest_s = min(settings.head_timeout_s, settings.idle_timeout_s)
+        self._look_every_s = min(_LOOK_EVERY_S, shortest_s / 2)
+        self._looking = asyncio.create_task(self._end_late_ones())
         self._max = connections_max(settings)
         self._max_of_address = max(int(self._max * settings.connections_address_share), 1)
         self._loop = asyncio.get_running_loop()
@@ -82,15 +86,36 @@ class Connections:
         self._beginnings.add(task)
         task.add_done_callback(self._beginnings.discard)
 
-    async def begun(self) -> None:
-        """Return when every connection that was taken is served."""
+    async def drain(self, timeout_s: float) -> None:
+        """Answer what has come, end every connection, and return when they have ended.
+
+        No more are begun meanwhile. Those that are not idle within `timeout_s` are broken off.
+        """
         await asyncio.gather(*self._beginnings)
+        ends_at_s = self._loop.time() + timeout_s
+        # What had come before the port was closed is read in the next turns of the loop.
+        await asyncio.sleep(_SETTLE_S)
+        while self._connections and self._loop.time() < ends_at_s:
+            for connection in [each for each in self._connections if each.is_idle]:
+                connection.close()
+            await asyncio.sleep(_SETTLE_S)
+        for connection in list(self._connections):
+            connection.close()
+        self._looking.cancel()
+        await asyncio.wait({self._looking})
+
+    async def _end_late_ones(self) -> None:
+        while True:
+            await asyncio.sleep(self._look_every_s)
+            now_s = self._loop.time()
+            for connection in [each for each in self._connections if each.deadline_s <= now_s]:
+                connection.expire()
 
     async def _begin(self, connection: socket.socket, address: str) -> None:
-        def make() -> ReadInTurn:
-            protocol = self._protocol()
-            protocol.lost = partial(self._count, address, -1)
-            return protocol
+        def make() -> Connection:
+            begun = Connection(self._application, address, self._end)
+            self._connections.add(begun)
+            return begun
 
         try:
             connection.setblocking(False)
@@ -99,6 +124,10 @@ class Connections:
             connection.close()
             self._count(address, -1)
             log.info("a connection ended before it began", extra={"cause": str(error)})
+
+    def _end(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._count(connection.address, -1)
 
     def _count(self, address: str, more: int) -> None:
         self.count += more

@@ -1,18 +1,18 @@
-"""The gate: what may be at work at once, class by class, within a limit that adapts.
+"""What may be at work at once, class by class, within a limit that adapts.
 
 A part of the limit is kept for each class, for payments beside the limit; the rest is lent to
-whoever needs it, the classes that matter least being refused first. Entering and leaving are a few
-integer operations, as every request does both. There is no queue behind the gate: requests that
-cannot be read yet wait in their sockets, those that have entered wait for a batch, and a third
-queue would only add to the time until a caller hears that it should come again.
+whoever needs it, the classes that matter least being refused first. A place is taken and given back
+by a few integer operations, as every request does both. Nobody waits for a place: requests wait
+before it in the fair queue, behind it for a batch, and a third queue would only add to the time
+until a caller hears that it should come again.
 """
 
 import time
 from collections.abc import Callable
 
+from quota_service.http.gradient import GradientLimit, Latencies
+from quota_service.http.work import PARTS, Work
 from quota_service.observability.metrics import Metrics
-from quota_service.overload.classes import PARTS, Work
-from quota_service.overload.gradient import GradientLimit, Latencies
 from quota_service.settings import Settings
 
 _CLASSES = tuple(PARTS)
@@ -22,14 +22,11 @@ _SAMPLED = frozenset(_CLASSES) - {Work.OPS}
 _SAMPLES_MIN = 10
 """Requests a window has to see before it closes: one slow answer is no trend."""
 
-_ALERT_PART = 4
-"""The part of the limit (a quarter) from which the gate is alert."""
 
-
-class Gate:
+class ConcurrencyLimiter:
     """Counts what is at work and says whether more may enter; one for each process.
 
-    A request that `enter` let in has to `leave`, however it ends.
+    A request that got a place by `acquire` has to `release` it, however it ends.
     """
 
     def __init__(
@@ -46,15 +43,12 @@ class Gate:
         self._refused_total = {
             (work, reason): metrics.requests_refused.labels(work=work.label, reason=reason)
             for work in _CLASSES
-            for reason in ("limit", "unread", "deadline", "caller_left")
+            for reason in ("limit", "queue", "deadline", "caller_left")
         }
-        self.is_alert = False
-        """Whether it is worth a look at every request before it is parsed."""
         self._at_work = [0] * len(Work)
         self._kept = [0] * len(Work)
         self._reach = [0] * len(Work)
         self._all = 0
-        self._alert_at = 0
         self._lent = 0
         self._refused = 0
         self._counts = [0] * len(Work)
@@ -66,8 +60,8 @@ class Gate:
         self._gauges = {work: metrics.requests_at_work.labels(work=work.label) for work in _CLASSES}
 
     @classmethod
-    def of(cls, settings: Settings, metrics: Metrics) -> "Gate":
-        """Return the gate the settings ask for."""
+    def of(cls, settings: Settings, metrics: Metrics) -> "ConcurrencyLimiter":
+        """Return the limiter the settings ask for."""
         return cls(GradientLimit.of(settings), metrics, window_s=settings.work_window_ms / 1000)
 
     @property
@@ -83,33 +77,22 @@ class Gate:
         """How much of a class may enter whatever else is at work."""
         return self._kept[work]
 
-    def is_full_for(self, work: Work) -> bool:
-        """Return whether a request of a class would be refused now."""
-        return (
-            work is not Work.FREE
-            and self._at_work[work] >= self._kept[work]
-            and self._lent >= self._reach[work]
-        )
-
-    def enter(self, work: Work) -> bool:
-        """Let one request of a class in, or say that it is too much."""
+    def acquire(self, work: Work) -> bool:
+        """Give one request of a class a place, or say that it is too much."""
         if work is Work.FREE:
             return True
         at_work = self._at_work[work]
         if at_work >= self._kept[work]:
             if self._lent >= self._reach[work]:
                 self._refused += 1
-                self.is_alert = True
                 return False
             self._lent += 1
         self._at_work[work] = at_work + 1
         self._all += 1
-        if self._all >= self._alert_at:
-            self.is_alert = True
         return True
 
-    def leave(self, work: Work, elapsed_s: float | None = None) -> None:
-        """Let one request out; `elapsed_s` is how long it took, None when it was not answered."""
+    def release(self, work: Work, elapsed_s: float | None = None) -> None:
+        """Take the place back; `elapsed_s` is how long it took, None when it was not answered."""
         if work is Work.FREE:
             return
         at_work = self._at_work[work]
@@ -123,11 +106,6 @@ class Gate:
         now = self._clock()
         if now >= self._closes_at and sum(self._counts) >= _SAMPLES_MIN:
             self._close_window(now)
-
-    def refuse(self, work: Work) -> None:
-        """Turn a request away that the gate is full for, before it came to entering."""
-        self._refused += 1
-        self.count_refusal(work)
 
     async def show(self) -> None:
         """Bring the gauges up to date; once a second is often enough, each request is too often."""
@@ -150,7 +128,6 @@ class Gate:
         # By Little's law the times spent in a window add up to what was at work on average.
         busy = sum(self._totals_s) / (now - self._opened_at)
         self._limit.update(seen, is_pressed=self._refused > 0 or busy * 2 >= before)
-        self.is_alert = self._refused > 0 or busy >= self._alert_at
         self._refused = 0
         self._counts = [0] * len(Work)
         self._totals_s = [0.0] * len(Work)
@@ -165,7 +142,6 @@ class Gate:
         for work, part in PARTS.items():
             of_what = self._limit.high if work is Work.CONFIRM else limit
             self._kept[work] = max(int(of_what * part.share), 1)
-        self._alert_at = limit // _ALERT_PART
         rest = limit - sum(self._kept) + self._kept[Work.CONFIRM]
         for work, part in PARTS.items():
             self._reach[work] = int(rest * part.reach)

@@ -1,0 +1,294 @@
+"""Answers the plain requests of connections: the JSON calls, from their key to their bytes.
+
+    1. the route is found by method and target
+    2. the key is looked at, or the signature of a payment callback; what has none is answered
+    3. the request waits in the fair queue, payments first; when that is full it is refused
+    4. it takes its place at work, or is refused by the limit of its class
+    5. the handler answers from memory, or begins a use case, which goes on whoever leaves
+    6. the place is free, the duration counted, the answer sent
+
+A caller that has gone, or has waited longer than a request may, is noticed before 4 and once more
+just before a store is asked. Nothing is refused behind that: it may have happened.
+"""
+
+import asyncio
+import functools
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import Histogram
+from yarl import URL
+
+from quota_service.api.context import ApiContext
+from quota_service.api.errors import BodyTooSlow, MalformedRequest, answer_for, answer_to
+from quota_service.api.problems import RETRY_AFTER_S, problem_response
+from quota_service.api.routes import AiohttpOnly, JsonHandler, Route
+from quota_service.awaited import IS_AWAITED
+from quota_service.http.heads import Heads
+from quota_service.http.protocol import Connection, PlainRequest
+from quota_service.http.request import Request
+from quota_service.http.request_id import REQUEST_ID_HEADER, request_id
+from quota_service.http.response import Response
+from quota_service.http.work import CAN_WAIT, Work
+from quota_service.observability.logs import KEY_ID, REQUEST_ID, OnceASecond
+from quota_service.observability.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+REFUSAL = "too much is at work already; the request was not begun"
+CLIENT_GONE = 499
+"""The status metrics show for a request whose client left before the answer."""
+
+_FOUND_MAX = 1000
+"""Addresses remembered with their route; the one used least recently goes first."""
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A JSON call: its route, and the fixed and variable parts of its address by position."""
+
+    route: Route
+    handler: JsonHandler
+    fixed: tuple[tuple[int, str], ...]
+    names: tuple[tuple[int, str], ...]
+    durations: dict[int, Histogram] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A call, and the variable parts of the address it was called by."""
+
+    call: _Call
+    params: Mapping[str, str]
+
+
+class JsonCalls:
+    """What answers the plain requests of a process."""
+
+    def __init__(
+        self,
+        context: ApiContext,
+        routes: Sequence[Route],
+        metrics: Metrics,
+        by_aiohttp: Callable[[], asyncio.Protocol],
+    ) -> None:
+        """`by_aiohttp` makes what serves a connection that has more than plain requests."""
+        settings = context.settings
+        self.context = context
+        self.body_max_bytes = settings.body_max_bytes
+        self.head_timeout_s = settings.head_timeout_s
+        self.body_timeout_s = settings.request_timeout_s
+        self.idle_timeout_s = settings.idle_timeout_s
+        self.by_aiohttp = by_aiohttp
+        self._durations = metrics.http_duration
+        metrics.requests_waiting.set_function(lambda: len(context.queue))
+        self._heads = Heads()
+        self._calls: dict[tuple[bytes, int], list[_Call]] = {}
+        self._found = functools.lru_cache(_FOUND_MAX)(self._find)
+        self._malformed_lines = OnceASecond()
+        low, high = RETRY_AFTER_S
+        self._overloaded = [
+            problem_response("overloaded", REFUSAL, part="service") for _ in range(low, high + 1)
+        ]
+        for route in routes:
+            self._add(route)
+
+    def find(self, method: bytes, target: str) -> _Found | None:
+        """Return the call for an address as it stands in the table; None leaves it to aiohttp."""
+        return None if "#" in target else self._found(method, target.partition("?")[0])
+
+    def has_end(self, target: str) -> bool:
+        """Return whether an answer of aiohttp has an end."""
+        return not target.partition("?")[0].endswith("/stream")
+
+    def take(self, connection: Connection, plain: PlainRequest) -> None:
+        """Let a request wait for its turn, or answer it at once."""
+        call: _Call = plain.found.call
+        route = call.route
+        taken = _Taken(self, connection, call, plain)
+        try:
+            goes_first = taken.check()
+        except Exception as error:  # noqa: BLE001  every error has its answer
+            taken.end(None, error)
+            return
+        if route.work is Work.FREE:
+            taken.begin()
+        elif not goes_first and self.context.queue.is_full and route.work in CAN_WAIT:
+            taken.refuse("queue")
+        else:
+            self.context.queue.put(taken.begin, goes_first=goes_first)
+
+    def refuse_malformed(self, connection: Connection, cause: str) -> None:
+        """Answer what is no request, as the connection's last."""
+        name = request_id(None)
+        token = REQUEST_ID.set(name)
+        if count := self._malformed_lines.count():
+            log.info("malformed", extra={"cause": cause, "count": count})
+        REQUEST_ID.reset(token)
+        response = answer_for(MalformedRequest(cause))
+        status = str(response.status)
+        self._durations.labels(method="other", route="unmatched", status=status).observe(0)
+        connection.answer(self._heads.bytes_of(response, name, is_last=True), is_last=True)
+
+    def refuse_slow(self, connection: Connection, plain: PlainRequest) -> None:
+        """Answer a request whose body does not come, as the connection's last."""
+        response = answer_for(BodyTooSlow("the body did not arrive in time"))
+        self.observe(plain.found.call, response.status, self.body_timeout_s)
+        name = request_id(plain.headers.get(REQUEST_ID_HEADER))
+        connection.answer(self._heads.bytes_of(response, name, is_last=True), is_last=True)
+
+    def refusal(self) -> Response:
+        """Return the answer to what is too much; Retry-After is drawn anew for each."""
+        return random.choice(self._overloaded)  # noqa: S311
+
+    def send(self, connection: Connection, response: Response, name: str) -> None:
+        """Send an answer; while the service shuts down, as the connection's last."""
+        is_last = self.context.health.is_draining
+        connection.answer(self._heads.bytes_of(response, name, is_last=is_last), is_last=is_last)
+
+    def observe(self, call: _Call, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        child = call.durations.get(status)
+        if child is None:
+            route = call.route
+            child = self._durations.labels(
+                method=route.method, route=route.path, status=str(status)
+            )
+            call.durations[status] = child
+        child.observe(seconds)
+
+    def _find(self, method: bytes, path: str) -> _Found | None:
+        if "%" in path:
+            return None
+        parts = path.split("/")
+        for call in self._calls.get((method, len(parts)), ()):
+            if all(parts[i] == part for i, part in call.fixed):
+                return _Found(call, {name: parts[i] for i, name in call.names})
+        return None
+
+    def _add(self, route: Route) -> None:
+        if isinstance(route.handler, AiohttpOnly):
+            return
+        parts = route.path.split("/")
+        names = [(i, part[1:-1]) for i, part in enumerate(parts) if part.startswith("{")]
+        fixed = [(i, part) for i, part in enumerate(parts) if not part.startswith("{")]
+        calls = self._calls.setdefault((route.method.encode(), len(parts)), [])
+        calls.append(_Call(route, route.handler, tuple(fixed), tuple(names)))
+
+
+class _Taken:
+    """A request from its last byte to its answer."""
+
+    __slots__ = (
+        "_begun_s",
+        "_call",
+        "_calls",
+        "_connection",
+        "_is_in",
+        "_key_id",
+        "_name",
+        "_request",
+        "_started_s",
+    )
+
+    def __init__(
+        self, calls: JsonCalls, connection: Connection, call: _Call, plain: PlainRequest
+    ) -> None:
+        self._calls = calls
+        self._connection = connection
+        self._call = call
+        self._name = request_id(plain.headers.get(REQUEST_ID_HEADER))
+        self._key_id = ""
+        self._is_in = False
+        self._started_s = self._begun_s = time.perf_counter()
+        self._request = Request(
+            plain.found.params,
+            plain.headers,
+            plain.body,
+            lambda: URL.build(query_string=plain.target.partition("?")[2], encoded=True).query,
+            connection.address,
+        )
+
+    def check(self) -> bool:
+        """Raise what stands against the caller; return whether the request goes first."""
+        context, request, route = self._calls.context, self._request, self._call.route
+        if route.scope is not None:
+            authorization = request.headers.get("Authorization")
+            exam = route.exam_named(request.params, request.read_query)
+            self._key_id = context.keys.authorize(authorization, route.scope, exam)
+        elif route.verify is not None:
+            request.event = route.verify(context, request)
+            return True
+        return False
+
+    def begin(self) -> None:
+        """Begin the work, or refuse it."""
+        if self.is_gone():
+            self._calls.observe(self._call, CLIENT_GONE, time.perf_counter() - self._started_s)
+            return
+        if not self.is_in_time():
+            self.refuse(None)
+            return
+        context, route = self._calls.context, self._call.route
+        if not context.limiter.acquire(route.work):
+            self.refuse("limit")
+            return
+        self._is_in = True
+        self._begun_s = time.perf_counter()
+        # Tasks begun from here inherit these; the next request sets its own.
+        REQUEST_ID.set(self._name)
+        KEY_ID.set(self._key_id)
+        IS_AWAITED.set(self.is_awaited)
+        try:
+            response = self._call.handler(context, self._request)
+            if not isinstance(response, Response):
+                context.under_way.start(response, self.end, is_long=route.is_long)
+                return
+        except Exception as error:  # noqa: BLE001  every error has its answer
+            self.end(None, error)
+        else:
+            self.end(response, None)
+
+    def refuse(self, reason: str | None) -> None:
+        """Answer that it is too much; nothing was begun."""
+        if reason is not None:
+            self._calls.context.limiter.count_refusal(self._call.route.work, reason)
+        self._finish(self._calls.refusal())
+
+    def end(self, response: Response | None, error: BaseException | None) -> None:
+        """Free the place and answer."""
+        if self._is_in:  # first of all: whatever goes wrong below, the place is free
+            self._is_in = False
+            elapsed_s = time.perf_counter() - self._begun_s
+            self._calls.context.limiter.release(self._call.route.work, elapsed_s)
+        self._finish(answer_to(error) if response is None else response)
+
+    def is_awaited(self) -> bool:
+        """Return whether its caller is there, and there is time; what has neither is counted."""
+        return not self.is_gone() and self.is_in_time()
+
+    def is_gone(self) -> bool:
+        """Return whether its caller has left, and count it."""
+        if self._connection.is_gone:
+            self._calls.context.limiter.count_refusal(self._call.route.work, "caller_left")
+            return True
+        return False
+
+    def is_in_time(self) -> bool:
+        """Return whether it has waited for less than a request may, and count it if not."""
+        context = self._calls.context
+        if time.perf_counter() - self._started_s > context.settings.request_timeout_s:
+            context.limiter.count_refusal(self._call.route.work, "deadline")
+            return False
+        return True
+
+    def _finish(self, response: Response) -> None:
+        # Counted first: whoever has an answer finds it in the metrics, even if we die here.
+        calls, is_gone = self._calls, self._connection.is_gone
+        elapsed_s = time.perf_counter() - self._started_s
+        calls.observe(self._call, CLIENT_GONE if is_gone else response.status, elapsed_s)
+        if not is_gone:
+            calls.send(self._connection, response, self._name)

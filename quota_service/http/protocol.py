@@ -1,0 +1,387 @@
+"""A connection of the public port: plain requests are answered here, all else is aiohttp's.
+
+httptools parses. A request is plain when it is HTTP/1.1 on a connection that is kept, addresses a
+call of the application, has no body or one of a told length within the limit, and asks for nothing
+more than its answer. Requests of one connection are answered in order: what comes while one is at
+work is kept, as bytes, and beyond a bound not read. At the first request that is not plain the
+connection becomes aiohttp's, with the bytes from that request on; by then every request before it
+was answered. aiohttp ends the connection behind its answer, so that the connections of a proxy do
+not become aiohttp's one by one.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import httptools
+from multidict import CIMultiDict, CIMultiDictProxy
+
+HEAD_MAX_BYTES = 16_384
+"""The longest head of a request."""
+_KEPT_MAX_BYTES = 65_536
+"""What is kept of requests that wait for the one before; beyond, the connection is not read."""
+_LINGER_S = 2.0
+"""How long a client may take to end a connection behind its last answer."""
+_END_OF_HEAD = b"\r\n\r\n"
+_NO_HTTP = "the request is not well-formed HTTP/1.1"
+_UNUSUAL = ("Transfer-Encoding", "Content-Encoding", "Expect", "Upgrade")
+"""Headers that make a request more than plain, whatever they say."""
+
+Headers = CIMultiDictProxy[str]
+
+
+class Application(Protocol):
+    """What answers the requests of connections; `Found` is its own, a call and its parameters."""
+
+    body_max_bytes: int
+    """The longest body of a plain request."""
+    head_timeout_s: float
+    """How long the head of a request may take to come; the first, from the connection's begin."""
+    body_timeout_s: float
+    """The same for the body, from the end of the head."""
+    idle_timeout_s: float
+    """How long a connection may be without a request, or its client may read nothing."""
+
+    def find(self, method: bytes, target: str) -> Any:
+        """Return the call that a request is for; None when it is none for plain requests."""
+
+    def take(self, connection: "Connection", plain: "PlainRequest") -> None:
+        """Answer a request, now or later, by the connection's `answer`."""
+
+    def refuse_malformed(self, connection: "Connection", cause: str) -> None:
+        """Answer what is no HTTP, or no request, as the connection's last."""
+
+    def refuse_slow(self, connection: "Connection", plain: "PlainRequest") -> None:
+        """Answer a request whose body does not come, as the connection's last."""
+
+    def by_aiohttp(self) -> asyncio.Protocol:
+        """Return what a connection becomes that has more than plain requests."""
+
+    def has_end(self, target: str) -> bool:
+        """Return whether the answer of aiohttp to a request has an end, as a stream has none."""
+
+
+@dataclass(slots=True)
+class PlainRequest:
+    """A whole request; `found` is what the application found for its target."""
+
+    found: Any
+    target: str
+    headers: Headers
+    body: bytes
+
+
+class Connection(asyncio.Protocol):
+    """One connection of a client.
+
+    `deadline_s` is when it has taken too long (the loop's clock); whoever counts the connections
+    calls `expire` then.
+    """
+
+    __slots__ = (
+        "_application",
+        "_buffer",
+        "_fed",
+        "_has_head",
+        "_head_end",
+        "_is_advancing",
+        "_is_busy",
+        "_is_eof",
+        "_is_kept",
+        "_is_over",
+        "_is_paused",
+        "_is_stuck",
+        "_lines",
+        "_loop",
+        "_lost",
+        "_parser",
+        "_plain",
+        "_request_end",
+        "_successor",
+        "_target",
+        "_transport",
+        "address",
+        "deadline_s",
+    )
+
+    def __init__(
+        self, application: Application, address: str, lost: Callable[["Connection"], None]
+    ) -> None:
+        """`lost` is called when the connection has ended."""
+        self.address = address
+        self.deadline_s = math.inf
+        self._application = application
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._successor: asyncio.Protocol | None = None
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._buffer = bytearray()
+        self._is_busy = False
+        self._is_eof = False
+        self._is_over = False
+        self._is_paused = False
+        self._is_stuck = False
+        self._is_advancing = False
+        self._expect_request()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody is there any more to read an answer."""
+        return self._transport is None or self._transport.is_closing()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no whole request is at work on it."""
+        return self._successor is None and not self._is_busy
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Expect the first request."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.deadline_s = self._loop.time() + self._application.head_timeout_s
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything; a request at work goes on to its end."""
+        self._transport = None
+        self._parser = None
+        self._buffer.clear()
+        self.deadline_s = math.inf
+        if self._successor is not None:
+            self._successor.connection_lost(exc)
+        self._lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come."""
+        if self._successor is not None:
+            self._successor.data_received(data)
+            return
+        if self._is_over:
+            return
+        if not self._buffer and not self._is_busy:
+            now_s = self._loop.time()
+            self.deadline_s = min(self.deadline_s, now_s + self._application.head_timeout_s)
+        self._buffer += data
+        if not (self._is_busy or self._is_stuck):
+            self._advance()
+        elif len(self._buffer) > _KEPT_MAX_BYTES:
+            self._pause_reading()
+
+    def eof_received(self) -> bool:
+        """Answer what has come, then end; a client may still read (RFC 9112, 9.6)."""
+        self._is_eof = True
+        if self._is_over:
+            return False
+        if self._successor is not None:
+            self._successor.eof_received()
+            return self._application.has_end(self._target.decode("latin-1"))
+        return self._is_busy or (self._is_stuck and bool(self._buffer))
+
+    def pause_writing(self) -> None:
+        """Read and begin no more of a client that does not read its answers."""
+        if self._successor is not None:
+            self._successor.pause_writing()
+            return
+        self._is_stuck = True
+        self._pause_reading()
+        self.deadline_s = self._loop.time() + self._application.idle_timeout_s
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        if self._successor is not None:
+            self._successor.resume_writing()
+            return
+        self._is_stuck = False
+        self._go_on()
+
+    def expire(self) -> None:
+        """End a connection that has taken too long."""
+        self.deadline_s = math.inf
+        if self._transport is None:
+            return
+        if self._is_stuck:
+            self._transport.abort()
+        elif self._plain is not None:
+            self._is_busy = True
+            self._application.refuse_slow(self, self._plain)
+        else:
+            self._transport.close()
+
+    def answer(self, data: bytes, *, is_last: bool = False) -> None:
+        """Send the answer to the request at work; behind the last one the connection ends."""
+        self._is_busy = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(data)
+        if is_last:
+            self._end_slowly(transport)
+        elif not self._is_advancing:
+            self._go_on()
+
+    def _end_slowly(self, transport: asyncio.Transport) -> None:
+        """Send no more, and wait for the client to end: what it still sends is not read.
+
+        Closed at once, the system would break the connection off at the next byte that comes, and
+        the client might lose the answer (RFC 9112, 9.6).
+        """
+        self._is_over = True
+        self._buffer.clear()
+        transport.write_eof()
+        self.deadline_s = self._loop.time() + _LINGER_S
+
+    def close(self) -> None:
+        """End the connection, whatever is at work on it."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _go_on(self) -> None:
+        """Take up what has come meanwhile."""
+        if self._is_busy or self._is_stuck or self._is_over or self._transport is None:
+            return
+        wait_s = (
+            self._application.head_timeout_s if self._buffer else self._application.idle_timeout_s
+        )
+        self.deadline_s = self._loop.time() + wait_s
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+        if self._buffer:
+            self._advance()
+        self._end_behind_last()
+
+    def _end_behind_last(self) -> None:
+        """End when the client sends no more and nothing is at work for it."""
+        if self._is_eof and not self._is_busy and self._successor is None and self._transport:
+            self._transport.close()
+
+    def _pause_reading(self) -> None:
+        transport = self._transport
+        if transport is not None and not self._is_paused:
+            self._is_paused = True
+            transport.pause_reading()
+
+    def _expect_request(self) -> None:
+        """Forget the request before."""
+        self._target = b""
+        self._lines: list[tuple[str, str]] = []
+        self._has_head = False
+        self._is_kept = False
+        self._fed = 0
+        self._head_end = 0
+        self._request_end = 0
+        self._plain: PlainRequest | None = None
+
+    def _advance(self) -> None:
+        """Take requests out of what has come, until one is at work or more has to come."""
+        self._is_advancing = True
+        while self._buffer and not (self._is_busy or self._is_stuck or self.is_gone):
+            if self._plain is None and not self._read_head():
+                break
+            if len(self._buffer) < self._request_end:
+                break
+            self._take()
+        self._is_advancing = False
+        if not (self._is_busy or self._is_stuck or self._is_over or self._buffer):
+            self.deadline_s = self._loop.time() + self._application.idle_timeout_s
+
+    def _take(self) -> None:
+        """Hand a whole request to the application."""
+        plain = cast("PlainRequest", self._plain)
+        if self._request_end > self._head_end:
+            plain.body = bytes(self._buffer[self._head_end : self._request_end])
+            cast("httptools.HttpRequestParser", self._parser).feed_data(plain.body)
+        del self._buffer[: self._request_end]
+        self._expect_request()
+        self._is_busy = True
+        self.deadline_s = math.inf
+        self._application.take(self, plain)
+
+    def _read_head(self) -> bool:
+        """Return whether the head of a plain request is here; all else is dealt with."""
+        if not self._fed and self._buffer[0] in b"\r\n":
+            del self._buffer[
+                : len(self._buffer) - len(self._buffer.lstrip(b"\r\n"))
+            ]  # RFC 9112, 2.2
+        end = self._buffer.find(_END_OF_HEAD, max(self._fed - len(_END_OF_HEAD) + 1, 0))
+        stop = len(self._buffer) if end < 0 else end + len(_END_OF_HEAD)
+        parser = cast("httptools.HttpRequestParser", self._parser)
+        try:
+            parser.feed_data(self._buffer[self._fed : stop])
+        except httptools.HttpParserUpgrade:
+            self._become_aiohttps()
+            return False
+        except httptools.HttpParserError:
+            self._refuse(_NO_HTTP)
+            return False
+        self._fed = stop
+        if stop > HEAD_MAX_BYTES:
+            self._refuse("the head is too long")
+        elif self._has_head != (end >= 0):
+            self._refuse(_NO_HTTP)
+        elif self._has_head:
+            return self._is_plain(parser, stop)
+        return False
+
+    def _is_plain(self, parser: httptools.HttpRequestParser, head_end: int) -> bool:
+        """Note a plain request; one that is not plain makes the connection aiohttp's."""
+        headers = CIMultiDict(self._lines)
+        version = parser.get_http_version()
+        if len(headers.getall("Host", ())) != 1 and version == "1.1":  # RFC 9112, 3.2
+            self._refuse(_NO_HTTP)
+            return False
+        target = self._target.decode("utf-8", "surrogateescape")
+        found = self._application.find(parser.get_method(), target)
+        length = int(headers.get("Content-Length", "0"))
+        if (
+            found is None
+            or not self._is_kept
+            or version != "1.1"
+            or length > self._application.body_max_bytes
+            or any(name in headers for name in _UNUSUAL)
+        ):
+            self._become_aiohttps()
+            return False
+        self._plain = PlainRequest(found, target, CIMultiDictProxy(headers), b"")
+        self._head_end = head_end
+        self._request_end = head_end + length
+        if length:
+            self.deadline_s = self._loop.time() + self._application.body_timeout_s
+        return True
+
+    def _refuse(self, cause: str) -> None:
+        self._is_busy = True
+        self.deadline_s = math.inf
+        self._buffer.clear()
+        self._application.refuse_malformed(self, cause)
+
+    def _become_aiohttps(self) -> None:
+        """Leave the connection to aiohttp, beginning with the request that is not plain."""
+        transport = cast("asyncio.Transport", self._transport)
+        self.deadline_s = math.inf
+        self._successor = successor = self._application.by_aiohttp()
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        self._parser = None
+        successor.connection_made(transport)
+        successor.data_received(data)
+        if self._is_eof and not self.eof_received():
+            transport.close()
+
+    # What httptools calls while it parses.
+
+    def on_url(self, url: bytes) -> None:
+        """Note a part of the target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header as aiohttp does."""
+        self._lines.append(
+            (name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape"))
+        )
+
+    def on_headers_complete(self) -> None:
+        """Note that the head is whole."""
+        self._has_head = True
+        self._is_kept = cast("httptools.HttpRequestParser", self._parser).should_keep_alive()

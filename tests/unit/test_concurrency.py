@@ -1,0 +1,174 @@
+"""The concurrency limiter: never more than the limit, each class its share, no place lost."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quota_service.http.concurrency import ConcurrencyLimiter
+from quota_service.http.gradient import GradientLimit
+from quota_service.http.work import PARTS, Work
+from quota_service.observability.metrics import Metrics
+
+CLASSES = sorted(PARTS)
+LOWER_FIRST = [Work.JOIN, Work.PUBLIC_READ, Work.OWN_READ, Work.RESERVE, Work.RELEASE]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def make_limiter(
+    limit: int, *, low: int = 16, high: int = 4096, clock: Clock | None = None
+) -> ConcurrencyLimiter:
+    adaptive = GradientLimit(
+        initial=limit, low=low, high=high, smoothing=0.2, tolerance=1.5, floor_s=0.05
+    )
+    return ConcurrencyLimiter(adaptive, Metrics(), window_s=0.1, clock=clock or Clock())
+
+
+def fill(limiter: ConcurrencyLimiter, work: Work) -> int:
+    """Let as much of a class in as may enter, and return how much that was."""
+    count = 0
+    while limiter.acquire(work):
+        count += 1
+    return count
+
+
+def steps() -> st.SearchStrategy[list[tuple[bool, Work]]]:
+    return st.lists(st.tuples(st.booleans(), st.sampled_from(CLASSES)), max_size=400)
+
+
+@given(limit=st.integers(16, 200), steps=steps())
+def test_there_is_never_more_at_work_than_the_limit_and_never_less_than_nothing(
+    limit: int, steps: list[tuple[bool, Work]]
+) -> None:
+    limiter = make_limiter(limit)
+    inside = dict.fromkeys(CLASSES, 0)
+
+    for enters, work in steps:
+        if enters:
+            inside[work] += limiter.acquire(work)
+        elif inside[work]:
+            limiter.release(work)
+            inside[work] -= 1
+
+        assert {work: limiter.at_work(work) for work in CLASSES} == inside
+        assert limiter.at_work() - limiter.at_work(Work.CONFIRM) <= limit
+        assert limiter.at_work(Work.CONFIRM) <= limiter.kept_for(Work.CONFIRM)
+
+
+@given(limit=st.integers(16, 500), order=st.permutations(CLASSES))
+def test_a_class_always_gets_its_share_whatever_else_is_at_work(
+    limit: int, order: list[Work]
+) -> None:
+    limiter = make_limiter(limit)
+    *others, last = order
+    for work in others:
+        fill(limiter, work)
+
+    assert limiter.kept_for(last) >= 1
+    assert fill(limiter, last) >= limiter.kept_for(last)
+    assert limiter.at_work() - limiter.at_work(Work.CONFIRM) <= limit
+
+
+@given(limit=st.integers(16, 500), steps=steps())
+def test_when_all_have_left_every_place_is_free_again(
+    limit: int, steps: list[tuple[bool, Work]]
+) -> None:
+    limiter = make_limiter(limit)
+    alone = {work: fill(make_limiter(limit), work) for work in CLASSES}
+    inside = [work for enters, work in steps if enters and limiter.acquire(work)]
+
+    for work in inside:
+        limiter.release(work)
+
+    assert limiter.at_work() == 0
+    for work in CLASSES:
+        assert fill(limiter, work) == alone[work]
+        for _ in range(alone[work]):
+            limiter.release(work)
+
+
+@pytest.mark.parametrize("limit", [16, 100, 1024])
+def test_the_class_that_matters_least_is_refused_first(limit: int) -> None:
+    borrowed = {}
+    for work in CLASSES:
+        limiter = make_limiter(limit)
+        borrowed[work] = fill(limiter, work) - limiter.kept_for(work)
+
+    places = [borrowed[work] for work in LOWER_FIRST]
+    assert places == sorted(places)
+    assert borrowed[Work.JOIN] < borrowed[Work.RESERVE]
+
+
+def test_a_flood_of_the_lower_classes_leaves_room_to_borrow_for_the_higher() -> None:
+    limiter = make_limiter(200)
+    for work in (Work.JOIN, Work.PUBLIC_READ, Work.OWN_READ, Work.RESERVE):
+        fill(limiter, work)
+
+    assert fill(limiter, Work.RELEASE) > limiter.kept_for(Work.RELEASE)
+
+
+def test_payments_have_as_much_room_however_far_the_limit_has_shrunk() -> None:
+    wide, shrunk = make_limiter(4000, high=4000), make_limiter(16, high=4000)
+    fill(shrunk, Work.RESERVE)
+
+    assert fill(shrunk, Work.CONFIRM) == fill(wide, Work.CONFIRM) == 1000
+
+
+def test_what_is_free_is_neither_counted_nor_refused() -> None:
+    limiter = make_limiter(16)
+    for work in CLASSES:
+        fill(limiter, work)
+    before = limiter.at_work()
+
+    assert limiter.acquire(Work.FREE)
+    assert limiter.at_work() == before
+    limiter.release(Work.FREE, 0.1)
+    assert limiter.at_work() == before
+
+
+@settings(deadline=None)
+@given(times_s=st.lists(st.floats(0.001, 2), min_size=1, max_size=60))
+def test_places_stay_right_while_the_limit_moves(times_s: list[float]) -> None:
+    clock = Clock()
+    limiter = make_limiter(300, clock=clock)
+    kept_least = min(limiter.kept_for(work) for work in CLASSES)
+    for elapsed_s in times_s:
+        entered = fill(limiter, Work.RESERVE)
+        clock.now_s += 0.2
+        for _ in range(entered):
+            limiter.release(Work.RESERVE, elapsed_s)
+
+        assert limiter.at_work() == 0
+        assert 16 <= limiter.limit <= 4096
+    assert kept_least >= 1
+    assert fill(limiter, Work.RELEASE) + fill(limiter, Work.RESERVE) <= limiter.limit
+
+
+def test_after_the_limit_has_shrunk_nobody_borrows_until_there_is_room_and_shares_still_hold() -> (
+    None
+):
+    clock = Clock()
+    limiter = make_limiter(1000, clock=clock)
+    for _ in range(5):
+        entered = fill(limiter, Work.RESERVE)
+        clock.now_s += 0.2
+        for _ in range(entered):
+            limiter.release(Work.RESERVE, 0.01)
+    high = limiter.limit
+    inside = fill(limiter, Work.RESERVE)
+    for _ in range(10):
+        clock.now_s += 0.2
+        for _ in range(20):
+            limiter.release(Work.RESERVE, 5.0)
+        fill(limiter, Work.RESERVE)
+
+    assert limiter.limit < high / 1.5
+    assert not limiter.acquire(Work.RESERVE)
+    assert limiter.at_work() <= inside
+    assert fill(limiter, Work.RELEASE) == limiter.kept_for(Work.RELEASE)
