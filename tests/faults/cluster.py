@@ -27,7 +27,7 @@ from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
-from tests.faults.breaks import BREAKS
+from tests.faults.breaks import BREAKS, BreakError
 from tests.faults.processes import ServiceProcess
 from tests.faults.proxy import LOOPBACK, FaultyProxy
 from tests.support.client import PAYMENT_SECRET
@@ -96,7 +96,7 @@ class Cluster:
             self.frontend_key = await create("frontend", frozenset({Scope.FRONTEND, Scope.REFUNDS}))
             self.ops_key = await create("ops", frozenset({Scope.OPS}))
         if "check" in self._breaks:
-            await self.execute(f"ALTER TABLE quotas DROP CONSTRAINT {OVERSELL_CHECK}")
+            await self._let_oversell()
         environment = {
             **SETTINGS,
             "QUOTA_REDIS_URL": self.redis_proxy.url(self.redis.url),
@@ -160,6 +160,16 @@ class Cluster:
             await eventually(is_empty, within_s=TRUNCATE_LIMIT_S)
         async with self.seats() as seats:
             await seats.flushall()
+
+    async def _let_oversell(self) -> None:
+        """Take away what keeps a quota from being oversold: constraint, and look before it."""
+        async with self.ledger() as ledger:
+            await ledger.execute(f"ALTER TABLE quotas DROP CONSTRAINT {OVERSELL_CHECK}")
+            known = await ledger.fetchval("SELECT pg_get_functiondef('settle_payments'::regproc)")
+            blind = known.replace("t.capacity - t.confirmed AS room", "1000000 AS room")
+            if blind == known:
+                raise BreakError("settle_payments does not look for room as it did")
+            await ledger.execute(blind)
 
     async def execute(self, statement: str) -> None:
         async with self.ledger() as ledger:
