@@ -66,7 +66,10 @@ class Settings:
     log_level: str = _setting("info", "debug, info, warning or error", one_of=_LOG_LEVELS)
 
     request_timeout_s: float = _setting(
-        5.0, "a request that waits longer for the stores is answered 503", low=0.1, high=60
+        5.0,
+        "a request that waits longer for the stores is answered 503; a body that takes longer, 408",
+        low=0.1,
+        high=60,
     )
     connections_max: int = _setting(
         25_000,
@@ -82,7 +85,7 @@ class Settings:
     )
     head_timeout_s: float = _setting(
         5.0,
-        "a connection whose first request has no whole head by then is closed",
+        "a connection on which the head of a request takes longer is closed",
         low=0.1,
         high=60,
     )
@@ -119,7 +122,8 @@ class Settings:
     )
     queue_max: int = _setting(
         500,
-        "whole requests that may wait to be begun, payments not counted; more are answered 503",
+        "whole requests that may wait to be begun; while so many wait, reservations, reads and "
+        "joins are answered 503, and all else still waits",
         low=1,
     )
     exports_max: int = _setting(2, "exports of bookings at once; more are answered 503", low=1)

@@ -6,7 +6,7 @@ that only warms up.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from loadtest.bench.candidates import Candidate, Sample
 from loadtest.bench.stage import Plan, Stage
@@ -14,7 +14,10 @@ from loadtest.bench.table import Figures, Reach, Row, Spread, row_of_rounds
 
 _WARM_UP_S = 1
 
-Pair = tuple[str, Reach | None, Candidate, Candidate]
+Reaches = Reach | Mapping[int, Reach] | None
+"""What a row is to reach, the same for all or by how many connections there are."""
+
+Pair = tuple[str, Reaches, Candidate, Candidate]
 """A row to be: its name, what it is to reach, what is measured, and against what."""
 
 
@@ -37,7 +40,8 @@ async def rows_in_turns(
         await candidate.measure(plan.connections[0], _WARM_UP_S)
     for count in connections or plan.connections:
         samples = await _measure(candidates, plan, count)
-        for name, reach, upper, lower in pairs:
+        for name, reaches, upper, lower in pairs:
+            reach = reaches.get(count) if isinstance(reaches, Mapping) else reaches
             figures = {each.name: _figures(samples[each]) for each in (upper, lower)}
             above, below = ([s.per_s for s in samples[each]] for each in (upper, lower))
             conditions = {"connections": count, "seconds": plan.seconds}

@@ -38,8 +38,6 @@ from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 
-"""Limits of a single client, which here is the only one there is: they are on, but out of reach."""
-
 SECRET_BYTES = 32
 _LOGGING = ("api", "worker")
 """The processes of the service, by the names of their logs."""

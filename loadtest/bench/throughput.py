@@ -28,6 +28,9 @@ from loadtest.bench.waiting import until
 
 SEATS = 1_000_000
 """Seats of each quota, where none is to sell out."""
+_RESERVE = {64: at_least(0.7), 256: at_least(0.85)}
+_SOLD_OUT = {64: at_least(0.75), 256: at_least(0.9)}
+_CONFIRM = {64: at_least(0.3), 256: at_least(0.45)}
 _ECHOED_PAYMENTS = 500
 _COMMANDS_OF_THE_BACKGROUND = 30
 """How many more commands the background may send to Redis in one second than in another."""
@@ -50,7 +53,7 @@ async def reserve_rows(stage: Stage) -> list[Row]:
         return await rows_in_turns(
             stage,
             [
-                ("reserve ÷ echo", at_least(0.75), reserve, echo),
+                ("reserve ÷ echo", _RESERVE, reserve, echo),
                 ("reserve ÷ one row-lock transaction each", at_least(12), reserve, rowlock),
             ],
         )
@@ -65,7 +68,7 @@ async def sold_out_rows(stage: Stage) -> list[Row]:
     echoed = [Echoed("POST", "/orders", answer.status, answer.document)]
     async with stage.baseline("echo", echoed) as url:
         echo = echo_of_orders(stage, url)
-        return await rows_in_turns(stage, [("sold-out ÷ echo", at_least(0.85), refused, echo)])
+        return await rows_in_turns(stage, [("sold-out ÷ echo", _SOLD_OUT, refused, echo)])
 
 
 async def availability_rows(stage: Stage) -> list[Row]:
@@ -84,8 +87,8 @@ async def availability_rows(stage: Stage) -> list[Row]:
         return await rows_in_turns(
             stage,
             [
-                ("availability, 200 ÷ echo", at_least(0.9), whole, seen),
-                ("availability, 304 ÷ echo", at_least(0.9), unchanged, nothing),
+                ("availability, 200 ÷ echo", at_least(1.2), whole, seen),
+                ("availability, 304 ÷ echo", at_least(1.2), unchanged, nothing),
             ],
         )
 
@@ -102,7 +105,7 @@ async def confirm_rows(stage: Stage) -> list[Row]:
     confirm = Payments(stage, "confirm", exam)
     async with stage.baseline("echo", [Echoed("POST", "/payments", 200, answer.document)]) as url:
         echo = Echo(stage, "echo", url, lambda: requests)
-        return await rows_in_turns(stage, [("confirm ÷ echo", at_least(0.4), confirm, echo)])
+        return await rows_in_turns(stage, [("confirm ÷ echo", _CONFIRM, confirm, echo)])
 
 
 async def waiting_room_rows(stage: Stage) -> list[Row]:
@@ -120,7 +123,7 @@ async def waiting_room_rows(stage: Stage) -> list[Row]:
     )
     async with stage.baseline("echo", [Echoed("GET", "/poll", 200, answer.document)]) as url:
         echo = Echo(stage, "echo", url, lambda: look_requests("/poll"))
-        pair = ("waiting-room poll ÷ echo", at_least(0.9), polls, echo)
+        pair = ("waiting-room poll ÷ echo", at_least(1.2), polls, echo)
         rows = await rows_in_turns(stage, [pair])
     return [row.with_figures(redis_commands_per_s_when_idle=idle_per_s) for row in rows]
 

@@ -27,8 +27,9 @@ from quota_service.api.errors import BodyTooSlow, MalformedRequest, answer_for, 
 from quota_service.api.problems import RETRY_AFTER_S, problem_response
 from quota_service.api.routes import AiohttpOnly, JsonHandler, Route
 from quota_service.awaited import IS_AWAITED
+from quota_service.http.application import PlainRequest
 from quota_service.http.heads import Heads
-from quota_service.http.protocol import Connection, PlainRequest
+from quota_service.http.protocol import Connection
 from quota_service.http.request import Request
 from quota_service.http.request_id import REQUEST_ID_HEADER, request_id
 from quota_service.http.response import Response
@@ -109,6 +110,8 @@ class JsonCalls:
         call: _Call = plain.found.call
         route = call.route
         taken = _Taken(self, connection, call, plain)
+        REQUEST_ID.set(taken.name)
+        KEY_ID.set("")
         try:
             goes_first = taken.check()
         except Exception as error:  # noqa: BLE001  every error has its answer
@@ -161,7 +164,7 @@ class JsonCalls:
         child.observe(seconds)
 
     def _find(self, method: bytes, path: str) -> _Found | None:
-        if "%" in path:
+        if "%" in path or "//" in path or "{" in path:
             return None
         parts = path.split("/")
         for call in self._calls.get((method, len(parts)), ()):
@@ -189,9 +192,9 @@ class _Taken:
         "_connection",
         "_is_in",
         "_key_id",
-        "_name",
         "_request",
         "_started_s",
+        "name",
     )
 
     def __init__(
@@ -200,7 +203,7 @@ class _Taken:
         self._calls = calls
         self._connection = connection
         self._call = call
-        self._name = request_id(plain.headers.get(REQUEST_ID_HEADER))
+        self.name = request_id(plain.headers.get(REQUEST_ID_HEADER))
         self._key_id = ""
         self._is_in = False
         self._started_s = self._begun_s = time.perf_counter()
@@ -239,7 +242,7 @@ class _Taken:
         self._is_in = True
         self._begun_s = time.perf_counter()
         # Tasks begun from here inherit these; the next request sets its own.
-        REQUEST_ID.set(self._name)
+        REQUEST_ID.set(self.name)
         KEY_ID.set(self._key_id)
         IS_AWAITED.set(self.is_awaited)
         try:
@@ -291,4 +294,4 @@ class _Taken:
         elapsed_s = time.perf_counter() - self._started_s
         calls.observe(self._call, CLIENT_GONE if is_gone else response.status, elapsed_s)
         if not is_gone:
-            calls.send(self._connection, response, self._name)
+            calls.send(self._connection, response, self.name)

@@ -1,9 +1,9 @@
 """Serves the routes from an application of aiohttp, which takes whatever is unusual.
 
 A request comes here when it is for a stream, an export or a page, or when anything about it is not
-plain (HTTP/1.0, `Connection: close`, chunks, an encoded body, a wrong address). The handlers of
-JSON calls, the checks before them and the answers are those of `json_calls`; there is no queue.
-Its connection ends behind the answer.
+plain (HTTP/1.0, `Connection: close`, chunks, an encoded body, a wrong address). The handlers
+of JSON calls are those of `json_calls`, and the checks before them the same; there is no queue. Its
+connection ends behind the answer.
 """
 
 import asyncio

@@ -23,12 +23,12 @@ class RenderBudget:
         self._clock = clock
         self._used_until_s = 0.0
 
-    def take(self, took_ms: int) -> None:
+    def take(self, cost_ms: int) -> None:
         """Take what a body is about to cost; raises Overloaded when nothing is left."""
-        if not took_ms:
+        if not cost_ms:
             return
         now_s = self._clock()
         used_until_s = max(self._used_until_s, now_s)
         if used_until_s - now_s >= _BURST_S:
             raise Overloaded("too many ?subjects= that nobody asked for lately; ask again")
-        self._used_until_s = used_until_s + took_ms / 1000 / _SHARE
+        self._used_until_s = used_until_s + cost_ms / 1000 / _SHARE

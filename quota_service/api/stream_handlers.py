@@ -67,7 +67,6 @@ def _response() -> web.StreamResponse:
             "X-Request-ID": REQUEST_ID.get(),
         }
     )
-    response.force_close()
     # The connection ends with the stream: the next stream may go to another process.
     response.force_close()
     return response

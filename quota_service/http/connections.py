@@ -12,7 +12,8 @@ import resource
 import socket
 from collections import Counter
 
-from quota_service.http.protocol import Application, Connection
+from quota_service.http.application import Application
+from quota_service.http.protocol import Connection
 from quota_service.observability.logs import OnceASecond
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
@@ -100,7 +101,7 @@ class Connections:
                 connection.close()
             await asyncio.sleep(_SETTLE_S)
         for connection in list(self._connections):
-            connection.close()
+            connection.abort()
         self._looking.cancel()
         await asyncio.wait({self._looking})
 
@@ -109,7 +110,11 @@ class Connections:
             await asyncio.sleep(self._look_every_s)
             now_s = self._loop.time()
             for connection in [each for each in self._connections if each.deadline_s <= now_s]:
-                connection.expire()
+                try:
+                    connection.expire()
+                except Exception:  # one that fails must not keep the others from their end
+                    log.exception("a connection could not be ended")
+                    connection.abort()
 
     async def _begin(self, connection: socket.socket, address: str) -> None:
         def make() -> Connection:

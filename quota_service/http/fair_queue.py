@@ -7,8 +7,11 @@ queue is full, what may wait is refused as it comes: those that wait have waited
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 _TURN_MAX = 32
 """Requests begun in one turn of the loop: a few milliseconds of work."""
@@ -54,4 +57,7 @@ class FairQueue:
         if self._has_turn:
             self._loop.call_soon(self._take_turn)
         for begin in begun:
-            begin()
+            try:
+                begin()
+            except Exception:  # one that fails must not take the others of its turn with it
+                log.exception("a request could not be begun")

@@ -12,65 +12,29 @@ not become aiohttp's one by one.
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from contextlib import suppress
+from typing import cast
 
 import httptools
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from quota_service.http.application import Application, PlainRequest
+
 HEAD_MAX_BYTES = 16_384
 """The longest head of a request."""
-_KEPT_MAX_BYTES = 65_536
+_BUFFER_MAX_BYTES = 65_536
 """What is kept of requests that wait for the one before; beyond, the connection is not read."""
 _LINGER_S = 2.0
 """How long a client may take to end a connection behind its last answer."""
+_AT_ONCE_MAX = 32
+"""Requests of one connection that are answered at once, one after the other."""
 _END_OF_HEAD = b"\r\n\r\n"
 _NO_HTTP = "the request is not well-formed HTTP/1.1"
+_VERSIONS = ("1.0", "1.1")
+_LENGTH_DIGITS_MAX = 18
+_HEADERS_MAX = 100
 _UNUSUAL = ("Transfer-Encoding", "Content-Encoding", "Expect", "Upgrade")
 """Headers that make a request more than plain, whatever they say."""
-
-Headers = CIMultiDictProxy[str]
-
-
-class Application(Protocol):
-    """What answers the requests of connections; `Found` is its own, a call and its parameters."""
-
-    body_max_bytes: int
-    """The longest body of a plain request."""
-    head_timeout_s: float
-    """How long the head of a request may take to come; the first, from the connection's begin."""
-    body_timeout_s: float
-    """The same for the body, from the end of the head."""
-    idle_timeout_s: float
-    """How long a connection may be without a request, or its client may read nothing."""
-
-    def find(self, method: bytes, target: str) -> Any:
-        """Return the call that a request is for; None when it is none for plain requests."""
-
-    def take(self, connection: "Connection", plain: "PlainRequest") -> None:
-        """Answer a request, now or later, by the connection's `answer`."""
-
-    def refuse_malformed(self, connection: "Connection", cause: str) -> None:
-        """Answer what is no HTTP, or no request, as the connection's last."""
-
-    def refuse_slow(self, connection: "Connection", plain: "PlainRequest") -> None:
-        """Answer a request whose body does not come, as the connection's last."""
-
-    def by_aiohttp(self) -> asyncio.Protocol:
-        """Return what a connection becomes that has more than plain requests."""
-
-    def has_end(self, target: str) -> bool:
-        """Return whether the answer of aiohttp to a request has an end, as a stream has none."""
-
-
-@dataclass(slots=True)
-class PlainRequest:
-    """A whole request; `found` is what the application found for its target."""
-
-    found: Any
-    target: str
-    headers: Headers
-    body: bytes
 
 
 class Connection(asyncio.Protocol):
@@ -81,25 +45,26 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_aiohttp",
         "_application",
         "_buffer",
         "_fed",
         "_has_head",
         "_head_end",
         "_is_advancing",
+        "_is_answered",
         "_is_busy",
         "_is_eof",
-        "_is_kept",
         "_is_over",
-        "_is_paused",
-        "_is_stuck",
+        "_is_reading_paused",
+        "_is_writing_paused",
+        "_keeps_alive",
         "_lines",
         "_loop",
         "_lost",
         "_parser",
         "_plain",
         "_request_end",
-        "_successor",
         "_target",
         "_transport",
         "address",
@@ -116,15 +81,17 @@ class Connection(asyncio.Protocol):
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._successor: asyncio.Protocol | None = None
+        self._aiohttp: asyncio.Protocol | None = None
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._buffer = bytearray()
         self._is_busy = False
         self._is_eof = False
         self._is_over = False
-        self._is_paused = False
-        self._is_stuck = False
+        self._is_reading_paused = False
+        self._is_writing_paused = False
         self._is_advancing = False
+        self._is_answered = False
+        self._plain: PlainRequest | None = None
         self._expect_request()
 
     @property
@@ -134,8 +101,10 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no whole request is at work on it."""
-        return self._successor is None and not self._is_busy
+        """Whether no whole request is at work on it, and no answer is still to be sent."""
+        return self._aiohttp is None and not (
+            self._is_busy or self._is_writing_paused or self._is_over
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Expect the first request."""
@@ -148,24 +117,21 @@ class Connection(asyncio.Protocol):
         self._parser = None
         self._buffer.clear()
         self.deadline_s = math.inf
-        if self._successor is not None:
-            self._successor.connection_lost(exc)
+        if self._aiohttp is not None:
+            self._aiohttp.connection_lost(exc)
         self._lost(self)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
-        if self._successor is not None:
-            self._successor.data_received(data)
+        if self._aiohttp is not None:
+            self._aiohttp.data_received(data)
             return
         if self._is_over:
             return
-        if not self._buffer and not self._is_busy:
-            now_s = self._loop.time()
-            self.deadline_s = min(self.deadline_s, now_s + self._application.head_timeout_s)
         self._buffer += data
-        if not (self._is_busy or self._is_stuck):
+        if not self._is_held():
             self._advance()
-        elif len(self._buffer) > _KEPT_MAX_BYTES:
+        if len(self._buffer) > _BUFFER_MAX_BYTES:
             self._pause_reading()
 
     def eof_received(self) -> bool:
@@ -173,26 +139,28 @@ class Connection(asyncio.Protocol):
         self._is_eof = True
         if self._is_over:
             return False
-        if self._successor is not None:
-            self._successor.eof_received()
+        if self._aiohttp is not None:
+            self._aiohttp.eof_received()
             return self._application.has_end(self._target.decode("latin-1"))
-        return self._is_busy or (self._is_stuck and bool(self._buffer))
+        return self._is_busy or (self._is_writing_paused and bool(self._buffer))
 
     def pause_writing(self) -> None:
         """Read and begin no more of a client that does not read its answers."""
-        if self._successor is not None:
-            self._successor.pause_writing()
+        if self._aiohttp is not None:
+            self._aiohttp.pause_writing()
             return
-        self._is_stuck = True
+        self._is_writing_paused = True
         self._pause_reading()
         self.deadline_s = self._loop.time() + self._application.idle_timeout_s
 
     def resume_writing(self) -> None:
         """Go on."""
-        if self._successor is not None:
-            self._successor.resume_writing()
+        if self._aiohttp is not None:
+            self._aiohttp.resume_writing()
             return
-        self._is_stuck = False
+        self._is_writing_paused = False
+        if self._is_busy:
+            self.deadline_s = math.inf
         self._go_on()
 
     def expire(self) -> None:
@@ -200,17 +168,19 @@ class Connection(asyncio.Protocol):
         self.deadline_s = math.inf
         if self._transport is None:
             return
-        if self._is_stuck:
+        if self._is_over or self._is_writing_paused:
             self._transport.abort()
         elif self._plain is not None:
+            plain, self._plain = self._plain, None
             self._is_busy = True
-            self._application.refuse_slow(self, self._plain)
+            self._application.refuse_slow(self, plain)
         else:
             self._transport.close()
 
     def answer(self, data: bytes, *, is_last: bool = False) -> None:
         """Send the answer to the request at work; behind the last one the connection ends."""
         self._is_busy = False
+        self._is_answered = True
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -221,70 +191,105 @@ class Connection(asyncio.Protocol):
             self._go_on()
 
     def _end_slowly(self, transport: asyncio.Transport) -> None:
-        """Send no more, and wait for the client to end: what it still sends is not read.
+        """Send no more, and wait for the client to end: what it still sends is not kept.
 
         Closed at once, the system would break the connection off at the next byte that comes, and
         the client might lose the answer (RFC 9112, 9.6).
         """
         self._is_over = True
+        self._plain = None
         self._buffer.clear()
-        transport.write_eof()
-        self.deadline_s = self._loop.time() + _LINGER_S
+        self._resume_reading(transport)
+        with suppress(OSError):  # the client has gone already
+            transport.write_eof()
+        wait_s = self._application.idle_timeout_s if self._is_writing_paused else _LINGER_S
+        self.deadline_s = self._loop.time() + wait_s
 
     def close(self) -> None:
-        """End the connection, whatever is at work on it."""
+        """End the connection, which is idle."""
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Break the connection off, whatever is at work on it."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def _go_on(self) -> None:
         """Take up what has come meanwhile."""
-        if self._is_busy or self._is_stuck or self._is_over or self._transport is None:
+        transport = self._transport
+        if transport is None or self._is_held():
             return
-        wait_s = (
-            self._application.head_timeout_s if self._buffer else self._application.idle_timeout_s
-        )
-        self.deadline_s = self._loop.time() + wait_s
-        if self._is_paused:
-            self._is_paused = False
-            self._transport.resume_reading()
-        if self._buffer:
-            self._advance()
+        self._advance()
+        if not self._is_held() and len(self._buffer) <= _BUFFER_MAX_BYTES:
+            self._resume_reading(transport)
         self._end_behind_last()
 
     def _end_behind_last(self) -> None:
         """End when the client sends no more and nothing is at work for it."""
-        if self._is_eof and not self._is_busy and self._successor is None and self._transport:
+        if self._is_eof and not self._is_busy and self._aiohttp is None and self._transport:
             self._transport.close()
 
     def _pause_reading(self) -> None:
         transport = self._transport
-        if transport is not None and not self._is_paused:
-            self._is_paused = True
+        if transport is not None and not self._is_reading_paused:
+            self._is_reading_paused = True
             transport.pause_reading()
+
+    def _resume_reading(self, transport: asyncio.Transport) -> None:
+        if self._is_reading_paused:
+            self._is_reading_paused = False
+            transport.resume_reading()
 
     def _expect_request(self) -> None:
         """Forget the request before."""
         self._target = b""
         self._lines: list[tuple[str, str]] = []
         self._has_head = False
-        self._is_kept = False
+        self._keeps_alive = False
         self._fed = 0
         self._head_end = 0
         self._request_end = 0
-        self._plain: PlainRequest | None = None
+        self._plain = None
 
     def _advance(self) -> None:
         """Take requests out of what has come, until one is at work or more has to come."""
         self._is_advancing = True
-        while self._buffer and not (self._is_busy or self._is_stuck or self.is_gone):
-            if self._plain is None and not self._read_head():
-                break
-            if len(self._buffer) < self._request_end:
-                break
-            self._take()
-        self._is_advancing = False
-        if not (self._is_busy or self._is_stuck or self._is_over or self._buffer):
-            self.deadline_s = self._loop.time() + self._application.idle_timeout_s
+        has_taken = self._is_answered
+        try:
+            for _ in range(_AT_ONCE_MAX):
+                if not self._has_request():
+                    break
+                self._take()
+                has_taken = True
+            else:
+                self._loop.call_soon(self._go_on)  # others have their turn meanwhile
+        finally:
+            self._is_advancing = False
+        self._is_answered = False
+        if self._aiohttp is None and not self._is_held():
+            self._expect_more(has_taken=has_taken)
+
+    def _is_held(self) -> bool:
+        """Return whether no request may be begun now."""
+        return self._is_busy or self._is_writing_paused or self._is_over
+
+    def _has_request(self) -> bool:
+        """Return whether the next request may be begun, and is whole."""
+        if self._is_held() or self.is_gone or not self._buffer:
+            return False
+        if self._plain is None and not self._read_head():
+            return False
+        return len(self._buffer) >= self._request_end
+
+    def _expect_more(self, *, has_taken: bool) -> None:
+        """Set the time for what has to come next; a part of it that comes gives no more time."""
+        now_s, application = self._loop.time(), self._application
+        if self._buffer:
+            if self._plain is None:
+                self.deadline_s = min(self.deadline_s, now_s + application.head_timeout_s)
+        elif has_taken:
+            self.deadline_s = now_s + application.idle_timeout_s
 
     def _take(self) -> None:
         """Hand a whole request to the application."""
@@ -310,7 +315,7 @@ class Connection(asyncio.Protocol):
         try:
             parser.feed_data(self._buffer[self._fed : stop])
         except httptools.HttpParserUpgrade:
-            self._become_aiohttps()
+            self._hand_over()
             return False
         except httptools.HttpParserError:
             self._refuse(_NO_HTTP)
@@ -328,20 +333,26 @@ class Connection(asyncio.Protocol):
         """Note a plain request; one that is not plain makes the connection aiohttp's."""
         headers = CIMultiDict(self._lines)
         version = parser.get_http_version()
-        if len(headers.getall("Host", ())) != 1 and version == "1.1":  # RFC 9112, 3.2
+        hosts = len(headers.getall("Host", ()))
+        # RFC 9112, 3.2: a request of HTTP/1.1 has one, and none has several.
+        if hosts > 1 or (hosts == 0 and version == "1.1") or version not in _VERSIONS:
             self._refuse(_NO_HTTP)
             return False
         target = self._target.decode("utf-8", "surrogateescape")
         found = self._application.find(parser.get_method(), target)
-        length = int(headers.get("Content-Length", "0"))
+        told = headers.get("Content-Length", "0")
+        if len(told) > _LENGTH_DIGITS_MAX or len(self._lines) > _HEADERS_MAX:
+            self._refuse(_NO_HTTP)
+            return False
+        length = int(told)
         if (
             found is None
-            or not self._is_kept
+            or not self._keeps_alive
             or version != "1.1"
             or length > self._application.body_max_bytes
             or any(name in headers for name in _UNUSUAL)
         ):
-            self._become_aiohttps()
+            self._hand_over()
             return False
         self._plain = PlainRequest(found, target, CIMultiDictProxy(headers), b"")
         self._head_end = head_end
@@ -356,16 +367,16 @@ class Connection(asyncio.Protocol):
         self._buffer.clear()
         self._application.refuse_malformed(self, cause)
 
-    def _become_aiohttps(self) -> None:
+    def _hand_over(self) -> None:
         """Leave the connection to aiohttp, beginning with the request that is not plain."""
         transport = cast("asyncio.Transport", self._transport)
         self.deadline_s = math.inf
-        self._successor = successor = self._application.by_aiohttp()
+        self._aiohttp = handler = self._application.by_aiohttp()
         data = bytes(self._buffer)
         self._buffer.clear()
         self._parser = None
-        successor.connection_made(transport)
-        successor.data_received(data)
+        handler.connection_made(transport)
+        handler.data_received(data)
         if self._is_eof and not self.eof_received():
             transport.close()
 
@@ -384,4 +395,4 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Note that the head is whole."""
         self._has_head = True
-        self._is_kept = cast("httptools.HttpRequestParser", self._parser).should_keep_alive()
+        self._keeps_alive = cast("httptools.HttpRequestParser", self._parser).should_keep_alive()

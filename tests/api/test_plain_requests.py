@@ -12,7 +12,8 @@ import pytest
 import redis.asyncio
 
 from quota_service.api.json_calls import JsonCalls
-from quota_service.http.protocol import Connection, PlainRequest
+from quota_service.http.application import PlainRequest
+from quota_service.http.protocol import Connection
 from tests.conftest import Running
 from tests.support.raw_http import connect, reset
 from tests.support.waiting import eventually

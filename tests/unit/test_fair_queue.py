@@ -66,3 +66,17 @@ async def test_what_is_put_while_others_are_begun_waits_for_the_next_turn(queue:
     await next_turn()
 
     assert (after_one_turn, begun) == (["first"], ["first", "second"])
+
+
+async def test_one_that_fails_takes_no_other_of_its_turn_with_it(queue: FairQueue) -> None:
+    begun: list[int] = []
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    queue.put(lambda: begun.append(1))
+    queue.put(broken)
+    queue.put(lambda: begun.append(2))
+    await next_turn()
+
+    assert begun == [1, 2]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_service.http.protocol import HEAD_MAX_BYTES, Connection, PlainRequest
+from quota_service.http.application import PlainRequest
+from quota_service.http.protocol import HEAD_MAX_BYTES, Connection
 
 CALL = "/call"
 STREAM = "/stream"
@@ -205,6 +206,7 @@ def test_what_is_more_than_plain_is_aiohttps(unusual: bytes) -> None:
 
         assert served.application.taken == []
         assert served.application.successor.data == unusual
+        assert math.isinf(served.connection.deadline_s)
 
     run(check)
 
@@ -220,6 +222,10 @@ def test_what_is_more_than_plain_is_aiohttps(unusual: bytes) -> None:
         b"POST /call HTTP/1.1\r\nHost: q\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
         b"POST / HTTP/1.1\r\nHost: q\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"GET /call HTTP/1.1\r\nHost: q\r\nX: " + b"x" * HEAD_MAX_BYTES,
+        b"GET /call HTTP/1.1\r\nHost: q\r\nContent-Length: " + b"0" * 5000 + b"\r\n\r\n",
+        b"GET /call HTTP/1.1\r\nHost: q\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"GET /call HTTP/2.0\r\nHost: q\r\n\r\n",
+        b"GET /call HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",
     ],
 )
 def test_what_is_no_request_is_refused_and_nothing_behind_it_is_taken(wrong: bytes) -> None:
@@ -300,6 +306,8 @@ def test_each_part_of_a_request_has_its_time() -> None:
         served.connection.data_received(whole[:-2])
         served.connection.expire()
         assert (served.application.slow, served.transport.has_eof) == (1, True)
+        served.connection.expire()
+        assert (served.application.slow, served.transport.is_open) == (1, False)
 
     run(check)
 
@@ -326,3 +334,57 @@ def test_half_a_request_ends_with_its_client() -> None:
         assert not served.connection.eof_received()
 
     run(check)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_part_of_a_request_behind_an_answer_has_the_time_of_a_head(*, at_once: bool) -> None:
+    def check() -> None:
+        served = Served(answers_at_once=at_once)
+        served.connection.data_received(request("first") + b"P")
+        served.answer_one()
+
+        left_s = served.connection.deadline_s - asyncio.get_running_loop().time()
+        assert served.transport.sent == [b"answer"]
+        assert 0 < left_s <= Application.head_timeout_s
+
+    run(check)
+
+
+def test_empty_lines_are_no_request_and_give_no_more_time() -> None:
+    def check() -> None:
+        served = Served()
+        before_s = served.connection.deadline_s
+        served.connection.data_received(b"\r\n")
+
+        assert served.connection.deadline_s == before_s
+
+    run(check)
+
+
+def test_however_often_it_is_answered_no_more_than_a_bound_is_kept() -> None:
+    def check() -> None:
+        served = Served(answers_at_once=False)
+        received = 0
+        for number in range(400):
+            if served.transport.is_read:
+                served.connection.data_received(request(str(number), b"x" * 60) * 1000)
+                received += 1000
+            served.answer_one()
+
+        assert received < 2_000
+
+    run(check)
+
+
+def test_many_at_once_leave_others_their_turn() -> None:
+    async def check() -> None:
+        served = Served()
+        served.connection.data_received(b"".join(request(str(n)) for n in range(100)))
+        at_once = len(served.application.taken)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+        assert at_once == 32
+        assert [name for name, _ in served.application.taken] == [str(n) for n in range(100)]
+
+    asyncio.run(check())

@@ -1,0 +1,51 @@
+"""What a connection asks of the application behind it, and the requests it hands over."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from multidict import CIMultiDictProxy
+
+if TYPE_CHECKING:
+    from quota_service.http.protocol import Connection
+
+
+class Application(Protocol):
+    """What answers the requests of connections; `Found` is its own, a call and its parameters."""
+
+    body_max_bytes: int
+    """The longest body of a plain request."""
+    head_timeout_s: float
+    """How long the head of a request may take to come; the first, from the connection's begin."""
+    body_timeout_s: float
+    """The same for the body, from the end of the head."""
+    idle_timeout_s: float
+    """How long a connection may be without a request, or its client may read nothing."""
+
+    def find(self, method: bytes, target: str) -> Any:
+        """Return the call that a request is for; None when it is none for plain requests."""
+
+    def take(self, connection: "Connection", plain: "PlainRequest") -> None:
+        """Answer a request, now or later, by the connection's `answer`."""
+
+    def refuse_malformed(self, connection: "Connection", cause: str) -> None:
+        """Answer what is no HTTP, or no request, as the connection's last."""
+
+    def refuse_slow(self, connection: "Connection", plain: "PlainRequest") -> None:
+        """Answer a request whose body does not come, as the connection's last."""
+
+    def by_aiohttp(self) -> asyncio.Protocol:
+        """Return what a connection becomes that has more than plain requests."""
+
+    def has_end(self, target: str) -> bool:
+        """Return whether the answer of aiohttp to a request has an end, as a stream has none."""
+
+
+@dataclass(slots=True)
+class PlainRequest:
+    """A whole request; `found` is what the application found for its target."""
+
+    found: Any
+    target: str
+    headers: "CIMultiDictProxy[str]"
+    body: bytes
