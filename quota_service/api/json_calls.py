@@ -17,7 +17,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from prometheus_client import Histogram
 from yarl import URL
@@ -91,8 +91,10 @@ class JsonCalls:
         self._found = functools.lru_cache(_FOUND_MAX)(self._find)
         self._malformed_lines = OnceASecond()
         low, high = RETRY_AFTER_S
+        refusal = problem_response("overloaded", REFUSAL, part="service")
         self._overloaded = [
-            problem_response("overloaded", REFUSAL, part="service") for _ in range(low, high + 1)
+            replace(refusal, headers=(("Retry-After", str(after_s)),))
+            for after_s in range(low, high + 1)
         ]
         for route in routes:
             self._add(route)
@@ -144,7 +146,7 @@ class JsonCalls:
         connection.answer(self._heads.bytes_of(response, name, is_last=True), is_last=True)
 
     def refusal(self) -> Response:
-        """Return the answer to what is too much; Retry-After is drawn anew for each."""
+        """Return the answer to what is too much; Retry-After is drawn evenly for each."""
         return random.choice(self._overloaded)  # noqa: S311
 
     def send(self, connection: Connection, response: Response, name: str) -> None:

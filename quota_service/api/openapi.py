@@ -43,7 +43,8 @@ at one that does is `method-not-allowed`. HEAD is taken wherever GET is.
 
 **Asking again.** After a 503 nothing acknowledged is lost: ask again after `Retry-After` seconds,
 reservations with the same `Idempotency-Key`. A 429 says the same to a caller that asks too fast;
-`RateLimit` and `RateLimit-Policy` on the answers to a key tell it before.
+`RateLimit` and `RateLimit-Policy` on the answers to a key tell it before. Both come from a proxy
+that limits rates; without one they are never sent.
 """
 
 _SECURITY_SCHEMES: Mapping[str, Schema] = {
@@ -87,7 +88,7 @@ _HEADERS: Mapping[str, Schema] = {
         "Seconds to wait before asking again.", {"type": "integer", "minimum": 1}, 2
     ),
     "RateLimit-Policy": _header(
-        "How fast the caller may ask: `q` requests in `w` seconds, in each process "
+        "How fast the caller may ask: `q` requests in `w` seconds "
         "(draft-ietf-httpapi-ratelimit-headers-10). Absent when rates are not limited.",
         _TEXT,
         '"key";q=20000;w=1',

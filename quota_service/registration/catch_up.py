@@ -6,8 +6,6 @@ to commit, or has died on its way. In the second case the look waits for the end
 which holds the lock of the exam, and puts in force what Postgres has then.
 """
 
-import asyncio
-
 from quota_service.domain.errors import StaleDefinition
 from quota_service.domain.exam import Exam
 from quota_service.registration.import_exam import definition_is_in_force, sync_shard
@@ -42,9 +40,7 @@ async def exam_in_force(stores: Stores, shard: Shard) -> Exam:
 
 async def check_in_force(stores: Stores, shard: Shard, exam: Exam) -> None:
     """Raise StaleDefinition when another definition is in force: a refusal by ours is not right."""
-    # In a task of its own: reserving is a simple protocol, which waits for nothing but futures.
-    reading = stores.seats.revision(shard)
-    if await asyncio.get_running_loop().create_task(reading) != str(exam.revision):
+    if await stores.seats.revision(shard) != str(exam.revision):
         raise StaleDefinition(f"another definition of exam {exam.id} is in force now")
 
 

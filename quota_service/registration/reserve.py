@@ -17,7 +17,6 @@ An id is made once. Redis keeps the record of a reservation that has ended for a
 until the exam is retired; a repeat that comes later than the record is answered from Postgres.
 """
 
-import asyncio
 import hashlib
 from dataclasses import dataclass
 
@@ -104,9 +103,7 @@ async def reserve(
             shard = stores.registry.shard_for(exam_id, order.candidate)
             reserved = await _reserve(stores, exam, shard, serial, order, pass_text=pass_text)
         if not reserved.reservation.amount:
-            # In a task of its own: reserving is a simple protocol, which waits for futures alone.
-            confirming = confirm_free(stores, reserved.reservation)
-            await asyncio.get_running_loop().create_task(confirming)
+            await confirm_free(stores, reserved.reservation)
             reserved = Reserved(reserved.reservation.as_first_answered(), reserved.replayed)
     except QuotaError as error:
         count(exam_id, error.slug)
@@ -202,9 +199,8 @@ async def _repeat_of_forgotten(
     stores: Stores, shard: Shard, serial: str, order: Order, refusal: Refused
 ) -> Reserved:
     """Answer a repeat of what Postgres alone knows any more; else raise the refusal."""
-    # In a task of its own: reserving is a simple protocol, which waits for nothing but futures.
-    looking = forgotten_reservation(stores, str(ReservationId(shard.exam, shard.number, serial)))
-    standing = await asyncio.get_running_loop().create_task(looking)
+    name = str(ReservationId(shard.exam, shard.number, serial))
+    standing = await forgotten_reservation(stores, name)
     if standing is None:
         raise refusal
     return _repeated(standing, order)
