@@ -116,6 +116,19 @@ async def test_a_hold_is_given_back_within_a_second_of_its_time(service: Service
     assert await state(service, held) is State.EXPIRED
 
 
+async def test_an_exam_that_goes_on_again_is_looked_at_at_once(service: Service) -> None:
+    await import_exam(service.stores, over(make_exam(), 2))
+    await service.health.refresh()
+    worker = ExpiryWorker(service.stores, service.settings)
+    await worker.run_once()
+    await import_exam(service.stores, make_exam())
+    held = await hold(service)
+    shard, serial = service.stores.locate(held.id)
+    await move_due(redis_of(service), shard, serial)
+
+    assert await worker.run_once() == {"expired": 1}
+
+
 async def test_what_is_left_over_in_an_exam_that_is_over_is_finished(service: Service) -> None:
     held = await hold(service)
     paid = await hold(service, "candidate-2")
