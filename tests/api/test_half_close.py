@@ -11,6 +11,7 @@ from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.event_streams import PATH, has_open
 from tests.support.raw_http import connect, exchange, parsed
+from tests.support.redis_clients import writes_held
 from tests.support.refusals import ORDER, RESERVATIONS
 from tests.support.waiting import eventually
 
@@ -57,12 +58,11 @@ async def test_a_request_at_work_when_its_client_sends_no_more_is_answered(
         return running.service.under_way.count == 1
 
     reader, writer = await connect(api.url)
-    await redis_client.client_pause(60_000, all=False)
-    writer.write(order(api, chunked=chunked))
-    await eventually(is_under_way)
-    writer.write_eof()
-    await api.get("/livez", key=None)  # whatever has come before is read by now
-    await redis_client.client_unpause()
+    async with writes_held(redis_client):
+        writer.write(order(api, chunked=chunked))
+        await eventually(is_under_way)
+        writer.write_eof()
+        await api.get("/livez", key=None)  # whatever has come before is read by now
     async with asyncio.timeout(10):
         answer = parsed(await reader.read())
     writer.close()

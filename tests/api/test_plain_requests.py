@@ -16,6 +16,7 @@ from quota_service.http.application import PlainRequest
 from quota_service.http.protocol import Connection
 from tests.conftest import Running
 from tests.support.raw_http import connect, reset
+from tests.support.redis_clients import writes_held
 from tests.support.waiting import eventually
 
 HOT = "/v1/exams/exam-1/availability"
@@ -172,35 +173,28 @@ async def test_requests_sent_without_waiting_are_answered_in_order(running: Runn
 
 
 async def test_what_comes_while_an_order_waits_for_redis_is_held_and_then_answered(
-    running: Running,
+    running: Running, redis_client: "redis.asyncio.Redis"
 ) -> None:
-    client = redis.asyncio.Redis.from_url(running.service.settings.redis_url)
     async with connection(running) as (answers, writer):
-        await client.client_pause(60_000, all=False)
-        writer.write(reservation(running, "candidate-1"))
-        await eventually(lambda: _under_way(running, 1))
-        for _ in range(3):
-            writer.write(get())
-            await writer.drain()
-            await asyncio.sleep(0.01)
-        await client.client_unpause()
+        async with writes_held(redis_client):
+            writer.write(reservation(running, "candidate-1"))
+            await eventually(lambda: _under_way(running, 1))
+            for _ in range(3):
+                writer.write(get())
+                await writer.drain()
+                await asyncio.sleep(0.01)
         statuses = [(await answers.next())[0] for _ in range(4)]
-    await client.aclose()
 
     assert statuses == [201, 200, 200, 200]
 
 
 async def test_a_client_that_leaves_before_its_answer_has_its_seat_and_is_counted(
-    running: Running,
+    running: Running, redis_client: "redis.asyncio.Redis"
 ) -> None:
-    client = redis.asyncio.Redis.from_url(running.service.settings.redis_url)
-    async with connection(running) as (_, writer):
-        await client.client_pause(60_000, all=False)
+    async with connection(running) as (_, writer), writes_held(redis_client):
         writer.write(reservation(running, "candidate-1"))
         await eventually(lambda: _under_way(running, 1))
         reset(writer)
-    await client.client_unpause()
-    await client.aclose()
     await eventually(lambda: _under_way(running, 0))
 
     status, headers, _ = await sent(running, [reservation(running, "candidate-1")])

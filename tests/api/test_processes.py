@@ -1,4 +1,7 @@
-"""Several API processes on one port: their deaths, their end, and what each tells of itself."""
+"""Several API processes on one port: their deaths, their end, and what each tells of itself.
+
+Over 400 lines because the ways in which they start, die and end share their steps.
+"""
 
 import asyncio
 import dataclasses
@@ -26,6 +29,7 @@ from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import SEATS, make_exam
 from tests.support.raw_http import connect
+from tests.support.redis_clients import writes_held
 from tests.support.sockets import client_ports
 from tests.support.steady_frontend import SteadyConnection
 from tests.support.supervised import Samples, Supervised, started, supervised
@@ -132,16 +136,6 @@ async def connections_with_both(pair: Pair) -> list[SteadyConnection]:
 
     await eventually(both_serve)
     return connections
-
-
-@asynccontextmanager
-async def writes_held(client: "redis.asyncio.Redis") -> AsyncIterator[None]:
-    """Keep every reservation waiting in Redis until the block ends."""
-    await client.client_pause(60_000, all=False)
-    try:
-        yield
-    finally:
-        await client.client_unpause()
 
 
 async def work_of_both(pair: Pair, client: "redis.asyncio.Redis") -> "list[asyncio.Task[Reply]]":

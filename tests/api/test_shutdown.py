@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -18,6 +18,7 @@ from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.evidence import Evidence
 from tests.support.ledger_locks import bookings_held
 from tests.support.raw_http import connect, request, send_and_leave
+from tests.support.redis_clients import writes_held
 from tests.support.serving import Serving, serving
 from tests.support.waiting import eventually
 
@@ -29,16 +30,6 @@ async def run(service: Service) -> AsyncIterator[Serving]:
     ops = await service.key_ledger.create("ops", frozenset({Scope.OPS}))
     async with serving(service, frontend, ops) as started:
         yield started
-
-
-@asynccontextmanager
-async def redis_writes_held(client: "redis.asyncio.Redis") -> AsyncIterator[None]:
-    """Keep every step waiting in Redis until the block ends."""
-    await client.client_pause(60_000, all=False)
-    try:
-        yield
-    finally:
-        await client.client_unpause()
 
 
 def order(candidate: str, key: str, api: ApiClient) -> bytes:
@@ -86,7 +77,7 @@ async def test_a_shutdown_says_so_first_and_lets_a_reservation_finish(
     api = run.client
     assert await admin_status(run, "/readyz") == 200
 
-    async with redis_writes_held(redis_client):
+    async with writes_held(redis_client):
         reserving = asyncio.create_task(api.reserve("candidate-1"))
 
         async def is_under_way() -> bool:
@@ -238,7 +229,7 @@ async def test_a_client_that_leaves_while_redis_works_does_not_stop_its_order(
 ) -> None:
     api = running.client
 
-    async with redis_writes_held(redis_client):
+    async with writes_held(redis_client):
         reserving = asyncio.create_task(api.reserve("candidate-1", idempotency_key="key-a"))
 
         async def is_under_way() -> bool:
@@ -285,7 +276,7 @@ async def test_what_is_beyond_the_limit_of_requests_at_work_is_refused_at_once(
 ) -> None:
     api = running.client
 
-    async with redis_writes_held(redis_client):
+    async with writes_held(redis_client):
         first = [
             asyncio.create_task(api.reserve(f"candidate-{i}", venues=("tianjin",)))
             for i in range(3)

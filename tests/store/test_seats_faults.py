@@ -24,6 +24,7 @@ from quota_service.settings import Settings
 from tests.support.books import check_books
 from tests.support.mortal_redis import client_of, follow
 from tests.support.records import move_due, read_fields
+from tests.support.redis_clients import writes_held
 from tests.support.scripted_redis import scripted_redis, told
 from tests.support.seats import SeatsUnderTest, open_seats
 
@@ -59,16 +60,6 @@ async def away_from_its_master(client: "redis.asyncio.Redis") -> AsyncIterator[N
         yield
     finally:
         await client.execute_command("REPLICAOF", "NO", "ONE")
-
-
-@asynccontextmanager
-async def paused(client: "redis.asyncio.Redis") -> AsyncIterator[None]:
-    """Let the server answer no call that may write, for a while."""
-    await client.client_pause(60_000, all=False)
-    try:
-        yield
-    finally:
-        await client.client_unpause()
 
 
 @asynccontextmanager
@@ -292,7 +283,7 @@ async def test_a_call_that_redis_does_not_answer_in_time_may_have_run(
 ) -> None:
     request = seats.request()
     async with hasty(redis_settings) as store:
-        async with paused(seats.client):
+        async with writes_held(seats.client):
             with pytest.raises(SeatsUnavailable) as raised:
                 await store.reserve(seats.shard, seats.exam, request)
 
@@ -309,7 +300,7 @@ async def test_an_answer_that_comes_too_late_is_never_taken_for_that_of_another_
     serials = [await seats.hold(f"candidate-{i}") for i in range(3)]
     async with hasty(redis_settings) as store:
         await store.read(seats.shard, serials[0])
-        async with paused(seats.client):
+        async with writes_held(seats.client):
             late = await asyncio.gather(
                 *(store.checkout(seats.shard, serial, 1000) for serial in serials),
                 return_exceptions=True,

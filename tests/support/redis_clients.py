@@ -1,5 +1,8 @@
 """Clients of the Redis of a service, apart from the one connection the service has."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import redis.asyncio
 
 from quota_service.app import Service
@@ -25,3 +28,13 @@ async def close_clients() -> None:
     while _CLIENTS:
         _, client = _CLIENTS.popitem()
         await client.aclose()
+
+
+@asynccontextmanager
+async def writes_held(client: "redis.asyncio.Redis") -> AsyncIterator[None]:
+    """Keep every step waiting in Redis until the block ends, however it ends."""
+    await client.client_pause(60_000, all=False)
+    try:
+        yield
+    finally:
+        await client.client_unpause()
