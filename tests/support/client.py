@@ -1,5 +1,7 @@
 """A registration frontend and a payment provider, as tests need them."""
 
+import asyncio
+import datetime as dt
 import itertools
 import json
 import time
@@ -128,8 +130,15 @@ class ApiClient:
         return await self.call("POST", "/v1/payment-callbacks", key=None, data=body, headers=signed)
 
     async def remaining(self, venue: str, subject: str, *, exam: str = "exam-1") -> int:
-        """Return what the availability says is left of one quota."""
-        reply = await self.get(f"/v1/exams/{exam}/availability", key=None)
+        """Return what is left of one quota by an availability that was read after this call."""
+        asked_at = dt.datetime.now(dt.UTC)
+        async with asyncio.timeout(10):
+            while True:
+                reply = await self.get(f"/v1/exams/{exam}/availability", key=None)
+                # The clock of the answer is that of Redis, on this machine, in whole milliseconds.
+                if dt.datetime.fromisoformat(reply.json["as_of"]) > asked_at:
+                    break
+                await asyncio.sleep(0.002)
         (left,) = [
             quota["remaining"]
             for quota in reply.json["quotas"]
