@@ -1,11 +1,28 @@
-"""Reads request bodies: strict JSON, known members only, everything that is wrong named at once."""
+"""Request bodies: the model of each, which is also its schema in the OpenAPI document.
+
+JSON is strict, members are known ones, and everything that is wrong is named at once. The models
+are typed dicts, because orders and payments come by the thousand a second and an instance of a
+class takes as long to make as its members take to check.
+"""
 
 import hashlib
+import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeGuard
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Final, Generic, NotRequired, TypeVar
 
 import orjson
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    with_config,
+)
+from pydantic.config import JsonDict
+from typing_extensions import TypedDict
 
 from quota_service.api.errors import (
     InvalidRequest,
@@ -14,11 +31,23 @@ from quota_service.api.errors import (
     PayloadTooLarge,
 )
 from quota_service.api.times import parse_rfc3339
-from quota_service.domain.candidate import is_candidate_id, is_resident_id
+from quota_service.domain.candidate import is_resident_id
 from quota_service.domain.definition_parts import MAX_RATE_PER_S, MIN_RATE_PER_S
 from quota_service.domain.payment import OUTCOMES_WITHOUT_CAPTURE, PaymentEvent, PaymentStatus
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.registration.reserve import Order
+from quota_service.schema import (
+    CandidateId,
+    Currency,
+    Fault,
+    Listing,
+    Matching,
+    Meaning,
+    Number,
+    Whole,
+    faults,
+    wrong,
+)
 from quota_service.waiting_room.signing import SIGNED_MAX
 
 LIST_MAX = 32
@@ -29,18 +58,233 @@ TICKET_MAX = SIGNED_MAX
 """Characters of a ticket; ours have fewer."""
 TEXT_MAX = 255
 """Characters of a reference the provider chooses."""
-TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-"""Such a reference: anything but control characters and what breaks lines."""
 AMOUNT_MAX = 10**12
 """Minor units of one payment."""
 
-_ORDER_MEMBERS = 4
-_PAYMENT_MEMBERS = frozenset(
-    {"reservation", "status", "amount", "currency", "paid_at", "provider_reference"}
-)
-_STATUSES = f"must be one of {', '.join(PaymentStatus)}"
-_MISSING = object()
-_CURRENCY = re.compile(r"[A-Z]{3}")
+DATE_PATTERN = r"(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
+"""A date of the years that are taken, 1970 to 9999."""
+CLOCK_PATTERN = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+OFFSET_PATTERN = r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+
+_CONTENT = ("reservation", "status", "amount", "currency", "paid_at", "provider_reference")
+"""What is the same in a payment event that is sent again."""
+_WITHOUT_CAPTURE = [status.value for status in OUTCOMES_WITHOUT_CAPTURE]
+_PAID_AT = "must be an RFC 3339 time with an offset, such as 2023-03-14T04:00:00Z, from 1970 on"
+_Body = TypeVar("_Body")
+_STRICT: Final = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+def _paid_at_ms(value: Any) -> int:
+    time_ms = parse_rfc3339(value) if isinstance(value, str) else None
+    if time_ms is None:
+        raise wrong(_PAID_AT)
+    return time_ms
+
+
+Id = Annotated[
+    str,
+    Field(strict=True, min_length=1, max_length=ID_MAX),
+    Meaning(f"an id of 1 to {ID_MAX} characters"),
+]
+"""An id that is looked up; one of another form is unknown."""
+Ids = Annotated[
+    tuple[Id, ...],
+    Listing(1, LIST_MAX, "ids"),
+    Field(json_schema_extra={"uniqueItems": True}),
+]
+"""Ids that must differ, see `_duplicates`."""
+Reference = Annotated[
+    str,
+    Matching(
+        re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+"),
+        f"1 to {TEXT_MAX} characters, none of them a control character",
+        TEXT_MAX,
+    ),
+]
+"""A text the provider chooses: anything but control characters and what breaks lines."""
+PaidAt = Annotated[
+    int,
+    BeforeValidator(_paid_at_ms),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "pattern": f"^{DATE_PATTERN}[Tt]{CLOCK_PATTERN}{OFFSET_PATTERN}$",
+        }
+    ),
+]
+"""A time in milliseconds since the epoch, from RFC 3339 with any offset."""
+
+
+@with_config(_STRICT)
+class OrderBody(TypedDict):
+    """What a candidate asks for: all subjects at one venue, or nothing."""
+
+    candidate: CandidateId
+    subjects: Ids
+    """Ids of subjects, each in a session of its own."""
+    venues: Ids
+    """Ids of venues in order of choice; the first with every subject wins."""
+    accepted_notice: NotRequired[
+        Annotated[
+            Annotated[str, Field(strict=True, max_length=ID_MAX)]
+            | Annotated[bool, Field(strict=True)]
+            | None,
+            Meaning("the version of the notice that was accepted, or true"),
+        ]
+    ]
+    """Version of the notice the candidate accepted, or true for the one in force. Anything else is
+    refused as `notice-not-accepted`."""
+
+
+@with_config(_STRICT)
+class Joining(TypedDict):
+    """Who joins a waiting room."""
+
+    candidate: CandidateId
+
+
+@with_config(_STRICT)
+class Claim(TypedDict):
+    """A ticket whose turn has come."""
+
+    candidate: CandidateId
+    ticket: Annotated[
+        str,
+        Field(strict=True, max_length=TICKET_MAX),
+        Meaning(f"a ticket of at most {TICKET_MAX} characters"),
+        WithJsonSchema({"type": "string", "pattern": f"^[A-Za-z0-9._-]{{1,{TICKET_MAX}}}$"}),
+    ]
+    """The ticket that joining the waiting room gave the candidate."""
+
+
+@with_config(_STRICT)
+class VenueChange(TypedDict):
+    """Where a reservation is to go."""
+
+    venue: Id
+    """Id of the venue."""
+
+
+@with_config(_STRICT)
+class AdmissionRate(TypedDict):
+    """How fast the waiting room lets candidates in."""
+
+    rate: Annotated[
+        Annotated[float, Number(MIN_RATE_PER_S, MAX_RATE_PER_S)] | None,
+        Meaning(f"a number from {MIN_RATE_PER_S} to {MAX_RATE_PER_S}, or null"),
+    ]
+    """Candidates a second; null: as many as the service bears."""
+
+
+@with_config(_STRICT)
+class Nothing(TypedDict):
+    """This call takes no members."""
+
+
+_IF_CAPTURED: Final[JsonDict] = {
+    "if": {"properties": {"status": {"const": PaymentStatus.CAPTURED.value}}},
+    "then": {"required": ["paid_at"], "properties": {"paid_at": {"type": "string"}}},
+}
+
+
+@with_config(ConfigDict(use_attribute_docstrings=True, json_schema_extra=_IF_CAPTURED))
+class PaymentCallback(TypedDict):
+    """What happened to a payment."""
+
+    reservation: Reference
+    """Id of the reservation that was paid for; one that is unknown ends as `refund_due`. No control
+    characters or line separators."""
+    status: Annotated[PaymentStatus, Meaning(f"one of {', '.join(PaymentStatus)}")]
+    """What happened to the money."""
+    amount: Annotated[int, Whole(0, AMOUNT_MAX, " of minor units")]
+    """In minor units, written without a fraction."""
+    currency: Currency
+    paid_at: NotRequired[PaidAt | None]
+    """When it was paid: RFC 3339 with any offset, from the year 1970 on. Only a captured payment
+    has to say; others may say null."""
+    provider_reference: Reference
+    """The provider's own reference of the payment. No control characters or line separators."""
+
+
+class Reader(Generic[_Body]):
+    """Reads bodies by a model; `check` finds what the model cannot say, in any document."""
+
+    def __init__(
+        self,
+        model: type[_Body],
+        check: Callable[[Mapping[str, Any]], list[Fault]] = lambda _: [],
+    ) -> None:
+        self.model: TypeAdapter[_Body] = TypeAdapter(model)
+        self._validate = self.model.validator.validate_python
+        self._members = list(model.__annotations__)
+        self._check = check
+
+    def read(self, document: Mapping[str, Any]) -> _Body:
+        """Return the body by the model; InvalidRequest with all that is wrong, by `check` too."""
+        try:
+            body: _Body = self._validate(document)
+        except ValidationError as error:
+            raise self.refusal(document, faults(error)) from error
+        return body
+
+    def refusal(self, document: Mapping[str, Any], found: Iterable[Fault] = ()) -> InvalidRequest:
+        """Return the error with each fault by its field, such as `subjects[1]`, in order."""
+
+        def order(fault: Fault) -> tuple[Any, ...]:
+            member, *positions = fault.place
+            is_known = member in self._members
+            return (self._members.index(str(member)), *positions) if is_known else (math.inf,)
+
+        wrong = []
+        for fault in sorted([*found, *self._check(document)], key=order):
+            member, *positions = fault.place
+            field = str(member)[:ID_MAX] + "".join(f"[{each}]" for each in positions)
+            wrong.append((field, fault.detail))
+        return InvalidRequest(wrong)
+
+
+def _duplicates(document: Mapping[str, Any]) -> list[Fault]:
+    """Return the ids of an order that its lists have already."""
+    found = []
+    for member in ("subjects", "venues"):
+        ids = document.get(member)
+        if isinstance(ids, list) and 1 < len(ids) <= LIST_MAX:
+            texts = [value for value in ids if isinstance(value, str)]
+            if len(set(texts)) < len(texts):
+                found += [
+                    Fault((member, i), "is duplicated", value)
+                    for i, value in enumerate(ids)
+                    if isinstance(value, str) and value in ids[:i]
+                ]
+    return found
+
+
+def _undated(document: Mapping[str, Any]) -> list[Fault]:
+    """Return that a captured payment, or one of no known status, does not say when it was paid."""
+    if document.get("paid_at") is not None or document.get("status") in _WITHOUT_CAPTURE:
+        return []
+    return [Fault(("paid_at",), _PAID_AT if "paid_at" in document else "is missing", None)]
+
+
+_ORDER: Final = Reader(OrderBody, _duplicates)
+_JOINING: Final = Reader(Joining)
+_CLAIM: Final = Reader(Claim)
+_VENUE_CHANGE: Final = Reader(VenueChange)
+_RATE: Final = Reader(AdmissionRate)
+_NOTHING: Final = Reader(Nothing)
+_CALLBACK: Final = Reader(PaymentCallback, _undated)
+
+REQUESTS: Mapping[str, TypeAdapter[Any]] = {
+    "Joining": _JOINING.model,
+    "Claim": _CLAIM.model,
+    "AdmissionRate": _RATE.model,
+    "VenueChange": _VENUE_CHANGE.model,
+    "Order": _ORDER.model,
+    "PaymentCallback": _CALLBACK.model,
+    "Nothing": _NOTHING.model,
+}
+"""The models of request bodies by the name of their schema."""
 
 
 def within(body: bytes, max_bytes: int) -> bytes:
@@ -64,134 +308,45 @@ def parse_object(body: bytes) -> dict[str, Any]:
 def refuse_members(body: bytes) -> None:
     """Refuse a body that says anything: the call has nothing to be told."""
     if body.strip():
-        Members(parse_object(body)).finish()
-
-
-class Members:
-    """The members of one object, taken out one by one; what is wrong is collected."""
-
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self._left = dict(document)
-        self._wrong: list[tuple[str, str]] = []
-
-    def take(
-        self, name: str, problem_of: Callable[[Any], str | None], *, default: Any = _MISSING
-    ) -> Any:
-        """Take a member out; `problem_of` says what is wrong with its value, or None."""
-        value = self._left.pop(name, _MISSING)
-        if value is _MISSING:
-            if default is _MISSING:
-                self.wrong(name, "is missing")
-            return default
-        problem = problem_of(value)
-        if problem is not None:
-            self.wrong(name, problem)
-        return value
-
-    def take_ids(self, name: str) -> tuple[str, ...]:
-        """Take a list of 1 to LIST_MAX different ids out."""
-        values = self._left.pop(name, _MISSING)
-        if values is _MISSING:
-            self.wrong(name, "is missing")
-            return ()
-        if not isinstance(values, list):
-            self.wrong(name, "must be a list of ids")
-            return ()
-        if not 1 <= len(values) <= LIST_MAX:
-            self.wrong(name, f"must have 1 to {LIST_MAX} members, not {len(values)}")
-            return ()
-        for i, value in enumerate(values):
-            problem = _id_problem(value)
-            if problem is not None:
-                self.wrong(f"{name}[{i}]", problem)
-            elif value in values[:i]:
-                self.wrong(f"{name}[{i}]", "stands twice")
-        return tuple(value for value in values if isinstance(value, str))
-
-    def wrong(self, name: str, detail: str) -> None:
-        """Note what is wrong with a member."""
-        self._wrong.append((name, detail))
-
-    def finish(self) -> None:
-        """Raise InvalidRequest when anything was wrong or a member is unknown."""
-        for name in self._left:
-            self.wrong(name[:ID_MAX], "is not a member this request has")
-        self.finish_known()
-
-    def finish_known(self) -> None:
-        """Raise InvalidRequest when anything was wrong; unknown members are passed over."""
-        if self._wrong:
-            raise InvalidRequest(self._wrong)
+        _NOTHING.read(parse_object(body))
 
 
 def parse_order(body: bytes) -> Order:
     """Return the order in a reservation's body."""
     document = parse_object(body)
-    # Nearly every order is whole and right. What is not is looked at member by member.
-    candidate, notice = document.get("candidate"), document.get("accepted_notice")
-    subjects, venues = document.get("subjects"), document.get("venues")
-    if (
-        len(document) == _ORDER_MEMBERS
-        and type(candidate) is str
-        and is_candidate_id(candidate)
-        and not is_resident_id(candidate)
-        and type(notice) is str
-        and len(notice) <= ID_MAX
-        and _are_ids(subjects)
-        and _are_ids(venues)
-    ):
-        return Order(candidate, tuple(subjects), tuple(venues), notice)
-    return _order_of(Members(document))
-
-
-def _are_ids(values: Any) -> TypeGuard[list[str]]:
-    """Return whether a value is a list of 1 to LIST_MAX different ids."""
-    if type(values) is not list or not 1 <= len(values) <= LIST_MAX:
-        return False
-    for value in values:
-        if type(value) is not str or not 1 <= len(value) <= ID_MAX:
-            return False
-    return len(values) == 1 or len(set(values)) == len(values)
-
-
-def _order_of(members: Members) -> Order:
-    """Return the order of a body, or say all that is wrong with it."""
-    candidate = members.take("candidate", candidate_problem)
-    subjects = members.take_ids("subjects")
-    venues = members.take_ids("venues")
-    # Not accepted at all is a refusal of its own, which names the version to accept.
-    notice = members.take("accepted_notice", _notice_problem, default=False)
-    members.finish()
+    order = _ORDER.read(document)
+    candidate, subjects, venues = order["candidate"], order["subjects"], order["venues"]
+    if len(set(subjects)) < len(subjects) or len(set(venues)) < len(venues):
+        raise _ORDER.refusal(document)
     if is_resident_id(candidate):
         raise NationalIdRefused
-    return Order(candidate, subjects, venues, notice or False)
+    # Not accepted at all is a refusal of its own, which names the version to accept.
+    notice = order.get("accepted_notice") or False
+    return Order(candidate, subjects, venues, notice)
 
 
 def parse_joining(body: bytes) -> str:
     """Return the candidate in the body of who joins a waiting room."""
-    members = Members(parse_object(body))
-    candidate: str = members.take("candidate", candidate_problem)
-    members.finish()
+    candidate = _JOINING.read(parse_object(body))["candidate"]
     refuse_bad_candidate(candidate)
     return candidate
 
 
 def parse_claim(body: bytes) -> tuple[str, str]:
     """Return candidate and ticket in the body of a claim."""
-    members = Members(parse_object(body))
-    candidate: str = members.take("candidate", candidate_problem)
-    ticket: str = members.take("ticket", _ticket_problem)
-    members.finish()
-    refuse_bad_candidate(candidate)
-    return candidate, ticket
+    claim = _CLAIM.read(parse_object(body))
+    refuse_bad_candidate(claim["candidate"])
+    return claim["candidate"], claim["ticket"]
 
 
 def parse_venue(body: bytes) -> str:
     """Return the venue in the body of a change."""
-    members = Members(parse_object(body))
-    venue: str = members.take("venue", _id_problem)
-    members.finish()
-    return venue
+    return _VENUE_CHANGE.read(parse_object(body))["venue"]
+
+
+def parse_rate(body: bytes) -> float | None:
+    """Return the rate of admission in the body of who sets it, None to let it adapt."""
+    return _RATE.read(parse_object(body))["rate"]
 
 
 def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
@@ -201,136 +356,26 @@ def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
     has to say when it was paid; for others the time they were received stands for it.
     """
     document = parse_object(body)
-    if not _is_whole_payment(document):
-        document = _payment_members(Members(document))
-    reservation, status = document["reservation"], document["status"]
-    amount, currency = document["amount"], document["currency"]
-    paid_at, reference = document["paid_at"], document["provider_reference"]
-    told = (reservation, status, amount, currency, paid_at, reference)
-    paid_at_ms = parse_rfc3339(paid_at) if paid_at is not None else None
+    payment = _CALLBACK.read(document)
+    paid_at_ms = payment.get("paid_at")
+    if paid_at_ms is None and payment["status"] is PaymentStatus.CAPTURED:
+        raise _CALLBACK.refusal(document)
+    content = [document.get(name) for name in _CONTENT]
     return PaymentEvent(
         event=event,
-        reservation=reservation,
-        status=PaymentStatus(status),
-        amount=amount,
-        currency=currency,
+        reservation=payment["reservation"],
+        status=payment["status"],
+        amount=payment["amount"],
+        currency=payment["currency"],
         paid_at_ms=received_ms if paid_at_ms is None else paid_at_ms,
-        provider_reference=reference,
-        body_hash=hashlib.blake2b(orjson.dumps(told), digest_size=16).hexdigest(),
+        provider_reference=payment["provider_reference"],
+        body_hash=hashlib.blake2b(orjson.dumps(content), digest_size=16).hexdigest(),
         request=REQUEST_ID.get(),
     )
 
 
-def _is_whole_payment(document: Mapping[str, Any]) -> bool:
-    """Return whether a payment is complete and right, as nearly all of them are."""
-    return (
-        document.keys() >= _PAYMENT_MEMBERS
-        and _text_problem(document["reservation"]) is None
-        and document["status"] == PaymentStatus.CAPTURED.value
-        and _amount_problem(document["amount"]) is None
-        and _currency_problem(document["currency"]) is None
-        and _time_problem(document["paid_at"]) is None
-        and _text_problem(document["provider_reference"]) is None
-    )
-
-
-def _payment_members(members: Members) -> dict[str, Any]:
-    """Return the members of a payment, or say all that is wrong with them."""
-    payment = {
-        "reservation": members.take("reservation", _text_problem),
-        "status": members.take("status", _status_problem),
-        "amount": members.take("amount", _amount_problem),
-        "currency": members.take("currency", _currency_problem),
-    }
-    if payment["status"] in list(OUTCOMES_WITHOUT_CAPTURE):
-        payment["paid_at"] = members.take("paid_at", _optional_time_problem, default=None)
-    else:
-        payment["paid_at"] = members.take("paid_at", _time_problem)
-    payment["provider_reference"] = members.take("provider_reference", _text_problem)
-    members.finish_known()
-    return payment
-
-
-def candidate_problem(value: Any) -> str | None:
-    """Return what is wrong with a candidate id, or None."""
-    if isinstance(value, str) and is_candidate_id(value):
-        return None
-    return "must be 1 to 64 characters of A-Z a-z 0-9 . _ : @ ~ + = -"
-
-
-def parse_rate(body: bytes) -> float | None:
-    """Return the rate of admission in the body of who sets it, None to let it adapt."""
-    members = Members(parse_object(body))
-    rate = members.take("rate", _rate_problem)
-    members.finish()
-    return None if rate is None else float(rate)
-
-
 def refuse_bad_candidate(value: str) -> None:
     """Raise InvalidRequest for what is no candidate id, NationalIdRefused for a resident ID."""
-    problem = candidate_problem(value)
-    if problem is not None:
-        raise InvalidRequest([("candidate", problem)])
+    _JOINING.read({"candidate": value})
     if is_resident_id(value):
         raise NationalIdRefused
-
-
-def _rate_problem(value: Any) -> str | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is None or (is_number and MIN_RATE_PER_S <= value <= MAX_RATE_PER_S):
-        return None
-    return f"must be a number from {MIN_RATE_PER_S} to {MAX_RATE_PER_S}, or null"
-
-
-def _ticket_problem(value: Any) -> str | None:
-    if isinstance(value, str) and len(value) <= TICKET_MAX:
-        return None
-    return f"must be a ticket of at most {TICKET_MAX} characters"
-
-
-def _id_problem(value: Any) -> str | None:
-    if isinstance(value, str) and 1 <= len(value) <= ID_MAX:
-        return None
-    return f"must be an id of 1 to {ID_MAX} characters"
-
-
-def _notice_problem(value: Any) -> str | None:
-    if (
-        value is None
-        or isinstance(value, bool)
-        or (isinstance(value, str) and len(value) <= ID_MAX)
-    ):
-        return None
-    return "must be the version of the notice that was accepted, or true"
-
-
-def _status_problem(value: Any) -> str | None:
-    return None if value in list(PaymentStatus) else _STATUSES
-
-
-def _amount_problem(value: Any) -> str | None:
-    if type(value) is int and 0 <= value <= AMOUNT_MAX:
-        return None
-    return f"must be a whole number of minor units, 0 to {AMOUNT_MAX}"
-
-
-def _currency_problem(value: Any) -> str | None:
-    if isinstance(value, str) and _CURRENCY.fullmatch(value):
-        return None
-    return "must be an ISO 4217 code such as CNY"
-
-
-def _time_problem(value: Any) -> str | None:
-    if isinstance(value, str) and parse_rfc3339(value) is not None:
-        return None
-    return "must be an RFC 3339 time with an offset, such as 2023-03-14T04:00:00Z, from 1970 on"
-
-
-def _optional_time_problem(value: Any) -> str | None:
-    return None if value is None else _time_problem(value)
-
-
-def _text_problem(value: Any) -> str | None:
-    if isinstance(value, str) and len(value) <= TEXT_MAX and TEXT.fullmatch(value):
-        return None
-    return f"must be 1 to {TEXT_MAX} characters, none of them a control character"

@@ -7,35 +7,23 @@ that document and check cannot drift apart.
 from collections.abc import Mapping
 from typing import Any
 
-from quota_service.api.bodies import AMOUNT_MAX, ID_MAX, LIST_MAX, TEXT, TEXT_MAX, TICKET_MAX
+from quota_service.api.bodies import ID_MAX, LIST_MAX, REQUESTS, TICKET_MAX
 from quota_service.api.exam_handlers import EXAMS_MAX
 from quota_service.api.handlers import IDEMPOTENCY_KEY_MAX
 from quota_service.api.openapi_definition import EXAM_DEFINITION
+from quota_service.api.openapi_models import schema_of
 from quota_service.api.openapi_parts import (
-    CLOCK_PATTERN,
-    DATE_PATTERN,
-    OFFSET_PATTERN,
     Schema,
     candidate_id,
-    closed,
-    currency,
     identifier,
     many,
     one_of,
-    record,
     reservation_id,
-    whole,
 )
-from quota_service.api.openapi_room_ops import ADMISSION_RATE
 from quota_service.api.ops_handlers import PAGE_MAX
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.stream_handlers import STATE_ID
 from quota_service.api.webhooks import EVENT_ID_MAX, TOLERANCE_S
-from quota_service.domain.payment import PaymentStatus
-
-
-def _id(description: str) -> Schema:
-    return {"type": "string", "minLength": 1, "maxLength": ID_MAX, "description": description}
 
 
 def _ids(description: str) -> Schema:
@@ -43,91 +31,9 @@ def _ids(description: str) -> Schema:
     return {**many(item, LIST_MAX, description), "uniqueItems": True}
 
 
-def _text(description: str) -> Schema:
-    return {
-        "type": "string",
-        "pattern": f"^{TEXT.pattern}$",
-        "maxLength": TEXT_MAX,
-        "description": f"{description} No control characters or line separators.",
-    }
-
-
-_ORDER = closed(
-    record(
-        "What a candidate asks for: all subjects at one venue, or nothing.",
-        {
-            "candidate": candidate_id(),
-            "subjects": _ids("Ids of subjects, each in a session of its own."),
-            "venues": _ids("Ids of venues in order of choice; the first with every subject wins."),
-            "accepted_notice": {
-                "type": ["string", "boolean", "null"],
-                "maxLength": ID_MAX,
-                "description": "Version of the notice the candidate accepted, or true for the one "
-                "in force. Anything else is refused as `notice-not-accepted`.",
-            },
-        },
-        optional=["accepted_notice"],
-    )
-)
-
-_CALLBACK: Schema = {
-    **record(
-        "What happened to a payment.",
-        {
-            "reservation": _text(
-                "Id of the reservation that was paid for; one that is unknown ends as `refund_due`."
-            ),
-            "status": one_of("What happened to the money.", list(PaymentStatus)),
-            "amount": whole("In minor units, written without a fraction.", 0, AMOUNT_MAX),
-            "currency": currency(),
-            "paid_at": {
-                "type": ["string", "null"],
-                "format": "date-time",
-                "pattern": f"^{DATE_PATTERN}[Tt]{CLOCK_PATTERN}{OFFSET_PATTERN}$",
-                "description": "When it was paid: RFC 3339 with any offset, from the year 1970 "
-                "on. Only a captured payment has to say; others may say null.",
-            },
-            "provider_reference": _text("The provider's own reference of the payment."),
-        },
-        optional=["paid_at"],
-    ),
-    "if": {"properties": {"status": {"const": PaymentStatus.CAPTURED.value}}},
-    "then": {"required": ["paid_at"], "properties": {"paid_at": {"type": "string"}}},
-}
-
-_VENUE_CHANGE = closed(record("Where a reservation is to go.", {"venue": _id("Id of the venue.")}))
-
-_JOINING = closed(
-    record("Who joins a waiting room.", {"candidate": candidate_id()}),
-)
-
-_CLAIM = closed(
-    record(
-        "A ticket whose turn has come.",
-        {
-            "candidate": candidate_id(),
-            "ticket": {
-                "type": "string",
-                "pattern": f"^[A-Za-z0-9._-]{{1,{TICKET_MAX}}}$",
-                "description": "The ticket that joining the waiting room gave the candidate.",
-            },
-        },
-    )
-)
-
 REQUEST_SCHEMAS: Mapping[str, Schema] = {
-    "Joining": _JOINING,
-    "Claim": _CLAIM,
-    "AdmissionRate": ADMISSION_RATE,
-    "VenueChange": _VENUE_CHANGE,
-    "Order": _ORDER,
-    "PaymentCallback": _CALLBACK,
+    **{name: schema_of(model) for name, model in REQUESTS.items()},
     "ExamDefinition": EXAM_DEFINITION,
-    "Nothing": {
-        "type": "object",
-        "description": "This call takes no members.",
-        "additionalProperties": False,
-    },
 }
 """Schemas of request bodies by component name."""
 

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from quota_service.api.openapi_parts import Schema, closed, listing, number, record, whole
+from quota_service.api.openapi_parts import Schema, listing, number, record, whole
 from quota_service.api.openapi_waiting_room import ROOM_SCHEMAS
-from quota_service.domain.definition_parts import MAX_RATE_PER_S, MIN_RATE_PER_S
 
 _PUBLIC: Schema = ROOM_SCHEMAS["WaitingRoom"]["properties"]
 
@@ -60,21 +59,6 @@ ROOM_OPS_SCHEMAS: Mapping[str, Schema] = {
     )
 }
 """Schemas of answers by component name."""
-
-ADMISSION_RATE: Schema = closed(
-    record(
-        "How fast the waiting room lets candidates in.",
-        {
-            "rate": {
-                "type": ["number", "null"],
-                "minimum": MIN_RATE_PER_S,
-                "maximum": MAX_RATE_PER_S,
-                "description": "Candidates a second; null: as many as the service bears.",
-            }
-        },
-    )
-)
-"""The body of who sets the rate."""
 
 
 def room_ops_examples(room: Mapping[str, Any]) -> Mapping[str, tuple[str, Mapping[str, Any]]]:

@@ -326,7 +326,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
             422,
             "Invalid request",
             "The request is well-formed, but its members are not right; each is named.",
-            _errors("subjects[1]", "stands twice"),
+            _errors("subjects[1]", "is duplicated"),
         ),
         ProblemType(
             "national-id-refused",

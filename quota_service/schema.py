@@ -1,0 +1,160 @@
+"""The field types that models are written with, and what a model finds wrong, in words for people.
+
+Pydantic reads what comes from outside: bodies, definitions. A field type says in one place which
+values it takes, what the OpenAPI document says of them, and what a value must be, which is all that
+is told of one that is wrong.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from quota_service.domain.candidate import CANDIDATE_ID
+from quota_service.domain.exam import IDENTIFIER
+
+WRONG = "wrong"
+"""The type of all errors of our own."""
+
+Place = tuple[str | int, ...]
+"""Where a value stands: names of members and positions in lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with the value at a place."""
+
+    place: Place
+    detail: str
+    value: Any
+
+
+def wrong(detail: str) -> PydanticCustomError:
+    """Return the error that a check of our own raises."""
+    return PydanticCustomError(WRONG, "{detail}", {"detail": detail})
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """Says what a value must be, in place of whatever pydantic says about it."""
+
+    text: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return the schema of the annotated type, with one error for all that can be wrong."""
+        return _with_meaning(handler(source), self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number within limits: no float, no bool."""
+
+    low: int
+    high: int
+    of: str = ""
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: object) -> CoreSchema:
+        """Return the schema of such a number."""
+        number = core_schema.int_schema(strict=True, ge=self.low, le=self.high)
+        return _with_meaning(number, f"a whole number{self.of} from {self.low} to {self.high}")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number within limits, whole or not."""
+
+    low: float
+    high: float
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: object) -> CoreSchema:
+        """Return the schema of such a number."""
+        number = core_schema.float_schema(
+            strict=True, ge=self.low, le=self.high, allow_inf_nan=False
+        )
+        return _with_meaning(number, f"a number from {self.low} to {self.high}")
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """A text that matches a pattern as a whole; `meaning` says it in words."""
+
+    pattern: re.Pattern[str]
+    meaning: str
+    longest: int | None = None
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: object) -> CoreSchema:
+        """Return the schema of such a text."""
+        text = core_schema.str_schema(
+            strict=True, pattern=f"^{self.pattern.pattern}$", max_length=self.longest
+        )
+        return _with_meaning(text, self.meaning)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list of so many items; of one with more or fewer nothing is said but that."""
+
+    low: int
+    high: int
+    of: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return the schema of the annotated list or tuple."""
+        count = core_schema.list_schema(strict=True, min_length=self.low, max_length=self.high)
+        meaning = f"a list of {self.low} to {self.high} {self.of}"
+        return core_schema.chain_schema([_with_meaning(count, meaning), handler(source)])
+
+    def __get_pydantic_json_schema__(
+        self, _schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the JSON schema of the items, with their limits."""
+        items = handler(_schema["steps"][-1])
+        return {**items, "minItems": self.low, "maxItems": self.high}
+
+
+def _with_meaning(schema: CoreSchema, meaning: str) -> CoreSchema:
+    return core_schema.custom_error_schema(
+        schema,
+        custom_error_type=WRONG,
+        custom_error_message="{detail}",
+        custom_error_context={"detail": f"must be {meaning}"},
+    )
+
+
+Identifier = Annotated[
+    str, Matching(IDENTIFIER, "1 to 32 of a-z, 0-9, - and _, the first a letter or digit")
+]
+CandidateId = Annotated[
+    str,
+    Matching(CANDIDATE_ID, "1 to 64 characters of A-Z a-z 0-9 . _ : @ ~ + = -"),
+    Field(
+        description="Opaque id of the candidate, chosen by the frontend; a resident ID number "
+        "is refused as `national-id-refused`."
+    ),
+]
+Currency = Annotated[
+    str,
+    Matching(re.compile(r"[A-Z]{3}"), "an ISO 4217 code such as CNY"),
+    Field(description="ISO 4217 code."),
+]
+
+_DETAILS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a member this request has",
+}
+"""What is said of errors that are not WRONG; every other says that a table is wanted."""
+
+
+def faults(error: ValidationError) -> Iterator[Fault]:
+    """Yield all that a model found wrong, in the order of its members, unknown members last."""
+    for each in error.errors(include_url=False):
+        kind = each["type"]
+        detail = each["msg"] if kind == WRONG else _DETAILS.get(kind, "must be a table")
+        yield Fault(each["loc"], detail, each["input"])
