@@ -31,6 +31,7 @@ class Health:
         self._checks = checks
         self._looks = looks
         self._warnings: list[Mapping[str, str]] = [{} for _ in looks]
+        self._told: Mapping[str, str] = {}
         self._redis_clock_ms = redis_clock_ms
         self._up = metrics.stores_up
         self._warned = metrics.warnings
@@ -87,11 +88,12 @@ class Health:
             await self._read_clock()
 
     async def _look_for_warnings(self) -> None:
-        before = self.warnings
         for number, look in enumerate(self._looks):
             with suppress(QuotaError):  # the store that is away is told above
                 self._warnings[number] = await look()
-        now = self.warnings
+        # Nothing is awaited from here on: rounds at the same time tell of a change once.
+        now, before = self.warnings, self._told
+        self._told = now
         for part, cause in now.items():
             self._warned.labels(part=part).set(1)
             if part not in before:
