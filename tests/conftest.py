@@ -23,6 +23,7 @@ from quota_service.settings import Settings
 from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.databases import Databases, execute, with_database
 from tests.support.exams import make_exam
+from tests.support.patience import PATIENT
 from tests.support.redis_clients import close_clients
 from tests.support.servers import stores_on_path, throwaway_postgres
 
@@ -98,7 +99,7 @@ async def settings(
     migrated_template: str,
     databases: Databases,
 ) -> AsyncIterator[Settings]:
-    """Settings for an empty Redis and an empty database, on free ports."""
+    """Settings for an empty Redis and an empty database, on free ports, with long limits."""
     client = redis.asyncio.Redis.from_url(redis_server.url)
     await client.flushall()
     await client.aclose()
@@ -112,6 +113,7 @@ async def settings(
             availability_refresh_ms=10,
             registry_refresh_s=0.1,
             recovery_age_s=0,
+            **PATIENT,
         )
         await close_clients()
 

@@ -14,7 +14,7 @@ from tests.support.raw_http import exchange, request, status
 from tests.support.waiting import eventually
 
 PATH = "/v1/exams/exam-1/availability"
-NEVER_AGAIN_MS = 10_000
+NEVER_AGAIN_MS = 3_600_000
 
 
 async def calls(client: "redis.asyncio.Redis", command: str) -> int:
@@ -51,7 +51,7 @@ async def test_every_quota_is_told_with_what_is_left_of_it(api: ApiClient) -> No
     assert len(reply.json["quotas"]) == len(expected)
     assert reply.headers["Content-Type"].startswith("application/json")
     age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(reply.json["as_of"])
-    assert abs(age) < dt.timedelta(seconds=5)
+    assert abs(age) < dt.timedelta(minutes=1)
 
 
 async def test_the_filter_keeps_the_subjects_asked_for_and_names_the_venues_with_all(
@@ -145,7 +145,7 @@ async def test_a_definition_that_changed_is_another_tag_though_no_seat_moved(
     async def is_new() -> bool:
         return (await api.get(PATH)).headers["ETag"] != before.headers["ETag"]
 
-    await eventually(is_new, within_s=5)
+    await eventually(is_new)
     after = await api.get(PATH, headers={"If-None-Match": before.headers["ETag"]})
 
     assert after.status == 200
@@ -161,7 +161,7 @@ async def test_the_version_changes_with_every_step_and_with_it_the_tag(api: ApiC
         reply = await api.get(PATH, headers={"If-None-Match": before.headers["ETag"]})
         return reply.status == 200
 
-    await eventually(is_new, within_s=5)
+    await eventually(is_new)
     after = await api.get(PATH)
 
     assert after.json["version"] > before.json["version"]
@@ -211,18 +211,20 @@ async def test_while_nobody_looks_redis_is_not_asked(
     async def a_second_has_passed() -> bool:
         return await calls(redis_client, "time") > rounds
 
-    await eventually(a_second_has_passed, within_s=10)
+    await eventually(a_second_has_passed)
 
     assert looks(running) == asked
 
 
-async def test_an_answer_is_never_older_than_the_refresh_interval(api: ApiClient) -> None:
-    stale = (await api.get(PATH)).json["as_of"]
+async def test_an_answer_is_never_older_than_the_refresh_interval(running: Running) -> None:
+    interval = dt.timedelta(milliseconds=running.service.settings.availability_refresh_ms)
+    first = asked_at = dt.datetime.now(dt.UTC)
 
-    async def is_fresh() -> bool:
-        return (await api.get(PATH)).json["as_of"] > stale
-
-    assert await eventually(is_fresh, within_s=5) < 2
+    while asked_at < first + 5 * interval:
+        asked_at = dt.datetime.now(dt.UTC)
+        as_of = dt.datetime.fromisoformat((await running.client.get(PATH)).json["as_of"])
+        # Told in whole milliseconds by the clock of Redis, which is that of this machine.
+        assert as_of > asked_at - interval - dt.timedelta(milliseconds=2)
 
 
 async def test_more_seats_are_seen_after_an_import(api: ApiClient) -> None:
@@ -235,4 +237,4 @@ async def test_more_seats_are_seen_after_an_import(api: ApiClient) -> None:
         return seats(await api.get(PATH))["beijing", "general"] == (4, 4)
 
     assert imported.status == 200
-    await eventually(are_seen, within_s=5)
+    await eventually(are_seen)

@@ -54,6 +54,7 @@ async def test_a_body_over_the_limit_is_too_large_however_it_is_sent(
     assert callback.json["max_bytes"] == BODY_MAX
 
 
+@pytest.mark.settings(shutdown_drain_s=0.1)  # the rest of a refused body is waited for otherwise
 async def test_a_definition_as_large_as_a_file_may_be_is_taken_and_a_larger_one_is_not(
     api: ApiClient, nothing_changes: NothingChanges
 ) -> None:

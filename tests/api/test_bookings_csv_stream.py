@@ -160,7 +160,7 @@ async def test_when_postgres_dies_in_the_middle_the_client_sees_that_the_file_is
     await eventually(lambda: whole(running.client, LARGE))
 
 
-@pytest.mark.settings(exports_max=1, export_timeout_s=0.5)
+@pytest.mark.settings(exports_max=1, export_timeout_s=1)
 async def test_an_export_that_takes_too_long_is_broken_off_and_nothing_else_is_sent(
     running: Running, settings: Settings
 ) -> None:
@@ -174,7 +174,6 @@ async def test_an_export_that_takes_too_long_is_broken_off_and_nothing_else_is_s
     async def is_over() -> bool:
         return not exports.locked()
 
-    assert exports.locked()
     await eventually(is_over)
     with suppress(ConnectionError):
         while data := await reader.read(2**20):

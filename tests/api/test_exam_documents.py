@@ -39,7 +39,7 @@ async def test_the_list_without_paging_has_every_exam_as_each_is_by_itself(api: 
     assert listed.json["exams"][0].keys() == one.json.keys()
     assert "seats" not in one.json
     age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(one.json["server_time"])
-    assert abs(age) < dt.timedelta(seconds=5)
+    assert abs(age) < dt.timedelta(minutes=1)
 
 
 async def test_the_pages_of_the_list_have_every_exam_once(api: ApiClient) -> None:
@@ -78,7 +78,7 @@ async def test_who_has_a_document_is_told_so_until_a_definition_changes(
         return (await api.get(path, key=None, headers={"If-None-Match": etag})).status == 200
 
     assert (again.status, again.body, again.headers["ETag"]) == (304, b"", etag)
-    await eventually(is_new, within_s=5)
+    await eventually(is_new)
     assert (await api.get(path, key=None)).headers["ETag"] != etag
 
 
@@ -113,7 +113,7 @@ async def test_a_definition_is_rendered_once_however_many_ask(
         await api.get(LIST, key=None)
         return rendered.count("exam-1") > 1
 
-    await eventually(is_rendered_again, within_s=5)
+    await eventually(is_rendered_again)
 
     assert rendered == ["exam-1", "exam-2", "exam-3", "exam-4", "exam-1"]
 

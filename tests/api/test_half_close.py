@@ -10,6 +10,7 @@ from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.event_streams import PATH, has_open
+from tests.support.patience import LIMIT_S
 from tests.support.raw_http import connect, exchange, parsed
 from tests.support.redis_clients import writes_held
 from tests.support.refusals import ORDER, RESERVATIONS
@@ -63,7 +64,7 @@ async def test_a_request_at_work_when_its_client_sends_no_more_is_answered(
         await eventually(is_under_way)
         writer.write_eof()
         await api.get("/livez", key=None)  # whatever has come before is read by now
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         answer = parsed(await reader.read())
     writer.close()
 

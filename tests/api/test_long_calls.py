@@ -6,7 +6,9 @@ import pytest
 
 from quota_service.settings import Settings
 from tests.conftest import Running
+from tests.support.bookings import book
 from tests.support.ledger_locks import bookings_held, waits
+from tests.support.protocols import hold
 from tests.support.waiting import eventually
 
 
@@ -15,14 +17,13 @@ async def test_an_audit_is_waited_for_longer_than_other_calls(
     running: Running, settings: Settings
 ) -> None:
     api = running.client
-    held = (await api.reserve()).json
-    unpaid = (await api.reserve("candidate-2")).json
-    assert (await api.pay(held)).status == 200
+    await book(running.service)
+    unpaid = await hold(running.service, "candidate-2")
 
     async with bookings_held(settings) as holder:
         auditing = asyncio.create_task(api.get("/v1/exams/exam-1/audit", key=api.ops_key))
         await eventually(lambda: waits(holder))
-        began_later = await api.pay(unpaid)
+        began_later = await api.pay(unpaid.id)
     audited = await auditing
 
     assert (began_later.status, began_later.slug) == (503, "not-ready")

@@ -20,6 +20,7 @@ from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
+from tests.support.patience import LIMIT_S
 from tests.support.raw_http import (
     connect,
     exchange,
@@ -62,7 +63,7 @@ def order(api: ApiClient, number: int, *headers: str) -> tuple[bytes, bytes]:
 
 async def read_answer(reader: asyncio.StreamReader) -> Reply:
     """Read one answer of a connection that is kept."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.split(": ", 1) for line in head[1:] if line)
         body = await reader.readexactly(int(headers["Content-Length"]))
@@ -312,7 +313,7 @@ async def test_a_head_that_can_be_read_in_two_ways_ends_its_connection(
         answer = await read_answer(reader)
         writer.write(hidden)
         behind = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             with suppress(ConnectionError):  # it is closed already
                 behind = await reader.read()
         writer.close()
@@ -321,7 +322,7 @@ async def test_a_head_that_can_be_read_in_two_ways_ends_its_connection(
     assert counted(running, "quota_requests_refused_total", work="reserve", reason="limit") == 0
 
 
-@pytest.mark.settings(**SMALL, request_timeout_s=0.2)
+@pytest.mark.settings(**SMALL, request_timeout_s=0.2, shutdown_drain_s=0.1)
 @pytest.mark.parametrize("framing", ["", "Transfer-Encoding: chunked"], ids=["told", "chunked"])
 async def test_a_body_that_does_not_come_takes_no_place_and_is_answered_in_time(
     running: Running, framing: str

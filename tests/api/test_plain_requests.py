@@ -15,6 +15,7 @@ from quota_service.api.json_calls import JsonCalls
 from quota_service.http.application import PlainRequest
 from quota_service.http.protocol import Connection
 from tests.conftest import Running
+from tests.support.patience import LIMIT_S
 from tests.support.raw_http import connect, reset
 from tests.support.redis_clients import writes_held
 from tests.support.waiting import eventually
@@ -70,7 +71,7 @@ class Answers:
         self._reader = reader
 
     async def next(self) -> tuple[int, dict[str, str], bytes]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
             status, *lines = head.strip().split("\r\n")
             headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}

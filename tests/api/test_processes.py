@@ -28,6 +28,7 @@ from quota_service.settings import Settings, SettingsError
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import SEATS, make_exam
+from tests.support.patience import LIMIT_S
 from tests.support.raw_http import connect
 from tests.support.redis_clients import writes_held
 from tests.support.sockets import client_ports
@@ -80,7 +81,7 @@ async def a_pair(settings: Settings, service: Service) -> AsyncIterator[Pair]:
     ops = await service.key_ledger.create("ops", frozenset({Scope.OPS}))
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with (
-        supervised(settings, 2) as run,
+        supervised(dataclasses.replace(settings, shutdown_drain_s=LIMIT_S), 2) as run,
         aiohttp.ClientSession(connector=connector) as session,
     ):
         yield Pair(run, ApiClient(session, run.api, frontend, ops))
@@ -270,7 +271,7 @@ async def test_a_shutdown_serves_connections_that_no_process_has_accepted_yet(pa
     assert await pair.run.end() == 0
 
 
-@pytest.mark.settings(shutdown_notice_s=2.0)
+@pytest.mark.settings(shutdown_notice_s=5.0)
 async def test_a_balancer_hears_of_the_shutdown_from_every_process_and_is_served_till_then(
     pair: Pair,
 ) -> None:
@@ -299,6 +300,7 @@ async def test_processes_of_a_killed_parent_finish_what_is_under_way_and_end(
         await eventually(lambda: refuses_connections(pair.run.api))
     reply = await reserving
     await eventually(have_ended)
+    await pair.run.followed()
 
     assert reply.status == 201
     assert len(pair.run.said("stopped")) == 2
@@ -380,8 +382,9 @@ async def test_a_port_that_is_taken_ends_it_before_it_starts_processes(
 async def test_an_admin_port_that_is_taken_ends_it_before_it_starts_processes(
     settings: Settings,
 ) -> None:
-    with listening() as port:
-        async with started(dataclasses.replace(settings, admin_port=port - 1), 2) as run:
+    first = free_loopback_port(2)
+    with listening(first + 1) as port:
+        async with started(dataclasses.replace(settings, admin_port=first), 2) as run:
             status = await asyncio.wait_for(run.process.wait(), REPLACED_WITHIN_S)
             await run.followed()
 

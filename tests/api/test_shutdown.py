@@ -17,10 +17,14 @@ from tests.conftest import Running
 from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.evidence import Evidence
 from tests.support.ledger_locks import bookings_held
+from tests.support.patience import LIMIT_S
+from tests.support.protocols import hold
 from tests.support.raw_http import connect, request, send_and_leave
 from tests.support.redis_clients import writes_held
-from tests.support.serving import Serving, serving
+from tests.support.serving import NOTICE_S, Serving, notice_given, serving
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.settings(shutdown_drain_s=LIMIT_S)
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ async def is_draining(run: Serving) -> bool:
 
 
 async def is_quiet(service: Service) -> bool:
-    return service.under_way.count == 0
+    return service.under_way.count == len(service.context.queue) == 0
 
 
 async def test_a_shutdown_says_so_first_and_lets_a_reservation_finish(
@@ -89,7 +93,7 @@ async def test_a_shutdown_says_so_first_and_lets_a_reservation_finish(
         alive = await admin_status(run, "/livez")
         assert not reserving.done()
     reply = await reserving
-    await asyncio.wait_for(run.ended, 10)
+    await asyncio.wait_for(run.ended, LIMIT_S)
 
     assert alive == 200
     assert reply.status == 201
@@ -99,17 +103,18 @@ async def test_a_shutdown_says_so_first_and_lets_a_reservation_finish(
     await evidence.assert_books_balance()
 
 
-@pytest.mark.settings(shutdown_notice_s=1.5)
+@pytest.mark.settings(shutdown_notice_s=NOTICE_S, shutdown_drain_s=LIMIT_S)
 async def test_a_balancer_that_asks_the_public_port_hears_of_the_shutdown_and_is_served_till_then(
-    run: Serving, evidence: Evidence
+    run: Serving, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = run.client
 
-    run.stop.set()
-    await eventually(lambda: is_draining(run))
-    told = await api.get("/readyz", key=None)
-    still_served = await api.reserve("candidate-1")
-    await asyncio.wait_for(run.ended, 10)
+    with notice_given(monkeypatch):
+        run.stop.set()
+        await eventually(lambda: is_draining(run))
+        told = await api.get("/readyz", key=None)
+        still_served = await api.reserve("candidate-1")
+    await asyncio.wait_for(run.ended, LIMIT_S)
 
     assert (told.status, told.slug) == (503, "not-ready")
     assert still_served.status == 201
@@ -134,7 +139,7 @@ async def test_a_shutdown_lets_a_payment_finish(
         await eventually(lambda: is_draining(run))
         assert not paying.done()
     reply = await paying
-    await asyncio.wait_for(run.ended, 10)
+    await asyncio.wait_for(run.ended, LIMIT_S)
 
     assert reply.json["outcome"] == "confirmed"
     assert [r.state for r in await evidence.reservations()] == ["confirmed"]
@@ -142,26 +147,27 @@ async def test_a_shutdown_lets_a_payment_finish(
     await evidence.assert_books_balance()
 
 
-@pytest.mark.settings(request_timeout_s=0.2)
+@pytest.mark.settings(request_timeout_s=0.2, shutdown_drain_s=LIMIT_S)
 async def test_a_shutdown_waits_for_protocols_that_nobody_waits_for_any_more(
     run: Serving, settings: Settings, evidence: Evidence
 ) -> None:
-    held = (await run.client.reserve()).json
+    held = await hold(run.service)
 
     async with bookings_held(settings):
-        given_up = await run.client.pay(held)
+        given_up = await run.client.pay(held.id)
         run.stop.set()
         await eventually(lambda: refuses_connections(run.addresses.admin))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(run.ended), 0.3)
-    await asyncio.wait_for(run.ended, 10)
+    await asyncio.wait_for(run.ended, LIMIT_S)
 
     assert given_up.status == 503
     assert [r.state for r in await evidence.reservations()] == ["confirmed"]
-    assert await evidence.bookings() == [held["id"]]
+    assert await evidence.bookings() == [held.id]
     await evidence.assert_books_balance()
 
 
+@pytest.mark.settings(idle_timeout_s=3600, head_timeout_s=3600, shutdown_drain_s=3600)
 async def test_an_idle_connection_does_not_hold_up_a_shutdown(run: Serving) -> None:
     _, idle = await connect(run.addresses.api)
     _, half_sent = await connect(run.addresses.api)
@@ -170,7 +176,7 @@ async def test_an_idle_connection_does_not_hold_up_a_shutdown(run: Serving) -> N
     assert (await run.client.get("/livez")).status == 200
 
     run.stop.set()
-    await asyncio.wait_for(run.ended, 4)
+    await asyncio.wait_for(run.ended, LIMIT_S)
 
     for writer in (idle, half_sent):
         writer.close()
@@ -187,13 +193,14 @@ async def test_a_background_task_that_misses_its_cancellation_does_not_hold_up_a
             await asyncio.Event().wait()
 
     monkeypatch.setattr(ExamRegistry, "refresh", swallow_a_cancellation)
-    await asyncio.wait_for(waiting.wait(), 5)
+    await asyncio.wait_for(waiting.wait(), LIMIT_S)
 
     run.stop.set()
 
-    await asyncio.wait_for(asyncio.shield(run.ended), 5)
+    await asyncio.wait_for(asyncio.shield(run.ended), LIMIT_S)
 
 
+@pytest.mark.settings(shutdown_drain_s=0.1)  # the halves of requests are waited for otherwise
 async def test_a_client_that_leaves_right_after_its_order_has_it_whole_or_not_at_all(
     running: Running, evidence: Evidence
 ) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import time
 
 import pytest
 
@@ -144,12 +145,14 @@ async def test_a_flood_of_what_is_no_http_writes_one_line_a_second_at_most(
     api: ApiClient, log_lines: io.StringIO
 ) -> None:
     secret = "quota_0123_not-to-be-logged"
+    began_s = time.monotonic()
 
     for _ in range(30):
         await exchange(api.url, LIVEZ + f"Authorization: {secret}\x00\r\n\r\n".encode())
 
+    took_s = time.monotonic() - began_s
     told = [json.loads(line) for line in log_lines.getvalue().splitlines() if "malformed" in line]
-    assert 1 <= len(told) <= 4
+    assert 1 <= len(told) <= 1 + took_s
     assert told[0]["request_id"]
     assert told[0]["level"] == "info"
     assert secret not in log_lines.getvalue()

@@ -24,7 +24,7 @@ async def test_a_pass_says_whose_it_is_and_until_when(
     granted = (await claim(queueing.client, ticket)).json
 
     left = dt.datetime.fromisoformat(granted["expires_at"]).timestamp() * 1000
-    assert left - await redis_now_ms(redis_client) == pytest.approx(600_000, abs=5000)
+    assert left - await redis_now_ms(redis_client) == pytest.approx(600_000, abs=60_000)
     assert (granted["exam"], granted["candidate"], granted["idle_s"]) == (
         "exam-1", "candidate-1", 300
     )  # fmt: skip

@@ -8,16 +8,17 @@ import redis.asyncio
 from quota_service.embedded import EmbeddedRedis
 from quota_service.settings import Settings
 from tests.support.ledgers import LedgerUnderTest, open_books
+from tests.support.patience import PATIENT
 from tests.support.seats import SeatsUnderTest, open_seats
 
 
 @pytest.fixture
 async def redis_settings(redis_server: EmbeddedRedis) -> Settings:
-    """Settings for an empty Redis."""
+    """Settings for an empty Redis, with long limits."""
     client = redis.asyncio.Redis.from_url(redis_server.url)
     await client.flushall()
     await client.aclose()
-    return Settings(redis_url=redis_server.url)
+    return Settings(redis_url=redis_server.url, **PATIENT)
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ async def test_a_connection_that_a_test_left_open_is_closed(
     async def is_closed() -> bool:
         return left.is_closed()
 
-    await eventually(is_closed, within_s=5)
+    await eventually(is_closed)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from quota_service.ledger.errors import LedgerRefused
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
 from tests.support.ledgers import BOOKED, LedgerUnderTest, open_books, refund
+from tests.support.patience import LIMIT_S
 
 SEATS = {"jinan": {"general": 1000, "qms": 1000, "ems": 1000}, "xian": {"general": 1, "qms": 1000}}
 ALREADY_PAID = refund(RefundReason.ALREADY_PAID)
@@ -267,7 +268,7 @@ async def test_two_processes_that_get_the_same_events_record_each_once(
 async def test_an_import_under_way_keeps_no_payment_waiting(
     books: LedgerUnderTest, beside: LedgerUnderTest
 ) -> None:
-    async with books.ledger.transaction() as connection, asyncio.timeout(2):
+    async with books.ledger.transaction() as connection, asyncio.timeout(LIMIT_S / 2):
         await books.exams.lock(connection, books.exam.id)
 
         settled = await beside.book()

@@ -206,11 +206,10 @@ async def test_while_postgres_stays_away_holds_are_given_up_to_a_bound_and_all_c
         async def is_served() -> bool:
             return (await api.reserve("last", ("service",), ("tianjin",))).status == 201
 
-        recovered_s = await eventually(is_served, within_s=15)
+        await eventually(is_served)
         ends = [await api.pay(each, event=f"event-{n}") for n, each in enumerate(held)]
 
     assert (refused.slug, refused.json["part"]) == ("not-ready", "ledger")
     assert [each["state"] for each in seen] == ["confirming"] * 3
     assert [end.json["outcome"] for end in ends] == ["confirmed"] * 3
-    assert recovered_s < 10
     await check_after(service, booked=3)

@@ -393,7 +393,7 @@ async def test_an_import_that_fails_before_its_commit_has_changed_nothing(
 async def test_an_import_may_take_longer_in_redis_than_postgres_waits_for_a_silent_transaction(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patient = dataclasses.replace(settings, postgres_idle_transaction_timeout_s=1)
+    patient = dataclasses.replace(settings, postgres_idle_transaction_timeout_s=2)
     async with open_service(patient) as service:
         await refresh_memory(service)
         await import_exam(service.stores, exam())
@@ -401,7 +401,7 @@ async def test_an_import_may_take_longer_in_redis_than_postgres_waits_for_a_sile
         set_capacity = SeatStore.set_capacity
 
         async def slowly(store: SeatStore, *words: Any) -> Any:
-            asyncio.get_running_loop().call_later(1.5, ended.set)
+            asyncio.get_running_loop().call_later(2.5, ended.set)
             await ended.wait()
             return await set_capacity(store, *words)
 

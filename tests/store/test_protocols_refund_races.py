@@ -28,6 +28,7 @@ from tests.support.bookings import Groups, book, check_agreement, left, meanwhil
 from tests.support.exams import make_exam
 from tests.support.lossy_proxy import LossyProxy, lossy_proxy
 from tests.support.protocols import DiedError, dying, state
+from tests.support.waiting import insisting
 
 MANY = {"jinan": {"general": 60, "qms": 60}, "tianjin": {"general": 60}}
 
@@ -47,19 +48,14 @@ async def proxy(settings: Settings) -> AsyncIterator[LossyProxy]:
 
 
 @pytest.fixture
-async def hasty(settings: Settings, proxy: LossyProxy) -> AsyncIterator[Service]:
+async def hasty(settings: Settings, service: Service, proxy: LossyProxy) -> AsyncIterator[Service]:
     """A service with short waits for a Postgres behind the proxy."""
+    assert service.stores.registry.is_loaded
     changed = dataclasses.replace(
-        settings,
-        postgres_dsn=proxy.url,
-        postgres_pool_max=1,
-        postgres_command_timeout_s=1.0,
-        postgres_acquire_timeout_s=1.0,
-        postgres_connect_timeout_s=0.5,
+        settings, postgres_dsn=proxy.url, postgres_pool_max=1, postgres_command_timeout_s=1
     )
     async with open_service(changed) as opened:
-        await refresh_memory(opened)
-        await import_exam(opened.stores, make_exam())
+        await insisting(lambda: refresh_memory(opened), LedgerUnavailable)
         yield opened
 
 

@@ -28,6 +28,7 @@ from tests.support.lost_shards import (
     rows,
 )
 from tests.support.protocols import hold, state
+from tests.support.waiting import insisting
 
 MORE_SEATS = {**SEATS, "beijing": {"general": 4, "service": 1}}
 
@@ -187,7 +188,7 @@ async def test_an_import_that_cannot_wait_for_a_rebuild_is_unavailable_and_chang
 
     hasty_settings = dataclasses.replace(settings, postgres_command_timeout_s=0.2)
     async with open_service(hasty_settings) as hasty:
-        await refresh_memory(hasty)
+        await insisting(lambda: refresh_memory(hasty), LedgerUnavailable)
         with pytest.raises(LedgerUnavailable):
             await import_exam(hasty.stores, make_exam(seats=MORE_SEATS))
     during = await rows(service, "SELECT * FROM quotas ORDER BY venue, subject")

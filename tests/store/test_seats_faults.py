@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tests.support.records import move_due, read_fields
 from tests.support.redis_clients import writes_held
 from tests.support.scripted_redis import scripted_redis, told
 from tests.support.seats import SeatsUnderTest, open_seats
+from tests.support.waiting import insisting
 
 
 @asynccontextmanager
@@ -190,7 +192,7 @@ async def test_scripts_that_cannot_be_loaded_are_unavailable(
 async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_and_may_have_been_made(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
-    settings = dataclasses.replace(redis_settings, redis_wait_replicas=1, redis_command_timeout_s=1)
+    settings = dataclasses.replace(redis_settings, redis_wait_replicas=1, redis_command_timeout_s=3)
     request = seats.request()
     async with runner_of(settings) as runner:
         with pytest.raises(SeatsUnavailable, match="0 replicas have it, not 1") as raised:
@@ -203,7 +205,7 @@ async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_and_may_ha
 async def test_reads_go_on_while_too_few_replicas_have_what_is_written(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
-    settings = dataclasses.replace(redis_settings, redis_wait_replicas=1, redis_command_timeout_s=1)
+    settings = dataclasses.replace(redis_settings, redis_wait_replicas=1, redis_command_timeout_s=3)
     serial = await seats.hold("reader")
     async with runner_of(settings) as runner:
         store = SeatStore(runner)
@@ -283,11 +285,14 @@ async def test_a_call_that_redis_does_not_answer_in_time_may_have_run(
 ) -> None:
     request = seats.request()
     async with hasty(redis_settings) as store:
+        await insisting(lambda: store.read(seats.shard, "a" * 24), SeatsUnavailable)
         async with writes_held(seats.client):
             with pytest.raises(SeatsUnavailable) as raised:
                 await store.reserve(seats.shard, seats.exam, request)
 
-        again = await store.reserve(seats.shard, seats.exam, request)
+        again = await insisting(
+            lambda: store.reserve(seats.shard, seats.exam, request), SeatsUnavailable
+        )
 
     assert raised.value.applied is None
     assert again.code in {Code.DONE, Code.DONE_BEFORE}
@@ -299,14 +304,17 @@ async def test_an_answer_that_comes_too_late_is_never_taken_for_that_of_another_
 ) -> None:
     serials = [await seats.hold(f"candidate-{i}") for i in range(3)]
     async with hasty(redis_settings) as store:
-        await store.read(seats.shard, serials[0])
+        await insisting(lambda: store.read(seats.shard, serials[0]), SeatsUnavailable)
         async with writes_held(seats.client):
             late = await asyncio.gather(
                 *(store.checkout(seats.shard, serial, 1000) for serial in serials),
                 return_exceptions=True,
             )
 
-        found = [await store.read(seats.shard, serial) for serial in serials * 3]
+        found = [
+            await insisting(partial(store.read, seats.shard, serial), SeatsUnavailable)
+            for serial in serials * 3
+        ]
 
     assert [type(error) for error in late] == [SeatsUnavailable] * 3
     assert [r and r.candidate for r in found] == [f"candidate-{i}" for i in range(3)] * 3
@@ -389,7 +397,8 @@ async def test_a_server_that_hides_its_settings_is_reported(seats: SeatsUnderTes
 async def test_a_client_that_gives_up_a_batch_leaves_balanced_books(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
-    async with hasty(redis_settings) as store:
+    async with runner_of(redis_settings) as runner:
+        store = SeatStore(runner)
         calls = [
             asyncio.create_task(
                 store.reserve(seats.shard, seats.exam, seats.request(f"candidate-{i}"))

@@ -17,8 +17,9 @@ from quota_service.seats.connection import redis_pool
 from quota_service.seats.pipelined import Command, PipelinedConnection, UnsupportedServerError
 from quota_service.settings import Settings
 from tests.support.mortal_redis import restart
+from tests.support.patience import LIMIT_S
 from tests.support.scripted_redis import Answer, scripted_redis, told
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, insisting
 
 PASSWORD = "only tests know"
 
@@ -30,7 +31,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, timeout_s: float = 5) -> AsyncIterator[PipelinedConnection]:
+async def opened(
+    settings: Settings, *, timeout_s: float = LIMIT_S
+) -> AsyncIterator[PipelinedConnection]:
     connection = PipelinedConnection(redis_pool(settings), timeout_s=timeout_s)
     try:
         yield connection
@@ -138,21 +141,25 @@ async def test_calls_under_way_fail_when_the_connection_is_closed(
         waiting = asyncio.create_task(send(connection, ("BLPOP", "nothing", 0)))
         await asyncio.sleep(0)
 
+    async def is_closed() -> bool:
+        return await connected(other) == []
+
     with pytest.raises(RedisConnectionError):
         await waiting
-    assert await connected(other) == []
+    await eventually(is_closed)
 
 
 async def test_a_server_that_does_not_answer_in_time_is_left(
     redis_settings: Settings, other: "redis.asyncio.Redis"
 ) -> None:
     async with opened(redis_settings, timeout_s=0.3) as connection:
+        await insisting(lambda: send(connection, ("PING",)), TimeoutError, RedisError)
         (slow, behind) = await asyncio.gather(
             send(connection, ("BLPOP", "nothing", 0)),
             send(connection, ("PING",)),
             return_exceptions=True,
         )
-        again = await send(connection, ("PING",))
+        again = await insisting(lambda: send(connection, ("PING",)), TimeoutError, RedisError)
 
     assert isinstance(slow, RedisTimeoutError)
     assert isinstance(behind, RedisTimeoutError)

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from quota_service.api.webhooks import sign
+from tests.support.patience import LIMIT_S
 
 PAYMENT_SECRET = b"a secret that only tests know, ok"
 
@@ -132,7 +133,7 @@ class ApiClient:
     async def remaining(self, venue: str, subject: str, *, exam: str = "exam-1") -> int:
         """Return what is left of one quota by an availability that was read after this call."""
         asked_at = dt.datetime.now(dt.UTC)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while True:
                 reply = await self.get(f"/v1/exams/{exam}/availability", key=None)
                 # The clock of the answer is that of Redis, on this machine, in whole milliseconds.

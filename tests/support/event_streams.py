@@ -15,10 +15,10 @@ from quota_service.registration.import_exam import import_exam
 from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.exams import make_exam
+from tests.support.patience import LIMIT_S
 from tests.support.raw_http import request
 
 PATH = "/v1/exams/exam-1/availability/stream"
-_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ class EventStream:
 
     async def heartbeat(self) -> None:
         """Return when the next block of lines was a comment, and fail when it was not."""
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(LIMIT_S):
             assert await self._block() == {"": ""}
 
     async def _read(self) -> Event | None:
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(LIMIT_S):
             while (block := await self._block()) is not None:
                 if "data" in block:
                     return Event(block["event"], block.get("id"), json.loads(block["data"]))
@@ -123,7 +123,7 @@ async def received(reader: socket.socket, until: bytes) -> bytes:
     """Read a stream until it has told something, or to its end or break."""
     loop, read = asyncio.get_running_loop(), bytearray()
     with suppress(ConnectionResetError):
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(LIMIT_S):
             while until not in read and (data := await loop.sock_recv(reader, 65_536)):
                 read += data
     return bytes(read)

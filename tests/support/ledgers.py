@@ -18,6 +18,7 @@ from quota_service.ledger.reading import LedgerReader
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
+from tests.support.patience import LIMIT_S
 
 PAID_AT_MS = 1_700_000_000_123
 
@@ -138,7 +139,7 @@ class LedgerUnderTest:
         """Wait until a call of this database waits for a lock; return its server process."""
         waiting = """SELECT pid FROM pg_stat_activity
                      WHERE wait_event_type = 'Lock' AND datname = current_database()"""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while not (found := await self.rows(waiting)):  # noqa: ASYNC110  of another process
                 await asyncio.sleep(0.01)
         return int(found[0][0])

@@ -6,8 +6,8 @@ import struct
 from urllib.parse import urlsplit
 
 from tests.support.client import Reply
+from tests.support.patience import LIMIT_S
 
-_TIMEOUT_S = 10.0
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -24,7 +24,7 @@ async def exchange(url: str, sent: bytes, *, half_close: bool = False) -> bytes:
         writer.write(sent)
         if half_close:
             writer.write_eof()
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(LIMIT_S):
             return await reader.read()
     finally:
         writer.close()

@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from quota_service.embedded.parent_death import die_with_parent
 from quota_service.settings import Settings, variable
+from tests.support.patience import LIMIT_S
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 30
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 

@@ -3,12 +3,31 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tests.support.patience import LIMIT_S
+
+Result = TypeVar("Result")
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], *, within_s: float = 10.0) -> float:
+async def eventually(
+    condition: Callable[[], Awaitable[bool]], *, within_s: float = LIMIT_S
+) -> float:
     """Return after how many seconds the condition held; fail when it does not in time."""
     started = time.monotonic()
     while not await condition():
         assert time.monotonic() - started < within_s, "the condition did not come about"
         await asyncio.sleep(0.01)
     return time.monotonic() - started
+
+
+async def insisting(
+    call: Callable[[], Awaitable[Result]], *faults: type[Exception], within_s: float = LIMIT_S
+) -> Result:
+    """Return what a call returns at last that may fail so before: its limits of time are short."""
+    async with asyncio.timeout(within_s):
+        while True:
+            try:
+                return await call()
+            except faults:
+                await asyncio.sleep(0.01)

@@ -1,0 +1,22 @@
+"""How long tests wait: for longer than any machine is slow or stands still.
+
+A limit of time in a test only ends what would never end. What a test is about is never that
+something was done within a limit that a busy machine could miss.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+LIMIT_S = 30.0
+
+PATIENT: Mapping[str, Any] = {
+    "redis_connect_timeout_s": LIMIT_S,
+    "redis_command_timeout_s": LIMIT_S,
+    "postgres_connect_timeout_s": LIMIT_S,
+    "postgres_acquire_timeout_s": LIMIT_S,
+    "postgres_command_timeout_s": LIMIT_S,
+    "request_timeout_s": LIMIT_S,
+    "head_timeout_s": LIMIT_S,
+    "work_latency_floor_ms": 10_000,
+}
+"""Settings of a service that gives nothing up and takes no latency for overload."""
