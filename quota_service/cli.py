@@ -17,8 +17,9 @@ import orjson
 
 from quota_service import __version__
 from quota_service.app import Service, open_service, run
+from quota_service.definitions.files import load_exam_file
 from quota_service.demo import DemoOptions, demo
-from quota_service.domain.definition import DefinitionError, exam_document, load_exam_file
+from quota_service.domain.definition import DefinitionError, exam_document
 from quota_service.domain.errors import QuotaError
 from quota_service.embedded import EmbeddedError
 from quota_service.ledger.api_keys import Scope

@@ -23,7 +23,7 @@ from types import FrameType
 
 from quota_service.api.webhooks import SECRET_PREFIX
 from quota_service.app import Addresses, Service, open_service, run
-from quota_service.domain.definition import load_exam_file
+from quota_service.definitions.files import load_exam_file
 from quota_service.domain.exam import Exam, Session, Window
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope, hash_secret, split_key

@@ -6,6 +6,7 @@ is told of one that is wrong.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -16,8 +17,17 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from quota_service.domain.candidate import CANDIDATE_ID
 from quota_service.domain.exam import IDENTIFIER
 
+FORM = "form"
+"""The kind of fault of a value that is not of the form it must have."""
 WRONG = "wrong"
-"""The type of all errors of our own."""
+"""The kind of fault of a value that has the form, and is wrong for another reason."""
+UNKNOWN = "extra_forbidden"
+"""The kind of fault of a member that is not known, as pydantic calls it."""
+
+DATE_PATTERN = r"(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
+"""A date of the years that are taken, 1970 to 9999."""
+CLOCK_PATTERN = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+OFFSET_PATTERN = r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
 
 Place = tuple[str | int, ...]
 """Where a value stands: names of members and positions in lists."""
@@ -29,12 +39,13 @@ class Fault:
 
     place: Place
     detail: str
-    value: Any
+    value: Any = None
+    kind: str = WRONG
 
 
-def wrong(detail: str) -> PydanticCustomError:
+def wrong(detail: str, kind: str = WRONG) -> PydanticCustomError:
     """Return the error that a check of our own raises."""
-    return PydanticCustomError(WRONG, "{detail}", {"detail": detail})
+    return PydanticCustomError(kind, "{detail}", {"detail": detail})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,42 @@ class Matching:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """A text of 1 to `longest` characters that is not blank, on one line unless it may have more.
+
+    Control characters are refused, except line breaks and tabs where `several_lines` is true.
+    """
+
+    longest: int
+    several_lines: bool = False
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: object) -> CoreSchema:
+        """Return the schema of such a text."""
+        return core_schema.no_info_plain_validator_function(self._read)
+
+    def __get_pydantic_json_schema__(
+        self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the JSON schema of such a text."""
+        return {"type": "string", "minLength": 1, "maxLength": self.longest, "pattern": r"\S"}
+
+    def _read(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise wrong("must be a string", FORM)
+        if not value.strip():
+            raise wrong("must not be empty")
+        if len(value) > self.longest:
+            raise wrong(f"has {len(value)} characters, at most {self.longest} are allowed")
+        for character in value:
+            # Cs are lone surrogates, which no encoder writes; Zl and Zp break lines like controls.
+            if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} and not (
+                self.several_lines and character in "\n\r\t"
+            ):
+                raise wrong(f"has the control character U+{ord(character):04X}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """A list of so many items; of one with more or fewer nothing is said but that."""
 
@@ -122,7 +169,7 @@ class Listing:
 def _with_meaning(schema: CoreSchema, meaning: str) -> CoreSchema:
     return core_schema.custom_error_schema(
         schema,
-        custom_error_type=WRONG,
+        custom_error_type=FORM,
         custom_error_message="{detail}",
         custom_error_context={"detail": f"must be {meaning}"},
     )
@@ -147,14 +194,19 @@ Currency = Annotated[
 
 _DETAILS = {
     "missing": "is missing",
-    "extra_forbidden": "is not a member this request has",
+    UNKNOWN: "is not a member this request has",
+    "too_short": "has {actual_length} members, not at least {min_length}",
+    "too_long": "has {actual_length} members, not at most {max_length}",
 }
-"""What is said of errors that are not WRONG; every other says that a table is wanted."""
+"""What is said of errors of pydantic; all others are that a value is no table."""
 
 
 def faults(error: ValidationError) -> Iterator[Fault]:
     """Yield all that a model found wrong, in the order of its members, unknown members last."""
     for each in error.errors(include_url=False):
-        kind = each["type"]
-        detail = each["msg"] if kind == WRONG else _DETAILS.get(kind, "must be a table")
-        yield Fault(each["loc"], detail, each["input"])
+        kind, detail = each["type"], each["msg"]
+        if kind in _DETAILS:
+            detail = _DETAILS[kind].format(**each.get("ctx", {}))
+        elif kind not in {FORM, WRONG}:
+            kind, detail = FORM, "must be a table"
+        yield Fault(each["loc"], detail, each["input"], kind)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from quota_service.app import Service, open_service
-from quota_service.domain.definition import parse_exam
+from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam
 from quota_service.domain.payment import PaymentEvent, PaymentOutcome, PaymentStatus
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis

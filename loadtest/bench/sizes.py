@@ -18,7 +18,8 @@ from loadtest.bench.stage import Stage
 from loadtest.bench.table import Row, at_most, row_of_rounds
 from loadtest.bench.throughput import new_exam
 from loadtest.bench.waiting import until
-from quota_service.domain.definition import exam_document, parse_exam
+from quota_service.definitions.reading import parse_exam
+from quota_service.domain.definition import exam_document
 from quota_service.domain.exam import MAX_SUBJECTS, MAX_VENUES, Exam
 from quota_service.registration.import_exam import import_exam
 

@@ -31,12 +31,15 @@ from quota_service.api.errors import (
     PayloadTooLarge,
 )
 from quota_service.api.times import parse_rfc3339
+from quota_service.definitions.fields import MAX_RATE_PER_S, MIN_RATE_PER_S
 from quota_service.domain.candidate import is_resident_id
-from quota_service.domain.definition_parts import MAX_RATE_PER_S, MIN_RATE_PER_S
 from quota_service.domain.payment import OUTCOMES_WITHOUT_CAPTURE, PaymentEvent, PaymentStatus
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.registration.reserve import Order
 from quota_service.schema import (
+    CLOCK_PATTERN,
+    DATE_PATTERN,
+    OFFSET_PATTERN,
     CandidateId,
     Currency,
     Fault,
@@ -60,11 +63,6 @@ TEXT_MAX = 255
 """Characters of a reference the provider chooses."""
 AMOUNT_MAX = 10**12
 """Minor units of one payment."""
-
-DATE_PATTERN = r"(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
-"""A date of the years that are taken, 1970 to 9999."""
-CLOCK_PATTERN = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
-OFFSET_PATTERN = r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
 
 _CONTENT = ("reservation", "status", "amount", "currency", "paid_at", "provider_reference")
 """What is the same in a payment event that is sent again."""
@@ -253,7 +251,7 @@ def _duplicates(document: Mapping[str, Any]) -> list[Fault]:
             texts = [value for value in ids if isinstance(value, str)]
             if len(set(texts)) < len(texts):
                 found += [
-                    Fault((member, i), "is duplicated", value)
+                    Fault((member, i), "is duplicated")
                     for i, value in enumerate(ids)
                     if isinstance(value, str) and value in ids[:i]
                 ]
@@ -264,7 +262,7 @@ def _undated(document: Mapping[str, Any]) -> list[Fault]:
     """Return that a captured payment, or one of no known status, does not say when it was paid."""
     if document.get("paid_at") is not None or document.get("status") in _WITHOUT_CAPTURE:
         return []
-    return [Fault(("paid_at",), _PAID_AT if "paid_at" in document else "is missing", None)]
+    return [Fault(("paid_at",), _PAID_AT if "paid_at" in document else "is missing")]
 
 
 _ORDER: Final = Reader(OrderBody, _duplicates)

@@ -27,8 +27,9 @@ from quota_service.api.etags import is_known
 from quota_service.api.problems import problem_response
 from quota_service.api.rendered import QUOTAS_PER_MS
 from quota_service.api.webhooks import check_event_id, verified_event
-from quota_service.domain.definition import DefinitionError, parse_exam
-from quota_service.domain.definition_file import parse_definition_json
+from quota_service.definitions.files import parse_definition_json
+from quota_service.definitions.reading import parse_exam
+from quota_service.domain.definition import DefinitionError
 from quota_service.domain.errors import DefinitionRefused, EventIdReused, UnknownSubject
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation

@@ -3,18 +3,14 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from quota_service.definitions.fields import LANGUAGE, MAX_LANGUAGES
 from quota_service.domain.candidate import CANDIDATE_ID
-from quota_service.domain.definition_parts import LANGUAGE, MAX_LANGUAGES
 from quota_service.domain.exam import IDENTIFIER
 from quota_service.domain.reservation import RESERVATION_ID
 
 Schema = dict[str, Any]
 
 CURRENCY_PATTERN = "^[A-Z]{3}$"
-DATE_PATTERN = r"(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
-"""A date of the years that are taken, 1970 to 9999."""
-CLOCK_PATTERN = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
-OFFSET_PATTERN = r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
 
 
 def component(name: str) -> Schema:

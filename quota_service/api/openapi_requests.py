@@ -7,10 +7,11 @@ that document and check cannot drift apart.
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from quota_service.api.bodies import ID_MAX, LIST_MAX, REQUESTS, TICKET_MAX
 from quota_service.api.exam_handlers import EXAMS_MAX
 from quota_service.api.handlers import IDEMPOTENCY_KEY_MAX
-from quota_service.api.openapi_definition import EXAM_DEFINITION
 from quota_service.api.openapi_models import schema_of
 from quota_service.api.openapi_parts import (
     Schema,
@@ -24,6 +25,7 @@ from quota_service.api.ops_handlers import PAGE_MAX
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.stream_handlers import STATE_ID
 from quota_service.api.webhooks import EVENT_ID_MAX, TOLERANCE_S
+from quota_service.definitions.model import ExamDefinition
 
 
 def _ids(description: str) -> Schema:
@@ -33,7 +35,7 @@ def _ids(description: str) -> Schema:
 
 REQUEST_SCHEMAS: Mapping[str, Schema] = {
     **{name: schema_of(model) for name, model in REQUESTS.items()},
-    "ExamDefinition": EXAM_DEFINITION,
+    "ExamDefinition": schema_of(TypeAdapter(ExamDefinition)),
 }
 """Schemas of request bodies by component name."""
 

@@ -7,7 +7,9 @@ schema here, one after the other.
 
 from collections.abc import Collection, Mapping
 
-from quota_service.api.openapi_definition import FAIR_USE_RULES, WAITING_ROOM_RULES
+from pydantic import BaseModel, TypeAdapter
+
+from quota_service.api.openapi_models import schema_of
 from quota_service.api.openapi_money import LATER, MONEY_SCHEMAS, NEXT
 from quota_service.api.openapi_parts import (
     Schema,
@@ -27,16 +29,24 @@ from quota_service.api.openapi_room_ops import ROOM_OPS_SCHEMAS
 from quota_service.api.openapi_waiting_room import ROOM_SCHEMAS
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.stream_handlers import STATE_ID
-from quota_service.domain.definition_parts import (
+from quota_service.definitions.fields import (
     MAX_CHECKOUT_GRACE_S,
     MAX_EXPIRY_SLACK_S,
     MAX_FEE,
     MAX_TTL_S,
 )
+from quota_service.definitions.model import FairUseTable, WaitingRoomTable
 from quota_service.domain.exam import MAX_CAPACITY
 from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RefundReason
 from quota_service.domain.reservation import State
 from quota_service.registration.audit import Promise
+
+
+def answered(model: type[BaseModel]) -> Schema:
+    """Return the schema of a model that is answered: each member is there, and others may come."""
+    schema = schema_of(TypeAdapter(model), mode="serialization")
+    del schema["additionalProperties"]
+    return schema
 
 
 def _window(meaning: str) -> Schema:
@@ -83,8 +93,11 @@ _EXAM = record(
                 ),
             },
         ),
-        "fair_use": FAIR_USE_RULES,
-        "waiting_room": WAITING_ROOM_RULES,
+        "fair_use": answered(FairUseTable),
+        "waiting_room": {
+            **answered(WaitingRoomTable),
+            "description": "How the waiting room lets candidates in; absent where there is none.",
+        },
         "notice": record(
             "The notice a candidate accepts when reserving.",
             {

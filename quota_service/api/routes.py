@@ -22,7 +22,7 @@ from quota_service.api import (
 )
 from quota_service.api.auth import exam_in
 from quota_service.api.context import ApiContext
-from quota_service.domain.definition_file import MAX_FILE_BYTES
+from quota_service.definitions.files import MAX_FILE_BYTES
 from quota_service.http.request import Handler, Request
 from quota_service.http.work import Work
 from quota_service.ledger.api_keys import Scope

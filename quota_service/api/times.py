@@ -4,7 +4,7 @@ import datetime as dt
 import functools
 import re
 
-from quota_service.domain.definition_times import LATEST_MS
+from quota_service.domain.definition import LATEST_MS
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MILLISECOND = dt.timedelta(milliseconds=1)

@@ -1,4 +1,4 @@
 """The words of exam registration as plain values and rules, on the standard library alone.
 
-Nothing here speaks to a store or a client; `definition_file` reads the files a definition is in.
+Nothing here speaks to a store, a client or a file.
 """

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from quota_service.domain.definition import exam_document
-from quota_service.domain.definition_fields import Problem
+from quota_service.domain.definition import Problem, exam_document
 from quota_service.domain.exam import Exam, Quota
 
 ABSENT = "none"

@@ -1,79 +1,67 @@
-"""Exam definitions: from a raw document to an `Exam` or the full list of problems, and back.
+"""What is said of a definition: its canonical document, and the problems of one that is refused.
 
-One parser serves definition files and `PUT /v1/exams/{exam}`, whose JSON has the very same shape,
-which is also the shape `GET` answers plus `seats`. Whoever writes a definition by hand gets every
-mistake at once, each with the place to look at.
+The document is what `quota_service.definitions` reads, and what `GET` answers plus `seats`.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 
-from quota_service.domain.definition_fields import DefinitionError, Problem, Problems, Table, shown
-from quota_service.domain.definition_file import read_definition_file, read_seats_file
-from quota_service.domain.definition_parts import (
-    read_fair_use,
-    read_fee,
-    read_hold,
-    read_id,
-    read_notice,
-    read_parts,
-    read_session,
-    read_subject,
-    read_title,
-    read_venue,
-    read_waiting_room,
-    read_window,
-)
-from quota_service.domain.definition_seats import CsvSeats, SeatsReader
-from quota_service.domain.definition_times import time_text
-from quota_service.domain.exam import (
-    MAX_SESSIONS,
-    MAX_SUBJECTS,
-    MAX_VENUES,
-    REHEARSAL_PREFIX,
-    Exam,
-    Text,
-    Window,
-)
+from quota_service.domain.exam import Exam, Text, Window
 
-__all__ = ["DefinitionError", "Problem", "exam_document", "load_exam_file", "parse_exam"]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+LATEST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999, the last that RFC 3339 can write."""
+
+MAX_PROBLEMS = 100
+"""Problems one error carries; whoever fixes these will see the rest on the next try."""
+
+MAX_SHOWN = 40
+"""Characters of a wrong value that are repeated in a message."""
+
+_LARGEST_SHOWN_NUMBER = 10**18
 
 
-def parse_exam(document: Mapping[str, object]) -> Exam:
-    """Return the exam a document defines; raise `DefinitionError` with all that is wrong with it.
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a definition.
 
-    Times are RFC 3339 strings or datetimes; one without an offset is in the exam's `time_zone`.
-    `seats` is `{venue: {subject: count}}` or a list of `{venue, subject, seats}`. A `server_time`
-    at the top is ignored, so that what the API answered can be sent back.
+    `where` is the key path (`sessions[2].starts_at`, `seats.jinan.qms`) or, for what stands in a
+    file that has no keys, the file and line (`seats.csv:14`).
     """
-    if not isinstance(document, Mapping):
-        raise DefinitionError([Problem("definition", f"must be a table, not {shown(document)}")])
-    return _exam(document, None, Problems())
+
+    where: str
+    detail: str
+
+    def __str__(self) -> str:
+        """Return the problem as one line."""
+        return f"{self.where}: {self.detail}"
 
 
-def load_exam_file(path: Path) -> Exam:
-    """Return the exam that a TOML file (or JSON, by the suffix `.json`) defines.
+class DefinitionError(ValueError):
+    """A definition, or a change of one, that cannot be accepted; nothing of it was applied.
 
-    In place of `seats` it may name a CSV file beside it, `seats_csv = "seats.csv"`, with the header
-    venue,subject,seats. Raises `DefinitionError`, also for files that are missing or malformed, and
-    for an id that is kept for rehearsals.
+    `problems` holds at most `MAX_PROBLEMS`; `omitted` counts those beyond. As a string it lists
+    them one a line.
     """
-    document = read_definition_file(path)
-    problems = Problems()
-    if str(document.get("id", "")).startswith(REHEARSAL_PREFIX):
-        problems.note("id", f"starts with {REHEARSAL_PREFIX}, which is kept for rehearsals")
-    if "seats_csv" not in document:
-        return _exam(document, None, problems)
-    if "seats" in document:
-        problems.note("seats_csv", "stands beside `seats`: give one of them")
-    rows = read_seats_file(path.parent, document["seats_csv"], problems)
-    rest = {key: value for key, value in document.items() if key not in {"seats", "seats_csv"}}
-    return _exam(rest, rows, problems)
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        every = tuple(problems)
+        self.problems = every[:MAX_PROBLEMS]
+        self.omitted = len(every) - len(self.problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        lines = [str(problem) for problem in self.problems]
+        if self.omitted:
+            lines.append(f"… and {self.omitted} more")
+        return "\n".join(lines)
 
 
 def exam_document(exam: Exam) -> dict[str, object]:
-    """Return the canonical document of an exam, ready for JSON: `parse_exam` gives it back.
+    """Return the canonical document of an exam, ready for JSON: `parse_exam` reads it back.
 
     Times are RFC 3339 in UTC with milliseconds; seats stand in the order of venue and subject ids,
     so equal exams give equal documents, down to the order of members.
@@ -131,51 +119,30 @@ def _window_document(window: Window) -> dict[str, str]:
     }
 
 
-def _exam(
-    document: Mapping[str, object],
-    csv_rows: Sequence[CsvSeats] | None,
-    problems: Problems,
-) -> Exam:
-    top = Table(document, "", problems)
-    top.ignore("server_time")
-    exam_id = read_id(top)
-    title = read_title(top)
-    zone = top.zone("time_zone")
-    registration = read_window(top, "registration", zone)
-    refund = read_window(top, "refund", zone)
-    fee = read_fee(top)
-    hold = read_hold(top)
-    fair_use = read_fair_use(top)
-    waiting_room = read_waiting_room(top)
-    notice = read_notice(top)
-    sessions, session_ids = read_parts(
-        top, "sessions", MAX_SESSIONS, lambda table: read_session(table, zone)
-    )
-    subjects, subject_ids = read_parts(
-        top, "subjects", MAX_SUBJECTS, lambda table: read_subject(table, session_ids)
-    )
-    venues, venue_ids = read_parts(top, "venues", MAX_VENUES, read_venue)
-    seats = SeatsReader(problems, venue_ids, subject_ids)
-    if csv_rows is not None:
-        seats.read_csv(csv_rows)
-    elif top.require("seats"):
-        seats.read(document["seats"])
-    top.finish()
-    problems.raise_if_any()
-    return Exam(
-        id=exam_id,
-        title=title,
-        # A zone that is unknown was noted, so that this line is not reached without one.
-        time_zone=zone.key if zone else "",
-        registration=registration,
-        refund=refund,
-        hold=hold,
-        fee=fee,
-        notice=notice,
-        sessions=sessions,
-        subjects=subjects,
-        venues=venues,
-        seats=seats.capacity,
-        waiting_room=waiting_room,
-        fair_use=fair_use,
-    )
+def time_text(time_ms: int) -> str:
+    """Return the time in UTC with milliseconds: `2023-03-14T04:00:00.000Z`."""
+    moment = EPOCH + timedelta(milliseconds=time_ms)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as a message may repeat it: short, on one line, printable."""
+    match value:
+        case None:
+            text = "null"
+        case bool():
+            text = "true" if value else "false"
+        case str():
+            text = repr(value) if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]!r}…"
+        case int():
+            # Python refuses to print integers of thousands of digits, which TOML can carry.
+            text = str(value) if abs(value) <= _LARGEST_SHOWN_NUMBER else "a very large number"
+        case float():
+            text = str(value)
+        case date() | time():
+            text = value.isoformat()
+        case Mapping():
+            text = "a table"
+        case _:
+            text = "a list"
+    return text

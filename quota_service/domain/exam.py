@@ -24,6 +24,8 @@ MAX_SUBJECTS = 128
 MAX_VENUES = 512
 MAX_CAPACITY = 1_000_000
 """Seats of one quota; a larger figure is a typing error, not a hall."""
+MAX_PASS_TTL_S = 3600
+"""Life of a pass of a waiting room, at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ candidate can reserve both.
 from collections.abc import Iterator
 from itertools import combinations
 
-from quota_service.domain.definition_fields import Problem
-from quota_service.domain.definition_times import time_text
+from quota_service.domain.definition import Problem, time_text
 from quota_service.domain.exam import Exam
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from quota_service.domain.definition import parse_exam
+from quota_service.definitions.reading import parse_exam
 from quota_service.domain.errors import UnknownExam
 from quota_service.domain.exam import Exam
 from quota_service.ledger.pool import Ledger

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from quota_service.definitions.reading import parse_exam
 from quota_service.domain.changes import Change
-from quota_service.domain.definition import exam_document, parse_exam
+from quota_service.domain.definition import exam_document
 from quota_service.domain.errors import ExamArchived, NotReady
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.pool import Ledger

@@ -34,7 +34,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from quota_service.domain.changes import Change, find_problems, plan_changes
-from quota_service.domain.definition_fields import Problem
+from quota_service.domain.definition import Problem
 from quota_service.domain.errors import (
     DefinitionRefused,
     ImportUnfinished,

@@ -12,7 +12,7 @@ import hmac
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quota_service.domain.definition_parts import MAX_PASS_TTL_S
+from quota_service.domain.exam import MAX_PASS_TTL_S
 from quota_service.waiting_room.room import Room
 from quota_service.waiting_room.signing import fields_of, is_signed, sign, whole
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from quota_service.domain.definition import DefinitionError, load_exam_file
-from quota_service.domain.definition_file import MAX_FILE_BYTES
+from quota_service.definitions.files import MAX_FILE_BYTES, load_exam_file
+from quota_service.domain.definition import DefinitionError
 from tests.api.conftest import NothingChanges
 from tests.support.client import ApiClient
 from tests.support.exams import exam_definition
@@ -99,11 +99,11 @@ async def test_a_definition_that_gives_a_key_twice_is_refused_as_a_file_is(
 
     async with nothing_changes():
         reply = await api.call("PUT", "/v1/exams/exam-2", key=api.ops_key, data=body)
-    with pytest.raises(DefinitionError, match=f"the key '{key}' stands twice"):
+    with pytest.raises(DefinitionError, match=f"the key '{key}' is duplicated"):
         load_exam_file(file)
 
     assert_refused(reply, 422, "definition-refused")
-    assert f"the key '{key}' stands twice" in reply.json["errors"][0]["detail"]
+    assert f"the key '{key}' is duplicated" in reply.json["errors"][0]["detail"]
 
 
 async def test_a_definition_that_is_nested_too_deeply_is_refused(

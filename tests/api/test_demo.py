@@ -7,7 +7,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from quota_service.domain.definition import exam_document, load_exam_file
+from quota_service.definitions.files import load_exam_file
+from quota_service.domain.definition import exam_document
 from tests.support.demo import Demo, await_none_running, running_demo
 
 SAMPLE = Path(__file__).parents[2] / "quota_service" / "exams" / "ccaa-2023-1.toml"

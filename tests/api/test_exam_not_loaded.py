@@ -13,7 +13,8 @@ import redis.asyncio
 
 from quota_service import cli
 from quota_service.app import open_service, refresh_memory
-from quota_service.domain.definition import exam_document, parse_exam
+from quota_service.definitions.reading import parse_exam
+from quota_service.domain.definition import exam_document
 from quota_service.settings import Settings
 from quota_service.workers.expiry import ExpiryWorker
 from tests.conftest import Running

@@ -3,7 +3,7 @@
 import pytest
 
 from quota_service.app import open_service, refresh_memory
-from quota_service.domain.definition import parse_exam
+from quota_service.definitions.reading import parse_exam
 from quota_service.registration.import_exam import import_exam
 from tests.conftest import Running
 from tests.support.exams import SEATS, exam_definition

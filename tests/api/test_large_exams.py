@@ -7,7 +7,7 @@ import pytest
 import redis.asyncio
 
 from quota_service.api import handlers, rendered
-from quota_service.domain.definition import parse_exam
+from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam, Quota
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.reserve import Order, reserve

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 
 from quota_service.api.times import rfc3339
 from quota_service.app import open_service, refresh_memory
-from quota_service.domain.definition import parse_exam
+from quota_service.definitions.reading import parse_exam
 from quota_service.domain.errors import (
     AlreadyConfirmed,
     DefinitionRefused,

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from quota_service.app import Service
-from quota_service.domain.definition import parse_exam
+from quota_service.definitions.reading import parse_exam
 from quota_service.domain.errors import DefinitionRefused, NotReady, StaleDefinition
 from quota_service.domain.exam import Exam
 from quota_service.registration.audit import audit, repair

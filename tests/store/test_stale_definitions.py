@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from quota_service.app import Service, open_service, refresh_memory
-from quota_service.domain.definition import parse_exam
+from quota_service.definitions.reading import parse_exam
 from quota_service.domain.errors import (
     DefinitionRefused,
     LedgerUnavailable,

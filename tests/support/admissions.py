@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quota_service.app import Service
-from quota_service.domain.definition import parse_exam
+from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam, Window
 from quota_service.registration.admit import Admission
 from quota_service.registration.import_exam import import_exam

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from quota_service.app import Service
-from quota_service.domain.definition import parse_exam
+from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam
 from quota_service.registration.import_exam import import_exam
 from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK, Room

@@ -14,14 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import quota_service
-from quota_service.domain.definition import (
-    DefinitionError,
-    Problem,
-    exam_document,
-    load_exam_file,
-    parse_exam,
-)
-from quota_service.domain.definition_times import LATEST_MS
+from quota_service.definitions.files import load_exam_file
+from quota_service.definitions.reading import parse_exam
+from quota_service.domain.definition import LATEST_MS, DefinitionError, Problem, exam_document
 from quota_service.domain.exam import (
     MAX_CAPACITY,
     Exam,

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from quota_service.definitions.reading import parse_exam
 from quota_service.domain.changes import plan_changes
-from quota_service.domain.definition import DefinitionError, exam_document, parse_exam
+from quota_service.domain.definition import DefinitionError, exam_document
 from quota_service.domain.exam import WaitingRoomRules
 from tests.support.exams import exam_definition
 

@@ -9,7 +9,7 @@ from loadtest.rush.figures import figures, percentile
 from loadtest.rush.options import read_options
 from loadtest.rush.plan import Ending, plan_of
 from loadtest.rush.shape import arrived
-from quota_service.domain.definition import parse_exam
+from quota_service.definitions.reading import parse_exam
 from tests.support.rush_evidence import OPENS_S, reservation
 
 PEOPLE = [plan_of(f"c0-{n}", 1, SESSIONS, VENUES) for n in range(2000)]

@@ -1,13 +1,10 @@
-"""Times of an exam definition: RFC 3339 in and out, milliseconds since the epoch in between."""
+"""Times of an exam definition: RFC 3339 or datetimes in, milliseconds since the epoch out."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-LATEST_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999, the last that RFC 3339 can write."""
+from quota_service.domain.definition import EPOCH, LATEST_MS
 
 _MILLISECOND = timedelta(milliseconds=1)
 _RFC_3339 = re.compile(
@@ -16,12 +13,6 @@ _RFC_3339 = re.compile(
     r"(?P<offset>[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?",
     re.ASCII,
 )
-
-
-def time_text(time_ms: int) -> str:
-    """Return the time in UTC with milliseconds: `2023-03-14T04:00:00.000Z`."""
-    moment = EPOCH + timedelta(milliseconds=time_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def time_ms(value: str | datetime, zone: ZoneInfo | None) -> int | None:

@@ -1,6 +1,6 @@
-"""Definition files: TOML or JSON, and the CSV of seats beside them, as raw values.
+"""Definition files: TOML or JSON, and the CSV of seats beside them.
 
-Nothing is judged here beyond the syntax of the files; a mistake in it names file and line.
+A mistake in the syntax of a file names file and line.
 """
 
 import csv
@@ -11,8 +11,9 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from quota_service.domain.definition_fields import DefinitionError, Problem, Problems, shown
-from quota_service.domain.definition_seats import CsvSeats
+from quota_service.definitions.reading import read_exam
+from quota_service.domain.definition import DefinitionError, Problem, shown
+from quota_service.domain.exam import REHEARSAL_PREFIX, Exam
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """More than the largest exam needs: every venue and subject in a CSV are a few megabytes. What is
@@ -27,11 +28,35 @@ class _DuplicateKeyError(ValueError):
     """A JSON object names a key twice, of which a plain reader would silently drop one."""
 
 
-def read_definition_file(path: Path) -> dict[str, object]:
-    """Return the document in a TOML file, or a JSON file if its name ends in `.json`.
+def load_exam_file(path: Path) -> Exam:
+    """Return the exam that a TOML file (or JSON, by the suffix `.json`) defines.
 
-    Raises `DefinitionError` naming file and line if it cannot be read or is malformed.
+    In place of `seats` it may name a CSV file beside it, `seats_csv = "seats.csv"`, with the header
+    venue,subject,seats. Raises `DefinitionError`, also for files that are missing or malformed, and
+    for an id that is kept for rehearsals.
     """
+    document = _read_definition(path)
+    found = []
+    if str(document.get("id", "")).startswith(REHEARSAL_PREFIX):
+        kept = f"starts with {REHEARSAL_PREFIX}, which is kept for rehearsals"
+        found.append(Problem("id", kept))
+    if "seats_csv" not in document:
+        return read_exam(document, found, None)
+    if "seats" in document:
+        found.append(Problem("seats_csv", "stands beside `seats`: give one of them"))
+    rows: list[dict[str, object]] = []
+    lines: list[str] = []
+    try:
+        for line, row in _seats_rows(path.parent, document.pop("seats_csv"), found):
+            rows.append(row)
+            lines.append(line)
+    except DefinitionError as error:
+        found += [Problem("seats_csv", str(problem)) for problem in error.problems]
+    return read_exam({**document, "seats": rows}, found, lines)
+
+
+def _read_definition(path: Path) -> dict[str, object]:
+    """Return the document in a definition file; `DefinitionError` names file and line."""
     try:
         text = _read(path)
         document = _json(text, path) if path.suffix == ".json" else _toml(text, path)
@@ -42,53 +67,51 @@ def read_definition_file(path: Path) -> dict[str, object]:
     return document
 
 
-def read_seats_file(folder: Path, name: object, problems: Problems) -> list[CsvSeats]:
-    """Return the rows of the CSV file `name` in `folder`, with the header venue,subject,seats.
+def _seats_rows(
+    folder: Path, name: object, found: list[Problem]
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield file and line of each row of the CSV file `name`, and the row as `seats` has it.
 
     The columns may stand in any order and blank lines are skipped. Rows that cannot be read are
-    noted with file and line, and left out; a file without rows is noted too.
+    added to `found` with file and line; so is a file without rows.
     """
     if not isinstance(name, str) or not name or Path(name).name != name or "\\" in name:
         detail = f"must be the name of a file beside the definition, not {shown(name)}"
-        problems.note("seats_csv", detail)
-        return []
-    try:
-        text = _read(folder / name)
-    except DefinitionError as error:
-        for problem in error.problems:
-            problems.note("seats_csv", str(problem))
-        return []
-    noted_before = len(problems)
-    rows = list(_csv_rows(name, text, problems))
-    if not rows and len(problems) == noted_before:
-        problems.note(name, "must give the seats of at least one venue and subject")
-    return rows
-
-
-def _csv_rows(name: str, text: str, problems: Problems) -> Iterator[CsvSeats]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        found.append(Problem("seats_csv", detail))
+        return
+    reader = csv.reader(io.StringIO(_read(folder / name), newline=""), strict=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
         if set(header) not in _SEATS_COLUMNS or len(header) != len(set(header)):
-            problems.note(f"{name}:1", "the first line must be the header venue,subject,seats")
+            detail = "the first line must be the header venue,subject,seats"
+            found.append(Problem(f"{name}:1", detail))
             return
+        is_empty = True
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
-            where = f"{name}:{reader.line_num}"
+            is_empty = False
+            line = f"{name}:{reader.line_num}"
             if len(cells) != len(header):
-                problems.note(where, f"has {len(cells)} columns, not {len(header)}")
+                found.append(Problem(line, f"has {len(cells)} columns, not {len(header)}"))
                 continue
-            row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-            seats = row["seats"] if "seats" in row else row["capacity"]
-            yield CsvSeats(
-                where=where,
-                venue=row["venue"],
-                subject=row["subject"],
-                seats=int(seats) if _WHOLE_NUMBER.fullmatch(seats) else seats,
+            yield (
+                line,
+                {
+                    key: int(cell) if _is_number(key, cell) else cell
+                    for key, cell in zip(header, map(str.strip, cells), strict=True)
+                },
             )
+        if is_empty:
+            detail = "must give the seats of at least one venue and subject"
+            found.append(Problem(name, detail))
     except csv.Error as error:
-        problems.note(f"{name}:{reader.line_num}", f"is not CSV: {error}")
+        found.append(Problem(f"{name}:{reader.line_num}", f"is not CSV: {error}"))
+
+
+def _is_number(column: str, cell: str) -> bool:
+    is_count = column in {"seats", "capacity"}
+    return is_count and _WHOLE_NUMBER.fullmatch(cell) is not None
 
 
 def _read(path: Path) -> str:
@@ -136,8 +159,8 @@ def _json(text: str, path: Path) -> object:
 def parse_definition_json(content: bytes) -> object:
     """Return the JSON in the bytes of a definition that was sent, by the rules of a file.
 
-    Raises `DefinitionError` for a key that stands twice, which another reader would read otherwise,
-    and ValueError for what is no JSON.
+    Raises `DefinitionError` for a duplicated key, which another reader would read otherwise, and
+    ValueError for what is no JSON.
     """
     try:
         return json.loads(content, object_pairs_hook=_unique_members)
@@ -152,5 +175,5 @@ def _unique_members(members: list[tuple[str, object]]) -> dict[str, object]:
     if len(table) != len(members):
         keys = [key for key, _ in members]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise _DuplicateKeyError(f"the key {shown(twice)} stands twice in one object")
+        raise _DuplicateKeyError(f"the key {shown(twice)} is duplicated in one object")
     return table

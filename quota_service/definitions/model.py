@@ -1,0 +1,316 @@
+"""The model of an exam definition: its members, their limits, and what each of them is for.
+
+The OpenAPI document has its schema from here. What no member says by itself (a subject names a
+session of the same exam, a quota is given once) is checked in `reading`.
+"""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.config import JsonDict
+
+from quota_service.definitions.fields import (
+    MAX_CHECKOUT_GRACE_S,
+    MAX_CLAIM_GRACE_S,
+    MAX_EXPIRY_SLACK_S,
+    MAX_FEE,
+    MAX_PLACES,
+    MAX_TTL_S,
+    MAX_UNPAID_HOLDS,
+    MAX_UNPAID_PAUSE_S,
+    MAX_VENUE_CHANGES,
+    MIN_PASS_TTL_S,
+    NoticeText,
+    Rate,
+    Seats,
+    Time,
+    Title,
+    Zone,
+    form_by_type,
+    later_than,
+    not_less_than,
+    not_more_than,
+)
+from quota_service.domain.exam import (
+    MAX_PASS_TTL_S,
+    MAX_SESSIONS,
+    MAX_SUBJECTS,
+    MAX_VENUES,
+    Exam,
+    FairUseRules,
+    Fee,
+    HoldRules,
+    Notice,
+    Quota,
+    Session,
+    Subject,
+    Text,
+    Venue,
+    WaitingRoomRules,
+    Window,
+)
+from quota_service.schema import FORM, Currency, Identifier, Listing, Matching, Whole
+
+_FAIR_USE = FairUseRules()
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        # What is answered has every member.
+        json_schema_serialization_defaults_required=True,
+    )
+
+
+class WindowTable(_Table):
+    """A span of time."""
+
+    opens_at: Time
+    closes_at: Annotated[Time, later_than("opens_at")]
+
+    def window(self) -> Window:
+        """Return the window."""
+        return Window(self.opens_at, self.closes_at)
+
+
+class FeeTable(_Table):
+    """What one subject costs."""
+
+    amount: Annotated[int, Whole(0, MAX_FEE)]
+    """In minor units (fen)."""
+    currency: Currency
+
+
+class HoldTable(_Table):
+    """How long an unpaid hold lives, in seconds."""
+
+    ttl_s: Annotated[int, Whole(1, MAX_TTL_S)]
+    """From the reservation to its deadline."""
+    checkout_grace_s: Annotated[int, Whole(0, MAX_CHECKOUT_GRACE_S)] = 600
+    """Added when payment begins."""
+    expiry_slack_s: Annotated[int, Whole(0, MAX_EXPIRY_SLACK_S)] = 5
+    """Between deadline and expiry."""
+
+
+class FairUseTable(_Table):
+    """What keeps one candidate from having seats that others would pay for."""
+
+    unpaid_holds_max: Annotated[int, Whole(1, MAX_UNPAID_HOLDS)] = _FAIR_USE.unpaid_holds_max
+    """Holds of a candidate that may end unpaid without a pause."""
+    unpaid_pause_s: Annotated[int, Whole(1, MAX_UNPAID_PAUSE_S)] = _FAIR_USE.unpaid_pause_s
+    """First pause, in seconds; doubled by each further one."""
+    unpaid_pause_max_s: Annotated[
+        int, Whole(1, MAX_UNPAID_PAUSE_S), not_less_than("unpaid_pause_s")
+    ] = _FAIR_USE.unpaid_pause_max_s
+    """Longest pause, in seconds."""
+    venue_changes_max: Annotated[int, Whole(0, MAX_VENUE_CHANGES)] = _FAIR_USE.venue_changes_max
+    """How often a reservation can change its venue."""
+    key_share_max_percent: Annotated[int, Whole(1, 100)] = _FAIR_USE.key_share_max_percent
+    """Share of a quota's seats one API key may have in unpaid holds."""
+
+    def rules(self) -> FairUseRules:
+        """Return the rules; a default gives way to the rule that is given."""
+        longest_s = max(self.unpaid_pause_max_s, self.unpaid_pause_s)
+        return FairUseRules(**{**self.model_dump(), "unpaid_pause_max_s": longest_s})
+
+
+class WaitingRoomTable(_Table):
+    """How the waiting room lets candidates in; without it there is none."""
+
+    rate_per_s: Rate = 20
+    """Candidates let in a second at the start."""
+    rate_max_per_s: Annotated[Rate, not_less_than("rate_per_s")] = 1000
+    """The most a second."""
+    rate_min_per_s: Annotated[Rate, not_more_than("rate_per_s")] = 1
+    """The least a second."""
+    places_max: Annotated[int, Whole(1, MAX_PLACES)] = 5000
+    """Candidates with a place at once."""
+    pass_ttl_s: Annotated[int, Whole(MIN_PASS_TTL_S, MAX_PASS_TTL_S)] = 600
+    """Life of a pass, in seconds."""
+    idle_s: Annotated[int, Whole(1, MAX_PASS_TTL_S), not_more_than("pass_ttl_s")] = 300
+    """Seconds unused after which a place is free for others."""
+    claim_grace_s: Annotated[int, Whole(1, MAX_CLAIM_GRACE_S)] = 300
+    """Seconds that a turn is honoured after it came."""
+
+    def rules(self) -> WaitingRoomRules:
+        """Return the rules; a default gives way to the rule that is given."""
+        rate = float(self.rate_per_s)
+        return WaitingRoomRules(
+            rate_per_s=rate,
+            rate_max_per_s=float(max(self.rate_max_per_s, rate)),
+            rate_min_per_s=float(min(self.rate_min_per_s, rate)),
+            places_max=self.places_max,
+            pass_ttl_s=self.pass_ttl_s,
+            idle_s=min(self.idle_s, self.pass_ttl_s),
+            claim_grace_s=self.claim_grace_s,
+        )
+
+
+class NoticeTable(_Table):
+    """The notice a candidate accepts."""
+
+    version: Annotated[
+        str,
+        Matching(
+            re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII), "1 to 32 of A-Z, a-z, 0-9, ., _ and -"
+        ),
+    ]
+    text: NoticeText
+
+
+class SessionTable(_Table):
+    """One sitting."""
+
+    id: Identifier
+    """Id of the session."""
+    title: Title
+    starts_at: Time
+    ends_at: Annotated[Time, later_than("starts_at")]
+
+
+class SubjectTable(_Table):
+    """One subject."""
+
+    id: Identifier
+    """Id of the subject."""
+    title: Title
+    session: Identifier
+    """Id of its session."""
+
+
+class VenueTable(_Table):
+    """One venue."""
+
+    id: Identifier
+    """Id of the venue."""
+    title: Title
+
+
+class SeatsRow(_Table):
+    """The seats of one subject at one venue."""
+
+    venue: Identifier
+    """Its id."""
+    subject: Identifier
+    """Its id."""
+    seats: Seats
+
+
+class CapacityRow(_Table):
+    """The seats of one subject at one venue."""
+
+    venue: Identifier
+    """Its id."""
+    subject: Identifier
+    """Its id."""
+    capacity: Seats
+
+    @property
+    def seats(self) -> int:
+        """The capacity."""
+        return self.capacity
+
+
+def _row_form(row: Any) -> str | None:
+    # The availability answer calls the same figure `capacity`.
+    if not isinstance(row, dict):
+        return None
+    return "<capacity>" if "capacity" in row and "seats" not in row else "<seats>"
+
+
+_ROW_FORM = Discriminator(_row_form, custom_error_type=FORM, custom_error_message="must be a table")
+_SeatsTable = Annotated[
+    dict[str, dict[str, Seats]],
+    Field(json_schema_extra={"minProperties": 1}),
+    Tag("<table>"),
+]
+_SeatsRows = Annotated[
+    list[
+        Annotated[
+            Annotated[SeatsRow, Tag("<seats>")] | Annotated[CapacityRow, Tag("<capacity>")],
+            _ROW_FORM,
+        ]
+    ],
+    Field(json_schema_extra={"minItems": 1}),
+    Tag("<rows>"),
+]
+
+
+def _id_is_optional(schema: JsonDict) -> None:
+    """Say that `id` may be left out, as it is in the address of a `PUT`."""
+    required: Any = schema["required"]
+    required.remove("id")
+
+
+class ExamDefinition(_Table):
+    """An exam as its organiser defines it: what is answered for an exam, and its seats."""
+
+    model_config = ConfigDict(json_schema_extra=_id_is_optional)
+
+    id: Identifier
+    """The id in the address; may be left out."""
+    title: Title
+    time_zone: Zone
+    """IANA name of a time zone."""
+    registration: WindowTable
+    """When reservations are taken."""
+    refund: WindowTable
+    """When refunds are given."""
+    fee: FeeTable
+    hold: HoldTable
+    fair_use: Annotated[FairUseTable, Field(default_factory=FairUseTable)]
+    waiting_room: Annotated[WaitingRoomTable, Field(default_factory=WaitingRoomTable)]
+    notice: NoticeTable
+    sessions: Annotated[list[SessionTable], Listing(1, MAX_SESSIONS, "tables")]
+    """Sittings."""
+    subjects: Annotated[list[SubjectTable], Listing(1, MAX_SUBJECTS, "tables")]
+    """What can be taken."""
+    venues: Annotated[list[VenueTable], Listing(1, MAX_VENUES, "tables")]
+    """Where the exam is taken."""
+    seats: Annotated[
+        _SeatsTable | _SeatsRows,
+        form_by_type({dict: "<table>", list: "<rows>"}, "must be a table or a list"),
+    ]
+    """The seats of each quota, as venue, subject, seats or as rows."""
+    server_time: Any = None
+    """Ignored, so that an answer can be sent back."""
+
+    def exam(self) -> Exam:
+        """Return the exam that is defined; it has a waiting room if the definition says so."""
+        has_room = "waiting_room" in self.model_fields_set
+        return Exam(
+            id=self.id,
+            title=_text(self.title),
+            time_zone=self.time_zone.key,
+            registration=self.registration.window(),
+            refund=self.refund.window(),
+            hold=HoldRules(**self.hold.model_dump()),
+            fee=Fee(self.fee.amount, self.fee.currency),
+            notice=Notice(self.notice.version, _text(self.notice.text)),
+            sessions=tuple(
+                Session(each.id, _text(each.title), each.starts_at, each.ends_at)
+                for each in self.sessions
+            ),
+            subjects=tuple(
+                Subject(each.id, _text(each.title), each.session) for each in self.subjects
+            ),
+            venues=tuple(Venue(each.id, _text(each.title)) for each in self.venues),
+            seats=self._capacities(),
+            waiting_room=self.waiting_room.rules() if has_room else None,
+            fair_use=self.fair_use.rules(),
+        )
+
+    def _capacities(self) -> dict[Quota, int]:
+        if isinstance(self.seats, list):
+            return {Quota(row.venue, row.subject): row.seats for row in self.seats}
+        return {
+            Quota(venue, subject): seats
+            for venue, subjects in self.seats.items()
+            for subject, seats in subjects.items()
+        }
+
+
+def _text(text: str | dict[str, str]) -> Text:
+    return Text.of({"": text} if isinstance(text, str) else text)

@@ -1,0 +1,170 @@
+"""Reads an exam from the document of a definition, or says all that is wrong with it.
+
+Whoever writes a definition by hand gets every mistake at once, each with the place to look at. The
+model finds what is wrong with a member; what is wrong between members is looked for here in the
+document itself, which may be wrong elsewhere.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from quota_service.definitions.fields import TAGS, zone_named
+from quota_service.definitions.model import ExamDefinition
+from quota_service.domain.definition import DefinitionError, Problem, shown
+from quota_service.domain.exam import IDENTIFIER, MAX_SESSIONS, MAX_SUBJECTS, MAX_VENUES, Exam
+from quota_service.schema import FORM, UNKNOWN, Fault, Place, faults
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_MEMBERS = list(ExamDefinition.model_fields)
+_LISTS = {"sessions": MAX_SESSIONS, "subjects": MAX_SUBJECTS, "venues": MAX_VENUES}
+
+
+def parse_exam(document: Mapping[str, object]) -> Exam:
+    """Return the exam a document defines; raise `DefinitionError` with all that is wrong with it.
+
+    Times are RFC 3339 strings or datetimes; one without an offset is in the exam's `time_zone`.
+    `seats` is `{venue: {subject: count}}` or a list of `{venue, subject, seats}`. A `server_time`
+    at the top is ignored, so that what the API answered can be sent back.
+    """
+    return read_exam(document, [], None)
+
+
+def read_exam(
+    document: Mapping[str, object], found: Sequence[Problem], lines: Sequence[str] | None
+) -> Exam:
+    """Return the exam of `parse_exam`, unless problems were found already.
+
+    `lines` names the file and line of each row in `seats`, None where these come from no file.
+    """
+    if not isinstance(document, Mapping):
+        raise DefinitionError([Problem("definition", f"must be a table, not {shown(document)}")])
+    wrong: list[Fault] = []
+    definition = None
+    try:
+        definition = ExamDefinition.model_validate(
+            document, context=zone_named(document.get("time_zone"))
+        )
+    except ValidationError as error:
+        wrong = [replace(fault, place=_untagged(fault.place)) for fault in faults(error)]
+    wrong += _contradictions(document, lines)
+    if lines is not None and not lines:  # of a file without rows all is said
+        wrong = [fault for fault in wrong if fault.place != ("seats",)]
+    if definition is None or found or wrong:
+        problems = [_problem(fault, lines) for fault in sorted(wrong, key=_position)]
+        raise DefinitionError(dict.fromkeys([*found, *problems]))
+    return definition.exam()
+
+
+def _contradictions(document: Mapping[str, Any], lines: Sequence[str] | None) -> Iterator[Fault]:
+    """Yield what contradicts something else in a document, which may be wrong elsewhere too.
+
+    Where a list cannot be read, nothing is said of ids that are missing from it.
+    """
+    ids: dict[str, Mapping[str, int] | None] = {}
+    for key, most in _LISTS.items():
+        entries = document.get(key)
+        first: dict[str, int] = {}
+        ids[key] = first
+        for i, entry in _tables(entries):
+            entry_id = entry.get("id")
+            if isinstance(entry_id, str) and first.setdefault(entry_id, i) != i:
+                given_at = f"{key}[{first[entry_id]}]"
+                yield Fault((key, i, "id"), f"{shown(entry_id)} is the id of {given_at} already")
+        if not isinstance(entries, list) or not 1 <= len(entries) <= most:
+            ids[key] = None
+    for i, subject in _tables(document.get("subjects")):
+        session = subject.get("session")
+        yield from _unknown(("subjects", i, "session"), "session", session, ids["sessions"])
+    yield from _wrong_seats(document.get("seats"), ids["venues"], ids["subjects"], lines)
+
+
+def _wrong_seats(
+    seats: Any,
+    venues: Collection[str] | None,
+    subjects: Collection[str] | None,
+    lines: Sequence[str] | None,
+) -> Iterator[Fault]:
+    """Yield seats of no venue or no subject of the exam, those that are given twice, or none."""
+    if isinstance(seats, Mapping):
+        for venue, by_subject in seats.items():
+            yield from _unknown(("seats", venue), "venue", venue, venues)
+            for subject in by_subject if isinstance(by_subject, Mapping) else ():
+                yield from _unknown(("seats", venue, subject), "subject", subject, subjects)
+    given_at: dict[tuple[str, str], int] = {}
+    for i, row in _tables(seats):
+        venue, subject = row.get("venue"), row.get("subject")
+        yield from _unknown(("seats", i, "venue"), "venue", venue, venues)
+        yield from _unknown(("seats", i, "subject"), "subject", subject, subjects)
+        if isinstance(venue, str) and isinstance(subject, str):
+            first = given_at.setdefault((venue, subject), i)
+            if first != i:
+                quota, place = shown(f"{venue}/{subject}"), _path(("seats", first), lines)
+                yield Fault(("seats", i), f"the seats of {quota} are given already at {place}")
+    known = venues or ()
+    if seats == [] or (
+        isinstance(seats, Mapping)
+        and all(name in known and by_subject == {} for name, by_subject in seats.items())
+    ):
+        yield Fault(("seats",), "must give the seats of at least one venue and subject")
+
+
+def _tables(entries: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the entries of a list that are tables, with their positions."""
+    if isinstance(entries, list):
+        for i, entry in enumerate(entries):
+            if isinstance(entry, Mapping):
+                yield i, entry
+
+
+def _unknown(
+    place: Place, kind: str, member: Any, known: Collection[str] | None
+) -> Iterable[Fault]:
+    """Return the fault of an id that is none of the known ones; one of no right form has another.
+
+    A key of a table has no other.
+    """
+    if known is None or (isinstance(member, str) and member in known):
+        return ()
+    is_key = place[-1] == member
+    if is_key or (isinstance(member, str) and IDENTIFIER.fullmatch(member)):
+        return (Fault(place, f"{shown(member)} is not a {kind} of this exam"),)
+    return ()
+
+
+def _untagged(place: Place) -> Place:
+    """Return a place without what pydantic adds: the form of a value, that a key is wrong."""
+    return tuple(each for each in place if each not in TAGS and each != "[key]")
+
+
+def _position(fault: Fault) -> int:
+    """Return where the member at the top stands that a fault is in; unknown ones come last."""
+    top = fault.place[0]
+    return _MEMBERS.index(str(top)) if top in _MEMBERS else len(_MEMBERS)
+
+
+def _problem(fault: Fault, lines: Sequence[str] | None) -> Problem:
+    detail = "unknown key" if fault.kind == UNKNOWN else fault.detail
+    if fault.kind == FORM:
+        detail += f", not {shown(fault.value)}"
+    return Problem(_path(fault.place, lines), detail)
+
+
+def _path(place: Place, lines: Sequence[str] | None) -> str:
+    """Return a place as people read it: `sessions[2].starts_at`, or a line of the seats file."""
+    match place:
+        case ("seats", int(row), *_) if lines is not None:
+            return lines[row]
+        case _:
+            path = "".join(
+                f"[{each}]" if isinstance(each, int) else f".{_key(each)}" for each in place
+            )
+            return path.removeprefix(".")
+
+
+def _key(key: str) -> str:
+    """Return a key as it stands in a path; odd ones are quoted and shortened."""
+    return key if _BARE_KEY.fullmatch(key) else shown(key)
