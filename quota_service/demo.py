@@ -95,25 +95,13 @@ def _start_servers(
     postgres_dsn, redis_url = options.postgres_dsn, options.redis_url
     if postgres_dsn is None:
         postgres = EmbeddedPostgres(data_dir / "postgres")
-        servers.enter_context(_running(postgres, is_kept=is_kept))
+        if not is_kept:
+            servers.callback(postgres.remove_data)
+        servers.enter_context(postgres)
         postgres_dsn = postgres.url
     if redis_url is None:
-        redis = EmbeddedRedis(data_dir / "redis")
-        servers.enter_context(_running(redis, is_kept=is_kept))
-        redis_url = redis.url
+        redis_url = servers.enter_context(EmbeddedRedis(data_dir / "redis")).url
     return postgres_dsn, redis_url
-
-
-@contextmanager
-def _running(server: EmbeddedPostgres | EmbeddedRedis, *, is_kept: bool) -> Iterator[None]:
-    """Run a server; remove its data afterwards unless it is kept."""
-    try:
-        server.start()
-        yield
-    finally:
-        server.stop()
-        if not is_kept:
-            server.remove_data()
 
 
 @contextmanager
@@ -121,6 +109,7 @@ def _data_dir(chosen: Path | None) -> Iterator[Path]:
     """Lend the data directory: the one chosen, or a temporary one that goes at the end."""
     if chosen is None:
         with tempfile.TemporaryDirectory(prefix="quota-demo-") as temporary:
+            Path(temporary).chmod(0o711)  # root's Postgres is another user and must pass through
             yield Path(temporary)
     else:
         chosen.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,9 @@ between runs, and end when the process that started them does, even by kill -9. 
 synchronous, because starting and stopping happens before and after an event loop.
 """
 
-from quota_service.embedded.binaries import find_postgres_bin_dir, find_redis_binary
 from quota_service.embedded.errors import EmbeddedError
 from quota_service.embedded.postgres_server import EmbeddedPostgres
+from quota_service.embedded.programs import find_postgres_bin_dir, find_redis_binary
 from quota_service.embedded.redis_server import EmbeddedRedis
 
 __all__ = [

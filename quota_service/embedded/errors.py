@@ -1,10 +1,7 @@
-"""The one error that starting or stopping a local server raises.
+"""The one error of local servers.
 
-    EmbeddedError
-
-A caller can do nothing different for a missing binary, a refused directory or a server that would
-not start: it shows the message and ends. So there is a single class, and every message says what
-happened and what to do about it.
+A caller can do nothing different for a missing program, a refused directory or a server that does
+not start: it shows the message and ends. Every message says what happened and what to do about it.
 """
 
 __all__ = ["EmbeddedError"]

@@ -1,11 +1,10 @@
 """Having the kernel end a child when its parent dies, in whatever way the parent dies.
 
 Linux signals a child at its parent's death if the child asks for it (`prctl`, PR_SET_PDEATHSIG).
-Two of its rules shape the code here and in `server_process`. The wish is dropped when a process
-changes its user, so it is made in `preexec_fn`, which CPython calls after it has switched the user.
-And "parent" means the thread that made the child, not its process, so a server is made by a thread
-that lives as long as the server. Other systems have no such thing: there a killed parent's server
-stays, and the next start on its data directory finds it.
+Two of its rules shape the code here and in `children`. The wish is dropped when a process changes
+its user, so it is made in `preexec_fn`, which CPython calls after it has switched the user. And
+"parent" means the thread that made the child, not its process, so a server is made by a thread that
+lives as long as the server. Other systems have no such thing: there a killed parent's server stays.
 """
 
 import ctypes

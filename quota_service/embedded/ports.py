@@ -1,9 +1,9 @@
 """Choosing a free TCP port on loopback.
 
 Ports are sought below the range from which the kernel serves outgoing connections (32768 and up on
-Linux, 49152 and up on macOS). A port inside that range can be taken by somebody's outgoing
-connection while a killed server is down, and a client that keeps trying to reconnect can even
-connect to itself there; the server could then not come back on its own port.
+Linux). A port inside that range can be taken by somebody's outgoing connection while a killed
+server is down, and a client that keeps trying to reconnect can even connect to itself there; the
+server could then not come back on its own port.
 """
 
 import random
@@ -29,17 +29,14 @@ def free_loopback_port(count: int = 1) -> int:
         port = chance.randint(_FIRST_PORT, _LAST_PORT)
         if all(_is_free(port + n) for n in range(count)):
             return port
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((LOOPBACK, 0))
+    with socket.create_server((LOOPBACK, 0)) as probe:
         return int(probe.getsockname()[1])
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    try:
         # As the servers do: connections of the past in TIME_WAIT do not count, a listener does.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
+        socket.create_server((LOOPBACK, port)).close()
+    except OSError:
+        return False
     return True

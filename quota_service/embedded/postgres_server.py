@@ -2,84 +2,86 @@
 
 It is durable as in production (fsync on, data checksums) and closed but for loopback with a
 generated password. Postgres refuses to run as root: started by root it runs as `nobody`, from a
-directory that `nobody` can reach (`cluster_place`), with programs it can execute
-(`postgres_binaries`), and no right of any directory that is not ours is changed.
+place that `nobody` can reach (`postgres_place`), and no right of any directory is changed.
 """
 
+import os
+import secrets
+import shutil
 import signal
-import socket
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
-from quota_service.embedded.account import Account, server_account
-from quota_service.embedded.binaries import find_postgres_bin_dir, postgres_major_version
-from quota_service.embedded.cluster_place import ClusterPlace, choose_place, place_of
-from quota_service.embedded.deadline import Deadline
+from quota_service.embedded.children import ordinary_uid, run
 from quota_service.embedded.errors import EmbeddedError
 from quota_service.embedded.local_server import LocalServer
 from quota_service.embedded.ports import LOOPBACK
-from quota_service.embedded.postgres_binaries import executable_bin_dir
-from quota_service.embedded.postgres_cluster import DATABASE, ensure_cluster, remove_cluster
-from quota_service.embedded.server_process import ServerProcess
+from quota_service.embedded.postgres_place import (
+    can_all_pass,
+    copy_programs,
+    home_of,
+    make_home_elsewhere,
+)
+from quota_service.embedded.programs import POSTGRES_PROGRAMS, find_postgres_bin_dir
 
 __all__ = ["EmbeddedPostgres"]
 
-_CONNECT_TIMEOUT_S = 1.0
+_NAME = "quota"
+"""The superuser, and the database that it owns."""
+
+_PASSWORD_BYTES = 24
+_MAKING_TIMEOUT_S = 60.0
 _STATUS_LINE = 7
-"""The line of `postmaster.pid`, counted from 0, that says `ready` (LOCK_FILE_LINE_PM_STATUS in
-PostgreSQL's miscadmin.h).
+"""The line of `postmaster.pid`, counted from 0, that says what the server does
+(LOCK_FILE_LINE_PM_STATUS in PostgreSQL's miscadmin.h).
 """
 
-_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
-_OURS = frozenset(
-    {"listen_addresses", "port", "unix_socket_directories", "data_directory", "hba_file", "fsync"}
+_HBA = """\
+# Written by quota-service: everybody on loopback, with the password, and nobody else.
+host all all 127.0.0.1/32 scram-sha-256
+"""
+_INITDB = (
+    *("--username", _NAME),
+    *("--encoding", "UTF8"),
+    *("--locale", "C"),
+    *("--auth", "reject"),  # our own pg_hba.conf takes its place
+    "--data-checksums",
+    "--no-instructions",
 )
-"""What `settings` must not touch."""
-
-_DEFAULTS: Mapping[str, str] = MappingProxyType(
-    {"max_connections": "200", "timezone": "UTC", "log_timezone": "UTC"}
-)
+_SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "fsync": "on",
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_destination": "stderr",
+    "logging_collector": "off",
+}
 
 
 class EmbeddedPostgres(LocalServer):
-    """A local Postgres, version 15 or later, with what it keeps in `data_dir`, made if need be.
+    """A local Postgres, version 15 or later, with its data in `data_dir`, made if need be.
 
-    `port` None has a free one chosen at the first start and kept from then on. `settings` are those
-    of postgresql.conf; where the server listens, where it keeps its data and whether it syncs is
-    not to be set. `bin_dir` is the directory of programs to use instead of the one
-    `find_postgres_bin_dir` finds. `run_as` is the user it runs as when we are root, `nobody` if
-    None.
+    `port` None has a free one chosen at the first start and kept from then on. `bin_dir` is the
+    directory of programs to use instead of the one `find_postgres_bin_dir` finds.
     """
 
-    program = "postgres"
-    pid_file_name = "postmaster.pid"
+    name = "postgres"
+    programs = frozenset({"postgres"})
     # Fast shutdown rolls open transactions back; immediate shutdown leaves a recovery to the next
     # start.
     stop_signals = (signal.SIGINT, signal.SIGQUIT)
     orphan_grace_s = 5.0
 
     def __init__(
-        self,
-        data_dir: Path,
-        *,
-        port: int | None = None,
-        settings: Mapping[str, str] = _NO_SETTINGS,
-        bin_dir: Path | None = None,
-        run_as: str | None = None,
+        self, data_dir: Path, *, port: int | None = None, bin_dir: Path | None = None
     ) -> None:
         super().__init__(data_dir, port=port)
-        refused = sorted(_OURS.intersection(settings))
-        if refused:
-            raise EmbeddedError(
-                f"the settings {', '.join(refused)} are not to be chosen here; leave them out"
-            )
-        self._settings = dict(settings)
         self._wanted_bin_dir = bin_dir
-        self._run_as = run_as
-        self._bin_dir: Path | None = None
-        self._place: ClusterPlace | None = None
-        self._password: str | None = None
+        self._bin_dir = Path()
+        self._password = ""
 
     @property
     def url(self) -> str:
@@ -87,100 +89,100 @@ class EmbeddedPostgres(LocalServer):
 
         Raises EmbeddedError before the first start.
         """
-        if self._port is None or self._password is None:
-            raise EmbeddedError(
-                "this Postgres has no port and password before its first start; start it"
-            )
-        return f"postgresql://{DATABASE}:{self._password}@{LOOPBACK}:{self._port}/{DATABASE}"
+        if self._port is None or not self._password:
+            raise EmbeddedError("this Postgres has no port before its first start; start it")
+        return f"postgresql://{_NAME}:{self._password}@{LOOPBACK}:{self._port}/{_NAME}"
 
-    def start(self, timeout_s: float = 60.0) -> None:
-        """Start the server, making its cluster the first time; returns when it serves.
-
-        Superuser and database are both called `quota`. Raises EmbeddedError after at most about
-        `timeout_s` seconds, with the end of the server's log; nothing is left running.
-        """
-        self._start(timeout_s)
+    @property
+    def pgdata(self) -> Path:
+        """What Postgres calls its data directory, wherever it lies."""
+        return home_of(self._data_dir) / "pgdata"
 
     def remove_data(self) -> None:
-        """Remove everything this class keeps, also outside of the data directory, but not that.
+        """Remove the data directory and the cluster, wherever it lies.
 
-        A shared copy of the programs (`postgres_binaries`) stays: it is a cache. Raises
-        EmbeddedError while the server runs.
+        Raises EmbeddedError while the server runs.
         """
-        self._remove_data()
-        self._password = None
-
-    def _remove_own_data(self, deadline: Deadline) -> None:
-        self._place = place_of(self._data_dir)
-        if self._place is not None and self._place.home.exists():
-            self._lock(self._place.home)
-            self._end_leftovers(deadline)
-        remove_cluster(self._data_dir)
-
-    def _choose_place(self, deadline: Deadline) -> None:
-        account = self._account()
-        bin_dir = self._wanted_bin_dir or find_postgres_bin_dir()
-        self._bin_dir = executable_bin_dir(bin_dir, account, self._data_dir, deadline)
-        self._place = choose_place(self._data_dir, account)
-        # Tells whoever clears abandoned homes away that this one is in use.
-        self._lock(self._place.home)
-
-    def _make_data(self, deadline: Deadline) -> None:
-        place, bin_dir = self._chosen_place(), self._chosen_bin_dir()
-        _check_version(place, bin_dir)
-        self._password = ensure_cluster(place, self._data_dir, bin_dir, self._account(), deadline)
-
-    def _arguments(self, port: int) -> Sequence[str | Path]:
-        place, bin_dir = self._chosen_place(), self._chosen_bin_dir()
-        settings = {
-            **_DEFAULTS,
-            **self._settings,
-            "listen_addresses": LOOPBACK,
-            "port": str(port),
-            "unix_socket_directories": "",
-            "hba_file": str(place.hba_file),
-            "fsync": "on",
-            "logging_collector": "off",
-            "log_destination": "stderr",
-        }
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return (bin_dir / "postgres", "-D", place.pgdata, *options)
-
-    def _serves(self, process: ServerProcess, port: int) -> bool:
-        try:
-            lines = self._pid_file().read_text(encoding="utf-8", errors="replace").splitlines()
-            if len(lines) <= _STATUS_LINE or lines[_STATUS_LINE].strip() != "ready":
-                return False
-            with socket.create_connection((LOOPBACK, port), timeout=_CONNECT_TIMEOUT_S):
-                return lines[0].strip() == str(process.pid)
-        except OSError:
-            return False
+        if self.pid is not None:
+            raise EmbeddedError("this Postgres is running; stop it before removing its data")
+        for directory in {home_of(self._data_dir), self._data_dir}:
+            if directory.exists():
+                shutil.rmtree(directory)
 
     def _working_dir(self) -> Path:
-        return self._chosen_place().pgdata
+        return self.pgdata
 
-    def _account(self) -> Account:
-        return server_account(self._run_as)
+    def _prepare(self, timeout_s: float) -> None:
+        self._uid = ordinary_uid()
+        home = home_of(self._data_dir)
+        stays = self._uid is None or (home == self._data_dir and can_all_pass(home))
+        if not (stays or self.pgdata.exists()):
+            home = make_home_elsewhere(self._data_dir)
+        self._await_leftovers(timeout_s)
+        if sys.platform == "linux":  # where nobody is at work for certain
+            # The pid in it may be another process's by now, which would keep ours from starting.
+            (self.pgdata / "postmaster.pid").unlink(missing_ok=True)
+        self._bin_dir = self._wanted_bin_dir or find_postgres_bin_dir()
+        if not all(self._can_run(self._bin_dir / program) for program in POSTGRES_PROGRAMS):
+            self._bin_dir = copy_programs(self._bin_dir, home)
+        (home / "pg_hba.conf").write_text(_HBA, encoding="ascii")
+        (home / "pg_hba.conf").chmod(0o644)
+        self._make_cluster(home)
 
-    def _chosen_place(self) -> ClusterPlace:
-        if self._place is None:
-            raise EmbeddedError("no place was chosen for this Postgres; start it")
-        return self._place
+    def _can_run(self, program: Path) -> bool:
+        return can_all_pass(program) if self._uid is not None else os.access(program, os.X_OK)
 
-    def _chosen_bin_dir(self) -> Path:
-        if self._bin_dir is None:
-            raise EmbeddedError("no programs were chosen for this Postgres; start it")
-        return self._bin_dir
+    def _make_cluster(self, home: Path) -> None:
+        """Make cluster, superuser and database, as far as they are not there.
 
+        The cluster is made under another name and renamed when it is complete, so that a start that
+        is killed half-way leaves nothing that looks like one. The password is kept in the data
+        directory, readable by us alone; if it was deleted there is a new one.
+        """
+        kept, making = self._data_dir / "postgres.password", home / "pgdata.new"
+        is_new = not self.pgdata.exists()
+        self._password = kept.read_text(encoding="ascii").strip() if kept.exists() else ""
+        if self._password and not is_new:
+            return
+        self._password = self._password or secrets.token_hex(_PASSWORD_BYTES)
+        statements = f"ALTER ROLE {_NAME} PASSWORD '{self._password}';\n"
+        if is_new:
+            if making.exists():
+                shutil.rmtree(making)
+            making.mkdir(mode=0o700)
+            if self._uid is not None:
+                os.chown(making, self._uid, -1)
+            command = (self._bin_dir / "initdb", "--pgdata", making, *_INITDB)
+            run(command, _MAKING_TIMEOUT_S, uid=self._uid)
+            statements += f"CREATE DATABASE {_NAME};\n"
+        self._execute(statements, making if is_new else self.pgdata)
+        if is_new:
+            making.rename(self.pgdata)
+        kept.touch(mode=0o600)
+        kept.write_text(f"{self._password}\n", encoding="ascii")
 
-def _check_version(place: ClusterPlace, bin_dir: Path) -> None:
-    file = place.pgdata / "PG_VERSION"
-    if file.exists():
-        made_by = file.read_text(encoding="ascii").strip()
-        found = str(postgres_major_version(bin_dir))
-        if made_by != found:
-            raise EmbeddedError(
-                f"the cluster in {place.pgdata} was made by Postgres {made_by}, but {bin_dir} "
-                f"holds version {found}; install Postgres {made_by}, or remove the data directory "
-                "to start afresh"
-            )
+    def _execute(self, statements: str, pgdata: Path) -> None:
+        """Execute statements without a server running, one a line.
+
+        Single-user mode needs no client program and no server that is open without a password. It
+        reports a failed statement in its output alone, not in its exit status.
+        """
+        quiet = ("-c", "log_min_error_statement=panic", "-c", "log_min_messages=error")
+        command = (self._bin_dir / "postgres", "--single", "-D", pgdata, *quiet, "postgres")
+        told = run(command, _MAKING_TIMEOUT_S, uid=self._uid, stdin=statements)
+        if "ERROR:" in told or "FATAL:" in told:
+            raise EmbeddedError(f"the cluster in {pgdata} could not be set up:\n{told[-4000:]}")
+
+    def _command(self, port: int) -> Sequence[str | Path]:
+        hba_file = self.pgdata.with_name("pg_hba.conf")
+        settings = {**_SETTINGS, "port": str(port), "hba_file": str(hba_file)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return (self._bin_dir / "postgres", "-D", self.pgdata, *options)
+
+    def _serves(self, pid: int, port: int) -> bool:  # noqa: ARG002 - it has the port or ends
+        try:
+            told = (self.pgdata / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return False
+        is_up = len(told) > _STATUS_LINE and told[_STATUS_LINE].strip() in {"ready", "standby"}
+        return is_up and told[0].strip() == str(pid)

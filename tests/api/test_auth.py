@@ -15,6 +15,7 @@ from tests.support.client import ApiClient, Reply
 from tests.support.exams import exam_definition
 from tests.support.patience import LIMIT_S
 from tests.support.raw_http import exchange, request, status
+from tests.support.servers import paused
 from tests.support.waiting import eventually
 
 BEHIND_FRONTEND_KEY = [
@@ -160,8 +161,7 @@ async def test_no_request_waits_for_postgres_to_check_its_key_or_to_reserve(
 ) -> None:
     api = running.client
 
-    postgres_server.pause()
-    try:
+    with paused(postgres_server):
         async with asyncio.timeout(LIMIT_S / 2):  # who waits for Postgres waits for longer
             refused = await ask(api, f"Bearer {api.frontend_key}x")
             forbidden = await ask(api, f"Bearer {api.ops_key}")
@@ -172,8 +172,6 @@ async def test_no_request_waits_for_postgres_to_check_its_key_or_to_reserve(
             checked_out = await api.call("POST", checkout)
             released = await api.call("DELETE", f"/v1/reservations/{held.json['id']}")
             left = await api.remaining("jinan", "general")
-    finally:
-        postgres_server.resume()
 
     statuses = [r.status for r in (refused, forbidden, held, again, seen, checked_out, released)]
     assert statuses == [401, 403, 201, 201, 200, 200, 200]

@@ -284,7 +284,7 @@ class Cluster:
 
     def _new_redis(self) -> EmbeddedRedis:
         folder = self._folder / f"redis-{next(self._numbers)}"
-        server = EmbeddedRedis(folder, extra_args=("--repl-diskless-sync-delay", "0"))
+        server = EmbeddedRedis(folder)
         self._redis_dirs[server] = folder
         return server
 

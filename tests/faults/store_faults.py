@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from tests.faults.injection import Injection
 from tests.faults.proxy import FaultyProxy
+from tests.support.servers import pause, resume
 
 Inject = Callable[[Injection], Awaitable[None]]
 
@@ -80,11 +81,11 @@ def postgres_killed(low_s: float, high_s: float) -> Inject:
 def postgres_paused(low_s: float, high_s: float) -> Inject:
     async def inject(injection: Injection) -> None:
         postgres = injection.cluster.postgres
-        await asyncio.to_thread(postgres.pause)
+        await asyncio.to_thread(pause, postgres)
         try:
             await injection.last(low_s, high_s)
         finally:
-            await asyncio.to_thread(postgres.resume)
+            await asyncio.to_thread(resume, postgres)
 
     return inject
 

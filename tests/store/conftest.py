@@ -1,14 +1,18 @@
 """Stores without the service around them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.asyncio
 
-from quota_service.embedded import EmbeddedRedis
+from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.settings import Settings
+from tests.support.embedded import MakeParent, MakePostgres, MakeRedis, Parent, await_until
 from tests.support.ledgers import LedgerUnderTest, open_books
 from tests.support.patience import PATIENT
+from tests.support.processes import is_running
 from tests.support.seats import SeatsUnderTest, open_seats
 
 
@@ -35,3 +39,50 @@ async def books(settings: Settings) -> AsyncIterator[LedgerUnderTest]:
     async with open_books(settings) as opened:
         yield opened
         await opened.check_books()
+
+
+@pytest.fixture
+def postgres_of(tmp_path: Path) -> Iterator[MakePostgres]:
+    """Make Postgres servers, stopped and removed with all their data after the test."""
+    made: list[EmbeddedPostgres] = []
+
+    def make(data_dir: Path | None = None, **options: Any) -> EmbeddedPostgres:
+        made.append(EmbeddedPostgres(data_dir or tmp_path / "postgres", **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+    for server in made:
+        server.remove_data()
+
+
+@pytest.fixture
+def redis_of(tmp_path: Path) -> Iterator[MakeRedis]:
+    """Make Redis servers, stopped after the test."""
+    made: list[EmbeddedRedis] = []
+
+    def make(data_dir: Path | None = None, **options: Any) -> EmbeddedRedis:
+        made.append(EmbeddedRedis(data_dir or tmp_path / "redis", **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+@pytest.fixture
+def parent_of() -> Iterator[MakeParent]:
+    """Make other parents of servers, killed after the test if they are still there."""
+    made: list[Parent] = []
+
+    def make(data: Path, **order: Any) -> Parent:
+        made.append(Parent(data, **order))
+        return made[-1]
+
+    yield make
+    for parent in made:
+        if parent.process.poll() is None:
+            parent.kill()
+        assert await_until(lambda: not is_running(parent.redis_pid))  # noqa: B023 - called at once
+        assert await_until(lambda: not is_running(parent.postgres_pid))  # noqa: B023 - the same

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.processes import descendants, is_running
+
 STOP_LIMIT_S = 30
 
 
@@ -21,7 +23,7 @@ class Demo:
         self.env = dict(
             line.strip().split("=", 1) for line in printed if line.startswith("  QUOTA_")
         )
-        self.pids = [process.pid, *_descendants(process.pid)]
+        self.pids = [process.pid, *descendants(process.pid)]
 
     @property
     def env_file(self) -> Path:
@@ -35,7 +37,7 @@ class Demo:
 
     def running(self) -> list[int]:
         """The processes of the demo that still run."""
-        return [pid for pid in self.pids if _runs(pid)]
+        return [pid for pid in self.pids if is_running(pid)]
 
 
 @contextmanager
@@ -86,27 +88,3 @@ def _printed_until_ready(process: "subprocess.Popen[str]") -> list[str]:
         if "stop it: Ctrl-C" in line:
             return printed
     raise AssertionError(f"the demo ended with {process.wait()} before it was ready: {printed}")
-
-
-def _descendants(pid: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found, todo = [], [pid]
-    while todo:
-        for child in children.get(todo.pop(), []):
-            found.append(child)
-            todo.append(child)
-    return found
-
-
-def _runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"

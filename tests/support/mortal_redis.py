@@ -8,6 +8,7 @@ from pathlib import Path
 import redis.asyncio
 
 from quota_service.embedded import EmbeddedRedis
+from tests.support.servers import paused
 from tests.support.waiting import eventually
 
 LOG_DIR = "appendonlydir"
@@ -28,11 +29,8 @@ def restart(server: EmbeddedRedis) -> None:
 
 def copy_log(server: EmbeddedRedis, data_dir: Path, copy: Path) -> None:
     """Copy the log of a server; every write that was answered is in it, synced."""
-    server.pause()
-    try:
+    with paused(server):
         shutil.copytree(data_dir / LOG_DIR, copy)
-    finally:
-        server.resume()
 
 
 def restart_from(server: EmbeddedRedis, data_dir: Path, copy: Path) -> None:

@@ -1,16 +1,11 @@
 """A Postgres that stands by, as the other host of a multi-host DSN, until it is promoted."""
 
 import os
-import socket
 from urllib.parse import urlsplit
 
 import asyncpg
 
 from quota_service.embedded import EmbeddedPostgres
-from quota_service.embedded.cluster_place import place_of
-from quota_service.embedded.server_process import ServerProcess
-
-_STATUS_LINE = 7
 
 
 class StandbyPostgres(EmbeddedPostgres):
@@ -22,26 +17,11 @@ class StandbyPostgres(EmbeddedPostgres):
     def stand_by(self) -> None:
         """Restart the server in recovery."""
         self.stop()
-        place = place_of(self._data_dir)
-        assert place is not None
-        owner = place.pgdata.stat()
-        mark = place.pgdata / "standby.signal"
+        owner = self.pgdata.stat()
+        mark = self.pgdata / "standby.signal"
         mark.touch()
         os.chown(mark, owner.st_uid, owner.st_gid)
         self.start()
-
-    def _serves(self, process: ServerProcess, port: int) -> bool:
-        try:
-            lines = self._pid_file().read_text(encoding="utf-8").splitlines()
-            if len(lines) <= _STATUS_LINE or lines[_STATUS_LINE].strip() not in {
-                "ready",
-                "standby",
-            }:
-                return False
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return lines[0].strip() == str(process.pid)
-        except OSError:
-            return False
 
 
 async def share_password(dsn: str, other: EmbeddedPostgres) -> str:

@@ -2,9 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from quota_service.embedded import (
     find_postgres_bin_dir,
     find_redis_binary,
 )
-from quota_service.embedded.binaries import (
+from quota_service.embedded.children import wait_until
+from quota_service.embedded.programs import (
     POSTGRES_PROGRAMS,
     wheel_postgres_bin_dir,
     wheel_redis_binary,
 )
+from tests.support.patience import LIMIT_S
+from tests.support.processes import descendants, send, state
 
 _REDIS_SERVER = "TEST_REDIS_SERVER"
 _POSTGRES_BIN = "TEST_POSTGRES_BIN"
@@ -99,8 +103,33 @@ def killed(server: EmbeddedRedis | EmbeddedPostgres) -> Iterator[None]:
 @contextmanager
 def paused(server: EmbeddedRedis | EmbeddedPostgres) -> Iterator[None]:
     """Stop a server where it stands, and let it go on at the end."""
-    server.pause()
+    pause(server)
     try:
         yield
     finally:
-        server.resume()
+        resume(server)
+
+
+def pause(server: EmbeddedRedis | EmbeddedPostgres) -> None:
+    """Stop all processes of a server where they stand, as on a machine that hangs.
+
+    Connections stay open and nothing is answered. The main process goes first, so that it has no
+    further children.
+    """
+    pid = server.pid
+    assert pid is not None, "it does not run"
+    _stop([pid])
+    _stop(descendants(pid))
+
+
+def resume(server: EmbeddedRedis | EmbeddedPostgres) -> None:
+    """Let a paused server go on."""
+    pid = server.pid
+    assert pid is not None, "it does not run"
+    send([*descendants(pid), pid], signal.SIGCONT)
+
+
+def _stop(pids: Sequence[int]) -> None:
+    """Return when every process is stopped; one that has ended waits for its parent, or is gone."""
+    send(pids, signal.SIGSTOP)
+    assert wait_until(lambda: all(state(pid) in {"T", "Z", ""} for pid in pids), LIMIT_S)

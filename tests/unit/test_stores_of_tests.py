@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quota_service.embedded import EmbeddedError, find_redis_binary
-from quota_service.embedded.binaries import wheel_postgres_bin_dir, wheel_redis_binary
+from quota_service.embedded.programs import wheel_postgres_bin_dir, wheel_redis_binary
 from tests.support.servers import stores_on_path, version_of
 
 FIND = """

@@ -1,0 +1,172 @@
+"""Starts of local servers that fail, and programs that are found, copied or refused."""
+
+import os
+import shutil
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from quota_service.embedded import EmbeddedError, local_server, ports, programs
+from tests.support.embedded import (
+    MakePostgres,
+    MakeRedis,
+    copy_wheels,
+    query,
+    wheel_bin_dir,
+    wheel_redis,
+)
+from tests.support.processes import descendants
+
+
+def test_a_failed_start_shows_the_log_and_leaves_no_process_and_no_lock(
+    tmp_path: Path,
+    redis_of: MakeRedis,
+    postgres_of: MakePostgres,
+) -> None:
+    stores, ledger = redis_of(), postgres_of()
+    for server in (stores, ledger):
+        server.start()
+        server.stop()
+    manifest = tmp_path / "redis" / "appendonlydir" / "appendonly.aof.manifest"
+    kept = manifest.read_text()
+    manifest.write_text("no manifest")
+    settings = ledger.pgdata / "postgresql.auto.conf"
+    settings.write_text("work_mem = plenty")
+    running_before = set(descendants(os.getpid()))
+
+    with pytest.raises(EmbeddedError, match=r"(?s)did not start.*AOF manifest"):
+        stores.start()
+    with pytest.raises(EmbeddedError, match=r"(?s)did not start.*work_mem"):
+        ledger.start()
+
+    assert stores.pid is None
+    assert ledger.pid is None
+    assert set(descendants(os.getpid())) <= running_before
+    manifest.write_text(kept)
+    settings.write_text("")
+    redis_of().start()
+    postgres_of().start()
+
+
+def test_a_given_port_that_is_taken_is_an_error_that_names_it(
+    redis_of: MakeRedis, postgres_of: MakePostgres
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        for server in (redis_of(port=port), postgres_of(port=port)):
+            with pytest.raises(EmbeddedError, match=f"port {port} is taken"):
+                server.start()
+
+
+def test_a_chosen_port_that_is_taken_meanwhile_is_replaced_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+    redis_of: MakeRedis,
+    postgres_of: MakePostgres,
+) -> None:
+    choose = ports.free_loopback_port
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for server in (redis_of(), postgres_of()):
+            offers = iter([taken.getsockname()[1], choose()])
+            monkeypatch.setattr(local_server, "free_loopback_port", lambda o=offers: next(o))
+
+            server.start()
+
+            assert str(taken.getsockname()[1]) not in server.url.split("@")[-1]
+
+
+def test_a_redis_without_the_right_to_be_executed_runs_from_a_copy(
+    tmp_path: Path, redis_of: MakeRedis
+) -> None:
+    plain = tmp_path / "redis-server"
+    shutil.copyfile(wheel_redis(), plain)
+    plain.chmod(0o644)
+    server = redis_of(binary=plain)
+
+    server.start()
+
+    assert server.pid is not None
+    assert Path(f"/proc/{server.pid}/exe").readlink().is_relative_to(tmp_path / "redis")
+    assert stat.S_IMODE(plain.stat().st_mode) == 0o644
+
+
+def test_a_postgres_without_the_right_to_be_executed_runs_from_a_copy(
+    tmp_path: Path, postgres_of: MakePostgres
+) -> None:
+    _, bin_dir = copy_wheels(tmp_path)
+    for program in bin_dir.iterdir():
+        program.chmod(0o644)
+    server = postgres_of(bin_dir=bin_dir)
+
+    server.start()
+
+    assert query(server.url, "SELECT 1") == 1
+    assert stat.S_IMODE((bin_dir / "postgres").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize(
+    ("versions", "wins"), [(("7.0.15", "15.2"), True), (("6.2.14", "14.9"), False)]
+)
+def test_what_is_on_the_path_wins_over_the_wheels_unless_it_is_too_old(
+    versions: tuple[str, str],
+    wins: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    redis_version, postgres_version = versions
+    answers = {"redis-server": f"Redis server v={redis_version} sha=0:0 malloc=libc bits=64"}
+    answers |= dict.fromkeys(
+        programs.POSTGRES_PROGRAMS, f"postgres (PostgreSQL) {postgres_version}"
+    )
+    for program, answer in answers.items():
+        (tmp_path / program).write_text(f"#!/bin/sh\necho '{answer}'\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(programs, "_INSTALLED_POSTGRES", ())
+
+    found = (programs.find_redis_binary(), programs.find_postgres_bin_dir())
+
+    on_path = (tmp_path / "redis-server", tmp_path)
+    assert found == (on_path if wins else (wheel_redis(), wheel_bin_dir()))
+
+
+def test_a_machine_without_the_servers_is_told_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(programs, "_INSTALLED_POSTGRES", ())
+    monkeypatch.setattr(programs, "_in_wheel", lambda *_: None)
+
+    with pytest.raises(EmbeddedError, match=r"no redis-server.*quota-service\[embedded\]"):
+        programs.find_redis_binary()
+    with pytest.raises(EmbeddedError, match=r"no Postgres.*quota-service\[embedded\]"):
+        programs.find_postgres_bin_dir()
+
+
+def test_a_cluster_of_another_major_version_is_refused_by_name(
+    postgres_of: MakePostgres,
+) -> None:
+    server = postgres_of()
+    server.start()
+    server.stop()
+    version = server.pgdata / "PG_VERSION"
+    version.write_text("14\n")
+
+    with pytest.raises(EmbeddedError, match=r"(?s)did not start.*version 14"):
+        server.start()
+
+
+def test_a_running_server_cannot_be_started_again_or_have_its_data_removed(
+    postgres_of: MakePostgres,
+) -> None:
+    server = postgres_of()
+    server.start()
+
+    with pytest.raises(EmbeddedError, match="already running"):
+        server.start()
+    with pytest.raises(EmbeddedError, match="stop it before removing"):
+        server.remove_data()
+
+    assert query(server.url, "SELECT 1") == 1
