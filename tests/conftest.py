@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import hypothesis
 import pytest
 import redis.asyncio
 
@@ -44,6 +45,16 @@ _LONGEST = {
 
 
 _STORES = pytest.StashKey[str]()
+
+
+# The examples are the same in every run, and none is a failure for the time that it took.
+hypothesis.settings.register_profile(
+    "tests",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -36,7 +36,7 @@ async def run(options: argparse.Namespace) -> int:
     breaks = frozenset(options.breaks)
     results: Path = options.results
     logs = _empty_folder(results / "faults")
-    given = {"quiet_s": options.quiet_s, "recover_s": options.recover_s}
+    given = {name: getattr(options, name) for name in ("quiet_s", "recover_s", "machine_s")}
     limits = Limits(**{name: limit for name, limit in given.items() if limit is not None})
     report = Report(seed, breaks)
     started = time.monotonic()
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quiet-s", type=float, help="how long to wait for quiet")
     parser.add_argument("--recover-s", type=float, help="how long to wait for it to reserve again")
+    parser.add_argument("--machine-s", type=float, help="what a busy machine may add to a time")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder (%(default)s)")
     return parser
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from tests.faults.history import Call, Kind
 from tests.faults.seen import Seen
 
+MACHINE_MS = 1_500
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:
@@ -21,7 +23,8 @@ class Evidence:
 
     `may_lose` when the fault makes Redis lose what it acknowledged, `restarts_redis` when Redis is
     another run of a server afterwards, `is_calm` when nothing happens at all. `poisoned` counts
-    journal entries that can never be stored, `has_gap` tells that Postgres lost some.
+    journal entries that can never be stored, `has_gap` tells that Postgres lost some. `machine_ms`
+    is what a busy machine may add to the time that anything takes.
     """
 
     calls: list[Call]
@@ -31,6 +34,7 @@ class Evidence:
     is_calm: bool = False
     poisoned: int = 0
     has_gap: bool = False
+    machine_ms: int = MACHINE_MS
     lost: dict[str, str] = field(default_factory=dict)
 
     def of(self, op: str, *kinds: Kind) -> Iterator[Call]:

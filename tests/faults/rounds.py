@@ -23,7 +23,7 @@ import aiohttp
 
 from tests.faults.checkers import check
 from tests.faults.cluster import Cluster
-from tests.faults.evidence import Evidence, Violation
+from tests.faults.evidence import MACHINE_MS, Evidence, Violation
 from tests.faults.frontend import Frontend
 from tests.faults.history import History, read_history
 from tests.faults.injection import Fault, Injection
@@ -42,13 +42,14 @@ _PROBE_PAUSE_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long the parts of a round may take, in seconds."""
+    """How long the parts of a round may take, in seconds; `machine_s` a busy machine may add."""
 
     lead_s: float = 1.2
     tail_s: float = 1.0
     recover_s: float = 60.0
     deliver_s: float = 30.0
     quiet_s: float = 40.0
+    machine_s: float = MACHINE_MS / 1000
 
 
 @dataclass(slots=True)
@@ -225,6 +226,7 @@ class Round:
             is_calm=self._fault.is_calm,
             poisoned=injection.poisoned.count(lane.frontend.exam),
             has_gap=lane.frontend.exam in injection.fell_back,
+            machine_ms=round(self._limits.machine_s * 1000),
         )
         cell.violations += check(evidence)
         if cell.violations:

@@ -7,14 +7,17 @@ are in README.md beside this file, with what they printed.
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-RUN_LIMIT_S = 240
+RUN_LIMIT_S = 600
 SEED = "20230401"
-TRIES_MAX = 6
+TRIES_MAX = 12
+MACHINE_S = "20"
+"""No promise is broken here by a machine that is slow or stands still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ async def harness(results: Path, *options: str, seed: str = SEED) -> HarnessRun:
 
 
 async def test_the_quick_subset_finds_every_promise_kept(tmp_path: Path) -> None:
-    run = await harness(tmp_path, "--quick")
+    run = await harness(tmp_path, "--quick", "--machine-s", MACHINE_S)
 
     assert run.evidence == "", run.printed
     assert run.status == 0
@@ -79,12 +82,14 @@ async def test_the_quick_subset_finds_every_promise_kept(tmp_path: Path) -> None
     assert all(cell["operations"] > 20 for cell in run.told["cells"]), run.printed
 
 
-async def runs_until_red(results: Path, promises: set[str], *options: str) -> list[HarnessRun]:
-    """Run the harness until a promise is found broken; when a loss hits is a matter of timing."""
+async def runs_until_red(
+    results: Path, *options: str, are_red: Callable[[set[str]], object]
+) -> list[HarnessRun]:
+    """Run the harness until promises are found broken; when a loss hits is a matter of timing."""
     runs: list[HarnessRun] = []
-    while len(runs) < TRIES_MAX and not any(promises & run.promises for run in runs):
+    while len(runs) < TRIES_MAX and not any(are_red(run.promises) for run in runs):
         runs.append(await harness(results, *options, seed=f"{SEED}{len(runs)}"))
-    assert promises & runs[-1].promises, [run.evidence for run in runs]
+    assert are_red(runs[-1].promises), [run.evidence for run in runs]
     assert runs[-1].status == 1
     return runs
 
@@ -95,9 +100,8 @@ LOST_WRITES = ("--only", "redis older copy", "--only", "redis late replica", "--
 async def test_the_harness_goes_red_when_nothing_fences_a_redis_that_went_back(
     tmp_path: Path,
 ) -> None:
-    runs = await runs_until_red(
-        tmp_path, {"P7"}, "--break", "fence", *LOST_WRITES, "--workload", "pay"
-    )
+    broken = ("--break", "fence", *LOST_WRITES, "--workload", "pay")
+    runs = await runs_until_red(tmp_path, *broken, are_red={"P7"}.issubset)
 
     assert not any("P1" in run.promises for run in runs), "postgres let a quota be oversold"
 
@@ -106,16 +110,15 @@ async def test_the_harness_goes_red_when_a_redis_that_went_back_meets_no_constra
     tmp_path: Path,
 ) -> None:
     broken = ("--break", "fence", "--break", "check")
-    await runs_until_red(tmp_path, {"P1"}, *broken, *LOST_WRITES, "--workload", "hoard")
+    broken += (*LOST_WRITES, "--workload", "hoard")
+    await runs_until_red(tmp_path, *broken, are_red={"P1"}.issubset)
 
 
 async def test_the_harness_goes_red_when_a_release_gives_back_in_whatever_state(
     tmp_path: Path,
 ) -> None:
     broken = ("--break", "release", "--only", "none", "--workload", "churn")
-    runs = await runs_until_red(tmp_path, {"P3"}, *broken)
-
-    assert "P7" in runs[-1].promises, runs[-1].evidence
+    await runs_until_red(tmp_path, *broken, are_red={"P3", "P7"}.issubset)
 
 
 BROKEN = {
@@ -151,4 +154,5 @@ async def test_the_harness_goes_red_when_two_histories_of_a_shard_are_mixed(
     workloads = ("--workload", "churn", "--workload", "mixed", "--quiet-s", "5")
     fault = ("--only", "redis fail-back, two histories", *workloads)
     # Steps of the other history are in Redis alone, or are told as a gap of the ledger's.
-    await runs_until_red(tmp_path, {"P7", "journal"}, "--break", "lineage", *fault)
+    broken = ("--break", "lineage", *fault)
+    await runs_until_red(tmp_path, *broken, are_red={"P7", "journal"}.intersection)

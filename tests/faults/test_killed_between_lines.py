@@ -22,10 +22,13 @@ from quota_service.settings import Settings, variable
 from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.exams import exam_definition
+from tests.support.patience import PATIENT
 
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 30
 SEAT = Quota("jinan", "general")
+TOLD = {"redis_url", "postgres_dsn", "payment_secrets", "port", "admin_port", *PATIENT}
+"""The settings that a process which dies has as the others; the rest are those by default."""
 BEFORE_THE_DECISION = ["confirm: before pin", "confirm: after pin", "confirm: before commit"]
 AFTER_THE_DECISION = ["confirm: after commit", "confirm: after finish"]
 
@@ -53,7 +56,7 @@ async def api_process(
     told = {
         variable(field.name): str(getattr(settings, field.name))
         for field in dataclasses.fields(settings)
-        if field.name in {"redis_url", "postgres_dsn", "payment_secrets", "port", "admin_port"}
+        if field.name in TOLD
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import HealthCheck, example, given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -156,9 +156,6 @@ def test_whatever_becomes_of_the_opening_nobody_loses_by_it(settings: Settings) 
 
         @hypothesis_settings(
             max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=[HealthCheck.too_slow],
         )
         @given(rounds)
         @example([(-1000, [("admit",)]), (HOUR_MS, [("admit",), ("claim", 1)])])

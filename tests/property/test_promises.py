@@ -522,8 +522,6 @@ def test_the_promises_hold_after_every_step() -> None:
         settings=hypothesis_settings(
             max_examples=100,
             stateful_step_count=50,
-            deadline=None,
-            derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),
     )

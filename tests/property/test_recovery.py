@@ -12,7 +12,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -225,9 +225,6 @@ def test_a_recovery_gives_what_a_rebuild_gives(settings: Settings) -> None:
 
         @hypothesis_settings(
             max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=[HealthCheck.too_slow],
         )
         @given(steps, steps, st.sampled_from([True, True, False]))
         def histories(

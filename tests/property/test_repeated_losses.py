@@ -106,8 +106,6 @@ def test_however_often_redis_goes_back_it_is_brought_level(settings: Settings) -
 
         @hypothesis_settings(
             max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
             suppress_health_check=list(HealthCheck),
         )
         @given(events)

@@ -9,11 +9,12 @@ import asyncpg
 import pytest
 
 from quota_service.app import Service
-from quota_service.domain.errors import NotReady, QuotaError, SeatsUnavailable
+from quota_service.domain.errors import QuotaError, SeatsUnavailable
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from tests.support.bookings import check_agreement
 from tests.support.books import check_books, read_records
+from tests.support.patience import LIMIT_S
 from tests.support.redis_clients import redis_of
 
 
@@ -50,16 +51,14 @@ async def ways(service: Service, exam: str = "exam-1") -> list[str]:
 
 async def first_answer(call: Callable[[], Awaitable[Any]]) -> Any:
     """Return what a server answers at first; connections that died with another do not count."""
-    for _ in range(20):
-        try:
-            return await call()
-        except NotReady as refusal:
-            return refusal
-        except SeatsUnavailable:
-            continue
-        except QuotaError as refusal:
-            return refusal
-    raise AssertionError("the server did not answer")
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            try:
+                return await call()
+            except SeatsUnavailable:
+                await asyncio.sleep(0.01)
+            except QuotaError as refusal:
+                return refusal
 
 
 async def rows(service: Service, query: str, *args: Any) -> list[tuple[Any, ...]]:

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import os
 import pwd
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from quota_service.embedded.ports import free_loopback_port
+from tests.support.patience import LIMIT_S
 from tests.support.programs import need_program
 
 _CONFIG = """
@@ -32,9 +33,7 @@ max_client_conn = 200
 async def pooled(dsn: str) -> AsyncIterator[str]:
     """Lend the DSN of a pooler in front of `dsn` that has two server connections for everyone."""
     program = need_program("pgbouncer")
-    server = urlsplit(dsn)
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        listen_port = reserved.getsockname()[1]
+    server, listen_port = urlsplit(dsn), free_loopback_port()
     with tempfile.TemporaryDirectory() as folder:
         as_user = _configure(Path(folder), server, listen_port)
         process = await asyncio.create_subprocess_exec(
@@ -66,7 +65,7 @@ def _configure(folder: Path, server: SplitResult, listen_port: int) -> list[str]
 
 
 async def _listening(process: asyncio.subprocess.Process, port: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while True:
             assert process.returncode is None, "the pooler ended"
             try:

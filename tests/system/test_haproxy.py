@@ -104,7 +104,7 @@ async def apis(
             "QUOTA_REDIS_URL": redis.url,
             "QUOTA_POSTGRES_DSN": dsn,
             "QUOTA_PAYMENT_SECRETS": secret,
-            "QUOTA_SHUTDOWN_NOTICE_S": "2",
+            "QUOTA_SHUTDOWN_NOTICE_S": "5",
         }
         first, second = (ServiceProcess("serve", f"api-{n}", told, folder) for n in range(2))
         for process in (first, second):

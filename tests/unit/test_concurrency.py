@@ -1,7 +1,7 @@
 """The concurrency limiter: never more than the limit, each class its share, no place lost."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_service.http.concurrency import ConcurrencyLimiter
@@ -132,7 +132,6 @@ def test_what_is_free_is_neither_counted_nor_refused() -> None:
     assert limiter.at_work() == before
 
 
-@settings(deadline=None)
 @given(times_s=st.lists(st.floats(0.001, 2), min_size=1, max_size=60))
 def test_places_stay_right_while_the_limit_moves(times_s: list[float]) -> None:
     clock = Clock()

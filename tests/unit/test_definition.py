@@ -709,7 +709,7 @@ def exams(draw: st.DrawFn) -> Exam:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(exams())
 def test_every_exam_comes_back_whole_from_its_document(exam: Exam) -> None:
     written = exam_document(exam)
@@ -741,7 +741,7 @@ paths = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(paths, anything)
 def test_no_value_anywhere_does_worse_than_a_printable_definition_error(
     path: str, value: object

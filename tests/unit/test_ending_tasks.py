@@ -3,6 +3,7 @@
 import asyncio
 
 from quota_service.app import cancel_all
+from tests.support.patience import LIMIT_S
 
 
 async def test_a_task_that_lost_its_cancellation_is_asked_again() -> None:
@@ -23,7 +24,7 @@ async def test_a_task_that_lost_its_cancellation_is_asked_again() -> None:
     tasks = [asyncio.create_task(each()) for each in (deaf_once, deaf_once, failing)]
     await asyncio.sleep(0)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT_S):
         await cancel_all(tasks)
 
     assert all(task.done() for task in tasks)

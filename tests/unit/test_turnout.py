@@ -144,7 +144,7 @@ def live_through(
     return Night(entered, most)
 
 
-@hypothesis_settings(deadline=None, max_examples=20, phases=[Phase.explicit, Phase.generate])
+@hypothesis_settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
 @given(st.integers(0, 1000), st.sampled_from([1.0, 0.9, 0.5, 0.1, 0.03]), st.integers(20, 200))
 def test_the_places_are_kept_to_however_many_come(seed: int, comes: float, places_max: int) -> None:
     night = live_through(2000, comes, places_max, 60, seed=seed, turnout=Turnout(WINDOW_S))

@@ -8,10 +8,11 @@ import pytest
 
 from quota_service.domain.errors import Overloaded, Unavailable
 from quota_service.registration.under_way import UnderWay
+from tests.support.patience import LIMIT_S
 from tests.support.waiting import eventually
 
 LONG_S = 60.0
-SHORT_S = 0.02
+SHORT_S = 0.25
 
 
 class Told:
@@ -147,10 +148,11 @@ async def test_draining_waits_for_those_at_work_and_counts_who_is_left() -> None
         under_way.start(wait_for(future), told.of(str(number)))
 
     futures[0].set_result("done")
+    await comes_to(under_way, 1)
     left = await under_way.drain(SHORT_S)
     draining = asyncio.create_task(under_way.drain(LONG_S))
     futures[1].set_result("done")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         left_at_last = await draining
 
     assert (left, left_at_last) == (1, 0)
