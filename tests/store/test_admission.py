@@ -259,11 +259,12 @@ async def test_without_reports_the_rate_holds_then_nobody_is_admitted_and_then_a
     service: Service,
 ) -> None:
     room = await open_room(service)
+    room.leader = room.another_leader(admission_hold_after_s=1, admission_stop_after_s=9)
     await room.queue(100_000)
     await room.second()
-    await room.fall_silent(3_000)
+    await room.fall_silent(2_000)
     holding, rate = await room.second(signals=None), (await room.room()).rate
-    await room.fall_silent(3_000)
+    await room.fall_silent(7_000)
 
     stopped_at = [await room.second(signals=None) for _ in range(3)]
     again = await room.second()
@@ -543,10 +544,10 @@ async def test_reports_are_kept_for_a_while_and_bounded(service: Service) -> Non
     await room.report(BUSY, "process-1")
     await room.report(CALM, "process-2")
     first = {each.process: each.signals for each in (await surveyor.survey(room.shard)).reports}
-    await room.fall_silent(9_000)
+    await room.fall_silent(5_000)
     await room.report(CALM, "process-2")
     still = {each.process for each in (await surveyor.survey(room.shard)).reports}
-    await room.fall_silent(2_000)
+    await room.fall_silent(6_000)
     later = {each.process for each in (await surveyor.survey(room.shard)).reports}
     key = room.shard.key("signals")
 
