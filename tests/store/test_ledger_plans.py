@@ -85,8 +85,7 @@ async def read_so_far(books: LedgerUnderTest) -> dict[str, tuple[int, int]]:
 
     The connection tells the server what it has counted first.
     """
-    await books.rows("SELECT pg_stat_force_next_flush()")
-    await books.rows("SELECT pg_stat_clear_snapshot()")
+    await books.tell_statistics()
     return {name: (rows, int(entries)) for name, rows, entries in await books.rows(READ)}
 
 
