@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from quota_service.domain.candidate import CANDIDATE_ID
@@ -28,6 +29,13 @@ DATE_PATTERN = r"(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
 """A date of the years that are taken, 1970 to 9999."""
 CLOCK_PATTERN = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
 OFFSET_PATTERN = r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+UTC_TIME: JsonSchemaValue = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
+    "note": "RFC 3339, in UTC with milliseconds.",
+}
+"""The schema of a time as the API writes it; a note stands behind the description of a member."""
 
 Place = tuple[str | int, ...]
 """Where a value stands: names of members and positions in lists."""

@@ -4,6 +4,7 @@ import logging
 
 from quota_service.api.bodies import refuse_members
 from quota_service.api.context import ApiContext
+from quota_service.api.ops_answers import Archived
 from quota_service.api.times import rfc3339
 from quota_service.http.request import Request
 from quota_service.http.response import Response
@@ -19,4 +20,5 @@ async def post_archive(context: ApiContext, request: Request) -> Response:
     exam = request.params["exam"]
     archived_ms = await archive_exam(context.stores, exam)
     log.info("an exam was archived", extra={"exam": exam, "key": caller().key_id})
-    return Response.json({"exam": exam, "archived_at": rfc3339(archived_ms)})
+    answer: Archived = {"exam": exam, "archived_at": rfc3339(archived_ms)}
+    return Response.json(answer)

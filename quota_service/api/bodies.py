@@ -213,8 +213,7 @@ class Reader(Generic[_Body]):
         model: type[_Body],
         check: Callable[[Mapping[str, Any]], list[Fault]] = lambda _: [],
     ) -> None:
-        self.model: TypeAdapter[_Body] = TypeAdapter(model)
-        self._validate = self.model.validator.validate_python
+        self._validate = TypeAdapter(model).validator.validate_python
         self._members = list(model.__annotations__)
         self._check = check
 
@@ -273,14 +272,14 @@ _RATE: Final = Reader(AdmissionRate)
 _NOTHING: Final = Reader(Nothing)
 _CALLBACK: Final = Reader(PaymentCallback, _undated)
 
-REQUESTS: Mapping[str, TypeAdapter[Any]] = {
-    "Joining": _JOINING.model,
-    "Claim": _CLAIM.model,
-    "AdmissionRate": _RATE.model,
-    "VenueChange": _VENUE_CHANGE.model,
-    "Order": _ORDER.model,
-    "PaymentCallback": _CALLBACK.model,
-    "Nothing": _NOTHING.model,
+REQUESTS: Mapping[str, Any] = {
+    "Joining": Joining,
+    "Claim": Claim,
+    "AdmissionRate": AdmissionRate,
+    "VenueChange": VenueChange,
+    "Order": OrderBody,
+    "PaymentCallback": PaymentCallback,
+    "Nothing": Nothing,
 }
 """The models of request bodies by the name of their schema."""
 

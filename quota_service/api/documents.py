@@ -7,6 +7,7 @@ from pathlib import Path
 import openapi_ui_bundles.swagger_ui
 from aiohttp import web
 
+from quota_service.api.answers import ProblemMeaning
 from quota_service.api.context import ApiContext
 from quota_service.api.problems import PROBLEMS, problem_response
 from quota_service.http.request import Request
@@ -45,13 +46,13 @@ def get_problem(_context: ApiContext, request: Request) -> Response:
     problem = PROBLEMS.get(request.params["slug"])
     if problem is None:
         return problem_response("not-found", "there is no problem type of this name")
-    document = {
+    meaning: ProblemMeaning = {
         "type": problem.uri,
         "title": problem.title,
         "status": problem.status,
         "meaning": problem.meaning,
     }
-    return Response.json(document)
+    return Response.json(meaning)
 
 
 def add_files(app: web.Application) -> None:

@@ -18,10 +18,10 @@ QuotaError
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from aiohttp import web
 
+from quota_service.api.answers import ProblemMembers
 from quota_service.api.problems import problem_response
 from quota_service.api.times import rfc3339
 from quota_service.domain import errors
@@ -150,7 +150,7 @@ def answer_for(error: errors.QuotaError) -> Response:
     return problem_response(error.slug, detail, **_members(error))
 
 
-def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911, PLR0912  one line an error
+def _members(error: errors.QuotaError) -> ProblemMembers:  # noqa: C901, PLR0911, PLR0912  one line an error
     match error:
         case errors.SoldOut(left=left):
             return {
@@ -183,7 +183,7 @@ def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911
         case errors.ExamNotOver(ends_at_ms=ends_at_ms):
             return {"ends_at": rfc3339(ends_at_ms)}
         case errors.ExamUnfinished(left=unfinished):
-            return {"unfinished": list(unfinished)}
+            return {"unfinished": unfinished}
         case errors.NoticeNotAccepted(version=version):
             return {"version": version, **_named("accepted_notice", error)}
         case errors.UnknownVenue(field=field) | errors.UnknownSubject(field=field):
@@ -223,5 +223,5 @@ def _members(error: errors.QuotaError) -> dict[str, Any]:  # noqa: C901, PLR0911
             return {}
 
 
-def _named(field: str, error: errors.QuotaError) -> dict[str, Any]:
+def _named(field: str, error: errors.QuotaError) -> ProblemMembers:
     return {"errors": [{"field": field, "detail": str(error)}]}

@@ -7,6 +7,7 @@ from typing import Any, cast
 from multidict import MultiMapping
 
 from quota_service.api import render
+from quota_service.api.answers import Health
 from quota_service.api.bodies import (
     LIST_MAX,
     parse_object,
@@ -194,7 +195,10 @@ def get_readyz(context: ApiContext, _request: Request) -> Response:
     if faults:
         return problem_response("not-ready", f"not ready: {', '.join(faults)}", part=faults[0])
     warnings = sorted(context.health.warnings)
-    return Response.json({"status": "ok", "warnings": warnings} if warnings else {"status": "ok"})
+    health: Health = {"status": "ok"}
+    if warnings:
+        health["warnings"] = warnings
+    return Response.json(health)
 
 
 async def _viewed(context: ApiContext, reservation: Reservation) -> Response:

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 import quota_service
 from quota_service.api.openapi_examples import EXAMPLES
+from quota_service.api.openapi_models import Schema, component
 from quota_service.api.openapi_operations import OPERATIONS, TAGS, Answer, Body, Operation
-from quota_service.api.openapi_parts import Schema, component
 from quota_service.api.openapi_problems import (
     problem_examples,
     problem_response,

@@ -9,9 +9,11 @@ from typing import Any
 
 import orjson
 
-from quota_service.api.openapi_money import money_examples
-from quota_service.api.openapi_room_ops import room_ops_examples
-from quota_service.api.openapi_waiting_room import room_examples
+from quota_service.api.openapi_ops_examples import (
+    money_examples,
+    room_examples,
+    room_ops_examples,
+)
 
 EXAM_ID = "ccaa-2023-1"
 CANDIDATE_ID = "c-7f3a91"

@@ -1,84 +1,16 @@
 """Problem answers for the OpenAPI document: schema, example and response of each problem type.
 
-All of it is made from the `PROBLEMS` table. The members of a problem are those its example shows;
-what each member looks like stands here, once for all problems that carry it.
+All of it is made from the `PROBLEMS` table. The members of a problem are those its example shows.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from quota_service.api.openapi_parts import (
-    Schema,
-    component,
-    identifier,
-    listing,
-    number,
-    one_of,
-    rank,
-    record,
-    reservation_id,
-    time,
-    whole,
-)
+from quota_service.api.answers import Problem, ProblemMembers
+from quota_service.api.openapi_models import Schema, component, schema_of
 from quota_service.api.problems import CONTENT_TYPE, PROBLEMS, ProblemType
-from quota_service.domain.exam import MAX_CAPACITY
-from quota_service.domain.reservation import State
 
-PROBLEM_MEMBERS: Mapping[str, Schema] = {
-    "errors": listing(
-        "Every part of the request that is wrong.",
-        record(
-            "One part that is wrong.",
-            {
-                "field": {
-                    "type": "string",
-                    "description": "Where: a member such as `subjects[1]`, a parameter, a header.",
-                },
-                "detail": {"type": "string", "description": "What is wrong with it, for people."},
-            },
-        ),
-    ),
-    "left": listing(
-        "What is left of each quota asked for, in the order it was asked for.",
-        record(
-            "What is left of one quota.",
-            {
-                "venue": identifier("Id of the venue."),
-                "subject": identifier("Id of the subject."),
-                "remaining": whole("Seats left.", 0, MAX_CAPACITY),
-                "offered": {
-                    "type": "boolean",
-                    "description": "Whether the venue offers the subject at all.",
-                },
-            },
-        ),
-    ),
-    "session": identifier("Id of the session."),
-    "subjects": listing("The subjects that share the session.", identifier("Id of a subject.")),
-    "reservation": {**reservation_id(), "description": "The reservation that stands in the way."},
-    "unpaid_holds": whole("Holds of the candidate that ended unpaid.", 1),
-    "pause_ends_at": time("From when on the candidate can make the next hold."),
-    "key_share_max_percent": whole("The share of a quota one API key may have unpaid.", 1, 100),
-    "venue_changes_max": whole("How often a reservation can change its venue.", 0),
-    "opens_at": time("When registration opens."),
-    "closed_at": time("When registration closed."),
-    "started_at": time("When the session began."),
-    "ends_at": time("When the exam is over."),
-    "unfinished": listing(
-        "What is not at its end.",
-        one_of("One of them.", ["holds", "payments", "refunds_due", "refunds", "journal"]),
-    ),
-    "state": one_of("How the reservation ended.", [state for state in State if state.is_ended]),
-    "threshold": rank("Ranks up to this have had their turn."),
-    "serving": whole("Numbers up to this have had their turn.", 0),
-    "poll_after": number("Seconds after which to ask again.", 0),
-    "version": {"type": "string", "description": "The version of the notice to accept."},
-    "max_bytes": whole("The largest body that is taken, in bytes.", 1),
-    "policy": {"type": "string", "description": "The limit: `key`, `address` or `render`."},
-    "limit_per_s": whole("Requests a second that are taken; of `render`, milliseconds.", 1),
-    "part": {"type": "string", "description": "The part of the service that is at fault."},
-}
-"""The members a problem can have beside the standard ones."""
+_MEMBERS: Schema = schema_of(ProblemMembers, is_answer=True)["properties"]
 
 _HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
@@ -88,24 +20,10 @@ _HEADERS: Mapping[int, tuple[str, ...]] = {
 }
 """Headers that come with a status, whichever problem it is."""
 
-_STANDARD: Schema = record(
-    "A problem by RFC 9457. Clients tell problems apart by `type`, never by `title` or `detail`.",
-    {
-        "type": {
-            "type": "string",
-            "format": "uri-reference",
-            "description": "Which problem it is; at this address is what it means.",
-        },
-        "title": {"type": "string", "description": "The same for every problem of the type."},
-        "status": whole("The HTTP status.", 400, 599),
-        "detail": {"type": "string", "description": "What happened this time, for people."},
-    },
-)
-
 
 def problem_schemas() -> dict[str, Schema]:
     """Return the schema all problems share, and the schema of each, by component name."""
-    return {"Problem": _STANDARD} | {
+    return {"Problem": schema_of(Problem, is_answer=True)} | {
         _name(problem): _schema(problem) for problem in PROBLEMS.values()
     }
 
@@ -143,9 +61,15 @@ def _schema(problem: ProblemType) -> Schema:
         "type": {"const": problem.uri},
         "title": {"const": problem.title},
         "status": {"const": problem.status},
-        **{name: PROBLEM_MEMBERS[name] for name in problem.example},
+        **{name: _MEMBERS[name] for name in problem.example},
     }
-    return {"allOf": [component("Problem"), record(problem.meaning, members)]}
+    own = {
+        "type": "object",
+        "description": problem.meaning,
+        "properties": members,
+        "required": list(members),
+    }
+    return {"allOf": [component("Problem"), own]}
 
 
 def _example(problem: ProblemType) -> dict[str, Any]:

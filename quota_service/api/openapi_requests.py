@@ -7,35 +7,20 @@ that document and check cannot drift apart.
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from quota_service.api.bodies import ID_MAX, LIST_MAX, REQUESTS, TICKET_MAX
+from quota_service.api.answers import STATE_ID, ExamId, ReservationId
+from quota_service.api.bodies import REQUESTS, TICKET_MAX, Ids
 from quota_service.api.exam_handlers import EXAMS_MAX
 from quota_service.api.handlers import IDEMPOTENCY_KEY_MAX
-from quota_service.api.openapi_models import schema_of
-from quota_service.api.openapi_parts import (
-    Schema,
-    candidate_id,
-    identifier,
-    many,
-    one_of,
-    reservation_id,
-)
+from quota_service.api.openapi_models import Schema, schema_of
 from quota_service.api.ops_handlers import PAGE_MAX
 from quota_service.api.problems import PROBLEMS
-from quota_service.api.stream_handlers import STATE_ID
 from quota_service.api.webhooks import EVENT_ID_MAX, TOLERANCE_S
 from quota_service.definitions.model import ExamDefinition
-
-
-def _ids(description: str) -> Schema:
-    item = {"type": "string", "minLength": 1, "maxLength": ID_MAX}
-    return {**many(item, LIST_MAX, description), "uniqueItems": True}
-
+from quota_service.schema import CandidateId, Identifier
 
 REQUEST_SCHEMAS: Mapping[str, Schema] = {
     **{name: schema_of(model) for name, model in REQUESTS.items()},
-    "ExamDefinition": schema_of(TypeAdapter(ExamDefinition)),
+    "ExamDefinition": schema_of(ExamDefinition),
 }
 """Schemas of request bodies by component name."""
 
@@ -59,18 +44,24 @@ def _parameter(place: str, name: str, schema: Schema, example: Any = None, **mor
 
 
 PARAMETERS: Mapping[str, Schema] = {
-    "exam": _parameter("path", "exam", identifier("Id of the exam."), "ccaa-2023-1"),
-    "candidate": _parameter("path", "candidate", candidate_id(), "c-7f3a91"),
+    "exam": _parameter("path", "exam", schema_of(ExamId), "ccaa-2023-1"),
+    "candidate": _parameter("path", "candidate", schema_of(CandidateId), "c-7f3a91"),
     "reservation": _parameter(
-        "path", "reservation", reservation_id(), "ccaa-2023-1.0.kx5wcu3hqzyd2m7fov4tnbra"
+        "path", "reservation", schema_of(ReservationId), "ccaa-2023-1.0.kx5wcu3hqzyd2m7fov4tnbra"
     ),
-    "slug": _parameter("path", "slug", one_of("Name of the problem type.", PROBLEMS), "sold-out"),
+    "slug": _parameter(
+        "path",
+        "slug",
+        {"type": "string", "description": "Name of the problem type.", "enum": list(PROBLEMS)},
+        "sold-out",
+    ),
     "subjects": _parameter(
         "query",
         "subjects",
         {
-            **_ids("Only these subjects, separated by commas; all when left out."),
+            **schema_of(Ids),
             "uniqueItems": False,
+            "description": "Only these subjects, separated by commas; all when left out.",
         },
         ["general", "qms"],
         style="form",
@@ -118,7 +109,10 @@ PARAMETERS: Mapping[str, Schema] = {
     "after_exam": _parameter(
         "query",
         "after",
-        identifier("The `next` of the page before; from the start when left out."),
+        {
+            **schema_of(Identifier),
+            "description": "The `next` of the page before; from the start when left out.",
+        },
     ),
     "exams_limit": _parameter(
         "query",

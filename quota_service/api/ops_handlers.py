@@ -3,6 +3,7 @@
 from quota_service.api import render
 from quota_service.api.context import ApiContext
 from quota_service.api.errors import InvalidRequest
+from quota_service.api.ops_answers import RefundsDue, UnreadablePayments
 from quota_service.domain.errors import UnknownPayment, UnknownRefund
 from quota_service.http.request import Request
 from quota_service.http.response import Response
@@ -32,13 +33,12 @@ async def get_all_refunds_due(context: ApiContext, request: Request) -> Response
 
 async def _refunds_due(context: ApiContext, exam: str | None, after: int, limit: int) -> Response:
     page = await context.stores.refunds_due.page(exam, after, limit)
-    return Response.json(
-        {
-            "exam": exam or None,
-            "refunds_due": [render.refund_due_json(due) for due in page],
-            "next": str(page[-1].id) if len(page) == limit else None,
-        }
-    )
+    answer: RefundsDue = {
+        "exam": exam or None,
+        "refunds_due": [render.refund_due_json(due) for due in page],
+        "next": str(page[-1].id) if len(page) == limit else None,
+    }
+    return Response.json(answer)
 
 
 async def post_refund_settled(context: ApiContext, request: Request) -> Response:
@@ -59,12 +59,11 @@ async def get_unreadable_payments(context: ApiContext, request: Request) -> Resp
     """GET /v1/unreadable-payments."""
     after, limit = _page_asked(request)
     page = await context.stores.unreadable_payments.page(after, limit)
-    return Response.json(
-        {
-            "unreadable_payments": [render.unreadable_payment_json(each) for each in page],
-            "next": str(page[-1].id) if len(page) == limit else None,
-        }
-    )
+    answer: UnreadablePayments = {
+        "unreadable_payments": [render.unreadable_payment_json(each) for each in page],
+        "next": str(page[-1].id) if len(page) == limit else None,
+    }
+    return Response.json(answer)
 
 
 async def post_unreadable_settled(context: ApiContext, request: Request) -> Response:

@@ -1,10 +1,11 @@
-"""Turns what the protocols return into the JSON of the contract."""
+"""Turns what the protocols return into the JSON of the contract, by the models of answers."""
 
 import base64
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from quota_service.api import answers, ops_answers, room_answers
 from quota_service.api.times import rfc3339
 from quota_service.domain.definition import exam_document
 from quota_service.domain.exam import Exam
@@ -19,9 +20,11 @@ from quota_service.registration.availability import Availability, QuotaLeft
 from quota_service.registration.availability_changes import AvailabilityChange
 from quota_service.registration.import_exam import Imported
 from quota_service.registration.reserve import Reserved
+from quota_service.registration.steer_room import SteeredRoom
 from quota_service.registration.view import CandidateView, Step
 from quota_service.registration.waiting_room import Claimed, Joined
 from quota_service.waiting_room.document import PublicDocument
+from quota_service.waiting_room.signals import Report
 
 
 def reserved(found: Reserved) -> Response:
@@ -36,7 +39,7 @@ def reserved(found: Reserved) -> Response:
 
 def payment_result(result: PaymentResult) -> Response:
     """Return the answer to a callback; one that is due back says why."""
-    answer: dict[str, Any] = {"outcome": result.outcome, "reservation": result.reservation}
+    answer: answers.PaymentResult = {"outcome": result.outcome, "reservation": result.reservation}
     if result.reason is not None:
         answer["reason"] = result.reason
     return Response.json(answer)
@@ -44,7 +47,7 @@ def payment_result(result: PaymentResult) -> Response:
 
 def reservation_json(
     reservation: Reservation, payment: RecordedPayment | None = None
-) -> dict[str, Any]:
+) -> answers.Reservation:
     """Return a reservation; one that was paid has no deadline any more."""
     state = reservation.state
     was_paid = state is not State.HELD and (state.is_booked or state is State.REFUNDED)
@@ -59,11 +62,11 @@ def reservation_json(
         "currency": reservation.currency,
         "deadline": None if was_paid else rfc3339(reservation.deadline_ms),
         "created_at": rfc3339(reservation.created_ms),
-        "payment": payment and payment_json(payment),
+        "payment": None if payment is None else payment_json(payment),
     }
 
 
-def payment_json(payment: RecordedPayment) -> dict[str, Any]:
+def payment_json(payment: RecordedPayment) -> answers.Payment:
     """Return a recorded payment."""
     return {
         "status": payment.status,
@@ -78,7 +81,7 @@ def payment_json(payment: RecordedPayment) -> dict[str, Any]:
     }
 
 
-def refund_due_json(due: RefundDue) -> dict[str, Any]:
+def refund_due_json(due: RefundDue) -> ops_answers.RefundDue:
     """Return money that has to go back."""
     return {
         "id": str(due.id),
@@ -96,7 +99,7 @@ def refund_due_json(due: RefundDue) -> dict[str, Any]:
     }
 
 
-def unreadable_payment_json(unreadable: UnreadablePayment) -> dict[str, Any]:
+def unreadable_payment_json(unreadable: UnreadablePayment) -> ops_answers.UnreadablePayment:
     """Return a payment event that could not be understood, its body as text and byte by byte."""
     return {
         "id": str(unreadable.id),
@@ -115,7 +118,7 @@ def _time_or_none(ms: int | None) -> str | None:
     return None if ms is None else rfc3339(ms)
 
 
-def audit_json(found: Audit) -> dict[str, Any]:
+def audit_json(found: Audit) -> ops_answers.Audit:
     """Return what an audit found."""
     return {
         "exam": found.exam,
@@ -143,7 +146,7 @@ def exam_json(exam: Exam) -> dict[str, Any]:
 
 def availability_change_json(
     change: AvailabilityChange, subjects: Sequence[str] | None
-) -> dict[str, Any]:
+) -> answers.AvailabilityChange:
     """Return what changed, of all subjects or of some; venues with all only if they differ."""
     wanted = _wanted(change.after, subjects)
     document = _quotas_json(change.after, change.quotas, wanted)
@@ -159,7 +162,7 @@ def _wanted(availability: Availability, subjects: Sequence[str] | None) -> Colle
 
 def _quotas_json(
     availability: Availability, quotas: Iterable[QuotaLeft], wanted: Collection[str]
-) -> dict[str, Any]:
+) -> answers.AvailabilityChange:
     return {
         "exam": availability.exam.id,
         "version": availability.version,
@@ -178,14 +181,14 @@ def _quotas_json(
     }
 
 
-def candidate_json(view: CandidateView) -> dict[str, Any]:
+def candidate_json(view: CandidateView) -> answers.CandidateView:
     """Return everything a candidate has in an exam."""
     return {
         "exam": view.exam,
         "candidate": view.candidate,
         "registered": view.is_registered,
         "refund_used": view.refund is not None,
-        "refund": view.refund and refund_json(view.refund),
+        "refund": None if view.refund is None else refund_json(view.refund),
         "reservations": [
             {
                 **reservation_json(v.reservation, v.payment),
@@ -196,7 +199,7 @@ def candidate_json(view: CandidateView) -> dict[str, Any]:
     }
 
 
-def refund_json(refund: RecordedRefund) -> dict[str, Any]:
+def refund_json(refund: RecordedRefund) -> answers.Refund:
     """Return the refund a candidate had."""
     return {
         "reservation": refund.reservation,
@@ -207,7 +210,7 @@ def refund_json(refund: RecordedRefund) -> dict[str, Any]:
     }
 
 
-def step_json(step: Step) -> dict[str, Any]:
+def step_json(step: Step) -> answers.Step:
     """Return one step of a reservation's history."""
     return {
         "at": rfc3339(step.at_ms),
@@ -219,7 +222,7 @@ def step_json(step: Step) -> dict[str, Any]:
     }
 
 
-def imported_json(exam_id: str, imported: Imported) -> dict[str, Any]:
+def imported_json(exam_id: str, imported: Imported) -> ops_answers.ImportResult:
     """Return what an import did."""
     return {
         "exam": exam_id,
@@ -237,7 +240,7 @@ def imported_json(exam_id: str, imported: Imported) -> dict[str, Any]:
 def joined(found: Joined) -> Response:
     """Return the answer to joining; a rank is for everybody to compute from the revealed seed."""
     ticket = found.ticket
-    answer = {
+    answer: room_answers.Ticket = {
         "exam": ticket.exam,
         "candidate": ticket.candidate,
         "kind": "draw" if ticket.is_for_draw else "number",
@@ -251,7 +254,7 @@ def joined(found: Joined) -> Response:
     return Response.json(answer, 201)
 
 
-def room_json(document: PublicDocument) -> dict[str, Any]:
+def room_json(document: PublicDocument) -> room_answers.WaitingRoom:
     """Return the public document of a waiting room."""
     return {
         "exam": document.exam,
@@ -275,7 +278,7 @@ def room_json(document: PublicDocument) -> dict[str, Any]:
 
 def claimed(found: Claimed) -> Response:
     """Return the answer to a claim: a pass, which may have been given before."""
-    answer = {
+    answer: room_answers.Pass = {
         "pass": found.text,
         "candidate": found.granted.candidate,
         "exam": found.granted.exam,
@@ -285,6 +288,37 @@ def claimed(found: Claimed) -> Response:
     return Response.json(answer, 200 if found.replayed else 201)
 
 
-def finished_json(exam: str, candidate: str) -> dict[str, Any]:
+def finished_json(exam: str, candidate: str) -> room_answers.Finished:
     """Return that a candidate has no place (any more)."""
     return {"exam": exam, "candidate": candidate, "state": "finished"}
+
+
+def steered_room_json(steered: SteeredRoom) -> ops_answers.SteeredRoom:
+    """Return a waiting room as ops see it: the rate is the one in force, not smoothed."""
+    room, survey = steered.room, steered.survey
+    return {
+        **room_json(steered.document),
+        "rate": room.rate if room.fixed_rate is None else room.fixed_rate,
+        "fixed_rate": room.fixed_rate,
+        "places": None if survey is None else survey.places,
+        "leader_epoch": room.leader_epoch,
+        "signals": [] if survey is None else [_report_json(report) for report in survey.reports],
+    }
+
+
+def _report_json(report: Report) -> ops_answers.LoadReport:
+    signals = report.signals
+    return {
+        "process": report.process,
+        "age_s": report.age_s,
+        "measures": None
+        if signals is None
+        else {
+            "requests": signals.requests,
+            "failures": signals.failures,
+            "reserve_p99_ms": signals.reserve_p99_ms,
+            "redis_p99_ms": signals.redis_p99_ms,
+            "pool_wait_p99_ms": signals.pool_wait_p99_ms,
+            "backlog": signals.backlog,
+        },
+    }

@@ -4,7 +4,7 @@ import logging
 
 from quota_service.api.bodies import parse_rate, refuse_members
 from quota_service.api.context import ApiContext
-from quota_service.api.render_steered import steered_room_json
+from quota_service.api.render import steered_room_json
 from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.observability.caller import caller

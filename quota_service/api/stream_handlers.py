@@ -2,11 +2,11 @@
 
 import asyncio
 import random
-import re
 from contextlib import suppress
 
 from aiohttp import HttpVersion11, web
 
+from quota_service.api.answers import STATE_ID
 from quota_service.api.context import CONTEXT
 from quota_service.api.errors import LastEventIdMalformed
 from quota_service.api.handlers import subjects_asked
@@ -16,7 +16,6 @@ from quota_service.domain.exam import Exam
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.settings import Settings
 
-STATE_ID = re.compile(r"[0-9]{1,15}-[0-9]{1,15}(-[0-9]{1,15})?")
 _SPREAD = 0.1
 """By how much lives differ, so that streams opened together do not all end together."""
 

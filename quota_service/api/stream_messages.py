@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from quota_service.api.answers import AvailabilityStale
 from quota_service.api.render import availability_change_json
 from quota_service.api.times import rfc3339
 from quota_service.registration.availability import Availability
@@ -39,7 +40,7 @@ def change_message(change: AvailabilityChange, subjects: Sequence[str] | None) -
 
 def stale_message(availability: Availability) -> Message:
     """Return the word that nothing newer is known for now; it has no id of its own."""
-    document = {
+    document: AvailabilityStale = {
         "exam": availability.exam.id,
         "version": availability.version,
         "revision": availability.exam.revision,

@@ -23,6 +23,7 @@ from quota_service.schema import (
     DATE_PATTERN,
     FORM,
     OFFSET_PATTERN,
+    UTC_TIME,
     Matching,
     Number,
     Whole,
@@ -142,10 +143,11 @@ Time = Annotated[
         {
             "type": "string",
             "pattern": f"^{DATE_PATTERN}[Tt ]{CLOCK_PATTERN}{OFFSET_PATTERN}?$",
-            "description": "RFC 3339, to the millisecond; without an offset it is a time in "
-            "`time_zone`.",
-        }
+            "note": "RFC 3339, to the millisecond; without an offset it is a time in `time_zone`.",
+        },
+        mode="validation",
     ),
+    WithJsonSchema(UTC_TIME, mode="serialization"),
 ]
 """Milliseconds since the epoch."""
 Zone = Annotated[
@@ -169,10 +171,12 @@ Title = Annotated[
     | Annotated[dict[Language, _Title], _BY_LANGUAGE, Tag("<languages>")],
     _TEXT_FORM,
     _TEXT,
+    WithJsonSchema({"component": "Text"}, mode="serialization"),
 ]
 NoticeText = Annotated[
     Annotated[_Notice, Tag("<plain>")]
     | Annotated[dict[Language, _Notice], _BY_LANGUAGE, Tag("<languages>")],
     _TEXT_FORM,
     _TEXT,
+    WithJsonSchema({"component": "Text"}, mode="serialization"),
 ]

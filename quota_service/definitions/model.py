@@ -5,7 +5,8 @@ session of the same exam, a quota is given once) is checked in `reading`.
 """
 
 import re
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.config import JsonDict
@@ -68,7 +69,9 @@ class WindowTable(_Table):
     """A span of time."""
 
     opens_at: Time
+    """First moment inside the window."""
     closes_at: Annotated[Time, later_than("opens_at")]
+    """First moment after the window."""
 
     def window(self) -> Window:
         """Return the window."""
@@ -76,7 +79,7 @@ class WindowTable(_Table):
 
 
 class FeeTable(_Table):
-    """What one subject costs."""
+    """What one subject costs one candidate."""
 
     amount: Annotated[int, Whole(0, MAX_FEE)]
     """In minor units (fen)."""
@@ -84,14 +87,15 @@ class FeeTable(_Table):
 
 
 class HoldTable(_Table):
-    """How long an unpaid hold lives, in seconds."""
+    """How long an unpaid hold lives."""
 
     ttl_s: Annotated[int, Whole(1, MAX_TTL_S)]
-    """From the reservation to its deadline."""
+    """Seconds from the reservation to its deadline."""
     checkout_grace_s: Annotated[int, Whole(0, MAX_CHECKOUT_GRACE_S)] = 600
-    """Added when payment begins."""
+    """Seconds the deadline moves out, once, when payment begins."""
     expiry_slack_s: Annotated[int, Whole(0, MAX_EXPIRY_SLACK_S)] = 5
-    """Between deadline and expiry."""
+    """Seconds after the deadline before the seats go back at the earliest, so that a payment
+    already under way can arrive."""
 
 
 class FairUseTable(_Table):
@@ -117,7 +121,7 @@ class FairUseTable(_Table):
 
 
 class WaitingRoomTable(_Table):
-    """How the waiting room lets candidates in; without it there is none."""
+    """How the waiting room lets candidates in; absent where there is none."""
 
     rate_per_s: Rate = 20
     """Candidates let in a second at the start."""
@@ -149,7 +153,7 @@ class WaitingRoomTable(_Table):
 
 
 class NoticeTable(_Table):
-    """The notice a candidate accepts."""
+    """The notice a candidate accepts when reserving."""
 
     version: Annotated[
         str,
@@ -157,6 +161,7 @@ class NoticeTable(_Table):
             re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII), "1 to 32 of A-Z, a-z, 0-9, ., _ and -"
         ),
     ]
+    """A new text has a new version."""
     text: NoticeText
 
 
@@ -167,7 +172,9 @@ class SessionTable(_Table):
     """Id of the session."""
     title: Title
     starts_at: Time
+    """Start."""
     ends_at: Annotated[Time, later_than("starts_at")]
+    """End."""
 
 
 class SubjectTable(_Table):
@@ -177,7 +184,7 @@ class SubjectTable(_Table):
     """Id of the subject."""
     title: Title
     session: Identifier
-    """Id of its session."""
+    """Id of the session it sits in."""
 
 
 class VenueTable(_Table):
@@ -238,37 +245,51 @@ _SeatsRows = Annotated[
 ]
 
 
-def _id_is_optional(schema: JsonDict) -> None:
-    """Say that `id` may be left out, as it is in the address of a `PUT`."""
-    required: Any = schema["required"]
-    required.remove("id")
+def optional(*names: str) -> Callable[[JsonDict], None]:
+    """Return what says in a schema that members may be left out."""
+
+    def change(schema: JsonDict) -> None:
+        members = cast("JsonDict", schema["properties"])
+        schema["required"] = [name for name in members if name not in names]
+
+    return change
 
 
-class ExamDefinition(_Table):
-    """An exam as its organiser defines it: what is answered for an exam, and its seats."""
-
-    model_config = ConfigDict(json_schema_extra=_id_is_optional)
+class ExamMembers(_Table):
+    """What a definition and an answer of the API have in common."""
 
     id: Identifier
-    """The id in the address; may be left out."""
+    """Id of the exam."""
     title: Title
     time_zone: Zone
-    """IANA name of a time zone."""
+    """IANA name of the time zone of the exam, for showing its times."""
     registration: WindowTable
     """When reservations are taken."""
     refund: WindowTable
-    """When refunds are given."""
+    """When a confirmed reservation can be refunded."""
     fee: FeeTable
     hold: HoldTable
     fair_use: Annotated[FairUseTable, Field(default_factory=FairUseTable)]
     waiting_room: Annotated[WaitingRoomTable, Field(default_factory=WaitingRoomTable)]
     notice: NoticeTable
     sessions: Annotated[list[SessionTable], Listing(1, MAX_SESSIONS, "tables")]
-    """Sittings."""
+    """Sittings; a candidate takes at most one subject in each."""
     subjects: Annotated[list[SubjectTable], Listing(1, MAX_SUBJECTS, "tables")]
     """What can be taken."""
     venues: Annotated[list[VenueTable], Listing(1, MAX_VENUES, "tables")]
     """Where the exam is taken."""
+
+
+class ExamDefinition(ExamMembers):
+    """An exam as its organiser defines it: what is answered for an exam, and its seats.
+
+    A `PUT` has the id in its address, and may leave it out.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=optional("id", "fair_use", "waiting_room", "server_time")
+    )
+
     seats: Annotated[
         _SeatsTable | _SeatsRows,
         form_by_type({dict: "<table>", list: "<rows>"}, "must be a table or a list"),
