@@ -1,13 +1,14 @@
 """Answers the plain requests of connections: the JSON calls, from their key to their bytes.
 
     1. the route is found by method and target
-    2. the key is looked at, or the signature of a payment callback; what has none is answered
-    3. the request waits in the fair queue, payments first; when that is full it is refused
-    4. it takes its place at work, or is refused by the limit of its class
-    5. the handler answers from memory, or begins a use case, which goes on whoever leaves
-    6. the place is free, the duration counted, the answer sent
+    2. when the fair queue is full it is refused, if its class may be
+    3. the key is looked at, or the signature of a payment callback; what has none is answered
+    4. the request waits in the fair queue, payments first
+    5. it takes its place at work, or is refused by the limit of its class
+    6. the handler answers from memory, or begins a use case, which goes on whoever leaves
+    7. the place is free, the duration counted, the answer sent
 
-A caller that has gone, or has waited longer than a request may, is noticed before 4 and once more
+A caller that has gone, or has waited longer than a request may, is noticed before 5 and once more
 just before a store is asked. Nothing is refused behind that: it may have happened.
 """
 
@@ -18,6 +19,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
 from prometheus_client import Histogram
 from yarl import URL
@@ -31,7 +33,7 @@ from quota_service.http.application import PlainRequest
 from quota_service.http.heads import Heads
 from quota_service.http.protocol import Connection
 from quota_service.http.request import Request
-from quota_service.http.request_id import REQUEST_ID_HEADER, request_id
+from quota_service.http.request_id import request_id
 from quota_service.http.response import Response
 from quota_service.http.work import CAN_WAIT, Work
 from quota_service.observability.logs import KEY_ID, REQUEST_ID, OnceASecond
@@ -84,6 +86,7 @@ class JsonCalls:
         self.body_timeout_s = settings.request_timeout_s
         self.idle_timeout_s = settings.idle_timeout_s
         self.by_aiohttp = by_aiohttp
+        self.read = context.queue.read
         self._durations = metrics.http_duration
         metrics.requests_waiting.set_function(lambda: len(context.queue))
         self._heads = Heads()
@@ -110,7 +113,13 @@ class JsonCalls:
     def take(self, connection: Connection, plain: PlainRequest) -> None:
         """Let a request wait for its turn, or answer it at once."""
         call: _Call = plain.found.call
-        route = call.route
+        route, queue = call.route, self.context.queue
+        if route.work in CAN_WAIT and queue.is_full:
+            # Before anything is made or looked at: at a rush most of the work would be refusing.
+            self.context.limiter.count_refusal(route.work, "queue")
+            self.observe(call, HTTPStatus.SERVICE_UNAVAILABLE, 0)
+            self.send(connection, self.refusal(), request_id(plain.offered_id))
+            return
         taken = _Taken(self, connection, call, plain)
         REQUEST_ID.set(taken.name)
         KEY_ID.set("")
@@ -121,10 +130,8 @@ class JsonCalls:
             return
         if route.work is Work.FREE:
             taken.begin()
-        elif not goes_first and self.context.queue.is_full and route.work in CAN_WAIT:
-            taken.refuse("queue")
         else:
-            self.context.queue.put(taken.begin, goes_first=goes_first)
+            queue.put(taken.begin, goes_first=goes_first)
 
     def refuse_malformed(self, connection: Connection, cause: str) -> None:
         """Answer what is no request, as the connection's last."""
@@ -142,7 +149,7 @@ class JsonCalls:
         """Answer a request whose body does not come, as the connection's last."""
         response = answer_for(BodyTooSlow("the body did not arrive in time"))
         self.observe(plain.found.call, response.status, self.body_timeout_s)
-        name = request_id(plain.headers.get(REQUEST_ID_HEADER))
+        name = request_id(plain.offered_id)
         connection.answer(self._heads.bytes_of(response, name, is_last=True), is_last=True)
 
     def refusal(self) -> Response:
@@ -205,13 +212,13 @@ class _Taken:
         self._calls = calls
         self._connection = connection
         self._call = call
-        self.name = request_id(plain.headers.get(REQUEST_ID_HEADER))
+        self.name = request_id(plain.offered_id)
         self._key_id = ""
         self._is_in = False
         self._started_s = self._begun_s = time.perf_counter()
         self._request = Request(
             plain.found.params,
-            plain.headers,
+            plain.read_headers(),
             plain.body,
             lambda: URL.build(query_string=plain.target.partition("?")[2], encoded=True).query,
             connection.address,

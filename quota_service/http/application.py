@@ -1,10 +1,11 @@
 """What a connection asks of the application behind it, and the requests it hands over."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 
 if TYPE_CHECKING:
     from quota_service.http.protocol import Connection
@@ -21,6 +22,9 @@ class Application(Protocol):
     """The same for the body, from the end of the head."""
     idle_timeout_s: float
     """How long a connection may be without a request, or its client may read nothing."""
+
+    def read(self, parse: Callable[[], None]) -> None:
+        """Call what parses the bytes of a connection, now or when others had their turn."""
 
     def find(self, method: bytes, target: str) -> Any:
         """Return the call that a request is for; None when it is none for plain requests."""
@@ -43,9 +47,22 @@ class Application(Protocol):
 
 @dataclass(slots=True)
 class PlainRequest:
-    """A whole request; `found` is what the application found for its target."""
+    """A whole request; `found` is what the application found for its target.
+
+    `offered_id` is the request id that the client gave, if any.
+    """
 
     found: Any
     target: str
-    headers: "CIMultiDictProxy[str]"
+    offered_id: str | None
+    lines: Sequence[tuple[bytes, bytes]]
     body: bytes
+
+    def read_headers(self) -> "CIMultiDictProxy[str]":
+        """Return the headers as aiohttp has them; made when asked for: a refusal needs none."""
+        return CIMultiDictProxy(
+            CIMultiDict(
+                (name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape"))
+                for name, value in self.lines
+            )
+        )

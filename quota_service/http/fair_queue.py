@@ -1,9 +1,10 @@
-"""The queue of whole requests before any of them is begun.
+"""The queue of requests before any of them is begun, and of connections that wait to be read.
 
-An event loop reads every socket that has something before it turns to anything else. So what has
-come is parsed at once, which takes little, and begun a few in each turn of the loop: while Redis
-works on the requests of one turn, those of the next are read. Payments are begun first. When the
-queue is full, what may wait is refused as it comes: those that wait have waited longest.
+In each turn of the event loop a few connections are parsed and a few whole requests begun, however
+many of either there are. So a turn stays short: while Redis and Postgres work on the requests of
+one turn those of the next are parsed, and their answers are not kept waiting by a crowd. Payments
+are begun first. When the queue is full, what may wait is refused as it is parsed: those that wait
+have waited longest.
 """
 
 import asyncio
@@ -17,8 +18,10 @@ _TURN_MAX = 32
 """Requests begun in one turn of the loop: a few milliseconds of work."""
 _FIRST_MAX = 24
 """Of these, requests that go first; the rest is for all others, whatever comes."""
+_READ_MAX = 128
+"""Connections parsed in one turn; at a rush nearly all of what they ask is refused."""
 
-Begin = Callable[[], None]
+Action = Callable[[], None]
 
 
 class FairQueue:
@@ -28,8 +31,10 @@ class FairQueue:
         """`limit` is how many may wait, those that go first not counted."""
         self._loop = loop
         self._limit = limit
-        self._first: deque[Begin] = deque()
-        self._others: deque[Begin] = deque()
+        self._first: deque[Action] = deque()
+        self._others: deque[Action] = deque()
+        self._unread: deque[Action] = deque()
+        self._read = 0
         self._has_turn = False
 
     def __len__(self) -> int:
@@ -41,9 +46,21 @@ class FairQueue:
         """Whether no more may wait, but for those that go first."""
         return len(self._others) >= self._limit
 
-    def put(self, begin: Begin, *, goes_first: bool = False) -> None:
+    def put(self, begin: Action, *, goes_first: bool = False) -> None:
         """Have a request begun when its turn has come."""
         (self._first if goes_first else self._others).append(begin)
+        self._ask_for_turn()
+
+    def read(self, parse: Action) -> None:
+        """Have a connection parsed: now, or in a next turn if this one has parsed enough."""
+        if self._read < _READ_MAX:
+            self._read += 1
+            self._ask_for_turn()
+            parse()
+        else:
+            self._unread.append(parse)
+
+    def _ask_for_turn(self) -> None:
         if not self._has_turn:
             self._has_turn = True
             self._loop.call_soon(self._take_turn)
@@ -51,13 +68,15 @@ class FairQueue:
     def _take_turn(self) -> None:
         first = min(len(self._first), _FIRST_MAX)
         others = min(len(self._others), _TURN_MAX - first)
-        begun = [self._first.popleft() for _ in range(first)]
-        begun += [self._others.popleft() for _ in range(others)]
-        self._has_turn = bool(self._first or self._others)
+        actions = [self._first.popleft() for _ in range(first)]
+        actions += [self._others.popleft() for _ in range(others)]
+        self._read = min(len(self._unread), _READ_MAX)
+        actions += [self._unread.popleft() for _ in range(self._read)]
+        self._has_turn = bool(actions)
         if self._has_turn:
             self._loop.call_soon(self._take_turn)
-        for begin in begun:
+        for act in actions:
             try:
-                begin()
+                act()
             except Exception:  # one that fails must not take the others of its turn with it
                 log.exception("a request could not be begun")

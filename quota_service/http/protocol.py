@@ -16,9 +16,9 @@ from contextlib import suppress
 from typing import cast
 
 import httptools
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from quota_service.http.application import Application, PlainRequest
+from quota_service.http.request_id import REQUEST_ID_HEADER
 
 HEAD_MAX_BYTES = 16_384
 """The longest head of a request."""
@@ -33,8 +33,10 @@ _NO_HTTP = "the request is not well-formed HTTP/1.1"
 _VERSIONS = ("1.0", "1.1")
 _LENGTH_DIGITS_MAX = 18
 _HEADERS_MAX = 100
-_UNUSUAL = ("Transfer-Encoding", "Content-Encoding", "Expect", "Upgrade")
+_HOST, _LENGTH, _REQUEST_ID = b"host", b"content-length", REQUEST_ID_HEADER.lower().encode()
+_UNUSUAL = (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
 """Headers that make a request more than plain, whatever they say."""
+_WATCHED = frozenset((_HOST, _LENGTH, _REQUEST_ID, *_UNUSUAL))
 
 
 class Connection(asyncio.Protocol):
@@ -57,6 +59,7 @@ class Connection(asyncio.Protocol):
         "_is_eof",
         "_is_over",
         "_is_reading_paused",
+        "_is_unread",
         "_is_writing_paused",
         "_keeps_alive",
         "_lines",
@@ -88,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._is_eof = False
         self._is_over = False
         self._is_reading_paused = False
+        self._is_unread = False
         self._is_writing_paused = False
         self._is_advancing = False
         self._is_answered = False
@@ -103,7 +107,7 @@ class Connection(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether no whole request is at work on it, and no answer is still to be sent."""
         return self._aiohttp is None and not (
-            self._is_busy or self._is_writing_paused or self._is_over
+            self._is_busy or self._is_unread or self._is_writing_paused or self._is_over
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -129,8 +133,9 @@ class Connection(asyncio.Protocol):
         if self._is_over:
             return
         self._buffer += data
-        if not self._is_held():
-            self._advance()
+        if not self._is_unread and not self._is_held():
+            self._is_unread = True
+            self._application.read(self._parse)
         if len(self._buffer) > _BUFFER_MAX_BYTES:
             self._pause_reading()
 
@@ -142,7 +147,9 @@ class Connection(asyncio.Protocol):
         if self._aiohttp is not None:
             self._aiohttp.eof_received()
             return self._application.has_end(self._target.decode("latin-1"))
-        return self._is_busy or (self._is_writing_paused and bool(self._buffer))
+        if self._is_busy or self._is_unread:
+            return True
+        return self._is_writing_paused and bool(self._buffer)
 
     def pause_writing(self) -> None:
         """Read and begin no more of a client that does not read its answers."""
@@ -165,6 +172,8 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """End a connection that has taken too long."""
+        if self._is_unread:  # it has not: what has come in time waits to be parsed
+            return
         self.deadline_s = math.inf
         if self._transport is None:
             return
@@ -215,6 +224,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _parse(self) -> None:
+        """Take up what has come, as its turn has come."""
+        self._is_unread = False
+        self._go_on()
+
     def _go_on(self) -> None:
         """Take up what has come meanwhile."""
         transport = self._transport
@@ -244,7 +258,7 @@ class Connection(asyncio.Protocol):
     def _expect_request(self) -> None:
         """Forget the request before."""
         self._target = b""
-        self._lines: list[tuple[str, str]] = []
+        self._lines: list[tuple[bytes, bytes]] = []
         self._has_head = False
         self._keeps_alive = False
         self._fed = 0
@@ -331,30 +345,43 @@ class Connection(asyncio.Protocol):
 
     def _is_plain(self, parser: httptools.HttpRequestParser, head_end: int) -> bool:
         """Note a plain request; one that is not plain makes the connection aiohttp's."""
-        headers = CIMultiDict(self._lines)
+        hosts, length, offered_id, is_unusual = 0, 0, None, False
+        for name, value in self._lines:
+            watched = name.lower()
+            if watched not in _WATCHED:
+                continue
+            if watched == _HOST:
+                hosts += 1
+            elif watched == _LENGTH:
+                # httptools has seen that it is a number, and the only one.
+                length = int(value) if len(value) <= _LENGTH_DIGITS_MAX else -1
+            elif watched == _REQUEST_ID:
+                offered_id = offered_id or value.decode("latin-1")
+            else:
+                is_unusual = True
         version = parser.get_http_version()
-        hosts = len(headers.getall("Host", ()))
         # RFC 9112, 3.2: a request of HTTP/1.1 has one, and none has several.
-        if hosts > 1 or (hosts == 0 and version == "1.1") or version not in _VERSIONS:
+        if (
+            hosts > 1
+            or (hosts == 0 and version == "1.1")
+            or version not in _VERSIONS
+            or length < 0
+            or len(self._lines) > _HEADERS_MAX
+        ):
             self._refuse(_NO_HTTP)
             return False
         target = self._target.decode("utf-8", "surrogateescape")
         found = self._application.find(parser.get_method(), target)
-        told = headers.get("Content-Length", "0")
-        if len(told) > _LENGTH_DIGITS_MAX or len(self._lines) > _HEADERS_MAX:
-            self._refuse(_NO_HTTP)
-            return False
-        length = int(told)
         if (
             found is None
+            or is_unusual
             or not self._keeps_alive
             or version != "1.1"
             or length > self._application.body_max_bytes
-            or any(name in headers for name in _UNUSUAL)
         ):
             self._hand_over()
             return False
-        self._plain = PlainRequest(found, target, CIMultiDictProxy(headers), b"")
+        self._plain = PlainRequest(found, target, offered_id, self._lines, b"")
         self._head_end = head_end
         self._request_end = head_end + length
         if length:
@@ -387,10 +414,8 @@ class Connection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note a header as aiohttp does."""
-        self._lines.append(
-            (name.decode("latin-1"), value.strip(b" \t").decode("utf-8", "surrogateescape"))
-        )
+        """Note a header."""
+        self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Note that the head is whole."""

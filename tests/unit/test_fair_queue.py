@@ -80,3 +80,35 @@ async def test_one_that_fails_takes_no_other_of_its_turn_with_it(queue: FairQueu
     await next_turn()
 
     assert begun == [1, 2]
+
+
+async def test_a_turn_parses_a_few_connections_and_begins_requests_between(
+    queue: FairQueue,
+) -> None:
+    done: list[str] = []
+    for _ in range(300):
+        queue.read(lambda: done.append("parsed"))
+    at_once = list(done)
+    queue.put(lambda: done.append("begun"))
+    done.clear()
+    await next_turn()
+    second_turn = list(done)
+    done.clear()
+    await next_turn()
+
+    assert at_once == ["parsed"] * 128
+    assert second_turn == ["begun"] + ["parsed"] * 128
+    assert done == ["parsed"] * 44
+
+
+async def test_who_waits_to_be_parsed_comes_before_who_has_just_sent(queue: FairQueue) -> None:
+    parsed: list[int] = []
+    for number in range(400):
+        queue.read(lambda number=number: parsed.append(number))
+    await next_turn()
+    queue.read(lambda: parsed.append(400))
+    for _ in range(4):
+        await next_turn()
+    queue.read(lambda: parsed.append(401))
+
+    assert parsed == list(range(402))

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,19 +71,27 @@ class Application:
     body_timeout_s = 2000.0
     idle_timeout_s = 3000.0
 
-    def __init__(self, *, answers_at_once: bool) -> None:
+    def __init__(self, *, answers_at_once: bool, reads_at_once: bool = True) -> None:
         self.answers_at_once = answers_at_once
+        self.reads_at_once = reads_at_once
+        self.unread: list[Callable[[], None]] = []
         self.taken: list[tuple[str, bytes]] = []
         self.malformed: list[str] = []
         self.slow = 0
         self.waiting: list[Connection] = []
         self.successor = Aiohttp()
 
+    def read(self, parse: Callable[[], None]) -> None:
+        if self.reads_at_once:
+            parse()
+        else:
+            self.unread.append(parse)
+
     def find(self, method: bytes, target: str) -> str | None:
         return method.decode() if target == CALL else None
 
     def take(self, connection: Connection, plain: PlainRequest) -> None:
-        self.taken.append((plain.headers["X-Name"], plain.body))
+        self.taken.append((plain.read_headers()["X-Name"], plain.body))
         if self.answers_at_once:
             connection.answer(b"answer")
         else:
@@ -113,8 +122,8 @@ def request(name: str, body: bytes = b"", *headers: str, target: str = CALL) -> 
 class Served:
     """One connection, and what stands on its two sides."""
 
-    def __init__(self, *, answers_at_once: bool = True) -> None:
-        self.application = Application(answers_at_once=answers_at_once)
+    def __init__(self, *, answers_at_once: bool = True, reads_at_once: bool = True) -> None:
+        self.application = Application(answers_at_once=answers_at_once, reads_at_once=reads_at_once)
         self.lost: list[Connection] = []
         self.connection = Connection(self.application, "127.0.0.1", self.lost.append)
         self.transport = Transport()
@@ -126,15 +135,23 @@ class Served:
         for start, stop in itertools.pairwise(places):
             if start < stop and self.transport.is_open:
                 self.connection.data_received(data[start:stop])
+            if stop % 2:
+                self.read_one()
             self.answer_one()
-        while self.answer_one():
+        while self.read_one() or self.answer_one():
             pass
+
+    def read_one(self) -> bool:
+        unread = self.application.unread
+        if is_any := bool(unread):
+            unread.pop(0)()
+        return is_any
 
     def answer_one(self) -> bool:
         waiting = self.application.waiting
-        if waiting:
+        if is_any := bool(waiting):
             waiting.pop(0).answer(b"answer")
-        return bool(waiting)
+        return is_any
 
 
 def run(check: Any) -> None:
@@ -150,12 +167,12 @@ bodies = st.lists(st.binary(max_size=60), min_size=1, max_size=6)
 cuts = st.lists(st.integers(0, 2_000), max_size=12)
 
 
-@given(bodies=bodies, cuts=cuts, at_once=st.booleans())
+@given(bodies=bodies, cuts=cuts, at_once=st.booleans(), reads=st.booleans())
 def test_however_they_are_cut_requests_are_taken_in_order(
-    bodies: list[bytes], cuts: list[int], *, at_once: bool
+    bodies: list[bytes], cuts: list[int], *, at_once: bool, reads: bool
 ) -> None:
     def check() -> None:
-        served = Served(answers_at_once=at_once)
+        served = Served(answers_at_once=at_once, reads_at_once=reads)
         served.receive(b"".join(request(str(n), body) for n, body in enumerate(bodies)), cuts)
 
         assert served.application.taken == [(str(n), body) for n, body in enumerate(bodies)]
@@ -166,15 +183,15 @@ def test_however_they_are_cut_requests_are_taken_in_order(
     run(check)
 
 
-@given(bodies=bodies, cuts=cuts, at_once=st.booleans())
+@given(bodies=bodies, cuts=cuts, at_once=st.booleans(), reads=st.booleans())
 def test_the_first_that_is_not_plain_makes_it_aiohttps_from_that_request_on(
-    bodies: list[bytes], cuts: list[int], *, at_once: bool
+    bodies: list[bytes], cuts: list[int], *, at_once: bool, reads: bool
 ) -> None:
     unusual = request("unusual", b"", "Transfer-Encoding: chunked") + b"0\r\n\r\n"
     behind = request("behind", b"body")
 
     def check() -> None:
-        served = Served(answers_at_once=at_once)
+        served = Served(answers_at_once=at_once, reads_at_once=reads)
         plain = b"".join(request(str(n), body) for n, body in enumerate(bodies))
         served.receive(plain + unusual + behind, cuts)
 
@@ -253,7 +270,7 @@ def test_what_comes_while_one_is_at_work_is_kept_up_to_a_bound_and_then_not_read
             if served.transport.is_read:
                 served.connection.data_received(request(str(number), b"x" * 60))
         was_read = served.transport.is_read
-        while served.answer_one() or served.application.waiting:
+        while served.answer_one():
             pass
 
         assert not was_read
@@ -322,6 +339,39 @@ def test_a_client_that_sends_no_more_gets_its_answer_where_there_is_one(target: 
 
         assert stays is (target != STREAM)
         assert served.transport.is_open is (target != CALL)
+
+    run(check)
+
+
+def test_what_waits_to_be_parsed_is_neither_idle_nor_late_and_is_answered_before_the_end() -> None:
+    def check() -> None:
+        served = Served(reads_at_once=False)
+        served.connection.data_received(request("unread"))
+        served.connection.data_received(request("behind"))
+        waited = len(served.application.unread)
+        is_idle = served.connection.is_idle
+        served.connection.expire()
+        stays = served.connection.eof_received()
+        while served.read_one():
+            pass
+
+        assert (waited, is_idle, stays) == (1, False, True)
+        assert [name for name, _ in served.application.taken] == ["unread", "behind"]
+        assert served.transport.sent == [b"answer"] * 2
+        assert not served.transport.is_open
+
+    run(check)
+
+
+def test_what_waits_to_be_parsed_goes_with_its_client() -> None:
+    def check() -> None:
+        served = Served(reads_at_once=False)
+        served.connection.data_received(request("gone"))
+        served.connection.connection_lost(None)
+        served.read_one()
+
+        assert served.application.taken == []
+        assert served.lost == [served.connection]
 
     run(check)
 
