@@ -4,14 +4,16 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from quota_service.settings import Settings, SettingsError, describe, read_settings, variable
 
 FIELDS = {item.name: item for item in dataclasses.fields(Settings)}
-SECRETS = {name for name, item in FIELDS.items() if item.metadata["secret"]}
-NUMBERS = {name for name, item in FIELDS.items() if item.type in (int, float)}
-LOWEST = [name for name in sorted(NUMBERS) if FIELDS[name].metadata["low"] is not None]
-HIGHEST = [name for name in sorted(NUMBERS) if FIELDS[name].metadata["high"] is not None]
+MEMBERS = TypeAdapter(Settings).json_schema()["properties"]
+SECRETS = {name for name, item in FIELDS.items() if not item.repr}
+NUMBERS = {name for name, member in MEMBERS.items() if member["type"] in {"integer", "number"}}
+LOWEST = [name for name in sorted(NUMBERS) if "minimum" in MEMBERS[name]]
+HIGHEST = [name for name in sorted(NUMBERS) if "maximum" in MEMBERS[name]]
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -63,13 +65,26 @@ def test_a_switch_takes_on_and_off_in_three_spellings(text: str, *, value: bool)
     ],
 )
 def test_a_malformed_value_is_refused_by_the_name_of_its_variable(name: str, text: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{name} is {text!r}|^{name} is {text}; it takes"):
+    with pytest.raises(SettingsError, match=f"^{name} is {text!r}; it takes"):
         read_settings({name: text})
+
+
+def test_every_wrong_value_is_named_at_once_with_what_would_be_right() -> None:
+    wrong = {"QUOTA_PORT": "70000", "QUOTA_LOG_LEVEL": "loud", "QUOTA_WORK_LIMIT": "1"}
+
+    with pytest.raises(SettingsError) as refused:
+        read_settings(wrong)
+
+    assert str(refused.value).splitlines() == [
+        "QUOTA_PORT is '70000'; it takes a whole number from 0 to 65535",
+        "QUOTA_LOG_LEVEL is 'loud'; it takes one of debug, info, warning, error",
+        "QUOTA_WORK_LIMIT is '1'; it takes a whole number from 16 to ∞",
+    ]
 
 
 @pytest.mark.parametrize("name", LOWEST)
 def test_a_value_below_its_limit_is_refused_and_the_limit_is_taken(name: str) -> None:
-    low = FIELDS[name].metadata["low"]
+    low = MEMBERS[name]["minimum"]
 
     taken = read_settings({variable(name): str(low)})
 
@@ -80,7 +95,7 @@ def test_a_value_below_its_limit_is_refused_and_the_limit_is_taken(name: str) ->
 
 @pytest.mark.parametrize("name", HIGHEST)
 def test_a_value_above_its_limit_is_refused_and_the_limit_is_taken(name: str) -> None:
-    high = FIELDS[name].metadata["high"]
+    high = MEMBERS[name]["maximum"]
 
     taken = read_settings({variable(name): str(high)})
 
@@ -91,10 +106,9 @@ def test_a_value_above_its_limit_is_refused_and_the_limit_is_taken(name: str) ->
 
 @pytest.mark.parametrize("name", sorted(NUMBERS))
 def test_every_number_has_a_lower_limit_and_a_default_within_its_limits(name: str) -> None:
-    default, limits = FIELDS[name].default, FIELDS[name].metadata
+    default, member = FIELDS[name].default, MEMBERS[name]
 
-    assert limits["low"] is not None
-    assert limits["low"] <= default <= (limits["high"] or default)
+    assert member["minimum"] <= default <= member.get("maximum", default)
 
 
 @pytest.mark.parametrize("name", sorted(SECRETS))
