@@ -11,7 +11,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from tests.support.databases import Databases
 from tests.support.exams import make_exam
 from tests.support.haproxy import HAProxy, haproxy
 from tests.support.programs import need_program
-from tests.support.raw_http import connect
+from tests.support.raw_http import connect, exchange, request
 from tests.support.recorder import Recorder
 from tests.support.supervised import Supervised, supervised
 from tests.support.waiting import eventually
@@ -206,11 +206,11 @@ async def until_refused(call: Callable[[], Awaitable[Reply]], served: int) -> Re
                     return reply
 
 
-def order() -> bytes:
-    """Return the body of a reservation."""
+def order(candidate: str = "") -> bytes:
+    """Return the body of a reservation, for somebody new unless told."""
     return json.dumps(
         {
-            "candidate": f"candidate-{next(_numbers)}",
+            "candidate": candidate or f"candidate-{next(_numbers)}",
             "subjects": ["general"],
             "venues": ["jinan"],
             "accepted_notice": "2023-1",
@@ -255,6 +255,47 @@ async def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
 
     expected = itertools.cycle(("201", "200"))
     assert answers == [(f"number-{n}", next(expected)) for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Content-Length: 0\r\nContent-Length: %d\r\n\r\n",
+        b"Content-Length: 0, %d\r\n\r\n",
+        b"Content-Length: +%d\r\n\r\n",
+        b"Content-Length : %d\r\n\r\n",
+        b"X: y\rContent-Length: %d\r\n\r\n",
+        b"X: y\nContent-Length: %d\r\n\r\n",
+        b"Transfer-Encoding: xchunked\r\nContent-Length: %d\r\n\r\n",
+        b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n",
+        b"Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: %d\r\n\r\n",
+    ],
+)
+async def test_an_order_within_a_request_that_can_be_read_in_two_ways_is_never_placed(
+    start: Start, framing: bytes
+) -> None:
+    """On the connection of the proxy it would be served as the next request of somebody else."""
+    site = await start()
+    victim = f"candidate-{next(_numbers)}"
+    hidden = request(
+        "POST",
+        "/v1/exams/exam-1/reservations",
+        f"Authorization: Bearer {site.api.frontend_key}",
+        "Idempotency-Key: hidden",
+        body=order(victim),
+    )
+    line = b"POST /v1/exams/exam-1/reservations HTTP/1.1\r\nHost: q\r\n"
+
+    with suppress(ConnectionError):  # refused before all of it was sent
+        await exchange(site.proxy.http, line + framing % len(hidden) + hidden, half_close=True)
+    asked = [f"next-{number}" for number in range(8)]
+    replies = [await site.api.get(AVAILABILITY, headers={"X-Request-ID": name}) for name in asked]
+    seen = await site.api.get(f"/v1/exams/exam-1/candidates/{victim}")
+
+    assert [reply.headers["X-Request-ID"] for reply in replies] == asked
+    assert {reply.status for reply in replies} == {200}
+    assert seen.json["reservations"] == []
 
 
 async def test_http_2_carries_many_requests_on_one_connection(start: Start, tmp_path: Path) -> None:
