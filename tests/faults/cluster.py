@@ -29,8 +29,8 @@ from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
 from tests.faults.breaks import BREAKS, BreakError
 from tests.faults.processes import ServiceProcess
-from tests.faults.proxy import LOOPBACK, FaultyProxy
 from tests.support.client import PAYMENT_SECRET
+from tests.support.proxy import LOOPBACK, Proxy
 from tests.support.waiting import eventually
 
 APPEND_ONLY_DIR = "appendonlydir"
@@ -69,8 +69,8 @@ class Cluster:
         self._redis_dirs: dict[EmbeddedRedis, Path] = {}
         self.redis = self._new_redis()
         self.postgres = EmbeddedPostgres(folder / "postgres")
-        self.redis_proxy = FaultyProxy(0)
-        self.postgres_proxy = FaultyProxy(0)
+        self.redis_proxy = Proxy(0)
+        self.postgres_proxy = Proxy(0)
         self._postgres_ports: dict[ServiceProcess, int] = {}
         self.apis: list[ServiceProcess] = []
         self.workers: list[ServiceProcess] = []
@@ -87,8 +87,8 @@ class Cluster:
         )
         await self.redis_proxy.open()
         await self.postgres_proxy.open()
-        self.redis_proxy.target_port = port_of(self.redis.url)
-        self.postgres_proxy.target_port = port_of(self.postgres.url)
+        self.redis_proxy.lead_to(self.redis.url)
+        self.postgres_proxy.lead_to(self.postgres.url)
         settings = Settings(redis_url=self.redis.url, postgres_dsn=self.postgres.url)
         async with open_service(settings) as service:
             await migrate(service.stores.ledger)
@@ -99,14 +99,16 @@ class Cluster:
             await self._let_oversell()
         environment = {
             **SETTINGS,
-            "QUOTA_REDIS_URL": self.redis_proxy.url(self.redis.url),
+            "QUOTA_REDIS_URL": self.redis_proxy.in_front_of(self.redis.url),
             "QUOTA_PAYMENT_SECRETS": "whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
             "FAULTS_BREAK": ",".join(sorted(self._breaks & BREAKS.keys())),
         }
         for kind, processes in (("serve", self.apis), ("worker", self.workers)):
             for number in range(2):
                 port = await self.postgres_proxy.add_port()
-                dsn = {"QUOTA_POSTGRES_DSN": self.postgres_proxy.url(self.postgres.url, port)}
+                dsn = {
+                    "QUOTA_POSTGRES_DSN": self.postgres_proxy.in_front_of(self.postgres.url, port)
+                }
                 name = f"{kind}-{number}"
                 told = {**environment, **dsn, "FAULTS_FOLDER": str(self._folder / name)}
                 process = ServiceProcess(kind, name, told, self._results)
@@ -212,14 +214,14 @@ class Cluster:
         shutil.move(copy, self._append_only_dir)
         await asyncio.to_thread(self.redis.start)
 
-    async def add_replica(self, through: FaultyProxy | None = None) -> EmbeddedRedis:
+    async def add_replica(self, through: Proxy | None = None) -> EmbeddedRedis:
         """Start another server that follows Redis; returns when it is in step."""
         replica = self._new_redis()
         await asyncio.to_thread(replica.start)
         await self.follow(replica, through)
         return replica
 
-    async def follow(self, replica: EmbeddedRedis, through: FaultyProxy | None = None) -> None:
+    async def follow(self, replica: EmbeddedRedis, through: Proxy | None = None) -> None:
         """Let a server follow Redis, perhaps through a proxy; returns when it is in step."""
         port = port_of(self.redis.url)
         if through is not None:
@@ -280,7 +282,7 @@ class Cluster:
     def _lead_to(self, server: EmbeddedRedis) -> None:
         """Let new connections of the service go to a server; open ones stay where they are."""
         self.redis = server
-        self.redis_proxy.target_port = port_of(server.url)
+        self.redis_proxy.lead_to(server.url)
 
     def _new_redis(self) -> EmbeddedRedis:
         folder = self._folder / f"redis-{next(self._numbers)}"

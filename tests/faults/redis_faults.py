@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.faults.injection import Injection
-from tests.faults.proxy import FaultyProxy
+from tests.support.proxy import Proxy
 
 _RECOVERED_LIMIT_S = 8.0
 _POLL_S = 0.01
@@ -153,9 +153,9 @@ async def _await_recoveries(injection: Injection) -> None:
 
 
 @asynccontextmanager
-async def _line_between() -> AsyncIterator[FaultyProxy]:
+async def _line_between() -> AsyncIterator[Proxy]:
     """Lend a line between two servers that can be cut."""
-    line = FaultyProxy(0)
+    line = Proxy(0)
     await line.open()
     try:
         yield line
@@ -163,7 +163,7 @@ async def _line_between() -> AsyncIterator[FaultyProxy]:
         line.close()
 
 
-def _cut_off(line: FaultyProxy) -> None:
+def _cut_off(line: Proxy) -> None:
     """Let nothing pass any more, and tell neither side."""
     line.freezes_new = True
-    line.freeze_open()
+    line.pull_cable()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from tests.faults.injection import Injection
-from tests.faults.proxy import FaultyProxy
+from tests.support.proxy import Proxy
 from tests.support.servers import pause, resume
 
 Inject = Callable[[Injection], Awaitable[None]]
@@ -131,7 +131,7 @@ def half_open(store: str) -> Inject:
     async def inject(injection: Injection) -> None:
         proxy = _proxy(injection, store)
         proxy.freezes_new = True
-        proxy.freeze_open()
+        proxy.pull_cable()
         await injection.last(0.5, 1.5)
         proxy.freezes_new = False
 
@@ -188,6 +188,6 @@ async def postgres_fell_back(injection: Injection) -> None:
     await injection.last(0.5, 1.0)
 
 
-def _proxy(injection: Injection, store: str) -> FaultyProxy:
+def _proxy(injection: Injection, store: str) -> Proxy:
     cluster = injection.cluster
     return {"redis": cluster.redis_proxy, "postgres": cluster.postgres_proxy}[store]

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from tests.faults.proxy import FaultyProxy
+from tests.support.proxy import Proxy
 
 
 async def test_what_is_due_and_waits_for_a_late_loop_is_not_overtaken() -> None:
@@ -18,7 +18,7 @@ async def test_what_is_due_and_waits_for_a_late_loop_is_not_overtaken() -> None:
         writer.close()
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
-    proxy = FaultyProxy(server.sockets[0].getsockname()[1])
+    proxy = Proxy(server.sockets[0].getsockname()[1])
     await proxy.open()
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     writer.write(b"0")

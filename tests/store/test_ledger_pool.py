@@ -17,8 +17,8 @@ from quota_service.ledger.reading import LedgerReader
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 from tests.support.ledgers import BOOKED, LedgerUnderTest, open_books
-from tests.support.lossy_proxy import LossyProxy, lossy_proxy
 from tests.support.patience import LIMIT_S
+from tests.support.proxy import Proxy, proxied
 from tests.support.waiting import insisting
 
 BOUND_S = LIMIT_S / 2
@@ -28,17 +28,20 @@ HOLD_PIN = "INSERT INTO settled_pins (reservation, pin) VALUES ($1, 'pin-1')"
 
 
 @pytest.fixture
-async def proxy(settings: Settings) -> AsyncIterator[LossyProxy]:
+async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
     """A proxy before the test's database."""
-    async with lossy_proxy(settings.postgres_dsn) as opened:
+    async with proxied(settings.postgres_dsn) as opened:
         yield opened
 
 
 @pytest.fixture
-def hasty(settings: Settings, proxy: LossyProxy) -> Settings:
+def hasty(settings: Settings, proxy: Proxy) -> Settings:
     """Settings with short waits for an answer, through the proxy."""
     return dataclasses.replace(
-        settings, postgres_dsn=proxy.url, postgres_command_timeout_s=1, postgres_pool_max=2
+        settings,
+        postgres_dsn=proxy.in_front_of(settings.postgres_dsn),
+        postgres_command_timeout_s=1,
+        postgres_pool_max=2,
     )
 
 
@@ -215,7 +218,7 @@ async def test_a_read_only_server_is_unavailable_and_left_when_it_can_write_agai
 
 
 async def test_a_frozen_server_is_unavailable_in_time_and_others_are_served(
-    hasty: Settings, proxy: LossyProxy
+    hasty: Settings, proxy: Proxy
 ) -> None:
     async with open_ledger(hasty, Metrics()) as ledger:
         await ledger.fetch("select_api_keys")
@@ -231,7 +234,7 @@ async def test_a_frozen_server_is_unavailable_in_time_and_others_are_served(
 
 
 async def test_what_was_read_counts_though_the_connection_is_lost_when_given_back(
-    hasty: Settings, proxy: LossyProxy
+    hasty: Settings, proxy: Proxy
 ) -> None:
     async with open_ledger(hasty, Metrics()) as ledger:
         async with asyncio.timeout(BOUND_S), ledger.connection() as connection:
@@ -247,9 +250,9 @@ async def test_what_was_read_counts_though_the_connection_is_lost_when_given_bac
 
 
 async def test_closing_does_not_wait_for_a_server_that_is_frozen(
-    crowded: Settings, proxy: LossyProxy
+    crowded: Settings, proxy: Proxy
 ) -> None:
-    behind = dataclasses.replace(crowded, postgres_dsn=proxy.url)
+    behind = dataclasses.replace(crowded, postgres_dsn=proxy.in_front_of(crowded.postgres_dsn))
     async with asyncio.timeout(BOUND_S), open_ledger(behind, Metrics()) as ledger:
         await insisting(lambda: ledger.fetch("select_api_keys"), LedgerUnavailable)
 
@@ -257,7 +260,7 @@ async def test_closing_does_not_wait_for_a_server_that_is_frozen(
 
 
 async def test_a_commit_whose_answer_is_lost_is_looked_up_and_found(
-    hasty: Settings, proxy: LossyProxy
+    hasty: Settings, proxy: Proxy
 ) -> None:
     lines: list[str] = []
 
@@ -279,7 +282,7 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up_and_found(
 
 
 async def test_a_commit_that_never_arrived_is_looked_up_and_of_unknown_end(
-    hasty: Settings, proxy: LossyProxy
+    hasty: Settings, proxy: Proxy
 ) -> None:
     def reached(line: str) -> None:
         if line == "confirm: before commit":
@@ -295,7 +298,7 @@ async def test_a_commit_that_never_arrived_is_looked_up_and_of_unknown_end(
 
 
 async def test_a_refund_whose_answer_is_lost_is_looked_up_and_found(
-    hasty: Settings, proxy: LossyProxy
+    hasty: Settings, proxy: Proxy
 ) -> None:
     lines: list[str] = []
 

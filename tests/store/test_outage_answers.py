@@ -20,23 +20,25 @@ from quota_service.registration.refund import refund
 from quota_service.registration.release import checkout, release
 from quota_service.settings import Settings
 from tests.support.bookings import book, check_agreement, left, now, recover
-from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.lost_shards import drain, rows
 from tests.support.protocols import hold, payment
+from tests.support.proxy import Proxy, proxied
 
 
 @pytest.fixture
-async def proxy(settings: Settings) -> AsyncIterator[CuttingProxy]:
+async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
     """A proxy before the test's Redis."""
-    async with cutting_proxy(settings.redis_url) as opened:
+    async with proxied(settings.redis_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def cut(settings: Settings, service: Service, proxy: CuttingProxy) -> AsyncIterator[Service]:
+async def cut(settings: Settings, service: Service, proxy: Proxy) -> AsyncIterator[Service]:
     """A process whose answers from Redis can be lost; connected, its scripts loaded."""
     assert service.stores.registry.is_loaded
-    async with open_service(dataclasses.replace(settings, redis_url=proxy.url)) as opened:
+    async with open_service(
+        dataclasses.replace(settings, redis_url=proxy.in_front_of(settings.redis_url))
+    ) as opened:
         await refresh_memory(opened)
         await opened.runner.check()
         yield opened
@@ -58,7 +60,7 @@ async def tried(call: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def test_a_reservation_whose_answer_was_cut_is_held_once(
-    cut: Service, service: Service, proxy: CuttingProxy
+    cut: Service, service: Service, proxy: Proxy
 ) -> None:
     proxy.cut_answer(1)
     first = await tried(lambda: hold(cut))
@@ -75,7 +77,7 @@ async def test_a_reservation_whose_answer_was_cut_is_held_once(
 async def test_a_step_of_a_hold_whose_answer_was_cut_is_taken_once(
     cut: Service,
     service: Service,
-    proxy: CuttingProxy,
+    proxy: Proxy,
     step: Callable[..., Awaitable[Reservation]],
 ) -> None:
     held = await hold(service)
@@ -91,7 +93,7 @@ async def test_a_step_of_a_hold_whose_answer_was_cut_is_taken_once(
 
 
 async def test_a_move_of_a_hold_whose_answer_was_cut_is_made_once(
-    cut: Service, service: Service, proxy: CuttingProxy
+    cut: Service, service: Service, proxy: Proxy
 ) -> None:
     held = await hold(service)
     proxy.cut_answer(1)
@@ -107,7 +109,7 @@ async def test_a_move_of_a_hold_whose_answer_was_cut_is_made_once(
 
 @pytest.mark.parametrize("answer", [1, 2])
 async def test_a_change_of_a_booking_whose_answer_was_cut_moves_it_once(
-    cut: Service, service: Service, proxy: CuttingProxy, answer: int
+    cut: Service, service: Service, proxy: Proxy, answer: int
 ) -> None:
     booked = await book(service)
     proxy.cut_answer(answer)
@@ -126,7 +128,7 @@ async def test_a_change_of_a_booking_whose_answer_was_cut_moves_it_once(
 
 @pytest.mark.parametrize("answer", [1, 2])
 async def test_a_payment_whose_answer_was_cut_is_booked_once(
-    cut: Service, service: Service, proxy: CuttingProxy, answer: int
+    cut: Service, service: Service, proxy: Proxy, answer: int
 ) -> None:
     held = await hold(service)
     proxy.cut_answer(answer)
@@ -142,7 +144,7 @@ async def test_a_payment_whose_answer_was_cut_is_booked_once(
 
 @pytest.mark.parametrize("answer", [1, 2, 3, 4])
 async def test_a_refund_whose_answer_was_cut_gives_its_seats_back_once(
-    cut: Service, service: Service, proxy: CuttingProxy, answer: int
+    cut: Service, service: Service, proxy: Proxy, answer: int
 ) -> None:
     booked = await book(service)
     proxy.cut_answer(answer)

@@ -27,8 +27,8 @@ from quota_service.seats.store import Answer, SeatStore
 from quota_service.settings import Settings
 from tests.support.bookings import Groups, book, check_agreement, left, now, recover
 from tests.support.exams import make_exam
-from tests.support.lossy_proxy import LossyProxy, lossy_proxy
 from tests.support.protocols import DiedError, dying, hold, state
+from tests.support.proxy import Proxy, proxied
 from tests.support.redis_clients import redis_of
 from tests.support.waiting import insisting
 
@@ -40,18 +40,21 @@ MANY = {
 
 
 @pytest.fixture
-async def proxy(settings: Settings) -> AsyncIterator[LossyProxy]:
+async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
     """A proxy before the test's database."""
-    async with lossy_proxy(settings.postgres_dsn) as opened:
+    async with proxied(settings.postgres_dsn) as opened:
         yield opened
 
 
 @pytest.fixture
-async def hasty(settings: Settings, service: Service, proxy: LossyProxy) -> AsyncIterator[Service]:
+async def hasty(settings: Settings, service: Service, proxy: Proxy) -> AsyncIterator[Service]:
     """A service with short waits for a Postgres behind the proxy."""
     assert service.stores.registry.is_loaded
     changed = dataclasses.replace(
-        settings, postgres_dsn=proxy.url, postgres_pool_max=1, postgres_command_timeout_s=1
+        settings,
+        postgres_dsn=proxy.in_front_of(settings.postgres_dsn),
+        postgres_pool_max=1,
+        postgres_command_timeout_s=1,
     )
     async with open_service(changed) as opened:
         await insisting(lambda: refresh_memory(opened), LedgerUnavailable)
@@ -78,7 +81,7 @@ def before_the_commit(
 
 
 async def test_a_commit_whose_answer_is_lost_is_found_and_finished(
-    hasty: Service, proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
+    hasty: Service, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bookings = [await book(hasty, f"candidate-{i}") for i in range(3)]
     before_the_commit(monkeypatch, "changes", proxy.lose_answers)
@@ -93,7 +96,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_and_finished(
 
 
 async def test_a_commit_that_never_arrived_is_of_unknown_end_until_recovery_knows(
-    hasty: Service, proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
+    hasty: Service, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     booking = await book(hasty)
     with monkeypatch.context() as patched:
@@ -112,7 +115,7 @@ async def test_a_commit_that_never_arrived_is_of_unknown_end_until_recovery_know
 
 
 async def test_a_commit_that_cannot_even_be_looked_up_is_finished_by_recovery(
-    hasty: Service, proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
+    hasty: Service, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     booking = await book(hasty)
     fetch = Ledger.fetch
@@ -139,7 +142,7 @@ async def test_a_commit_that_cannot_even_be_looked_up_is_finished_by_recovery(
 
 
 async def test_while_postgres_hangs_it_is_refused_and_the_booking_is_usable_at_once(
-    hasty: Service, proxy: LossyProxy
+    hasty: Service, proxy: Proxy
 ) -> None:
     booking = await book(hasty)
     proxy.freeze()

@@ -26,8 +26,8 @@ from quota_service.seats.store import Answer, SeatStore
 from quota_service.settings import Settings
 from tests.support.bookings import Groups, book, check_agreement, left, meanwhile, now, recover
 from tests.support.exams import make_exam
-from tests.support.lossy_proxy import LossyProxy, lossy_proxy
 from tests.support.protocols import DiedError, dying, state
+from tests.support.proxy import Proxy, proxied
 from tests.support.waiting import insisting
 
 MANY = {"jinan": {"general": 60, "qms": 60}, "tianjin": {"general": 60}}
@@ -41,18 +41,21 @@ async def large(service: Service) -> Service:
 
 
 @pytest.fixture
-async def proxy(settings: Settings) -> AsyncIterator[LossyProxy]:
+async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
     """A proxy before the test's database."""
-    async with lossy_proxy(settings.postgres_dsn) as opened:
+    async with proxied(settings.postgres_dsn) as opened:
         yield opened
 
 
 @pytest.fixture
-async def hasty(settings: Settings, service: Service, proxy: LossyProxy) -> AsyncIterator[Service]:
+async def hasty(settings: Settings, service: Service, proxy: Proxy) -> AsyncIterator[Service]:
     """A service with short waits for a Postgres behind the proxy."""
     assert service.stores.registry.is_loaded
     changed = dataclasses.replace(
-        settings, postgres_dsn=proxy.url, postgres_pool_max=1, postgres_command_timeout_s=1
+        settings,
+        postgres_dsn=proxy.in_front_of(settings.postgres_dsn),
+        postgres_pool_max=1,
+        postgres_command_timeout_s=1,
     )
     async with open_service(changed) as opened:
         await insisting(lambda: refresh_memory(opened), LedgerUnavailable)
@@ -192,7 +195,7 @@ def before_the_commit(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], Non
 
 
 async def test_a_commit_whose_answer_is_lost_is_found_and_finished(
-    hasty: Service, proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
+    hasty: Service, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     booking = await book(hasty, subjects=("general", "qms"))
     before_the_commit(monkeypatch, proxy.lose_answers)
@@ -206,7 +209,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_and_finished(
 
 
 async def test_a_commit_that_never_arrived_is_of_unknown_end_and_asked_again(
-    hasty: Service, proxy: LossyProxy, monkeypatch: pytest.MonkeyPatch
+    hasty: Service, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     booking = await book(hasty)
     with monkeypatch.context() as patched:

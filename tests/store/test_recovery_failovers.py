@@ -26,7 +26,7 @@ from tests.support.lost_shards import (
 )
 from tests.support.mortal_redis import client_of, cut_off, follow
 from tests.support.protocols import hold, state
-from tests.support.virtual_address import VirtualAddress, virtual_address
+from tests.support.proxy import Proxy, proxied
 from tests.support.waiting import eventually
 
 
@@ -36,7 +36,7 @@ class Pair:
 
     one: EmbeddedRedis
     two: EmbeddedRedis
-    address: VirtualAddress
+    address: Proxy
     service: Service
 
 
@@ -44,14 +44,16 @@ class Pair:
 async def pair(settings: Settings, service: Service, tmp_path: Path) -> AsyncIterator[Pair]:
     assert service.stores.registry.is_loaded
     with EmbeddedRedis(tmp_path / "one") as one, EmbeddedRedis(tmp_path / "two") as two:
-        async with virtual_address(one) as address, process_of(settings, address) as first:
+        async with proxied(one.url) as address, process_of(settings, address) as first:
             assert await recover_shards(first) == 1  # the exam is new to these servers
             yield Pair(one, two, address, first)
 
 
 @asynccontextmanager
-async def process_of(settings: Settings, address: VirtualAddress) -> AsyncIterator[Service]:
-    async with open_service(dataclasses.replace(settings, redis_url=address.url)) as opened:
+async def process_of(settings: Settings, address: Proxy) -> AsyncIterator[Service]:
+    async with open_service(
+        dataclasses.replace(settings, redis_url=address.in_front_of(settings.redis_url))
+    ) as opened:
         await refresh_memory(opened)
         yield opened
 
@@ -65,7 +67,7 @@ async def change_over(pair: Pair) -> None:
     """Do an orderly failover: the second takes over, the first follows it, nothing is cut."""
     await follow(pair.two, pair.one)
     await make_primary(pair.two)
-    pair.address.lead_to(pair.two)
+    pair.address.lead_to(pair.two.url)
     await follow(pair.one, pair.two)
 
 
@@ -131,8 +133,8 @@ async def test_what_a_former_primary_took_alone_is_never_mixed_with_the_ledgers_
     known = await hold(service, "known", "tianjin")
     await follow(pair.two, pair.one)
     await make_primary(pair.two)
-    pair.address.lead_to(pair.two)
-    pair.address.cut()
+    pair.address.lead_to(pair.two.url)
+    pair.address.reset()
     assert await first_answer(lambda: recover_shards(service)) == 1
     on_two = await hold(service, "on-two", "tianjin")
     await follow(pair.one, pair.two)
@@ -140,8 +142,8 @@ async def test_what_a_former_primary_took_alone_is_never_mixed_with_the_ledgers_
     late = [await hold(service, f"late-{n}") for n in range(3)]
     await drain(service)
     await make_primary(pair.one)
-    pair.address.lead_to(pair.one)
-    pair.address.cut()
+    pair.address.lead_to(pair.one.url)
+    pair.address.reset()
 
     reserved = [
         await first_answer(lambda n=n: hold(service, f"acked-{n}", "tianjin")) for n in range(3)
@@ -167,13 +169,13 @@ async def test_a_server_with_steps_the_ledger_never_took_over_is_rebuilt(pair: P
     await cut_off(pair.two)
     alone: Reservation = await hold(service, "alone", "tianjin")
     await make_primary(pair.two)
-    pair.address.lead_to(pair.two)
-    pair.address.cut()
+    pair.address.lead_to(pair.two.url)
+    pair.address.reset()
     assert await first_answer(lambda: recover_shards(service)) == 1
     kept = await hold(service, "kept", "tianjin")
     await drain(service)
-    pair.address.lead_to(pair.one)
-    pair.address.cut()
+    pair.address.lead_to(pair.one.url)
+    pair.address.reset()
 
     assert await first_answer(lambda: recover_shards(service)) == 1
 
@@ -195,7 +197,7 @@ async def test_a_second_loss_before_the_first_was_drained_goes_on_from_the_first
     await drain(service)
     pair.one.kill()
     await make_primary(pair.two)
-    pair.address.lead_to(pair.two)
+    pair.address.lead_to(pair.two.url)
     assert await first_answer(lambda: recover_shards(service)) == 1
     pair.two.kill()
     pair.two.start()

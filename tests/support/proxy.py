@@ -1,15 +1,20 @@
-"""A TCP proxy of the harness' own between the service and a store, that loses what it is told to.
+"""A TCP proxy between the service and a store, that loses and holds back what it is told to.
 
 Everything passes unless one of the switches is on. A switch works on every connection, open or
-new; what `freeze_open` has frozen stays frozen for good, as after a cable was pulled: neither side
-is told. Only the server finds out after a while, by the keepalives the service asks it for: the
-kernel at this end would answer them for a client that cannot be reached any more.
+new; a method on those that are open now, for good. What `pull_cable` has frozen is as after a cable
+was pulled: neither side is told of the other's end. Only the server finds out after a while, by the
+keepalives the service asks it for: the kernel at this end would answer them for a client that
+cannot be reached any more.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
 from urllib.parse import urlsplit, urlunsplit
+
+from tests.support.raw_http import reset_on_close
 
 LOOPBACK = "127.0.0.1"
 KEEPALIVE_S = 15.0
@@ -36,8 +41,10 @@ class _Side(asyncio.Protocol):
 class _Link:
     """One connection through the proxy."""
 
-    def __init__(self, proxy: "FaultyProxy", port: int) -> None:
+    def __init__(self, proxy: "Proxy", port: int) -> None:
         self.is_frozen = False
+        self.loses_requests = False
+        self.loses_answers = False
         self.has_lost_an_answer = False
         self._proxy = proxy
         self._port = port
@@ -80,10 +87,15 @@ class _Link:
             self.abort()
 
     def passed_on(self, data: bytes, *, is_request: bool) -> None:
-        if self.is_frozen:
+        if self._loses(is_request=is_request):
+            self._proxy.lost_bytes += len(data)
+            self.has_lost_an_answer |= not is_request
             return
-        if not is_request and self._proxy.drops_answers:
-            self.has_lost_an_answer = True
+        if not is_request and self._proxy.is_cut_now():
+            if self._client is not None:
+                # Closed, it sends RST, as the system does for a server that crashed.
+                reset_on_close(self._client.get_extra_info("socket"))
+            self.abort()
             return
         now = self._loop.time()
         delay_s = self._proxy.delay_s
@@ -99,6 +111,11 @@ class _Link:
         self._last_due[is_request] = due + 1e-6
         self._delayed[is_request] += 1
         self._loop.call_at(due, partial(self._write_delayed, data, is_request=is_request))
+
+    def _loses(self, *, is_request: bool) -> bool:
+        if self.is_frozen or (is_request and self.loses_requests):
+            return True
+        return not is_request and (self.loses_answers or self._proxy.drops_answers)
 
     def _write_delayed(self, data: bytes, *, is_request: bool) -> None:
         self._delayed[is_request] -= 1
@@ -124,11 +141,12 @@ class _Link:
                 transport.abort()
 
 
-class FaultyProxy:
+class Proxy:
     """Listens on ports of its own and joins each client to the server on `target_port`.
 
     What passes is held back by `delay_s` each way, and a request by what `request_delays` has for
-    the port it came through: seconds, for those that contain a word.
+    the port it came through: seconds, for those that contain a word. `cuts` counts the answers that
+    were lost with their connections, `lost_bytes` all else that did not pass.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -137,8 +155,11 @@ class FaultyProxy:
         self.request_delays: dict[int, tuple[float, bytes]] = {}
         self.drops_answers = False
         self.freezes_new = False
+        self.lost_bytes = 0
+        self.cuts = 0
         self.links: set[_Link] = set()
         self.port = 0
+        self._answers_until_cut = 0
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -162,7 +183,13 @@ class FaultyProxy:
             server.close()
         self.reset()
 
-    def url(self, direct: str, port: int | None = None) -> str:
+    def lead_to(self, url: str) -> None:
+        """Let new connections go to the server of a URL; open ones stay where they are."""
+        port = urlsplit(url).port
+        assert port is not None, url
+        self.target_port = port
+
+    def in_front_of(self, direct: str, port: int | None = None) -> str:
         """The URL of a server with the proxy's port in it, or another of its ports."""
         parts = urlsplit(direct)
         credentials, at, _ = parts.netloc.rpartition("@")
@@ -180,11 +207,45 @@ class FaultyProxy:
             if link.has_lost_an_answer:
                 link.abort()
 
-    def freeze_open(self) -> None:
-        """Let nothing pass any more on the connections that are open now."""
+    def lose_answers(self) -> None:
+        """Let the server hear its open connections, and nobody hear the server."""
+        for link in self.links:
+            link.loses_answers = True
+
+    def freeze(self) -> None:
+        """Let nothing pass on the open connections but their end."""
+        for link in self.links:
+            link.loses_requests = link.loses_answers = True
+
+    def pull_cable(self) -> None:
+        """Let nothing pass on the open connections, not even their end."""
         for link in self.links:
             link.freeze()
+
+    def cut_answer(self, number: int) -> None:
+        """Let the n-th answer from now on be lost with its connection; the first is 1."""
+        self._answers_until_cut = number
+
+    def is_cut_now(self) -> bool:
+        """Count an answer; return whether it is the one to be lost."""
+        if not self._answers_until_cut:
+            return False
+        self._answers_until_cut -= 1
+        self.cuts += not self._answers_until_cut
+        return not self._answers_until_cut
 
     def keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+@asynccontextmanager
+async def proxied(url: str) -> AsyncIterator[Proxy]:
+    """Put a proxy before the server of a URL; `in_front_of` tells where it listens."""
+    proxy = Proxy(0)
+    proxy.lead_to(url)
+    await proxy.open()
+    try:
+        yield proxy
+    finally:
+        proxy.close()
