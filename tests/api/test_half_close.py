@@ -1,7 +1,6 @@
 """A client may say that it sends no more and still reads: it gets every answer, then the end."""
 
 import asyncio
-import json
 
 import pytest
 import redis.asyncio
@@ -11,37 +10,23 @@ from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.event_streams import PATH, has_open
 from tests.support.patience import LIMIT_S
-from tests.support.raw_http import connect, exchange, parsed
+from tests.support.raw_http import connect, exchange, order, parsed, request
 from tests.support.redis_clients import writes_held
-from tests.support.refusals import ORDER, RESERVATIONS
 from tests.support.waiting import eventually
-
-
-def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: quota\r\n\r\n".encode()
-
-
-def order(api: ApiClient, *, chunked: bool = False) -> bytes:
-    """Return a reservation, plain or, in chunks, by way of aiohttp."""
-    body = json.dumps(ORDER).encode()
-    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
-    key = f"Authorization: Bearer {api.frontend_key}"
-    lines = [f"POST {RESERVATIONS} HTTP/1.1", "Host: quota", key, "Idempotency-Key: a", length]
-    framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if chunked else body
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + framed
 
 
 @pytest.mark.parametrize("path", ["/livez", "/v1/exams", "/v1/exams/exam-1/availability"])
 async def test_a_read_is_answered(api: ApiClient, path: str) -> None:
-    answer = parsed(await exchange(api.url, get(path), half_close=True))
+    answer = parsed(await exchange(api.url, request("GET", path, keeps=True), half_close=True))
 
     assert answer.status == 200
     assert len(answer.body) == int(answer.headers["Content-Length"])
 
 
 async def test_all_requests_that_were_sent_ahead_are_answered(api: ApiClient) -> None:
-    hot, plain = get("/v1/exams/exam-1/availability"), get("/livez")
-    sent = [plain, order(api), hot, plain, hot, order(api, chunked=True)]
+    hot = request("GET", "/v1/exams/exam-1/availability", keeps=True)
+    plain, key = request("GET", "/livez", keeps=True), api.frontend_key
+    sent = [plain, order(key), hot, plain, hot, order(key, chunked=True)]
 
     answers = await exchange(api.url, b"".join(sent), half_close=True)
 
@@ -60,7 +45,7 @@ async def test_a_request_at_work_when_its_client_sends_no_more_is_answered(
 
     reader, writer = await connect(api.url)
     async with writes_held(redis_client):
-        writer.write(order(api, chunked=chunked))
+        writer.write(order(api.frontend_key, chunked=chunked))
         await eventually(is_under_way)
         writer.write_eof()
         await api.get("/livez", key=None)  # whatever has come before is read by now
@@ -76,7 +61,8 @@ async def test_a_request_that_will_never_be_whole_ends_with_its_connection(
     running: Running, nothing_changes: NothingChanges, kept: int
 ) -> None:
     async with nothing_changes():
-        answer = await exchange(running.client.url, order(running.client)[:kept], half_close=True)
+        sent = order(running.client.frontend_key)[:kept]
+        answer = await exchange(running.client.url, sent, half_close=True)
 
     assert answer == b""
     assert running.service.context.limiter.at_work() == 0
@@ -84,7 +70,7 @@ async def test_a_request_that_will_never_be_whole_ends_with_its_connection(
 
 async def test_a_stream_has_no_end_to_wait_for(running: Running) -> None:
     reader, writer = await connect(running.client.url)
-    writer.write(get(PATH))
+    writer.write(request("GET", PATH, keeps=True))
     await reader.readuntil(b"event: snapshot")
     writer.write_eof()
 

@@ -4,7 +4,6 @@ Over 400 lines because all of it is about one limit and shares the ways to reach
 """
 
 import asyncio
-import json
 import random
 import socket
 from collections.abc import Callable, Iterator
@@ -18,12 +17,14 @@ import redis.asyncio
 from quota_service.http.work import Work
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
-from tests.support.client import ApiClient, Reply
+from tests.support import raw_http
+from tests.support.client import ApiClient
 from tests.support.contract import Contract
 from tests.support.patience import LIMIT_S
 from tests.support.raw_http import (
     connect,
     exchange,
+    next_reply,
     request,
     reset_on_close,
     send_and_leave,
@@ -42,32 +43,14 @@ RESERVES_MAX = 10
 
 def order(api: ApiClient, number: int, *headers: str) -> tuple[bytes, bytes]:
     """Return head and body of a reservation that keeps its connection."""
-    body = json.dumps(
-        {
-            "candidate": f"candidate-{number}",
-            "subjects": ["general"],
-            "venues": ["jinan", "tianjin", "beijing"],
-            "accepted_notice": "2023-1",
-        }
-    ).encode()
-    lines = [
-        f"POST {RESERVATIONS} HTTP/1.1",
-        "Host: quota",
-        f"Authorization: Bearer {api.frontend_key}",
-        f"Idempotency-Key: order-{number}",
-        f"Content-Length: {len(body)}",
+    head, end, body = raw_http.order(
+        api.frontend_key,
+        f"candidate-{number}",
         *headers,
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n", body
-
-
-async def read_answer(reader: asyncio.StreamReader) -> Reply:
-    """Read one answer of a connection that is kept."""
-    async with asyncio.timeout(LIMIT_S):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in head[1:] if line)
-        body = await reader.readexactly(int(headers["Content-Length"]))
-    return Reply(int(head[0].split(" ")[1]), headers, body)
+        idempotency_key=f"order-{number}",
+        venues=["jinan", "tianjin", "beijing"],
+    ).partition(b"\r\n\r\n")
+    return head + end, body
 
 
 @contextmanager
@@ -125,9 +108,9 @@ async def test_a_refusal_leaves_the_connection_usable(running: Running) -> None:
     with full_of_reservations(running):
         writer.write(head + body[:5])
         writer.write(body[5:] + head + body)
-        refused = [await read_answer(reader) for _ in range(2)]
+        refused = [await next_reply(reader) for _ in range(2)]
     writer.write(head + body)
-    served = await read_answer(reader)
+    served = await next_reply(reader)
     writer.close()
 
     for reply in refused:
@@ -154,9 +137,9 @@ async def test_every_way_to_refuse_gives_the_same_documented_answer(running: Run
         await writer.drain()
         await api.get("/livez")
         writer.write(head[20:] + body)
-        in_pieces = await read_answer(reader)
+        in_pieces = await next_reply(reader)
         writer.write(head + body + head + body)
-        ahead = [await read_answer(reader) for _ in range(2)]
+        ahead = [await next_reply(reader) for _ in range(2)]
         writer.close()
         chunked = await exchange(
             api.url,
@@ -194,11 +177,11 @@ async def test_however_requests_are_cut_and_sent_ahead_each_gets_its_own_answer(
                     await api.get("/livez", key=None)
             if drawn.random() < 0.5:
                 while len(answers) <= number:
-                    answers.append(await read_answer(reader))
+                    answers.append(await next_reply(reader))
             if number == len(requests) // 2:
                 running.service.context.limiter.release(Work.RESERVE)  # there is room for one
         while len(answers) < len(requests):
-            answers.append(await read_answer(reader))
+            answers.append(await next_reply(reader))
         writer.close()
         await eventually(lambda: are_at_work(running, RESERVES_MAX - 1))
         assert running.service.context.limiter.acquire(Work.RESERVE)
@@ -279,9 +262,9 @@ async def test_what_looks_like_a_request_inside_of_another_is_not_answered(
         await writer.drain()
         await api.get("/livez", key=None)
         writer.write(decoy)
-        first = await read_answer(reader)
+        first = await next_reply(reader)
         writer.write(b"GET /v1/exams/exam-1 HTTP/1.1\r\nHost: q\r\nX-Request-ID: next\r\n\r\n")
-        second = await read_answer(reader)
+        second = await next_reply(reader)
         writer.close()
 
     assert (first.status, first.headers["X-Request-ID"]) == (200, "decoy")
@@ -308,9 +291,9 @@ async def test_a_head_that_can_be_read_in_two_ways_ends_its_connection(
     with full_of_reservations(running):
         reader, writer = await connect(running.client.url)
         writer.write(b"GET /livez HTTP/1.1\r\nHost: q\r\n\r\n")
-        assert (await read_answer(reader)).status == 200
+        assert (await next_reply(reader)).status == 200
         writer.write(head)
-        answer = await read_answer(reader)
+        answer = await next_reply(reader)
         writer.write(hidden)
         behind = b""
         async with asyncio.timeout(LIMIT_S):
@@ -333,7 +316,7 @@ async def test_a_body_that_does_not_come_takes_no_place_and_is_answered_in_time(
     clients = [await connect(running.client.url) for _ in range(RESERVES_MAX + 5)]
     for _, writer in clients:
         writer.write(head + (b"400\r\n{" if framing else body[:-1]))
-    answers = [await read_answer(reader) for reader, _ in clients]
+    answers = [await next_reply(reader) for reader, _ in clients]
     for _, writer in clients:
         writer.close()
 
@@ -363,7 +346,7 @@ async def test_of_a_crowd_those_that_came_last_are_refused_and_payments_go_first
     for number, (_, writer) in enumerate(ready):
         writer.write(b"".join(order(api, number, f"X-Request-ID: id-{number}")))
     payment = await api.pay(held)
-    answers = [await read_answer(reader) for reader, _ in ready]
+    answers = [await next_reply(reader) for reader, _ in ready]
     for _, writer in ready:
         writer.close()
     statuses = [answer.status for answer in answers]

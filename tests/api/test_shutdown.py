@@ -1,7 +1,6 @@
 """Ends in order: a shutdown lets everything finish, and a client that leaves stops nothing."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -19,7 +18,7 @@ from tests.support.evidence import Evidence
 from tests.support.ledger_locks import bookings_held
 from tests.support.patience import LIMIT_S
 from tests.support.protocols import hold
-from tests.support.raw_http import connect, request, send_and_leave
+from tests.support.raw_http import connect, order, send_and_leave
 from tests.support.redis_clients import writes_held
 from tests.support.serving import NOTICE_S, Serving, notice_given, serving
 from tests.support.waiting import eventually
@@ -36,20 +35,9 @@ async def run(service: Service) -> AsyncIterator[Serving]:
         yield started
 
 
-def order(candidate: str, key: str, api: ApiClient) -> bytes:
-    body = {
-        "candidate": candidate,
-        "subjects": ["general", "service"],
-        "venues": ["tianjin"],
-        "accepted_notice": "2023-1",
-    }
-    return request(
-        "POST",
-        "/v1/exams/exam-1/reservations",
-        f"Authorization: Bearer {api.frontend_key}",
-        f"Idempotency-Key: {key}",
-        body=json.dumps(body).encode(),
-    )
+def order_of(candidate: str, key: str, api: ApiClient) -> bytes:
+    wish = {"subjects": ["general", "service"], "venues": ["tianjin"]}
+    return order(api.frontend_key, candidate, idempotency_key=key, keeps=False, **wish)
 
 
 async def admin_status(run: Serving, path: str) -> int:
@@ -208,9 +196,9 @@ async def test_a_client_that_leaves_right_after_its_order_has_it_whole_or_not_at
     orders = {f"candidate-{i}": f"key-{i}" for i in range(40)}
 
     await asyncio.gather(
-        *(send_and_leave(api.url, order(name, key, api)) for name, key in orders.items())
+        *(send_and_leave(api.url, order_of(name, key, api)) for name, key in orders.items())
     )
-    cut = [order(f"cut-{i}", f"cut-{i}", api)[: -(i + 1) * 5] for i in range(10)]
+    cut = [order_of(f"cut-{i}", f"cut-{i}", api)[: -(i + 1) * 5] for i in range(10)]
     await asyncio.gather(*(send_and_leave(api.url, sent) for sent in cut))
     # A request that is answered after them: what they sent has been read by then.
     assert (await api.get("/livez")).status == 200

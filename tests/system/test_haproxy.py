@@ -6,7 +6,6 @@ Over 400 lines because the processes, which take seconds to start, are those of 
 import asyncio
 import base64
 import itertools
-import json
 import os
 import signal
 from collections import Counter
@@ -33,7 +32,7 @@ from tests.support.databases import Databases
 from tests.support.exams import make_exam
 from tests.support.haproxy import HAProxy, haproxy
 from tests.support.programs import need_program
-from tests.support.raw_http import connect, exchange, request
+from tests.support.raw_http import connect, exchange, next_reply, order, request
 from tests.support.recorder import Recorder
 from tests.support.supervised import Supervised, supervised
 from tests.support.waiting import eventually
@@ -206,18 +205,6 @@ async def until_refused(call: Callable[[], Awaitable[Reply]], served: int) -> Re
                     return reply
 
 
-def order(candidate: str = "") -> bytes:
-    """Return the body of a reservation, for somebody new unless told."""
-    return json.dumps(
-        {
-            "candidate": candidate or f"candidate-{next(_numbers)}",
-            "subjects": ["general"],
-            "venues": ["jinan"],
-            "accepted_notice": "2023-1",
-        }
-    ).encode()
-
-
 def check_problem(reply: Reply, slug: str, **members: Any) -> None:
     """Check an answer that HAProxy has given in the service's name."""
     assert reply.slug == slug
@@ -231,30 +218,18 @@ def check_problem(reply: Reply, slug: str, **members: Any) -> None:
 async def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
     site = await start()
     sent = b""
-    for number in range(20):
-        is_order = number % 2 == 0
-        body = order() if is_order else b""
-        line = "POST /v1/exams/exam-1/reservations" if is_order else f"GET {AVAILABILITY}"
-        head = (
-            f"{line} HTTP/1.1\r\nHost: quota\r\nX-Request-ID: number-{number}\r\n"
-            f"Authorization: Bearer {site.api.frontend_key}\r\n"
-            f"Idempotency-Key: key-{number}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        sent += head.encode() + body
+    for number in range(0, 20, 2):
+        candidate, key = f"candidate-{next(_numbers)}", site.api.frontend_key
+        sent += order(key, candidate, f"X-Request-ID: number-{number}", idempotency_key=candidate)
+        sent += request("GET", AVAILABILITY, f"X-Request-ID: number-{number + 1}", keeps=True)
     reader, writer = await connect(site.proxy.http)
 
     writer.write(sent)
-    answers = []
-    async with asyncio.timeout(LIMIT_S):
-        for _ in range(20):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            fields = dict(line.split(": ", 1) for line in head.strip().split("\r\n")[1:])
-            await reader.readexactly(int(fields["content-length"]))
-            answers.append((fields["x-request-id"], head.split(" ")[1]))
+    replies = [await next_reply(reader) for _ in range(20)]
     writer.close()
 
-    expected = itertools.cycle(("201", "200"))
-    assert answers == [(f"number-{n}", next(expected)) for n in range(20)]
+    answers = [(reply.headers["X-Request-ID"], reply.status) for reply in replies]
+    assert answers == [(f"number-{n}", 200 if n % 2 else 201) for n in range(20)]
 
 
 @pytest.mark.parametrize(
@@ -278,13 +253,7 @@ async def test_an_order_within_a_request_that_can_be_read_in_two_ways_is_never_p
     """On the connection of the proxy it would be served as the next request of somebody else."""
     site = await start()
     victim = f"candidate-{next(_numbers)}"
-    hidden = request(
-        "POST",
-        "/v1/exams/exam-1/reservations",
-        f"Authorization: Bearer {site.api.frontend_key}",
-        "Idempotency-Key: hidden",
-        body=order(victim),
-    )
+    hidden = order(site.api.frontend_key, victim, idempotency_key="hidden", keeps=False)
     line = b"POST /v1/exams/exam-1/reservations HTTP/1.1\r\nHost: q\r\n"
 
     with suppress(ConnectionError):  # refused before all of it was sent
