@@ -1,6 +1,7 @@
 """The export as a stream: flat memory, few at once, and never an end that looks whole and is not.
 
-The Postgres of this module is its own, because it is killed.
+The Postgres of this module is its own, because it is killed. Its template has the bookings that the
+tests export, so that they are made once.
 """
 
 import gc
@@ -18,6 +19,8 @@ from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
 from tests.conftest import Running
 from tests.support.client import ApiClient
+from tests.support.exams import make_exam
+from tests.support.ledgers import store_exam
 from tests.support.raw_http import connect, request
 from tests.support.refusals import assert_refused
 from tests.support.waiting import eventually
@@ -58,14 +61,15 @@ async def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     settings = Settings(postgres_dsn=postgres_server.url)
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
+        await store_exam(service.stores.ledger, make_exam())
+    await execute(settings, _INSERT % {"first": 1, "last": LARGE, "width": 3_000})
     return _DATABASE
 
 
-async def insert_bookings(settings: Settings, first: int, last: int, width: int = 10) -> None:
-    """Insert bookings by their numbers, with references of so many characters each."""
+async def execute(settings: Settings, statement: str) -> None:
     connection = await asyncpg.connect(settings.postgres_dsn)
     try:
-        await connection.execute(_INSERT % {"first": first, "last": last, "width": width})
+        await connection.execute(statement)
     finally:
         await connection.close()
 
@@ -101,25 +105,26 @@ async def peak_bytes(api: ApiClient, expected: int) -> int:
     return peak - before
 
 
-async def whole(api: ApiClient, expected: int) -> bool:
+async def is_served(api: ApiClient) -> bool:
     """Return whether an export is served; fail when it is not whole."""
     reply = await api.get(PATH, key=api.ops_key)
     if reply.status != 200:
         return False
-    assert reply.body.count(b"\r\n") == expected + 1
+    assert reply.body.count(b"\r\n") == LARGE + 1
     return True
 
 
 async def test_memory_does_not_grow_with_the_number_of_bookings(
     running: Running, settings: Settings
 ) -> None:
-    few, many = 5_000, 50_000
-    await insert_bookings(settings, 1, few)
+    few, many = 5_000, 25_000
+    await execute(settings, "TRUNCATE booking_items, bookings, payment_events CASCADE")
+    await execute(settings, _INSERT % {"first": 1, "last": few, "width": 10})
     tracemalloc.start()
     try:
         await peak_bytes(running.client, few)
         small = await peak_bytes(running.client, few)
-        await insert_bookings(settings, few + 1, many)
+        await execute(settings, _INSERT % {"first": few + 1, "last": many, "width": 10})
         large = await peak_bytes(running.client, many)
     finally:
         tracemalloc.stop()
@@ -128,9 +133,8 @@ async def test_memory_does_not_grow_with_the_number_of_bookings(
 
 
 async def test_without_postgres_an_export_is_answered_503_before_anything_is_sent(
-    running: Running, settings: Settings, postgres_server: EmbeddedPostgres
+    running: Running, postgres_server: EmbeddedPostgres
 ) -> None:
-    await insert_bookings(settings, 1, 3)
     postgres_server.kill()
     try:
         reply = await running.client.get(PATH, key=running.client.ops_key)
@@ -140,14 +144,13 @@ async def test_without_postgres_an_export_is_answered_503_before_anything_is_sen
     assert_refused(reply, 503, "not-ready")
     assert reply.json["part"] == "ledger"
     assert "Content-Disposition" not in reply.headers
-    await eventually(lambda: whole(running.client, 3))
+    await eventually(lambda: is_served(running.client))
 
 
 @pytest.mark.settings(exports_max=1)
 async def test_when_postgres_dies_in_the_middle_the_client_sees_that_the_file_is_not_whole(
-    running: Running, settings: Settings, postgres_server: EmbeddedPostgres
+    running: Running, postgres_server: EmbeddedPostgres
 ) -> None:
-    await insert_bookings(settings, 1, LARGE, width=3_000)
 
     async with begun(running.client) as response:
         postgres_server.kill()
@@ -157,14 +160,13 @@ async def test_when_postgres_dies_in_the_middle_the_client_sees_that_the_file_is
         finally:
             postgres_server.start()
 
-    await eventually(lambda: whole(running.client, LARGE))
+    await eventually(lambda: is_served(running.client))
 
 
 @pytest.mark.settings(exports_max=1, export_timeout_s=1)
 async def test_an_export_that_takes_too_long_is_broken_off_and_nothing_else_is_sent(
-    running: Running, settings: Settings
+    running: Running,
 ) -> None:
-    await insert_bookings(settings, 1, LARGE, width=3_000)
     reader, writer = await connect(running.client.url)
     writer.write(request("GET", PATH, f"Authorization: Bearer {running.client.ops_key}"))
     exports = running.service.context.exports
@@ -185,9 +187,8 @@ async def test_an_export_that_takes_too_long_is_broken_off_and_nothing_else_is_s
 
 @pytest.mark.settings(exports_max=1)
 async def test_an_export_beyond_the_limit_is_refused_until_another_has_ended(
-    running: Running, settings: Settings
+    running: Running,
 ) -> None:
-    await insert_bookings(settings, 1, LARGE, width=3_000)
     api = running.client
 
     async with begun(api) as response:
@@ -199,14 +200,11 @@ async def test_an_export_beyond_the_limit_is_refused_until_another_has_ended(
     assert int(beyond.headers["Retry-After"]) >= 1
     assert other_calls.status == 200
     assert rest.endswith(b"\r\n")
-    await eventually(lambda: whole(api, LARGE))
+    await eventually(lambda: is_served(api))
 
 
 @pytest.mark.settings(exports_max=2)
-async def test_as_many_exports_as_the_limit_allows_are_served_at_once(
-    running: Running, settings: Settings
-) -> None:
-    await insert_bookings(settings, 1, LARGE, width=3_000)
+async def test_as_many_exports_as_the_limit_allows_are_served_at_once(running: Running) -> None:
     api = running.client
 
     async with begun(api) as first, begun(api) as second:
@@ -218,24 +216,20 @@ async def test_as_many_exports_as_the_limit_allows_are_served_at_once(
 
 
 @pytest.mark.settings(exports_max=1)
-async def test_a_client_that_leaves_in_the_middle_makes_room_for_the_next(
-    running: Running, settings: Settings
-) -> None:
-    await insert_bookings(settings, 1, LARGE, width=3_000)
+async def test_a_client_that_leaves_in_the_middle_makes_room_for_the_next(running: Running) -> None:
     api = running.client
 
     async with begun(api) as response:
         assert running.service.context.exports.locked()
         response.close()
 
-    await eventually(lambda: whole(api, LARGE))
+    await eventually(lambda: is_served(api))
 
 
 @pytest.mark.settings(exports_max=1)
 async def test_a_refused_export_takes_no_room(
-    running: Running, settings: Settings, postgres_server: EmbeddedPostgres
+    running: Running, postgres_server: EmbeddedPostgres
 ) -> None:
-    await insert_bookings(settings, 1, 3)
     api = running.client
     postgres_server.kill()
     try:
@@ -244,4 +238,4 @@ async def test_a_refused_export_takes_no_room(
         postgres_server.start()
 
     assert [reply.slug for reply in refused] == ["not-ready"] * 3
-    await eventually(lambda: whole(api, 3))
+    await eventually(lambda: is_served(api))

@@ -19,7 +19,7 @@ from quota_service.settings import Settings
 from tests.support.ledgers import BOOKED, LedgerUnderTest, open_books
 from tests.support.patience import LIMIT_S
 from tests.support.proxy import Proxy, proxied
-from tests.support.waiting import insisting
+from tests.support.waiting import eventually, insisting
 
 BOUND_S = LIMIT_S / 2
 """Longer than all waits of a hasty ledger together; what takes longer waits without an end."""
@@ -40,7 +40,7 @@ def hasty(settings: Settings, proxy: Proxy) -> Settings:
     return dataclasses.replace(
         settings,
         postgres_dsn=proxy.in_front_of(settings.postgres_dsn),
-        postgres_command_timeout_s=1,
+        postgres_command_timeout_s=2,
         postgres_pool_max=2,
     )
 
@@ -134,16 +134,18 @@ async def test_a_statement_that_takes_too_long_is_unavailable_and_its_connection
 async def test_a_cancelled_transaction_leaves_nothing_and_its_connection_works_again(
     books: LedgerUnderTest,
 ) -> None:
-    begun = asyncio.Event()
+    sleeping = "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'"
 
     async def transaction() -> None:
         async with books.ledger.transaction() as connection:
             await connection.execute("UPDATE quotas SET capacity = capacity + 1")
-            begun.set()
             await connection.execute("SELECT pg_sleep(60)")
 
+    async def sleeps() -> bool:
+        return bool(await books.rows(f"{sleeping} AND wait_event = 'PgSleep'"))
+
     task = asyncio.create_task(transaction())
-    await begun.wait()
+    await eventually(sleeps)
 
     task.cancel()
     await asyncio.wait([task])
@@ -260,7 +262,7 @@ async def test_closing_does_not_wait_for_a_server_that_is_frozen(
 
 
 async def test_a_commit_whose_answer_is_lost_is_looked_up_and_found(
-    hasty: Settings, proxy: Proxy
+    settings: Settings, hasty: Settings, proxy: Proxy
 ) -> None:
     lines: list[str] = []
 
@@ -275,10 +277,11 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up_and_found(
 
         ends = await asyncio.gather(*map(books.confirmations.settle, verdicts))
 
-        assert ends == [Settled(PaymentOutcome.CONFIRMED, None, repeated=True)] * 3
-        assert lines == ["confirm: before commit"] * 2
-        assert await count(books, "bookings") == 4
-        await books.check_books()
+    assert ends == [Settled(PaymentOutcome.CONFIRMED, None, repeated=True)] * 3
+    assert lines == ["confirm: before commit"] * 2
+    async with open_books(settings, books.exam) as patient:
+        assert await count(patient, "bookings") == 4
+        await patient.check_books()
 
 
 async def test_a_commit_that_never_arrived_is_looked_up_and_of_unknown_end(
@@ -298,7 +301,7 @@ async def test_a_commit_that_never_arrived_is_looked_up_and_of_unknown_end(
 
 
 async def test_a_refund_whose_answer_is_lost_is_looked_up_and_found(
-    hasty: Settings, proxy: Proxy
+    settings: Settings, hasty: Settings, proxy: Proxy
 ) -> None:
     lines: list[str] = []
 
@@ -313,8 +316,9 @@ async def test_a_refund_whose_answer_is_lost_is_looked_up_and_found(
 
         end = await books.confirmations.settle(books.booking(reservation))
 
-        assert end == Settled(PaymentOutcome.REFUND_DUE, RefundReason.ALREADY_PAID, repeated=True)
-        await books.check_books()
+    assert end == Settled(PaymentOutcome.REFUND_DUE, RefundReason.ALREADY_PAID, repeated=True)
+    async with open_books(settings, books.exam) as patient:
+        await patient.check_books()
 
 
 async def test_a_call_whose_connection_is_ended_is_looked_up_and_of_unknown_end(

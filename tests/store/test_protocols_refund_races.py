@@ -55,7 +55,7 @@ async def hasty(settings: Settings, service: Service, proxy: Proxy) -> AsyncIter
         settings,
         postgres_dsn=proxy.in_front_of(settings.postgres_dsn),
         postgres_pool_max=1,
-        postgres_command_timeout_s=1,
+        postgres_command_timeout_s=2,
     )
     async with open_service(changed) as opened:
         await insisting(lambda: refresh_memory(opened), LedgerUnavailable)
