@@ -22,8 +22,6 @@ FORM = "form"
 """The kind of fault of a value that is not of the form it must have."""
 WRONG = "wrong"
 """The kind of fault of a value that has the form, and is wrong for another reason."""
-UNKNOWN = "extra_forbidden"
-"""The kind of fault of a member that is not known, as pydantic calls it."""
 
 DATE_PATTERN = r"(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
 """A date of the years that are taken, 1970 to 9999."""
@@ -151,27 +149,29 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """A list of so many items; of one with more or fewer nothing is said but that."""
+class Counted:
+    """A list or a table of so many; of one with more or fewer nothing is said but that."""
 
     low: int
     high: int
-    of: str
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Return the schema of the annotated list or tuple."""
-        count = core_schema.list_schema(strict=True, min_length=self.low, max_length=self.high)
-        meaning = f"a list of {self.low} to {self.high} {self.of}"
-        return core_schema.chain_schema([_with_meaning(count, meaning), handler(source)])
+        """Return the schema of the annotated list, tuple or dict."""
+        inner = handler(source)
+        is_table = inner["type"] == "dict"
+        counted = core_schema.dict_schema if is_table else core_schema.list_schema
+        count = counted(strict=True, min_length=self.low, max_length=self.high)
+        return core_schema.chain_schema([count, inner])
 
     def __get_pydantic_json_schema__(
-        self, _schema: CoreSchema, handler: GetJsonSchemaHandler
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return the JSON schema of the items, with their limits."""
-        items = handler(_schema["steps"][-1])
-        return {**items, "minItems": self.low, "maxItems": self.high}
+        """Return the JSON schema of what is in it, with its limits."""
+        inner = handler(schema["steps"][-1])
+        of = "Properties" if inner["type"] == "object" else "Items"
+        return {**inner, f"min{of}": self.low, f"max{of}": self.high}
 
 
 def _with_meaning(schema: CoreSchema, meaning: str) -> CoreSchema:
@@ -202,11 +202,11 @@ Currency = Annotated[
 
 _DETAILS = {
     "missing": "is missing",
-    UNKNOWN: "is not a member this request has",
-    "too_short": "has {actual_length} members, not at least {min_length}",
-    "too_long": "has {actual_length} members, not at most {max_length}",
+    "extra_forbidden": "unknown key",
+    "too_short": "must have {min_length} entries or more, not {size}",
+    "too_long": "must have {max_length} entries at most, not {size}",
 }
-"""What is said of errors of pydantic; all others are that a value is no table."""
+"""What is said of errors of pydantic; all others are that a value is no list or no table."""
 
 
 def faults(error: ValidationError) -> Iterator[Fault]:
@@ -214,7 +214,8 @@ def faults(error: ValidationError) -> Iterator[Fault]:
     for each in error.errors(include_url=False):
         kind, detail = each["type"], each["msg"]
         if kind in _DETAILS:
-            detail = _DETAILS[kind].format(**each.get("ctx", {}))
+            size = len(each["input"]) if kind.startswith("too_") else None
+            detail = _DETAILS[kind].format(size=size, **each.get("ctx", {}))
         elif kind not in {FORM, WRONG}:
-            kind, detail = FORM, "must be a table"
+            kind, detail = FORM, f"must be a {'list' if kind == 'list_type' else 'table'}"
         yield Fault(each["loc"], detail, each["input"], kind)

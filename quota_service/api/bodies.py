@@ -6,9 +6,8 @@ class takes as long to make as its members take to check.
 """
 
 import hashlib
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Generic, NotRequired, TypeVar
 
 import orjson
@@ -41,9 +40,9 @@ from quota_service.schema import (
     DATE_PATTERN,
     OFFSET_PATTERN,
     CandidateId,
+    Counted,
     Currency,
     Fault,
-    Listing,
     Matching,
     Meaning,
     Number,
@@ -87,7 +86,7 @@ Id = Annotated[
 """An id that is looked up; one of another form is unknown."""
 Ids = Annotated[
     tuple[Id, ...],
-    Listing(1, LIST_MAX, "ids"),
+    Counted(1, LIST_MAX),
     Field(json_schema_extra={"uniqueItems": True}),
 ]
 """Ids that must differ, see `_duplicates`."""
@@ -212,32 +211,40 @@ class Reader(Generic[_Body]):
         self,
         model: type[_Body],
         check: Callable[[Mapping[str, Any]], list[Fault]] = lambda _: [],
+        *,
+        is_open: bool = False,
     ) -> None:
         self._validate = TypeAdapter(model).validator.validate_python
         self._members = list(model.__annotations__)
         self._check = check
+        self._is_open = is_open
 
     def read(self, document: Mapping[str, Any]) -> _Body:
         """Return the body by the model; InvalidRequest with all that is wrong, by `check` too."""
         try:
             body: _Body = self._validate(document)
         except ValidationError as error:
-            raise self.refusal(document, faults(error)) from error
+            raise self.refusal(document) from error
         return body
 
-    def refusal(self, document: Mapping[str, Any], found: Iterable[Fault] = ()) -> InvalidRequest:
-        """Return the error with each fault by its field, such as `subjects[1]`, in order."""
+    def refusal(self, document: Mapping[str, Any]) -> InvalidRequest:
+        """Return the error with each fault by its field, such as `subjects[1]`, in order.
 
-        def order(fault: Fault) -> tuple[Any, ...]:
-            member, *positions = fault.place
-            is_known = member in self._members
-            return (self._members.index(str(member)), *positions) if is_known else (math.inf,)
-
+        Unknown members, of which a body can have many, are told from the names alone.
+        """
+        found = self._check(document)
+        try:
+            self._validate({name: document[name] for name in self._members if name in document})
+        except ValidationError as error:
+            found = [*faults(error), *found]
+        found.sort(key=lambda fault: (self._members.index(str(fault.place[0])), *fault.place[1:]))
         wrong = []
-        for fault in sorted([*found, *self._check(document)], key=order):
+        for fault in found:
             member, *positions = fault.place
-            field = str(member)[:ID_MAX] + "".join(f"[{each}]" for each in positions)
-            wrong.append((field, fault.detail))
+            wrong.append((f"{member}{''.join(f'[{each}]' for each in positions)}", fault.detail))
+        if not self._is_open:
+            unknown = (name for name in document if name not in self._members)
+            wrong += [(name[:ID_MAX], "is not a member this request has") for name in unknown]
         return InvalidRequest(wrong)
 
 
@@ -270,7 +277,7 @@ _CLAIM: Final = Reader(Claim)
 _VENUE_CHANGE: Final = Reader(VenueChange)
 _RATE: Final = Reader(AdmissionRate)
 _NOTHING: Final = Reader(Nothing)
-_CALLBACK: Final = Reader(PaymentCallback, _undated)
+_CALLBACK: Final = Reader(PaymentCallback, _undated, is_open=True)
 
 REQUESTS: Mapping[str, Any] = {
     "Joining": Joining,

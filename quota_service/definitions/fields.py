@@ -24,6 +24,7 @@ from quota_service.schema import (
     FORM,
     OFFSET_PATTERN,
     UTC_TIME,
+    Counted,
     Matching,
     Number,
     Whole,
@@ -159,7 +160,7 @@ Seats = Annotated[int, Whole(0, MAX_CAPACITY), Field(description="Seats released
 Rate = Annotated[float, Number(MIN_RATE_PER_S, MAX_RATE_PER_S)]
 Language = Annotated[str, Matching(LANGUAGE, "a language tag such as zh, en or zh-Hant")]
 
-_BY_LANGUAGE = Field(min_length=1, max_length=MAX_LANGUAGES)
+_BY_LANGUAGE = Counted(1, MAX_LANGUAGES)
 _TEXT_FORM = form_by_type(
     {str: "<plain>", dict: "<languages>"}, "must be a text or a table of texts by language"
 )

@@ -5,7 +5,7 @@ session of the same exam, a quota is given once) is checked in `reading`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -51,7 +51,7 @@ from quota_service.domain.exam import (
     WaitingRoomRules,
     Window,
 )
-from quota_service.schema import FORM, Currency, Identifier, Listing, Matching, Whole
+from quota_service.schema import FORM, Counted, Currency, Identifier, Matching, Whole
 
 _FAIR_USE = FairUseRules()
 
@@ -245,6 +245,12 @@ _SeatsRows = Annotated[
 ]
 
 
+SeatsMember = Annotated[
+    _SeatsTable | _SeatsRows,
+    form_by_type({dict: "<table>", list: "<rows>"}, "must be a table or a list"),
+]
+
+
 def optional(*names: str) -> Callable[[JsonDict], None]:
     """Return what says in a schema that members may be left out."""
 
@@ -272,11 +278,11 @@ class ExamMembers(_Table):
     fair_use: Annotated[FairUseTable, Field(default_factory=FairUseTable)]
     waiting_room: Annotated[WaitingRoomTable, Field(default_factory=WaitingRoomTable)]
     notice: NoticeTable
-    sessions: Annotated[list[SessionTable], Listing(1, MAX_SESSIONS, "tables")]
+    sessions: Annotated[list[SessionTable], Counted(1, MAX_SESSIONS)]
     """Sittings; a candidate takes at most one subject in each."""
-    subjects: Annotated[list[SubjectTable], Listing(1, MAX_SUBJECTS, "tables")]
+    subjects: Annotated[list[SubjectTable], Counted(1, MAX_SUBJECTS)]
     """What can be taken."""
-    venues: Annotated[list[VenueTable], Listing(1, MAX_VENUES, "tables")]
+    venues: Annotated[list[VenueTable], Counted(1, MAX_VENUES)]
     """Where the exam is taken."""
 
 
@@ -290,16 +296,13 @@ class ExamDefinition(ExamMembers):
         json_schema_extra=optional("id", "fair_use", "waiting_room", "server_time")
     )
 
-    seats: Annotated[
-        _SeatsTable | _SeatsRows,
-        form_by_type({dict: "<table>", list: "<rows>"}, "must be a table or a list"),
-    ]
+    seats: SeatsMember
     """The seats of each quota, as venue, subject, seats or as rows."""
     server_time: Any = None
     """Ignored, so that an answer can be sent back."""
 
-    def exam(self) -> Exam:
-        """Return the exam that is defined; it has a waiting room if the definition says so."""
+    def exam(self, seats: Mapping[Quota, int]) -> Exam:
+        """Return the exam with its seats; it has a waiting room if the definition says so."""
         has_room = "waiting_room" in self.model_fields_set
         return Exam(
             id=self.id,
@@ -318,19 +321,21 @@ class ExamDefinition(ExamMembers):
                 Subject(each.id, _text(each.title), each.session) for each in self.subjects
             ),
             venues=tuple(Venue(each.id, _text(each.title)) for each in self.venues),
-            seats=self._capacities(),
+            seats=seats,
             waiting_room=self.waiting_room.rules() if has_room else None,
             fair_use=self.fair_use.rules(),
         )
 
-    def _capacities(self) -> dict[Quota, int]:
-        if isinstance(self.seats, list):
-            return {Quota(row.venue, row.subject): row.seats for row in self.seats}
-        return {
-            Quota(venue, subject): seats
-            for venue, subjects in self.seats.items()
-            for subject, seats in subjects.items()
-        }
+
+def capacities(seats: dict[str, dict[str, int]] | list[SeatsRow | CapacityRow]) -> dict[Quota, int]:
+    """Return the capacity of each quota that seats of either form give."""
+    if isinstance(seats, list):
+        return {Quota(row.venue, row.subject): row.seats for row in seats}
+    return {
+        Quota(venue, subject): count
+        for venue, subjects in seats.items()
+        for subject, count in subjects.items()
+    }
 
 
 def _text(text: str | dict[str, str]) -> Text:

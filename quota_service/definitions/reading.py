@@ -8,17 +8,30 @@ document itself, which may be wrong elsewhere.
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from quota_service.definitions.fields import TAGS, zone_named
-from quota_service.definitions.model import ExamDefinition
-from quota_service.domain.definition import DefinitionError, Problem, shown
-from quota_service.domain.exam import IDENTIFIER, MAX_SESSIONS, MAX_SUBJECTS, MAX_VENUES, Exam
-from quota_service.schema import FORM, UNKNOWN, Fault, Place, faults
+from quota_service.definitions.model import ExamDefinition, SeatsMember, capacities
+from quota_service.domain.definition import MAX_PROBLEMS, DefinitionError, Problem, shown
+from quota_service.domain.exam import (
+    IDENTIFIER,
+    MAX_SESSIONS,
+    MAX_SUBJECTS,
+    MAX_VENUES,
+    Exam,
+    Quota,
+)
+from quota_service.schema import FORM, Fault, Place, faults
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_SEATS: TypeAdapter[Any] = TypeAdapter(SeatsMember)
+MEMBERS_MAX = 30_000
+"""Members of a definition beside its seats; the largest exam has some 24,000."""
+SLICE = 500
+"""Seats that are read at once."""
 _MEMBERS = list(ExamDefinition.model_fields)
 _LISTS = {"sessions": MAX_SESSIONS, "subjects": MAX_SUBJECTS, "venues": MAX_VENUES}
 
@@ -42,21 +55,87 @@ def read_exam(
     """
     if not isinstance(document, Mapping):
         raise DefinitionError([Problem("definition", f"must be a table, not {shown(document)}")])
-    wrong: list[Fault] = []
+    if _members(document) > MEMBERS_MAX:
+        detail = f"has more than {MEMBERS_MAX} members beside its seats"
+        raise DefinitionError([Problem("definition", detail)])
+    seats, wrong = _read_seats(document.get("seats", {}))
     definition = None
     try:
         definition = ExamDefinition.model_validate(
-            document, context=zone_named(document.get("time_zone"))
+            # What is wrong with seats is known; without any they are missing.
+            {**document, "seats": {}} if "seats" in document else document,
+            context=zone_named(document.get("time_zone")),
         )
     except ValidationError as error:
-        wrong = [replace(fault, place=_untagged(fault.place)) for fault in faults(error)]
+        wrong += [replace(fault, place=_untagged(fault.place)) for fault in faults(error)]
     wrong += _contradictions(document, lines)
     if lines is not None and not lines:  # of a file without rows all is said
         wrong = [fault for fault in wrong if fault.place != ("seats",)]
     if definition is None or found or wrong:
         problems = [_problem(fault, lines) for fault in sorted(wrong, key=_position)]
         raise DefinitionError(dict.fromkeys([*found, *problems]))
-    return definition.exam()
+    return definition.exam(seats)
+
+
+def _members(document: Mapping[str, Any]) -> int:
+    """Return how many members a document has beside its seats, or one more than it may have."""
+    count = 0
+    waiting = [value for key, value in document.items() if key not in {"seats", "server_time"}]
+    while waiting and count <= MEMBERS_MAX:
+        count += 1
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return count
+
+
+def _read_seats(seats: Any) -> tuple[dict[Quota, int], list[Fault]]:
+    """Return the capacity of each quota, and what is wrong with the form of seats.
+
+    They are read in slices, between which other threads have their turns, and no further when more
+    is wrong than will be told.
+    """
+    capacity: dict[Quota, int] = {}
+    wrong: list[Fault] = []
+    for start, part in _slices(seats):
+        try:
+            capacity |= capacities(_SEATS.validate_python(part))
+        except ValidationError as error:
+            wrong += [
+                replace(fault, place=_in_seats(_untagged(fault.place), start))
+                for fault in faults(error)
+            ]
+        if len(wrong) > MAX_PROBLEMS:
+            break
+    return capacity, wrong
+
+
+def _in_seats(place: Place, start: int) -> Place:
+    """Return a place in a slice as one in `seats`."""
+    match place:
+        case (int(row), *rest):
+            return ("seats", start + row, *rest)
+        case _:
+            return ("seats", *place)
+
+
+def _slices(seats: Any) -> Iterator[tuple[int, Any]]:
+    """Yield parts of seats, with the position of the first row in each."""
+    if isinstance(seats, list):
+        for start in range(0, len(seats), SLICE):
+            yield start, seats[start : start + SLICE]
+    elif isinstance(seats, Mapping):
+        for venue, by_subject in seats.items():
+            if isinstance(by_subject, Mapping):
+                subjects = iter(by_subject.items())
+                while part := dict(islice(subjects, SLICE)):
+                    yield 0, {venue: part}
+            else:
+                yield 0, {venue: by_subject}
+    else:
+        yield 0, seats
 
 
 def _contradictions(document: Mapping[str, Any], lines: Sequence[str] | None) -> Iterator[Fault]:
@@ -147,7 +226,7 @@ def _position(fault: Fault) -> int:
 
 
 def _problem(fault: Fault, lines: Sequence[str] | None) -> Problem:
-    detail = "unknown key" if fault.kind == UNKNOWN else fault.detail
+    detail = fault.detail
     if fault.kind == FORM:
         detail += f", not {shown(fault.value)}"
     return Problem(_path(fault.place, lines), detail)

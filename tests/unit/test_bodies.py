@@ -30,6 +30,12 @@ def test_of_a_list_with_too_many_ids_nothing_is_said_but_that() -> None:
     assert fields_of({**ORDER, "subjects": [5] * 33}) == ["subjects"]
 
 
+def test_every_unknown_member_of_a_crowd_is_named_after_what_is_wrong_with_the_others() -> None:
+    crowd = [f"unknown-{i}" for i in range(1000)]
+
+    assert fields_of(dict.fromkeys(crowd) | {**ORDER, "venues": []}) == ["venues", *crowd]
+
+
 def test_only_a_captured_payment_has_to_say_when_it_was_paid() -> None:
     undated = {name: value for name, value in PAYMENT.items() if name != "paid_at"}
 

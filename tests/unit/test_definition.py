@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import quota_service
 from quota_service.definitions.files import load_exam_file
-from quota_service.definitions.reading import parse_exam
+from quota_service.definitions.reading import MEMBERS_MAX, parse_exam
 from quota_service.domain.definition import LATEST_MS, DefinitionError, Problem, exam_document
 from quota_service.domain.exam import (
     MAX_CAPACITY,
@@ -408,6 +408,37 @@ def test_a_wrong_row_of_seats_is_named_by_its_place(row: object, where: str) -> 
     first = {"venue": "jinan", "subject": "general", "seats": 10}
 
     assert places_of(spoil("seats", [first, row])) == [where]
+
+
+def test_a_wrong_row_far_down_is_named_by_its_place() -> None:
+    whole = document()
+    whole["subjects"] = [{**whole["subjects"][0], "id": f"s{index}"} for index in range(128)]
+    whole["venues"] = [{**whole["venues"][0], "id": f"v{index}"} for index in range(8)]
+    whole["seats"] = [
+        {"venue": venue["id"], "subject": subject["id"], "seats": 1}
+        for venue in whole["venues"]
+        for subject in whole["subjects"]
+    ]
+    right = parse_exam(whole)
+    whole["seats"][1000]["seats"] = -1
+
+    assert len(right.seats) == 1024
+    assert places_of(whole) == ["seats[1000].seats"]
+
+
+@pytest.mark.parametrize("place", ["fee", "title", "notice.text", "hold", "colour"])
+def test_a_crowd_of_members_is_refused_before_each_is_looked_at(place: str) -> None:
+    crowd = {f"key{index}": index for index in range(MEMBERS_MAX + 1)}
+
+    assert problems_of(spoil(place, crowd)) == (
+        Problem("definition", "has more than 30000 members beside its seats"),
+    )
+
+
+def test_of_a_text_in_too_many_languages_nothing_is_said_but_that() -> None:
+    assert problems_of(spoil("title", dict.fromkeys(map(str, range(33)), 5))) == (
+        Problem("title", "must have 32 entries at most, not 33"),
+    )
 
 
 @pytest.mark.parametrize(("key", "most"), [("sessions", 32), ("subjects", 128), ("venues", 512)])
