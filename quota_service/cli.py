@@ -19,6 +19,7 @@ from quota_service import __version__
 from quota_service.app import Service, open_service, run
 from quota_service.definitions.files import load_exam_file
 from quota_service.demo import DemoOptions, demo
+from quota_service.demo_payment import DemoPaymentError, pay
 from quota_service.domain.definition import DefinitionError, exam_document
 from quota_service.domain.errors import QuotaError
 from quota_service.embedded import EmbeddedError
@@ -33,6 +34,7 @@ from quota_service.waiting_room.verify import DrawNotVerified, verify_draw
 
 _REFUSALS = (
     DefinitionError,
+    DemoPaymentError,
     DrawNotVerified,
     EmbeddedError,
     SettingsError,
@@ -165,6 +167,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     trial.add_argument("--redis-url", help="use this Redis instead of starting one")
     trial.add_argument("--postgres-dsn", help="use this Postgres instead of starting one")
+    trials = trial.add_subparsers(metavar="COMMAND")
+    add(
+        trials, "pay", _pay, "pay a reservation of the running demo by a signed callback"
+    ).add_argument("reservation")
     return parser
 
 
@@ -302,6 +308,11 @@ async def _revoke_key(options: argparse.Namespace, settings: Settings) -> int:
 
 async def _demo(_options: argparse.Namespace, _settings: Settings) -> int:
     raise AssertionError("the demo starts its servers before there is an event loop")
+
+
+async def _pay(options: argparse.Namespace, _settings: Settings) -> int:
+    print(await pay(options.reservation, os.environ))
+    return 0
 
 
 def _demo_options(options: argparse.Namespace) -> DemoOptions:

@@ -1,9 +1,13 @@
 """The demo as a user meets it: Ctrl-C, kill -9 and a second start."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +40,18 @@ def reserve(demo: Demo) -> dict[str, object]:
     path = f"{EXAM}/reservations"
     order = {"candidate": "c-1", "subjects": ["qms"], "venues": ["jinan"]}
     return call(demo, path, method="POST", accepted_notice="2023-1", **order)
+
+
+def pay(reservation: str, env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run `quota-service demo pay` with no `QUOTA_` variable but those given."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("QUOTA_")}
+    return subprocess.run(
+        [sys.executable, "-m", "quota_service.cli", "demo", "pay", reservation],
+        capture_output=True,
+        text=True,
+        env={**others, **env},
+        check=False,
+    )
 
 
 def test_ctrl_c_stops_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -90,3 +106,32 @@ def test_the_demo_can_wait_for_its_opening(tmp_path: Path) -> None:
             problem = json.load(refusal)
 
     assert problem["type"] == "/problems/registration-not-open"
+
+
+def test_demo_pay_books_a_reservation_once(tmp_path: Path) -> None:
+    with running_demo("--hold-ttl", "900", tmp_dir=tmp_path) as demo:
+        held = str(reserve(demo)["id"])
+
+        first = pay(held, demo.env)
+        again = pay(held, demo.env)
+
+        shown: Any = call(demo, f"/v1/reservations/{held}")
+        unknown = pay("ccaa-2023-1.0.aaaaaaaaaaaaaaaaaaaaaaaa", demo.env)
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert json.loads(first.stdout) == {"outcome": "confirmed", "reservation": held}
+    assert (again.returncode, again.stdout) == (0, first.stdout)
+    assert shown["state"] == "confirmed"
+    assert shown["payment"]["amount"] == shown["amount"]
+    assert unknown.returncode == 1
+    assert "404, Unknown reservation: " in unknown.stderr
+
+
+def test_demo_pay_says_what_it_needs_where_no_demo_is_named() -> None:
+    done = pay("ccaa-2023-1.0.aaaaaaaaaaaaaaaaaaaaaaaa", {})
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "quota-service: QUOTA_URL is not set: run the line that the demo printed after "
+        "`in a shell:` first\n"
+    )

@@ -1,0 +1,80 @@
+"""Pays a reservation of a running demo, as its payment provider would: `quota-service demo pay`.
+
+The command reads the amount of the reservation and sends a callback, signed with the demo's
+payment secret, over HTTP. A second run for the same reservation sends the same payment event
+again, so that its one effect can be seen.
+"""
+
+from collections.abc import Mapping
+from time import time
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from quota_service.api.webhooks import parse_secrets, sign
+
+_SOURCED = "run the line that the demo printed after `in a shell:` first"
+_TIMEOUT_S = 30
+
+
+class DemoPaymentError(Exception):
+    """The reservation was not paid; the text says why, in words of the service where it spoke."""
+
+
+async def pay(reservation: str, environment: Mapping[str, str]) -> str:
+    """Pay a reservation of the demo that the environment names; return the answer, as JSON.
+
+    Raises DemoPaymentError where the demo is not named, does not answer or refuses.
+    """
+    try:
+        url = environment["QUOTA_URL"]
+        key = environment["QUOTA_FRONTEND_KEY"]
+        (secret,) = parse_secrets(environment["QUOTA_PAYMENT_SECRET"])
+    except KeyError as missing:
+        raise DemoPaymentError(f"{missing.args[0]} is not set: {_SOURCED}") from missing
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as http:
+            address = f"{url}/v1/reservations/{quote(reservation, safe='')}"
+            async with http.get(address, headers={"Authorization": f"Bearer {key}"}) as response:
+                shown = orjson.loads(await _taken(response))
+            event, body = _event(shown)
+            now_s = int(time())
+            headers = {
+                "webhook-id": event,
+                "webhook-timestamp": str(now_s),
+                "webhook-signature": sign(secret, event, now_s, body),
+            }
+            address = f"{url}/v1/payment-callbacks"
+            async with http.post(address, data=body, headers=headers) as response:
+                return (await _taken(response)).decode()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise DemoPaymentError(f"no answer from {url}: {error}") from error
+
+
+def _event(reservation: Mapping[str, object]) -> tuple[str, bytes]:
+    """Return the id and the body of the one event that pays a reservation, alike each time."""
+    event = f"demo-{reservation['id']}"
+    body = {
+        "reservation": reservation["id"],
+        "status": "captured",
+        "amount": reservation["amount"],
+        "currency": reservation["currency"],
+        "paid_at": reservation["created_at"],
+        "provider_reference": event,
+    }
+    return event, orjson.dumps(body)
+
+
+async def _taken(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body of an answer 200; raise DemoPaymentError for a refusal."""
+    body = await response.read()
+    if response.status == 200:  # noqa: PLR2004
+        return body
+    try:
+        problem = orjson.loads(body)
+        reason = f"{problem['title']}: {problem['detail']}"
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        reason = "the answer is no problem document"
+    raise DemoPaymentError(f"{response.method} {response.url}: {response.status}, {reason}")
