@@ -1,26 +1,29 @@
-"""Money that has to go back: listed for ops until they say that it was sent, each payment once.
-
-Over 400 lines because the list, its pages and its settlement are one resource.
-"""
+"""Money that has to go back: listed for ops, page by page, until they say that it was sent."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
 import redis.asyncio
 
-from quota_service.ledger.api_keys import Scope, split_key
-from quota_service.workers.expiry import ExpiryWorker
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
-from tests.support.client import ApiClient, Reply
+from tests.support.client import ApiClient
 from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
-from tests.support.records import move_due_into_the_past
+from tests.support.refunds_due import (
+    LIST,
+    NO_SUCH_RESERVATION,
+    expire,
+    hold,
+    listed,
+    look,
+    path_of,
+    reasons,
+    refund,
+    settle,
+)
 from tests.support.refusals import assert_refused
 
-LIST = "/v1/refunds-due"
 MEMBERS = {
     "id",
     "event",
@@ -35,62 +38,6 @@ MEMBERS = {
     "refunded_at",
     "disputed_at",
 }
-NO_SUCH_RESERVATION = f"exam-1.0.{'a' * 24}"
-
-
-def path_of(exam: str | None) -> str:
-    """Return where the list of an exam is, or that of all."""
-    return LIST if exam is None else f"/v1/exams/{exam}/refunds-due"
-
-
-async def look(api: ApiClient, query: str = "", *, exam: str | None = None) -> Any:
-    """Return one page of the list."""
-    reply = await api.get(f"{path_of(exam)}{query}", key=api.ops_key)
-    assert reply.status == 200, reply
-    return reply.json
-
-
-async def listed(api: ApiClient, *, exam: str | None = None) -> list[Mapping[str, Any]]:
-    """Return the whole list, in pages of two."""
-    found: list[Mapping[str, Any]] = []
-    page = await look(api, "?limit=2", exam=exam)
-    found += page["refunds_due"]
-    while page["next"] is not None:
-        page = await look(api, f"?limit=2&after={page['next']}", exam=exam)
-        found += page["refunds_due"]
-    return found
-
-
-def reasons(found: list[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the reason of each event; fail when an event stands twice."""
-    assert len({due["event"] for due in found}) == len(found), found
-    return {due["event"]: due["reason"] for due in found}
-
-
-async def settle(
-    api: ApiClient, refund: object, *, exam: str | None = None, key: str | None = None
-) -> Reply:
-    return await api.call("POST", f"{path_of(exam)}/{refund}/settle", key=key or api.ops_key)
-
-
-async def hold(api: ApiClient, candidate: str, subject: str = "general") -> Any:
-    reply = await api.reserve(candidate, (subject,), ("jinan", "tianjin"))
-    assert reply.status == 201, reply
-    return reply.json
-
-
-async def refund(api: ApiClient, reservation: Mapping[str, Any]) -> None:
-    reply = await api.call("POST", f"/v1/reservations/{reservation['id']}/refund")
-    assert reply.status == 200, reply
-
-
-async def expire(
-    running: Running, client: "redis.asyncio.Redis", reservation: Mapping[str, Any]
-) -> None:
-    """Let the time of a hold run out."""
-    await move_due_into_the_past(client, reservation["id"])
-    worker = ExpiryWorker(running.service.stores, running.service.settings)
-    assert await worker.run_once() == {"expired": 1}
 
 
 async def every_kind(running: Running, client: "redis.asyncio.Redis") -> dict[str, str]:
@@ -284,80 +231,6 @@ async def test_a_page_holds_a_hundred_unless_told_and_five_hundred_at_most(api: 
 
     assert [len(page["refunds_due"]) for page in (untold, rest, whole)] == [100, 1, 101]
     assert whole["next"] is None
-
-
-async def test_what_is_settled_while_one_pages_makes_no_other_entry_be_missed(
-    api: ApiClient,
-) -> None:
-    for i in range(6):
-        await api.pay("nobody", event=f"e-{i}")
-
-    seen, after = [], "0"
-    for _ in range(3):
-        page = await look(api, f"?limit=2&after={after}")
-        for due in page["refunds_due"]:
-            seen.append(due["event"])
-            await settle(api, due["id"])
-        after = page["next"]
-
-    assert seen == [f"e-{i}" for i in range(6)]
-    assert await listed(api) == []
-
-
-async def test_settling_again_keeps_who_was_first_and_when(
-    running: Running, evidence: Evidence, nothing_changes: NothingChanges
-) -> None:
-    api = running.client
-    other_key = await running.service.key_ledger.create("other", frozenset({Scope.OPS}))
-    await running.service.keys.refresh()
-    await api.pay("nobody", event="e-1")
-    (due,) = await listed(api)
-
-    first = await settle(api, due["id"])
-    async with nothing_changes():
-        again = await settle(api, due["id"], key=other_key)
-
-    assert first.status == again.status == 200
-    assert first.json["settled_at"] >= due["due_at"]
-    assert first.json == {**due, "settled_at": first.json["settled_at"]}
-    assert again.json == first.json
-    rows = await evidence.rows("SELECT settled_by FROM refunds_due")
-    first_id, _ = split_key(api.ops_key) or ("", "")
-    assert [row["settled_by"] for row in rows] == [first_id]
-
-
-async def test_of_many_who_settle_at_once_one_is_the_first(running: Running) -> None:
-    api = running.client
-    await api.pay("nobody")
-    (due,) = await listed(api)
-
-    replies = await asyncio.gather(*(settle(api, due["id"]) for _ in range(20)))
-
-    assert {reply.status for reply in replies} == {200}
-    assert len({reply.body for reply in replies}) == 1
-
-
-async def test_an_unknown_refund_and_one_of_another_exam_cannot_be_settled(
-    api: ApiClient, nothing_changes: NothingChanges, subtests: pytest.Subtests
-) -> None:
-    await api.import_exam(exam_definition("exam-2"))
-    await api.pay(NO_SUCH_RESERVATION)
-    (due,) = await listed(api)
-    most, odd = str(2**63 - 1), [str(2**63), "9" * 40, "-1", "abc", "1.0", "%EF%BC%91", "1%20"]
-
-    async with nothing_changes():
-        assert_refused(await settle(api, due["id"], exam="exam-2"), 404, "unknown-refund")
-        for refund_id in ("0", str(int(due["id"]) + 1), most, *odd):
-            with subtests.test(refund=refund_id):
-                assert_refused(await settle(api, refund_id), 404, "unknown-refund")
-                of_exam = await settle(api, refund_id, exam="exam-1")
-                assert_refused(of_exam, 404, "unknown-refund")
-
-    assert [each["id"] for each in await listed(api)] == [due["id"]]
-
-
-async def test_a_refund_id_of_thousands_of_digits_is_unknown_and_no_fault(api: ApiClient) -> None:
-    assert_refused(await settle(api, "9" * 5000), 404, "unknown-refund")
 
 
 @pytest.mark.parametrize(

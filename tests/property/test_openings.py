@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app import Service, refresh_memory
 from quota_service.domain.errors import NotReady, NotYourTurn
 from quota_service.domain.exam import Window
 from quota_service.registration.waiting_room import Joined, claim, join
@@ -23,6 +23,7 @@ from tests.support.admissions import RoomUnderTest, open_room
 from tests.support.lost_shards import recover_shards
 from tests.support.records import redis_now_ms
 from tests.support.redis_clients import redis_of
+from tests.support.rooms import process_beside
 from tests.support.running_service import running_service
 
 EXAMS = itertools.count(1)
@@ -139,9 +140,7 @@ class History:
 async def live(service: Service, rounds: list[tuple[int, list[tuple[Any, ...]]]]) -> None:
     exam = f"exam-{next(EXAMS)}-o"
     room = await open_room(service, exam, opens_in_s=3600, claim_grace_s=3600)
-    async with open_service(service.settings) as other:
-        await refresh_memory(other)
-        await other.stores.rooms.refresh()
+    async with process_beside(service.settings) as other:
         history = History(room, (service, other))
         await history.take("join", 0)
         for opens_in_ms, actions in rounds:

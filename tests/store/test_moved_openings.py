@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app import Service, refresh_memory
 from quota_service.domain.errors import (
     LedgerUnavailable,
     NotReady,
@@ -31,6 +31,7 @@ from tests.support.lost_shards import lose_everything, recover_shards
 from tests.support.protocols import DiedError
 from tests.support.records import redis_now_ms
 from tests.support.redis_clients import redis_of
+from tests.support.rooms import process_beside
 
 EXAM = "exam-2"
 HOUR_MS = 3_600_000
@@ -52,9 +53,7 @@ async def room(service: Service) -> RoomUnderTest:
 async def other(settings: Settings, room: RoomUnderTest) -> AsyncIterator[Service]:
     """Another process, which has heard of the room as it was made."""
     assert room.service.stores.registry.is_loaded
-    async with open_service(settings) as opened:
-        await refresh_memory(opened)
-        await opened.stores.rooms.refresh()
+    async with process_beside(settings) as opened:
         yield opened
 
 
@@ -304,9 +303,7 @@ async def test_a_process_that_dies_while_it_closes_a_draw_lets_nobody_into_it(
         if now == line:
             raise DiedError(line)
 
-    async with open_service(settings, reached) as mortal:
-        await refresh_memory(mortal)
-        await mortal.stores.rooms.refresh()
+    async with process_beside(settings, reached) as mortal:
         await open_in_redis(room)
         with pytest.raises(DiedError):
             await mortal.stores.rooms.refresh()

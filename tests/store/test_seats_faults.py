@@ -1,47 +1,26 @@
-"""Redis full, read-only, busy, slow or gone: unavailable, with what is known of the effect.
-
-Over 400 lines because each fault of the server is made for every kind of command.
-"""
+"""Redis full, too old, busy, slow or gone: unavailable, with what is known of the effect."""
 
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import pytest
 import redis.asyncio
 
-from quota_service.domain.errors import NotReady, SeatsUnavailable
+from quota_service.domain.errors import SeatsUnavailable
 from quota_service.domain.reservation import State
-from quota_service.embedded import EmbeddedRedis
-from quota_service.observability.metrics import Metrics
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptRunner, redis_pool, server_warnings
-from quota_service.seats.scripts import load_scripts
+from quota_service.seats.connection import server_warnings
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 from tests.support.books import check_books
-from tests.support.mortal_redis import client_of, follow
-from tests.support.records import move_due, read_fields
-from tests.support.redis_clients import writes_held
+from tests.support.records import move_due
+from tests.support.redis_clients import server_setting, writes_held
 from tests.support.scripted_redis import scripted_redis, told
-from tests.support.seats import SeatsUnderTest, open_seats
+from tests.support.seats import SeatsUnderTest, runner_of
 from tests.support.waiting import insisting
-
-
-@asynccontextmanager
-async def server_setting(
-    client: "redis.asyncio.Redis", name: str, value: str
-) -> AsyncIterator[None]:
-    """Change a setting of the server for a while."""
-    before = (await client.config_get(name))[name]
-    await client.config_set(name, value)
-    try:
-        yield
-    finally:
-        await client.config_set(name, before)
 
 
 @asynccontextmanager
@@ -55,31 +34,11 @@ async def forbidden(client: "redis.asyncio.Redis", command: str) -> AsyncIterato
 
 
 @asynccontextmanager
-async def away_from_its_master(client: "redis.asyncio.Redis") -> AsyncIterator[None]:
-    """Let the server be a replica of a master that is not there."""
-    await client.execute_command("REPLICAOF", "127.0.0.1", "1")
-    try:
-        yield
-    finally:
-        await client.execute_command("REPLICAOF", "NO", "ONE")
-
-
-@asynccontextmanager
 async def hasty(settings: Settings) -> AsyncIterator[SeatStore]:
     """Lend a store that waits for Redis a third of a second at most."""
     hasty_settings = dataclasses.replace(settings, redis_command_timeout_s=0.3)
     async with runner_of(hasty_settings) as runner:
         yield SeatStore(runner)
-
-
-@asynccontextmanager
-async def runner_of(settings: Settings) -> AsyncIterator[ScriptRunner]:
-    """Lend a runner, and with it the connection, of a process of its own."""
-    runner = ScriptRunner(redis_pool(settings), load_scripts(), settings, Metrics())
-    try:
-        yield runner
-    finally:
-        await runner.aclose()
 
 
 async def test_a_full_redis_takes_no_hold_and_says_that_nothing_happened(
@@ -111,40 +70,6 @@ async def test_a_full_redis_still_records_payments_and_gives_seats_back(
 
     states = [(await seats.record(s)).state for s in (paying, unpaid, given_back, lost)]
     assert states == [State.CONFIRMED, State.EXPIRED, State.RELEASED, State.HELD]
-
-
-async def test_a_read_only_replica_is_unavailable(seats: SeatsUnderTest) -> None:
-    serial = await seats.hold()
-
-    async with away_from_its_master(seats.client):
-        with pytest.raises(SeatsUnavailable, match="refused") as raised:
-            await seats.store.release(seats.shard, serial)
-
-    assert raised.value.applied is False
-    assert (await read_fields(seats.client, seats.shard, serial))["state"] == "held"
-
-
-async def test_a_replica_is_unavailable_to_a_process_that_connects_to_it(
-    seats: SeatsUnderTest, redis_settings: Settings
-) -> None:
-    async with runner_of(redis_settings) as runner, away_from_its_master(seats.client):
-        with pytest.raises(SeatsUnavailable, match="replica") as raised:
-            await SeatStore(runner).read(seats.shard, "a" * 24)
-
-    assert raised.value.applied is False
-
-
-async def test_a_server_that_was_a_replica_meanwhile_is_not_ready_until_it_is_recovered(
-    seats: SeatsUnderTest,
-) -> None:
-    serial = await seats.hold()
-    async with away_from_its_master(seats.client):
-        with pytest.raises(SeatsUnavailable):
-            await seats.store.release(seats.shard, serial)
-
-    for _ in range(2):
-        with pytest.raises(NotReady):
-            await seats.record(serial)
 
 
 async def test_a_server_that_is_too_old_is_unavailable(seats: SeatsUnderTest) -> None:
@@ -187,76 +112,6 @@ async def test_scripts_that_cannot_be_loaded_are_unavailable(
 
     assert raised.value.applied is False
     assert (await seats.reserve()).code is Code.DONE
-
-
-async def test_a_write_that_too_few_replicas_have_is_not_acknowledged_and_may_have_been_made(
-    seats: SeatsUnderTest, redis_settings: Settings
-) -> None:
-    settings = dataclasses.replace(redis_settings, redis_wait_replicas=1, redis_command_timeout_s=3)
-    request = seats.request()
-    async with runner_of(settings) as runner:
-        with pytest.raises(SeatsUnavailable, match="0 replicas have it, not 1") as raised:
-            await SeatStore(runner).reserve(seats.shard, seats.exam, request)
-
-    assert raised.value.applied is None
-    assert (await seats.record(request.serial)).state is State.HELD
-
-
-async def test_reads_go_on_while_too_few_replicas_have_what_is_written(
-    seats: SeatsUnderTest, redis_settings: Settings
-) -> None:
-    settings = dataclasses.replace(redis_settings, redis_wait_replicas=1, redis_command_timeout_s=3)
-    serial = await seats.hold("reader")
-    async with runner_of(settings) as runner:
-        store = SeatStore(runner)
-        writes = (
-            store.reserve(seats.shard, seats.exam, seats.request(f"candidate-{n}"))
-            for n in range(2)
-        )
-
-        *written, read, clock_ms = await asyncio.gather(
-            *writes, store.read(seats.shard, serial), store.clock_ms(), return_exceptions=True
-        )
-
-    assert [type(answer) for answer in written] == [SeatsUnavailable] * 2
-    assert read == await seats.record(serial)
-    assert isinstance(clock_ms, int)
-
-
-async def test_a_write_that_enough_replicas_have_is_acknowledged(
-    redis_settings: Settings, redis_server: EmbeddedRedis, tmp_path: Path
-) -> None:
-    settings = dataclasses.replace(redis_settings, redis_wait_replicas=1)
-    replica = EmbeddedRedis(tmp_path)
-    async with (
-        client_of(redis_server) as client,
-        server_setting(client, "repl-diskless-sync-delay", "0"),
-    ):
-        replica.start()
-        try:
-            await follow(replica, redis_server)
-            async with open_seats(settings) as seats, client_of(replica) as copy:
-                serials = [await seats.hold(f"candidate-{i}") for i in range(3)]
-                copied = [await copy.exists(seats.shard.record_key(s)) for s in serials]
-        finally:
-            replica.kill()
-
-    assert copied == [1, 1, 1]
-
-
-async def test_a_replica_that_may_not_serve_old_data_is_unavailable(
-    seats: SeatsUnderTest,
-) -> None:
-    async with (
-        server_setting(seats.client, "replica-serve-stale-data", "no"),
-        away_from_its_master(seats.client),
-    ):
-        with pytest.raises(SeatsUnavailable, match="refused") as raised:
-            await seats.reserve()
-        with pytest.raises(SeatsUnavailable):
-            await seats.store.journal(seats.shard, "0-0", 1)
-
-    assert raised.value.applied is False
 
 
 async def test_a_server_busy_with_a_script_that_never_ends_is_unavailable(

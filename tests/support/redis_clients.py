@@ -38,3 +38,16 @@ async def writes_held(client: "redis.asyncio.Redis") -> AsyncIterator[None]:
         yield
     finally:
         await client.client_unpause()
+
+
+@asynccontextmanager
+async def server_setting(
+    client: "redis.asyncio.Redis", name: str, value: str
+) -> AsyncIterator[None]:
+    """Change a setting of the server for a while."""
+    before = (await client.config_get(name))[name]
+    await client.config_set(name, value)
+    try:
+        yield
+    finally:
+        await client.config_set(name, before)

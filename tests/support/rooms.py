@@ -1,12 +1,16 @@
 """Waiting rooms for tests: exams that have one, and admission moved by hand."""
 
 import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
-from quota_service.app import Service
+from quota_service.app import Service, open_service, refresh_memory
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.waiting_room import join
+from quota_service.settings import Settings
 from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK, Room
 from tests.support.exams import exam_definition
 
@@ -28,6 +32,27 @@ def room_exam(exam_id: str = "exam-1", rules: dict[str, Any] | None = None, **ch
 async def open_room(service: Service, *, opens_in_s: float = 3600, **changes: Any) -> None:
     """Give the test exam a waiting room; unless told it opens in an hour."""
     await import_exam(service.stores, room_exam(opens_in_s=opens_in_s, closes_in_s=7200, **changes))
+
+
+@asynccontextmanager
+async def process_beside(
+    settings: Settings, *reached: Callable[[str], None]
+) -> AsyncIterator[Service]:
+    """Another process on these stores, which has looked at the exams and their rooms."""
+    async with open_service(settings, *reached) as opened:
+        await refresh_memory(opened)
+        await opened.stores.rooms.refresh()
+        yield opened
+
+
+async def number(service: Service, candidate: str) -> int:
+    """Have somebody join the room, whose draw is over, and return the number they are given."""
+    return (await join(service.stores, "exam-1", candidate)).ticket.place
+
+
+async def stored(service: Service) -> Any:
+    """Return the row of the room as Postgres has it."""
+    return (await service.stores.waiting_rooms.all())["exam-1"]
 
 
 async def let_open(service: Service, exam: str = "exam-1") -> None:

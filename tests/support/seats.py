@@ -133,6 +133,16 @@ class SeatsUnderTest:
 
 
 @asynccontextmanager
+async def runner_of(settings: Settings) -> AsyncIterator[ScriptRunner]:
+    """Lend a runner, and with it the connection, of a process of its own."""
+    runner = ScriptRunner(redis_pool(settings), load_scripts(), settings, Metrics())
+    try:
+        yield runner
+    finally:
+        await runner.aclose()
+
+
+@asynccontextmanager
 async def open_seats(settings: Settings, exam: Exam | None = None) -> AsyncIterator[SeatsUnderTest]:
     """Open a shard of an exam, with the exam's seats in it."""
     exam = exam or make_exam()
