@@ -57,12 +57,12 @@ from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.health import Health
 from quota_service.observability.load_window import LoadWindow
 from quota_service.observability.metrics import Metrics
-from quota_service.registration.availability import AvailabilityBoard
+from quota_service.registration.availability import AvailabilityCache
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.report_load import report_load
-from quota_service.registration.room_board import RoomBoard
+from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
 from quota_service.seats.connection import (
@@ -192,7 +192,7 @@ async def open_service(
                 pins_max=settings.pins_max,
                 journal_max=settings.journal_backlog_max,
             ),
-            rooms=RoomBoard(
+            rooms=WaitingRoomCache(
                 rooms,
                 room_store,
                 registry,
@@ -214,13 +214,13 @@ async def open_service(
         )
         under_way = UnderWay(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
         rendered = RenderedAvailability()
-        board = AvailabilityBoard(
+        availability = AvailabilityCache(
             stores.seats, stores.registry, settings.availability_refresh_ms, rendered.get_ready
         )
         context = ApiContext(
             settings=settings,
             stores=stores,
-            board=board,
+            availability=availability,
             keys=keys,
             under_way=under_way,
             health=health,
@@ -229,7 +229,7 @@ async def open_service(
             rendered_rooms=RenderedRooms(),
             rendered_exams=RenderedExams(),
             exports=asyncio.Semaphore(settings.exports_max),
-            streams=Streams(board, rendered, settings, metrics),
+            streams=Streams(availability, rendered, settings, metrics),
             render_budget=RenderBudget(),
             queue=FairQueue(asyncio.get_running_loop(), settings.queue_max),
             limiter=ConcurrencyLimiter.of(settings, metrics),

@@ -12,7 +12,7 @@ from quota_service.api.streams import Streams
 from quota_service.http.concurrency import ConcurrencyLimiter
 from quota_service.http.fair_queue import FairQueue
 from quota_service.observability.health import Health
-from quota_service.registration.availability import AvailabilityBoard
+from quota_service.registration.availability import AvailabilityCache
 from quota_service.registration.stores import Stores
 from quota_service.registration.under_way import UnderWay
 from quota_service.settings import Settings
@@ -24,7 +24,7 @@ class ApiContext:
 
     settings: Settings
     stores: Stores
-    board: AvailabilityBoard
+    availability: AvailabilityCache
     keys: KeyRing
     under_way: UnderWay
     health: Health

@@ -80,12 +80,14 @@ def get_availability(
     context: ApiContext, request: Request
 ) -> Response | Coroutine[Any, Any, Response]:
     """GET /v1/exams/{exam}/availability."""
-    known = context.board.fresh(request.params["exam"])
+    known = context.availability.fresh(request.params["exam"])
     if known is not None:
         return _availability(context, request, known)
 
     async def ask() -> Response:
-        return _availability(context, request, await context.board.current(request.params["exam"]))
+        return _availability(
+            context, request, await context.availability.current(request.params["exam"])
+        )
 
     return ask()
 

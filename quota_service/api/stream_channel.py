@@ -1,6 +1,6 @@
 """Those who watch the availability of one exam: one look at its seats for all of them.
 
-While anybody watches, a task looks at the board once an interval and, when something changed,
+While anybody watches, a task looks at the cache once an interval and, when something changed,
 renders the change once for each filter and writes the same bytes to every connection, a few
 connections a turn of the event loop. Nothing is done for a watcher while nothing changes but a
 heartbeat, and nothing at all for an exam nobody watches.
@@ -26,7 +26,7 @@ from quota_service.api.stream_messages import (
 from quota_service.api.stream_watcher import Watcher
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.metrics import Metrics
-from quota_service.registration.availability import Availability, AvailabilityBoard
+from quota_service.registration.availability import Availability, AvailabilityCache
 from quota_service.registration.availability_changes import AvailabilityChange, RecentChanges
 from quota_service.settings import Settings
 
@@ -62,13 +62,13 @@ class Channel:
     def __init__(
         self,
         exam: str,
-        board: AvailabilityBoard,
+        cache: AvailabilityCache,
         rendered: RenderedAvailability,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
         self._exam = exam
-        self._board = board
+        self._cache = cache
         self._rendered = rendered
         self._settings = settings
         self._metrics = metrics
@@ -101,7 +101,7 @@ class Channel:
         """Know what is left now, from the rounds while there are any."""
         if self._rounds is not None and not self._is_stale:
             return
-        availability = await self._board.current(self._exam)
+        availability = await self._cache.current(self._exam)
         # While rounds go on only they go forward, or those who watch already would miss a step.
         if self._rounds is None:
             self._advance(availability)
@@ -212,7 +212,7 @@ class Channel:
     async def _tell_news(self) -> None:
         was_stale = self._is_stale
         try:
-            availability = await self._board.current(self._exam)
+            availability = await self._cache.current(self._exam)
         except QuotaError as error:
             if not was_stale:
                 log.warning("streams are stale", extra={"exam": self._exam, "cause": str(error)})

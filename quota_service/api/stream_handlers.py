@@ -28,7 +28,7 @@ async def get_availability_stream(request: web.Request) -> web.StreamResponse:
     last_state_id = _last_event_id(request)
     response = _response()
     if request.method == "HEAD":
-        await context.board.current(exam.id)
+        await context.availability.current(exam.id)
         await response.prepare(request)
         return response
     with context.streams.place(exam.id, subjects, request.remote or "") as place:

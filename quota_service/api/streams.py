@@ -10,7 +10,7 @@ from quota_service.api.stream_channel import Channel, Group, Subjects
 from quota_service.api.stream_watcher import Watcher
 from quota_service.domain.errors import Overloaded, Unavailable
 from quota_service.observability.metrics import Metrics
-from quota_service.registration.availability import AvailabilityBoard
+from quota_service.registration.availability import AvailabilityCache
 from quota_service.settings import Settings
 
 
@@ -19,12 +19,12 @@ class Streams:
 
     def __init__(
         self,
-        board: AvailabilityBoard,
+        cache: AvailabilityCache,
         rendered: RenderedAvailability,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
-        self._board = board
+        self._cache = cache
         self._rendered = rendered
         self._settings = settings
         self._metrics = metrics
@@ -48,7 +48,7 @@ class Streams:
             raise Overloaded("too many streams are open to this address already")
         channel = self._channels.get(exam)
         if channel is None:
-            channel = Channel(exam, self._board, self._rendered, self._settings, self._metrics)
+            channel = Channel(exam, self._cache, self._rendered, self._settings, self._metrics)
             self._channels[exam] = channel
         group = channel.enter(subjects)
         self._open += 1

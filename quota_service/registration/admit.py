@@ -4,7 +4,7 @@
        and whether registration is open by the definition in force there
     2. take or renew the lease on the room in Postgres; go no further while somebody else has it
     3. decide how far to go on: nobody is let in while registration is not open, nor before the seed
-       of the draw may be shown (`room_board`)
+       of the draw may be shown (`room_cache`)
     4. write the step in Postgres, fenced by the epoch of the lease and by the revision of the
        definition                                                                   <- the decision
 

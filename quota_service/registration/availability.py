@@ -113,7 +113,7 @@ async def _as_it_is(_availability: Availability) -> None:
     """Get nothing ready."""
 
 
-class AvailabilityBoard:
+class AvailabilityCache:
     """The latest availability of every exam somebody asked about.
 
     `get_ready` is awaited with each one before anybody is told of it.

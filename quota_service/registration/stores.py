@@ -24,7 +24,7 @@ from quota_service.observability.metrics import Metrics
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry, Progress
-from quota_service.registration.room_board import RoomBoard
+from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.seats.keys import Shard
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.room_survey import RoomSurveyor
@@ -62,7 +62,7 @@ class Stores:
     reader: LedgerReader
     registry: ExamRegistry
     backlog: Backlog
-    rooms: RoomBoard
+    rooms: WaitingRoomCache
     numbers: QueueNumbers
     metrics: Metrics
     payment_retry_grace_ms: int

@@ -20,7 +20,7 @@ claim
 A process that dies after 2 leaves a place nobody was told of: the candidate claims again and gets
 the same pass, or the place is idle and goes to others.
 
-An opening that has come closes the draw for good, in Redis and then in Postgres (`room_board`).
+An opening that has come closes the draw for good, in Redis and then in Postgres (`room_cache`).
 When it is postponed, those in the draw keep their ranks, those who join get numbers, and places and
 passes are kept: their time begins again at the new opening.
 

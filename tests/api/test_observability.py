@@ -260,7 +260,7 @@ async def test_a_log_line_carries_the_id_of_its_request(
     async def broken(*_: object) -> None:
         raise RuntimeError("broken for a test")
 
-    monkeypatch.setattr(type(running.service.context.board), "current", broken)
+    monkeypatch.setattr(type(running.service.context.availability), "current", broken)
 
     reply = await running.client.get(
         "/v1/exams/exam-1/availability", headers={"X-Request-ID": "request-7"}

@@ -221,7 +221,7 @@ async def test_an_error_nobody_foresaw_is_a_500_that_says_nothing(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(running.service.context.board, "fresh", broken)
+    monkeypatch.setattr(running.service.context.availability, "fresh", broken)
     reply = await sent(running, [get()])
 
     assert_refused(reply, 500, "internal-error")

@@ -141,11 +141,11 @@ async def test_before_the_opening_all_are_told_to_ask_again_at_the_same_time(
 ) -> None:
     """A rank is as secret as the seed until then, and a wait by rank would tell it."""
     await admit(drawing.service, drawn=10_000)
-    board = drawing.service.stores.rooms
+    cache = drawing.service.stores.rooms
     by_rank = sorted(
-        (f"candidate-{n}" for n in range(400)), key=board.current("exam-1").standing.rank
+        (f"candidate-{n}" for n in range(400)), key=cache.current("exam-1").standing.rank
     )
-    monkeypatch.setattr(board, "_jitter", lambda: 0.0)
+    monkeypatch.setattr(cache, "_jitter", lambda: 0.0)
 
     told = []
     for candidate in (*by_rank[:3], *by_rank[-3:]):

@@ -134,20 +134,20 @@ async def test_a_process_that_cannot_read_the_rooms_reports_no_load(
         await refresh_memory(service)
         await import_exam(service.stores, make_exam())
         room = await open_room(service)
-        board, tell = service.stores.rooms, _telling_load(service)
+        cache, tell = service.stores.rooms, _telling_load(service)
 
         async def reports() -> int:
             return len((await service.stores.surveyor.survey(room.shard)).reports)
 
         async def can_read() -> bool:
             try:
-                await board.refresh()
+                await cache.refresh()
             except Unavailable:
                 return False
             return True
 
-        await board.refresh()
-        board.read_at_s -= settings.admission_hold_after_s
+        await cache.refresh()
+        cache.read_at_s -= settings.admission_hold_after_s
         with killed(postgres_server):
             assert not await can_read()
             await tell()

@@ -50,7 +50,7 @@ class ShownRoom:
     document: PublicDocument
 
 
-class RoomBoard:
+class WaitingRoomCache:
     """The waiting room of every exam that has one, as it was when `refresh` last ran."""
 
     def __init__(
