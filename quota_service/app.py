@@ -1,7 +1,7 @@
 """Puts the service together: opens the stores, keeps what is in memory fresh, runs API and workers.
 
 Everything that is opened is closed in the opposite order. At shutdown readiness goes first, then
-new connections, then requests and protocols under way are let finish, then workers, then stores.
+new connections, then requests and use cases under way are let finish, then workers, then stores.
 Over 400 lines because the order of opening and closing is one thing, which is read together.
 """
 
@@ -59,12 +59,12 @@ from quota_service.observability.load_window import LoadWindow
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.availability import AvailabilityCache
 from quota_service.registration.backlog import Backlog
+from quota_service.registration.in_flight import InFlight
 from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.report_load import report_load
 from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.registration.stores import Stores
-from quota_service.registration.under_way import UnderWay
 from quota_service.seats.connection import (
     ScriptRunner,
     redis_pool,
@@ -113,7 +113,7 @@ class Service:
     keys: KeyRing
     key_ledger: ApiKeyLedger
     health: Health
-    under_way: UnderWay
+    in_flight: InFlight
     context: ApiContext
 
 
@@ -126,7 +126,7 @@ class Addresses:
 
 
 def _pass(_line: str) -> None:
-    """Go on: in production nothing happens at the marked lines of a protocol."""
+    """Go on: in production nothing happens at the marked lines of a use case."""
 
 
 @asynccontextmanager
@@ -135,7 +135,7 @@ async def open_service(
 ) -> AsyncIterator[Service]:
     """Open the stores; one that is away now is no error, it is asked when it is needed.
 
-    `reached` is told each marked line of a protocol, so that a test can die there.
+    `reached` is told each marked line of a use case, so that a test can die there.
     """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
@@ -212,7 +212,7 @@ async def open_service(
             payment_retry_grace_ms=round(settings.payment_retry_grace_s * 1000),
             reached=reached,
         )
-        under_way = UnderWay(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
+        in_flight = InFlight(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
         rendered = RenderedAvailability()
         availability = AvailabilityCache(
             stores.seats, stores.registry, settings.availability_refresh_ms, rendered.get_ready
@@ -222,7 +222,7 @@ async def open_service(
             stores=stores,
             availability=availability,
             keys=keys,
-            under_way=under_way,
+            in_flight=in_flight,
             health=health,
             payment_secrets=parse_secrets(settings.payment_secrets),
             rendered=rendered,
@@ -235,7 +235,7 @@ async def open_service(
             limiter=ConcurrencyLimiter.of(settings, metrics),
         )
         yield Service(
-            settings, metrics, stores, runner, keys, key_ledger, health, under_way, context
+            settings, metrics, stores, runner, keys, key_ledger, health, in_flight, context
         )
 
 
@@ -325,7 +325,7 @@ async def run_service(
         if ready is not None:
             await ready(service, addresses)
         await stop.wait()
-        log.info("shutting down", extra={"under_way": service.under_way.count})
+        log.info("shutting down", extra={"in_flight": service.in_flight.count})
         service.health.is_draining = True
         await asyncio.sleep(service.settings.shutdown_notice_s)
     log.info("stopped")
@@ -351,9 +351,9 @@ async def refresh_memory(service: Service) -> None:
 
 async def _drain(service: Service) -> None:
     """Let what is under way in the stores finish."""
-    left = await service.under_way.drain(service.settings.shutdown_drain_s)
+    left = await service.in_flight.drain(service.settings.shutdown_drain_s)
     if left:
-        log.error("protocols were still at work at shutdown", extra={"count": left})
+        log.error("use cases were still at work at shutdown", extra={"count": left})
 
 
 @asynccontextmanager

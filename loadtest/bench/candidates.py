@@ -116,7 +116,7 @@ class Orders(Candidate):
         told = done.requests - done.refused if self._outcome == HELD else done.refused
         if told != done.requests:
             raise BenchError(f"{self.name}: {done}, not all of them {self._outcome}")
-        ended = await counts.check_since(self.name, self._outcome, told=told, under_way=connections)
+        ended = await counts.check_since(self.name, self._outcome, told=told, in_flight=connections)
         await trim_journal(self.stage.service, client, self.exam)
         more = {"redis_us": use.cpu_us / ended, "batch": ended / max(use.script_calls, 1)}
         return Sample(told / done.duration_s, done.p50_ms, done.p99_ms, more)

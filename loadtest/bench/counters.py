@@ -50,12 +50,12 @@ async def settled(read: Callable[[], Awaitable[Seen]]) -> Seen:
             before = now
 
 
-def check_count(what: str, told: int, happened: int, under_way: int) -> None:
+def check_count(what: str, told: int, happened: int, in_flight: int) -> None:
     """Raise BenchError unless all that the client was told happened.
 
-    Up to `under_way` requests more may have: those whose answer the client did not wait for.
+    Up to `in_flight` requests more may have: those whose answer the client did not wait for.
     """
-    if not told <= happened <= told + under_way:
+    if not told <= happened <= told + in_flight:
         raise BenchError(f"{what}: the client counted {told}, the service {happened}")
 
 

@@ -246,4 +246,4 @@ async def check_orders(counts: OrderCounts, samples: Samples, expired: int = 0) 
     told, asked = samples.statuses.get(_CREATED, 0), len(samples.latencies_s)
     if told != asked:
         raise BenchError(f"of {asked} orders {told} made a hold: {dict(samples.statuses)}")
-    await counts.check_since("open loop", HELD, told=told, under_way=0, expired=expired)
+    await counts.check_since("open loop", HELD, told=told, in_flight=0, expired=expired)

@@ -41,7 +41,7 @@ class OrderCounts:
         return cls(stage, api, exam, found, left, snapshot.live_holds)
 
     async def check_since(
-        self, what: str, outcome: str, *, told: int, under_way: int, expired: int = 0
+        self, what: str, outcome: str, *, told: int, in_flight: int, expired: int = 0
     ) -> int:
         """Return how many orders ended as `outcome` since then.
 
@@ -53,7 +53,7 @@ class OrderCounts:
         # counted as turned away, for this reason and no other.
         grown = now.outcomes - self.outcomes - (now.left - self.left)
         check_only(what, grown, outcome)
-        check_count(what, told, grown[outcome], under_way)
+        check_count(what, told, grown[outcome], in_flight)
         held = now.holds - self.holds + expired
         if held != grown[HELD]:
             raise BenchError(f"{what}: {held} holds more in Redis, {grown[HELD]} counted")

@@ -52,7 +52,7 @@ class CrowdUser(User):
         world: World
         provider: Provider
         world, provider = self.parts.get()
-        world.under_way += 1
+        world.in_flight += 1
         try:
             number = next(self._numbers)
             worker = max(0, getattr(self.environment.runner, "worker_index", 0))
@@ -60,5 +60,5 @@ class CrowdUser(User):
             plan = plan_of(name, world.options.seed, SESSIONS, VENUES)
             Candidate(world, provider, plan).live()
         finally:
-            world.under_way -= 1
+            world.in_flight -= 1
         Event().wait()

@@ -132,7 +132,7 @@ class Simulation:
         def tell(client_id: str, data: Document) -> None:  # noqa: ARG001  locust's signature
             data["rush"] = {
                 "notes": self._evidence.take_wire(),
-                "pending": world.under_way + self._provider.pending,
+                "pending": world.in_flight + self._provider.pending,
                 "faults": self._faults[:],
             }
             self._faults.clear()
@@ -193,7 +193,7 @@ class Simulation:
         is_distributed = self._options.role == "master"
         gevent.sleep(_REPORT_LAG_S if is_distributed else 0.0)
         while time.time() < deadline_s:
-            if not (world.under_way + self._provider.pending + self._elsewhere):
+            if not (world.in_flight + self._provider.pending + self._elsewhere):
                 break
             gevent.sleep(_POLL_S)
         gevent.sleep(_REPORT_LAG_S if is_distributed else 0.0)

@@ -25,7 +25,7 @@ class World:
     frontend: Caller
     public: Caller
     draw: random.Random
-    under_way: int = 0
+    in_flight: int = 0
     own_tickets: list[str] = field(default_factory=list)
     """A few tickets of candidates, for those who try the ticket of another."""
 

@@ -13,8 +13,8 @@ from quota_service.http.concurrency import ConcurrencyLimiter
 from quota_service.http.fair_queue import FairQueue
 from quota_service.observability.health import Health
 from quota_service.registration.availability import AvailabilityCache
+from quota_service.registration.in_flight import InFlight
 from quota_service.registration.stores import Stores
-from quota_service.registration.under_way import UnderWay
 from quota_service.settings import Settings
 
 
@@ -26,7 +26,7 @@ class ApiContext:
     stores: Stores
     availability: AvailabilityCache
     keys: KeyRing
-    under_way: UnderWay
+    in_flight: InFlight
     health: Health
     payment_secrets: tuple[bytes, ...]
     rendered: RenderedAvailability

@@ -1,7 +1,7 @@
 """Turns the service's errors into problem answers; the one place that pairs the two.
 
 QuotaError
-└── BadRequest              what the API itself refuses before any protocol runs
+└── BadRequest              what the API itself refuses before any use case runs
     ├── MalformedRequest        400
     ├── MalformedJson           400
     ├── IdempotencyKeyMissing   400

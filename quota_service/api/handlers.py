@@ -1,4 +1,4 @@
-"""The handlers: each parses, calls one protocol and renders its answer."""
+"""The handlers: each parses, calls one use case and renders its answer."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -257,7 +257,7 @@ class _Taken:
         try:
             response = self._call.handler(context, self._request)
             if not isinstance(response, Response):
-                context.under_way.start(response, self.end, is_long=route.is_long)
+                context.in_flight.start(response, self.end, is_long=route.is_long)
                 return
         except Exception as error:  # noqa: BLE001  every error has its answer
             self.end(None, error)

@@ -185,7 +185,7 @@ async def _response(
     response = handler(context, request)
     if isinstance(response, Response):
         return response
-    return await context.under_way.run(response, is_long=is_long)
+    return await context.in_flight.run(response, is_long=is_long)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Turns what the protocols return into the JSON of the contract, by the models of answers."""
+"""Turns what the use cases return into the JSON of the contract, by the models of answers."""
 
 import base64
 from collections.abc import Collection, Iterable, Sequence

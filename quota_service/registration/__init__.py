@@ -1,1 +1,1 @@
-"""The protocols over both stores: Redis decides who gets a seat, Postgres who keeps it."""
+"""The use cases over both stores: Redis decides who gets a seat, Postgres who keeps it."""

@@ -2,7 +2,7 @@
 
 Redis lists the reservations pinned for longer than any payment or change of venue takes. Settling
 their pins in Postgres waits for one that is still under way and decides every other one, so a pin
-taken over too early does no harm: its protocol finds out. A hold that is unpinned here was paid in
+taken over too early does no harm: its use case finds out. A hold that is unpinned here was paid in
 time as far as anybody knows, so it is kept until the provider had time to say so again.
 """
 

@@ -1,4 +1,4 @@
-"""What every protocol works with: both stores, the exams in memory and the counters."""
+"""What every use case works with: both stores, the exams in memory and the counters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ from quota_service.seats.store import SeatStore
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The parts a protocol may touch.
+    """The parts a use case may touch.
 
     `payment_retry_grace_ms` is how long a hold whose payment could not be recorded is kept for the
-    payment to be told again. `reached` is told each line of a protocol between which the process
+    payment to be told again. `reached` is told each line of a use case between which the process
     may die. It does nothing in production; the fault tests put a kill there.
     """
 

@@ -98,7 +98,7 @@ class ScriptCall:
     args: Sequence[str | int]
     shared: SharedPart | None = None
     is_awaited: Callable[[], bool] | None = None
-    """Asked before it leaves; only a call that begins a protocol may be dropped."""
+    """Asked before it leaves; only a call that begins a use case may be dropped."""
     work: int = 0
     """About how many microseconds it keeps Redis; those that leave as one are bounded by it."""
 

@@ -1,6 +1,6 @@
 """The seat store: one method a script, in the domain's words.
 
-Methods return outcomes, they do not raise refusals: what a refusal means is for the protocol that
+Methods return outcomes, they do not raise refusals: what a refusal means is for the use case that
 asked. All of them raise NotReady when the shard is not open under the caller's epoch, those that
 are given an exam StaleDefinition when another definition is in force, and all SeatsUnavailable when
 Redis fails; only then is it unknown whether the step was taken.

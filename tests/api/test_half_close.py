@@ -40,13 +40,13 @@ async def test_a_request_at_work_when_its_client_sends_no_more_is_answered(
 ) -> None:
     api = running.client
 
-    async def is_under_way() -> bool:
-        return running.service.under_way.count == 1
+    async def is_in_flight() -> bool:
+        return running.service.in_flight.count == 1
 
     reader, writer = await connect(api.url)
     async with writes_held(redis_client):
         writer.write(order(api.frontend_key, chunked=chunked))
-        await eventually(is_under_way)
+        await eventually(is_in_flight)
         writer.write_eof()
         await api.get("/livez", key=None)  # whatever has come before is read by now
     async with asyncio.timeout(LIMIT_S):

@@ -8,7 +8,7 @@ from quota_service.settings import Settings
 from tests.conftest import Running
 from tests.support.bookings import book
 from tests.support.ledger_locks import bookings_held, waits
-from tests.support.protocols import hold
+from tests.support.use_cases import hold
 from tests.support.waiting import eventually
 
 

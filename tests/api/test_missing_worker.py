@@ -21,8 +21,8 @@ from quota_service.workers.lease import LeaseWorker
 from tests.conftest import Running
 from tests.support.exams import SEATS
 from tests.support.lost_shards import rows
-from tests.support.protocols import DiedError, dying, hold, payment, recover
 from tests.support.records import HOUR_MS, move_due_into_the_past, redis_now_ms
+from tests.support.use_cases import DiedError, dying, hold, payment, recover
 
 OLDEST = {
     "hold": "quota_expiry_lag_oldest_seconds",

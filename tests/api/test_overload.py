@@ -198,8 +198,8 @@ async def test_a_caller_that_has_gone_before_its_turn_costs_redis_nothing(
         statistics = await redis_client.info("commandstats")
         return int(statistics.get("cmdstat_evalsha", {}).get("calls", 0))
 
-    async def are_under_way(count: int) -> bool:
-        return running.service.under_way.count == count
+    async def are_in_flight(count: int) -> bool:
+        return running.service.in_flight.count == count
 
     async def are_dropped() -> bool:
         reason = {"work": "reserve", "reason": "caller_left"}
@@ -210,13 +210,13 @@ async def test_a_caller_that_has_gone_before_its_turn_costs_redis_nothing(
     before, clients = await scripts_run(), 20
     async with writes_held(redis_client):
         first = asyncio.create_task(api.reserve("first"))
-        await eventually(lambda: are_under_way(1))
+        await eventually(lambda: are_in_flight(1))
         for number in range(clients):
             head, body = order(api, number)
             with socket.create_connection((address.hostname, address.port)) as client:
                 reset_on_close(client)
                 client.sendall(head + body)
-                await eventually(partial(are_under_way, 2 + number))
+                await eventually(partial(are_in_flight, 2 + number))
         await api.get("/livez")
     await first
 

@@ -14,9 +14,9 @@ from quota_service.settings import Settings
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
-from tests.support.protocols import hold, payment
 from tests.support.records import move_due_into_the_past
 from tests.support.refusals import assert_refused
+from tests.support.use_cases import hold, payment
 
 
 def ending(reply: Reply) -> tuple[str, str | None]:

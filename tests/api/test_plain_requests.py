@@ -142,7 +142,7 @@ async def test_what_comes_while_an_order_waits_for_redis_is_held_and_then_answer
     async with connection(running) as (reader, writer):
         async with writes_held(redis_client):
             writer.write(reservation(running, "candidate-1"))
-            await eventually(lambda: _under_way(running, 1))
+            await eventually(lambda: _in_flight(running, 1))
             for _ in range(3):
                 writer.write(get())
                 await writer.drain()
@@ -157,9 +157,9 @@ async def test_a_client_that_leaves_before_its_answer_has_its_seat_and_is_counte
 ) -> None:
     async with connection(running) as (_, writer), writes_held(redis_client):
         writer.write(reservation(running, "candidate-1"))
-        await eventually(lambda: _under_way(running, 1))
+        await eventually(lambda: _in_flight(running, 1))
         reset(writer)
-    await eventually(lambda: _under_way(running, 0))
+    await eventually(lambda: _in_flight(running, 0))
 
     again = await sent(running, [reservation(running, "candidate-1")])
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
@@ -229,5 +229,5 @@ async def test_an_error_nobody_foresaw_is_a_500_that_says_nothing(
     assert "secret" in caplog.text
 
 
-async def _under_way(running: Running, count: int) -> bool:
-    return running.service.under_way.count == count
+async def _in_flight(running: Running, count: int) -> bool:
+    return running.service.in_flight.count == count

@@ -260,7 +260,7 @@ async def test_a_balancer_hears_of_the_shutdown_from_every_process_and_is_served
     assert await pair.run.end() == 0
 
 
-async def test_processes_of_a_killed_parent_finish_what_is_under_way_and_end(
+async def test_processes_of_a_killed_parent_finish_what_is_in_flight_and_end(
     pair: Pair, redis_client: "redis.asyncio.Redis", evidence: Evidence
 ) -> None:
     pids = pair.run.pids().values()

@@ -17,10 +17,10 @@ from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.evidence import Evidence
 from tests.support.ledger_locks import bookings_held
 from tests.support.patience import LIMIT_S
-from tests.support.protocols import hold
 from tests.support.raw_http import connect, order, send_and_leave
 from tests.support.redis_clients import writes_held
 from tests.support.serving import NOTICE_S, Serving, notice_given, serving
+from tests.support.use_cases import hold
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.settings(shutdown_drain_s=LIMIT_S)
@@ -60,7 +60,7 @@ async def is_draining(run: Serving) -> bool:
 
 
 async def is_quiet(service: Service) -> bool:
-    return service.under_way.count == len(service.context.queue) == 0
+    return service.in_flight.count == len(service.context.queue) == 0
 
 
 async def test_a_shutdown_says_so_first_and_lets_a_reservation_finish(
@@ -72,10 +72,10 @@ async def test_a_shutdown_says_so_first_and_lets_a_reservation_finish(
     async with writes_held(redis_client):
         reserving = asyncio.create_task(api.reserve("candidate-1"))
 
-        async def is_under_way() -> bool:
-            return run.service.under_way.count == 1
+        async def is_in_flight() -> bool:
+            return run.service.in_flight.count == 1
 
-        await eventually(is_under_way)
+        await eventually(is_in_flight)
         run.stop.set()
         await eventually(lambda: is_draining(run))
         alive = await admin_status(run, "/livez")
@@ -227,10 +227,10 @@ async def test_a_client_that_leaves_while_redis_works_does_not_stop_its_order(
     async with writes_held(redis_client):
         reserving = asyncio.create_task(api.reserve("candidate-1", idempotency_key="key-a"))
 
-        async def is_under_way() -> bool:
-            return running.service.under_way.count == 1
+        async def is_in_flight() -> bool:
+            return running.service.in_flight.count == 1
 
-        await eventually(is_under_way)
+        await eventually(is_in_flight)
         reserving.cancel()
         await asyncio.wait({reserving})
     await eventually(lambda: is_quiet(running.service))
@@ -278,7 +278,7 @@ async def test_what_is_beyond_the_limit_of_requests_at_work_is_refused_at_once(
         ]
 
         async def is_full() -> bool:
-            return running.service.under_way.count == 3
+            return running.service.in_flight.count == 3
 
         await eventually(is_full)
         beyond = await api.reserve("candidate-9", venues=("tianjin",))

@@ -66,13 +66,13 @@ async def await_quiet(cluster: Cluster, exam: str, within_s: float) -> str:
     deadline = time.monotonic() + within_s
     async with cluster.ledger() as ledger, cluster.seats() as seats:
         while True:
-            found = await _under_way(ledger, seats, exam)
+            found = await _in_flight(ledger, seats, exam)
             if not found or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(_POLL_S)
 
 
-async def _under_way(ledger: Any, seats: "redis.asyncio.Redis", exam: str) -> str:
+async def _in_flight(ledger: Any, seats: "redis.asyncio.Redis", exam: str) -> str:
     row = await ledger.fetchrow(
         "SELECT s.state, s.epoch, p.drained_epoch, p.drained_version"
         " FROM shards s LEFT JOIN journal_positions p USING (exam, shard) WHERE exam = $1",

@@ -1,4 +1,4 @@
-"""A state machine drives the protocols over real stores against a plain-Python model.
+"""A state machine drives the use cases over real stores against a plain-Python model.
 
 After every step both stores are compared with the model, and the promises are checked: never
 oversold (P1), one end each (P3), one effect (P4), books that balance (P7), one subject a session

@@ -33,10 +33,10 @@ from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
 from tests.support.callers import called_with
 from tests.support.exams import make_exam
-from tests.support.protocols import DiedError, dying, payment
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
 from tests.support.running_service import running_service
+from tests.support.use_cases import DiedError, dying, payment
 
 SEATS = {
     "jinan": {"general": 2, "qms": 1, "service": 2},

@@ -19,8 +19,8 @@ from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
 from tests.property.test_recovery import EXAMS, SEATS, History, dumped, number, read, step
 from tests.support.exams import make_exam
-from tests.support.protocols import DiedError, dying, payment
 from tests.support.running_service import running_service
+from tests.support.use_cases import DiedError, dying, payment
 
 EXAMPLES = 20
 LINES = (

@@ -11,7 +11,7 @@ from quota_service.registration.admit import Admission
 from quota_service.waiting_room.room import LAST_RANK
 from tests.store.test_outage_sweepers import stopped
 from tests.support.admissions import open_room
-from tests.support.protocols import DiedError, dying
+from tests.support.use_cases import DiedError, dying
 
 
 async def test_of_two_leaders_at_once_one_admits(service: Service) -> None:

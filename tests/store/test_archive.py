@@ -25,9 +25,9 @@ from quota_service.seats.keys import SHARD_KEYS
 from tests.support.bookings import book, recover
 from tests.support.exams import make_exam
 from tests.support.lost_shards import another_run, recover_shards, rows
-from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.redis_clients import redis_of
 from tests.support.retirement import end, retain
+from tests.support.use_cases import DiedError, dying, hold, payment
 
 
 async def keys(service: Service) -> set[str]:

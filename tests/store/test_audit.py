@@ -20,8 +20,8 @@ from quota_service.seats.keys import Shard
 from quota_service.workers.audit import AuditWorker
 from tests.support.books import check_books
 from tests.support.exams import make_exam
-from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment
 
 QUOTA = "jinan/general"
 

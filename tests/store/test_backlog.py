@@ -8,7 +8,7 @@ from quota_service.app import Service, open_service, refresh_memory
 from quota_service.domain.errors import LedgerUnavailable
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
-from tests.support.protocols import DiedError, dying, hold, payment, recover
+from tests.support.use_cases import DiedError, dying, hold, payment, recover
 
 
 @pytest.mark.parametrize("bound", ["pins_max", "journal_backlog_max"])

@@ -17,9 +17,9 @@ from quota_service.registration.recover_shard import lost_shards, recover_if_los
 from quota_service.workers.capacity import CapacityWorker
 from tests.support.exams import SEATS, exam_definition
 from tests.support.lost_shards import another_run, lose_everything, recover_shards
-from tests.support.protocols import DiedError, dying, hold
 from tests.support.redis_clients import redis_of
 from tests.support.seats import SeatsUnderTest
+from tests.support.use_cases import DiedError, dying, hold
 
 DEFINITION = exam_definition()
 """Made once, so that its times stay the same from import to import."""

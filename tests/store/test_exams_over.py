@@ -19,10 +19,10 @@ from quota_service.workers.recovery import RecoveryWorker
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from tests.support.exams import make_exam
 from tests.support.lost_shards import lose_everything, rows
-from tests.support.protocols import hold, payment, state
 from tests.support.records import move_due, redis_now_ms
 from tests.support.redis_clients import redis_of
 from tests.support.retirement import over
+from tests.support.use_cases import hold, payment, state
 
 OLD = 12
 

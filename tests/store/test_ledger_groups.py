@@ -268,7 +268,7 @@ async def test_two_processes_that_get_the_same_events_record_each_once(
     assert await books.confirmed() == {"tianjin/general": 5}
 
 
-async def test_an_import_under_way_keeps_no_payment_waiting(
+async def test_an_import_in_flight_keeps_no_payment_waiting(
     books: LedgerUnderTest, beside: LedgerUnderTest
 ) -> None:
     async with books.ledger.transaction() as connection, asyncio.timeout(LIMIT_S / 2):

@@ -28,10 +28,10 @@ from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
 from quota_service.waiting_room.standing import Phase
 from tests.support.admissions import RoomUnderTest, open_room
 from tests.support.lost_shards import lose_everything, recover_shards
-from tests.support.protocols import DiedError
 from tests.support.records import redis_now_ms
 from tests.support.redis_clients import redis_of
 from tests.support.rooms import process_beside
+from tests.support.use_cases import DiedError
 
 EXAM = "exam-2"
 HOUR_MS = 3_600_000

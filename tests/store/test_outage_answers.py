@@ -21,8 +21,8 @@ from quota_service.registration.release import checkout, release
 from quota_service.settings import Settings
 from tests.support.bookings import book, check_agreement, left, now, recover
 from tests.support.lost_shards import drain, rows
-from tests.support.protocols import hold, payment
 from tests.support.proxy import Proxy, proxied
+from tests.support.use_cases import hold, payment
 
 
 @pytest.fixture

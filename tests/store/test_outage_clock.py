@@ -35,9 +35,9 @@ from tests.support import client
 from tests.support.bookings import book
 from tests.support.exams import make_exam
 from tests.support.lost_shards import check_after, drain, lose_everything, recover_shards
-from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due, redis_now_ms
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment, state
 
 WRONG_S = [-300, 300]
 NEAR_S = 120

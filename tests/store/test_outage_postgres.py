@@ -29,8 +29,8 @@ from tests.support.pair_of_postgres import (
     multi_host,
     share_password,
 )
-from tests.support.protocols import hold, payment, state
 from tests.support.serving import serving
+from tests.support.use_cases import hold, payment, state
 from tests.support.waiting import eventually
 
 _TEMPLATE = "quota"

@@ -27,8 +27,8 @@ from tests.support.bookings import book, check_agreement, left, now, recover
 from tests.support.client import Reply
 from tests.support.lost_shards import check_after, lose_everything, recover_shards, ways
 from tests.support.patience import LIMIT_S
-from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due
+from tests.support.use_cases import DiedError, dying, hold, payment, state
 from tests.support.waiting import eventually
 
 
@@ -96,7 +96,7 @@ def assert_not_ready(reply: Reply, part: str = "seats") -> None:
     assert 1 <= int(reply.headers["Retry-After"]) <= 3
 
 
-async def test_a_full_redis_takes_no_hold_and_everything_under_way_goes_on(
+async def test_a_full_redis_takes_no_hold_and_everything_in_flight_goes_on(
     running: Running, doctor: "redis.asyncio.Redis"
 ) -> None:
     api, service = running.client, running.service

@@ -28,9 +28,9 @@ from quota_service.workers.recovery import RecoveryWorker
 from tests.support.bookings import book, left
 from tests.support.lost_shards import check_after, drain, rows
 from tests.support.patience import LIMIT_S, PATIENT
-from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment, state
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]

@@ -18,9 +18,9 @@ from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.store import SeatStore
 from tests.support.bookings import left, now, recover
 from tests.support.lost_shards import check_after, rows
-from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import HOUR_MS, change_fields, move_due, move_pinned
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment, state
 
 QUOTA = "beijing/general"
 """It has one seat."""

@@ -18,8 +18,8 @@ from quota_service.seats.recovery import RecoveryStore
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 from tests.support.books import check_books
 from tests.support.lost_shards import drain, recover_shards, ways
-from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment, state
 
 
 async def check(service: Service) -> None:

@@ -28,9 +28,9 @@ from tests.support.lost_shards import (
     rows,
     ways,
 )
-from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment, state
 
 LAST_SEAT = "beijing"  # it has one for each subject
 

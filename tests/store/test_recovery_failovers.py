@@ -25,8 +25,8 @@ from tests.support.lost_shards import (
     ways,
 )
 from tests.support.mortal_redis import client_of, cut_off, follow
-from tests.support.protocols import hold, state
 from tests.support.proxy import Proxy, proxied
+from tests.support.use_cases import hold, state
 from tests.support.waiting import eventually
 
 

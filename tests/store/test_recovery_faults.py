@@ -27,9 +27,9 @@ from tests.support.lost_shards import (
     rows,
     ways,
 )
-from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import change_fields
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment, state
 
 EXAM_2 = "exam-2"
 

@@ -33,8 +33,8 @@ from tests.support.lost_shards import (
     rows,
     ways,
 )
-from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment, state
 
 
 async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(

@@ -27,7 +27,7 @@ from tests.support.lost_shards import (
     recover_shards,
     rows,
 )
-from tests.support.protocols import hold, state
+from tests.support.use_cases import hold, state
 from tests.support.waiting import insisting
 
 MORE_SEATS = {**SEATS, "beijing": {"general": 4, "service": 1}}
@@ -217,7 +217,7 @@ async def test_an_import_before_the_rebuild_began_is_not_ready_and_changes_nothi
     assert in_redis == in_postgres
 
 
-async def test_a_drain_under_way_in_another_worker_is_waited_for_and_counts(
+async def test_a_drain_in_flight_in_another_worker_is_waited_for_and_counts(
     service: Service, other: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await drain(service)

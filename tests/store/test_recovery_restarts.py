@@ -30,8 +30,8 @@ from tests.support.mortal_redis import (
     restart,
     restart_from,
 )
-from tests.support.protocols import hold, state
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import hold, state
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from quota_service.registration.reserve import Order, reserve
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
 from tests.support.lost_shards import check_after_recovery, rows, ways
-from tests.support.protocols import payment
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import payment
 from tests.support.waiting import eventually
 
 EXAM = "exam-f"

@@ -33,9 +33,9 @@ from tests.support.lost_shards import (
     rows,
     ways,
 )
-from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.redis_clients import redis_of
 from tests.support.retirement import end, finish, retain
+from tests.support.use_cases import DiedError, dying, hold, payment
 
 COUNTERS = {
     *("epoch", "version", "definition"),

@@ -203,7 +203,7 @@ async def test_a_redis_that_is_away_is_unavailable_and_no_fault_of_ours() -> Non
                 await call()
 
 
-async def test_more_batches_at_once_than_may_be_under_way_all_get_their_turn(
+async def test_more_batches_at_once_than_may_be_in_flight_all_get_their_turn(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
     settings = dataclasses.replace(redis_settings, redis_batch_max=1, redis_batches_in_flight_max=8)

@@ -115,7 +115,7 @@ async def test_everything_of_a_process_travels_on_one_connection(
     assert count == 1
 
 
-async def test_calls_under_way_fail_with_their_connection_and_the_next_opens_another(
+async def test_calls_in_flight_fail_with_their_connection_and_the_next_opens_another(
     redis_settings: Settings, other: "redis.asyncio.Redis"
 ) -> None:
     async with opened(redis_settings) as connection:
@@ -133,7 +133,7 @@ async def test_calls_under_way_fail_with_their_connection_and_the_next_opens_ano
     assert before != after
 
 
-async def test_calls_under_way_fail_when_the_connection_is_closed(
+async def test_calls_in_flight_fail_when_the_connection_is_closed(
     redis_settings: Settings, other: "redis.asyncio.Redis"
 ) -> None:
     async with opened(redis_settings) as connection:
@@ -239,7 +239,7 @@ async def test_a_master_that_became_a_replica_is_left_for_whoever_is_master_now(
     assert before != after
 
 
-async def test_what_is_under_way_behind_the_reply_of_a_replica_fails(
+async def test_what_is_in_flight_behind_the_reply_of_a_replica_fails(
     redis_settings: Settings, other: "redis.asyncio.Redis"
 ) -> None:
     async with opened(redis_settings) as connection:

@@ -18,9 +18,9 @@ from quota_service.registration.reserve import Order, reserve
 from quota_service.workers.expiry import ExpiryWorker
 from tests.support.bookings import book, left, now
 from tests.support.exams import make_exam
-from tests.support.protocols import hold, payment
 from tests.support.records import move_due, redis_now_ms
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import hold, payment
 
 MINUTE_MS = 60_000
 

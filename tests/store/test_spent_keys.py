@@ -14,10 +14,10 @@ from quota_service.registration.view import read_reservation
 from quota_service.workers.expiry import ExpiryWorker
 from tests.support.bookings import book, check_agreement, left
 from tests.support.lost_shards import drain, lose_everything, recover_shards, rows
-from tests.support.protocols import hold, payment
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
 from tests.support.retirement import end, finish, retain
+from tests.support.use_cases import hold, payment
 
 each_end = pytest.mark.parametrize("state", [State.REFUNDED, State.RELEASED, State.EXPIRED])
 

@@ -38,10 +38,10 @@ from quota_service.seats.codes import Code
 from quota_service.seats.store import SeatStore
 from tests.support.exams import SEATS, exam_definition
 from tests.support.lost_shards import another_run, drain, lose_everything, recover_shards, ways
-from tests.support.protocols import DiedError, check_both_books, dying, payment, state
 from tests.support.records import move_due, move_due_into_the_past
 from tests.support.redis_clients import redis_of
 from tests.support.seats import SeatsUnderTest
+from tests.support.use_cases import DiedError, check_both_books, dying, payment, state
 from tests.support.waiting import eventually
 
 DEFINITION = exam_definition()

@@ -15,8 +15,8 @@ from quota_service.registration.recover import Recovered, recover_pins
 from quota_service.registration.refund import return_seats
 from quota_service.registration.reserve import Order, reserve
 from tests.support.books import check_books, read_records
-from tests.support.protocols import payment
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import payment
 
 
 async def book(

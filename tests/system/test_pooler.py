@@ -15,7 +15,7 @@ from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
 from tests.support.pooler import pooled
-from tests.support.protocols import check_both_books, hold, payment
+from tests.support.use_cases import check_both_books, hold, payment
 
 pytestmark = pytest.mark.system
 

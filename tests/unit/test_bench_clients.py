@@ -83,7 +83,7 @@ def test_a_prepared_payment_is_signed_as_the_service_wants_it() -> None:
 
 
 @pytest.mark.parametrize("happened", [9, 14])
-def test_counts_that_differ_by_more_than_what_was_under_way_are_refused(happened: int) -> None:
+def test_counts_that_differ_by_more_than_what_was_in_flight_are_refused(happened: int) -> None:
     check_count("orders", 10, 10, 3)
     check_count("orders", 10, 13, 3)
 

@@ -15,15 +15,15 @@ class Gate:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.opened = asyncio.Event()
-        self.under_way = 0
-        self.under_way_most = 0
+        self.in_flight = 0
+        self.in_flight_most = 0
 
     async def __call__(self, batch: list[int]) -> Sequence[int | BaseException]:
         self.batches.append(batch)
-        self.under_way += 1
-        self.under_way_most = max(self.under_way_most, self.under_way)
+        self.in_flight += 1
+        self.in_flight_most = max(self.in_flight_most, self.in_flight)
         await self.opened.wait()
-        self.under_way -= 1
+        self.in_flight -= 1
         return [item * 10 for item in batch]
 
 
@@ -62,7 +62,7 @@ async def test_a_batch_is_bounded_and_keeps_the_order() -> None:
     assert gate.batches == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-async def test_no_more_batches_are_under_way_than_allowed_and_the_rest_follows() -> None:
+async def test_no_more_batches_are_in_flight_than_allowed_and_the_rest_follows() -> None:
     gate = Gate()
     coalescer = make(gate)
 
@@ -73,11 +73,11 @@ async def test_no_more_batches_are_under_way_than_allowed_and_the_rest_follows()
     results = await asyncio.gather(*calls)
 
     assert waiting_while_full == 4
-    assert gate.under_way_most == 2
+    assert gate.in_flight_most == 2
     assert results == [item * 10 for item in range(10)]
 
 
-async def test_a_call_in_a_later_turn_does_not_wait_for_the_batch_under_way() -> None:
+async def test_a_call_in_a_later_turn_does_not_wait_for_the_batch_in_flight() -> None:
     gate = Gate()
     coalescer = make(gate)
     first = submit(coalescer, range(1))
@@ -186,7 +186,7 @@ async def test_cancelled_callers_take_no_place_in_a_batch() -> None:
     assert gate.batches == [[0, 1], [3, 5]]
 
 
-async def test_a_caller_that_leaves_while_its_batch_is_under_way_harms_nobody() -> None:
+async def test_a_caller_that_leaves_while_its_batch_is_in_flight_harms_nobody() -> None:
     gate = Gate()
     coalescer = make(gate)
     first, second = submit(coalescer, range(2))

@@ -36,9 +36,9 @@ from tests.support.bookings import Groups, book, check_agreement, left, meanwhil
 from tests.support.books import read_journal
 from tests.support.exams import make_exam
 from tests.support.lost_shards import rows
-from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.records import HOUR_MS, move_due, redis_now_ms
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment
 
 
 async def refused(service: Service, reservation: Reservation) -> QuotaError:

@@ -27,9 +27,9 @@ from quota_service.seats.store import Answer, SeatStore
 from quota_service.settings import Settings
 from tests.support.bookings import Groups, book, check_agreement, left, now, recover
 from tests.support.exams import make_exam
-from tests.support.protocols import DiedError, dying, hold, state
 from tests.support.proxy import Proxy, proxied
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, state
 from tests.support.waiting import insisting
 
 MANY = {

@@ -16,7 +16,9 @@ from quota_service.registration.recover import Recovered
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
 from quota_service.workers.expiry import ExpiryWorker
-from tests.support.protocols import (
+from tests.support.records import move_due, move_pinned
+from tests.support.redis_clients import redis_of
+from tests.support.use_cases import (
     DiedError,
     check_both_books,
     dying,
@@ -25,8 +27,6 @@ from tests.support.protocols import (
     recover,
     state,
 )
-from tests.support.records import move_due, move_pinned
-from tests.support.redis_clients import redis_of
 
 
 async def test_a_payment_that_died_after_its_commit_is_finished(service: Service) -> None:

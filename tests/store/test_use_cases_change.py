@@ -33,9 +33,9 @@ from tests.support.bookings import Groups, book, check_agreement, left, meanwhil
 from tests.support.books import read_journal
 from tests.support.exams import make_exam
 from tests.support.lost_shards import rows
-from tests.support.protocols import DiedError, dying, hold, payment
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment
 
 BEFORE_THE_DECISION = ["change: before script", "change: after script"]
 AFTER_THE_DECISION = ["change: after commit", "change: after finish"]
@@ -132,7 +132,7 @@ async def test_of_many_bookings_that_want_one_seat_exactly_one_moves(service: Se
     await check_agreement(service, booked=8)
 
 
-async def test_of_many_changes_of_one_booking_each_moves_it_or_finds_one_under_way(
+async def test_of_many_changes_of_one_booking_each_moves_it_or_finds_one_in_flight(
     service: Service,
 ) -> None:
     booking = await book(service)

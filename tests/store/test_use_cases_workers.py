@@ -15,9 +15,9 @@ from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.loop import each_of
 from quota_service.workers.recovery import RecoveryWorker
 from tests.support.exams import make_exam
-from tests.support.protocols import DiedError, dying, hold, payment, state
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying, hold, payment, state
 
 
 async def test_the_recovery_worker_counts_what_it_did_and_how_it_ended(service: Service) -> None:

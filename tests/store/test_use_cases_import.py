@@ -27,8 +27,8 @@ from quota_service.settings import Settings
 from quota_service.workers.capacity import CapacityWorker
 from tests.support.books import check_books
 from tests.support.exams import SEATS, exam_definition
-from tests.support.protocols import DiedError, dying
 from tests.support.redis_clients import redis_of
+from tests.support.use_cases import DiedError, dying
 
 DEFINITION = exam_definition()
 """Made once, so that its times stay the same from import to import."""

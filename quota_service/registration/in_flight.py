@@ -1,7 +1,7 @@
-"""Keeps protocols running to their end, whoever stops waiting for them.
+"""Keeps use cases running to their end, whoever stops waiting for them.
 
 A candidate who closes the browser, or a request that has waited long enough, must not leave a
-protocol between its two stores. So each runs in a task of its own, is waited for with a limit, and
+use case between its two stores. So each runs in a task of its own, is waited for with a limit, and
 is let finish; at shutdown the process waits for those that are left.
 """
 
@@ -16,11 +16,11 @@ from quota_service.domain.errors import Overloaded, Unavailable
 
 Result = TypeVar("Result")
 End = Callable[[Any, BaseException | None], None]
-"""Told once how a protocol ended: its result, or its error."""
+"""Told once how a use case ended: its result, or its error."""
 
 
-class _Work:
-    """One protocol at work, and who waits for its end until when (seconds, the loop's clock)."""
+class _UseCase:
+    """One use case at work, and who waits for its end until when (seconds, the loop's clock)."""
 
     __slots__ = ("_context", "_owner", "deadline_s", "end")
 
@@ -28,7 +28,7 @@ class _Work:
         self,
         end: End,
         deadline_s: float,
-        owner: "UnderWay",
+        owner: "InFlight",
     ) -> None:
         self.end: End | None = end
         self.deadline_s = deadline_s
@@ -43,7 +43,7 @@ class _Work:
             self._context.run(end, None, error)
 
     def task_ended(self, task: "asyncio.Task[Any]") -> None:
-        """Take the end of the protocol's task."""
+        """Take the end of the use case's task."""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self._finish(None if error else task.result(), error)
 
@@ -55,8 +55,8 @@ class _Work:
             end(result, error)
 
 
-class UnderWay:
-    """The protocols at work in this process, bounded in number.
+class InFlight:
+    """The use cases at work in this process, bounded in number.
 
     All wait equally long, so the oldest is always the next to be given up: one timer serves all.
     """
@@ -64,40 +64,40 @@ class UnderWay:
     def __init__(self, *, limit: int, timeout_s: float) -> None:
         self._limit = limit
         self._timeout_s = timeout_s
-        self._at_work: set[_Work] = set()
-        self._waited_for: deque[_Work] = deque()
+        self._at_work: set[_UseCase] = set()
+        self._waited_for: deque[_UseCase] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event | None = None
 
     @property
     def count(self) -> int:
-        """How many protocols are at work."""
+        """How many use cases are at work."""
         return len(self._at_work)
 
     def start(
         self,
-        protocol: Coroutine[Any, Any, Any],
+        use_case: Coroutine[Any, Any, Any],
         end: End,
         *,
         is_long: bool = False,
     ) -> None:
-        """Run a protocol to its end, and tell `end` of it.
+        """Run a use case to its end, and tell `end` of it.
 
-        A protocol that takes longer than the limit goes on; `end` is told Unavailable, with
+        A use case that takes longer than the limit goes on; `end` is told Unavailable, with
         `applied` None, unless it may be long. Raises Overloaded.
         """
         if len(self._at_work) >= self._limit:
-            protocol.close()
+            use_case.close()
             raise Overloaded("too many requests are at work already")
         loop = asyncio.get_running_loop()
-        work = _Work(end, loop.time() + self._timeout_s, self)
+        work = _UseCase(end, loop.time() + self._timeout_s, self)
         self._at_work.add(work)
         if not is_long:
             self._wait_for(work)
-        loop.create_task(protocol).add_done_callback(work.task_ended)
+        loop.create_task(use_case).add_done_callback(work.task_ended)
 
-    async def run(self, protocol: Coroutine[Any, Any, Result], *, is_long: bool = False) -> Result:
-        """Run a protocol to its end and return its result.
+    async def run(self, use_case: Coroutine[Any, Any, Result], *, is_long: bool = False) -> Result:
+        """Run a use case to its end and return its result.
 
         Raises Unavailable when it takes longer than the limit, with `applied` None: it goes on.
         """
@@ -111,11 +111,11 @@ class UnderWay:
             else:
                 waiter.set_exception(error)
 
-        self.start(protocol, end, is_long=is_long)
+        self.start(use_case, end, is_long=is_long)
         return await waiter
 
     async def drain(self, timeout_s: float) -> int:
-        """Wait for the protocols at work; return how many were still at it after `timeout_s`."""
+        """Wait for the use cases at work; return how many were still at it after `timeout_s`."""
         if self._at_work:
             self._idle = asyncio.Event()
             with suppress(TimeoutError):
@@ -123,14 +123,14 @@ class UnderWay:
                     await self._idle.wait()
         return len(self._at_work)
 
-    def leave(self, work: _Work) -> None:
-        """Let go of a protocol that has ended."""
+    def leave(self, work: _UseCase) -> None:
+        """Let go of a use case that has ended."""
         self._at_work.discard(work)
         if self._idle is not None and not self._at_work:
             self._idle.set()
 
-    def _wait_for(self, work: _Work) -> None:
-        """Give up waiting for a protocol once its time is over."""
+    def _wait_for(self, work: _UseCase) -> None:
+        """Give up waiting for a use case once its time is over."""
         while self._waited_for and self._waited_for[0].end is None:
             self._waited_for.popleft()
         self._waited_for.append(work)

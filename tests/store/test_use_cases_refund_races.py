@@ -26,8 +26,8 @@ from quota_service.seats.store import Answer, SeatStore
 from quota_service.settings import Settings
 from tests.support.bookings import Groups, book, check_agreement, left, meanwhile, now, recover
 from tests.support.exams import make_exam
-from tests.support.protocols import DiedError, dying, state
 from tests.support.proxy import Proxy, proxied
+from tests.support.use_cases import DiedError, dying, state
 from tests.support.waiting import insisting
 
 MANY = {"jinan": {"general": 60, "qms": 60}, "tianjin": {"general": 60}}
