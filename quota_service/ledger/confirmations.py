@@ -50,7 +50,7 @@ _NO_BOOKING = (None,) * 14
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PaymentDecision:
     """How a payment event shall end: booked under a pin, or without a booking as `outcome`.
 
     A booking names the `shard` it was pinned in, with its epoch and the shard's `version` after
@@ -66,7 +66,7 @@ class Verdict:
     begun_s: float = math.inf
 
     @classmethod
-    def due_back(cls, event: PaymentEvent, reason: RefundReason) -> "Verdict":
+    def due_back(cls, event: PaymentEvent, reason: RefundReason) -> "PaymentDecision":
         """Return the verdict on a captured payment that books nothing: of 0 nothing goes back."""
         if event.amount == 0:
             return cls(event, PaymentOutcome.IGNORED)
@@ -74,7 +74,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class RecordedPayment:
     """How a payment event did end; `repeated` when it had ended so before."""
 
     outcome: PaymentOutcome
@@ -83,7 +83,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class PinGone:
+class AttemptSuperseded:
     """The pin was given up meanwhile and nothing is booked: pin again."""
 
 
@@ -99,8 +99,10 @@ class ConfirmationLedger:
     ) -> None:
         self._reached = reached
         self._ledger = ledger
-        self._group: GroupCommit[Verdict, Settled | PinGone] = GroupCommit(
-            settings, metrics, names_of=_names, commit=self._commit, look_up=self._look_up
+        self._group: GroupCommit[PaymentDecision, RecordedPayment | AttemptSuperseded] = (
+            GroupCommit(
+                settings, metrics, names_of=_names, commit=self._commit, look_up=self._look_up
+            )
         )
 
     @property
@@ -108,7 +110,7 @@ class ConfirmationLedger:
         """How many payment events wait for a transaction."""
         return self._group.waiting
 
-    async def settle(self, verdict: Verdict) -> Settled | PinGone:
+    async def settle(self, verdict: PaymentDecision) -> RecordedPayment | AttemptSuperseded:
         """Commit a verdict; an event that is recorded already keeps the end it had.
 
         Raises EventIdReused, NotReady, Overloaded, LedgerRefused for a quota that is not in the
@@ -127,7 +129,7 @@ class ConfirmationLedger:
         booked = {row["reservation"] for row in rows}
         return {reservation: reservation in booked for reservation in decided}
 
-    async def recorded(self, event: PaymentEvent) -> Settled | None:
+    async def recorded(self, event: PaymentEvent) -> RecordedPayment | None:
         """Return the end an event had, None when it had none; EventIdReused if it is another."""
         rows = await self._ledger.fetch("select_payment_events", [event.event])
         if not rows:
@@ -149,7 +151,9 @@ class ConfirmationLedger:
         """Remove at most `limit` pins that no attempt can name any more; return how many."""
         return len(await self._ledger.fetch("prune_settled_pins", _PIN_KEPT, limit))
 
-    async def _commit(self, group: Sequence[Verdict]) -> list[Settled | PinGone | BaseException]:
+    async def _commit(
+        self, group: Sequence[PaymentDecision]
+    ) -> list[RecordedPayment | AttemptSuperseded | BaseException]:
         since_s = attempt_clock_s() - ATTEMPT_LIFE_S
         columns = list(zip(*(_row(verdict, since_s) for verdict in group), strict=True))
         race: LedgerRefused | None = None
@@ -165,8 +169,8 @@ class ConfirmationLedger:
         raise LedgerUnavailable("payments kept changing under us") from race
 
     async def _look_up(
-        self, group: Sequence[Verdict]
-    ) -> list[Settled | PinGone | BaseException | None]:
+        self, group: Sequence[PaymentDecision]
+    ) -> list[RecordedPayment | AttemptSuperseded | BaseException | None]:
         events = [verdict.event.event for verdict in group]
         rows = await self._ledger.fetch("select_payment_events", events)
         recorded = {row["event"]: row for row in rows}
@@ -178,7 +182,7 @@ class ConfirmationLedger:
         ]
 
 
-def _names(verdict: Verdict) -> Iterator[object]:
+def _names(verdict: PaymentDecision) -> Iterator[object]:
     """Yield what no two events of a group may both write."""
     yield "event", verdict.event.event
     yield "reservation", verdict.event.reservation
@@ -189,7 +193,7 @@ def _names(verdict: Verdict) -> Iterator[object]:
             yield booking.exam, booking.candidate, session
 
 
-def _row(verdict: Verdict, since_s: float) -> tuple[Any, ...]:
+def _row(verdict: PaymentDecision, since_s: float) -> tuple[Any, ...]:
     """Return the arguments of `settle_payments` for one event.
 
     An attempt that began before `since_s` has no pin any more.
@@ -230,7 +234,7 @@ def _row(verdict: Verdict, since_s: float) -> tuple[Any, ...]:
     )
 
 
-def _end(row: "Record") -> Settled | PinGone | BaseException:
+def _end(row: "Record") -> RecordedPayment | AttemptSuperseded | BaseException:
     """Return how `settle_payments` says that an event ended."""
     match row["code"]:
         case "settled":
@@ -238,7 +242,7 @@ def _end(row: "Record") -> Settled | PinGone | BaseException:
         case "repeated" | "recorded":
             return _settled(row["ended"], row["why"], repeated=True)
         case "pin-gone":
-            return PinGone()
+            return AttemptSuperseded()
         case "reused":
             return EventIdReused()
         case "fenced":
@@ -247,7 +251,7 @@ def _end(row: "Record") -> Settled | PinGone | BaseException:
             return LedgerRefused("a quota that is not in the ledger")
 
 
-def _as_recorded(event: PaymentEvent, row: "Record") -> Settled | EventIdReused:
+def _as_recorded(event: PaymentEvent, row: "Record") -> RecordedPayment | EventIdReused:
     """Return the end an event had; it must be the same event, not another under its id."""
     if row["body_hash"] != event.body_hash:
         return EventIdReused()
@@ -255,7 +259,7 @@ def _as_recorded(event: PaymentEvent, row: "Record") -> Settled | EventIdReused:
 
 
 @cache
-def _settled(outcome: str, reason: str | None, *, repeated: bool) -> Settled:
-    return Settled(
+def _settled(outcome: str, reason: str | None, *, repeated: bool) -> RecordedPayment:
+    return RecordedPayment(
         PaymentOutcome(outcome), None if reason is None else RefundReason(reason), repeated
     )

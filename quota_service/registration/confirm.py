@@ -45,7 +45,7 @@ from quota_service.domain.payment import (
     RefundReason,
 )
 from quota_service.domain.reservation import Reservation, ReservationId, State
-from quota_service.ledger.confirmations import PinGone, Settled, Verdict
+from quota_service.ledger.confirmations import AttemptSuperseded, PaymentDecision, RecordedPayment
 from quota_service.ledger.fence import attempt_clock_s
 from quota_service.registration.catch_up import catch_up
 from quota_service.registration.stores import Stores
@@ -88,15 +88,15 @@ async def confirm(stores: Stores, event: PaymentEvent) -> PaymentResult:
     if outcome is None:
         settled = await _capture(stores, event)
     else:
-        settled = await stores.confirmations.settle(Verdict(event, outcome))
-    if isinstance(settled, PinGone):
+        settled = await stores.confirmations.settle(PaymentDecision(event, outcome))
+    if isinstance(settled, AttemptSuperseded):
         raise LedgerUnavailable("the pin of a payment was given up again and again")
     counted = "repeated" if settled.repeated else settled.outcome
     stores.metrics.confirmations.labels(outcome=counted, reason=settled.reason or "").inc()
     return PaymentResult(settled.outcome, event.reservation, settled.reason)
 
 
-async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
+async def _capture(stores: Stores, event: PaymentEvent) -> RecordedPayment | AttemptSuperseded:
     parts = ReservationId.parse(event.reservation)
     shard = None if parts is None else await _shard(stores, parts)
     if parts is None or shard is None:
@@ -104,19 +104,19 @@ async def _capture(stores: Stores, event: PaymentEvent) -> Settled | PinGone:
         return await _refund(stores, event, await _reason_of_ledger(stores, event))
     for _ in range(_TRIES_MAX):
         settled = await _attempt(stores, shard, parts.serial, event)
-        if isinstance(settled, Settled):
+        if isinstance(settled, RecordedPayment):
             return settled
-    return PinGone()
+    return AttemptSuperseded()
 
 
 async def _attempt(
     stores: Stores, shard: Shard, serial: str, event: PaymentEvent
-) -> Settled | PinGone:
-    """Bring an event to its end under one pin; PinGone when that was given up meanwhile."""
+) -> RecordedPayment | AttemptSuperseded:
+    """Bring an event to its end under one pin; AttemptSuperseded when that was given up meanwhile."""
     begun_s = attempt_clock_s()
     stores.reached("confirm: before pin")
     answer = await _pin(stores, shard, serial, event)
-    if isinstance(answer, Settled):
+    if isinstance(answer, RecordedPayment):
         return answer
     stores.reached("confirm: after pin")
     reason = await _refusal(stores, answer, event)
@@ -124,7 +124,7 @@ async def _attempt(
         return await _refund(stores, event, reason)
     if answer.reservation is None:
         raise AssertionError(f"pin answered {answer}")
-    booking = Verdict(
+    booking = PaymentDecision(
         event,
         PaymentOutcome.CONFIRMED,
         booking=answer.reservation,
@@ -139,10 +139,10 @@ async def _attempt(
             await settle_pins(stores, shard, [answer.reservation], grace_ms=0)
         raise
     stores.reached("confirm: after commit")
-    if isinstance(settled, Settled) and settled.outcome is PaymentOutcome.CONFIRMED:
+    if isinstance(settled, RecordedPayment) and settled.outcome is PaymentOutcome.CONFIRMED:
         await _finish(stores, shard, serial)
         stores.reached("confirm: after finish")
-    elif isinstance(settled, PinGone) or answer.code is Code.DONE:
+    elif isinstance(settled, AttemptSuperseded) or answer.code is Code.DONE:
         await _give_up(stores, shard, answer.reservation, settled)
     return settled
 
@@ -157,7 +157,9 @@ async def _shard(stores: Stores, parts: ReservationId) -> Shard | None:
     return shard
 
 
-async def _pin(stores: Stores, shard: Shard, serial: str, event: PaymentEvent) -> Answer | Settled:
+async def _pin(
+    stores: Stores, shard: Shard, serial: str, event: PaymentEvent
+) -> Answer | RecordedPayment:
     """Pin a reservation for a payment; return the end of an event that came too late before."""
     pin = _event_word(event.event) + secrets.token_hex(_RANDOM_BYTES)
     answer = await stores.seats.pin(shard, serial, pin, event.amount, event.currency)
@@ -218,15 +220,17 @@ async def _reason_of_ledger(stores: Stores, event: PaymentEvent) -> RefundReason
     return RefundReason.UNKNOWN_RESERVATION if booked is None else _OF_A_BOOKING[booked.state]
 
 
-async def _refund(stores: Stores, event: PaymentEvent, reason: RefundReason) -> Settled | PinGone:
-    return await stores.confirmations.settle(Verdict.due_back(event, reason))
+async def _refund(
+    stores: Stores, event: PaymentEvent, reason: RefundReason
+) -> RecordedPayment | AttemptSuperseded:
+    return await stores.confirmations.settle(PaymentDecision.due_back(event, reason))
 
 
 async def _give_up(
-    stores: Stores, shard: Shard, pinned: Reservation, settled: Settled | PinGone
+    stores: Stores, shard: Shard, pinned: Reservation, settled: RecordedPayment | AttemptSuperseded
 ) -> None:
     """Nothing was booked under this pin, and nothing may be from now on."""
-    has_ended = isinstance(settled, Settled)
+    has_ended = isinstance(settled, RecordedPayment)
     grace_ms = 0 if has_ended else stores.payment_retry_grace_ms
     await settle_pins(stores, shard, [pinned], grace_ms)
 

@@ -6,16 +6,16 @@ import pytest
 
 from quota_service.domain.errors import EventIdReused
 from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RefundReason
-from quota_service.ledger.confirmations import PinGone, Settled, Verdict
+from quota_service.ledger.confirmations import AttemptSuperseded, PaymentDecision, RecordedPayment
 from quota_service.ledger.errors import LedgerRefused
 from tests.support.ledgers import BOOKED, PAID_AT_MS, LedgerUnderTest, refund
 
-CONFIRMED_BEFORE = Settled(PaymentOutcome.CONFIRMED, None, repeated=True)
+CONFIRMED_BEFORE = RecordedPayment(PaymentOutcome.CONFIRMED, None, repeated=True)
 
 
-def failed(books: LedgerUnderTest, reservation: str) -> Verdict:
+def failed(books: LedgerUnderTest, reservation: str) -> PaymentDecision:
     event = books.event(reservation, status=PaymentStatus.FAILED)
-    return Verdict(event, PaymentOutcome.IGNORED)
+    return PaymentDecision(event, PaymentOutcome.IGNORED)
 
 
 async def test_a_booking_is_stored_whole_and_counted(books: LedgerUnderTest) -> None:
@@ -68,7 +68,7 @@ async def test_the_same_event_again_ends_as_it_did_and_changes_nothing(
 
     again = await books.confirmations.settle(verdict)
     as_refund = await books.confirmations.settle(
-        Verdict(verdict.event, PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
+        PaymentDecision(verdict.event, PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
     )
 
     assert again == as_refund == CONFIRMED_BEFORE
@@ -88,7 +88,7 @@ async def test_the_same_event_with_another_body_is_refused(books: LedgerUnderTes
 async def test_a_failed_payment_is_noted_and_books_nothing(books: LedgerUnderTest) -> None:
     settled = await books.confirmations.settle(failed(books, "exam-1.0.somewhere"))
 
-    assert settled == Settled(PaymentOutcome.IGNORED, None)
+    assert settled == RecordedPayment(PaymentOutcome.IGNORED, None)
     assert await books.confirmed() == {}
 
 
@@ -96,7 +96,7 @@ async def test_a_payment_that_cannot_be_seated_is_due_to_go_back(books: LedgerUn
     event = books.event("never ours at all")
 
     settled = await books.confirmations.settle(
-        Verdict(event, PaymentOutcome.REFUND_DUE, RefundReason.UNKNOWN_RESERVATION)
+        PaymentDecision(event, PaymentOutcome.REFUND_DUE, RefundReason.UNKNOWN_RESERVATION)
     )
 
     assert settled == refund(RefundReason.UNKNOWN_RESERVATION)
@@ -163,14 +163,14 @@ async def test_a_pin_that_recovery_has_given_up_books_nothing(books: LedgerUnder
 
     verdict = books.booking(reservation)
     settled = await books.confirmations.settle(verdict)
-    repinned = Verdict(
+    repinned = PaymentDecision(
         verdict.event,
         PaymentOutcome.CONFIRMED,
         booking=books.reservation(pin="pin-2", id=reservation.id),
     )
 
     assert booked == {reservation.id: False}
-    assert settled == PinGone()
+    assert settled == AttemptSuperseded()
     assert await books.reader.payments(reservation.id) == []
     assert await books.confirmations.settle(repinned) == BOOKED
 
@@ -200,7 +200,7 @@ async def test_of_confirmation_and_recovery_at_once_exactly_one_has_the_pin(
 
     assert isinstance(booked, dict)
     assert {r.id: end == BOOKED for r, end in zip(reservations, ends, strict=True)} == booked
-    assert [end for end in ends if end not in (BOOKED, PinGone())] == []
+    assert [end for end in ends if end not in (BOOKED, AttemptSuperseded())] == []
 
 
 async def test_a_refusal_of_one_event_leaves_its_pin_to_be_settled(

@@ -9,7 +9,7 @@ import pytest
 
 from quota_service.domain.errors import EventIdReused, NotReady, Overloaded
 from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RefundReason
-from quota_service.ledger.confirmations import PinGone, Settled, Verdict
+from quota_service.ledger.confirmations import AttemptSuperseded, PaymentDecision, RecordedPayment
 from quota_service.ledger.errors import LedgerRefused
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
@@ -116,7 +116,9 @@ async def test_each_payment_of_a_group_has_an_end_of_its_own_in_one_transaction(
 ) -> None:
     paid, given_up = large.reservation("candidate-1"), large.reservation("candidate-2")
     unknown = large.reservation("candidate-4", venue="nowhere")
-    other = Verdict(large.event("of nobody"), PaymentOutcome.REFUND_DUE, RefundReason.RELEASED)
+    other = PaymentDecision(
+        large.event("of nobody"), PaymentOutcome.REFUND_DUE, RefundReason.RELEASED
+    )
     told = large.booking(paid)
     fenced = large.booking(large.reservation("candidate-6"))
     await large.confirmations.settle(told)
@@ -136,8 +138,8 @@ async def test_each_payment_of_a_group_has_an_end_of_its_own_in_one_transaction(
     ends = await asyncio.gather(*map(large.confirmations.settle, verdicts), return_exceptions=True)
 
     assert ends[:3] == [
-        Settled(PaymentOutcome.CONFIRMED, None, repeated=True),
-        PinGone(),
+        RecordedPayment(PaymentOutcome.CONFIRMED, None, repeated=True),
+        AttemptSuperseded(),
         refund(RefundReason.SESSION_CONFLICT),
     ]
     assert isinstance(ends[3], LedgerRefused)
@@ -152,7 +154,7 @@ async def test_a_group_that_another_was_faster_than_is_settled_by_what_that_comm
 ) -> None:
     """The call has looked already, and waits for a pin, when the other process commits."""
     booking = books.booking(books.reservation())
-    same = Verdict(books.event("x", status=PaymentStatus.FAILED), PaymentOutcome.IGNORED)
+    same = PaymentDecision(books.event("x", status=PaymentStatus.FAILED), PaymentOutcome.IGNORED)
     lines: list[str] = []
     async with open_books(settings, books.exam, lines.append) as slow:
         async with books.ledger.connection() as holder:
@@ -168,7 +170,7 @@ async def test_a_group_that_another_was_faster_than_is_settled_by_what_that_comm
             await transaction.rollback()
         ends = await settling
 
-    ignored = Settled(PaymentOutcome.IGNORED, None)
+    ignored = RecordedPayment(PaymentOutcome.IGNORED, None)
     assert first == ignored
     assert ends == [BOOKED, dataclasses.replace(ignored, repeated=True)]
     assert lines == ["confirm: before commit"] * 2
@@ -201,8 +203,10 @@ async def test_the_same_event_many_times_in_a_group_has_one_effect_and_one_end(
         *map(large.confirmations.settle, [verdict, *neighbours, verdict, verdict])
     )
 
-    assert {end.outcome for end in ends if isinstance(end, Settled)} == {PaymentOutcome.CONFIRMED}
-    assert [end.repeated for end in ends if isinstance(end, Settled)].count(True) == 2
+    assert {end.outcome for end in ends if isinstance(end, RecordedPayment)} == {
+        PaymentOutcome.CONFIRMED
+    }
+    assert [end.repeated for end in ends if isinstance(end, RecordedPayment)].count(True) == 2
     assert large.groups() == (3, 5)
     assert await large.confirmed() == {"jinan/general": 3}
 
@@ -263,8 +267,10 @@ async def test_two_processes_that_get_the_same_events_record_each_once(
         *map(beside.confirmations.settle, reversed(verdicts)),
     )
 
-    assert {end.outcome for end in ends if isinstance(end, Settled)} == {PaymentOutcome.CONFIRMED}
-    assert len(ends) == len([end for end in ends if isinstance(end, Settled)])
+    assert {end.outcome for end in ends if isinstance(end, RecordedPayment)} == {
+        PaymentOutcome.CONFIRMED
+    }
+    assert len(ends) == len([end for end in ends if isinstance(end, RecordedPayment)])
     assert await books.confirmed() == {"tianjin/general": 5}
 
 
@@ -296,7 +302,7 @@ async def test_two_processes_at_odds_over_seats_and_sessions_never_wait_in_a_cir
         *wishes(beside, "service", -1),
     )
 
-    assert [end for end in ends if not isinstance(end, Settled)] == []
+    assert [end for end in ends if not isinstance(end, RecordedPayment)] == []
     booked = await books.rows("SELECT candidate, count(*) FROM booking_items GROUP BY 1")
     assert {count for _, count in booked} == {2}
     assert sum((await books.confirmed()).values()) == 2 * len(booked)

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from quota_service.domain.payment import PaymentOutcome, RefundReason
-from quota_service.ledger.confirmations import PinGone, Settled, Verdict
+from quota_service.ledger.confirmations import AttemptSuperseded, PaymentDecision, RecordedPayment
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
 from tests.support.ledgers import BOOKED, LedgerUnderTest, open_books, refund
@@ -57,7 +57,7 @@ async def settle_every_way(books: LedgerUnderTest, n: int) -> None:
     conflict = books.reservation(f"candidate-{n}", ("ems",))
     no_seat = books.reservation(f"other-{n}", ("general", "qms"), "xian")
     gone = books.reservation(f"gone-{n}")
-    repeated = Settled(PaymentOutcome.CONFIRMED, None, repeated=True)
+    repeated = RecordedPayment(PaymentOutcome.CONFIRMED, None, repeated=True)
 
     assert await settle(verdict) == BOOKED
     assert await settle(verdict) == repeated
@@ -66,8 +66,10 @@ async def settle_every_way(books: LedgerUnderTest, n: int) -> None:
     assert await settle(books.booking(conflict)) == refund(RefundReason.SESSION_CONFLICT)
     assert await settle(books.booking(no_seat)) == refund(RefundReason.SOLD_OUT)
     await books.rows("INSERT INTO settled_pins VALUES ($1, $2)", gone.id, gone.pin)
-    assert await settle(books.booking(gone)) == PinGone()
-    due = Verdict(books.event("exam-1.0.nobody"), PaymentOutcome.REFUND_DUE, RefundReason.RELEASED)
+    assert await settle(books.booking(gone)) == AttemptSuperseded()
+    due = PaymentDecision(
+        books.event("exam-1.0.nobody"), PaymentOutcome.REFUND_DUE, RefundReason.RELEASED
+    )
     assert await settle(due) == refund(RefundReason.RELEASED)
 
 

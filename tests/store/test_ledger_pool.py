@@ -10,7 +10,7 @@ import pytest
 
 from quota_service.domain.errors import EventIdReused, LedgerUnavailable
 from quota_service.domain.payment import PaymentOutcome, RefundReason
-from quota_service.ledger.confirmations import Settled, Verdict
+from quota_service.ledger.confirmations import PaymentDecision, RecordedPayment
 from quota_service.ledger.errors import LedgerRefused
 from quota_service.ledger.pool import Ledger, open_ledger
 from quota_service.ledger.reading import LedgerReader
@@ -195,8 +195,8 @@ async def test_a_connection_the_server_has_closed_costs_one_call_at_most(
         for _ in range(2)
     ]
 
-    assert isinstance(ends[0], Settled | LedgerUnavailable)
-    assert isinstance(ends[1], Settled)
+    assert isinstance(ends[0], RecordedPayment | LedgerUnavailable)
+    assert isinstance(ends[1], RecordedPayment)
 
 
 async def test_a_read_only_server_is_unavailable_and_left_when_it_can_write_again(
@@ -277,7 +277,7 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up_and_found(
 
         ends = await asyncio.gather(*map(books.confirmations.settle, verdicts))
 
-    assert ends == [Settled(PaymentOutcome.CONFIRMED, None, repeated=True)] * 3
+    assert ends == [RecordedPayment(PaymentOutcome.CONFIRMED, None, repeated=True)] * 3
     assert lines == ["confirm: before commit"] * 2
     async with open_books(settings, books.exam) as patient:
         assert await count(patient, "bookings") == 4
@@ -316,7 +316,9 @@ async def test_a_refund_whose_answer_is_lost_is_looked_up_and_found(
 
         end = await books.confirmations.settle(books.booking(reservation))
 
-    assert end == Settled(PaymentOutcome.REFUND_DUE, RefundReason.ALREADY_PAID, repeated=True)
+    assert end == RecordedPayment(
+        PaymentOutcome.REFUND_DUE, RefundReason.ALREADY_PAID, repeated=True
+    )
     async with open_books(settings, books.exam) as patient:
         await patient.check_books()
 
@@ -362,7 +364,9 @@ async def test_statements_are_prepared_for_later_only_when_that_is_set(
     async with open_books(chosen) as books:
         await books.book("candidate-1", ("general", "qms"))
         await books.confirmations.settle(
-            Verdict(books.event("unknown"), PaymentOutcome.REFUND_DUE, RefundReason.RELEASED)
+            PaymentDecision(
+                books.event("unknown"), PaymentOutcome.REFUND_DUE, RefundReason.RELEASED
+            )
         )
 
         async with books.ledger.connection() as connection:

@@ -10,7 +10,7 @@ from quota_service.app import Service, open_service, refresh_memory
 from quota_service.domain.errors import QuotaError
 from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import State
-from quota_service.ledger.confirmations import Verdict
+from quota_service.ledger.confirmations import PaymentDecision
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.import_exam import import_exam, sync_shard
@@ -220,7 +220,7 @@ async def test_nothing_is_kept_for_a_payment_that_has_had_its_end(
         patched.setattr("quota_service.ledger.confirmations.ATTEMPT_LIFE_S", -1.0)
         with pytest.raises(DiedError):
             await confirm(service.stores, payment(held))
-    ended = Verdict(payment(held), PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
+    ended = PaymentDecision(payment(held), PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
     await service.stores.confirmations.settle(ended)
     await change_fields(redis_of(service), shard, serial, due_ms=1)
     await another_run(service)

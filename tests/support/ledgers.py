@@ -11,7 +11,12 @@ from typing import Any
 from quota_service.domain.exam import Exam, Quota
 from quota_service.domain.payment import PaymentEvent, PaymentOutcome, PaymentStatus, RefundReason
 from quota_service.domain.reservation import Reservation, ReservationId, State
-from quota_service.ledger.confirmations import ConfirmationLedger, PinGone, Settled, Verdict
+from quota_service.ledger.confirmations import (
+    AttemptSuperseded,
+    ConfirmationLedger,
+    PaymentDecision,
+    RecordedPayment,
+)
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.pool import Ledger, open_ledger
 from quota_service.ledger.reading import LedgerReader
@@ -87,14 +92,14 @@ class LedgerUnderTest:
         }
         return PaymentEvent(**{**fields, **changes})
 
-    def booking(self, reservation: Reservation, **changes: Any) -> Verdict:
+    def booking(self, reservation: Reservation, **changes: Any) -> PaymentDecision:
         """Return the verdict that books a reservation for a payment of its own."""
         event = self.event(reservation, **changes)
-        return Verdict(
+        return PaymentDecision(
             event, PaymentOutcome.CONFIRMED, booking=reservation, begun_s=time.monotonic()
         )
 
-    async def book(self, *words: Any, **options: Any) -> Settled | PinGone:
+    async def book(self, *words: Any, **options: Any) -> RecordedPayment | AttemptSuperseded:
         """Book what `reservation` would make of the arguments."""
         return await self.confirmations.settle(self.booking(self.reservation(*words, **options)))
 
@@ -146,12 +151,12 @@ class LedgerUnderTest:
         return int(counted[0] or 0), int(counted[1] or 0)
 
 
-def refund(reason: RefundReason) -> Settled:
+def refund(reason: RefundReason) -> RecordedPayment:
     """Return the end of a payment that has to go back."""
-    return Settled(PaymentOutcome.REFUND_DUE, reason)
+    return RecordedPayment(PaymentOutcome.REFUND_DUE, reason)
 
 
-BOOKED = Settled(PaymentOutcome.CONFIRMED, None)
+BOOKED = RecordedPayment(PaymentOutcome.CONFIRMED, None)
 
 
 async def store_exam(ledger: Ledger, exam: Exam) -> None:
