@@ -276,7 +276,7 @@ async def run(
     """
     with stopped_by_signals() as stop:
         async with open_service(settings) as service:
-            settle_garbage()
+            freeze_gc()
             await run_service(
                 service, stop, api=api, workers=workers, ready=ready, reuse_port=reuse_port
             )
@@ -331,7 +331,7 @@ async def run_service(
     log.info("stopped")
 
 
-def settle_garbage() -> None:
+def freeze_gc() -> None:
     """Leave what lives as long as the process out of garbage collection.
 
     Requests leave no cycles behind, so looking through everything after every few hundred objects
