@@ -49,7 +49,7 @@ from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import Answer
+from quota_service.seats.store import ScriptReply
 
 log = logging.getLogger(__name__)
 
@@ -92,28 +92,30 @@ async def _change(stores: Stores, exam: Exam, reservation_id: str, venue: str) -
 
 
 async def _taken(
-    stores: Stores, exam: Exam, venue: str, reservation_id: str, answer: Answer
+    stores: Stores, exam: Exam, venue: str, reservation_id: str, answer: ScriptReply
 ) -> Reservation:
     """Turn the script's answer into a reservation or the refusal it stands for."""
     match answer:
-        case Answer(Code.DONE | Code.DONE_BEFORE, Reservation() as reservation):
+        case ScriptReply(Code.DONE | Code.DONE_BEFORE, Reservation() as reservation):
             return reservation
-        case Answer(Code.ENDED, Reservation(state=state)):
+        case ScriptReply(Code.ENDED, Reservation(state=state)):
             raise ReservationEnded(state)
-        case Answer(Code.IN_PROGRESS, Reservation(state=State.CONFIRMING)):
+        case ScriptReply(Code.IN_PROGRESS, Reservation(state=State.CONFIRMING)):
             raise PaymentInProgress
-        case Answer(Code.IN_PROGRESS):
+        case ScriptReply(Code.IN_PROGRESS):
             raise ChangeInProgress
-        case Answer(Code.NOT_OPEN | Code.CLOSED | Code.SESSION_STARTED as code, reservation=found):
+        case ScriptReply(
+            Code.NOT_OPEN | Code.CLOSED | Code.SESSION_STARTED as code, reservation=found
+        ):
             raise out_of_time(exam, found.subjects if found else (), code)
-        case Answer(Code.CHANGES_USED):
+        case ScriptReply(Code.CHANGES_USED):
             raise VenueChangesUsed(exam.fair_use.venue_changes_max)
-        case Answer(Code.SHARE_USED):
+        case ScriptReply(Code.SHARE_USED):
             raise KeyShareUsed(exam.fair_use.key_share_max_percent)
-        case Answer(Code.SOLD_OUT, detail=(subjects, *left)):
+        case ScriptReply(Code.SOLD_OUT, detail=(subjects, *left)):
             quotas = [(venue, subject) for subject in subjects.split(",")]
             raise SoldOut.of(exam, quotas, left)
-        case Answer(Code.UNKNOWN):
+        case ScriptReply(Code.UNKNOWN):
             raise await _unknown(stores, exam, reservation_id)
         case _:
             raise AssertionError(f"the script answered {answer}")

@@ -51,7 +51,7 @@ from quota_service.registration.catch_up import catch_up
 from quota_service.registration.stores import Stores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import Answer
+from quota_service.seats.store import ScriptReply
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ async def _shard(stores: Stores, parts: ReservationId) -> Shard | None:
 
 async def _pin(
     stores: Stores, shard: Shard, serial: str, event: PaymentEvent
-) -> Answer | RecordedPayment:
+) -> ScriptReply | RecordedPayment:
     """Pin a reservation for a payment; return the end of an event that came too late before."""
     pin = _event_word(event.event) + secrets.token_hex(_RANDOM_BYTES)
     answer = await stores.seats.pin(shard, serial, pin, event.amount, event.currency)
@@ -173,7 +173,7 @@ async def _pin(
 
 async def _pin_again(
     stores: Stores, shard: Shard, expired: Reservation, pin: str, event: PaymentEvent
-) -> Answer:
+) -> ScriptReply:
     """Let an expired hold take its seats again, by the definition that is in force."""
     exam = stores.registry.find(shard.exam)
     amount, currency = event.amount, event.currency
@@ -198,7 +198,7 @@ def _event_word(event: str) -> str:
     return hashlib.blake2b(event.encode(), digest_size=_EVENT_BYTES).hexdigest()
 
 
-async def _refusal(stores: Stores, answer: Answer, event: PaymentEvent) -> RefundReason | None:
+async def _refusal(stores: Stores, answer: ScriptReply, event: PaymentEvent) -> RefundReason | None:
     """Return why the payment cannot have the reservation; None when it is pinned for it."""
     reason = _REFUND_REASONS.get(answer.code)
     if reason is RefundReason.UNKNOWN_RESERVATION:
@@ -258,7 +258,7 @@ async def settle_pins(
     left = [id_ for id_, is_booked in booked.items() if not is_booked]
     events = await stores.confirmations.events_of(left) if left and grace_ms else {}
 
-    async def follow(reservation: Reservation) -> Answer:
+    async def follow(reservation: Reservation) -> ScriptReply:
         _, serial = stores.locate(reservation.id)
         if booked[reservation.id]:
             return await stores.seats.confirm(shard, serial)

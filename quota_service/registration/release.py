@@ -14,7 +14,7 @@ from quota_service.domain.reservation import Reservation
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
-from quota_service.seats.store import Answer
+from quota_service.seats.store import ScriptReply
 
 
 async def release(stores: Stores, reservation_id: str) -> Reservation:
@@ -49,16 +49,16 @@ async def checkout(stores: Stores, reservation_id: str) -> Reservation:
     return reservation
 
 
-async def _after_step(stores: Stores, reservation_id: str, answer: Answer) -> Reservation:
+async def _after_step(stores: Stores, reservation_id: str, answer: ScriptReply) -> Reservation:
     """Return the reservation a script answered with, or the one Redis has forgotten by now."""
     match answer:
-        case Answer(Code.DONE | Code.DONE_BEFORE | Code.ENDED, Reservation() as reservation):
+        case ScriptReply(Code.DONE | Code.DONE_BEFORE | Code.ENDED, Reservation() as reservation):
             return reservation
-        case Answer(Code.ALREADY_CONFIRMED):
+        case ScriptReply(Code.ALREADY_CONFIRMED):
             raise AlreadyConfirmed
-        case Answer(Code.IN_PROGRESS):
+        case ScriptReply(Code.IN_PROGRESS):
             raise PaymentInProgress
-        case Answer(Code.UNKNOWN):
+        case ScriptReply(Code.UNKNOWN):
             older = await forgotten_reservation(stores, reservation_id)
             if older is None:
                 raise UnknownReservation

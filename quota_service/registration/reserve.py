@@ -50,7 +50,7 @@ from quota_service.registration.stores import Stores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import Answer, ReserveRequest
+from quota_service.seats.store import ReserveRequest, ScriptReply
 from quota_service.waiting_room.passes import Pass, PassFault, read_pass
 from quota_service.waiting_room.standing import Phase
 
@@ -182,7 +182,7 @@ def _granted(stores: Stores, exam: Exam, candidate: str, text: str | None) -> Pa
 async def _repeat_of_older(
     stores: Stores, exam: Exam, shard: Shard, serial: str, order: Order, *, refusal: Refused
 ) -> Reserved:
-    """Answer a repeat whose first was right then; else raise the refusal of now.
+    """ScriptReply a repeat whose first was right then; else raise the refusal of now.
 
     The definition may have changed since, or the pass have ended.
     """
@@ -198,7 +198,7 @@ async def _repeat_of_older(
 async def _repeat_of_forgotten(
     stores: Stores, shard: Shard, serial: str, order: Order, refusal: Refused
 ) -> Reserved:
-    """Answer a repeat of what Postgres alone knows any more; else raise the refusal."""
+    """ScriptReply a repeat of what Postgres alone knows any more; else raise the refusal."""
     name = str(ReservationId(shard.exam, shard.number, serial))
     standing = await forgotten_reservation(stores, name)
     if standing is None:
@@ -212,27 +212,27 @@ def _repeated(standing: Reservation, order: Order) -> Reserved:
     return Reserved(standing.as_first_answered(), replayed=True)
 
 
-def _reserved(exam: Exam, shard: Shard, order: Order, answer: Answer) -> Reserved:
+def _reserved(exam: Exam, shard: Shard, order: Order, answer: ScriptReply) -> Reserved:
     """Turn the script's answer into a reservation or the refusal it stands for."""
     if answer.code is Code.DONE and answer.reservation is not None:
         return Reserved(answer.reservation, replayed=False)
     match answer:
-        case Answer(Code.DONE_BEFORE, Reservation() as reservation):
+        case ScriptReply(Code.DONE_BEFORE, Reservation() as reservation):
             return Reserved(reservation.as_first_answered(), replayed=True)
-        case Answer(Code.KEY_REUSED):
+        case ScriptReply(Code.KEY_REUSED):
             raise IdempotencyKeyReused
-        case Answer(Code.NOT_OPEN | Code.CLOSED | Code.SESSION_STARTED as code):
+        case ScriptReply(Code.NOT_OPEN | Code.CLOSED | Code.SESSION_STARTED as code):
             raise out_of_time(exam, order.subjects, code)
-        case Answer(Code.PASS_ENDED):
+        case ScriptReply(Code.PASS_ENDED):
             raise PassEnded
-        case Answer(Code.SESSION_CONFLICT, detail=(session, serial)):
+        case ScriptReply(Code.SESSION_CONFLICT, detail=(session, serial)):
             standing = ReservationId(exam.id, shard.number, serial)
             raise SessionConflict(session, str(standing))
-        case Answer(Code.UNPAID_PAUSE, detail=(ends_ms, holds)):
+        case ScriptReply(Code.UNPAID_PAUSE, detail=(ends_ms, holds)):
             raise TooManyUnpaidHolds(holds, ends_ms)
-        case Answer(Code.SHARE_USED):
+        case ScriptReply(Code.SHARE_USED):
             raise KeyShareUsed(exam.fair_use.key_share_max_percent)
-        case Answer(Code.SOLD_OUT, detail=left):
+        case ScriptReply(Code.SOLD_OUT, detail=left):
             asked = [(venue, subject) for venue in order.venues for subject in order.subjects]
             raise SoldOut.of(exam, asked, left)
         case _:

@@ -35,7 +35,7 @@ _SEAT_US = 6
 
 
 @dataclass(slots=True)
-class Answer:
+class ScriptReply:
     """How a step ended: its code, the reservation after it, and what else the script said.
 
     `detail` is as the script's header says: for SESSION_CONFLICT the session and the serial that
@@ -137,7 +137,7 @@ class SeatStore:
         self._shared: dict[str, tuple[Exam, int, SharedPart]] = {}
         self._keys: dict[tuple[str, str], tuple[str, ...]] = {}
 
-    async def reserve(self, shard: Shard, exam: Exam, request: ReserveRequest) -> Answer:
+    async def reserve(self, shard: Shard, exam: Exam, request: ReserveRequest) -> ScriptReply:
         """Take all subjects at the first venue that has them, or nothing."""
         args: tuple[str | int, ...] = (
             request.serial,
@@ -190,15 +190,17 @@ class SeatStore:
         self._shared[shard.tag] = (exam, shard.epoch, shared)
         return shared
 
-    async def release(self, shard: Shard, serial: str) -> Answer:
+    async def release(self, shard: Shard, serial: str) -> ScriptReply:
         """Give a hold back."""
         return await self._step("release", shard, serial)
 
-    async def checkout(self, shard: Shard, serial: str, grace_ms: int) -> Answer:
+    async def checkout(self, shard: Shard, serial: str, grace_ms: int) -> ScriptReply:
         """Move the deadline out by `grace_ms`, once."""
         return await self._step("checkout", shard, serial, grace_ms)
 
-    async def pin(self, shard: Shard, serial: str, pin: str, amount: int, currency: str) -> Answer:
+    async def pin(
+        self, shard: Shard, serial: str, pin: str, amount: int, currency: str
+    ) -> ScriptReply:
         """Let a captured payment take hold of the reservation, under the random word `pin`.
 
         A hold that has expired is left: ENDED.
@@ -214,7 +216,7 @@ class SeatStore:
         *,
         amount: int,
         currency: str,
-    ) -> Answer:
+    ) -> ScriptReply:
         """Do the same, and let a hold that has expired take its seats again.
 
         It takes them in the sessions that its subjects are in now.
@@ -226,18 +228,20 @@ class SeatStore:
         args = (pin, amount, currency, 1, exam.revision, ",".join(now))
         return await self._step("pin", shard, serial, *args)
 
-    async def unpin(self, shard: Shard, serial: str, pin: str, grace_ms: int) -> Answer:
+    async def unpin(self, shard: Shard, serial: str, pin: str, grace_ms: int) -> ScriptReply:
         """Make a pinned reservation a hold again, if it is still pinned by `pin`.
 
         It does not expire for another `grace_ms`.
         """
         return await self._step("unpin", shard, serial, pin, grace_ms)
 
-    async def confirm(self, shard: Shard, serial: str) -> Answer:
+    async def confirm(self, shard: Shard, serial: str) -> ScriptReply:
         """Finish a reservation whose booking is committed."""
         return await self._step("confirm", shard, serial)
 
-    async def change(self, shard: Shard, exam: Exam, serial: str, venue: str, pin: str) -> Answer:
+    async def change(
+        self, shard: Shard, exam: Exam, serial: str, venue: str, pin: str
+    ) -> ScriptReply:
         """Take the seats of another venue: a hold moves, a booking is changing under `pin`."""
         window = exam.registration
         times = (window.opens_at_ms, window.closes_at_ms)
@@ -247,11 +251,11 @@ class SeatStore:
 
     async def settle_change(
         self, shard: Shard, serial: str, pin: str, *, has_moved: bool
-    ) -> Answer:
+    ) -> ScriptReply:
         """End a change of venue as Postgres has decided it, if it still goes on under `pin`."""
         return await self._step("settle_change", shard, serial, pin, int(has_moved))
 
-    async def refund(self, shard: Shard, serial: str) -> Answer:
+    async def refund(self, shard: Shard, serial: str) -> ScriptReply:
         """Give back the seats of a booking whose refund is committed."""
         return await self._step("refund", shard, serial)
 
@@ -263,7 +267,7 @@ class SeatStore:
         """Return the reservation, or None when there is no record of it."""
         return (await self.recall(shard, serial)).reservation
 
-    async def recall(self, shard: Shard, serial: str) -> Answer:
+    async def recall(self, shard: Shard, serial: str) -> ScriptReply:
         """Return DONE with the reservation, ENDED when its record is gone since, or UNKNOWN."""
         answer = await self._call("read", shard, [shard.fence, serial], records=(serial,))
         return self._answer(shard, serial, answer)
@@ -340,7 +344,7 @@ class SeatStore:
         args += [word for field in fields_in_force(exam).items() for word in field]
         await self._call("define", shard, args)
 
-    async def set_capacity(self, shard: Shard, capacity: Mapping[Quota, int]) -> Answer:
+    async def set_capacity(self, shard: Shard, capacity: Mapping[Quota, int]) -> ScriptReply:
         """Set the capacity of quotas: DONE with how many changed, or BELOW_TAKEN.
 
         The latter comes with quotas and seats, of all that cannot be lowered so far. Of a page of
@@ -360,8 +364,8 @@ class SeatStore:
             if len(page) == QUOTAS_MAX:
                 await leave_others_time(began_s)
         if refused:
-            return Answer(Code.BELOW_TAKEN, detail=tuple(refused))
-        return Answer(Code.DONE, detail=(changed,))
+            return ScriptReply(Code.BELOW_TAKEN, detail=tuple(refused))
+        return ScriptReply(Code.DONE, detail=(changed,))
 
     async def totals(self, shard: Shard) -> Totals:
         """Return what the shard has in all, without its quotas."""
@@ -486,7 +490,7 @@ class SeatStore:
                 "trim_journal", shard, [shard.fence, f"{epoch}-{version + 1}"]
             )
 
-    async def _step(self, name: str, shard: Shard, serial: str, *args: str | int) -> Answer:
+    async def _step(self, name: str, shard: Shard, serial: str, *args: str | int) -> ScriptReply:
         words = [shard.fence, serial, *args, caller().text]
         answer = await self._call(name, shard, words, records=(serial,))
         return self._answer(shard, serial, answer)
@@ -516,12 +520,12 @@ class SeatStore:
             self._keys[tag, name] = keys
         return keys
 
-    def _answer(self, shard: Shard, serial: str, answer: Sequence[Any]) -> Answer:
+    def _answer(self, shard: Shard, serial: str, answer: Sequence[Any]) -> ScriptReply:
         code, *detail = answer
         if detail and isinstance(detail[0], str) and "|" in detail[0]:
             record = parse_record(shard.exam, shard.number, serial, detail[0])
-            return Answer(CODES[code], record, tuple(detail[1:]))
-        return Answer(CODES[code], None, tuple(detail))
+            return ScriptReply(CODES[code], record, tuple(detail[1:]))
+        return ScriptReply(CODES[code], None, tuple(detail))
 
 
 def _pass_text(granted: Pass) -> str:

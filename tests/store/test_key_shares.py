@@ -7,7 +7,7 @@ import pytest
 
 from quota_service.domain.exam import FairUseRules, Quota
 from quota_service.seats.codes import Code
-from quota_service.seats.store import Answer
+from quota_service.seats.store import ScriptReply
 from tests.support.callers import called_with
 from tests.support.records import move_due
 from tests.support.seats import SeatsUnderTest
@@ -19,7 +19,7 @@ VENUE, SEATS, MAY_HOLD = "tianjin", 5, 2
 
 async def order(
     seats: SeatsUnderTest, key_id: str, *venues: str, subject: str = "general"
-) -> tuple[str, Answer]:
+) -> tuple[str, ScriptReply]:
     """Reserve for somebody new with an API key; return serial and answer."""
     exam = dataclasses.replace(seats.exam, fair_use=HALF)
     with called_with(key_id):

@@ -11,7 +11,7 @@ from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import parse_record
-from quota_service.seats.store import Answer
+from quota_service.seats.store import ScriptReply
 from tests.support.books import DAY_MS, read_journal
 from tests.support.records import HOUR_MS, read_fields, redis_now_ms
 from tests.support.seats import SeatsUnderTest
@@ -132,7 +132,7 @@ async def test_during_a_payment_or_another_change_there_is_no_change(
 
     answer = await change(seats, serial, venue, "change-2")
 
-    assert answer == Answer(Code.IN_PROGRESS, before)
+    assert answer == ScriptReply(Code.IN_PROGRESS, before)
     assert await seats.record(serial) == before
 
 
@@ -146,7 +146,7 @@ async def test_outside_the_registration_window_nothing_moves(
     early = await change(seats, serial, window=Window(now_ms + HOUR_MS, now_ms + 2 * HOUR_MS))
     late = await change(seats, serial, window=Window(now_ms - HOUR_MS, now_ms))
 
-    assert (early, late) == (Answer(Code.NOT_OPEN), Answer(Code.CLOSED))
+    assert (early, late) == (ScriptReply(Code.NOT_OPEN), ScriptReply(Code.CLOSED))
     assert (await seats.record(serial)).venue == "jinan"
 
 
@@ -169,7 +169,7 @@ async def test_a_venue_without_the_subject_is_sold_out(seats: SeatsUnderTest) ->
 
     answers = [await change(seats, serial, venue) for venue in ("beijing", "atlantis", "")]
 
-    assert answers == [Answer(Code.SOLD_OUT, detail=("qms", 0))] * 3
+    assert answers == [ScriptReply(Code.SOLD_OUT, detail=("qms", 0))] * 3
 
 
 async def test_the_last_seat_there_can_be_had_and_then_no_other(seats: SeatsUnderTest) -> None:
@@ -238,7 +238,7 @@ async def test_an_empty_pin_settles_nothing_that_is_not_changing(
         before = await seats.record(serial)
         for pin in ("", before.pin):
             answer = await settle(seats, serial, pin, has_moved=has_moved)
-            assert answer == Answer(Code.DONE_BEFORE, before)
+            assert answer == ScriptReply(Code.DONE_BEFORE, before)
 
 
 async def test_a_payment_of_a_changing_booking_is_one_too_many(seats: SeatsUnderTest) -> None:
@@ -268,9 +268,9 @@ async def test_what_was_never_made_is_unknown_and_a_shard_of_another_epoch_not_r
 
     version = (await seats.snapshot()).version
     assert answers == [
-        Answer(Code.UNKNOWN),
-        Answer(Code.UNKNOWN),
-        Answer(Code.UNKNOWN, detail=(version,)),
+        ScriptReply(Code.UNKNOWN),
+        ScriptReply(Code.UNKNOWN),
+        ScriptReply(Code.UNKNOWN, detail=(version,)),
     ]
     for step in (
         seats.store.change(other, seats.exam, serial, "beijing", "change-2"),

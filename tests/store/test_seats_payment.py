@@ -6,7 +6,7 @@ import pytest
 
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
-from quota_service.seats.store import Answer
+from quota_service.seats.store import ScriptReply
 from tests.support.books import DAY_MS
 from tests.support.records import move_due, read_fields, redis_now_ms
 from tests.support.seats import SeatsUnderTest
@@ -20,7 +20,7 @@ async def expire(seats: SeatsUnderTest, serial: str) -> str:
     return serial
 
 
-def state_of(answer: Answer) -> State | None:
+def state_of(answer: ScriptReply) -> State | None:
     return answer.reservation and answer.reservation.state
 
 
@@ -349,7 +349,7 @@ async def test_a_reservation_that_was_never_made_is_unknown_to_each_step(
         await seats.store.confirm(seats.shard, NEVER_MADE),
     ]
 
-    assert answers == [Answer(Code.UNKNOWN)] * 3
+    assert answers == [ScriptReply(Code.UNKNOWN)] * 3
     assert await seats.store.read(seats.shard, NEVER_MADE) is None
 
 

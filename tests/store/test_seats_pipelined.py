@@ -18,7 +18,7 @@ from quota_service.seats.pipelined import Command, PipelinedConnection, Unsuppor
 from quota_service.settings import Settings
 from tests.support.mortal_redis import restart
 from tests.support.patience import LIMIT_S
-from tests.support.scripted_redis import Answer, scripted_redis, told
+from tests.support.scripted_redis import ScriptReply, scripted_redis, told
 from tests.support.waiting import eventually, insisting
 
 PASSWORD = "only tests know"
@@ -314,7 +314,7 @@ async def test_the_check_leaves_a_server_that_is_a_replica(
     ],
 )
 async def test_a_server_that_cannot_serve_us_is_not_connected_to(
-    redis_settings: Settings, answer: Answer, error: type[RedisError], words: str
+    redis_settings: Settings, answer: ScriptReply, error: type[RedisError], words: str
 ) -> None:
     asked: list[str] = []
 

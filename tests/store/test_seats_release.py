@@ -8,7 +8,7 @@ import pytest
 
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
-from quota_service.seats.store import Answer
+from quota_service.seats.store import ScriptReply
 from tests.support.records import move_due
 from tests.support.seats import SeatsUnderTest
 
@@ -16,11 +16,11 @@ GRACE_MS = 600_000
 NEVER_MADE = "a" * 24
 
 
-async def release(seats: SeatsUnderTest, serial: str) -> Answer:
+async def release(seats: SeatsUnderTest, serial: str) -> ScriptReply:
     return await seats.store.release(seats.shard, serial)
 
 
-async def checkout(seats: SeatsUnderTest, serial: str) -> Answer:
+async def checkout(seats: SeatsUnderTest, serial: str) -> ScriptReply:
     return await seats.store.checkout(seats.shard, serial, GRACE_MS)
 
 
@@ -127,11 +127,11 @@ async def test_a_hold_whose_payment_came_to_nothing_can_be_released(seats: Seats
 
 @pytest.mark.parametrize("step", [release, checkout])
 async def test_a_reservation_that_was_never_made_is_unknown(
-    seats: SeatsUnderTest, step: Callable[[SeatsUnderTest, str], Awaitable[Answer]]
+    seats: SeatsUnderTest, step: Callable[[SeatsUnderTest, str], Awaitable[ScriptReply]]
 ) -> None:
     answer = await step(seats, NEVER_MADE)
 
-    assert answer == Answer(Code.UNKNOWN)
+    assert answer == ScriptReply(Code.UNKNOWN)
 
 
 async def test_checkout_moves_the_deadline_out_by_the_grace(seats: SeatsUnderTest) -> None:

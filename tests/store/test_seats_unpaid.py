@@ -7,7 +7,7 @@ import pytest
 
 from quota_service.domain.exam import FairUseRules
 from quota_service.seats.codes import Code
-from quota_service.seats.store import Answer
+from quota_service.seats.store import ScriptReply
 from tests.support.records import move_due, redis_now_ms
 from tests.support.seats import SeatsUnderTest
 
@@ -29,7 +29,7 @@ async def expire(seats: SeatsUnderTest, candidate: str = "candidate-1", *, ago_m
 
 async def reserve(
     seats: SeatsUnderTest, candidate: str = "candidate-1", *, rules: FairUseRules = RULES
-) -> Answer:
+) -> ScriptReply:
     exam = dataclasses.replace(seats.exam, fair_use=rules)
     return await seats.reserve(candidate, ("service",), exam=exam)
 
@@ -64,7 +64,7 @@ async def test_a_candidate_whose_holds_ended_unpaid_has_to_wait_for_the_next(
     assert other.code is Code.DONE
 
 
-def seats_serial(answer: Answer) -> str:
+def seats_serial(answer: ScriptReply) -> str:
     assert answer.reservation is not None
     return answer.reservation.id.rpartition(".")[2]
 

@@ -23,7 +23,7 @@ from quota_service.registration.import_exam import import_exam
 from quota_service.registration.recover import Recovered
 from quota_service.registration.refund import refund
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import Answer, SeatStore
+from quota_service.seats.store import ScriptReply, SeatStore
 from quota_service.settings import Settings
 from tests.support.bookings import Groups, book, check_agreement, left, now, recover
 from tests.support.exams import make_exam
@@ -167,7 +167,7 @@ async def test_a_redis_that_is_not_told_the_end_learns_it_from_recovery(
         async with service.stores.ledger.connection() as connection:
             await connection.execute("UPDATE quotas SET capacity = 0 WHERE venue = 'tianjin'")
 
-    async def away(*_: object, **__: object) -> Answer:
+    async def away(*_: object, **__: object) -> ScriptReply:
         raise SeatsUnavailable("no answer")
 
     with monkeypatch.context() as patched:
@@ -196,7 +196,7 @@ async def test_one_change_redis_does_not_answer_for_keeps_no_other_waiting(
 
     async def once_away(
         store: SeatStore, shard: Shard, serial: str, pin: str, *, has_moved: bool
-    ) -> Answer:
+    ) -> ScriptReply:
         if serial == silent:
             raise SeatsUnavailable("no answer")
         return await settle(store, shard, serial, pin, has_moved=has_moved)

@@ -22,7 +22,7 @@ from quota_service.registration.change_venue import change_venue
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.recover import Recovered
 from quota_service.registration.refund import refund
-from quota_service.seats.store import Answer, SeatStore
+from quota_service.seats.store import ScriptReply, SeatStore
 from quota_service.settings import Settings
 from tests.support.bookings import Groups, book, check_agreement, left, meanwhile, now, recover
 from tests.support.exams import make_exam
@@ -170,7 +170,7 @@ async def test_a_redis_that_is_not_told_gets_the_seats_from_recovery(
 ) -> None:
     booking = await book(service)
 
-    async def away(*_: object) -> Answer:
+    async def away(*_: object) -> ScriptReply:
         raise SeatsUnavailable("no answer")
 
     with monkeypatch.context() as patched:

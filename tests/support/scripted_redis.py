@@ -15,7 +15,7 @@ HEALTHY = {
 }
 """What a server that can serve us says of itself."""
 
-Answer = Callable[[list[str]], bytes | None]
+ScriptReply = Callable[[list[str]], bytes | None]
 """The reply to a command, given its words; None for a reply that never comes."""
 
 OK = b"+OK\r\n"
@@ -27,7 +27,7 @@ def bulk(text: str) -> bytes:
     return b"$%d\r\n%s\r\n" % (len(text.encode()), text.encode())
 
 
-def told(**changes: str) -> Answer:
+def told(**changes: str) -> ScriptReply:
     """Return the answers of a healthy server that says something else of itself."""
     lines = "".join(f"{name}:{value}\r\n" for name, value in {**HEALTHY, **changes}.items())
 
@@ -44,7 +44,7 @@ def told(**changes: str) -> Answer:
 
 
 @asynccontextmanager
-async def scripted_redis(answer: Answer) -> AsyncIterator[str]:
+async def scripted_redis(answer: ScriptReply) -> AsyncIterator[str]:
     """Run such a server and return its URL."""
     open_to: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 

@@ -15,7 +15,7 @@ from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptRunner, redis_pool
 from quota_service.seats.keys import Shard
 from quota_service.seats.scripts import load_scripts
-from quota_service.seats.store import Answer, ReserveRequest, SeatStore, ShardSnapshot
+from quota_service.seats.store import ReserveRequest, ScriptReply, SeatStore, ShardSnapshot
 from quota_service.settings import Settings
 from tests.support.books import check_books, read_journal
 from tests.support.exams import make_exam
@@ -55,7 +55,7 @@ class SeatsUnderTest:
             request_hash=request_hash,
         )
 
-    async def reserve(self, *words: Any, exam: Exam | None = None, **options: Any) -> Answer:
+    async def reserve(self, *words: Any, exam: Exam | None = None, **options: Any) -> ScriptReply:
         """Reserve what `request` would make of the arguments."""
         request = self.request(*words, **options)
         return await self.store.reserve(self.shard, exam or self.exam, request)
@@ -76,7 +76,7 @@ class SeatsUnderTest:
         *,
         again: bool = True,
         exam: Exam | None = None,
-    ) -> Answer:
+    ) -> ScriptReply:
         """Pin a reservation, paying what it costs unless told otherwise.
 
         With `again` one that has expired takes its seats again, as the protocol lets it.

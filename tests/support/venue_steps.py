@@ -5,7 +5,7 @@ import dataclasses
 from quota_service.domain.exam import Quota, Window
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
-from quota_service.seats.store import Answer
+from quota_service.seats.store import ScriptReply
 from tests.support.records import move_due
 from tests.support.seats import SeatsUnderTest
 
@@ -16,7 +16,7 @@ async def change(
     venue: str = "tianjin",
     pin: str = "change-1",
     window: Window | None = None,
-) -> Answer:
+) -> ScriptReply:
     """Change, after which the books must balance."""
     exam = dataclasses.replace(seats.exam, registration=window or seats.exam.registration)
     answer = await seats.store.change(seats.shard, exam, serial, venue, pin)
@@ -26,14 +26,14 @@ async def change(
 
 async def settle(
     seats: SeatsUnderTest, serial: str, pin: str = "change-1", *, has_moved: bool
-) -> Answer:
+) -> ScriptReply:
     """Settle a change, after which the books must balance."""
     answer = await seats.store.settle_change(seats.shard, serial, pin, has_moved=has_moved)
     await seats.check_books()
     return answer
 
 
-async def refund(seats: SeatsUnderTest, serial: str) -> Answer:
+async def refund(seats: SeatsUnderTest, serial: str) -> ScriptReply:
     """Refund, after which the books must balance."""
     answer = await seats.store.refund(seats.shard, serial)
     await seats.check_books()
@@ -53,7 +53,7 @@ async def counted(seats: SeatsUnderTest, quota: str) -> dict[str, int]:
     return {name: n for name in names if (n := getattr(snapshot, name)[key])}
 
 
-def state_of(answer: Answer) -> State | None:
+def state_of(answer: ScriptReply) -> State | None:
     return answer.reservation and answer.reservation.state
 
 
