@@ -3,7 +3,7 @@
 -- both venues until Postgres has decided.
 -- Why atomic: between finding the new seats free and taking them, they could go; a hold that gave
 -- its old seats back first could end with none.
--- Walks: held -> held, confirmed -> changing_venue.
+-- Transitions: held -> held, confirmed -> changing_venue.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

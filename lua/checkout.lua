@@ -2,7 +2,7 @@
 -- checkout: payment begins, so the deadline moves out, once, but not beyond the beginning of the first
 -- sitting.
 -- Why atomic: "once" must hold however often and from wherever it is asked.
--- Walks: held -> held.
+-- Transitions: held -> held.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

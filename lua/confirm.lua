@@ -3,7 +3,7 @@
 -- Why atomic: the counters, the index of pinned records and the state must change together.
 -- It may run when Redis is full: it only moves what is there.
 -- What only a hold needs is gone from the record then, so that it reads as Postgres tells of it.
--- Walks: confirming -> confirmed.
+-- Transitions: confirming -> confirmed.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

@@ -5,7 +5,7 @@
 -- any number of workers may call this with the same serials.
 -- It may run when Redis is full: it frees more than it writes.
 -- The work of one call is bounded: what is left of the batch stays due, for the next.
--- Walks: held -> expired.
+-- Transitions: held -> expired.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

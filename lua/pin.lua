@@ -7,7 +7,7 @@
 -- It takes them until the first of its sittings begins, and after registration has closed only where
 -- the deadline that was shown lay there too.
 -- It may run when Redis is full: turning a payment away loses more than a few bytes.
--- Walks: held -> confirming, expired -> confirming.
+-- Transitions: held -> confirming, expired -> confirming.
 --
 -- KEYS[1]  string epoch        the shard's epoch
 -- KEYS[2]  string version      counts the shard's steps

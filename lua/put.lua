@@ -13,7 +13,7 @@
 -- are not: Postgres has counted them (`put_unpaid`). One that is spent, and whose record is gone after
 -- its day, was counted before.
 -- It may run when Redis is full: a shard that cannot be opened frees nothing.
--- Walks: confirming -> held, held -> expired, confirming -> expired.
+-- Transitions: confirming -> held, held -> expired, confirming -> expired.
 --
 -- KEYS[1]  string epoch        the shard's epoch and run
 -- KEYS[2]  string version      counts the shard's steps

@@ -2,7 +2,7 @@
 -- refund: a booking was refunded in Postgres; its seats go back and its sessions are free.
 -- Why atomic: the counters, the claims and the state must change together.
 -- It may run when Redis is full: it only moves what is there.
--- Walks: confirmed -> refunded.
+-- Transitions: confirmed -> refunded.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

@@ -2,7 +2,7 @@
 -- release: gives a hold back on its candidate's word.
 -- Why atomic: the seats, the candidate's sessions and the state must change together and once.
 -- It may run when Redis is full: it frees more than it writes.
--- Walks: held -> released.
+-- Transitions: held -> released.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

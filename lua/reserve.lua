@@ -5,7 +5,7 @@
 -- one request after the other would.
 -- Why atomic: the session check, the choice of venue, the counters, the hold and its journal entry
 -- must be one step, or two candidates could be given one seat.
--- Walks: (none) -> held.
+-- Transitions: (none) -> held.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

@@ -3,7 +3,7 @@
 -- and the old seats go back, or it stays where it was and the new seats go back.
 -- Why atomic: one of the two sets of seats goes back in the same step that ends the change.
 -- It may run when Redis is full: it only moves what is there.
--- Walks: changing_venue -> confirmed.
+-- Transitions: changing_venue -> confirmed.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

@@ -4,7 +4,7 @@
 -- One that had expired before it was pinned has expired: its seats go back.
 -- Why atomic: the counters, the index of due holds and the state must change together.
 -- It may run when Redis is full: it only moves what is there.
--- Walks: confirming -> held, confirming -> expired.
+-- Transitions: confirming -> held, confirming -> expired.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

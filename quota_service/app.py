@@ -131,11 +131,11 @@ def _pass(_line: str) -> None:
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, reached: Callable[[str], None] = _pass
+    settings: Settings, failpoint: Callable[[str], None] = _pass
 ) -> AsyncIterator[Service]:
     """Open the stores; one that is away now is no error, it is asked when it is needed.
 
-    `reached` is told each marked line of a use case, so that a test can die there.
+    `failpoint` is told each marked line of a use case, so that a test can die there.
     """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
@@ -170,7 +170,7 @@ async def open_service(
             ledger=ledger,
             exams=exams,
             archive=ArchiveLedger(ledger),
-            confirmations=ConfirmationLedger(ledger, settings, metrics, reached),
+            confirmations=ConfirmationLedger(ledger, settings, metrics, failpoint),
             changes=ChangeLedger(ledger, settings, metrics),
             refunds=RefundLedger(ledger, settings, metrics),
             refunds_due=RefundsDue(ledger),
@@ -199,18 +199,18 @@ async def open_service(
                 polling=Polling(settings.waiting_room_poll_min_s, settings.waiting_room_poll_max_s),
                 now_ms=health.redis_now_ms,
                 learn_clock=health.learn_clock,
-                reached=reached,
+                failpoint=failpoint,
             ),
             numbers=QueueNumbers(
                 rooms,
                 room_store,
                 block=settings.waiting_room_block,
                 numbers_max=settings.waiting_room_numbers_max,
-                reached=reached,
+                failpoint=failpoint,
             ),
             metrics=metrics,
             payment_retry_grace_ms=round(settings.payment_retry_grace_s * 1000),
-            reached=reached,
+            failpoint=failpoint,
         )
         in_flight = InFlight(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
         rendered = RenderedAvailability()

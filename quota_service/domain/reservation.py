@@ -1,6 +1,6 @@
 """A reservation, its states and the id that finds it.
 
-The states form a small machine. Every arrow is walked by exactly one Redis script, and the table
+The states form a small machine. Every transition is made by exactly one Redis script, and the table
 here says which; nothing else writes a state.
 """
 
@@ -33,7 +33,7 @@ class State(StrEnum):
         return self in {State.CONFIRMED, State.CHANGING_VENUE}
 
 
-ARROWS: dict[str, frozenset[tuple[State, State]]] = {
+TRANSITIONS: dict[str, frozenset[tuple[State, State]]] = {
     "checkout": frozenset({(State.HELD, State.HELD)}),
     "release": frozenset({(State.HELD, State.RELEASED)}),
     "expire": frozenset({(State.HELD, State.EXPIRED)}),
@@ -51,7 +51,7 @@ ARROWS: dict[str, frozenset[tuple[State, State]]] = {
         }
     ),
 }
-"""The arrows each script walks, by script name.
+"""The transitions each script makes, by script name.
 
 `reserve` makes the record in state `held`.
 """

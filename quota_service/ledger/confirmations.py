@@ -95,9 +95,9 @@ class ConfirmationLedger:
         ledger: Ledger,
         settings: Settings,
         metrics: Metrics,
-        reached: Callable[[str], None],
+        failpoint: Callable[[str], None],
     ) -> None:
-        self._reached = reached
+        self._failpoint = failpoint
         self._ledger = ledger
         self._group: GroupCommit[PaymentDecision, RecordedPayment | AttemptSuperseded] = (
             GroupCommit(
@@ -158,7 +158,7 @@ class ConfirmationLedger:
         columns = list(zip(*(_row(verdict, since_s) for verdict in group), strict=True))
         race: LedgerRefused | None = None
         for _ in range(_TRIES_MAX):
-            self._reached("confirm: before commit")
+            self._failpoint("confirm: before commit")
             now = dt.datetime.now(dt.UTC)
             try:
                 rows = await self._ledger.commit("settle_payments", now, *columns)

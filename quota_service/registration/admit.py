@@ -101,13 +101,13 @@ class Admission:
             return _NOBODY
         # Whoever leads next has to know it too.
         places = self._places(shard, rules, survey)
-        self._stores.reached("admit: surveyed")
+        self._stores.failpoint("admit: surveyed")
         settings = self._settings
         lease = await self._stores.admission.lease(exam.id, self._name, settings.admission_lease_s)
         if lease is None:
             self._forget(exam.id)
             return _NOBODY
-        self._stores.reached("admit: leased")
+        self._stores.failpoint("admit: leased")
         memory = self._remember(lease.room)
         step, healthy_s = self._decide(rules, lease, survey, places=places, memory=memory)
         position = _position(step, survey, healthy_s)

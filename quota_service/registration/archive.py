@@ -47,7 +47,7 @@ async def archive_exam(stores: Stores, exam_id: str) -> int:
         used = stores.registry.used_shard(exam_id, _ONLY_SHARD)
         if await rebuild_shard(stores, used, "the exam is archived", retired=True) is None:
             raise NotReady(f"an import or a recovery of exam {exam_id} is at work")
-    stores.reached("archive: retired")
+    stores.failpoint("archive: retired")
     async with stores.recoveries.alone(exam_id) as alone:
         if not alone:
             raise NotReady(f"an import or a recovery of exam {exam_id} is at work")
@@ -58,7 +58,7 @@ async def archive_exam(stores: Stores, exam_id: str) -> int:
                 connection, exam_id, _ONLY_SHARD, "the exam is archived"
             )
             archived_at = await stores.archive.archive(connection, exam_id)
-        stores.reached("archive: marked")
+        stores.failpoint("archive: marked")
         await stores.registry.refresh()
         await _forget(stores, exam_id, _ONLY_SHARD, fenced.epoch)
     log.info("archived", extra={"exam": exam_id})
@@ -92,5 +92,5 @@ async def _forget(stores: Stores, exam_id: str, number: int, epoch: int) -> None
     claimed = Shard(exam_id, number, epoch, is_recovered=True)
     await stores.recovery.claim(claimed)
     await stores.recovery.forget(claimed)
-    stores.reached("archive: forgotten")
+    stores.failpoint("archive: forgotten")
     await stores.archive.mark_forgotten(exam_id, number, epoch)

@@ -76,11 +76,11 @@ async def _change(stores: Stores, exam: Exam, reservation_id: str, venue: str) -
     if venue not in exam.venue_ids:
         await check_in_force(stores, shard, exam)
         raise UnknownVenue("venue", venue)
-    stores.reached("change: before script")
+    stores.failpoint("change: before script")
     begun_s = attempt_clock_s()
     pin = secrets.token_hex(_PIN_BYTES)
     answer = await stores.seats.change(shard, exam, serial, venue, pin)
-    stores.reached("change: after script")
+    stores.failpoint("change: after script")
     reservation = await _taken(stores, exam, venue, reservation_id, answer)
     if reservation.state is State.CHANGING_VENUE:
         epoch = (shard.exam, shard.number, shard.epoch)
@@ -150,10 +150,10 @@ async def _decide(stores: Stores, shard: Shard, serial: str, change: VenueChange
             # Nobody else books under this pin: the change has certainly not happened.
             await stores.seats.settle_change(shard, serial, changing.pin, has_moved=False)
         raise
-    stores.reached("change: after commit")
+    stores.failpoint("change: after commit")
     if end is ChangeEnd.MOVED:
         moved = await _finish(stores, shard, serial, changing)
-        stores.reached("change: after finish")
+        stores.failpoint("change: after finish")
         return moved
     if end is ChangeEnd.FENCED:
         raise NotReady("the shard is being recovered")

@@ -114,11 +114,11 @@ async def _attempt(
 ) -> RecordedPayment | AttemptSuperseded:
     """Bring an event to its end under one pin; AttemptSuperseded when that was given up meanwhile."""
     begun_s = attempt_clock_s()
-    stores.reached("confirm: before pin")
+    stores.failpoint("confirm: before pin")
     answer = await _pin(stores, shard, serial, event)
     if isinstance(answer, RecordedPayment):
         return answer
-    stores.reached("confirm: after pin")
+    stores.failpoint("confirm: after pin")
     reason = await _refusal(stores, answer, event)
     if reason is not None:
         return await _refund(stores, event, reason)
@@ -138,10 +138,10 @@ async def _attempt(
         if answer.code is Code.DONE:
             await settle_pins(stores, shard, [answer.reservation], grace_ms=0)
         raise
-    stores.reached("confirm: after commit")
+    stores.failpoint("confirm: after commit")
     if isinstance(settled, RecordedPayment) and settled.outcome is PaymentOutcome.CONFIRMED:
         await _finish(stores, shard, serial)
-        stores.reached("confirm: after finish")
+        stores.failpoint("confirm: after finish")
     elif isinstance(settled, AttemptSuperseded) or answer.code is Code.DONE:
         await _give_up(stores, shard, answer.reservation, settled)
     return settled

@@ -85,7 +85,7 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
         with suppress(QuotaError):  # a worker does it when this fails
             await sync_shard(stores, exam.id)
         raise
-    stores.reached("import: after commit")
+    stores.failpoint("import: after commit")
     try:
         if not comes_back:
             await sync_shard(stores, exam.id)
@@ -123,10 +123,10 @@ async def _store(stores: Stores, exam: Exam) -> tuple[Imported, bool]:
         await _ensure_waiting_room(stores, connection, exam)
         if any(old.retired):
             await _bring_back(stores, connection, exam.id)
-        stores.reached("import: before redis")
+        stores.failpoint("import: before redis")
         async with stores.ledger.kept_alive(connection):
             await _put_in_force(stores, old, new, plan.capacity)
-        stores.reached("import: before commit")
+        stores.failpoint("import: before commit")
         return Imported(created=False, changes=plan.changes), any(old.retired)
 
 

@@ -56,7 +56,7 @@ async def reconcile(
     if known > origin:
         await put.all(_unbooked(recoveries.holds_after(exam, number, origin, _PAGE_MAX)))
     holds = put.count
-    stores.reached("recover: holds written")
+    stores.failpoint("recover: holds written")
     await put.all(recoveries.bookings_after(exam, number, origin, _PAGE_MAX))
     await put.all(recoveries.refunds_after(exam, number, origin, _PAGE_MAX))
     bookings = put.count - holds
@@ -87,7 +87,7 @@ async def rebuild(
         await stores.recovery.put_unpaid(shard, candidates)
     bookings, holds = Put(stores, shard, fit=True), Put(stores, shard, fit=True)
     await bookings.all(recoveries.bookings(exam, number, _PAGE_MAX))
-    stores.reached("recover: bookings written")
+    stores.failpoint("recover: bookings written")
     await holds.all(recoveries.holds(exam, number, _PAGE_MAX))
     await Put(stores, shard, fit=True).all(recoveries.ended(exam, number, _PAGE_MAX))
     async for page in recoveries.spent(exam, number, _PAGE_MAX):

@@ -26,12 +26,12 @@ class QueueNumbers:
         *,
         block: int,
         numbers_max: int,
-        reached: Callable[[str], None],
+        failpoint: Callable[[str], None],
     ) -> None:
         self._rooms = rooms
         self._store = store
         self._block = block
-        self._reached = reached
+        self._failpoint = failpoint
         self._extending: dict[Shard, asyncio.Task[None]] = {}
         self._waiting: Counter[Shard] = Counter()
         self.numbers_max = numbers_max
@@ -59,9 +59,9 @@ class QueueNumbers:
 
     async def _extend(self, shard: Shard, reached: int | None) -> None:
         epoch = (shard.exam, shard.number, shard.epoch)
-        self._reached("join: before numbers are set aside")
+        self._failpoint("join: before numbers are set aside")
         count = max(self._block, self._waiting[shard])
         highest = await self._rooms.reserve_numbers(epoch, reached, count)
-        self._reached("join: after numbers are set aside")
+        self._failpoint("join: after numbers are set aside")
         await self._store.give_numbers(shard, highest - count, highest)
-        self._reached("join: after numbers are given")
+        self._failpoint("join: after numbers are given")

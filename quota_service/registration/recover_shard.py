@@ -165,9 +165,9 @@ async def _recover(
     )
     begun = {"shard": shard.tag, "epoch": fenced.epoch, "cause": reason}
     log.log(level, "recovering", extra=begun)
-    stores.reached("recover: fenced")
+    stores.failpoint("recover: fenced")
     claimed, origin = await _claim(stores, shard, fenced)
-    stores.reached("recover: claimed")
+    stores.failpoint("recover: claimed")
     recovery = Recovery(fenced.epoch)
     try:
         await _go_on(
@@ -218,7 +218,7 @@ async def _go_on(
         raise ContradictionError(f"redis is at {origin}, and the ledger went on from {branch}")
     await _drain(stores, shard)
     recovery.recovered = await stores.recoveries.position(shard.exam, shard.number)
-    stores.reached("recover: drained")
+    stores.failpoint("recover: drained")
     if wanted_anew:
         raise ContradictionError(wanted_anew)
     counts = await reconcile(stores, shard, fenced, origin, recovery.recovered)
@@ -239,9 +239,9 @@ async def _open(stores: Stores, shard: Shard, recovery: Recovery) -> None:
     if shard.exam not in stores.registry.not_loaded():
         await define(stores, shard, stores.registry.find(shard.exam))
         await _close_draw(stores, shard)
-    stores.reached("recover: defined")
+    stores.failpoint("recover: defined")
     await stores.recovery.reopen(shard)
-    stores.reached("recover: open in redis")
+    stores.failpoint("recover: open in redis")
     opened = await stores.recoveries.reopen(
         shard.exam,
         shard.number,

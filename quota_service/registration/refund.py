@@ -47,19 +47,19 @@ async def refund(stores: Stores, reservation_id: str) -> Reservation:
     shard, serial = stores.locate(reservation_id)
     booked = await read_reservation(stores, reservation_id)
     await _check(stores, shard, booked)
-    stores.reached("refund: before commit")
+    stores.failpoint("refund: before commit")
     try:
         epoch = (shard.exam, shard.number, shard.epoch)
         end = await stores.refunds.refund(Refund(reservation_id, epoch, caller()))
     except RefundTaken:
         raise await _used(stores, booked) from None
-    stores.reached("refund: after commit")
+    stores.failpoint("refund: after commit")
     if end is RefundEnd.FENCED:
         raise NotReady("the shard is being recovered")
     if end is RefundEnd.NOT_BOOKED:
         raise await _used(stores, booked)
     refunded = await _finish(stores, shard, serial)
-    stores.reached("refund: after finish")
+    stores.failpoint("refund: after finish")
     stores.metrics.refunds.labels(exam=shard.exam).inc()
     return refunded or replace(booked, state=State.REFUNDED)
 

@@ -133,7 +133,7 @@ async def _reserve(
         granted=granted,
     )
     answer = await stores.seats.reserve(shard, exam, request)
-    stores.reached("reserve: after script")
+    stores.failpoint("reserve: after script")
     if answer.code is Code.ENDED:
         spent = IdempotencyKeyReused()
         return await _repeat_of_forgotten(stores, shard, serial, order, spent)

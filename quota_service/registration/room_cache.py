@@ -62,7 +62,7 @@ class WaitingRoomCache:
         polling: Polling,
         now_ms: Callable[[], int],
         learn_clock: Callable[[], Awaitable[None]],
-        reached: Callable[[str], None],
+        failpoint: Callable[[str], None],
     ) -> None:
         self._rooms = rooms
         self._store = store
@@ -70,7 +70,7 @@ class WaitingRoomCache:
         self._polling = polling
         self.now_ms = now_ms
         self._learn_clock = learn_clock
-        self._reached = reached
+        self._failpoint = failpoint
         # It keeps clients apart and is no secret. It is not the generator that others may have
         # seeded: a look that comes by itself must not take from theirs.
         self._chance = random.Random()  # noqa: S311
@@ -195,10 +195,10 @@ class WaitingRoomCache:
             log.info("a waiting room cannot be counted", extra=extra)
             return room, Counts() if before is None else before.standing.counts
         if may_note and counts.is_draw_closed and not room.is_draw_closed:
-            self._reached("look: draw closed in redis")
+            self._failpoint("look: draw closed in redis")
             try:
                 room = await self._rooms.note_draw_closed((shard.exam, shard.number, shard.epoch))
-                self._reached("look: draw closed in postgres")
+                self._failpoint("look: draw closed in postgres")
             except Unavailable as error:
                 extra = {"exam": room.exam, "cause": str(error)}
                 log.info("the seed of a draw cannot be shown yet", extra=extra)

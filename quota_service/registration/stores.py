@@ -37,7 +37,7 @@ class Stores:
     """The parts a use case may touch.
 
     `payment_retry_grace_ms` is how long a hold whose payment could not be recorded is kept for the
-    payment to be told again. `reached` is told each line of a use case between which the process
+    payment to be told again. `failpoint` is told each line of a use case between which the process
     may die. It does nothing in production; the fault tests put a kill there.
     """
 
@@ -66,7 +66,7 @@ class Stores:
     numbers: QueueNumbers
     metrics: Metrics
     payment_retry_grace_ms: int
-    reached: Callable[[str], None]
+    failpoint: Callable[[str], None]
 
     def progress(self) -> Progress:
         """Return which exams go on and which are over; all go on while the time is not known."""

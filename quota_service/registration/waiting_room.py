@@ -138,7 +138,7 @@ async def _claim(stores: Stores, exam_id: str, candidate: str, text: str) -> Cla
     answer = await stores.room_store.claim(
         shard, candidate, ticket.place, has_passed=turn is Turn.PASSED
     )
-    stores.reached("claim: after script")
+    stores.failpoint("claim: after script")
     _refuse(stores, standing, answer)
     granted = Pass(exam_id, candidate, answer.place, answer.expires_ms, answer.epoch)
     return Claimed(

@@ -173,7 +173,7 @@ def _pass(_line: str) -> None:
 
 @asynccontextmanager
 async def open_books(
-    settings: Settings, exam: Exam | None = None, reached: Callable[[str], None] = _pass
+    settings: Settings, exam: Exam | None = None, failpoint: Callable[[str], None] = _pass
 ) -> AsyncIterator[LedgerUnderTest]:
     """Open the ledger of a migrated database and store an exam in it unless it is there."""
     exam, metrics = exam or make_exam(), Metrics()
@@ -185,7 +185,7 @@ async def open_books(
             settings,
             metrics,
             ledger,
-            ConfirmationLedger(ledger, settings, metrics, reached),
+            ConfirmationLedger(ledger, settings, metrics, failpoint),
             exams,
             LedgerReader(ledger),
             exam,

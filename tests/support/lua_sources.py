@@ -67,11 +67,14 @@ class LuaSource:
         return re.findall(r"^-- @include (\w+)$", self.header, re.MULTILINE)
 
     @cached_property
-    def walks(self) -> set[tuple[str, str]]:
-        """The arrows of its `Walks:` line."""
-        found = re.search(r"^-- Walks: (.+)\.$", self.header, re.MULTILINE)
-        arrows = found[1].split(", ") if found else []
-        return {(start, end) for start, _, end in (arrow.partition(" -> ") for arrow in arrows)}
+    def transitions(self) -> set[tuple[str, str]]:
+        """The transitions of its `Transitions:` line."""
+        found = re.search(r"^-- Transitions: (.+)\.$", self.header, re.MULTILINE)
+        transitions = found[1].split(", ") if found else []
+        return {
+            (start, end)
+            for start, _, end in (transition.partition(" -> ") for transition in transitions)
+        }
 
     @cached_property
     def functions(self) -> Mapping[str, tuple[list[str], str]]:

@@ -36,7 +36,7 @@ async def open_room(service: Service, *, opens_in_s: float = 3600, **changes: An
 
 @asynccontextmanager
 async def process_beside(
-    settings: Settings, *reached: Callable[[str], None]
+    settings: Settings, *failpoint: Callable[[str], None]
 ) -> AsyncIterator[Service]:
     """Another process on these stores, which has looked at the exams and their rooms."""
     async with open_service(settings, *reached) as opened:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from quota_service.domain.reservation import (
-    ARROWS,
+    TRANSITIONS,
     ReservationId,
     State,
     shard_of,
@@ -106,13 +106,14 @@ def test_a_candidate_stays_in_its_shard_over_time() -> None:
 
 
 def test_each_script_walks_the_arrows_the_table_gives_it_and_no_others() -> None:
-    said = {name: source.walks for name, source in SOURCES.items() if source.walks}
+    said = {name: source.transitions for name, source in SOURCES.items() if source.transitions}
 
     made_by_reserve = said.pop("reserve")
 
     assert made_by_reserve == {("(none)", "held")}
     assert said == {
-        name: {(start.value, end.value) for start, end in arrows} for name, arrows in ARROWS.items()
+        name: {(start.value, end.value) for start, end in transitions}
+        for name, transitions in TRANSITIONS.items()
     }
 
 
@@ -120,7 +121,7 @@ def test_each_script_writes_only_the_states_its_arrows_end_in() -> None:
     for name, source in SOURCES.items():
         written = set(re.findall(r"record\[STATE\](?:, [^=\n]+)? = '(\w+)'", source.code))
 
-        ends = {end.value for start, end in ARROWS.get(name, frozenset()) if start is not end}
+        ends = {end.value for start, end in TRANSITIONS.get(name, frozenset()) if start is not end}
         assert written == ends, name
 
 
