@@ -38,11 +38,11 @@ class DiedError(Exception):
 def dying(stores: Stores, line: str) -> Stores:
     """Return stores whose protocols die at a marked line."""
 
-    def reached(now: str) -> None:
+    def failpoint(now: str) -> None:
         if now == line:
             raise DiedError(line)
 
-    return dataclasses.replace(stores, reached=reached)
+    return dataclasses.replace(stores, failpoint=failpoint)
 
 
 async def leave_pins(service: Service, count: int) -> None:

@@ -112,7 +112,7 @@ async def _capture(stores: Stores, event: PaymentEvent) -> RecordedPayment | Att
 async def _attempt(
     stores: Stores, shard: Shard, serial: str, event: PaymentEvent
 ) -> RecordedPayment | AttemptSuperseded:
-    """Bring an event to its end under one pin; AttemptSuperseded when that was given up meanwhile."""
+    """Bring an event to its end under one pin; AttemptSuperseded when that was given up."""
     begun_s = attempt_clock_s()
     stores.failpoint("confirm: before pin")
     answer = await _pin(stores, shard, serial, event)

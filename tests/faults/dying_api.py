@@ -21,7 +21,7 @@ async def serve(line: str) -> None:
     async def ready(_service: Service, addresses: Addresses) -> None:
         print(addresses.api, flush=True)  # noqa: T201  the test reads it
 
-    async with open_service(read_settings(), reached=die) as service:
+    async with open_service(read_settings(), failpoint=die) as service:
         await run_service(service, asyncio.Event(), api=True, workers=False, ready=ready)
 
 

@@ -26,24 +26,24 @@ def dying(line: str, after: int) -> Callable[[str], None]:
     """Return what is told each marked line, and kills this process at one of them."""
     left = after
 
-    def reached(now: str) -> None:
+    def failpoint(now: str) -> None:
         nonlocal left
         left -= now == line
         if now == line and left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return reached
+    return failpoint
 
 
 async def main(kind: str, environ: Mapping[str, str]) -> None:
     settings = read_settings()
     configure_logging(settings.log_level)
-    reached = dying(environ.get("FAULTS_DIE_AT", ""), int(environ.get("FAULTS_DIE_AFTER", "1")))
+    failpoint = dying(environ.get("FAULTS_DIE_AT", ""), int(environ.get("FAULTS_DIE_AFTER", "1")))
     broken = filter(None, environ.get("FAULTS_BREAK", "").split(","))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     breaks.apply(broken, Path(environ["FAULTS_FOLDER"]))
-    async with open_service(settings, reached=reached) as service:
+    async with open_service(settings, failpoint=failpoint) as service:
         is_api = kind == "serve"
         await run_service(service, stop, api=is_api, workers=not is_api)
 

@@ -266,12 +266,12 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up_and_found(
 ) -> None:
     lines: list[str] = []
 
-    def reached(line: str) -> None:
+    def failpoint(line: str) -> None:
         lines.append(line)
         if len(lines) == 2:  # the first has let the connection prepare the call
             proxy.lose_answers()
 
-    async with open_books(hasty, reached=reached) as books:
+    async with open_books(hasty, failpoint=failpoint) as books:
         await books.book("candidate-9", ("general",), "tianjin")
         verdicts = [books.booking(books.reservation(f"candidate-{i}")) for i in range(3)]
 
@@ -287,11 +287,11 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up_and_found(
 async def test_a_commit_that_never_arrived_is_looked_up_and_of_unknown_end(
     hasty: Settings, proxy: Proxy
 ) -> None:
-    def reached(line: str) -> None:
+    def failpoint(line: str) -> None:
         if line == "confirm: before commit":
             proxy.freeze()
 
-    async with open_books(hasty, reached=reached) as books:
+    async with open_books(hasty, failpoint=failpoint) as books:
         verdict = books.booking(books.reservation())
         with pytest.raises(LedgerUnavailable) as raised:
             await books.confirmations.settle(verdict)
@@ -305,12 +305,12 @@ async def test_a_refund_whose_answer_is_lost_is_looked_up_and_found(
 ) -> None:
     lines: list[str] = []
 
-    def reached(line: str) -> None:
+    def failpoint(line: str) -> None:
         lines.append(line)
         if len(lines) == 2:  # the booking; the second payment
             proxy.lose_answers()
 
-    async with open_books(hasty, reached=reached) as books:
+    async with open_books(hasty, failpoint=failpoint) as books:
         reservation = books.reservation()
         await books.confirmations.settle(books.booking(reservation))
 

@@ -299,11 +299,11 @@ async def test_the_seed_is_secret_until_both_stores_know_the_draw_to_be_closed(
 async def test_a_process_that_dies_while_it_closes_a_draw_lets_nobody_into_it(
     settings: Settings, room: RoomUnderTest, other: Service, line: str
 ) -> None:
-    def reached(now: str) -> None:
+    def failpoint(now: str) -> None:
         if now == line:
             raise DiedError(line)
 
-    async with process_beside(settings, reached) as mortal:
+    async with process_beside(settings, failpoint) as mortal:
         await open_in_redis(room)
         with pytest.raises(DiedError):
             await mortal.stores.rooms.refresh()

@@ -56,7 +56,7 @@ async def test_a_callback_that_is_repeated_after_its_end_takes_no_seat(service: 
     before = await left(service, QUOTA)
 
     lines: list[str] = []
-    watched = dataclasses.replace(service.stores, reached=lines.append)
+    watched = dataclasses.replace(service.stores, failpoint=lines.append)
     again = await confirm(watched, payment(late))
 
     assert (again.outcome, again.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)

@@ -182,12 +182,12 @@ async def test_seats_released_while_the_shard_is_fenced_are_there_when_it_opens(
     await lose_everything(service)
     raised = "UPDATE quotas SET capacity = capacity + 2 WHERE venue = 'beijing'"
 
-    def reached(line: str) -> None:
+    def failpoint(line: str) -> None:
         if line == "recover: fenced":
             raise DiedError(line)
 
     fenced = dataclasses.replace(
-        service, stores=dataclasses.replace(service.stores, reached=reached)
+        service, stores=dataclasses.replace(service.stores, failpoint=failpoint)
     )
     with pytest.raises(DiedError):
         await recover_shards(fenced)

@@ -385,7 +385,7 @@ async def test_an_import_that_fails_before_its_commit_has_changed_nothing(
             raise LedgerUnavailable("the connection was lost")
 
     with pytest.raises(LedgerUnavailable):
-        await import_exam(dataclasses.replace(imported.stores, reached=fail), fewer)
+        await import_exam(dataclasses.replace(imported.stores, failpoint=fail), fewer)
 
     await check(imported, exam())
 

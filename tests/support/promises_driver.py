@@ -45,7 +45,7 @@ class Driver(RuleBasedStateMachine):
             if reached == line:
                 raise DiedError
 
-        return dataclasses.replace(self.stores, reached=die)
+        return dataclasses.replace(self.stores, failpoint=die)
 
     async def drained_states(self) -> dict[str, str]:
         """What the drained journal says of every reservation of the exam."""

@@ -39,7 +39,7 @@ async def process_beside(
     settings: Settings, *failpoint: Callable[[str], None]
 ) -> AsyncIterator[Service]:
     """Another process on these stores, which has looked at the exams and their rooms."""
-    async with open_service(settings, *reached) as opened:
+    async with open_service(settings, *failpoint) as opened:
         await refresh_memory(opened)
         await opened.stores.rooms.refresh()
         yield opened

@@ -45,11 +45,11 @@ async def state(service: Service, reservation: Reservation) -> State:
 def dying(stores: Stores, line: str) -> Stores:
     """Return stores whose protocol dies at a marked line."""
 
-    def reached(now: str) -> None:
+    def failpoint(now: str) -> None:
         if now == line:
             raise DiedError(line)
 
-    return dataclasses.replace(stores, reached=reached)
+    return dataclasses.replace(stores, failpoint=failpoint)
 
 
 async def recover(service: Service, age_ms: int = 0) -> Recovered:
