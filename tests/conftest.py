@@ -86,8 +86,12 @@ def open_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+def redis_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedRedis]:
+    """The server with the seats: the first on PATH, or the program that is the parameter."""
+    binary = getattr(request, "param", None)
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), binary=binary) as server:
         yield server
 
 

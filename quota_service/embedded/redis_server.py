@@ -1,4 +1,4 @@
-"""A Redis of our own on loopback, for the demo and the tests.
+"""A Redis or Valkey of our own on loopback, for the demo and the tests.
 
 It keeps an append-only file, synced at every write before the write is answered, and never evicts:
 a seat that vanishes is a seat sold twice.
@@ -35,10 +35,10 @@ _SETTINGS = (
 
 
 class EmbeddedRedis(LocalServer):
-    """A local redis-server, version 7.0 or later, with its data in `data_dir`, made if need be.
+    """A local Redis or Valkey with its data in `data_dir`, made if need be.
 
     `port` None has a free one chosen at the first start and kept from then on. `binary` is the
-    redis-server to use instead of the one `find_redis_binary` finds.
+    program to use instead of the one `find_redis_binary` finds.
     """
 
     name = "redis-server"

@@ -25,8 +25,9 @@ Command = tuple[str | int, ...]
 Commands = Callable[[str], Sequence[Command]]
 """Makes the commands to send, given the run of the server they go to."""
 
-OLDEST_VERSION = (7, 0)
-"""Redis 7.0 brought flags for scripts. Valkey tells the version of Redis it is compatible with."""
+OLDEST_VERSIONS = {"redis": (7, 0), "valkey": (8, 0)}
+"""Redis 7.0 brought flags for scripts. Valkey says that it is Redis 7.2.4, beside its own version.
+"""
 
 _ID_BYTES = 6
 _SECTIONS = ("server", "replication", "persistence")
@@ -232,10 +233,11 @@ def _run_of(texts: Sequence[Any]) -> str:
             raise text
     lines = [line for text in texts for line in str(text).splitlines() if ":" in line]
     told = dict(line.split(":", 1) for line in lines)
-    version = told["redis_version"]
-    if tuple(map(int, version.split(".")[:2])) < OLDEST_VERSION:
-        wanted = ".".join(map(str, OLDEST_VERSION))
-        raise UnsupportedServerError(f"redis is version {version}; it takes {wanted} or newer")
+    server = "valkey" if "valkey_version" in told else "redis"
+    version, oldest = told[f"{server}_version"], OLDEST_VERSIONS[server]
+    if tuple(map(int, version.split(".")[:2])) < oldest:
+        wanted = ".".join(map(str, oldest))
+        raise UnsupportedServerError(f"{server} is version {version}; it takes {wanted} or newer")
     if told["role"] != "master":
         raise ReadOnlyError(f"it is a replica of {told.get('master_host')}")
     if told["loading"] != "0":

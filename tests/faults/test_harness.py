@@ -6,11 +6,16 @@ are in README.md beside this file, with what they printed.
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from tests.support.servers import redis_programs
 
 ROOT = Path(__file__).parents[2]
 RUN_LIMIT_S = 600
@@ -47,7 +52,9 @@ class HarnessRun:
         )
 
 
-async def harness(results: Path, *options: str, seed: str = SEED) -> HarnessRun:
+async def harness(
+    results: Path, *options: str, seed: str = SEED, redis_server: Path | None = None
+) -> HarnessRun:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -58,6 +65,7 @@ async def harness(results: Path, *options: str, seed: str = SEED) -> HarnessRun:
         str(results),
         *options,
         cwd=ROOT,
+        env={**os.environ, **({"TEST_REDIS_SERVER": str(redis_server)} if redis_server else {})},
         stdout=asyncio.subprocess.PIPE,
     )
     try:
@@ -71,8 +79,11 @@ async def harness(results: Path, *options: str, seed: str = SEED) -> HarnessRun:
     return HarnessRun(await process.wait(), printed.decode(), told)
 
 
-async def test_the_quick_subset_finds_every_promise_kept(tmp_path: Path) -> None:
-    run = await harness(tmp_path, "--quick", "--machine-s", MACHINE_S)
+@pytest.mark.parametrize("redis_server", redis_programs())
+async def test_the_quick_subset_finds_every_promise_kept(
+    tmp_path: Path, redis_server: Path
+) -> None:
+    run = await harness(tmp_path, "--quick", "--machine-s", MACHINE_S, redis_server=redis_server)
 
     assert run.evidence == "", run.printed
     assert run.status == 0

@@ -14,6 +14,14 @@ from tests.support.ledgers import LedgerUnderTest, open_books
 from tests.support.patience import PATIENT
 from tests.support.processes import is_running
 from tests.support.seats import SeatsUnderTest, open_seats
+from tests.support.servers import redis_programs
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of the scripts on every server they are to work on."""
+    is_of_scripts = metafunc.definition.path.name.startswith("test_seats_")
+    if is_of_scripts and "redis_server" in metafunc.fixturenames:
+        metafunc.parametrize("redis_server", redis_programs(), indirect=True, scope="session")
 
 
 @pytest.fixture

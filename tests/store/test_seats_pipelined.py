@@ -22,11 +22,14 @@ from tests.support.scripted_redis import ScriptReply, scripted_redis, told
 from tests.support.waiting import eventually, insisting
 
 PASSWORD = "only tests know"
+VALKEY_7 = told(redis_version="7.2.4", valkey_version="7.2.9")
 
 
 @pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("pipelined-redis")) as server:
+def redis_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path_factory.mktemp("mortal-redis"), binary=request.param) as server:
         yield server
 
 
@@ -309,6 +312,7 @@ async def test_the_check_leaves_a_server_that_is_a_replica(
     [
         (told(redis_version="6.2.14"), UnsupportedServerError, "6.2.14; it takes 7.0 or newer"),
         (told(redis_version="5.0"), UnsupportedServerError, "5.0; it takes 7.0 or newer"),
+        (VALKEY_7, UnsupportedServerError, "valkey is version 7.2.9; it takes 8.0 or newer"),
         (told(role="slave", master_host="10.0.0.7"), ReadOnlyError, "replica of 10.0.0.7"),
         (told(loading="1"), RedisConnectionError, "loading"),
     ],
@@ -331,11 +335,22 @@ async def test_a_server_that_cannot_serve_us_is_not_connected_to(
     assert "SET" not in asked
 
 
-@pytest.mark.parametrize("version", ["7.0.0", "7.2.5", "8.2.1", "10.0.0"])
+@pytest.mark.parametrize(
+    "versions",
+    [
+        {"redis_version": "7.0.0"},
+        {"redis_version": "7.2.5"},
+        {"redis_version": "8.2.1"},
+        {"redis_version": "10.0.0"},
+        {"redis_version": "7.2.4", "valkey_version": "8.0.0"},
+        {"redis_version": "7.2.4", "valkey_version": "9.1.2"},
+    ],
+    ids=lambda versions: "-".join(versions.values()),
+)
 async def test_a_server_that_is_new_enough_is_served_by(
-    redis_settings: Settings, version: str
+    redis_settings: Settings, versions: dict[str, str]
 ) -> None:
-    async with scripted_redis(told(redis_version=version)) as url:
+    async with scripted_redis(told(**versions)) as url:
         settings = dataclasses.replace(redis_settings, redis_url=url)
         async with opened(settings) as connection:
             assert await send(connection, ("SET", "k", "1")) == ["OK"]

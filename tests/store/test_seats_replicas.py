@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -98,23 +98,21 @@ async def test_reads_go_on_while_too_few_replicas_have_what_is_written(
     assert isinstance(clock_ms, int)
 
 
+@pytest.fixture
+def replica(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """Another server of the same program."""
+    with EmbeddedRedis(tmp_path, binary=request.node.callspec.params["redis_server"]) as server:
+        yield server
+
+
 async def test_a_write_that_enough_replicas_have_is_acknowledged(
-    redis_settings: Settings, redis_server: EmbeddedRedis, tmp_path: Path
+    redis_settings: Settings, redis_server: EmbeddedRedis, replica: EmbeddedRedis
 ) -> None:
     settings = dataclasses.replace(redis_settings, redis_wait_replicas=1)
-    replica = EmbeddedRedis(tmp_path)
-    async with (
-        client_of(redis_server) as client,
-        server_setting(client, "repl-diskless-sync-delay", "0"),
-    ):
-        replica.start()
-        try:
-            await follow(replica, redis_server)
-            async with open_seats(settings) as seats, client_of(replica) as copy:
-                serials = [await seats.hold(f"candidate-{i}") for i in range(3)]
-                copied = [await copy.exists(seats.shard.record_key(s)) for s in serials]
-        finally:
-            replica.kill()
+    await follow(replica, redis_server)
+    async with open_seats(settings) as seats, client_of(replica) as copy:
+        serials = [await seats.hold(f"candidate-{i}") for i in range(3)]
+        copied = [await copy.exists(seats.shard.record_key(s)) for s in serials]
 
     assert copied == [1, 1, 1]
 

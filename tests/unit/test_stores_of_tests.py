@@ -8,7 +8,7 @@ import pytest
 
 from quota_service.embedded import EmbeddedError, find_redis_binary
 from quota_service.embedded.programs import wheel_postgres_bin_dir, wheel_redis_binary
-from tests.support.servers import stores_on_path, version_of
+from tests.support.servers import redis_programs, stores_on_path, version_of
 
 FIND = """
 from quota_service.embedded import find_postgres_bin_dir, find_redis_binary
@@ -45,14 +45,13 @@ def test_a_process_of_a_test_finds_the_wheels_stores_whatever_else_is_on_the_pat
 def test_the_redis_that_a_variable_names_is_used_under_whatever_name_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = redis_of_version(tmp_path, "7.2.5").rename(tmp_path / "valkey-server")
+    program = redis_of_version(tmp_path, "7.2.5").rename(tmp_path / "another-name")
     monkeypatch.setenv("TEST_REDIS_SERVER", str(program))
 
     with stores_on_path() as versions:
         found = find_redis_binary()
 
-    assert versions.startswith("Redis 7.2.5, ")
-    assert version_of(program) == "7.2.5"
+    assert versions.startswith("Redis 7.2.5, PostgreSQL ")
     assert found.name == "redis-server"
 
 
@@ -72,3 +71,20 @@ def test_a_named_directory_without_a_postgres_is_refused(
 
     with pytest.raises(EmbeddedError, match="TEST_POSTGRES_BIN"), stores_on_path():
         pass
+
+
+def test_scripts_are_tested_on_a_valkey_and_on_a_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TEST_REDIS_SERVER", raising=False)
+
+    versions = [version_of(each.values[0]) for each in redis_programs()]
+
+    assert [version.partition(".")[0] for version in versions] == ["Valkey 9", "Redis 8"]
+
+
+def test_scripts_are_tested_on_the_named_redis_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = redis_of_version(tmp_path, "7.0.15")
+    monkeypatch.setenv("TEST_REDIS_SERVER", str(program))
+
+    assert [each.values[0] for each in redis_programs()] == [program]
