@@ -1,7 +1,4 @@
-"""Who goes by a definition that is not in force is told, and asks again by the one that is.
-
-Over 400 lines because every script that decides by a definition is held to the same.
-"""
+"""Who goes by a definition that is not in force is told, and asks again by the one that is."""
 
 import asyncio
 import dataclasses
@@ -11,7 +8,6 @@ from typing import Any
 import pytest
 
 from quota_service.app import Service, open_service, refresh_memory
-from quota_service.definitions.reading import parse_exam
 from quota_service.domain.errors import (
     DefinitionRefused,
     LedgerUnavailable,
@@ -24,9 +20,8 @@ from quota_service.domain.errors import (
     StaleDefinition,
     UnknownVenue,
 )
-from quota_service.domain.exam import Exam
 from quota_service.domain.payment import PaymentOutcome, RefundReason
-from quota_service.domain.reservation import Reservation, State
+from quota_service.domain.reservation import State
 from quota_service.registration.audit import audit
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
@@ -36,36 +31,14 @@ from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.codes import Code
 from quota_service.seats.store import SeatStore
-from tests.support.exams import SEATS, exam_definition
+from tests.support.exams import SEATS
 from tests.support.lost_shards import another_run, drain, lose_everything, recover_shards, ways
-from tests.support.records import move_due, move_due_into_the_past
+from tests.support.moved_definitions import DEFINITION, book, exam, expire_now, moved, with_venue
+from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
 from tests.support.seats import SeatsUnderTest
 from tests.support.use_cases import DiedError, check_both_books, dying, payment, state
 from tests.support.waiting import eventually
-
-DEFINITION = exam_definition()
-"""Made once, so that its times stay the same from import to import."""
-
-
-def exam(**changes: Any) -> Exam:
-    return parse_exam({**DEFINITION, **changes})
-
-
-def moved(subject: str, session: str) -> Exam:
-    """Return the test exam with a subject in another session."""
-    subjects = [
-        {**each, "session": session} if each["id"] == subject else each
-        for each in DEFINITION["subjects"]
-    ]
-    return exam(subjects=subjects)
-
-
-def with_venue(venue: str) -> Exam:
-    """Return the test exam with one more venue."""
-    added = {"id": venue, "title": {"zh": venue, "en": venue}}
-    seats = {**SEATS, venue: {"general": 1}}
-    return exam(venues=[*DEFINITION["venues"], added], seats=seats)
 
 
 @pytest.fixture
@@ -81,24 +54,6 @@ async def beside(imported: Service) -> AsyncIterator[Service]:
     async with open_service(imported.settings) as opened:
         await refresh_memory(opened)
         yield opened
-
-
-async def book(
-    service: Service,
-    subject: str = "general",
-    venue: str = "jinan",
-    key: str = "key-1",
-    **more: Any,
-) -> Reservation:
-    order = Order("candidate-1", (subject,), (venue,), **{"accepted_notice": True, **more})
-    return (await reserve(service.stores, "exam-1", order, key)).reservation
-
-
-async def expire_now(service: Service, held: Reservation) -> None:
-    """Let a hold expire."""
-    await move_due_into_the_past(redis_of(service), held.id)
-    shard, serial = service.stores.locate(held.id)
-    assert (await service.stores.seats.expire(shard, [serial]))[0] == 1
 
 
 async def test_an_order_goes_by_the_definition_that_another_process_has_put_in_force(

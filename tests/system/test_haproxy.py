@@ -11,10 +11,8 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -27,11 +25,23 @@ from quota_service.ledger.api_keys import Scope
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from tests.faults.processes import ServiceProcess
-from tests.support.client import PAYMENT_SECRET, ApiClient, Reply
+from tests.support.client import PAYMENT_SECRET, Reply
 from tests.support.databases import Databases
 from tests.support.exams import make_exam
-from tests.support.haproxy import HAProxy, haproxy
+from tests.support.haproxy import haproxy
+from tests.support.patience import LIMIT_S
 from tests.support.programs import need_program
+from tests.support.proxied import (
+    Apis,
+    Crowd,
+    Site,
+    check_problem,
+    client_of,
+    numbers,
+    pay,
+    reserve,
+    until_refused,
+)
 from tests.support.raw_http import connect, exchange, next_reply, order, request
 from tests.support.recorder import Recorder
 from tests.support.supervised import Supervised, supervised
@@ -40,37 +50,9 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.system
 
 SEATS = 100_000
-LIMIT_S = 30
 AVAILABILITY = "/v1/exams/exam-1/availability"
 ELSEWHERE = "127.0.0.2"
 """Another address of this machine than the tests otherwise call from."""
-
-_numbers = itertools.count()
-"""The processes are those of all tests here, so that no candidate comes twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Apis:
-    """Two API processes on the same stores, and two keys of frontends."""
-
-    settings: Settings
-    processes: tuple[ServiceProcess, ServiceProcess]
-    keys: tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """HAProxy before the API processes, and a client of it."""
-
-    proxy: HAProxy
-    processes: tuple[ServiceProcess, ServiceProcess]
-    api: ApiClient
-    stack: AsyncExitStack
-
-    async def client(self, key: str, *, address: str = LOOPBACK) -> ApiClient:
-        """Return a further client, at an address of this machine."""
-        return await _client(self.stack, self.proxy, key, address)
-
 
 Start = Callable[..., Awaitable[Site]]
 
@@ -123,103 +105,17 @@ async def start(apis: Apis, tmp_path: Path) -> AsyncIterator[Start]:
                     await process.start()
             urls = [process.url for process in apis.processes]
             proxy = await stack.enter_async_context(haproxy(tmp_path, *urls, **limits))
-            api = await _client(stack, proxy, apis.keys[0])
+            api = await client_of(stack, proxy, apis.keys[0])
             return Site(proxy, apis.processes, api, stack)
 
         yield run
-
-
-async def _client(
-    stack: AsyncExitStack, proxy: HAProxy, key: str, address: str = LOOPBACK
-) -> ApiClient:
-    connector = aiohttp.TCPConnector(limit=0, ssl=proxy.tls(), local_addr=(address, 0))
-    session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-    return ApiClient(session, proxy.https, key, "")
-
-
-async def reserve(api: ApiClient) -> Reply:
-    """Reserve for somebody new."""
-    return await api.reserve(f"candidate-{next(_numbers)}")
-
-
-async def pay(api: ApiClient, held: Reply, **arguments: Any) -> Reply:
-    """Pay for a hold, once however often it is told."""
-    return await api.pay(held.json, event=f"event-{held.json['id']}", **arguments)
-
-
-class Crowd:
-    """Candidates who reserve and pay, each as soon as the one before has been answered."""
-
-    def __init__(self, api: ApiClient, size: int) -> None:
-        self.booked: list[str] = []
-        self.refused: list[Reply] = []
-        self._api = api
-        self._is_over = False
-        self._tasks = [asyncio.create_task(self._run()) for _ in range(size)]
-
-    async def books(self, more: int) -> None:
-        """Return when so many more are booked."""
-        wanted = len(self.booked) + more
-
-        async def are_booked() -> bool:
-            return len(self.booked) >= wanted or any(task.done() for task in self._tasks)
-
-        await eventually(are_booked, within_s=LIMIT_S)
-
-    async def states(self) -> Counter[str]:
-        """Send everybody home; return the states of what was answered as paid."""
-        self._is_over = True
-        await asyncio.gather(*self._tasks)
-        found: Counter[str] = Counter()
-        unseen = iter(self.booked)
-
-        async def look() -> None:
-            for reservation in unseen:
-                reply = await self._api.get(f"/v1/reservations/{reservation}")
-                found[reply.json["state"]] += 1
-
-        await asyncio.gather(*(look() for _ in self._tasks))
-        return found
-
-    async def _run(self) -> None:
-        while not self._is_over:
-            held = await reserve(self._api)
-            if held.status != 201:
-                self.refused.append(held)
-                continue
-            paid = await pay(self._api, held)
-            if paid.status == 200:
-                self.booked.append(held.json["id"])
-            else:
-                self.refused.append(paid)
-
-
-async def until_refused(call: Callable[[], Awaitable[Reply]], served: int) -> Reply:
-    """Repeat a call, many at a time, until it is refused for its rate; return that answer."""
-    async with asyncio.timeout(LIMIT_S):
-        while True:
-            replies = await asyncio.gather(*(call() for _ in range(20)))
-            assert {reply.status for reply in replies} <= {served, 429}
-            for reply in replies:
-                if reply.status == 429:
-                    return reply
-
-
-def check_problem(reply: Reply, slug: str, **members: Any) -> None:
-    """Check an answer that HAProxy has given in the service's name."""
-    assert reply.slug == slug
-    assert reply.json["status"] == reply.status
-    assert members.items() <= reply.json.items()
-    assert reply.headers["X-Request-ID"]
-    if reply.status in {429, 503}:
-        assert 1 <= int(reply.headers["Retry-After"]) <= 3
 
 
 async def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
     site = await start()
     sent = b""
     for number in range(0, 20, 2):
-        candidate, key = f"candidate-{next(_numbers)}", site.api.frontend_key
+        candidate, key = f"candidate-{next(numbers)}", site.api.frontend_key
         sent += order(key, candidate, f"X-Request-ID: number-{number}", idempotency_key=candidate)
         sent += request("GET", AVAILABILITY, f"X-Request-ID: number-{number + 1}", keeps=True)
     reader, writer = await connect(site.proxy.http)
@@ -252,7 +148,7 @@ async def test_an_order_within_a_request_that_can_be_read_in_two_ways_is_never_p
 ) -> None:
     """On the connection of the proxy it would be served as the next request of somebody else."""
     site = await start()
-    victim = f"candidate-{next(_numbers)}"
+    victim = f"candidate-{next(numbers)}"
     hidden = order(site.api.frontend_key, victim, idempotency_key="hidden", keeps=False)
     line = b"POST /v1/exams/exam-1/reservations HTTP/1.1\r\nHost: q\r\n"
 
@@ -313,7 +209,7 @@ async def test_payments_come_through_a_flood_that_is_refused(start: Start) -> No
     async def is_flooded() -> bool:
         return len(refusals) > 100
 
-    await eventually(is_flooded, within_s=LIMIT_S)
+    await eventually(is_flooded)
 
     paid = [await pay(site.api, hold) for hold in held]
 
@@ -370,12 +266,12 @@ async def test_processes_of_one_port_are_replaced_one_by_one_and_nobody_is_refus
         haproxy(tmp_path, service.api, API_MAXCONN=128) as proxy,
         AsyncExitStack() as stack,
     ):
-        crowd = Crowd(await _client(stack, proxy, apis.keys[0]), 4)
+        crowd = Crowd(await client_of(stack, proxy, apis.keys[0]), 4)
         await crowd.books(50)
 
         for place, pid in service.pids().items():
             os.kill(pid, number)
-            await eventually(partial(_is_replaced, service, place, pid), within_s=LIMIT_S)
+            await eventually(partial(_is_replaced, service, place, pid))
             await crowd.books(50)
 
         states = await crowd.states()
