@@ -31,11 +31,11 @@ from quota_service.api.routes import AiohttpOnly, JsonHandler, Route
 from quota_service.awaited import IS_AWAITED
 from quota_service.http.application import PlainRequest
 from quota_service.http.heads import Heads
+from quota_service.http.priority import CAN_WAIT, Priority
 from quota_service.http.protocol import Connection
 from quota_service.http.request import Request
 from quota_service.http.request_id import request_id
 from quota_service.http.response import Response
-from quota_service.http.work import CAN_WAIT, Work
 from quota_service.observability.logs import KEY_ID, REQUEST_ID, OnceASecond
 from quota_service.observability.metrics import Metrics
 
@@ -114,9 +114,9 @@ class JsonCalls:
         """Let a request wait for its turn, or answer it at once."""
         call: _Call = plain.found.call
         route, queue = call.route, self.context.queue
-        if route.work in CAN_WAIT and queue.is_full:
+        if route.priority in CAN_WAIT and queue.is_full:
             # Before anything is made or looked at: at a rush most of the work would be refusing.
-            self.context.limiter.count_refusal(route.work, "queue")
+            self.context.limiter.count_refusal(route.priority, "queue")
             self.observe(call, HTTPStatus.SERVICE_UNAVAILABLE, 0)
             self.send(connection, self.refusal(), request_id(plain.offered_id))
             return
@@ -128,7 +128,7 @@ class JsonCalls:
         except Exception as error:  # noqa: BLE001  every error has its answer
             taken.end(None, error)
             return
-        if route.work is Work.FREE:
+        if route.priority is Priority.FREE:
             taken.begin()
         else:
             queue.put(taken.begin, goes_first=goes_first)
@@ -245,7 +245,7 @@ class _Taken:
             self.refuse(None)
             return
         context, route = self._calls.context, self._call.route
-        if not context.limiter.acquire(route.work):
+        if not context.limiter.acquire(route.priority):
             self.refuse("limit")
             return
         self._is_in = True
@@ -267,7 +267,7 @@ class _Taken:
     def refuse(self, reason: str | None) -> None:
         """Answer that it is too much; nothing was begun."""
         if reason is not None:
-            self._calls.context.limiter.count_refusal(self._call.route.work, reason)
+            self._calls.context.limiter.count_refusal(self._call.route.priority, reason)
         self._finish(self._calls.refusal())
 
     def end(self, response: Response | None, error: BaseException | None) -> None:
@@ -275,7 +275,7 @@ class _Taken:
         if self._is_in:  # first of all: whatever goes wrong below, the place is free
             self._is_in = False
             elapsed_s = time.perf_counter() - self._begun_s
-            self._calls.context.limiter.release(self._call.route.work, elapsed_s)
+            self._calls.context.limiter.release(self._call.route.priority, elapsed_s)
         self._finish(answer_to(error) if response is None else response)
 
     def is_awaited(self) -> bool:
@@ -285,7 +285,7 @@ class _Taken:
     def is_gone(self) -> bool:
         """Return whether its caller has left, and count it."""
         if self._connection.is_gone:
-            self._calls.context.limiter.count_refusal(self._call.route.work, "caller_left")
+            self._calls.context.limiter.count_refusal(self._call.route.priority, "caller_left")
             return True
         return False
 
@@ -293,7 +293,7 @@ class _Taken:
         """Return whether it has waited for less than a request may, and count it if not."""
         context = self._calls.context
         if time.perf_counter() - self._started_s > context.settings.request_timeout_s:
-            context.limiter.count_refusal(self._call.route.work, "deadline")
+            context.limiter.count_refusal(self._call.route.priority, "deadline")
             return False
         return True
 

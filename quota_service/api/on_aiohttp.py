@@ -31,10 +31,10 @@ from quota_service.api.problems import problem_response
 from quota_service.api.routes import ROUTES, AiohttpHandler, AiohttpOnly, JsonHandler, Route
 from quota_service.awaited import IS_AWAITED
 from quota_service.domain.errors import Overloaded
+from quota_service.http.priority import Priority
 from quota_service.http.request import Request
 from quota_service.http.request_id import REQUEST_ID_HEADER, request_id
 from quota_service.http.response import Response
-from quota_service.http.work import Work
 from quota_service.observability.logs import KEY_ID, REQUEST_ID
 from quota_service.observability.metrics import Metrics
 
@@ -152,7 +152,7 @@ def _refuse_unfit(asked: web.Request) -> None:
 
 def _checked(route: Route) -> AiohttpHandler:
     """Return the handler of a route behind its checks; nothing is read before that of the key."""
-    work = route.work
+    work = route.priority
 
     async def handle(asked: web.Request) -> web.StreamResponse:
         context = asked.app[CONTEXT]
@@ -189,7 +189,7 @@ async def _response(
 
 
 @contextmanager
-def _at_work(asked: web.Request, context: ApiContext, work: Work) -> Iterator[None]:
+def _at_work(asked: web.Request, context: ApiContext, priority: Priority) -> Iterator[None]:
     """Keep a request's place at work; raises Overloaded, and ClientLeft when nobody is there."""
     limiter = context.limiter
     if not limiter.acquire(work):

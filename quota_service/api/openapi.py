@@ -20,7 +20,7 @@ from quota_service.api.openapi_requests import PARAMETERS, REQUEST_SCHEMAS
 from quota_service.api.openapi_schemas import ANSWER_SCHEMAS
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES, Route
-from quota_service.http.work import Work
+from quota_service.http.priority import Priority
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -192,7 +192,7 @@ def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema
     general = (
         *_ANY_REQUEST,
         *(_SCOPED if route.scope is not None else ()),
-        *(() if route.work is Work.FREE else ("overloaded", "rate-limited")),
+        *(() if route.priority is Priority.FREE else ("overloaded", "rate-limited")),
         "internal-error",
     )
     for slug in dict.fromkeys((*route.refusals, *general)):

@@ -23,8 +23,8 @@ from quota_service.api import (
 from quota_service.api.auth import exam_in
 from quota_service.api.context import ApiContext
 from quota_service.definitions.files import MAX_FILE_BYTES
+from quota_service.http.priority import Priority
 from quota_service.http.request import Handler, Request
-from quota_service.http.work import Work
 from quota_service.ledger.api_keys import Scope
 
 JsonHandler = Handler[ApiContext]
@@ -62,15 +62,15 @@ class Route:
     Who passes goes before all others.
     """
 
-    work_class: Work | None = None
+    own_priority: Priority | None = None
     """The class of work, where it is not the usual one of the scope."""
 
     @property
-    def work(self) -> Work:
+    def priority(self) -> Priority:
         """The class of work the call belongs to."""
-        if self.work_class is not None:
-            return self.work_class
-        return Work.OPS if self.scope is Scope.OPS else Work.PUBLIC_READ
+        if self.own_priority is not None:
+            return self.own_priority
+        return Priority.OPS if self.scope is Scope.OPS else Priority.PUBLIC_READ
 
     def exam_named(
         self, params: Mapping[str, str], read_query: Callable[[], "MultiMapping[str]"]
@@ -134,41 +134,41 @@ ROUTES: tuple[Route, ...] = (
           AiohttpOnly(stream_handlers.get_availability_stream), ANYONE,
           "What is left at every venue, as it changes",
           (*_NO_EXAM, "unknown-subject", "invalid-request", "last-event-id-malformed", *_STORES),
-          work_class=Work.FREE),
+          own_priority=Priority.FREE),
     Route("POST", "/v1/exams/{exam}/reservations", handlers.post_reservation, FRONTEND,
           "Reserve all subjects at the first venue that has them",
-          (*_BODY, *_NO_EXAM, *_ORDER, "reservation-ended", *_STORES), work_class=Work.RESERVE),
+          (*_BODY, *_NO_EXAM, *_ORDER, "reservation-ended", *_STORES), own_priority=Priority.RESERVE),
     Route("GET", "/v1/exams/{exam}/candidates/{candidate}", handlers.get_candidate, FRONTEND,
           "Everything a candidate has in an exam",
           (*_NO_EXAM, "invalid-request", "national-id-refused", *_STORES),
-          work_class=Work.OWN_READ),
+          own_priority=Priority.OWN_READ),
     Route("GET", "/v1/reservations/{reservation}", handlers.get_reservation, FRONTEND,
           "One reservation and its payment", (*_NO_RESERVATION, *_STORES),
-          work_class=Work.OWN_READ),
+          own_priority=Priority.OWN_READ),
     Route("DELETE", "/v1/reservations/{reservation}", handlers.delete_reservation, FRONTEND,
           "Give a hold back",
           (*_NO_RESERVATION, "already-confirmed", "payment-in-progress", *_STORES),
-          work_class=Work.RELEASE),
+          own_priority=Priority.RELEASE),
     Route("POST", "/v1/reservations/{reservation}/checkout", handlers.post_checkout, FRONTEND,
           "Payment begins: the deadline moves out once",
           (*_BODY, *_NO_RESERVATION, "reservation-ended", "already-confirmed", *_STORES),
-          work_class=Work.RELEASE),
+          own_priority=Priority.RELEASE),
     Route("PUT", "/v1/reservations/{reservation}/venue", handlers.put_venue, FRONTEND,
           "Change the venue of a hold or a booking",
           (*_BODY, *_NO_RESERVATION, "unknown-venue", "sold-out", "reservation-ended",
            "payment-in-progress", "change-in-progress", "venue-changes-used",
            "key-share-used", "registration-not-open", "registration-closed", "session-started",
-           *_STORES), work_class=Work.RELEASE),
+           *_STORES), own_priority=Priority.RELEASE),
     Route("POST", "/v1/reservations/{reservation}/refund", handlers.post_refund, REFUNDS,
           "Refund a booking in full, once for each person and exam",
           (*_BODY, *_NO_RESERVATION, "not-confirmed", "reservation-ended", "refund-used",
            "payment-in-progress", "change-in-progress", "refund-not-open", "refund-closed",
-           *_STORES), work_class=Work.RELEASE),
+           *_STORES), own_priority=Priority.RELEASE),
     Route("POST", "/v1/exams/{exam}/waiting-room",
           waiting_room_handlers.post_waiting_room, FRONTEND,
           "Join the waiting room: the draw before the opening, the queue after it",
           (*_BODY, *_NO_EXAM, "national-id-refused", "waiting-room-off", "registration-closed",
-           *_STORES), work_class=Work.JOIN),
+           *_STORES), own_priority=Priority.JOIN),
     Route("GET", "/v1/exams/{exam}/waiting-room",
           waiting_room_handlers.get_waiting_room, ANYONE,
           "How far the waiting room has come",
@@ -176,12 +176,12 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/exams/{exam}/waiting-room/claims",
           waiting_room_handlers.post_claim, FRONTEND,
           "Claim a place: a ticket whose turn has come becomes a pass",
-          (*_BODY, *_NO_EXAM, *_CLAIM, *_STORES), work_class=Work.RESERVE),
+          (*_BODY, *_NO_EXAM, *_CLAIM, *_STORES), own_priority=Priority.RESERVE),
     Route("DELETE", "/v1/exams/{exam}/waiting-room/claims/{candidate}",
           waiting_room_handlers.delete_claim, FRONTEND,
           "The candidate has finished: the place is free",
           (*_NO_EXAM, "invalid-request", "national-id-refused", "waiting-room-off", *_STORES),
-          work_class=Work.RESERVE),
+          own_priority=Priority.RESERVE),
     Route("PUT", "/v1/exams/{exam}/waiting-room", room_ops_handlers.put_waiting_room, OPS,
           "Set the rate of admission, or let it adapt again",
           (*_BODY, *_NO_EXAM, "waiting-room-off", *_STORES)),
@@ -215,10 +215,10 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/payment-callbacks", handlers.post_payment_callback, ANYONE,
           "The payment provider reports a payment, signed",
           (*_BODY, "unauthorized", "event-id-reused", *_STORES), verify=handlers.verify_callback,
-          work_class=Work.CONFIRM),
-    Route("GET", "/livez", handlers.get_livez, ANYONE, "The process is up", work_class=Work.FREE),
+          own_priority=Priority.CONFIRM),
+    Route("GET", "/livez", handlers.get_livez, ANYONE, "The process is up", own_priority=Priority.FREE),
     Route("GET", "/readyz", handlers.get_readyz, ANYONE, "The service can serve", ("not-ready",),
-          work_class=Work.FREE),
+          own_priority=Priority.FREE),
     Route("GET", "/openapi.json", AiohttpOnly(documents.get_openapi), ANYONE, "This document"),
     Route("GET", "/docs", AiohttpOnly(documents.get_docs), ANYONE, "A page to try the API"),
     Route("GET", "/problems/{slug}", documents.get_problem, ANYONE,

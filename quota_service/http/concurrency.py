@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 
 from quota_service.http.gradient import GradientLimit, Latencies
-from quota_service.http.work import PARTS, Work
+from quota_service.http.priority import PARTS, Priority
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
 _CLASSES = tuple(PARTS)
-_SAMPLED = frozenset(_CLASSES) - {Work.OPS}
+_SAMPLED = frozenset(_CLASSES) - {Priority.OPS}
 """Classes whose latency says how busy the process is; an export takes as long as its reader."""
 
 _SAMPLES_MIN = 10
@@ -45,14 +45,14 @@ class ConcurrencyLimiter:
             for work in _CLASSES
             for reason in ("limit", "queue", "deadline", "caller_left")
         }
-        self._at_work = [0] * len(Work)
-        self._kept = [0] * len(Work)
-        self._reach = [0] * len(Work)
+        self._at_work = [0] * len(Priority)
+        self._guaranteed = [0] * len(Priority)
+        self._ceiling = [0] * len(Priority)
         self._all = 0
-        self._lent = 0
+        self._shared = 0
         self._refused = 0
-        self._counts = [0] * len(Work)
-        self._totals_s = [0.0] * len(Work)
+        self._counts = [0] * len(Priority)
+        self._totals_s = [0.0] * len(Priority)
         self._opened_at = clock()
         self._closes_at = self._opened_at + window_s
         self._deal()
@@ -69,35 +69,35 @@ class ConcurrencyLimiter:
         """How much may be at work at once, by now."""
         return self._limit.limit
 
-    def at_work(self, work: Work | None = None) -> int:
+    def at_work(self, priority: Priority | None = None) -> int:
         """How much is at work, of one class or of all; FREE work is not counted."""
         return self._all if work is None else self._at_work[work]
 
-    def kept_for(self, work: Work) -> int:
+    def guaranteed_for(self, priority: Priority) -> int:
         """How much of a class may enter whatever else is at work."""
-        return self._kept[work]
+        return self._guaranteed[work]
 
-    def acquire(self, work: Work) -> bool:
+    def acquire(self, priority: Priority) -> bool:
         """Give one request of a class a place, or say that it is too much."""
-        if work is Work.FREE:
+        if work is Priority.FREE:
             return True
         at_work = self._at_work[work]
-        if at_work >= self._kept[work]:
-            if self._lent >= self._reach[work]:
+        if at_work >= self._guaranteed[work]:
+            if self._shared >= self._ceiling[work]:
                 self._refused += 1
                 return False
-            self._lent += 1
+            self._shared += 1
         self._at_work[work] = at_work + 1
         self._all += 1
         return True
 
-    def release(self, work: Work, elapsed_s: float | None = None) -> None:
+    def release(self, priority: Priority, elapsed_s: float | None = None) -> None:
         """Take the place back; `elapsed_s` is how long it took, None when it was not answered."""
-        if work is Work.FREE:
+        if work is Priority.FREE:
             return
         at_work = self._at_work[work]
-        if at_work > self._kept[work]:
-            self._lent -= 1
+        if at_work > self._guaranteed[work]:
+            self._shared -= 1
         self._at_work[work] = at_work - 1
         self._all -= 1
         if elapsed_s is not None:
@@ -113,9 +113,9 @@ class ConcurrencyLimiter:
         for work, gauge in self._gauges.items():
             gauge.set(self._at_work[work])
 
-    def count_refusal(self, work: Work, reason: str = "limit", count: int = 1) -> None:
+    def count_refusal(self, priority: Priority, reason: str = "limit", count: int = 1) -> None:
         """Count requests that were turned away, for the metrics."""
-        if count and work is not Work.FREE:
+        if count and work is not Priority.FREE:
             self._refused_total[work, reason].inc(count)
 
     def _close_window(self, now: float) -> None:
@@ -129,8 +129,8 @@ class ConcurrencyLimiter:
         busy = sum(self._totals_s) / (now - self._opened_at)
         self._limit.update(seen, is_pressed=self._refused > 0 or busy * 2 >= before)
         self._refused = 0
-        self._counts = [0] * len(Work)
-        self._totals_s = [0.0] * len(Work)
+        self._counts = [0] * len(Priority)
+        self._totals_s = [0.0] * len(Priority)
         self._opened_at = now
         self._closes_at = now + self._window_s
         if self._limit.limit != before:
@@ -140,10 +140,10 @@ class ConcurrencyLimiter:
         """Deal the limit out to the classes."""
         limit = self._limit.limit
         for work, part in PARTS.items():
-            of_what = self._limit.high if work is Work.CONFIRM else limit
-            self._kept[work] = max(int(of_what * part.share), 1)
-        rest = limit - sum(self._kept) + self._kept[Work.CONFIRM]
+            of_what = self._limit.high if work is Priority.CONFIRM else limit
+            self._guaranteed[work] = max(int(of_what * part.share), 1)
+        rest = limit - sum(self._guaranteed) + self._guaranteed[Priority.CONFIRM]
         for work, part in PARTS.items():
-            self._reach[work] = int(rest * part.reach)
+            self._ceiling[work] = int(rest * part.ceiling)
         # Under another limit other requests are the borrowed ones.
-        self._lent = sum(max(self._at_work[work] - self._kept[work], 0) for work in PARTS)
+        self._shared = sum(max(self._at_work[work] - self._guaranteed[work], 0) for work in PARTS)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis.asyncio
 
-from quota_service.http.work import Work
+from quota_service.http.priority import Priority
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.contract import Contract
@@ -228,13 +228,13 @@ async def test_a_caller_that_has_gone_before_its_turn_costs_redis_nothing(
 async def test_the_metrics_show_the_limit_and_what_is_at_work(running: Running) -> None:
     limiter = running.service.context.limiter
     before = counted(running, "quota_work_limit")
-    limiter.acquire(Work.RESERVE)
+    limiter.acquire(Priority.RESERVE)
 
     async def shown(count: int) -> bool:
         return counted(running, "quota_requests_at_work", work="reserve") == count
 
     await eventually(lambda: shown(1))
-    limiter.release(Work.RESERVE)
+    limiter.release(Priority.RESERVE)
     await eventually(lambda: shown(0))
     assert before == running.service.settings.work_limit
     assert counted(running, "quota_requests_waiting") == 0

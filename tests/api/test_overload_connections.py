@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from quota_service.http.work import Work
+from quota_service.http.priority import Priority
 from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.contract import Contract
@@ -73,12 +73,12 @@ async def test_however_requests_are_cut_and_sent_ahead_each_gets_its_own_answer(
                 while len(answers) <= number:
                     answers.append(await next_reply(reader))
             if number == len(requests) // 2:
-                running.service.context.limiter.release(Work.RESERVE)  # there is room for one
+                running.service.context.limiter.release(Priority.RESERVE)  # there is room for one
         while len(answers) < len(requests):
             answers.append(await next_reply(reader))
         writer.close()
         await eventually(lambda: are_at_work(running, RESERVES_MAX - 1))
-        assert running.service.context.limiter.acquire(Work.RESERVE)
+        assert running.service.context.limiter.acquire(Priority.RESERVE)
 
     assert [a.headers["X-Request-ID"] for a in answers] == [f"{seed}-{n}" for n in range(24)]
     assert {a.status for a in answers} <= {200, 201, 404, 409, 503}
@@ -189,7 +189,7 @@ async def test_callbacks_whose_body_does_not_come_keep_no_place_from_payments(
     await api.get("/livez", key=None)
 
     payment = await api.pay(held)
-    at_work = running.service.context.limiter.at_work(Work.CONFIRM)
+    at_work = running.service.context.limiter.at_work(Priority.CONFIRM)
     for _, writer in crowd:
         writer.close()
 

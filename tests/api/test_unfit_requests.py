@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from quota_service.http.work import Work
+from quota_service.http.priority import Priority
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
@@ -93,20 +93,20 @@ async def test_a_target_with_a_fragment_is_malformed(api: ApiClient, target: str
 @pytest.mark.parametrize(
     ("line", "works"),
     [
-        ("GET /v1/exams/exam-1/candidates/c", [Work.OWN_READ]),
-        ("GET /v1/exams/exam-1/%63andidates/c", [Work.OWN_READ]),
-        ("GET /v1/exams/exam-1/candidates/c%2Favailability%2Fstream", [Work.OWN_READ]),
-        ("GET http://q/v1/exams/exam-1/candidates/c", [Work.OWN_READ]),
+        ("GET /v1/exams/exam-1/candidates/c", [Priority.OWN_READ]),
+        ("GET /v1/exams/exam-1/%63andidates/c", [Priority.OWN_READ]),
+        ("GET /v1/exams/exam-1/candidates/c%2Favailability%2Fstream", [Priority.OWN_READ]),
+        ("GET http://q/v1/exams/exam-1/candidates/c", [Priority.OWN_READ]),
         ("GET /v1/exams/exam-1/audit%2Favailability/stream", []),
-        ("POST /v1/exams/exam-1/%72efunds-due/1/settle", [Work.OPS]),
+        ("POST /v1/exams/exam-1/%72efunds-due/1/settle", [Priority.OPS]),
         ("PUT /nothing/v1/payment-callbacks", []),
     ],
 )
 async def test_the_class_of_a_request_is_that_of_the_route_that_answers_it(
-    running: Running, monkeypatch: pytest.MonkeyPatch, line: str, works: list[Work]
+    running: Running, monkeypatch: pytest.MonkeyPatch, line: str, works: list[Priority]
 ) -> None:
     api, limiter = running.client, running.service.context.limiter
-    acquired: list[Work] = []
+    acquired: list[Priority] = []
     acquire = limiter.acquire
     monkeypatch.setattr(limiter, "acquire", lambda work: acquired.append(work) or acquire(work))
     key = api.ops_key if "settle" in line else api.frontend_key

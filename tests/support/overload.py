@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from quota_service.http.work import Work
+from quota_service.http.priority import Priority
 from tests.conftest import Running
 from tests.support import raw_http
 from tests.support.client import ApiClient
@@ -31,13 +31,13 @@ def full_of_reservations(running: Running) -> Iterator[None]:
     """Have as many reservations at work as may be, while the block runs."""
     limiter = running.service.context.limiter
     for _ in range(RESERVES_MAX):
-        assert limiter.acquire(Work.RESERVE)
-    assert not limiter.acquire(Work.RESERVE)
+        assert limiter.acquire(Priority.RESERVE)
+    assert not limiter.acquire(Priority.RESERVE)
     try:
         yield
     finally:
         for _ in range(RESERVES_MAX):
-            limiter.release(Work.RESERVE)
+            limiter.release(Priority.RESERVE)
 
 
 async def is_idle(running: Running) -> bool:

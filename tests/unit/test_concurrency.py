@@ -6,11 +6,17 @@ from hypothesis import strategies as st
 
 from quota_service.http.concurrency import ConcurrencyLimiter
 from quota_service.http.gradient import GradientLimit
-from quota_service.http.work import PARTS, Work
+from quota_service.http.priority import PARTS, Priority
 from quota_service.observability.metrics import Metrics
 
 CLASSES = sorted(PARTS)
-LOWER_FIRST = [Work.JOIN, Work.PUBLIC_READ, Work.OWN_READ, Work.RESERVE, Work.RELEASE]
+LOWER_FIRST = [
+    Priority.JOIN,
+    Priority.PUBLIC_READ,
+    Priority.OWN_READ,
+    Priority.RESERVE,
+    Priority.RELEASE,
+]
 
 
 class Clock:
@@ -30,7 +36,7 @@ def make_limiter(
     return ConcurrencyLimiter(adaptive, Metrics(), window_s=0.1, clock=clock or Clock())
 
 
-def fill(limiter: ConcurrencyLimiter, work: Work) -> int:
+def fill(limiter: ConcurrencyLimiter, priority: Priority) -> int:
     """Let as much of a class in as may enter, and return how much that was."""
     count = 0
     while limiter.acquire(work):
@@ -38,13 +44,13 @@ def fill(limiter: ConcurrencyLimiter, work: Work) -> int:
     return count
 
 
-def steps() -> st.SearchStrategy[list[tuple[bool, Work]]]:
+def steps() -> st.SearchStrategy[list[tuple[bool, Priority]]]:
     return st.lists(st.tuples(st.booleans(), st.sampled_from(CLASSES)), max_size=400)
 
 
 @given(limit=st.integers(16, 200), steps=steps())
 def test_there_is_never_more_at_work_than_the_limit_and_never_less_than_nothing(
-    limit: int, steps: list[tuple[bool, Work]]
+    limit: int, steps: list[tuple[bool, Priority]]
 ) -> None:
     limiter = make_limiter(limit)
     inside = dict.fromkeys(CLASSES, 0)
@@ -57,27 +63,27 @@ def test_there_is_never_more_at_work_than_the_limit_and_never_less_than_nothing(
             inside[work] -= 1
 
         assert {work: limiter.at_work(work) for work in CLASSES} == inside
-        assert limiter.at_work() - limiter.at_work(Work.CONFIRM) <= limit
-        assert limiter.at_work(Work.CONFIRM) <= limiter.kept_for(Work.CONFIRM)
+        assert limiter.at_work() - limiter.at_work(Priority.CONFIRM) <= limit
+        assert limiter.at_work(Priority.CONFIRM) <= limiter.guaranteed_for(Priority.CONFIRM)
 
 
 @given(limit=st.integers(16, 500), order=st.permutations(CLASSES))
 def test_a_class_always_gets_its_share_whatever_else_is_at_work(
-    limit: int, order: list[Work]
+    limit: int, order: list[Priority]
 ) -> None:
     limiter = make_limiter(limit)
     *others, last = order
     for work in others:
         fill(limiter, work)
 
-    assert limiter.kept_for(last) >= 1
-    assert fill(limiter, last) >= limiter.kept_for(last)
-    assert limiter.at_work() - limiter.at_work(Work.CONFIRM) <= limit
+    assert limiter.guaranteed_for(last) >= 1
+    assert fill(limiter, last) >= limiter.guaranteed_for(last)
+    assert limiter.at_work() - limiter.at_work(Priority.CONFIRM) <= limit
 
 
 @given(limit=st.integers(16, 500), steps=steps())
 def test_when_all_have_left_every_place_is_free_again(
-    limit: int, steps: list[tuple[bool, Work]]
+    limit: int, steps: list[tuple[bool, Priority]]
 ) -> None:
     limiter = make_limiter(limit)
     alone = {work: fill(make_limiter(limit), work) for work in CLASSES}
@@ -98,26 +104,26 @@ def test_the_class_that_matters_least_is_refused_first(limit: int) -> None:
     borrowed = {}
     for work in CLASSES:
         limiter = make_limiter(limit)
-        borrowed[work] = fill(limiter, work) - limiter.kept_for(work)
+        borrowed[work] = fill(limiter, work) - limiter.guaranteed_for(work)
 
     places = [borrowed[work] for work in LOWER_FIRST]
     assert places == sorted(places)
-    assert borrowed[Work.JOIN] < borrowed[Work.RESERVE]
+    assert borrowed[Priority.JOIN] < borrowed[Priority.RESERVE]
 
 
 def test_a_flood_of_the_lower_classes_leaves_room_to_borrow_for_the_higher() -> None:
     limiter = make_limiter(200)
-    for work in (Work.JOIN, Work.PUBLIC_READ, Work.OWN_READ, Work.RESERVE):
+    for work in (Priority.JOIN, Priority.PUBLIC_READ, Priority.OWN_READ, Priority.RESERVE):
         fill(limiter, work)
 
-    assert fill(limiter, Work.RELEASE) > limiter.kept_for(Work.RELEASE)
+    assert fill(limiter, Priority.RELEASE) > limiter.guaranteed_for(Priority.RELEASE)
 
 
 def test_payments_have_as_much_room_however_far_the_limit_has_shrunk() -> None:
     wide, shrunk = make_limiter(4000, high=4000), make_limiter(16, high=4000)
-    fill(shrunk, Work.RESERVE)
+    fill(shrunk, Priority.RESERVE)
 
-    assert fill(shrunk, Work.CONFIRM) == fill(wide, Work.CONFIRM) == 1000
+    assert fill(shrunk, Priority.CONFIRM) == fill(wide, Priority.CONFIRM) == 1000
 
 
 def test_what_is_free_is_neither_counted_nor_refused() -> None:
@@ -126,9 +132,9 @@ def test_what_is_free_is_neither_counted_nor_refused() -> None:
         fill(limiter, work)
     before = limiter.at_work()
 
-    assert limiter.acquire(Work.FREE)
+    assert limiter.acquire(Priority.FREE)
     assert limiter.at_work() == before
-    limiter.release(Work.FREE, 0.1)
+    limiter.release(Priority.FREE, 0.1)
     assert limiter.at_work() == before
 
 
@@ -136,17 +142,17 @@ def test_what_is_free_is_neither_counted_nor_refused() -> None:
 def test_places_stay_right_while_the_limit_moves(times_s: list[float]) -> None:
     clock = Clock()
     limiter = make_limiter(300, clock=clock)
-    kept_least = min(limiter.kept_for(work) for work in CLASSES)
+    kept_least = min(limiter.guaranteed_for(work) for work in CLASSES)
     for elapsed_s in times_s:
-        entered = fill(limiter, Work.RESERVE)
+        entered = fill(limiter, Priority.RESERVE)
         clock.now_s += 0.2
         for _ in range(entered):
-            limiter.release(Work.RESERVE, elapsed_s)
+            limiter.release(Priority.RESERVE, elapsed_s)
 
         assert limiter.at_work() == 0
         assert 16 <= limiter.limit <= 4096
     assert kept_least >= 1
-    assert fill(limiter, Work.RELEASE) + fill(limiter, Work.RESERVE) <= limiter.limit
+    assert fill(limiter, Priority.RELEASE) + fill(limiter, Priority.RESERVE) <= limiter.limit
 
 
 def test_after_the_limit_has_shrunk_nobody_borrows_until_there_is_room_and_shares_still_hold() -> (
@@ -155,19 +161,19 @@ def test_after_the_limit_has_shrunk_nobody_borrows_until_there_is_room_and_share
     clock = Clock()
     limiter = make_limiter(1000, clock=clock)
     for _ in range(5):
-        entered = fill(limiter, Work.RESERVE)
+        entered = fill(limiter, Priority.RESERVE)
         clock.now_s += 0.2
         for _ in range(entered):
-            limiter.release(Work.RESERVE, 0.01)
+            limiter.release(Priority.RESERVE, 0.01)
     high = limiter.limit
-    inside = fill(limiter, Work.RESERVE)
+    inside = fill(limiter, Priority.RESERVE)
     for _ in range(10):
         clock.now_s += 0.2
         for _ in range(20):
-            limiter.release(Work.RESERVE, 5.0)
-        fill(limiter, Work.RESERVE)
+            limiter.release(Priority.RESERVE, 5.0)
+        fill(limiter, Priority.RESERVE)
 
     assert limiter.limit < high / 1.5
-    assert not limiter.acquire(Work.RESERVE)
+    assert not limiter.acquire(Priority.RESERVE)
     assert limiter.at_work() <= inside
-    assert fill(limiter, Work.RELEASE) == limiter.kept_for(Work.RELEASE)
+    assert fill(limiter, Priority.RELEASE) == limiter.guaranteed_for(Priority.RELEASE)

@@ -3,7 +3,7 @@
 import pytest
 
 from quota_service.api.routes import ROUTES
-from quota_service.http.work import Work
+from quota_service.http.priority import Work
 from quota_service.ledger.api_keys import Scope
 
 CLASSES = {
@@ -30,4 +30,4 @@ def test_every_route_is_in_the_class_it_should_be_in(call: str) -> None:
     (route,) = [route for route in ROUTES if f"{route.method} {route.path}" == call]
     otherwise = Work.OPS if route.scope is Scope.OPS else Work.PUBLIC_READ
 
-    assert route.work == CLASSES.get(call, otherwise)
+    assert route.priority == CLASSES.get(call, otherwise)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 
-class Work(IntEnum):
+class Priority(IntEnum):
     """A class of work; a smaller number matters more."""
 
     CONFIRM = 0
@@ -31,17 +31,19 @@ class Part:
     """
 
     share: float
-    reach: float
+    ceiling: float
 
 
-PARTS: dict[Work, Part] = {
-    Work.CONFIRM: Part(share=0.25, reach=0.0),  # a payment callback: money has moved already
-    Work.RELEASE: Part(share=0.10, reach=1.0),  # release, checkout, change, refund: frees or pays
-    Work.RESERVE: Part(share=0.20, reach=0.95),
-    Work.OWN_READ: Part(share=0.04, reach=0.85),
-    Work.PUBLIC_READ: Part(share=0.04, reach=0.75),
-    Work.JOIN: Part(share=0.03, reach=0.60),
-    Work.OPS: Part(share=0.05, reach=0.25),  # few, some long; what steers the day never waits
+PARTS: dict[Priority, Part] = {
+    Priority.CONFIRM: Part(share=0.25, ceiling=0.0),  # a payment callback: money has moved already
+    Priority.RELEASE: Part(
+        share=0.10, ceiling=1.0
+    ),  # release, checkout, change, refund: frees or pays
+    Priority.RESERVE: Part(share=0.20, ceiling=0.95),
+    Priority.OWN_READ: Part(share=0.04, ceiling=0.85),
+    Priority.PUBLIC_READ: Part(share=0.04, ceiling=0.75),
+    Priority.JOIN: Part(share=0.03, ceiling=0.60),
+    Priority.OPS: Part(share=0.05, ceiling=0.25),  # few, some long; what steers the day never waits
 }
 """The part of each class. FREE has none: health has to answer, and a stream has a bound of its own.
 
@@ -50,5 +52,5 @@ Postgres, and must not be refused because reservations made the limit shrink. Wh
 others adds up to somewhat less than half, so a rush of one class may use about three quarters.
 """
 
-CAN_WAIT = frozenset({Work.RESERVE, Work.OWN_READ, Work.PUBLIC_READ, Work.JOIN})
+CAN_WAIT = frozenset({Priority.RESERVE, Priority.OWN_READ, Priority.PUBLIC_READ, Priority.JOIN})
 """What is refused when too many wait to be begun; all else waits."""
