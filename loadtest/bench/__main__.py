@@ -1,4 +1,4 @@
-"""Runs the bench: every section on one stage, then the table, its JSON and its picture."""
+"""Runs the bench: every section on one testbed, then the table, its JSON and its picture."""
 
 import argparse
 import asyncio
@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from loadtest.bench.errors import BenchError, MissingError
 from loadtest.bench.picture import check_can_draw, draw
 from loadtest.bench.sections import SECTIONS
-from loadtest.bench.stage import Plan, open_stage
 from loadtest.bench.table import Row, table_text
+from loadtest.bench.testbed import Plan, open_testbed
 from loadtest.bench.wrk import find_wrk
 from quota_service.domain.definition import DefinitionError
 from quota_service.domain.errors import QuotaError
@@ -78,18 +78,18 @@ def main() -> int:
 async def _bench(plan: Plan, only: list[str], folder: Path) -> Outcome:
     """Run the sections; one in doubt is told and gives no rows, the others go on."""
     outcome = Outcome()
-    async with open_stage(plan, folder) as stage:
+    async with open_testbed(plan, folder) as testbed:
         for name in only or SECTIONS:
             started = time.perf_counter()
             try:
-                outcome.rows += await SECTIONS[name](stage)
+                outcome.rows += await SECTIONS[name](testbed)
                 ended = "done"
             except _FAULTS as error:
                 outcome.doubts.append(f"{name}: {type(error).__name__}: {error}")
                 ended = "in doubt"
             elapsed_s = time.perf_counter() - started
             print(f"{name}: {ended} after {elapsed_s:.0f} s", file=sys.stderr, flush=True)
-        outcome.doubts += stage.errors_logged()
+        outcome.doubts += testbed.errors_logged()
     return outcome
 
 

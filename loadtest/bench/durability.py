@@ -11,12 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from loadtest.bench.candidates import Candidate, Orders, Payments, Sample
 from loadtest.bench.errors import BenchError
 from loadtest.bench.replica import follow
 from loadtest.bench.rounds import rows_in_turns
-from loadtest.bench.stage import Stage, serving_api
 from loadtest.bench.table import Row, Spread, at_least
+from loadtest.bench.targets import Orders, Payments, Sample, Target
+from loadtest.bench.testbed import Testbed, serving_api
 from loadtest.bench.throughput import new_exam
 from quota_service.embedded import EmbeddedRedis
 
@@ -27,17 +27,17 @@ _SYNCED_BYTES = 8_192
 """About what one batch of reservations adds to the append-only file."""
 
 
-class Synced(Candidate):
+class Synced(Target):
     """Another candidate, measured while Redis syncs its append-only file by one policy."""
 
-    def __init__(self, stage: Stage, policy: str, measured: Candidate) -> None:
-        super().__init__(stage, f"{measured.name}, {policy}")
+    def __init__(self, testbed: Testbed, policy: str, measured: Target) -> None:
+        super().__init__(testbed, f"{measured.name}, {policy}")
         self._policy = policy
         self._measured = measured
 
     async def measure(self, connections: int, seconds: int) -> Sample:
-        """Set the policy, measure, and set the policy back to that of the stage."""
-        redis = self.stage.redis
+        """Set the policy, measure, and set the policy back to that of the testbed."""
+        redis = self.testbed.redis
         await redis.config_set("appendfsync", self._policy)
         try:
             sample = await self._measured.measure(connections, seconds)
@@ -62,45 +62,45 @@ class WaitedOrders(Orders):
         return sample
 
     async def _waits(self) -> int:
-        commands = await self.stage.redis.info("commandstats")
+        commands = await self.testbed.redis.info("commandstats")
         return int(commands.get("cmdstat_wait", {}).get("calls", 0))
 
 
-async def fsync_rows(stage: Stage) -> list[Row]:
+async def fsync_rows(testbed: Testbed) -> list[Row]:
     """Return the rows of reserve and confirm with every write synced, against once a second."""
-    exam = await new_exam(stage)
-    sync_ms = Spread.of(_sync_times_ms(stage.folder))
-    orders = Orders(stage, "reserve", exam)
+    exam = await new_exam(testbed)
+    sync_ms = Spread.of(_sync_times_ms(testbed.folder))
+    orders = Orders(testbed, "reserve", exam)
     pairs = [
         ("reserve, appendfsync always ÷ everysec", orders, orders),
         (
             "confirm, appendfsync always ÷ everysec",
             # Either prepares as many payments as it was told of in its own last turn.
-            Payments(stage, "confirm", exam),
-            Payments(stage, "confirm", exam),
+            Payments(testbed, "confirm", exam),
+            Payments(testbed, "confirm", exam),
         ),
     ]
     rows = await rows_in_turns(
-        stage,
+        testbed,
         [
-            (name, _REACH, Synced(stage, _ALWAYS, always), Synced(stage, _EVERY_SECOND, every))
+            (name, _REACH, Synced(testbed, _ALWAYS, always), Synced(testbed, _EVERY_SECOND, every))
             for name, always, every in pairs
         ],
     )
     return [row.with_figures(fdatasync_alone_ms=sync_ms) for row in rows]
 
 
-async def replica_rows(stage: Stage) -> list[Row]:
+async def replica_rows(testbed: Testbed) -> list[Row]:
     """Return the row of reservations that wait for a replica, against those that do not."""
-    exam = await new_exam(stage)
-    settings = dataclasses.replace(stage.settings, redis_wait_replicas=1)
-    with EmbeddedRedis(stage.folder / "replica") as replica:
-        await follow(replica, stage.settings.redis_url)
-        async with serving_api(settings, stage.folder, "waits-for-replica") as api:
-            waited = WaitedOrders(stage, "WAIT for one replica", exam, api=api)
-            at_once = Orders(stage, "no WAIT", exam)
+    exam = await new_exam(testbed)
+    settings = dataclasses.replace(testbed.settings, redis_wait_replicas=1)
+    with EmbeddedRedis(testbed.folder / "replica") as replica:
+        await follow(replica, testbed.settings.redis_url)
+        async with serving_api(settings, testbed.folder, "waits-for-replica") as api:
+            waited = WaitedOrders(testbed, "WAIT for one replica", exam, api=api)
+            at_once = Orders(testbed, "no WAIT", exam)
             pair = ("reserve, WAIT for one replica ÷ none", None, waited, at_once)
-            return await rows_in_turns(stage, [pair], stage.plan.connections[:1])
+            return await rows_in_turns(testbed, [pair], testbed.plan.connections[:1])
 
 
 def _sync_times_ms(folder: Path) -> list[float]:

@@ -106,17 +106,17 @@ async def confirmations_a_second(service: Service, count: int, in_flight: int) -
 async def compare(
     settings: Settings, rounds: int, count: int, in_flight: int
 ) -> dict[str, list[float]]:
-    """Run both candidates in turns and return their rates, round by round."""
-    candidates = {
+    """Run both targets in turns and return their rates, round by round."""
+    targets = {
         GROUPED: settings,
         ALONE: dataclasses.replace(settings, group_commit_max=1, group_commits_in_flight_max=8),
     }
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
         await import_exam(service.stores, bench_exam(seats=1_000_000))
-    rates: dict[str, list[float]] = {name: [] for name in candidates}
+    rates: dict[str, list[float]] = {name: [] for name in targets}
     for turn in range(-1, rounds):  # the first turn warms up and does not count
-        for name, chosen in candidates.items():
+        for name, chosen in targets.items():
             async with open_service(chosen) as service:
                 await service.stores.registry.refresh()
                 rate = await confirmations_a_second(service, count, in_flight)

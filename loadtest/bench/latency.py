@@ -15,7 +15,6 @@ from typing import Self
 
 import orjson
 
-from loadtest.bench.candidates import Orders
 from loadtest.bench.echo import Echoed
 from loadtest.bench.errors import BenchError
 from loadtest.bench.group_commit import bench_exam
@@ -24,8 +23,9 @@ from loadtest.bench.messages import order_requests
 from loadtest.bench.open_loop import Samples
 from loadtest.bench.order_counts import HELD, OrderCounts
 from loadtest.bench.processes import first_line, start_python, stop
-from loadtest.bench.stage import Stage
 from loadtest.bench.table import Figures, Row, Spread, at_most, row_of_rounds
+from loadtest.bench.targets import Orders
+from loadtest.bench.testbed import Testbed
 from loadtest.bench.throughput import SEATS, first_order, new_exam
 from loadtest.bench.waiting import until
 from quota_service.domain.exam import Exam
@@ -121,24 +121,24 @@ async def asking(
             await stop(process)
 
 
-async def half_rate_rows(stage: Stage) -> list[Row]:
+async def half_rate_rows(testbed: Testbed) -> list[Row]:
     """Return the row of p99 at half of the maximum rate, both sides at the same rate."""
-    exam = await new_exam(stage)
-    answer = await first_order(stage, exam, 201)
-    rate = await maximum_rate(stage, exam) * _SHARE_OF_MAXIMUM
-    plan, path = stage.plan, f"/v1/exams/{exam}/reservations"
+    exam = await new_exam(testbed)
+    answer = await first_order(testbed, exam, 201)
+    rate = await maximum_rate(testbed, exam) * _SHARE_OF_MAXIMUM
+    plan, path = testbed.plan, f"/v1/exams/{exam}/reservations"
     reserved: list[Latencies] = []
     echoed: list[Latencies] = []
-    async with stage.baseline(
+    async with testbed.baseline(
         "echo", [Echoed("POST", "/orders", answer.status, answer.document)]
     ) as url:
         for turn in range(-1, plan.rounds):
-            orders = order_requests("/orders", stage.frontend_key, "echo")
+            orders = order_requests("/orders", testbed.frontend_key, "echo")
             async with asking(url, orders, rate, plan.seconds) as client:
                 of_echo = Latencies.of(await client.end())
-            orders = order_requests(path, stage.frontend_key, stage.new_name("run"))
-            counts = await OrderCounts.now(stage, stage.api, exam)
-            async with asking(stage.api.url, orders, rate, plan.seconds) as client:
+            orders = order_requests(path, testbed.frontend_key, testbed.new_name("run"))
+            counts = await OrderCounts.now(testbed, testbed.api, exam)
+            async with asking(testbed.api.url, orders, rate, plan.seconds) as client:
                 samples = await client.end()
             await check_orders(counts, samples)
             if turn >= 0:
@@ -150,23 +150,23 @@ async def half_rate_rows(stage: Stage) -> list[Row]:
     return [row_of_rounds(name, at_most(3), upper, lower, figures)]
 
 
-async def expiry_rows(stage: Stage) -> list[Row]:
+async def expiry_rows(testbed: Testbed) -> list[Row]:
     """Return the rows of many holds due at once: until they are back, and p99 meanwhile."""
-    exam = await new_exam(stage)
-    rate = await maximum_rate(stage, exam) * _SHARE_WHILE_EXPIRING
+    exam = await new_exam(testbed)
+    rate = await maximum_rate(testbed, exam) * _SHARE_WHILE_EXPIRING
     before: list[Latencies] = []
     during: list[Latencies] = []
     took_s: list[float] = []
-    for _ in range(stage.plan.rounds):
-        exam = await new_exam(stage)
-        quiet, busy, elapsed_s = await _expire_many(stage, exam, rate)
+    for _ in range(testbed.plan.rounds):
+        exam = await new_exam(testbed)
+        quiet, busy, elapsed_s = await _expire_many(testbed, exam, rate)
         before.append(quiet)
         during.append(busy)
         took_s.append(elapsed_s)
     figures = {"while they expire": figures_of(during), "before": figures_of(before)}
-    conditions = {"rate_per_s": rate, "holds": stage.plan.expiring_holds}
+    conditions = {"rate_per_s": rate, "holds": testbed.plan.expiring_holds}
     upper, lower = ([each.p99_ms for each in rounds] for rounds in (during, before))
-    due = f"{stage.plan.expiring_holds:,} holds due at once"
+    due = f"{testbed.plan.expiring_holds:,} holds due at once"
     back = Row(
         f"{due}, until all are back",
         Spread.of(took_s),
@@ -178,67 +178,69 @@ async def expiry_rows(stage: Stage) -> list[Row]:
     return [back, row_of_rounds(name, at_most(2), upper, lower, {**figures, **conditions})]
 
 
-async def _expire_many(stage: Stage, exam: str, rate: float) -> tuple[Latencies, Latencies, float]:
+async def _expire_many(
+    testbed: Testbed, exam: str, rate: float
+) -> tuple[Latencies, Latencies, float]:
     """Let holds come due while the worker is away, then let it come back under load.
 
     Returns the latencies before and while they expire, and how many seconds that took.
     """
-    count, path = stage.plan.expiring_holds, f"/v1/exams/{exam}/reservations"
-    orders = order_requests(path, stage.frontend_key, stage.new_name("run"))
-    counts = await OrderCounts.now(stage, stage.api, exam)
-    async with asking(stage.api.url, orders, rate, stage.plan.seconds) as client:
+    count, path = testbed.plan.expiring_holds, f"/v1/exams/{exam}/reservations"
+    orders = order_requests(path, testbed.frontend_key, testbed.new_name("run"))
+    counts = await OrderCounts.now(testbed, testbed.api, exam)
+    async with asking(testbed.api.url, orders, rate, testbed.plan.seconds) as client:
         quiet = await client.end()
     await check_orders(counts, quiet)
     async with AsyncExitStack() as clients:
-        with stage.worker_stopped():
-            await _let_come_due(stage, exam)
-            counts = await OrderCounts.now(stage, stage.api, exam)
-            orders = order_requests(path, stage.frontend_key, stage.new_name("run"))
-            load = asking(stage.api.url, orders, rate, _EXPIRY_LIMIT_S)
+        with testbed.worker_stopped():
+            await _let_come_due(testbed, exam)
+            counts = await OrderCounts.now(testbed, testbed.api, exam)
+            orders = order_requests(path, testbed.frontend_key, testbed.new_name("run"))
+            load = asking(testbed.api.url, orders, rate, _EXPIRY_LIMIT_S)
             client = await clients.enter_async_context(load)
         began_s = time.monotonic()
 
         async def none_due() -> bool:
-            return await _due(stage, exam) == 0
+            return await _due(testbed, exam) == 0
 
         await until(none_due, "the holds to expire", within_s=_EXPIRY_LIMIT_S)
         ended_s = time.monotonic()
         samples = await client.end_now()
     await check_orders(counts, samples, expired=count)
-    await trim_journal(stage.service, stage.redis, exam)
+    await trim_journal(testbed.service, testbed.redis, exam)
     busy = Latencies.of(samples, began_s, ended_s)
     return Latencies.of(quiet), busy, ended_s - began_s
 
 
-async def _let_come_due(stage: Stage, exam: str) -> None:
+async def _let_come_due(testbed: Testbed, exam: str) -> None:
     """Make the holds that are to expire, and return when all of them are due."""
-    count = stage.plan.expiring_holds
-    await stage.add_exam(_exam_with_ttl(exam, _SHORT_TTL_S))
-    await fill(stage.service, stage.redis, exam, count)
-    await stage.add_exam(_exam_with_ttl(exam, _LONG_TTL_S))
+    count = testbed.plan.expiring_holds
+    await testbed.add_exam(_exam_with_ttl(exam, _SHORT_TTL_S))
+    await fill(testbed.service, testbed.redis, exam, count)
+    await testbed.add_exam(_exam_with_ttl(exam, _LONG_TTL_S))
 
     async def all_due() -> bool:
-        return await _due(stage, exam) == count
+        return await _due(testbed, exam) == count
 
     await until(all_due, "the holds to be due")
 
 
-async def _due(stage: Stage, exam: str) -> int:
+async def _due(testbed: Testbed, exam: str) -> int:
     """Return how many holds are due, by Redis's clock."""
-    service = stage.service
+    service = testbed.service
     key = service.stores.registry.shard(exam, 0).key("due")
-    return int(await stage.redis.zcount(key, "-inf", await service.runner.clock_ms()))
+    return int(await testbed.redis.zcount(key, "-inf", await service.runner.clock_ms()))
 
 
 def _exam_with_ttl(exam: str, ttl_s: int) -> Exam:
     return bench_exam(SEATS, exam, hold={"ttl_s": ttl_s, "expiry_slack_s": 0})
 
 
-async def maximum_rate(stage: Stage, exam: str) -> float:
+async def maximum_rate(testbed: Testbed, exam: str) -> float:
     """Return how many orders a second can be made at all, in a second run after one that warms."""
-    orders = Orders(stage, "reserve", exam)
-    await orders.measure(_CONNECTIONS, stage.plan.seconds)
-    return (await orders.measure(_CONNECTIONS, stage.plan.seconds)).per_s
+    orders = Orders(testbed, "reserve", exam)
+    await orders.measure(_CONNECTIONS, testbed.plan.seconds)
+    return (await orders.measure(_CONNECTIONS, testbed.plan.seconds)).per_s
 
 
 async def check_orders(counts: OrderCounts, samples: Samples, expired: int = 0) -> None:

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from loadtest.bench.candidates import Payments
 from loadtest.bench.messages import order_requests, payment_requests
+from loadtest.bench.targets import Payments
 from loadtest.bench.waiting import until
 
 RESERVATIONS_PER_S = 500.0

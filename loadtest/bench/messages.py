@@ -70,7 +70,7 @@ def payment_requests(path: str, secret: bytes, reservations: Iterable[str]) -> l
     return requests
 
 
-def look_requests(path: str, etag: str | None = None) -> Sequence[bytes]:
+def read_requests(path: str, etag: str | None = None) -> Sequence[bytes]:
     """Return a look at a public document; with the ETag of the one that is known already."""
     headers = {} if etag is None else {"If-None-Match": etag}
     return [http_request("GET", path, b"", headers)]

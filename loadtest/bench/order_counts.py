@@ -6,7 +6,7 @@ from typing import Self
 
 from loadtest.bench.counters import check_count, check_only, counted, settled
 from loadtest.bench.errors import BenchError
-from loadtest.bench.stage import Api, Stage
+from loadtest.bench.testbed import Api, Testbed
 
 HELD = "held"
 OVERLOADED = "overloaded"
@@ -16,7 +16,7 @@ OVERLOADED = "overloaded"
 class OrderCounts:
     """The orders of one exam through one API, up to a moment at which nothing was under way."""
 
-    stage: Stage
+    testbed: Testbed
     api: Api
     exam: str
     outcomes: Counter[str]
@@ -25,20 +25,22 @@ class OrderCounts:
     holds: int
 
     @classmethod
-    async def now(cls, stage: Stage, api: Api, exam: str) -> Self:
+    async def now(cls, testbed: Testbed, api: Api, exam: str) -> Self:
         """Count, once the counters stand still."""
 
         async def outcomes() -> Counter[str]:
-            return await counted(stage.http, api.admin_urls, "quota_reservations_total", exam=exam)
+            return await counted(
+                testbed.http, api.admin_urls, "quota_reservations_total", exam=exam
+            )
 
         found = await settled(outcomes)
         refused = await counted(
-            stage.http, api.admin_urls, "quota_requests_refused_total", work="reserve"
+            testbed.http, api.admin_urls, "quota_requests_refused_total", work="reserve"
         )
         left = Counter({OVERLOADED: refused["caller_left"]})
-        shard = stage.service.stores.registry.shard(exam, 0)
-        snapshot = await stage.service.stores.seats.snapshot(shard)
-        return cls(stage, api, exam, found, left, snapshot.live_holds)
+        shard = testbed.service.stores.registry.shard(exam, 0)
+        snapshot = await testbed.service.stores.seats.snapshot(shard)
+        return cls(testbed, api, exam, found, left, snapshot.live_holds)
 
     async def check_since(
         self, what: str, outcome: str, *, told: int, in_flight: int, expired: int = 0
@@ -48,7 +50,7 @@ class OrderCounts:
         Raises BenchError when that is not what the client was told, when others ended otherwise,
         or when Redis has not as many holds more, but for those that expired.
         """
-        now = await OrderCounts.now(self.stage, self.api, self.exam)
+        now = await OrderCounts.now(self.testbed, self.api, self.exam)
         # wrk cuts its connections at the end: what still waited for a batch is dropped, and is
         # counted as turned away, for this reason and no other.
         grown = now.outcomes - self.outcomes - (now.left - self.left)

@@ -1,10 +1,10 @@
-"""Looks for what was acknowledged before and after a loss, and reads what recoveries wrote down."""
+"""Reads for what was acknowledged before and after a loss, and reads what recoveries wrote down."""
 
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.bench.stage import Stage
+from loadtest.bench.testbed import Testbed
 from loadtest.bench.waiting import until
 from quota_service.domain.errors import NotReady, SeatsUnavailable
 from quota_service.domain.reservation import ReservationId, State
@@ -46,26 +46,26 @@ class Found:
     differences: tuple[str, ...]
 
 
-async def recovered_since(stage: Stage, exam: str, epoch: int) -> list[Recovered]:
+async def recovered_since(testbed: Testbed, exam: str, epoch: int) -> list[Recovered]:
     """Return the recoveries of an exam that were begun after an epoch, oldest first."""
-    async with stage.service.stores.ledger.connection() as connection:
+    async with testbed.service.stores.ledger.connection() as connection:
         rows = await connection.fetch(_RECOVERIES, exam, epoch)
     return [Recovered(**row) for row in rows]
 
 
-async def look(stage: Stage, exam: str, held: Sequence[str], paid: Sequence[str]) -> Found:
+async def look(testbed: Testbed, exam: str, held: Sequence[str], paid: Sequence[str]) -> Found:
     """Look for holds and bookings by their reservations once nothing is between the stores.
 
     A hold is missing when it has no record, or one that has ended: nobody gave any back, and none
     was due. A booking is missing when one of the stores does not have it.
     """
-    shard = await _quiet(stage, exam)
-    standing = await _states(stage, shard, held)
-    booked = await _booked(stage, paid)
+    shard = await _quiet(testbed, exam)
+    standing = await _states(testbed, shard, held)
+    booked = await _booked(testbed, paid)
     bookings_missing = [
         each for each in paid if each not in booked or standing.get(each) is not State.CONFIRMED
     ]
-    audited = await audit(stage.service.stores, exam)
+    audited = await audit(testbed.service.stores, exam)
     return Found(
         holds=len(held),
         missing=sum(standing[each] is None or standing[each] in _ENDED for each in held),
@@ -75,9 +75,9 @@ async def look(stage: Stage, exam: str, held: Sequence[str], paid: Sequence[str]
     )
 
 
-async def _quiet(stage: Stage, exam: str) -> Shard:
+async def _quiet(testbed: Testbed, exam: str) -> Shard:
     """Return the shard once it is open, its journal is drained and no payment is under way."""
-    stores = stage.service.stores
+    stores = testbed.service.stores
     found: list[Shard] = []
 
     async def is_quiet() -> bool:
@@ -94,21 +94,23 @@ async def _quiet(stage: Stage, exam: str) -> Shard:
     return found[0]
 
 
-async def _states(stage: Stage, shard: Shard, held: Sequence[str]) -> dict[str, State | None]:
+async def _states(testbed: Testbed, shard: Shard, held: Sequence[str]) -> dict[str, State | None]:
     """Return the states of reservations as Redis has them, None for those without a record."""
     states: dict[str, State | None] = {}
     for start in range(0, len(held), _PAGE):
         page = held[start : start + _PAGE]
         serials = [parsed.serial for each in page if (parsed := ReservationId.parse(each))]
-        records = await stage.service.stores.seats.read_many(shard, serials)
+        records = await testbed.service.stores.seats.read_many(shard, serials)
         told = [None if record is None else record.state for record in records]
         states.update(zip(page, told, strict=True))
     return states
 
 
-async def _booked(stage: Stage, paid: Sequence[str]) -> set[str]:
+async def _booked(testbed: Testbed, paid: Sequence[str]) -> set[str]:
     """Return those reservations that Postgres has as bookings."""
     booked: set[str] = set()
     for start in range(0, len(paid), _PAGE):
-        booked |= (await stage.service.stores.recoveries.booked(paid[start : start + _PAGE])).keys()
+        booked |= (
+            await testbed.service.stores.recoveries.booked(paid[start : start + _PAGE])
+        ).keys()
     return booked

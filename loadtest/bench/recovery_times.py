@@ -36,7 +36,7 @@ from loadtest.bench.live_load import PAYMENTS_PER_S, RESERVATIONS_PER_S, LiveLoa
 from loadtest.bench.losses import CASES, Case, Loss, Primary
 from loadtest.bench.recovery_checks import Found, Recovered, look, recovered_since
 from loadtest.bench.recovery_table import Round, document, table_text
-from loadtest.bench.stage import SECRET_BYTES, Plan, Stage, stage_on, stage_settings
+from loadtest.bench.testbed import SECRET_BYTES, Plan, Testbed, stage_on, stage_settings
 from quota_service.domain.errors import QuotaError
 from quota_service.embedded import EmbeddedError, EmbeddedPostgres
 
@@ -104,46 +104,48 @@ async def _all_cases(
             await primary.start()
             settings = stage_settings(primary.url, postgres.url, secret)
             _tell(await build(settings, bookings=bookings, holds=sizes.holds))
-            async with stage_on(settings, _NOT_MEASURED, folder, secret) as stage:
-                rounds, doubts = await _rounds(stage, primary, bookings, sizes, cases)
-                return rounds, doubts + stage.errors_logged()
+            async with stage_on(settings, _NOT_MEASURED, folder, secret) as testbed:
+                rounds, doubts = await _rounds(testbed, primary, bookings, sizes, cases)
+                return rounds, doubts + testbed.errors_logged()
     finally:
         primary.stop()
         postgres.remove_data()
 
 
 async def _rounds(
-    stage: Stage, primary: Primary, bookings: int, sizes: _Sizes, cases: Iterable[Case]
+    testbed: Testbed, primary: Primary, bookings: int, sizes: _Sizes, cases: Iterable[Case]
 ) -> tuple[list[Round], list[str]]:
     """Lose Redis in every way, again and again; the first that goes wrong ends it, and is told."""
     rounds: list[Round] = []
     for case, _ in itertools.product(cases, range(sizes.rounds)):
         try:
-            rounds.append(await _round(stage, primary, case, bookings, sizes.age_s))
+            rounds.append(await _round(testbed, primary, case, bookings, sizes.age_s))
         except _FAULTS as error:
             name = f"{case.title}, {bookings:,} bookings"
             return rounds, [f"{name}: {type(error).__name__}: {error}"]
     return rounds, []
 
 
-async def _round(stage: Stage, primary: Primary, case: Case, bookings: int, age_s: float) -> Round:
+async def _round(
+    testbed: Testbed, primary: Primary, case: Case, bookings: int, age_s: float
+) -> Round:
     """Lose Redis in one way under load, and see how the service comes back."""
     began_s = time.monotonic()
     if case.has_replica:
         await primary.add_replica()
     else:
         await primary.rewrite()
-    known = max((each.epoch for each in await recovered_since(stage, EXAM, 0)), default=0)
-    run = stage.new_name("live")
-    load = LiveLoad(stage.api.url, EXAM, stage.frontend_key, stage.payment_secret, run)
+    known = max((each.epoch for each in await recovered_since(testbed, EXAM, 0)), default=0)
+    run = testbed.new_name("live")
+    load = LiveLoad(testbed.api.url, EXAM, testbed.frontend_key, testbed.payment_secret, run)
     async with load:
         await load.first_since(time.monotonic(), within_s=_SERVED_LIMIT_S)
         await asyncio.sleep(_STEADY_S)
         loss = await case.lose(primary, age_s)
         served_s = await load.first_since(loss.back.at_s, within_s=_SERVED_LIMIT_S)
         await asyncio.sleep(_STEADY_S)
-    found = await look(stage, EXAM, [each.reservation for each in load.acknowledged], load.paid)
-    recoveries = await recovered_since(stage, EXAM, known)
+    found = await look(testbed, EXAM, [each.reservation for each in load.acknowledged], load.paid)
+    recoveries = await recovered_since(testbed, EXAM, known)
     done = _round_of(case, loss, served_s, recoveries, found, bookings=bookings)
     took_s = time.monotonic() - began_s
     print(

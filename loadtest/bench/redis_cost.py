@@ -14,8 +14,8 @@ from loadtest.bench.errors import BenchError
 from loadtest.bench.group_commit import bench_exam
 from loadtest.bench.holding import fill, hold, trim_journal
 from loadtest.bench.messages import SUBJECT, VENUES
-from loadtest.bench.stage import OwnStores, Stage
 from loadtest.bench.table import Row, Spread, at_most, row_of_rounds
+from loadtest.bench.testbed import OwnStores, Testbed
 from loadtest.bench.throughput import SEATS
 from loadtest.bench.waiting import until
 from quota_service.registration.release import release
@@ -39,13 +39,13 @@ class Cost:
     batch: float
 
 
-async def plain_commands_rows(stage: Stage) -> list[Row]:
+async def plain_commands_rows(testbed: Testbed) -> list[Row]:
     """Return the row of Redis's CPU for a reserve against the same writes as plain commands."""
     scripts: list[Cost] = []
     plain: list[float] = []
-    async with stage.own_stores(bench_exam(SEATS, _EXAM)) as stores:
-        for turn in range(-1, stage.plan.rounds):
-            cost, _ = await _cost_of_orders(stores, stage.new_name("run"), _ORDERS)
+    async with testbed.own_stores(bench_exam(SEATS, _EXAM)) as stores:
+        for turn in range(-1, testbed.plan.rounds):
+            cost, _ = await _cost_of_orders(stores, testbed.new_name("run"), _ORDERS)
             record = await _a_record(stores)
             batch = max(1, round(cost.batch))
             writes = await _cost_of_writes(stores, record, batch, f"plain{turn + 1}")
@@ -63,14 +63,14 @@ async def plain_commands_rows(stage: Stage) -> list[Row]:
     return [row_of_rounds(name, at_most(1.3), upper, plain, figures)]
 
 
-async def live_holds_rows(stage: Stage) -> list[Row]:
+async def live_holds_rows(testbed: Testbed) -> list[Row]:
     """Return the rows of a reserve among many live holds, and of the memory of each."""
-    count = stage.plan.live_holds
+    count = testbed.plan.live_holds
     exam = bench_exam(SEATS, _EXAM)
-    async with stage.own_stores(exam) as few, stage.own_stores(exam) as many:
+    async with testbed.own_stores(exam) as few, testbed.own_stores(exam) as many:
         await hold(few.service, _EXAM, "few", range(_FEW_HOLDS))
         bytes_each = await _fill_and_weigh(many, count)
-        costs = await _costs_in_turns(stage, few, many)
+        costs = await _costs_in_turns(testbed, few, many)
     sides = {f"with {count:,}": costs["many"], f"with {_FEW_HOLDS:,}": costs["few"]}
     figures = {
         side: {
@@ -92,15 +92,17 @@ async def live_holds_rows(stage: Stage) -> list[Row]:
     return [row_of_rounds(name, at_most(1.15), many_us, few_us, figures), memory]
 
 
-async def _costs_in_turns(stage: Stage, few: OwnStores, many: OwnStores) -> dict[str, list[Cost]]:
+async def _costs_in_turns(
+    testbed: Testbed, few: OwnStores, many: OwnStores
+) -> dict[str, list[Cost]]:
     """Return what a reserve costs in either store, round by round, step by step in turns."""
     both = {"few": few, "many": many}
     costs: dict[str, list[Cost]] = {name: [] for name in both}
-    for turn in range(-1, stage.plan.rounds):
+    for turn in range(-1, testbed.plan.rounds):
         steps: dict[str, list[Cost]] = {name: [] for name in both}
         for step in range(_STEPS):
             for name in both if step % 2 else reversed(both):
-                steps[name].append(await _cost_of_a_step(stage, both[name]))
+                steps[name].append(await _cost_of_a_step(testbed, both[name]))
         for name, measured in steps.items():
             if turn >= 0:
                 measured.sort(key=lambda cost: cost.redis_us)
@@ -108,10 +110,10 @@ async def _costs_in_turns(stage: Stage, few: OwnStores, many: OwnStores) -> dict
     return costs
 
 
-async def _cost_of_a_step(stage: Stage, stores: OwnStores) -> Cost:
+async def _cost_of_a_step(testbed: Testbed, stores: OwnStores) -> Cost:
     """Return what a reserve costs; what the step took it gives back, so that the size stays."""
     before = await _live_holds(stores)
-    cost, made = await _cost_of_orders(stores, stage.new_name("run"), _STEP_ORDERS)
+    cost, made = await _cost_of_orders(stores, testbed.new_name("run"), _STEP_ORDERS)
     for start in range(0, len(made), _AT_WORK):
         part = made[start : start + _AT_WORK]
         await asyncio.gather(*(release(stores.service.stores, reservation) for reservation in part))

@@ -1,6 +1,6 @@
-"""Lets candidates take turns, round by round, and makes rows of what they did.
+"""Lets targets take turns, round by round, and makes rows of what they did.
 
-A shared machine is noisy, and its noise lasts longer than a turn. So candidates that are compared
+A shared machine is noisy, and its noise lasts longer than a turn. So targets that are compared
 run within seconds of each other, every other round in the opposite order, after a short turn each
 that only warms up.
 """
@@ -8,38 +8,38 @@ that only warms up.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from loadtest.bench.candidates import Candidate, Sample
-from loadtest.bench.stage import Plan, Stage
 from loadtest.bench.table import Figures, Reach, Row, Spread, row_of_rounds
+from loadtest.bench.targets import Sample, Target
+from loadtest.bench.testbed import Plan, Testbed
 
 _WARM_UP_S = 1
 
 Reaches = Reach | Mapping[int, Reach] | None
 """What a row is to reach, the same for all or by how many connections there are."""
 
-Pair = tuple[str, Reaches, Candidate, Candidate]
+Pair = tuple[str, Reaches, Target, Target]
 """A row to be: its name, what it is to reach, what is measured, and against what."""
 
 
 async def rows_in_turns(
-    stage: Stage,
+    testbed: Testbed,
     pairs: Sequence[Pair],
     connections: Sequence[int] | None = None,
     seconds: int | None = None,
 ) -> list[Row]:
-    """Measure every candidate of the pairs in turns; return a row a pair and connection count.
+    """Measure every target of the pairs in turns; return a row a pair and connection count.
 
     Connections and seconds are those of the plan unless told.
     """
-    plan = stage.plan
+    plan = testbed.plan
     if seconds is not None:
         plan = dataclasses.replace(plan, seconds=seconds)
-    candidates = list(dict.fromkeys(c for _, _, *both in pairs for c in both))
+    targets = list(dict.fromkeys(c for _, _, *both in pairs for c in both))
     rows = []
-    for candidate in candidates:
-        await candidate.measure(plan.connections[0], _WARM_UP_S)
+    for target in targets:
+        await target.measure(plan.connections[0], _WARM_UP_S)
     for count in connections or plan.connections:
-        samples = await _measure(candidates, plan, count)
+        samples = await _measure(targets, plan, count)
         for name, reaches, upper, lower in pairs:
             reach = reaches.get(count) if isinstance(reaches, Mapping) else reaches
             figures = {each.name: _figures(samples[each]) for each in (upper, lower)}
@@ -51,12 +51,12 @@ async def rows_in_turns(
 
 
 async def _measure(
-    candidates: Sequence[Candidate], plan: Plan, connections: int
-) -> dict[Candidate, list[Sample]]:
-    samples: dict[Candidate, list[Sample]] = {candidate: [] for candidate in candidates}
+    targets: Sequence[Target], plan: Plan, connections: int
+) -> dict[Target, list[Sample]]:
+    samples: dict[Target, list[Sample]] = {target: [] for target in targets}
     for turn in range(plan.rounds):
-        for candidate in candidates if turn % 2 else reversed(candidates):
-            samples[candidate].append(await candidate.measure(connections, plan.seconds))
+        for target in targets if turn % 2 else reversed(targets):
+            samples[target].append(await target.measure(connections, plan.seconds))
     return samples
 
 

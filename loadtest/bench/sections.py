@@ -4,20 +4,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
 from loadtest.bench import durability, group_commit, latency, redis_cost, sizes, throughput, watched
-from loadtest.bench.stage import Stage
 from loadtest.bench.table import Row, Spread, at_least, row_of_rounds
+from loadtest.bench.testbed import Testbed
 
-Section = Callable[[Stage], Awaitable[list[Row]]]
+Section = Callable[[Testbed], Awaitable[list[Row]]]
 
 _CONFIRMATIONS = 1_000
 _IN_FLIGHT = 256
 
 
-async def group_commit_rows(stage: Stage) -> list[Row]:
+async def group_commit_rows(testbed: Testbed) -> list[Row]:
     """Return the row of the group commit, both sides through the confirm protocol itself."""
-    async with stage.own_stores(group_commit.bench_exam(throughput.SEATS)) as stores:
+    async with testbed.own_stores(group_commit.bench_exam(throughput.SEATS)) as stores:
         rates = await group_commit.compare(
-            stores.service.settings, stage.plan.rounds, _CONFIRMATIONS, _IN_FLIGHT
+            stores.service.settings, testbed.plan.rounds, _CONFIRMATIONS, _IN_FLIGHT
         )
     grouped, alone = rates[group_commit.GROUPED], rates[group_commit.ALONE]
     figures = {name: {"per_s": Spread.of(measured)} for name, measured in rates.items()} | {

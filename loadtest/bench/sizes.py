@@ -14,8 +14,8 @@ from loadtest.bench.group_commit import bench_exam
 from loadtest.bench.latency import Latencies, asking, check_orders, figures_of, maximum_rate
 from loadtest.bench.messages import order_requests
 from loadtest.bench.order_counts import OrderCounts
-from loadtest.bench.stage import Stage
 from loadtest.bench.table import Row, at_most, row_of_rounds
+from loadtest.bench.testbed import Testbed
 from loadtest.bench.throughput import new_exam
 from loadtest.bench.waiting import until
 from quota_service.definitions.reading import parse_exam
@@ -29,17 +29,17 @@ _TOLD_S, _DRAINED_S = 60.0, 300.0
 _TEXT = {"zh": "基准", "en": "bench"}
 
 
-async def sizes_rows(stage: Stage) -> list[Row]:
+async def sizes_rows(testbed: Testbed) -> list[Row]:
     """Return the row of p99 beside the largest legal exam, against alone."""
-    exam = await new_exam(stage)
-    rate = await maximum_rate(stage, exam) * _SHARE_OF_MAXIMUM
-    alone = [await _reserve(stage, exam, rate) for _ in range(stage.plan.rounds + 1)][1:]
-    large = largest_exam(stage.new_name("large"))
-    await import_exam(stage.service.stores, large)
-    await until(lambda: _is_told(stage, large.id), "the large exam in the API", within_s=_TOLD_S)
-    await until(lambda: _is_drained(stage, large.id), "its journal", within_s=_DRAINED_S)
-    async with _looked_at(stage, large.id) as looks:
-        beside = [await _reserve(stage, exam, rate) for _ in range(stage.plan.rounds + 1)][1:]
+    exam = await new_exam(testbed)
+    rate = await maximum_rate(testbed, exam) * _SHARE_OF_MAXIMUM
+    alone = [await _reserve(testbed, exam, rate) for _ in range(testbed.plan.rounds + 1)][1:]
+    large = largest_exam(testbed.new_name("large"))
+    await import_exam(testbed.service.stores, large)
+    await until(lambda: _is_told(testbed, large.id), "the large exam in the API", within_s=_TOLD_S)
+    await until(lambda: _is_drained(testbed, large.id), "its journal", within_s=_DRAINED_S)
+    async with _looked_at(testbed, large.id) as looks:
+        beside = [await _reserve(testbed, exam, rate) for _ in range(testbed.plan.rounds + 1)][1:]
     figures = {
         "beside": figures_of(beside),
         "alone": figures_of(alone),
@@ -64,34 +64,34 @@ def largest_exam(exam: str) -> Exam:
     return parse_exam({**exam_document(bench_exam(1, exam)), **parts})
 
 
-async def _reserve(stage: Stage, exam: str, rate: float) -> Latencies:
+async def _reserve(testbed: Testbed, exam: str, rate: float) -> Latencies:
     orders = order_requests(
-        f"/v1/exams/{exam}/reservations", stage.frontend_key, stage.new_name("run")
+        f"/v1/exams/{exam}/reservations", testbed.frontend_key, testbed.new_name("run")
     )
-    counts = await OrderCounts.now(stage, stage.api, exam)
-    async with asking(stage.api.url, orders, rate, stage.plan.seconds) as client:
+    counts = await OrderCounts.now(testbed, testbed.api, exam)
+    async with asking(testbed.api.url, orders, rate, testbed.plan.seconds) as client:
         samples = await client.end()
     await check_orders(counts, samples)
     return Latencies.of(samples)
 
 
-async def _is_told(stage: Stage, exam: str) -> bool:
-    async with stage.http.get(_availability(stage, exam)) as answer:
+async def _is_told(testbed: Testbed, exam: str) -> bool:
+    async with testbed.http.get(_availability(testbed, exam)) as answer:
         await answer.read()
         return bool(answer.status == HTTPStatus.OK)
 
 
-async def _is_drained(stage: Stage, exam: str) -> bool:
-    shard = stage.service.stores.registry.shard(exam, 0)
-    return (await stage.service.stores.seats.totals(shard)).journal_entries == 0
+async def _is_drained(testbed: Testbed, exam: str) -> bool:
+    shard = testbed.service.stores.registry.shard(exam, 0)
+    return (await testbed.service.stores.seats.totals(shard)).journal_entries == 0
 
 
-def _availability(stage: Stage, exam: str) -> str:
-    return f"{stage.api.url}/v1/exams/{exam}/availability"
+def _availability(testbed: Testbed, exam: str) -> str:
+    return f"{testbed.api.url}/v1/exams/{exam}/availability"
 
 
 @asynccontextmanager
-async def _looked_at(stage: Stage, exam: str) -> AsyncIterator[list[int]]:
+async def _looked_at(testbed: Testbed, exam: str) -> AsyncIterator[list[int]]:
     """Look at an exam again and again, by the ETag; lends the statuses as they come."""
     statuses: list[int] = []
 
@@ -99,8 +99,8 @@ async def _looked_at(stage: Stage, exam: str) -> AsyncIterator[list[int]]:
         etag = ""
         while True:
             headers = {"If-None-Match": etag} if etag else {}
-            url = _availability(stage, exam)
-            async with stage.http.get(url, headers=headers) as answer:
+            url = _availability(testbed, exam)
+            async with testbed.http.get(url, headers=headers) as answer:
                 await answer.read()
                 etag = answer.headers.get("ETag", etag)
                 statuses.append(answer.status)

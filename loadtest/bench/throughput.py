@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from loadtest.bench.candidates import Echo, Looks, Orders, Payments, RowLock
 from loadtest.bench.counters import redis_use
 from loadtest.bench.echo import Echoed
 from loadtest.bench.group_commit import bench_exam
@@ -15,15 +14,16 @@ from loadtest.bench.holding import hold
 from loadtest.bench.messages import (
     SUBJECT,
     VENUES,
-    look_requests,
     order_requests,
     payment_requests,
+    read_requests,
 )
 from loadtest.bench.one_request import Answer, ask, ask_first
 from loadtest.bench.rounds import rows_in_turns
 from loadtest.bench.rowlock import make_tables
-from loadtest.bench.stage import Stage, serving_api
 from loadtest.bench.table import Row, at_least
+from loadtest.bench.targets import Echo, Orders, Payments, Reads, RowLock
+from loadtest.bench.testbed import Testbed, serving_api
 from loadtest.bench.waiting import until
 
 SEATS = 1_000_000
@@ -36,22 +36,22 @@ _COMMANDS_OF_THE_BACKGROUND = 30
 """How many more commands the background may send to Redis in one second than in another."""
 
 
-async def reserve_rows(stage: Stage) -> list[Row]:
+async def reserve_rows(testbed: Testbed) -> list[Row]:
     """Return the rows of reservations that succeed."""
-    exam = await new_exam(stage)
-    answer = await first_order(stage, exam, 201)
+    exam = await new_exam(testbed)
+    answer = await first_order(testbed, exam, 201)
     echoed = [Echoed("POST", "/orders", answer.status, answer.document)]
-    dsn = await stage.new_database(stage.new_name("rowlock"))
+    dsn = await testbed.new_database(testbed.new_name("rowlock"))
     await make_tables(dsn, [(venue, SUBJECT, SEATS) for venue in VENUES])
-    reserve = Orders(stage, "reserve", exam)
+    reserve = Orders(testbed, "reserve", exam)
     async with (
-        stage.baseline("echo", echoed) as echo_url,
-        stage.baseline("rowlock", echoed, "--dsn", dsn) as rowlock_url,
+        testbed.baseline("echo", echoed) as echo_url,
+        testbed.baseline("rowlock", echoed, "--dsn", dsn) as rowlock_url,
     ):
-        echo = echo_of_orders(stage, echo_url)
-        rowlock = RowLock(stage, "row lock", rowlock_url, dsn)
+        echo = echo_of_orders(testbed, echo_url)
+        rowlock = RowLock(testbed, "row lock", rowlock_url, dsn)
         return await rows_in_turns(
-            stage,
+            testbed,
             [
                 ("reserve ÷ echo", _RESERVE, reserve, echo),
                 ("reserve ÷ one row-lock transaction each", at_least(12), reserve, rowlock),
@@ -59,33 +59,33 @@ async def reserve_rows(stage: Stage) -> list[Row]:
         )
 
 
-async def sold_out_rows(stage: Stage) -> list[Row]:
+async def sold_out_rows(testbed: Testbed) -> list[Row]:
     """Return the row of refusals: every venue has one seat, which is taken."""
-    exam = await new_exam(stage, seats=1)
-    await hold(stage.service, exam, "early", range(len(VENUES)))
-    answer = await first_order(stage, exam, 409)
-    refused = Orders(stage, "sold-out", exam, outcome="sold-out")
+    exam = await new_exam(testbed, seats=1)
+    await hold(testbed.service, exam, "early", range(len(VENUES)))
+    answer = await first_order(testbed, exam, 409)
+    refused = Orders(testbed, "sold-out", exam, outcome="sold-out")
     echoed = [Echoed("POST", "/orders", answer.status, answer.document)]
-    async with stage.baseline("echo", echoed) as url:
-        echo = echo_of_orders(stage, url)
-        return await rows_in_turns(stage, [("sold-out ÷ echo", _SOLD_OUT, refused, echo)])
+    async with testbed.baseline("echo", echoed) as url:
+        echo = echo_of_orders(testbed, url)
+        return await rows_in_turns(testbed, [("sold-out ÷ echo", _SOLD_OUT, refused, echo)])
 
 
-async def availability_rows(stage: Stage) -> list[Row]:
+async def availability_rows(testbed: Testbed) -> list[Row]:
     """Return the rows of availability, whole and unchanged."""
-    exam = await new_exam(stage)
+    exam = await new_exam(testbed)
     path = f"/v1/exams/{exam}/availability"
-    answer = await _first_look(stage, path)
+    answer = await _first_look(testbed, path)
     etag = answer.headers["etag"]
     route = "/v1/exams/{exam}/availability"
-    whole = Looks(stage, "availability", route, look_requests(path))
-    unchanged = Looks(stage, "unchanged", route, look_requests(path, etag), status=304)
+    whole = Reads(testbed, "availability", route, read_requests(path))
+    unchanged = Reads(testbed, "unchanged", route, read_requests(path, etag), status=304)
     echoed = [Echoed("GET", "/look", 200, answer.document), Echoed("GET", "/known", 304, None)]
-    async with stage.baseline("echo", echoed) as url:
-        seen = Echo(stage, "echo", url, lambda: look_requests("/look"))
-        nothing = Echo(stage, "echo of nothing", url, lambda: look_requests("/known", etag))
+    async with testbed.baseline("echo", echoed) as url:
+        seen = Echo(testbed, "echo", url, lambda: read_requests("/look"))
+        nothing = Echo(testbed, "echo of nothing", url, lambda: read_requests("/known", etag))
         return await rows_in_turns(
-            stage,
+            testbed,
             [
                 ("availability, 200 ÷ echo", at_least(1.2), whole, seen),
                 ("availability, 304 ÷ echo", at_least(1.2), unchanged, nothing),
@@ -93,92 +93,92 @@ async def availability_rows(stage: Stage) -> list[Row]:
         )
 
 
-async def confirm_rows(stage: Stage) -> list[Row]:
+async def confirm_rows(testbed: Testbed) -> list[Row]:
     """Return the row of signed callbacks, each answered when its booking is committed."""
-    exam = await new_exam(stage)
-    paid = await hold(stage.service, exam, "early", range(1))
-    first = payment_requests(Payments.PATH, stage.payment_secret, paid)
-    answer = await ask_first(stage.api.url, first, 200)
+    exam = await new_exam(testbed)
+    paid = await hold(testbed.service, exam, "early", range(1))
+    first = payment_requests(Payments.PATH, testbed.payment_secret, paid)
+    answer = await ask_first(testbed.api.url, first, 200)
     # The baseline reads as many bytes: of payments for reservations that never were.
     names = [f"{paid[0][:-8]}{n:08}" for n in range(_ECHOED_PAYMENTS)]
-    requests = payment_requests("/payments", stage.payment_secret, names)
-    confirm = Payments(stage, "confirm", exam)
-    async with stage.baseline("echo", [Echoed("POST", "/payments", 200, answer.document)]) as url:
-        echo = Echo(stage, "echo", url, lambda: requests)
-        return await rows_in_turns(stage, [("confirm ÷ echo", _CONFIRM, confirm, echo)])
+    requests = payment_requests("/payments", testbed.payment_secret, names)
+    confirm = Payments(testbed, "confirm", exam)
+    async with testbed.baseline("echo", [Echoed("POST", "/payments", 200, answer.document)]) as url:
+        echo = Echo(testbed, "echo", url, lambda: requests)
+        return await rows_in_turns(testbed, [("confirm ÷ echo", _CONFIRM, confirm, echo)])
 
 
-async def waiting_room_rows(stage: Stage) -> list[Row]:
+async def waiting_room_rows(testbed: Testbed) -> list[Row]:
     """Return the row of polls of the waiting room's public document, which ask Redis nothing."""
-    exam = await new_exam(stage, waiting_room={})
+    exam = await new_exam(testbed, waiting_room={})
     path = f"/v1/exams/{exam}/waiting-room"
-    answer = await _first_look(stage, path)
-    idle_per_s = await _idle_commands_per_s(stage)
-    polls = Looks(
-        stage,
+    answer = await _first_look(testbed, path)
+    idle_per_s = await _idle_commands_per_s(testbed)
+    polls = Reads(
+        testbed,
         "poll",
         "/v1/exams/{exam}/waiting-room",
-        look_requests(path),
+        read_requests(path),
         commands_max_per_s=idle_per_s + _COMMANDS_OF_THE_BACKGROUND,
     )
-    async with stage.baseline("echo", [Echoed("GET", "/poll", 200, answer.document)]) as url:
-        echo = Echo(stage, "echo", url, lambda: look_requests("/poll"))
+    async with testbed.baseline("echo", [Echoed("GET", "/poll", 200, answer.document)]) as url:
+        echo = Echo(testbed, "echo", url, lambda: read_requests("/poll"))
         pair = ("waiting-room poll ÷ echo", at_least(1.2), polls, echo)
-        rows = await rows_in_turns(stage, [pair])
+        rows = await rows_in_turns(testbed, [pair])
     return [row.with_figures(redis_commands_per_s_when_idle=idle_per_s) for row in rows]
 
 
-async def workers_rows(stage: Stage) -> list[Row]:
+async def workers_rows(testbed: Testbed) -> list[Row]:
     """Return the row of two API workers against one; client and stores share the cores too."""
-    exam = await new_exam(stage)
-    async with serving_api(stage.settings, stage.folder, "two", 2) as two:
-        one_worker = Orders(stage, "1 worker", exam)
-        two_workers = Orders(stage, "2 workers", exam, api=two)
+    exam = await new_exam(testbed)
+    async with serving_api(testbed.settings, testbed.folder, "two", 2) as two:
+        one_worker = Orders(testbed, "1 worker", exam)
+        two_workers = Orders(testbed, "2 workers", exam, api=two)
         return await rows_in_turns(
-            stage,
+            testbed,
             [("reserve, 2 workers ÷ 1", None, two_workers, one_worker)],
-            stage.plan.connections[:1],
+            testbed.plan.connections[:1],
         )
 
 
-async def new_exam(stage: Stage, seats: int = SEATS, **members: object) -> str:
+async def new_exam(testbed: Testbed, seats: int = SEATS, **members: object) -> str:
     """Add an exam of the bench and return its id."""
-    exam = stage.new_name("bench")
-    await stage.add_exam(bench_exam(seats, exam, **members))
+    exam = testbed.new_name("bench")
+    await testbed.add_exam(bench_exam(seats, exam, **members))
     return exam
 
 
-async def first_order(stage: Stage, exam: str, status: int) -> Answer:
+async def first_order(testbed: Testbed, exam: str, status: int) -> Answer:
     """Return the answer to an order, which is to have this status."""
     path = f"/v1/exams/{exam}/reservations"
-    requests = order_requests(path, stage.frontend_key, "first")
-    return await ask_first(stage.api.url, requests, status)
+    requests = order_requests(path, testbed.frontend_key, "first")
+    return await ask_first(testbed.api.url, requests, status)
 
 
-def echo_of_orders(stage: Stage, url: str) -> Echo:
+def echo_of_orders(testbed: Testbed, url: str) -> Echo:
     """Return the baseline that reads the same orders."""
 
     def orders() -> Sequence[bytes]:
-        return order_requests("/orders", stage.frontend_key, stage.new_name("run"))
+        return order_requests("/orders", testbed.frontend_key, testbed.new_name("run"))
 
-    return Echo(stage, "echo", url, orders)
+    return Echo(testbed, "echo", url, orders)
 
 
-async def _first_look(stage: Stage, path: str) -> Answer:
+async def _first_look(testbed: Testbed, path: str) -> Answer:
     """Return the answer to a look, once what is looked at has been read by the API."""
-    request = look_requests(path)[0]
+    request = read_requests(path)[0]
 
     async def is_there() -> bool:
-        return (await ask(stage.api.url, request)).status == HTTPStatus.OK
+        return (await ask(testbed.api.url, request)).status == HTTPStatus.OK
 
     await until(is_there, path)
-    return await ask(stage.api.url, request)
+    return await ask(testbed.api.url, request)
 
 
-async def _idle_commands_per_s(stage: Stage) -> float:
+async def _idle_commands_per_s(testbed: Testbed) -> float:
     """Return how many commands Redis is sent a second while nobody asks for anything."""
-    client, seconds = stage.redis, stage.plan.seconds
-    with stage.worker_stopped():
+    client, seconds = testbed.redis, testbed.plan.seconds
+    with testbed.worker_stopped():
         before = await redis_use(client)
         await asyncio.sleep(seconds)
         use = (await redis_use(client)).since(before)

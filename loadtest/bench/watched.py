@@ -2,12 +2,12 @@
 
 import orjson
 
-from loadtest.bench.candidates import Orders, Sample
 from loadtest.bench.errors import BenchError
 from loadtest.bench.processes import first_line, start_python, stop
 from loadtest.bench.rounds import rows_in_turns
-from loadtest.bench.stage import Stage
 from loadtest.bench.table import Row, at_least
+from loadtest.bench.targets import Orders, Sample
+from loadtest.bench.testbed import Testbed
 from loadtest.bench.throughput import new_exam
 
 _SECONDS_MIN = 4
@@ -19,8 +19,8 @@ class WatchedOrders(Orders):
 
     async def measure(self, connections: int, seconds: int) -> Sample:
         """Let the watchers come, order, and see that all were told and are still there."""
-        wanted = self.stage.plan.watchers
-        url = f"{self.stage.api.url}/v1/exams/{self.exam}/availability/stream"
+        wanted = self.testbed.plan.watchers
+        url = f"{self.testbed.api.url}/v1/exams/{self.exam}/availability/stream"
         process = await start_python(
             "loadtest.bench.watchers", "--url", url, "--count", str(wanted)
         )
@@ -38,12 +38,12 @@ class WatchedOrders(Orders):
         return Sample(sample.per_s, sample.p50_ms, sample.p99_ms, {**sample.more, **told})
 
 
-async def watchers_rows(stage: Stage) -> list[Row]:
+async def watchers_rows(testbed: Testbed) -> list[Row]:
     """Return the row of orders with watchers, against without."""
-    exam = await new_exam(stage)
-    watched = WatchedOrders(stage, "watched", exam)
-    alone = Orders(stage, "not watched", exam)
-    name = f"reserve with {stage.plan.watchers:,} watchers ÷ without"
+    exam = await new_exam(testbed)
+    watched = WatchedOrders(testbed, "watched", exam)
+    alone = Orders(testbed, "not watched", exam)
+    name = f"reserve with {testbed.plan.watchers:,} watchers ÷ without"
     pair = (name, at_least(0.9), watched, alone)
-    seconds = max(stage.plan.seconds, _SECONDS_MIN)
-    return await rows_in_turns(stage, [pair], stage.plan.connections[:1], seconds)
+    seconds = max(testbed.plan.seconds, _SECONDS_MIN)
+    return await rows_in_turns(testbed, [pair], testbed.plan.connections[:1], seconds)

@@ -1,6 +1,6 @@
 """What takes turns under wrk: the baselines, and the calls of the service that are held to them.
 
-Each candidate runs once a turn and returns a sample. A sample of a call of the service is only
+Each target runs once a turn and returns a sample. A sample of a call of the service is only
 returned when the service's own counters and the stores agree with what wrk counted; successes and
 refusals are never added up.
 """
@@ -17,7 +17,7 @@ from loadtest.bench.holding import hold, trim_journal
 from loadtest.bench.messages import order_requests, payment_requests
 from loadtest.bench.order_counts import HELD, OrderCounts
 from loadtest.bench.rowlock import count_orders
-from loadtest.bench.stage import Api, Stage
+from loadtest.bench.testbed import Api, Testbed
 from loadtest.bench.wrk import run_wrk
 
 _PREPARED_SHARE = 1.4
@@ -39,11 +39,11 @@ class Sample:
     more: Mapping[str, float] = field(default_factory=dict)
 
 
-class Candidate(abc.ABC):
+class Target(abc.ABC):
     """One thing that is measured in turns with others."""
 
-    def __init__(self, stage: Stage, name: str) -> None:
-        self.stage = stage
+    def __init__(self, testbed: Testbed, name: str) -> None:
+        self.testbed = testbed
         self.name = name
 
     @abc.abstractmethod
@@ -51,13 +51,13 @@ class Candidate(abc.ABC):
         """Load it for so many seconds and return what it did; BenchError when that is in doubt."""
 
 
-class Echo(Candidate):
+class Echo(Target):
     """A baseline; `requests` are made anew for each turn."""
 
     def __init__(
-        self, stage: Stage, name: str, url: str, requests: Callable[[], Sequence[bytes]]
+        self, testbed: Testbed, name: str, url: str, requests: Callable[[], Sequence[bytes]]
     ) -> None:
-        super().__init__(stage, name)
+        super().__init__(testbed, name)
         self._url = url
         self._requests = requests
 
@@ -70,17 +70,17 @@ class Echo(Candidate):
         return Sample(done.requests / done.duration_s, done.p50_ms, done.p99_ms)
 
 
-class RowLock(Candidate):
+class RowLock(Target):
     """The baseline with a transaction for each order, on a database of its own."""
 
-    def __init__(self, stage: Stage, name: str, url: str, dsn: str) -> None:
-        super().__init__(stage, name)
+    def __init__(self, testbed: Testbed, name: str, url: str, dsn: str) -> None:
+        super().__init__(testbed, name)
         self._url = url
         self._dsn = dsn
 
     async def measure(self, connections: int, seconds: int) -> Sample:
         """Order, and count the orders in the database."""
-        requests = order_requests("/orders", "none", self.stage.new_name("run"))
+        requests = order_requests("/orders", "none", self.testbed.new_name("run"))
         before = await settled(self._orders)
         done = await run_wrk(self._url, requests, connections=connections, seconds=seconds)
         made = await settled(self._orders) - before
@@ -93,23 +93,23 @@ class RowLock(Candidate):
         return await count_orders(self._dsn)
 
 
-class Orders(Candidate):
-    """`POST …/reservations`, every order of another candidate; `outcome` is what all must get."""
+class Orders(Target):
+    """`POST …/reservations`, every order of another target; `outcome` is what all must get."""
 
     def __init__(
-        self, stage: Stage, name: str, exam: str, *, outcome: str = HELD, api: Api | None = None
+        self, testbed: Testbed, name: str, exam: str, *, outcome: str = HELD, api: Api | None = None
     ) -> None:
-        super().__init__(stage, name)
+        super().__init__(testbed, name)
         self.exam = exam
         self._outcome = outcome
-        self._api = api or stage.api
+        self._api = api or testbed.api
 
     async def measure(self, connections: int, seconds: int) -> Sample:
         """Order, and see in both the service's counters and Redis what became of it."""
-        client = self.stage.redis
+        client = self.testbed.redis
         path = f"/v1/exams/{self.exam}/reservations"
-        requests = order_requests(path, self.stage.frontend_key, self.stage.new_name("run"))
-        counts = await OrderCounts.now(self.stage, self._api, self.exam)
+        requests = order_requests(path, self.testbed.frontend_key, self.testbed.new_name("run"))
+        counts = await OrderCounts.now(self.testbed, self._api, self.exam)
         used = await redis_use(client)
         done = await run_wrk(self._api.url, requests, connections=connections, seconds=seconds)
         use = (await redis_use(client)).since(used)
@@ -117,18 +117,18 @@ class Orders(Candidate):
         if told != done.requests:
             raise BenchError(f"{self.name}: {done}, not all of them {self._outcome}")
         ended = await counts.check_since(self.name, self._outcome, told=told, in_flight=connections)
-        await trim_journal(self.stage.service, client, self.exam)
+        await trim_journal(self.testbed.service, client, self.exam)
         more = {"redis_us": use.cpu_us / ended, "batch": ended / max(use.script_calls, 1)}
         return Sample(told / done.duration_s, done.p50_ms, done.p99_ms, more)
 
 
-class Payments(Candidate):
+class Payments(Target):
     """`POST /v1/payment-callbacks`, each the signed payment of another hold."""
 
     PATH = "/v1/payment-callbacks"
 
-    def __init__(self, stage: Stage, name: str, exam: str) -> None:
-        super().__init__(stage, name)
+    def __init__(self, testbed: Testbed, name: str, exam: str) -> None:
+        super().__init__(testbed, name)
         self.exam = exam
         self._per_s = _FIRST_GUESS_PER_S
 
@@ -137,11 +137,11 @@ class Payments(Candidate):
         for _ in range(_TRIES):
             requests = await self._prepare(connections, seconds)
             outcomes, booked = await settled(self._outcomes), await self._booked()
-            url = self.stage.api.url
+            url = self.testbed.api.url
             done = await run_wrk(url, requests, connections=connections, seconds=seconds)
             grown = await settled(self._outcomes) - outcomes
             made = await self._booked() - booked
-            await trim_journal(self.stage.service, self.stage.redis, self.exam)
+            await trim_journal(self.testbed.service, self.testbed.redis, self.exam)
             self._per_s = done.requests / done.duration_s
             if done.requests + connections > len(requests):
                 continue  # wrk began anew, and a payment told twice is none: it takes more of them
@@ -154,26 +154,26 @@ class Payments(Candidate):
 
     async def _prepare(self, connections: int, seconds: int) -> Sequence[bytes]:
         """Return signed payments of new holds, more than can be told in the time."""
-        stage, count = self.stage, round(self._per_s * seconds * _PREPARED_SHARE) + connections
-        holds = await hold(stage.service, self.exam, stage.new_name("run"), range(count))
-        await trim_journal(stage.service, stage.redis, self.exam)
-        return payment_requests(self.PATH, stage.payment_secret, holds)
+        testbed, count = self.testbed, round(self._per_s * seconds * _PREPARED_SHARE) + connections
+        holds = await hold(testbed.service, self.exam, testbed.new_name("run"), range(count))
+        await trim_journal(testbed.service, testbed.redis, self.exam)
+        return payment_requests(self.PATH, testbed.payment_secret, holds)
 
     async def _outcomes(self) -> Counter[str]:
         name = "quota_confirmations_total"
-        return await counted(self.stage.http, self.stage.api.admin_urls, name)
+        return await counted(self.testbed.http, self.testbed.api.admin_urls, name)
 
     async def _booked(self) -> int:
-        rows = await self.stage.service.stores.ledger.fetch("select_quotas", self.exam)
+        rows = await self.testbed.service.stores.ledger.fetch("select_quotas", self.exam)
         return sum(row["confirmed"] for row in rows)
 
 
-class Looks(Candidate):
+class Reads(Target):
     """A public GET that is answered from memory, with the worker away so that Redis is quiet."""
 
     def __init__(
         self,
-        stage: Stage,
+        testbed: Testbed,
         name: str,
         route: str,
         requests: Sequence[bytes],
@@ -181,7 +181,7 @@ class Looks(Candidate):
         status: int = 200,
         commands_max_per_s: float = math.inf,
     ) -> None:
-        super().__init__(stage, name)
+        super().__init__(testbed, name)
         self._route = route
         self._requests = requests
         self._status = status
@@ -189,12 +189,12 @@ class Looks(Candidate):
 
     async def measure(self, connections: int, seconds: int) -> Sample:
         """Look, and see what was answered and how many commands Redis was sent meanwhile."""
-        client = self.stage.redis
+        client = self.testbed.redis
         answers = await settled(self._answers)
-        with self.stage.worker_stopped():
+        with self.testbed.worker_stopped():
             used = await redis_use(client)
             done = await run_wrk(
-                self.stage.api.url, self._requests, connections=connections, seconds=seconds
+                self.testbed.api.url, self._requests, connections=connections, seconds=seconds
             )
             use = (await redis_use(client)).since(used)
         grown = await settled(self._answers) - answers
@@ -212,4 +212,6 @@ class Looks(Candidate):
 
     async def _answers(self) -> Counter[str]:
         name = "quota_http_request_duration_seconds_count"
-        return await counted(self.stage.http, self.stage.api.admin_urls, name, route=self._route)
+        return await counted(
+            self.testbed.http, self.testbed.api.admin_urls, name, route=self._route
+        )

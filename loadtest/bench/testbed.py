@@ -1,4 +1,4 @@
-"""The stage of the bench: both stores, the service in processes of its own, and exams to load.
+"""The testbed of the bench: both stores, the service in processes of its own, and exams to load.
 
 The service runs as in production with all its features on: one `serve` process with one worker, one
 `worker` process that drains the journal and expires holds, a Redis with an append-only file synced
@@ -72,7 +72,7 @@ class OwnStores:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Testbed:
     """What every section of the bench works with; `redis` is the bench's own client."""
 
     plan: Plan
@@ -135,7 +135,7 @@ class Stage:
             yield f"http://{LOOPBACK}:{port}"
 
     async def new_database(self, name: str) -> str:
-        """Make an empty database in the Postgres of the stage and return its DSN."""
+        """Make an empty database in the Postgres of the testbed and return its DSN."""
         connection = await asyncpg.connect(self.postgres_url)
         try:
             await connection.execute(f'CREATE DATABASE "{name}"')
@@ -177,21 +177,21 @@ async def serving_api(
 
 
 @asynccontextmanager
-async def open_stage(plan: Plan, folder: Path) -> AsyncIterator[Stage]:
+async def open_testbed(plan: Plan, folder: Path) -> AsyncIterator[Testbed]:
     """Start everything, and stop it in the opposite order."""
     secret = secrets.token_bytes(SECRET_BYTES)
     postgres = EmbeddedPostgres(folder / "postgres")
     try:
         with postgres, EmbeddedRedis(folder / "redis") as server:
             settings = stage_settings(server.url, postgres.url, secret)
-            async with stage_on(settings, plan, folder, secret) as stage:
-                yield stage
+            async with stage_on(settings, plan, folder, secret) as testbed:
+                yield testbed
     finally:
         postgres.remove_data()
 
 
 def stage_settings(redis_url: str, postgres_dsn: str, secret: bytes) -> Settings:
-    """Return the settings of the service on a stage; `secret` signs payments."""
+    """Return the settings of the service on a testbed; `secret` signs payments."""
     return Settings(
         redis_url=redis_url,
         postgres_dsn=postgres_dsn,
@@ -203,7 +203,7 @@ def stage_settings(redis_url: str, postgres_dsn: str, secret: bytes) -> Settings
 @asynccontextmanager
 async def stage_on(
     settings: Settings, plan: Plan, folder: Path, secret: bytes
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Testbed]:
     """Start the processes of the service on stores that run already."""
     async with (
         open_service(settings) as service,
@@ -221,7 +221,7 @@ async def stage_on(
             environment=environment_of(dataclasses.replace(settings, admin_port=admin_port)),
         )
         async with serving_api(settings, folder, api_name) as api, worker as worker_process:
-            yield Stage(
+            yield Testbed(
                 plan=plan,
                 folder=folder,
                 postgres_url=settings.postgres_dsn,
