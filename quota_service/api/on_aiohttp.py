@@ -152,7 +152,7 @@ def _refuse_unfit(asked: web.Request) -> None:
 
 def _checked(route: Route) -> AiohttpHandler:
     """Return the handler of a route behind its checks; nothing is read before that of the key."""
-    work = route.priority
+    priority = route.priority
 
     async def handle(asked: web.Request) -> web.StreamResponse:
         context = asked.app[CONTEXT]
@@ -160,14 +160,14 @@ def _checked(route: Route) -> AiohttpHandler:
             exam = route.exam_named(asked.match_info, lambda: asked.query)
             context.keys.authorize(asked.headers.get("Authorization"), route.scope, exam)
         if isinstance(route.handler, AiohttpOnly):
-            with _at_work(asked, context, work):
+            with _at_work(asked, context, priority):
                 return await route.handler.handler(asked)
         # Whoever sends half a body takes no place at work.
         body = await read_body(asked, route.body_max_bytes or context.settings.body_max_bytes)
         request = _request(asked, body)
         if route.verify is not None:
             request.event = route.verify(context, request)
-        with _at_work(asked, context, work):
+        with _at_work(asked, context, priority):
             response = await _response(context, route.handler, request, is_long=route.is_long)
             return response.to_aiohttp()
 
@@ -192,28 +192,28 @@ async def _response(
 def _at_work(asked: web.Request, context: ApiContext, priority: Priority) -> Iterator[None]:
     """Keep a request's place at work; raises Overloaded, and ClientLeft when nobody is there."""
     limiter = context.limiter
-    if not limiter.acquire(work):
-        limiter.count_refusal(work)
+    if not limiter.acquire(priority):
+        limiter.count_refusal(priority)
         raise Overloaded(REFUSAL)
     started_s = time.perf_counter()
 
     def is_awaited() -> bool:
         if _has_left(asked):
-            limiter.count_refusal(work, "caller_left")
+            limiter.count_refusal(priority, "caller_left")
             return False
         if time.perf_counter() - started_s > context.settings.request_timeout_s:
-            limiter.count_refusal(work, "deadline")
+            limiter.count_refusal(priority, "deadline")
             return False
         return True
 
     IS_AWAITED.set(is_awaited)
     try:
         if _has_left(asked):
-            limiter.count_refusal(work, "caller_left")
+            limiter.count_refusal(priority, "caller_left")
             raise ClientLeft
         yield
     finally:
-        limiter.release(work, time.perf_counter() - started_s)
+        limiter.release(priority, time.perf_counter() - started_s)
 
 
 def _has_left(asked: web.Request) -> bool:

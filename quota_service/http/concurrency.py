@@ -1,7 +1,7 @@
 """What may be at work at once, class by class, within a limit that adapts.
 
-A part of the limit is kept for each class, for payments beside the limit; the rest is lent to
-whoever needs it, the classes that matter least being refused first. A place is taken and given back
+Each class has a guaranteed part of the limit, payments beside the limit; the rest is shared, and
+the classes that matter least are refused first. A place is taken and given back
 by a few integer operations, as every request does both. Nobody waits for a place: requests wait
 before it in the fair queue, behind it for a batch, and a third queue would only add to the time
 until a caller hears that it should come again.
@@ -41,8 +41,8 @@ class ConcurrencyLimiter:
         self._window_s = window_s
         self._clock = clock
         self._refused_total = {
-            (work, reason): metrics.requests_refused.labels(work=work.label, reason=reason)
-            for work in _CLASSES
+            (priority, reason): metrics.requests_refused.labels(work=priority.label, reason=reason)
+            for priority in _CLASSES
             for reason in ("limit", "queue", "deadline", "caller_left")
         }
         self._at_work = [0] * len(Priority)
@@ -57,7 +57,9 @@ class ConcurrencyLimiter:
         self._closes_at = self._opened_at + window_s
         self._deal()
         self._limit_gauge = metrics.work_limit
-        self._gauges = {work: metrics.requests_at_work.labels(work=work.label) for work in _CLASSES}
+        self._gauges = {
+            priority: metrics.requests_at_work.labels(work=priority.label) for priority in _CLASSES
+        }
 
     @classmethod
     def of(cls, settings: Settings, metrics: Metrics) -> "ConcurrencyLimiter":
@@ -71,38 +73,38 @@ class ConcurrencyLimiter:
 
     def at_work(self, priority: Priority | None = None) -> int:
         """How much is at work, of one class or of all; FREE work is not counted."""
-        return self._all if work is None else self._at_work[work]
+        return self._all if priority is None else self._at_work[priority]
 
     def guaranteed_for(self, priority: Priority) -> int:
-        """How much of a class may enter whatever else is at work."""
-        return self._guaranteed[work]
+        """How much of a class may enter whatever else is in progress."""
+        return self._guaranteed[priority]
 
     def acquire(self, priority: Priority) -> bool:
         """Give one request of a class a place, or say that it is too much."""
-        if work is Priority.FREE:
+        if priority is Priority.FREE:
             return True
-        at_work = self._at_work[work]
-        if at_work >= self._guaranteed[work]:
-            if self._shared >= self._ceiling[work]:
+        at_work = self._at_work[priority]
+        if at_work >= self._guaranteed[priority]:
+            if self._shared >= self._ceiling[priority]:
                 self._refused += 1
                 return False
             self._shared += 1
-        self._at_work[work] = at_work + 1
+        self._at_work[priority] = at_work + 1
         self._all += 1
         return True
 
     def release(self, priority: Priority, elapsed_s: float | None = None) -> None:
         """Take the place back; `elapsed_s` is how long it took, None when it was not answered."""
-        if work is Priority.FREE:
+        if priority is Priority.FREE:
             return
-        at_work = self._at_work[work]
-        if at_work > self._guaranteed[work]:
+        at_work = self._at_work[priority]
+        if at_work > self._guaranteed[priority]:
             self._shared -= 1
-        self._at_work[work] = at_work - 1
+        self._at_work[priority] = at_work - 1
         self._all -= 1
         if elapsed_s is not None:
-            self._counts[work] += 1
-            self._totals_s[work] += elapsed_s
+            self._counts[priority] += 1
+            self._totals_s[priority] += elapsed_s
         now = self._clock()
         if now >= self._closes_at and sum(self._counts) >= _SAMPLES_MIN:
             self._close_window(now)
@@ -110,20 +112,22 @@ class ConcurrencyLimiter:
     async def show(self) -> None:
         """Bring the gauges up to date; once a second is often enough, each request is too often."""
         self._limit_gauge.set(self._limit.limit)
-        for work, gauge in self._gauges.items():
-            gauge.set(self._at_work[work])
+        for priority, gauge in self._gauges.items():
+            gauge.set(self._at_work[priority])
 
     def count_refusal(self, priority: Priority, reason: str = "limit", count: int = 1) -> None:
         """Count requests that were turned away, for the metrics."""
-        if count and work is not Priority.FREE:
-            self._refused_total[work, reason].inc(count)
+        if count and priority is not Priority.FREE:
+            self._refused_total[priority, reason].inc(count)
 
     def _close_window(self, now: float) -> None:
         """Move the limit by what the window has shown, and begin the next."""
         before = self._limit.limit
         seen = [
-            Latencies(self._counts[work] if work in _SAMPLED else 0, self._totals_s[work])
-            for work in _CLASSES
+            Latencies(
+                self._counts[priority] if priority in _SAMPLED else 0, self._totals_s[priority]
+            )
+            for priority in _CLASSES
         ]
         # By Little's law the times spent in a window add up to what was at work on average.
         busy = sum(self._totals_s) / (now - self._opened_at)
@@ -139,11 +143,13 @@ class ConcurrencyLimiter:
     def _deal(self) -> None:
         """Deal the limit out to the classes."""
         limit = self._limit.limit
-        for work, part in PARTS.items():
-            of_what = self._limit.high if work is Priority.CONFIRM else limit
-            self._guaranteed[work] = max(int(of_what * part.share), 1)
+        for priority, part in PARTS.items():
+            of_what = self._limit.high if priority is Priority.CONFIRM else limit
+            self._guaranteed[priority] = max(int(of_what * part.share), 1)
         rest = limit - sum(self._guaranteed) + self._guaranteed[Priority.CONFIRM]
-        for work, part in PARTS.items():
-            self._ceiling[work] = int(rest * part.ceiling)
-        # Under another limit other requests are the borrowed ones.
-        self._shared = sum(max(self._at_work[work] - self._guaranteed[work], 0) for work in PARTS)
+        for priority, part in PARTS.items():
+            self._ceiling[priority] = int(rest * part.ceiling)
+        # Under another limit other requests are in the shared part.
+        self._shared = sum(
+            max(self._at_work[priority] - self._guaranteed[priority], 0) for priority in PARTS
+        )

@@ -26,8 +26,8 @@ class Priority(IntEnum):
 class Part:
     """A class's part in the limit.
 
-    `share` of the limit is kept for the class alone. Of what is kept for nobody a class may borrow
-    while less than `reach` of that is lent: the lower the class, the sooner it is refused.
+    `share` of the limit is guaranteed to the class. The rest is shared: a class may take of it
+    while less than `ceiling` of it is in use, so that the lower class is refused sooner.
     """
 
     share: float
@@ -36,9 +36,7 @@ class Part:
 
 PARTS: dict[Priority, Part] = {
     Priority.CONFIRM: Part(share=0.25, ceiling=0.0),  # a payment callback: money has moved already
-    Priority.RELEASE: Part(
-        share=0.10, ceiling=1.0
-    ),  # release, checkout, change, refund: frees or pays
+    Priority.RELEASE: Part(share=0.10, ceiling=1.0),  # frees seats, or leads to a payment
     Priority.RESERVE: Part(share=0.20, ceiling=0.95),
     Priority.OWN_READ: Part(share=0.04, ceiling=0.85),
     Priority.PUBLIC_READ: Part(share=0.04, ceiling=0.75),
@@ -48,8 +46,8 @@ PARTS: dict[Priority, Part] = {
 """The part of each class. FREE has none: health has to answer, and a stream has a bound of its own.
 
 CONFIRM has its share of the most the limit adapts to, beside the limit: payments mostly wait for
-Postgres, and must not be refused because reservations made the limit shrink. What is kept for the
-others adds up to somewhat less than half, so a rush of one class may use about three quarters.
+Postgres, and must not be refused because reservations made the limit shrink. What is guaranteed to
+the others adds up to somewhat less than half, so a rush of one class may use about three quarters.
 """
 
 CAN_WAIT = frozenset({Priority.RESERVE, Priority.OWN_READ, Priority.PUBLIC_READ, Priority.JOIN})

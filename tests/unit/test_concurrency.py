@@ -39,7 +39,7 @@ def make_limiter(
 def fill(limiter: ConcurrencyLimiter, priority: Priority) -> int:
     """Let as much of a class in as may enter, and return how much that was."""
     count = 0
-    while limiter.acquire(work):
+    while limiter.acquire(priority):
         count += 1
     return count
 
@@ -55,14 +55,14 @@ def test_there_is_never_more_at_work_than_the_limit_and_never_less_than_nothing(
     limiter = make_limiter(limit)
     inside = dict.fromkeys(CLASSES, 0)
 
-    for enters, work in steps:
+    for enters, priority in steps:
         if enters:
-            inside[work] += limiter.acquire(work)
-        elif inside[work]:
-            limiter.release(work)
-            inside[work] -= 1
+            inside[priority] += limiter.acquire(priority)
+        elif inside[priority]:
+            limiter.release(priority)
+            inside[priority] -= 1
 
-        assert {work: limiter.at_work(work) for work in CLASSES} == inside
+        assert {priority: limiter.at_work(priority) for priority in CLASSES} == inside
         assert limiter.at_work() - limiter.at_work(Priority.CONFIRM) <= limit
         assert limiter.at_work(Priority.CONFIRM) <= limiter.guaranteed_for(Priority.CONFIRM)
 
@@ -73,8 +73,8 @@ def test_a_class_always_gets_its_share_whatever_else_is_at_work(
 ) -> None:
     limiter = make_limiter(limit)
     *others, last = order
-    for work in others:
-        fill(limiter, work)
+    for priority in others:
+        fill(limiter, priority)
 
     assert limiter.guaranteed_for(last) >= 1
     assert fill(limiter, last) >= limiter.guaranteed_for(last)
@@ -86,35 +86,35 @@ def test_when_all_have_left_every_place_is_free_again(
     limit: int, steps: list[tuple[bool, Priority]]
 ) -> None:
     limiter = make_limiter(limit)
-    alone = {work: fill(make_limiter(limit), work) for work in CLASSES}
-    inside = [work for enters, work in steps if enters and limiter.acquire(work)]
+    alone = {priority: fill(make_limiter(limit), priority) for priority in CLASSES}
+    inside = [priority for enters, priority in steps if enters and limiter.acquire(priority)]
 
-    for work in inside:
-        limiter.release(work)
+    for priority in inside:
+        limiter.release(priority)
 
     assert limiter.at_work() == 0
-    for work in CLASSES:
-        assert fill(limiter, work) == alone[work]
-        for _ in range(alone[work]):
-            limiter.release(work)
+    for priority in CLASSES:
+        assert fill(limiter, priority) == alone[priority]
+        for _ in range(alone[priority]):
+            limiter.release(priority)
 
 
 @pytest.mark.parametrize("limit", [16, 100, 1024])
 def test_the_class_that_matters_least_is_refused_first(limit: int) -> None:
     borrowed = {}
-    for work in CLASSES:
+    for priority in CLASSES:
         limiter = make_limiter(limit)
-        borrowed[work] = fill(limiter, work) - limiter.guaranteed_for(work)
+        borrowed[priority] = fill(limiter, priority) - limiter.guaranteed_for(priority)
 
-    places = [borrowed[work] for work in LOWER_FIRST]
+    places = [borrowed[priority] for priority in LOWER_FIRST]
     assert places == sorted(places)
     assert borrowed[Priority.JOIN] < borrowed[Priority.RESERVE]
 
 
 def test_a_flood_of_the_lower_classes_leaves_room_to_borrow_for_the_higher() -> None:
     limiter = make_limiter(200)
-    for work in (Priority.JOIN, Priority.PUBLIC_READ, Priority.OWN_READ, Priority.RESERVE):
-        fill(limiter, work)
+    for priority in (Priority.JOIN, Priority.PUBLIC_READ, Priority.OWN_READ, Priority.RESERVE):
+        fill(limiter, priority)
 
     assert fill(limiter, Priority.RELEASE) > limiter.guaranteed_for(Priority.RELEASE)
 
@@ -128,8 +128,8 @@ def test_payments_have_as_much_room_however_far_the_limit_has_shrunk() -> None:
 
 def test_what_is_free_is_neither_counted_nor_refused() -> None:
     limiter = make_limiter(16)
-    for work in CLASSES:
-        fill(limiter, work)
+    for priority in CLASSES:
+        fill(limiter, priority)
     before = limiter.at_work()
 
     assert limiter.acquire(Priority.FREE)
@@ -142,7 +142,7 @@ def test_what_is_free_is_neither_counted_nor_refused() -> None:
 def test_places_stay_right_while_the_limit_moves(times_s: list[float]) -> None:
     clock = Clock()
     limiter = make_limiter(300, clock=clock)
-    kept_least = min(limiter.guaranteed_for(work) for work in CLASSES)
+    kept_least = min(limiter.guaranteed_for(priority) for priority in CLASSES)
     for elapsed_s in times_s:
         entered = fill(limiter, Priority.RESERVE)
         clock.now_s += 0.2
