@@ -148,32 +148,6 @@ class Words:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A list or a table of so many; of one with more or fewer nothing is said but that."""
-
-    low: int
-    high: int
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        """Return the schema of the annotated list, tuple or dict."""
-        inner = handler(source)
-        is_table = inner["type"] == "dict"
-        counted = core_schema.dict_schema if is_table else core_schema.list_schema
-        count = counted(strict=True, min_length=self.low, max_length=self.high)
-        return core_schema.chain_schema([count, inner])
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        """Return the JSON schema of what is in it, with its limits."""
-        inner = handler(schema["steps"][-1])
-        of = "Properties" if inner["type"] == "object" else "Items"
-        return {**inner, f"min{of}": self.low, f"max{of}": self.high}
-
-
 def _with_meaning(schema: CoreSchema, meaning: str) -> CoreSchema:
     return core_schema.custom_error_schema(
         schema,
@@ -203,8 +177,8 @@ Currency = Annotated[
 _DETAILS = {
     "missing": "is missing",
     "extra_forbidden": "unknown key",
-    "too_short": "must have {min_length} entries or more, not {size}",
-    "too_long": "must have {max_length} entries at most, not {size}",
+    "too_short": "must have {min_length} entries or more, not {actual_length}",
+    "too_long": "must have {max_length} entries at most, not {actual_length}",
 }
 """What is said of errors of pydantic; all others are that a value is no list or no table."""
 
@@ -214,8 +188,7 @@ def faults(error: ValidationError) -> Iterator[Fault]:
     for each in error.errors(include_url=False):
         kind, detail = each["type"], each["msg"]
         if kind in _DETAILS:
-            size = len(each["input"]) if kind.startswith("too_") else None
-            detail = _DETAILS[kind].format(size=size, **each.get("ctx", {}))
+            detail = _DETAILS[kind].format_map(each.get("ctx", {}))
         elif kind not in {FORM, WRONG}:
             kind, detail = FORM, f"must be a {'list' if kind == 'list_type' else 'table'}"
         yield Fault(each["loc"], detail, each["input"], kind)

@@ -7,6 +7,7 @@ class takes as long to make as its members take to check.
 
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Generic, NotRequired, TypeVar
 
@@ -40,7 +41,6 @@ from quota_service.schema import (
     DATE_PATTERN,
     OFFSET_PATTERN,
     CandidateId,
-    Counted,
     Currency,
     Fault,
     Matching,
@@ -85,9 +85,13 @@ Id = Annotated[
 ]
 """An id that is looked up; one of another form is unknown."""
 Ids = Annotated[
-    tuple[Id, ...],
-    Counted(1, LIST_MAX),
-    Field(json_schema_extra={"uniqueItems": True}),
+    list[Id],
+    Field(
+        strict=True,
+        min_length=1,
+        max_length=LIST_MAX,
+        json_schema_extra={"uniqueItems": True},
+    ),
 ]
 """Ids that must differ, see `_duplicates`."""
 Reference = Annotated[
@@ -216,11 +220,13 @@ class Reader(Generic[_Body]):
     ) -> None:
         self._validate = TypeAdapter(model).validator.validate_python
         self._members = list(model.__annotations__)
+        self._members_max = sys.maxsize if is_open else len(self._members)
         self._check = check
-        self._is_open = is_open
 
     def read(self, document: Mapping[str, Any]) -> _Body:
         """Return the body by the model; InvalidRequest with all that is wrong, by `check` too."""
+        if len(document) > self._members_max:
+            raise self.refusal(document)
         try:
             body: _Body = self._validate(document)
         except ValidationError as error:
@@ -242,7 +248,7 @@ class Reader(Generic[_Body]):
         for fault in found:
             member, *positions = fault.place
             wrong.append((f"{member}{''.join(f'[{each}]' for each in positions)}", fault.detail))
-        if not self._is_open:
+        if self._members_max < sys.maxsize:
             unknown = (name for name in document if name not in self._members)
             wrong += [(name[:ID_MAX], "is not a member this request has") for name in unknown]
         return InvalidRequest(wrong)
@@ -320,13 +326,14 @@ def parse_order(body: bytes) -> Order:
     document = parse_object(body)
     order = _ORDER.read(document)
     candidate, subjects, venues = order["candidate"], order["subjects"], order["venues"]
-    if len(set(subjects)) < len(subjects) or len(set(venues)) < len(venues):
+    # Most orders have no id in both lists, and are known by one look to have none twice.
+    if len({*subjects, *venues}) < len(subjects) + len(venues) and _duplicates(document):
         raise _ORDER.refusal(document)
     if is_resident_id(candidate):
         raise NationalIdRefused
     # Not accepted at all is a refusal of its own, which names the version to accept.
     notice = order.get("accepted_notice") or False
-    return Order(candidate, subjects, venues, notice)
+    return Order(candidate, tuple(subjects), tuple(venues), notice)
 
 
 def parse_joining(body: bytes) -> str:

@@ -2,11 +2,12 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Discriminator,
     Field,
     PlainValidator,
@@ -24,7 +25,6 @@ from quota_service.schema import (
     FORM,
     OFFSET_PATTERN,
     UTC_TIME,
-    Counted,
     Matching,
     Number,
     Whole,
@@ -137,6 +137,13 @@ def form_by_type(kinds: dict[type, str], meaning: str) -> Discriminator:
     return Discriminator(tag, custom_error_type=FORM, custom_error_message=meaning)
 
 
+def _counted(texts: Any) -> Any:
+    """Refuse too many languages before each is looked at."""
+    if isinstance(texts, dict) and not 1 <= len(texts) <= MAX_LANGUAGES:
+        raise wrong(f"must have 1 to {MAX_LANGUAGES} languages, not {len(texts)}")
+    return texts
+
+
 Time = Annotated[
     int,
     PlainValidator(_time_ms),
@@ -160,24 +167,20 @@ Seats = Annotated[int, Whole(0, MAX_CAPACITY), Field(description="Seats released
 Rate = Annotated[float, Number(MIN_RATE_PER_S, MAX_RATE_PER_S)]
 Language = Annotated[str, Matching(LANGUAGE, "a language tag such as zh, en or zh-Hant")]
 
-_BY_LANGUAGE = Counted(1, MAX_LANGUAGES)
-_TEXT_FORM = form_by_type(
-    {str: "<plain>", dict: "<languages>"}, "must be a text or a table of texts by language"
-)
-_TEXT = Field(description="A text by language (the tag of BCP 47), or a plain text.")
-_Title = Annotated[str, Words(MAX_TITLE)]
-_Notice = Annotated[str, Words(MAX_NOTICE, several_lines=True)]
-Title = Annotated[
-    Annotated[_Title, Tag("<plain>")]
-    | Annotated[dict[Language, _Title], _BY_LANGUAGE, Tag("<languages>")],
-    _TEXT_FORM,
-    _TEXT,
+_Words = TypeVar("_Words")
+_Text = Annotated[
+    Annotated[_Words, Tag("<plain>")]
+    | Annotated[
+        dict[Language, _Words],
+        Field(min_length=1, max_length=MAX_LANGUAGES),
+        BeforeValidator(_counted),
+        Tag("<languages>"),
+    ],
+    form_by_type(
+        {str: "<plain>", dict: "<languages>"}, "must be a text or a table of texts by language"
+    ),
+    Field(description="A text by language (the tag of BCP 47), or a plain text."),
     WithJsonSchema({"component": "Text"}, mode="serialization"),
 ]
-NoticeText = Annotated[
-    Annotated[_Notice, Tag("<plain>")]
-    | Annotated[dict[Language, _Notice], _BY_LANGUAGE, Tag("<languages>")],
-    _TEXT_FORM,
-    _TEXT,
-    WithJsonSchema({"component": "Text"}, mode="serialization"),
-]
+Title = _Text[Annotated[str, Words(MAX_TITLE)]]
+NoticeText = _Text[Annotated[str, Words(MAX_NOTICE, several_lines=True)]]

@@ -51,7 +51,7 @@ from quota_service.domain.exam import (
     WaitingRoomRules,
     Window,
 )
-from quota_service.schema import FORM, Counted, Currency, Identifier, Matching, Whole
+from quota_service.schema import FORM, Currency, Identifier, Matching, Whole
 
 _FAIR_USE = FairUseRules()
 
@@ -278,11 +278,11 @@ class ExamMembers(_Table):
     fair_use: Annotated[FairUseTable, Field(default_factory=FairUseTable)]
     waiting_room: Annotated[WaitingRoomTable, Field(default_factory=WaitingRoomTable)]
     notice: NoticeTable
-    sessions: Annotated[list[SessionTable], Counted(1, MAX_SESSIONS)]
+    sessions: Annotated[list[SessionTable], Field(min_length=1, max_length=MAX_SESSIONS)]
     """Sittings; a candidate takes at most one subject in each."""
-    subjects: Annotated[list[SubjectTable], Counted(1, MAX_SUBJECTS)]
+    subjects: Annotated[list[SubjectTable], Field(min_length=1, max_length=MAX_SUBJECTS)]
     """What can be taken."""
-    venues: Annotated[list[VenueTable], Counted(1, MAX_VENUES)]
+    venues: Annotated[list[VenueTable], Field(min_length=1, max_length=MAX_VENUES)]
     """Where the exam is taken."""
 
 

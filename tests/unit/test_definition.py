@@ -437,7 +437,7 @@ def test_a_crowd_of_members_is_refused_before_each_is_looked_at(place: str) -> N
 
 def test_of_a_text_in_too_many_languages_nothing_is_said_but_that() -> None:
     assert problems_of(spoil("title", dict.fromkeys(map(str, range(33)), 5))) == (
-        Problem("title", "must have 32 entries at most, not 33"),
+        Problem("title", "must have 1 to 32 languages, not 33"),
     )
 
 
