@@ -31,7 +31,7 @@ _NAME = "quota"
 """The superuser, and the database that it owns."""
 
 _PASSWORD_BYTES = 24
-_MAKING_TIMEOUT_S = 60.0
+_MAKING_TIMEOUT_S = 120.0
 _STATUS_LINE = 7
 """The line of `postmaster.pid`, counted from 0, that says what the server does
 (LOCK_FILE_LINE_PM_STATUS in PostgreSQL's miscadmin.h).

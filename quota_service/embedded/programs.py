@@ -29,7 +29,7 @@ POSTGRES_PROGRAMS = ("postgres", "initdb")
 
 _OLDEST_REDIS = {"Redis": 7, "Valkey": 8}
 _OLDEST_POSTGRES = {"PostgreSQL": 15}
-_VERSION_TIMEOUT_S = 10.0
+_VERSION_TIMEOUT_S = 30.0
 _INSTALLED_POSTGRES = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin")
 """Where Debian and Red Hat put their Postgres, one directory a version, outside of PATH."""
 
