@@ -18,7 +18,7 @@ from typing import cast
 import httptools
 
 from quota_service.http.application import Application, PlainRequest
-from quota_service.http.request_id import REQUEST_ID_HEADER
+from quota_service.http.request_head import RequestHead
 
 HEAD_MAX_BYTES = 16_384
 """The longest head of a request."""
@@ -30,13 +30,6 @@ _AT_ONCE_MAX = 32
 """Requests of one connection that are answered at once, one after the other."""
 _END_OF_HEAD = b"\r\n\r\n"
 _NO_HTTP = "the request is not well-formed HTTP/1.1"
-_VERSIONS = ("1.0", "1.1")
-_LENGTH_DIGITS_MAX = 18
-_HEADERS_MAX = 100
-_HOST, _LENGTH, _REQUEST_ID = b"host", b"content-length", REQUEST_ID_HEADER.lower().encode()
-_UNUSUAL = (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
-"""Headers that make a request more than plain, whatever they say."""
-_WATCHED = frozenset((_HOST, _LENGTH, _REQUEST_ID, *_UNUSUAL))
 
 
 class Connection(asyncio.Protocol):
@@ -345,46 +338,26 @@ class Connection(asyncio.Protocol):
 
     def _is_plain(self, parser: httptools.HttpRequestParser, head_end: int) -> bool:
         """Note a plain request; one that is not plain makes the connection aiohttp's."""
-        hosts, length, offered_id, is_unusual = 0, 0, None, False
-        for name, value in self._lines:
-            watched = name.lower()
-            if watched not in _WATCHED:
-                continue
-            if watched == _HOST:
-                hosts += 1
-            elif watched == _LENGTH:
-                # httptools has seen that it is a number, and the only one.
-                length = int(value) if len(value) <= _LENGTH_DIGITS_MAX else -1
-            elif watched == _REQUEST_ID:
-                offered_id = offered_id or value.decode("latin-1")
-            else:
-                is_unusual = True
+        head = RequestHead.of(self._lines)
         version = parser.get_http_version()
-        # RFC 9112, 3.2: a request of HTTP/1.1 has one, and none has several.
-        if (
-            hosts > 1
-            or (hosts == 0 and version == "1.1")
-            or version not in _VERSIONS
-            or length < 0
-            or len(self._lines) > _HEADERS_MAX
-        ):
+        if not head.is_well_formed(version):
             self._refuse(_NO_HTTP)
             return False
         target = self._target.decode("utf-8", "surrogateescape")
         found = self._application.find(parser.get_method(), target)
         if (
             found is None
-            or is_unusual
+            or head.is_unusual
             or not self._keeps_alive
             or version != "1.1"
-            or length > self._application.body_max_bytes
+            or head.length > self._application.body_max_bytes
         ):
             self._hand_over()
             return False
-        self._plain = PlainRequest(found, target, offered_id, self._lines, b"")
+        self._plain = PlainRequest(found, target, head.request_id, self._lines, b"")
         self._head_end = head_end
-        self._request_end = head_end + length
-        if length:
+        self._request_end = head_end + head.length
+        if head.length:
             self.deadline_s = self._loop.time() + self._application.body_timeout_s
         return True
 
