@@ -14,7 +14,7 @@ import orjson
 
 from quota_service.api.webhooks import parse_secrets, sign
 
-_SOURCED = "run the line that the demo printed after `in a shell:` first"
+_VARIABLES = ("QUOTA_URL", "QUOTA_FRONTEND_KEY", "QUOTA_PAYMENT_SECRET")
 _TIMEOUT_S = 30
 
 
@@ -27,12 +27,8 @@ async def pay(reservation: str, environment: Mapping[str, str]) -> str:
 
     Raises DemoPaymentError where the demo is not named, does not answer or refuses.
     """
-    try:
-        url = environment["QUOTA_URL"]
-        key = environment["QUOTA_FRONTEND_KEY"]
-        (secret,) = parse_secrets(environment["QUOTA_PAYMENT_SECRET"])
-    except KeyError as missing:
-        raise DemoPaymentError(f"{missing.args[0]} is not set: {_SOURCED}") from missing
+    url, key, secrets = (_value(environment, name) for name in _VARIABLES)
+    secret = parse_secrets(secrets)[0]
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http:
@@ -51,6 +47,15 @@ async def pay(reservation: str, environment: Mapping[str, str]) -> str:
                 return (await _taken(response)).decode()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise DemoPaymentError(f"no answer from {url}: {error}") from error
+
+
+def _value(environment: Mapping[str, str], name: str) -> str:
+    """Return a variable that the demo's file sets; raise DemoPaymentError without it."""
+    value = environment.get(name, "")
+    if not value:
+        where = "run the line that the demo printed after `in a shell:` first"
+        raise DemoPaymentError(f"{name} is not set: {where}")
+    return value
 
 
 def _event(reservation: Mapping[str, object]) -> tuple[str, bytes]:

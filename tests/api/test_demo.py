@@ -128,10 +128,19 @@ def test_demo_pay_books_a_reservation_once(tmp_path: Path) -> None:
 
 
 def test_demo_pay_says_what_it_needs_where_no_demo_is_named() -> None:
-    done = pay("ccaa-2023-1.0.aaaaaaaaaaaaaaaaaaaaaaaa", {})
+    reservation = "ccaa-2023-1.0.aaaaaaaaaaaaaaaaaaaaaaaa"
+    demo_that_is_gone = {
+        "QUOTA_URL": "http://127.0.0.1:1",
+        "QUOTA_FRONTEND_KEY": "quota_0_0",
+        "QUOTA_PAYMENT_SECRET": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    }
 
-    assert done.returncode == 1
-    assert done.stderr == (
+    unnamed = pay(reservation, {})
+    gone = pay(reservation, demo_that_is_gone)
+
+    assert (unnamed.returncode, gone.returncode) == (1, 1)
+    assert unnamed.stderr == (
         "quota-service: QUOTA_URL is not set: run the line that the demo printed after "
         "`in a shell:` first\n"
     )
+    assert gone.stderr.startswith("quota-service: no answer from http://127.0.0.1:1: ")
