@@ -23,7 +23,7 @@ from quota_service.settings import Settings
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import SEATS, make_exam
-from tests.support.patience import LIMIT_S
+from tests.support.patience import LIMIT_S, START_LIMIT_S
 from tests.support.raw_http import connect
 from tests.support.redis_clients import writes_held
 from tests.support.sockets import client_ports
@@ -187,7 +187,7 @@ async def test_a_process_killed_under_load_is_replaced_and_costs_the_other_no_re
     await eventually(pair.has_seen_an_end)
     late = [SteadyConnection(pair.api) for _ in range(4)]
     await all_answered([*connections, *late], more=5)
-    await eventually(pair.is_complete)
+    await eventually(pair.is_complete, within_s=START_LIMIT_S)
     for each in (*connections, *late):
         await each.stop()
     pids_after = pair.run.pids()
@@ -297,7 +297,7 @@ async def test_a_process_that_somebody_asks_to_end_finishes_and_is_replaced(
     replies = await asyncio.gather(*reserving)
     await eventually(pair.has_seen_an_end)
     meanwhile = [(await pair.api.reserve(f"late-{i}")).status for i in range(4)]
-    await eventually(pair.is_complete)
+    await eventually(pair.is_complete, within_s=START_LIMIT_S)
 
     assert {reply.status for reply in replies} == {201}
     assert meanwhile == [201] * 4
@@ -314,10 +314,10 @@ async def test_a_process_that_dies_again_and_again_ends_the_service_with_an_erro
     first = pair.run.pids()[1]
     os.kill(first, signal.SIGKILL)
     await eventually(pair.has_seen_an_end)
-    await eventually(pair.is_complete)
+    await eventually(pair.is_complete, within_s=START_LIMIT_S)
     pids = pair.run.pids()
     os.kill(pids[1], signal.SIGKILL)
-    status = await asyncio.wait_for(pair.run.process.wait(), LIMIT_S)
+    status = await asyncio.wait_for(pair.run.process.wait(), START_LIMIT_S)
 
     assert status == 1
     assert pids[1] != first

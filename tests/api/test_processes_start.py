@@ -11,7 +11,7 @@ import pytest
 from quota_service import cli, processes
 from quota_service.embedded.ports import free_loopback_port
 from quota_service.settings import Settings, SettingsError
-from tests.support.patience import LIMIT_S
+from tests.support.patience import START_LIMIT_S
 from tests.support.supervised import started, supervised
 
 
@@ -40,7 +40,7 @@ async def test_a_port_that_is_taken_ends_it_before_it_starts_processes(
 ) -> None:
     with listening(reuse_port=reuse_port) as port:
         async with started(dataclasses.replace(settings, port=port), 2) as run:
-            status = await asyncio.wait_for(run.process.wait(), LIMIT_S)
+            status = await asyncio.wait_for(run.process.wait(), START_LIMIT_S)
             await run.followed()
 
     assert status == 1
@@ -54,7 +54,7 @@ async def test_an_admin_port_that_is_taken_ends_it_before_it_starts_processes(
     first = free_loopback_port(2)
     with listening(first + 1) as port:
         async with started(dataclasses.replace(settings, admin_port=first), 2) as run:
-            status = await asyncio.wait_for(run.process.wait(), LIMIT_S)
+            status = await asyncio.wait_for(run.process.wait(), START_LIMIT_S)
             await run.followed()
 
     assert status == 1

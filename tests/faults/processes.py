@@ -11,10 +11,10 @@ from pathlib import Path
 
 from quota_service.embedded.parent_death import die_with_parent
 from quota_service.embedded.ports import LOOPBACK, free_loopback_port
+from tests.support.patience import START_LIMIT_S
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-START_LIMIT_S = 30
 STOP_LIMIT_S = 20
 _LOG_TAIL_CHARS = 2000
 

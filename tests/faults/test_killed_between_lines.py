@@ -22,10 +22,9 @@ from quota_service.settings import Settings, variable
 from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.exams import exam_definition
-from tests.support.patience import PATIENT
+from tests.support.patience import PATIENT, START_LIMIT_S
 
 ROOT = Path(__file__).parents[2]
-START_LIMIT_S = 30
 SEAT = Quota("jinan", "general")
 TOLD = {"redis_url", "postgres_dsn", "payment_secrets", "port", "admin_port", *PATIENT}
 """The settings that a process which dies has as the others; the rest are those by default."""

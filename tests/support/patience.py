@@ -9,6 +9,9 @@ from typing import Any
 
 LIMIT_S = 30.0
 
+START_LIMIT_S = 120.0
+"""For processes, which work for seconds before they listen, several at once on one machine."""
+
 PATIENT: Mapping[str, Any] = {
     "redis_connect_timeout_s": LIMIT_S,
     "redis_command_timeout_s": LIMIT_S,

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from quota_service.embedded.parent_death import die_with_parent
 from quota_service.settings import Settings, variable
-from tests.support.patience import LIMIT_S
+from tests.support.patience import LIMIT_S, START_LIMIT_S
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ async def supervised(settings: Settings, workers: int = 1) -> AsyncIterator[Supe
             assert run.process.returncode is None, run.tail
             return len(run.said("listening")) == workers
 
-        await eventually(listen, within_s=LIMIT_S)
+        await eventually(listen, within_s=START_LIMIT_S)
         first = run.said("listening")[0]
         run.api, run.admin = first["api"], first["admin"]
         yield run

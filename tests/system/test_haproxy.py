@@ -29,7 +29,7 @@ from tests.support.client import PAYMENT_SECRET, Reply
 from tests.support.databases import Databases
 from tests.support.exams import make_exam
 from tests.support.haproxy import haproxy
-from tests.support.patience import LIMIT_S
+from tests.support.patience import LIMIT_S, START_LIMIT_S
 from tests.support.programs import need_program
 from tests.support.proxied import (
     Apis,
@@ -271,7 +271,7 @@ async def test_processes_of_one_port_are_replaced_one_by_one_and_nobody_is_refus
 
         for place, pid in service.pids().items():
             os.kill(pid, number)
-            await eventually(partial(_is_replaced, service, place, pid))
+            await eventually(partial(_is_replaced, service, place, pid), within_s=START_LIMIT_S)
             await crowd.books(50)
 
         states = await crowd.states()
