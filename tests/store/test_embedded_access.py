@@ -135,6 +135,24 @@ def test_root_starts_afresh_when_a_closed_data_directory_was_removed_by_hand(
 
 
 @needs_root
+def test_root_removes_what_was_kept_for_a_temporary_data_directory_that_is_gone(
+    tmp_path: Path, postgres_of: MakePostgres
+) -> None:
+    gone, kept, made = (postgres_of(tmp_path / name) for name in ("gone", "kept", "made"))
+    for server in (gone, kept):
+        server.start()
+        server.stop()
+    abandoned = gone.pgdata
+    shutil.rmtree(tmp_path / "gone")
+
+    made.start()
+
+    assert not abandoned.parent.exists()
+    kept.start()
+    assert query(kept.url, "SELECT 1") == 1
+
+
+@needs_root
 def test_root_refuses_a_closed_data_directory_that_was_copied(
     tmp_path: Path, postgres_of: MakePostgres
 ) -> None:
