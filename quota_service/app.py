@@ -93,6 +93,8 @@ log = logging.getLogger(__name__)
 
 _HEALTH_INTERVAL_S = 1.0
 _CANCEL_AGAIN_S = 0.1
+_POLL_MIN_S = 1.0
+"""The shortest time after which a client in a waiting room asks again."""
 # aiohttp would inflate bodies in its parser, before anybody has asked who sends them.
 _OPTIONS: Mapping[str, Any] = {"access_log": None, "auto_decompress": False}
 """How aiohttp serves, on every port."""
@@ -196,7 +198,7 @@ async def open_service(
                 rooms,
                 room_store,
                 registry,
-                polling=Polling(settings.waiting_room_poll_min_s, settings.waiting_room_poll_max_s),
+                polling=Polling(_POLL_MIN_S, settings.waiting_room_poll_max_s),
                 now_ms=health.redis_now_ms,
                 learn_clock=health.learn_clock,
                 failpoint=failpoint,
@@ -428,8 +430,8 @@ async def _working(service: Service) -> AsyncIterator[None]:
     loops = [
         WorkerLoop(worker, service.metrics)
         for worker in (
-            AuditWorker(stores, settings),
-            CapacityWorker(stores, settings),
+            AuditWorker(stores),
+            CapacityWorker(stores),
             ExpiryWorker(stores, settings),
             LeaseWorker(stores.worker_lease),
             RecoveryWorker(stores, settings),

@@ -14,11 +14,11 @@ import redis.asyncio
 
 from loadtest.bench.errors import BenchError
 from loadtest.bench.messages import SUBJECT, VENUES
-from loadtest.bench.processes import environment_of, printed_by
+from loadtest.bench.processes import printed_by
 from loadtest.bench.redis_client import redis_client
 from quota_service.app import Service, open_service, refresh_memory
 from quota_service.registration.reserve import Order, reserve
-from quota_service.settings import read_settings
+from quota_service.settings import environment_of, read_settings
 
 _AT_WORK = 256
 _TRIM_EVERY = 20_000

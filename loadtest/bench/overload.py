@@ -41,7 +41,7 @@ from quota_service.embedded.ports import free_loopback_port
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
-from quota_service.settings import Settings, variable
+from quota_service.settings import Settings, environment_of
 
 _ROOT = Path(__file__).parents[2]
 _SEATS = 1_000_000
@@ -173,9 +173,7 @@ def resident_bytes(pid: int) -> int:
 async def running(settings: Settings, *command: str) -> AsyncIterator[Process]:
     """Run `quota-service` with these settings until the block ends."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("QUOTA_")}
-    for item in dataclasses.fields(settings):
-        if (value := getattr(settings, item.name)) != item.default:
-            environment[variable(item.name)] = str(value)
+    environment |= environment_of(settings)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "quota_service.cli", *command), env=environment, cwd=_ROOT
     )

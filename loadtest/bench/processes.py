@@ -4,7 +4,6 @@ Each is told to end when the bench dies, so an interrupted bench leaves nothing 
 """
 
 import asyncio
-import dataclasses
 import os
 import signal
 import sys
@@ -16,7 +15,6 @@ from pathlib import Path
 from loadtest.bench.errors import BenchError
 from quota_service.embedded.parent_death import die_with_parent
 from quota_service.embedded.ports import LOOPBACK
-from quota_service.settings import Settings, variable
 
 ROOT = Path(__file__).parents[2]
 _START_LIMIT_S = 30
@@ -60,16 +58,6 @@ async def stop(process: Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-def environment_of(settings: Settings) -> dict[str, str]:
-    """Return the environment variables from which a process reads these settings."""
-    found = {}
-    for item in dataclasses.fields(Settings):
-        value = getattr(settings, item.name)
-        if value != item.default:
-            found[variable(item.name)] = str(value)
-    return found
 
 
 @asynccontextmanager

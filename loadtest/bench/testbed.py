@@ -25,7 +25,7 @@ import asyncpg
 import redis.asyncio
 
 from loadtest.bench.echo import Echoed, write_answers
-from loadtest.bench.processes import await_listening, environment_of, serving
+from loadtest.bench.processes import await_listening, serving
 from loadtest.bench.redis_client import redis_client
 from loadtest.bench.waiting import until
 from quota_service.api.webhooks import SECRET_PREFIX
@@ -36,7 +36,7 @@ from quota_service.embedded.ports import LOOPBACK, free_loopback_port
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
-from quota_service.settings import Settings
+from quota_service.settings import Settings, environment_of
 
 SECRET_BYTES = 32
 _LOGGING = ("api", "worker")

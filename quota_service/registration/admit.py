@@ -46,6 +46,17 @@ from quota_service.waiting_room.turnout import Turnout
 
 log = logging.getLogger(__name__)
 
+REDIS_P99_TARGET_MS = 50.0
+"""p99 of Redis above which admission gets slower."""
+POOL_WAIT_P99_TARGET_MS = 100.0
+"""p99 of the wait for a connection to Postgres above which admission gets slower."""
+FAILURE_RATE_TARGET = 0.02
+"""Share of answers 5xx above which admission gets slower."""
+BACKLOG_TARGET = 500
+"""Payments waiting for a transaction above which admission gets slower."""
+SETTLE_S = 15.0
+"""Time a slower admission gets to show before the next fall."""
+
 _ONLY_SHARD = 0
 _NOBODY = 0.0
 
@@ -74,10 +85,10 @@ class Admission:
         self._lost_places: dict[str, tuple[int, float]] = {}
         self._targets = Targets(
             reserve_p99_ms=settings.admission_reserve_p99_target_ms,
-            redis_p99_ms=settings.admission_redis_p99_target_ms,
-            pool_wait_p99_ms=settings.admission_pool_wait_p99_target_ms,
-            failure_rate=settings.admission_failure_rate_target,
-            backlog=settings.admission_backlog_target,
+            redis_p99_ms=REDIS_P99_TARGET_MS,
+            pool_wait_p99_ms=POOL_WAIT_P99_TARGET_MS,
+            failure_rate=FAILURE_RATE_TARGET,
+            backlog=BACKLOG_TARGET,
             hold_after_s=settings.admission_hold_after_s,
             stop_after_s=settings.admission_stop_after_s,
         )
@@ -155,7 +166,7 @@ class Admission:
             rate_max=rules.rate_max_per_s,
             places_max=rules.places_max,
             rise_max=settings.admission_rise_max,
-            settle_s=settings.admission_settle_s,
+            settle_s=SETTLE_S,
         )
         # What an outage or a change of leaders has left out is not made up for: a crowd that was
         # saved up would come all at once.

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from quota_service.registration.audit import audit
 from quota_service.registration.stores import Stores
-from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import SELDOM_S, Schedule
 
@@ -16,11 +15,12 @@ class AuditWorker:
     """Audits the exams whose turn it is, not in full; differences stay for ops to repair."""
 
     name = "audit"
+    interval_s = 60.0
+    """Pause between two rounds."""
 
-    def __init__(self, stores: Stores, settings: Settings) -> None:
+    def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._schedule = Schedule(stores, SELDOM_S)
-        self.interval_s = settings.audit_interval_s
 
     async def run_once(self) -> Mapping[str, int]:
         """Audit; returns nothing done: a difference does not bring the next round forward."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from quota_service.registration.import_exam import definition_is_in_force, finish_import
 from quota_service.registration.stores import Stores
-from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import SELDOM_S, Schedule
 
@@ -34,17 +33,17 @@ class CapacityWorker:
     """
 
     name = "capacity"
+    interval_s = 5.0
+    """Pause between two rounds."""
 
     def __init__(
         self,
         stores: Stores,
-        settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stores = stores
         self._clock = clock
         self._schedule = Schedule(stores, SELDOM_S)
-        self.interval_s = settings.capacity_interval_s
         self._level: dict[str, _Level] = {}
 
     async def run_once(self) -> Mapping[str, int]:

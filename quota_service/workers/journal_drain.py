@@ -15,6 +15,8 @@ from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import Schedule
 
+_BATCH_MAX = 500
+"""Entries drained in one transaction."""
 _BATCHES_MAX = 100
 """Batches of one shard in a round; then it is the next one's turn."""
 
@@ -27,7 +29,6 @@ class JournalDrainWorker:
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self._stores = stores
         self._schedule = Schedule(stores)
-        self._batch_max = settings.journal_batch_max
         self._tries_max = settings.journal_tries_max
         self.interval_s = settings.journal_interval_ms / 1000
 
@@ -42,8 +43,8 @@ class JournalDrainWorker:
     async def _drain(self, shard: Shard) -> Mapping[str, int]:
         counts: Counter[str] = Counter(stored=0, quarantined=0)
         for _ in range(_BATCHES_MAX):
-            drained = await drain_journal(self._stores, shard, self._batch_max, self._tries_max)
+            drained = await drain_journal(self._stores, shard, _BATCH_MAX, self._tries_max)
             counts.update(stored=drained.stored, quarantined=drained.quarantined)
-            if drained.stored + drained.quarantined < self._batch_max:
+            if drained.stored + drained.quarantined < _BATCH_MAX:
                 break
         return counts

@@ -12,18 +12,21 @@ from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import Schedule
 
+_BATCH_MAX = 500
+"""Payments or refunds of one shard in a round; then it is the next one's turn."""
+
 
 class RecoveryWorker:
     """One bounded batch of each shard a round."""
 
     name = "recovery"
+    interval_s = 1.0
+    """Pause when nothing is overdue."""
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self._stores = stores
         self._schedule = Schedule(stores)
         self._age_ms = round(settings.recovery_age_s * 1000)
-        self._batch_max = settings.recovery_batch_max
-        self.interval_s = settings.recovery_interval_s
 
     async def run_once(self) -> Mapping[str, int]:
         """Settle old pins and return the seats of refunds.
@@ -37,8 +40,8 @@ class RecoveryWorker:
         return counts + Counter(await each_of(shards, self._return))
 
     async def _recover(self, shard: Shard) -> Mapping[str, int]:
-        recovered = await recover_pins(self._stores, shard, self._age_ms, self._batch_max)
+        recovered = await recover_pins(self._stores, shard, self._age_ms, _BATCH_MAX)
         return dataclasses.asdict(recovered)
 
     async def _return(self, shard: Shard) -> Mapping[str, int]:
-        return {"returned": await return_seats(self._stores, shard, self._batch_max)}
+        return {"returned": await return_seats(self._stores, shard, _BATCH_MAX)}

@@ -17,12 +17,13 @@ class ShardRecoveryWorker:
     """Looks at the shards whose turn it is; recovers as many at once as half of the pool allows."""
 
     name = "shard_recovery"
+    interval_s = 0.25
+    """Pause between two looks; a shard that lost something answers nobody until it is seen."""
 
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self._stores = stores
         self._schedule = Schedule(stores)
         self._run = ""
-        self.interval_s = settings.shard_recovery_interval_s
         self._at_once = settings.postgres_pool_max // (2 * _CONNECTIONS_EACH)
 
     async def run_once(self) -> Mapping[str, int]:

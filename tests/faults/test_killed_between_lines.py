@@ -5,7 +5,6 @@ to bring everything to an end, and both stores have to agree.
 """
 
 import asyncio
-import dataclasses
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ import pytest
 
 from quota_service.domain.exam import Quota
 from quota_service.registration.recover import Recovered, recover_pins
-from quota_service.settings import Settings, variable
+from quota_service.settings import Settings, environment_of, variable
 from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.exams import exam_definition
@@ -26,7 +25,10 @@ from tests.support.patience import PATIENT, START_LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 SEAT = Quota("jinan", "general")
-TOLD = {"redis_url", "postgres_dsn", "payment_secrets", "port", "admin_port", *PATIENT}
+TOLD = {
+    variable(name)
+    for name in ("redis_url", "postgres_dsn", "payment_secrets", "port", "admin_port", *PATIENT)
+}
 """The settings that a process which dies has as the others; the rest are those by default."""
 BEFORE_THE_DECISION = ["confirm: before pin", "confirm: after pin", "confirm: before commit"]
 AFTER_THE_DECISION = ["confirm: after commit", "confirm: after finish"]
@@ -52,11 +54,7 @@ async def api_process(
     settings: Settings, client: ApiClient, line: str
 ) -> AsyncIterator[tuple[ApiClient, asyncio.subprocess.Process]]:
     """The same, and the process, for who kills it."""
-    told = {
-        variable(field.name): str(getattr(settings, field.name))
-        for field in dataclasses.fields(settings)
-        if field.name in TOLD
-    }
+    told = {name: text for name, text in environment_of(settings).items() if name in TOLD}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -8,7 +8,6 @@ import asyncio
 import dataclasses
 import os
 import signal
-import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,8 +17,9 @@ import pytest
 
 from quota_service.app import Service
 from quota_service.embedded.parent_death import die_with_parent
-from quota_service.settings import Settings, variable
+from quota_service.settings import Settings
 from tests.support.admissions import RoomUnderTest, open_room
+from tests.support.service_cli import command, environment
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -31,15 +31,10 @@ GRACE_S = 86_400
 @asynccontextmanager
 async def a_worker(settings: Settings) -> AsyncIterator[Process]:
     """A worker process, ended at the end whatever became of it."""
-    told = {
-        variable(item.name): str(getattr(settings, item.name))
-        for item in dataclasses.fields(Settings)
-        if getattr(settings, item.name) != item.default
-    }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "quota_service.cli", "worker"),
+        *command("worker"),
         cwd=ROOT,
-        env={**os.environ, **told},
+        env=environment(settings),
         stderr=DEVNULL,
         preexec_fn=die_with_parent(signal.SIGKILL),
     )

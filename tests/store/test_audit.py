@@ -203,7 +203,7 @@ async def test_a_busy_exam_raises_no_alarm(service: Service) -> None:
 async def test_the_worker_audits_every_exam(busy: Service) -> None:
     await count(busy, "held", 1)
 
-    done = await AuditWorker(busy.stores, busy.settings).run_once()
+    done = await AuditWorker(busy.stores).run_once()
 
     gauge = busy.metrics.registry.get_sample_value(
         "quota_audit_differences", {"exam": "exam-1", "promise": "P7"}

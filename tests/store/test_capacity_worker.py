@@ -6,7 +6,6 @@ from quota_service.app import Service
 from quota_service.domain.exam import Quota
 from quota_service.registration.import_exam import import_exam
 from quota_service.seats.store import SeatStore
-from quota_service.settings import Settings
 from quota_service.workers.capacity import CapacityWorker
 from tests.support.exams import SEATS, make_exam
 
@@ -37,10 +36,10 @@ class Clock:
 
 
 async def test_an_exam_that_was_level_is_not_read_again_while_its_shard_takes_no_step(
-    service: Service, settings: Settings, snapshots: list[str]
+    service: Service, snapshots: list[str]
 ) -> None:
     clock = Clock()
-    worker = CapacityWorker(service.stores, settings, clock)
+    worker = CapacityWorker(service.stores, clock)
     shard, lowered = service.stores.registry.shard("exam-1", 0), Quota("jinan", "general")
 
     for _ in range(3):
@@ -56,10 +55,10 @@ async def test_an_exam_that_was_level_is_not_read_again_while_its_shard_takes_no
 
 
 async def test_a_shard_that_takes_steps_is_read_the_less_often_the_longer_that_takes(
-    service: Service, settings: Settings, snapshots: list[str]
+    service: Service, snapshots: list[str]
 ) -> None:
     clock = Clock()
-    worker = CapacityWorker(service.stores, settings, clock)
+    worker = CapacityWorker(service.stores, clock)
     shard, qms = service.stores.registry.shard("exam-1", 0), Quota("jinan", "qms")
     read = []
 
@@ -73,10 +72,8 @@ async def test_a_shard_that_takes_steps_is_read_the_less_often_the_longer_that_t
     assert read == [1, 1, 2]
 
 
-async def test_a_new_definition_is_compared_at_once(
-    service: Service, settings: Settings, snapshots: list[str]
-) -> None:
-    worker = CapacityWorker(service.stores, settings, Clock())
+async def test_a_new_definition_is_compared_at_once(service: Service, snapshots: list[str]) -> None:
+    worker = CapacityWorker(service.stores, Clock())
     await worker.run_once()
     more = make_exam(seats={**SEATS, "xian": {"general": 4}})
     await import_exam(service.stores, more)

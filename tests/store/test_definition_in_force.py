@@ -119,7 +119,7 @@ async def test_an_import_that_died_anywhere_is_ended_as_postgres_has_it(
         await import_exam(dying(imported.stores, f"import: {line}"), postponed())
     match by:
         case "a worker":
-            await CapacityWorker(imported.stores, imported.settings).run_once()
+            await CapacityWorker(imported.stores).run_once()
         case "the next import":
             await import_exam(imported.stores, postponed(title={"zh": "又", "en": "again"}))
         case _:

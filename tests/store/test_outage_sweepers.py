@@ -5,7 +5,6 @@ it gives nothing back twice and takes nothing from anybody.
 """
 
 import asyncio
-import dataclasses
 import json
 import os
 import signal
@@ -22,7 +21,7 @@ from quota_service.domain.payment import PaymentOutcome
 from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.confirm import confirm
 from quota_service.registration.refund import refund
-from quota_service.settings import Settings, variable
+from quota_service.settings import Settings, environment_of, variable
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.recovery import RecoveryWorker
 from tests.support.bookings import book, left
@@ -34,14 +33,13 @@ from tests.support.use_cases import DiedError, dying, hold, payment, state
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-_TOLD = {"redis_url", "postgres_dsn", "recovery_age_s", *PATIENT}
+_TOLD = {variable(name) for name in ("redis_url", "postgres_dsn", "recovery_age_s", *PATIENT)}
 
 
 @asynccontextmanager
 async def stopped(settings: Settings, name: str) -> AsyncIterator[dict[str, Any]]:
     """A sweeper that stands still; after the block it goes on, and what it did is in the dict."""
-    fields = [field.name for field in dataclasses.fields(settings) if field.name in _TOLD]
-    told = {variable(name): str(getattr(settings, name)) for name in fields}
+    told = {name: text for name, text in environment_of(settings).items() if name in _TOLD}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.sweeper", name),
         cwd=ROOT,

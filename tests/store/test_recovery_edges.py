@@ -204,7 +204,7 @@ async def test_seats_released_while_the_shard_is_fenced_are_there_when_it_opens(
     await rows(service, raised)
     stall.may_go.set()
     await task
-    await CapacityWorker(service.stores, service.settings).run_once()
+    await CapacityWorker(service.stores).run_once()
 
     assert at_once == 2
     assert await left(service, "beijing/general") == 4

@@ -322,7 +322,7 @@ async def test_the_worker_finishes_a_first_import_that_died(
     service: Service, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     new = parse_exam(exam_definition("exam-2"))
-    worker = CapacityWorker(service.stores, service.settings)
+    worker = CapacityWorker(service.stores)
 
     async def die(*_: object) -> None:
         raise SeatsUnavailable("the process died here")
@@ -347,7 +347,7 @@ async def test_the_worker_finishes_a_changed_import_that_died(
     imported: Service, seats: int, line: str
 ) -> None:
     changed = exam({"jinan": {"general": seats}})
-    worker = CapacityWorker(imported.stores, imported.settings)
+    worker = CapacityWorker(imported.stores)
     with pytest.raises(DiedError):
         await import_exam(dying(imported.stores, f"import: {line}"), changed)
     await imported.stores.registry.refresh()

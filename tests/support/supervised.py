@@ -1,11 +1,8 @@
 """Runs `quota-service serve` as processes of its own, with what they log at hand."""
 
 import asyncio
-import dataclasses
 import json
-import os
 import signal
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -16,8 +13,9 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from quota_service.embedded.parent_death import die_with_parent
-from quota_service.settings import Settings, variable
+from quota_service.settings import Settings
 from tests.support.patience import LIMIT_S, START_LIMIT_S
+from tests.support.service_cli import command, environment
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -115,14 +113,9 @@ async def supervised(settings: Settings, workers: int = 1) -> AsyncIterator[Supe
 async def started(settings: Settings, workers: int = 1) -> AsyncIterator[Supervised]:
     """Start `quota-service serve --workers N` with these settings."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "quota_service.cli",
-        "serve",
-        "--workers",
-        str(workers),
+        *command("serve", "--workers", str(workers)),
         cwd=ROOT,
-        env=_environment(settings),
+        env=environment(settings),
         stderr=PIPE,
         preexec_fn=die_with_parent(signal.SIGKILL),
     )
@@ -139,13 +132,3 @@ async def started(settings: Settings, workers: int = 1) -> AsyncIterator[Supervi
             process.kill()
             await process.wait()
             raise
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")}
-    given = {
-        variable(item.name): str(getattr(settings, item.name))
-        for item in dataclasses.fields(Settings)
-        if getattr(settings, item.name) != item.default
-    }
-    return inherited | given

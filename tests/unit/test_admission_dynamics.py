@@ -11,6 +11,7 @@ from collections import deque
 
 import pytest
 
+from quota_service.registration import admit
 from quota_service.settings import Settings
 from quota_service.waiting_room.admission import RANK_END, Demand, Policy, Progress, decide
 from quota_service.waiting_room.signals import Report, Signals, Targets, add_up
@@ -19,10 +20,10 @@ SHIPPED = Settings()
 POLICY = Policy(
     targets=Targets(
         reserve_p99_ms=SHIPPED.admission_reserve_p99_target_ms,
-        redis_p99_ms=SHIPPED.admission_redis_p99_target_ms,
-        pool_wait_p99_ms=SHIPPED.admission_pool_wait_p99_target_ms,
-        failure_rate=SHIPPED.admission_failure_rate_target,
-        backlog=SHIPPED.admission_backlog_target,
+        redis_p99_ms=admit.REDIS_P99_TARGET_MS,
+        pool_wait_p99_ms=admit.POOL_WAIT_P99_TARGET_MS,
+        failure_rate=admit.FAILURE_RATE_TARGET,
+        backlog=admit.BACKLOG_TARGET,
         hold_after_s=SHIPPED.admission_hold_after_s,
         stop_after_s=SHIPPED.admission_stop_after_s,
     ),
@@ -30,7 +31,7 @@ POLICY = Policy(
     rate_max=1000,
     places_max=1_000_000,
     rise_max=SHIPPED.admission_rise_max,
-    settle_s=SHIPPED.admission_settle_s,
+    settle_s=admit.SETTLE_S,
 )
 ENDLESS = Demand(drawn=0, claimed=0, last_number=10**9, places=0)
 REQUESTS_EACH = 2

@@ -6,12 +6,21 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from quota_service.settings import Settings, SettingsError, describe, read_settings, variable
+from quota_service.settings import (
+    Settings,
+    SettingsError,
+    describe,
+    environment_of,
+    read_settings,
+    settable,
+    variable,
+)
 
-FIELDS = {item.name: item for item in dataclasses.fields(Settings)}
+FIELDS = {item.name: item for item in settable()}
+INTERNAL = {item.name for item in dataclasses.fields(Settings)} - FIELDS.keys()
 MEMBERS = TypeAdapter(Settings).json_schema()["properties"]
 SECRETS = {name for name, item in FIELDS.items() if not item.repr}
-NUMBERS = {name for name, member in MEMBERS.items() if member["type"] in {"integer", "number"}}
+NUMBERS = {name for name in FIELDS if MEMBERS[name]["type"] in {"integer", "number"}}
 LOWEST = [name for name in sorted(NUMBERS) if "minimum" in MEMBERS[name]]
 HIGHEST = [name for name in sorted(NUMBERS) if "maximum" in MEMBERS[name]]
 
@@ -70,7 +79,7 @@ def test_a_malformed_value_is_refused_by_the_name_of_its_variable(name: str, tex
 
 
 def test_every_wrong_value_is_named_at_once_with_what_would_be_right() -> None:
-    wrong = {"QUOTA_PORT": "70000", "QUOTA_LOG_LEVEL": "loud", "QUOTA_WORK_LIMIT": "1"}
+    wrong = {"QUOTA_PORT": "70000", "QUOTA_LOG_LEVEL": "loud", "QUOTA_WORK_LIMIT_MAX": "1"}
 
     with pytest.raises(SettingsError) as refused:
         read_settings(wrong)
@@ -78,7 +87,7 @@ def test_every_wrong_value_is_named_at_once_with_what_would_be_right() -> None:
     assert str(refused.value).splitlines() == [
         "QUOTA_PORT is '70000'; it takes a whole number from 0 to 65535",
         "QUOTA_LOG_LEVEL is 'loud'; it takes one of debug, info, warning, error",
-        "QUOTA_WORK_LIMIT is '1'; it takes a whole number from 16 to ∞",
+        "QUOTA_WORK_LIMIT_MAX is '1'; it takes a whole number from 2048 to ∞",
     ]
 
 
@@ -143,6 +152,37 @@ def test_a_secret_file_that_cannot_be_read_is_named_and_not_passed_over(tmp_path
 def test_a_variable_that_is_no_setting_is_refused_by_name(name: str) -> None:
     with pytest.raises(SettingsError, match=f"unknown setting {name};"):
         read_settings({name: "1"})
+
+
+@pytest.mark.parametrize("name", sorted(INTERNAL))
+def test_an_internal_setting_is_refused_and_not_printed(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^no longer a setting, unset it: {variable(name)};"):
+        read_settings({variable(name): str(getattr(Settings(), name))})
+
+    assert variable(name) not in {row[0] for row in describe(Settings())}
+
+
+def test_every_variable_that_was_a_setting_is_named_at_once() -> None:
+    names = "QUOTA_AUDIT_INTERVAL_S, QUOTA_RECOVERY_INTERVAL_S"
+    gone = {"QUOTA_RECOVERY_INTERVAL_S": "1", "QUOTA_AUDIT_INTERVAL_S": "60"}
+
+    with pytest.raises(SettingsError) as refused:
+        read_settings(gone | {"QUOTA_PORT": "1", "QUOTA_PROT": "1"})
+
+    assert str(refused.value).splitlines() == [
+        f"no longer a setting, unset it: {names}; see CHANGELOG.md",
+        "unknown setting QUOTA_PROT; see `quota-service settings`",
+    ]
+
+
+def test_a_deployment_has_about_forty_settings() -> None:
+    assert len(FIELDS) <= 45
+
+
+def test_settings_are_read_from_the_environment_that_is_made_of_them() -> None:
+    settings = Settings(port=1, postgres_statement_cache=False, redis_url="redis://a")
+
+    assert read_settings(environment_of(settings)) == settings
 
 
 def test_the_variables_of_a_demo_may_stand_in_the_shell() -> None:
