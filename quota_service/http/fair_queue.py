@@ -18,7 +18,7 @@ _TURN_MAX = 32
 """Requests begun in one turn of the loop: a few milliseconds of work."""
 _FIRST_MAX = 24
 """Of these, requests that go first; the rest is for all others, whatever comes."""
-_READ_MAX = 128
+_READ_MAX = 96
 """Connections parsed in one turn; at a rush nearly all of what they ask is refused."""
 
 Action = Callable[[], None]
