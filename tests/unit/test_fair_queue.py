@@ -98,7 +98,7 @@ async def test_a_turn_parses_a_few_connections_and_begins_requests_between(
 
     assert at_once == ["parsed"] * 96
     assert second_turn == ["begun"] + ["parsed"] * 96
-    assert done == ["parsed"] * 108
+    assert done == ["parsed"] * 96
 
 
 async def test_who_waits_to_be_parsed_comes_before_who_has_just_sent(queue: FairQueue) -> None:
