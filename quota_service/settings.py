@@ -80,7 +80,7 @@ class Settings:
     idle_timeout_s: Annotated[float, Field(ge=0.1, le=3600)] = 30.0
     """seconds after which a connection without a request, or whose client reads nothing, is closed;
     a proxy in front has to close its idle ones before"""
-    work_limit_max: Annotated[int, Field(ge=2048)] = 8192
+    work_limit_max: Annotated[int, Field(ge=16)] = 8192
     """requests at work at once in one process, at most; the limit adapts below it, raise it when
     the limit stays there while latency is good"""
     queue_max: Annotated[int, Field(ge=1)] = 500

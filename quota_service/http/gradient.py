@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quota_service.settings import Settings, SettingsError
+from quota_service.settings import Settings
 
 _GRADIENT_MIN = 0.5
 """The most that one window can ask to shrink: one bad moment must not close the service."""
@@ -46,17 +46,13 @@ class GradientLimit:
         tolerance: float,
         floor_s: float,
     ) -> None:
-        if not low <= initial <= high:
-            raise SettingsError(
-                "QUOTA_WORK_LIMIT_MIN, QUOTA_WORK_LIMIT and QUOTA_WORK_LIMIT_MAX must stand in "
-                f"this order; they are {low}, {initial} and {high}"
-            )
-        self._low = low
+        """Where `low` is above `high`, or `initial` outside of both, the nearest value is taken."""
+        self._low = min(low, high)
         self._high = high
         self._smoothing = smoothing
         self._tolerance = tolerance
         self._floor_s = floor_s
-        self._limit = float(initial)
+        self._limit = float(min(max(initial, self._low), high))
         self._long_s: dict[int, float] = {}
 
     @classmethod

@@ -1,11 +1,10 @@
 """The adaptive limit: how it follows latency, and what does not move it."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_service.http.gradient import GradientLimit, Latencies
-from quota_service.settings import Settings, SettingsError
+from quota_service.settings import Settings
 
 FLOOR_S = 0.05
 
@@ -113,11 +112,9 @@ def test_whatever_it_sees_it_stays_within_its_limits(
         assert moved == limit.limit
 
 
-@pytest.mark.parametrize(("low", "initial", "high"), [(100, 50, 200), (10, 300, 200)])
-def test_limits_that_contradict_each_other_are_refused_by_name(
-    low: int, initial: int, high: int
-) -> None:
-    chosen = Settings(work_limit_min=low, work_limit=initial, work_limit_max=high)
+def test_a_most_below_the_usual_start_and_least_is_where_it_starts_and_stays() -> None:
+    limit = GradientLimit.of(Settings(work_limit_max=100))
 
-    with pytest.raises(SettingsError, match=r"QUOTA_WORK_LIMIT_MIN.*QUOTA_WORK_LIMIT_MAX"):
-        GradientLimit.of(chosen)
+    assert (limit.limit, limit.high) == (100, 100)
+    assert after(limit, seen(0.1), 10) == 100
+    assert after(limit, seen(9.0), 10) == 100

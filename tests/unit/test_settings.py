@@ -87,7 +87,7 @@ def test_every_wrong_value_is_named_at_once_with_what_would_be_right() -> None:
     assert str(refused.value).splitlines() == [
         "QUOTA_PORT is '70000'; it takes a whole number from 0 to 65535",
         "QUOTA_LOG_LEVEL is 'loud'; it takes one of debug, info, warning, error",
-        "QUOTA_WORK_LIMIT_MAX is '1'; it takes a whole number from 2048 to ∞",
+        "QUOTA_WORK_LIMIT_MAX is '1'; it takes a whole number from 16 to ∞",
     ]
 
 
