@@ -109,7 +109,8 @@ def _data_dir(chosen: Path | None) -> Iterator[Path]:
     """Lend the data directory: the one chosen, or a temporary one that goes at the end."""
     if chosen is None:
         with tempfile.TemporaryDirectory(prefix="quota-demo-") as temporary:
-            Path(temporary).chmod(0o711)  # root's Postgres is another user and must pass through
+            if os.geteuid() == 0:  # root's Postgres is another user and must pass through
+                Path(temporary).chmod(0o711)
             yield Path(temporary)
     else:
         chosen.mkdir(parents=True, exist_ok=True)

@@ -177,6 +177,7 @@ Currency = Annotated[
 _DETAILS = {
     "missing": "is missing",
     "extra_forbidden": "unknown key",
+    "string_unicode": "has a key that is not Unicode text",
     "too_short": "must have {min_length} entries or more, not {actual_length}",
     "too_long": "must have {max_length} entries at most, not {actual_length}",
 }

@@ -86,7 +86,7 @@ class JsonCalls:
         self.body_timeout_s = settings.request_timeout_s
         self.idle_timeout_s = settings.idle_timeout_s
         self.by_aiohttp = by_aiohttp
-        self.read = context.queue.read
+        self.read, self.read_later = context.queue.read, context.queue.read_later
         self._durations = metrics.http_duration
         metrics.requests_waiting.set_function(lambda: len(context.queue))
         self._heads = Heads()

@@ -95,7 +95,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "pass-invalid",
             403,
             "Pass invalid",
-            "The pass is none that was given to this candidate for this exam.",
+            "The pass was not issued to this candidate for this exam.",
             _errors("Waiting-Room-Pass", "is no pass of this candidate"),
         ),
         ProblemType(
@@ -393,7 +393,7 @@ PROBLEMS: Mapping[str, ProblemType] = {
             "ticket-invalid",
             422,
             "Ticket invalid",
-            "The ticket is none that was given to this candidate.",
+            "The ticket was not issued to this candidate.",
             _errors("ticket", "is no ticket of this candidate"),
         ),
         ProblemType(

@@ -67,7 +67,10 @@ def read_exam(
             context=zone_named(document.get("time_zone")),
         )
     except ValidationError as error:
-        wrong += [replace(fault, place=_untagged(fault.place)) for fault in faults(error)]
+        wrong += [
+            replace(fault, place=_untagged(fault.place) or ("definition",))
+            for fault in faults(error)
+        ]
     wrong += _contradictions(document, lines)
     if lines is not None and not lines:  # of a file without rows all is said
         wrong = [fault for fault in wrong if fault.place != ("seats",)]

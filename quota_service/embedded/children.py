@@ -25,8 +25,18 @@ _LONGEST_OUTPUT = 4_000
 
 
 def ordinary_uid() -> int | None:
-    """Return whom a server that refuses root runs as: `nobody` for root, else None, as we are."""
-    return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+    """Return whom a server that refuses root runs as: `nobody` for root, else None, as we are.
+
+    Raises EmbeddedError when there is no `nobody`.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("nobody").pw_uid
+    except KeyError as error:
+        raise EmbeddedError(
+            "there is no user `nobody` to run Postgres as; run this as an ordinary user"
+        ) from error
 
 
 def run(
@@ -97,12 +107,21 @@ def pids_in(directory: Path, programs: Collection[str]) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if (process / "cwd").samefile(directory):
-                name = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
-                found += [int(process.name)] if name in programs else []
+            name = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
+            if name in programs and _works_in(process, directory):
+                found.append(int(process.name))
         except OSError:
-            continue  # it has ended, or is another user's
+            continue  # it has ended
     return found
+
+
+def _works_in(process: Path, directory: Path) -> bool:
+    try:
+        return (process / "cwd").samefile(directory)
+    except PermissionError:
+        # Another user's, and root may not look, as in a container without that capability. A server
+        # is started with its data directory as an argument; what it forks may rename itself.
+        return os.fsencode(directory) in (process / "cmdline").read_bytes().split(b"\0")
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:

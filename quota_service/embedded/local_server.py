@@ -152,9 +152,9 @@ class LocalServer(ABC):
                 f"{self._data_dir} is in use by another running process (pid "
                 f"{file.read_text().strip()}); stop that one first, or choose another directory"
             ) from error
+        self._lock = lock
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
-        self._lock = lock
 
     def _await_leftovers(self, timeout_s: float) -> None:
         """Return when nobody is at work in the data; a killed parent's server ends by itself.

@@ -41,8 +41,8 @@ def home_of(data_dir: Path) -> Path:
     home = Path(pointer.read_text(encoding="utf-8").strip())
     if home != _home_elsewhere(data_dir):
         raise EmbeddedError(
-            f"{data_dir} was moved or copied: its cluster lies in {home}, which belongs to the "
-            f"directory it was. Move it back, or remove {pointer} to start afresh"
+            f"{data_dir} was moved or copied, or made by an earlier version: its cluster lies in "
+            f"{home}. Move it back, or remove {pointer} to start afresh"
         )
     return home
 
@@ -51,8 +51,10 @@ def make_home_elsewhere(data_dir: Path) -> Path:
     """Make the home of a data directory that not all can pass to; return it."""
     _remove_abandoned()
     home = _home_elsewhere(data_dir)
-    if home.exists():
-        shutil.rmtree(home)  # of a data directory that was here and was removed
+    if home.exists():  # of a data directory that was here and was removed
+        if pids_in(home / "pgdata", {"postgres"}):
+            raise EmbeddedError(f"a Postgres still serves {home}; stop it first")
+        shutil.rmtree(home)
     for directory in (_HOMES.parent, _HOMES, home):
         if not directory.exists():
             directory.mkdir()

@@ -26,6 +26,9 @@ class Application(Protocol):
     def read(self, parse: Callable[[], None]) -> None:
         """Call what parses the bytes of a connection, now or when others had their turn."""
 
+    def read_later(self, parse: Callable[[], None]) -> None:
+        """Call it when others had their turn."""
+
     def find(self, method: bytes, target: str) -> Any:
         """Return the call that a request is for; None when it is none for plain requests."""
 

@@ -58,7 +58,12 @@ class FairQueue:
             self._ask_for_turn()
             parse()
         else:
-            self._unread.append(parse)
+            self.read_later(parse)
+
+    def read_later(self, parse: Action) -> None:
+        """Have a connection parsed in a next turn."""
+        self._unread.append(parse)
+        self._ask_for_turn()
 
     def _ask_for_turn(self) -> None:
         if not self._has_turn:

@@ -220,7 +220,11 @@ class Connection(asyncio.Protocol):
     def _parse(self) -> None:
         """Take up what has come, as its turn has come."""
         self._is_unread = False
-        self._go_on()
+        try:
+            self._go_on()
+        except Exception:
+            self.abort()
+            raise
 
     def _go_on(self) -> None:
         """Take up what has come meanwhile."""
@@ -234,7 +238,8 @@ class Connection(asyncio.Protocol):
 
     def _end_behind_last(self) -> None:
         """End when the client sends no more and nothing is at work for it."""
-        if self._is_eof and not self._is_busy and self._aiohttp is None and self._transport:
+        is_done = not (self._is_busy or self._is_unread) and self._aiohttp is None
+        if self._is_eof and is_done and self._transport:
             self._transport.close()
 
     def _pause_reading(self) -> None:
@@ -270,7 +275,9 @@ class Connection(asyncio.Protocol):
                 self._take()
                 has_taken = True
             else:
-                self._loop.call_soon(self._go_on)  # others have their turn meanwhile
+                if not self._is_unread:  # others have their turn meanwhile
+                    self._is_unread = True
+                    self._application.read_later(self._parse)
         finally:
             self._is_advancing = False
         self._is_answered = False
@@ -370,6 +377,7 @@ class Connection(asyncio.Protocol):
     def _hand_over(self) -> None:
         """Leave the connection to aiohttp, beginning with the request that is not plain."""
         transport = cast("asyncio.Transport", self._transport)
+        self._resume_reading(transport)  # from here on aiohttp pauses it
         self.deadline_s = math.inf
         self._aiohttp = handler = self._application.by_aiohttp()
         data = bytes(self._buffer)

@@ -37,9 +37,10 @@ class RequestHead:
             if watched == _HOST:
                 head.hosts += 1
             elif watched == _LENGTH:  # a number, and the only one: httptools has seen to it
-                head.length = int(value) if len(value) <= _LENGTH_DIGITS_MAX else -1
+                digits = value.strip(b" \t")
+                head.length = int(digits) if len(digits) <= _LENGTH_DIGITS_MAX else -1
             elif watched == _REQUEST_ID:
-                head.request_id = head.request_id or value.decode("latin-1")
+                head.request_id = head.request_id or value.strip(b" \t").decode("latin-1")
             else:
                 head.is_unusual = True
         return head

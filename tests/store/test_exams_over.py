@@ -56,11 +56,13 @@ async def calls(service: Service, work: Callable[[], Awaitable[Any]]) -> int:
 async def test_a_round_of_a_worker_costs_no_more_for_exams_that_are_over(
     service: Service, kind: type[Any]
 ) -> None:
-    alone = kind(service.stores, service.settings)
+    # Audit and capacity look as often as a constant says; their second argument is another.
+    settings = () if kind in {AuditWorker, CapacityWorker} else (service.settings,)
+    alone = kind(service.stores, *settings)
     await alone.run_once()
     wanted = await calls(service, alone.run_once)
     await with_old_exams(service)
-    worker = kind(service.stores, service.settings)
+    worker = kind(service.stores, *settings)
     await worker.run_once()
 
     needed = await calls(service, worker.run_once)

@@ -72,6 +72,7 @@ class Application:
         self.answers_at_once = answers_at_once
         self.reads_at_once = reads_at_once
         self.unread: list[Callable[[], None]] = []
+        self.offered_ids: list[str | None] = []
         self.taken: list[tuple[str, bytes]] = []
         self.malformed: list[str] = []
         self.slow = 0
@@ -82,13 +83,17 @@ class Application:
         if self.reads_at_once:
             parse()
         else:
-            self.unread.append(parse)
+            self.read_later(parse)
+
+    def read_later(self, parse: Callable[[], None]) -> None:
+        self.unread.append(parse)
 
     def find(self, method: bytes, target: str) -> str | None:
         return method.decode() if target == CALL else None
 
     def take(self, connection: Connection, plain: PlainRequest) -> None:
         self.taken.append((plain.read_headers()["X-Name"], plain.body))
+        self.offered_ids.append(plain.offered_id)
         if self.answers_at_once:
             connection.answer(b"answer")
         else:

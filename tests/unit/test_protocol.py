@@ -273,15 +273,33 @@ def test_however_often_it_is_answered_no_more_than_a_bound_is_kept() -> None:
     run(check)
 
 
-def test_many_at_once_leave_others_their_turn() -> None:
-    async def check() -> None:
+@pytest.mark.parametrize("blanks", ["", " ", "\t", " \t "])
+def test_blanks_around_the_id_and_the_length_of_a_request_are_no_part_of_them(blanks: str) -> None:
+    def check() -> None:
         served = Served()
-        served.connection.data_received(b"".join(request(str(n)) for n in range(100)))
+        lines = f"X-Request-ID: {blanks}request-7{blanks}", f"Content-Length: {blanks}4{blanks * 9}"
+        served.receive(request("n", b"", *lines) + b"body", [])
+
+        assert served.application.taken == [("n", b"body")]
+        assert served.application.offered_ids == ["request-7"]
+
+    run(check)
+
+
+def test_a_crowd_of_requests_on_one_connection_waits_for_its_turn_and_is_answered_to_the_last() -> (
+    None
+):
+    def check() -> None:
+        served = Served()
+        served.connection.data_received(b"".join(request(str(n)) for n in range(80)))
         at_once = len(served.application.taken)
-        for _ in range(10):
-            await asyncio.sleep(0)
+        stays = served.connection.eof_received()
+        is_open = served.transport.is_open
+        while served.read_one():
+            pass
 
-        assert at_once == 32
-        assert [name for name, _ in served.application.taken] == [str(n) for n in range(100)]
+        assert (at_once, stays, is_open) == (32, True, True)
+        assert [name for name, _ in served.application.taken] == [str(n) for n in range(80)]
+        assert not served.transport.is_open
 
-    asyncio.run(check())
+    run(check)
