@@ -835,3 +835,16 @@ def test_a_text_in_no_language_or_in_none_that_can_be_told_is_refused(
     text: object, where: str
 ) -> None:
     assert places_of(spoil("title", text)) == [where]
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "where"), [({"\ud800": 1}, "definition"), ({"hold": {"\ud800": 1}}, "hold")]
+)
+def test_a_key_that_is_no_text_is_refused_and_so_is_what_it_stands_in(
+    spoiled: Document, where: str
+) -> None:
+    """As `json.loads` reads it from a file; a body with such a key is malformed before."""
+    with pytest.raises(DefinitionError) as refused:
+        parse_exam({**document(), **spoiled})
+
+    assert refused.value.problems == (Problem(where, "has a key that is not Unicode text"),)
