@@ -2,7 +2,7 @@
 
 The dataclass is the one list. Pydantic reads the environment by it, and the table that
 `quota-service settings` prints is made from it; a setting without a `repr` is a secret. Neither has
-the internal fields of the class.
+the internal fields of the class. Over 400 lines because the meanings of settings stand beside them.
 """
 
 import dataclasses
@@ -70,7 +70,7 @@ class Settings:
     """seconds a request may wait for the stores before it is answered 503, and its body may take
     before 408; keep it below the timeout of the clients"""
     connections_max: Annotated[int, Field(ge=16)] = 25_000
-    """connections at once in each process, fewer where its file descriptors end before; lower it
+    """connections at once in each process, fewer when it has fewer file descriptors; lower it
     where memory is short, those beyond wait to be accepted"""
     connections_address_share: Annotated[float, Field(ge=0.001, le=1)] = 0.5
     """the part of them that one address may have; 1 behind a proxy that bounds its clients"""
@@ -119,7 +119,7 @@ class Settings:
 
     registry_refresh_s: Annotated[float, Field(ge=0.05, le=60)] = 0.5
     """seconds between two reads of exams and API keys from Postgres; raise it where many processes
-    share a small Postgres, a new or revoked key takes that long to hold"""
+    share a small Postgres, a new or revoked key takes that long to take effect"""
     availability_refresh_ms: Annotated[int, Field(ge=10, le=10_000)] = 200
     """milliseconds that an availability answer may be old; raise it to ask Redis less often"""
     streams_max: Annotated[int, Field(ge=1)] = 20_000
@@ -157,7 +157,7 @@ class Settings:
     memory of Redis"""
     journal_interval_ms: Annotated[int, Field(ge=10, le=60_000)] = 250
     """milliseconds between two rounds of the journal worker; raise it to write to Postgres less
-    often, histories are that old"""
+    often, candidates' histories lag by that much"""
     journal_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 365
     """days that the journal of an exam is kept after its end; fit it to the law, 0 keeps it for
     good"""
