@@ -214,7 +214,7 @@ async def open_service(
             payment_retry_grace_ms=round(settings.payment_retry_grace_s * 1000),
             failpoint=failpoint,
         )
-        in_flight = InFlight(limit=settings.protocols_max, timeout_s=settings.request_timeout_s)
+        in_flight = InFlight(limit=settings.use_cases_max, timeout_s=settings.request_timeout_s)
         rendered = RenderedAvailability()
         availability = AvailabilityCache(
             stores.seats, stores.registry, settings.availability_refresh_ms, rendered.get_ready

@@ -164,7 +164,7 @@ class Settings:
 
     body_max_bytes: int = _internal(16_384)
     """larger request bodies are answered 413"""
-    protocols_max: int = _internal(10_000)
+    use_cases_max: int = _internal(10_000)
     """requests at work on the stores at once; more are answered 503"""
     work_limit: int = _internal(2048)
     """requests at work at once, at the start; it adapts to latency"""
@@ -250,13 +250,14 @@ _CONSTANTS = frozenset(
         "audit_interval_s",
         "capacity_interval_s",
         "journal_batch_max",
+        "protocols_max",
         "recovery_batch_max",
         "recovery_interval_s",
         "shard_recovery_interval_s",
         "waiting_room_poll_min_s",
     }
 )
-"""What was a setting in earlier versions and is a constant beside the code that uses it now."""
+"""What was a setting in earlier versions and is a constant or has another name in code now."""
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -84,4 +84,4 @@ class FairQueue:
             try:
                 act()
             except Exception:  # one that fails must not take the others of its turn with it
-                log.exception("a request could not be begun")
+                log.exception("a request could not be parsed or begun")

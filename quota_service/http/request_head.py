@@ -1,6 +1,6 @@
 """What the headers of a request say of how it is to be read, found in one pass."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,11 +26,10 @@ class RequestHead:
     is_unusual: bool = False
 
     @classmethod
-    def of(cls, lines: Iterable[tuple[bytes, bytes]]) -> Self:
+    def of(cls, lines: Sequence[tuple[bytes, bytes]]) -> Self:
         """Return what header lines say that httptools has parsed."""
-        head = cls()
+        head = cls(len(lines))
         for name, value in lines:
-            head.lines += 1
             watched = name.lower()
             if watched not in _WATCHED:
                 continue

@@ -271,7 +271,7 @@ async def test_other_refusals_are_answered_as_documented(
         contract.check(call, reply)
 
 
-@pytest.mark.settings(protocols_max=0)
+@pytest.mark.settings(use_cases_max=0)
 async def test_asking_to_come_back_is_answered_as_documented(
     contract: Contract, running: Running
 ) -> None:

@@ -265,7 +265,7 @@ async def test_a_provider_that_leaves_while_postgres_works_does_not_stop_the_boo
     await evidence.assert_books_balance()
 
 
-@pytest.mark.settings(protocols_max=3)
+@pytest.mark.settings(use_cases_max=3)
 async def test_what_is_beyond_the_limit_of_requests_at_work_is_refused_at_once(
     running: Running, redis_client: "redis.asyncio.Redis", evidence: Evidence
 ) -> None:

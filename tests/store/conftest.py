@@ -1,5 +1,6 @@
 """Stores without the service around them."""
 
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,18 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from quota_service.app import Service, open_service, refresh_memory
+from quota_service.domain.errors import LedgerUnavailable
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.settings import Settings
 from tests.support.embedded import MakeParent, MakePostgres, MakeRedis, Parent, await_until
 from tests.support.ledgers import LedgerUnderTest, open_books
 from tests.support.patience import PATIENT
 from tests.support.processes import is_running
+from tests.support.proxy import Proxy, proxied
 from tests.support.seats import SeatsUnderTest, open_seats
 from tests.support.servers import redis_programs
+from tests.support.waiting import insisting
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -47,6 +52,28 @@ async def books(settings: Settings) -> AsyncIterator[LedgerUnderTest]:
     async with open_books(settings) as opened:
         yield opened
         await opened.check_books()
+
+
+@pytest.fixture
+async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
+    """A proxy before the test's database."""
+    async with proxied(settings.postgres_dsn) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def hasty(settings: Settings, service: Service, proxy: Proxy) -> AsyncIterator[Service]:
+    """A service with short waits for a Postgres behind the proxy."""
+    assert service.stores.registry.is_loaded
+    changed = dataclasses.replace(
+        settings,
+        postgres_dsn=proxy.in_front_of(settings.postgres_dsn),
+        postgres_pool_max=1,
+        postgres_command_timeout_s=2,
+    )
+    async with open_service(changed) as opened:
+        await insisting(lambda: refresh_memory(opened), LedgerUnavailable)
+        yield opened
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """Refunds in a crowd: against changes, beside each other, and while a store gives no answer."""
 
 import asyncio
-import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app import Service
 from quota_service.domain.errors import (
     ChangeInProgress,
     LedgerUnavailable,
@@ -23,12 +22,10 @@ from quota_service.registration.import_exam import import_exam
 from quota_service.registration.recover import Recovered
 from quota_service.registration.refund import refund
 from quota_service.seats.store import ScriptReply, SeatStore
-from quota_service.settings import Settings
 from tests.support.bookings import Groups, book, check_agreement, left, meanwhile, now, recover
 from tests.support.exams import make_exam
-from tests.support.proxy import Proxy, proxied
+from tests.support.proxy import Proxy
 from tests.support.use_cases import DiedError, dying, state
-from tests.support.waiting import insisting
 
 MANY = {"jinan": {"general": 60, "qms": 60}, "tianjin": {"general": 60}}
 
@@ -38,28 +35,6 @@ async def large(service: Service) -> Service:
     """The service with an exam beside the other, with seats for many."""
     await import_exam(service.stores, make_exam("exam-2", seats=MANY))
     return service
-
-
-@pytest.fixture
-async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
-    """A proxy before the test's database."""
-    async with proxied(settings.postgres_dsn) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def hasty(settings: Settings, service: Service, proxy: Proxy) -> AsyncIterator[Service]:
-    """A service with short waits for a Postgres behind the proxy."""
-    assert service.stores.registry.is_loaded
-    changed = dataclasses.replace(
-        settings,
-        postgres_dsn=proxy.in_front_of(settings.postgres_dsn),
-        postgres_pool_max=1,
-        postgres_command_timeout_s=2,
-    )
-    async with open_service(changed) as opened:
-        await insisting(lambda: refresh_memory(opened), LedgerUnavailable)
-        yield opened
 
 
 async def test_one_person_has_a_refund_in_each_exam(large: Service) -> None:
