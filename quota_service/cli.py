@@ -10,7 +10,7 @@ import getpass
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import orjson
@@ -23,12 +23,16 @@ from quota_service.demo_payment import DemoPaymentError, pay
 from quota_service.domain.definition import DefinitionError, exam_document
 from quota_service.domain.errors import QuotaError
 from quota_service.embedded import EmbeddedError
-from quota_service.ledger.api_keys import Scope
+from quota_service.ledger.api_keys import ApiKeyLedger, Scope
+from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.migrations import migrate
+from quota_service.ledger.pool import Ledger, open_ledger
 from quota_service.observability.logs import KEY_ID, configure_logging
+from quota_service.observability.metrics import Metrics
 from quota_service.processes import PROCESSES_MAX, REUSE_PORT, serve_in_processes
 from quota_service.registration.audit import audit, repair
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.registry import ExamRegistry
 from quota_service.settings import Settings, SettingsError, describe, read_settings
 from quota_service.waiting_room.verify import DrawNotVerified, verify_draw
 
@@ -199,8 +203,8 @@ async def _worker(_options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _migrate(_options: argparse.Namespace, settings: Settings) -> int:
-    async with open_service(settings) as service:
-        applied = await migrate(service.stores.ledger)
+    async with _postgres(settings) as ledger:
+        applied = await migrate(ledger)
     print("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
     return 0
 
@@ -213,7 +217,7 @@ async def _settings(_options: argparse.Namespace, settings: Settings) -> int:
 
 async def _import_exam(options: argparse.Namespace, settings: Settings) -> int:
     exam = load_exam_file(options.file)
-    async with _with_exams(settings) as service:
+    async with _both_stores(settings) as service:
         imported = await import_exam(service.stores, exam)
     if imported.created:
         seats = sum(exam.seats.values())
@@ -230,23 +234,23 @@ async def _import_exam(options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _show_exam(options: argparse.Namespace, settings: Settings) -> int:
-    async with _with_exams(settings) as service:
-        document = exam_document(service.stores.registry.find(options.exam))
+    async with _exams(settings) as registry:
+        document = exam_document(registry.find(options.exam))
     print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     return 0
 
 
 async def _list_exams(_options: argparse.Namespace, settings: Settings) -> int:
-    async with _with_exams(settings) as service:
-        for exam in service.stores.registry.all():
+    async with _exams(settings) as registry:
+        for exam in registry.all():
             print(f"{exam.id}\t{exam.title}\t{sum(exam.seats.values())} seats")
-        for exam_id, cause in service.stores.registry.not_loaded().items():
+        for exam_id, cause in registry.not_loaded().items():
             print(f"{exam_id}\tcannot be loaded\t{cause}")
     return 0
 
 
 async def _audit(options: argparse.Namespace, settings: Settings) -> int:
-    async with _with_exams(settings) as service:
+    async with _both_stores(settings) as service:
         found = await audit(service.stores, options.exam)
         for difference in found.differences:
             print(difference)
@@ -281,16 +285,16 @@ def _read(name: str) -> bytes:
 
 
 async def _create_key(options: argparse.Namespace, settings: Settings) -> int:
-    async with open_service(settings) as service:
+    async with _postgres(settings) as ledger:
         scopes = frozenset(Scope(scope) for scope in options.scope)
         exams = None if options.exam is None else frozenset(options.exam)
-        print(await service.key_ledger.create(options.name, scopes, exams))
+        print(await ApiKeyLedger(ledger).create(options.name, scopes, exams))
     return 0
 
 
 async def _list_keys(_options: argparse.Namespace, settings: Settings) -> int:
-    async with open_service(settings) as service:
-        for key in await service.key_ledger.all():
+    async with _postgres(settings) as ledger:
+        for key in await ApiKeyLedger(ledger).all():
             state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in force"
             exams = "all exams" if key.exams is None else ",".join(sorted(key.exams))
             print(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{exams}\t{state}")
@@ -298,8 +302,8 @@ async def _list_keys(_options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _revoke_key(options: argparse.Namespace, settings: Settings) -> int:
-    async with open_service(settings) as service:
-        if not await service.key_ledger.revoke(options.id):
+    async with _postgres(settings) as ledger:
+        if not await ApiKeyLedger(ledger).revoke(options.id):
             print(f"quota-service: no key {options.id} in force", file=sys.stderr)
             return 1
     print(f"revoked {options.id}")
@@ -328,8 +332,23 @@ def _demo_options(options: argparse.Namespace) -> DemoOptions:
     )
 
 
+def _postgres(settings: Settings) -> AbstractAsyncContextManager[Ledger]:
+    """Open Postgres, for commands that need nothing else."""
+    return open_ledger(settings, Metrics())
+
+
 @asynccontextmanager
-async def _with_exams(settings: Settings) -> AsyncIterator[Service]:
+async def _exams(settings: Settings) -> AsyncIterator[ExamRegistry]:
+    """Read the exams from Postgres."""
+    async with _postgres(settings) as ledger:
+        registry = ExamRegistry(ExamLedger(ledger))
+        await registry.refresh()
+        yield registry
+
+
+@asynccontextmanager
+async def _both_stores(settings: Settings) -> AsyncIterator[Service]:
+    """Open both stores, for commands that change or compare what is in them."""
     KEY_ID.set(f"cli:{_user()}")
     async with open_service(settings) as service:
         await service.stores.registry.refresh()

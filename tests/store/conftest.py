@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import redis.asyncio
 
@@ -52,6 +53,17 @@ async def books(settings: Settings) -> AsyncIterator[LedgerUnderTest]:
     async with open_books(settings) as opened:
         yield opened
         await opened.check_books()
+
+
+@pytest.fixture
+async def unmigrated(postgres_server: EmbeddedPostgres) -> AsyncIterator[Settings]:
+    """Settings for a database without a schema."""
+    base = postgres_server.url.rpartition("/")[0]
+    connection = await asyncpg.connect(f"{base}/postgres")
+    await connection.execute("CREATE DATABASE quota_unmigrated")
+    yield Settings(postgres_dsn=f"{base}/quota_unmigrated")
+    await connection.execute("DROP DATABASE quota_unmigrated WITH (FORCE)")
+    await connection.close()
 
 
 @pytest.fixture

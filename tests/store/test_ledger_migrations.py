@@ -3,12 +3,10 @@
 import asyncio
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
-from quota_service.embedded import EmbeddedPostgres
 from quota_service.ledger import migrations
 from quota_service.ledger.api_keys import ApiKeyLedger, Scope
 from quota_service.ledger.migrations import Migration, MigrationError, load_migrations, migrate
@@ -42,33 +40,27 @@ VALUES ('exam-1.0.a', 'exam-1', 'candidate-1', 'jinan', 8000, 'CNY', 'e-1', '202
 """What a service that knew the first migration only may have left in its database."""
 
 
-@pytest.fixture
-async def empty(postgres_server: EmbeddedPostgres) -> AsyncIterator[Settings]:
-    """Settings for a database without a schema."""
-    base = postgres_server.url.rpartition("/")[0]
-    connection = await asyncpg.connect(f"{base}/postgres")
-    await connection.execute("CREATE DATABASE quota_unmigrated")
-    yield Settings(postgres_dsn=f"{base}/quota_unmigrated")
-    await connection.execute("DROP DATABASE quota_unmigrated WITH (FORCE)")
-    await connection.close()
-
-
 async def applied(ledger: Ledger) -> list[tuple[int, str, str]]:
     async with ledger.connection() as connection:
         rows = await connection.fetch("SELECT number, name, sha256 FROM schema_migrations")
     return sorted(tuple(row) for row in rows)
 
 
-async def test_migrating_applies_each_file_once_and_says_which(empty: Settings) -> None:
-    async with open_ledger(empty, Metrics()) as ledger:
+async def test_migrating_applies_each_file_once_and_says_which(unmigrated: Settings) -> None:
+    async with open_ledger(unmigrated, Metrics()) as ledger:
         first, second = await migrate(ledger), await migrate(ledger)
 
         assert (first, second) == (NAMES, [])
         assert await applied(ledger) == [(m.number, m.name, m.sha256) for m in load_migrations()]
 
 
-async def test_of_many_who_migrate_at_once_each_file_is_applied_by_one(empty: Settings) -> None:
-    async with open_ledger(empty, Metrics()) as ledger, open_ledger(empty, Metrics()) as other:
+async def test_of_many_who_migrate_at_once_each_file_is_applied_by_one(
+    unmigrated: Settings,
+) -> None:
+    async with (
+        open_ledger(unmigrated, Metrics()) as ledger,
+        open_ledger(unmigrated, Metrics()) as other,
+    ):
         done = await asyncio.gather(*(migrate(each) for each in (ledger, other) * 4))
 
         assert sorted(itertools.chain(*done)) == NAMES
@@ -76,9 +68,9 @@ async def test_of_many_who_migrate_at_once_each_file_is_applied_by_one(empty: Se
 
 
 async def test_a_file_that_was_changed_after_it_was_applied_stops_the_migration(
-    empty: Settings, monkeypatch: pytest.MonkeyPatch
+    unmigrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_ledger(empty, Metrics()) as ledger:
+    async with open_ledger(unmigrated, Metrics()) as ledger:
         await migrate(ledger)
         first = load_migrations()[0]
         changed = dataclasses.replace(first, sql=first.sql + "\n-- changed")
@@ -89,11 +81,11 @@ async def test_a_file_that_was_changed_after_it_was_applied_stops_the_migration(
 
 
 async def test_a_file_that_fails_leaves_nothing_behind_and_can_be_mended(
-    empty: Settings, monkeypatch: pytest.MonkeyPatch
+    unmigrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = Migration(1, "0001_a.sql", "CREATE TABLE a (); CREATE TABLE a ();")
     mended = dataclasses.replace(broken, sql="CREATE TABLE a ();")
-    async with open_ledger(empty, Metrics()) as ledger:
+    async with open_ledger(unmigrated, Metrics()) as ledger:
         monkeypatch.setattr(migrations, "load_migrations", lambda: [broken])
         with pytest.raises(asyncpg.DuplicateTableError):
             await migrate(ledger)
@@ -104,11 +96,11 @@ async def test_a_file_that_fails_leaves_nothing_behind_and_can_be_mended(
 
 
 async def test_a_later_file_that_fails_keeps_the_earlier_ones(
-    empty: Settings, monkeypatch: pytest.MonkeyPatch
+    unmigrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = Migration(1, "0001_a.sql", "CREATE TABLE a ()")
     second = Migration(2, "0002_b.sql", "CREATE TABLE b (")
-    async with open_ledger(empty, Metrics()) as ledger:
+    async with open_ledger(unmigrated, Metrics()) as ledger:
         monkeypatch.setattr(migrations, "load_migrations", lambda: [first, second])
 
         with pytest.raises(asyncpg.PostgresSyntaxError):
@@ -118,9 +110,9 @@ async def test_a_later_file_that_fails_keeps_the_earlier_ones(
 
 
 async def test_what_the_first_schema_held_is_carried_over_to_the_newest(
-    empty: Settings, monkeypatch: pytest.MonkeyPatch
+    unmigrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_ledger(empty, Metrics()) as ledger:
+    async with open_ledger(unmigrated, Metrics()) as ledger:
         with monkeypatch.context() as at_first:
             at_first.setattr(migrations, "load_migrations", lambda: load_migrations()[:1])
             assert await migrate(ledger) == NAMES[:1]
@@ -173,9 +165,9 @@ async def test_what_the_first_schema_held_is_carried_over_to_the_newest(
 
 
 async def test_of_payments_that_had_one_reference_the_one_that_books_keeps_it(
-    empty: Settings, monkeypatch: pytest.MonkeyPatch
+    unmigrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_ledger(empty, Metrics()) as ledger:
+    async with open_ledger(unmigrated, Metrics()) as ledger:
         with monkeypatch.context() as before:
             before.setattr(migrations, "load_migrations", lambda: load_migrations()[:5])
             await migrate(ledger)
@@ -200,10 +192,10 @@ async def test_of_payments_that_had_one_reference_the_one_that_books_keeps_it(
 
 
 async def test_keys_that_are_there_go_on_to_do_what_they_could(
-    empty: Settings, monkeypatch: pytest.MonkeyPatch
+    unmigrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier = [m for m in load_migrations() if m.name < "0011"]
-    async with open_ledger(empty, Metrics()) as ledger:
+    async with open_ledger(unmigrated, Metrics()) as ledger:
         with monkeypatch.context() as before:
             before.setattr(migrations, "load_migrations", lambda: earlier)
             await migrate(ledger)
@@ -226,9 +218,9 @@ async def test_keys_that_are_there_go_on_to_do_what_they_could(
 
 
 async def test_rebuilds_of_earlier_versions_are_told_as_recoveries(
-    empty: Settings, monkeypatch: pytest.MonkeyPatch
+    unmigrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_ledger(empty, Metrics()) as ledger:
+    async with open_ledger(unmigrated, Metrics()) as ledger:
         with monkeypatch.context() as before:
             before.setattr(migrations, "load_migrations", lambda: load_migrations()[:4])
             assert await migrate(ledger) == NAMES[:4]
