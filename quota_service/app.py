@@ -22,12 +22,11 @@ from aiohttp import web
 from quota_service.api.auth import KeyRing
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.documents import OPENAPI
-from quota_service.api.handlers import get_livez, get_readyz
+from quota_service.api.health import get_livez, get_readyz
 from quota_service.api.json_calls import JsonCalls
 from quota_service.api.on_aiohttp import add_routes, around_requests, on_aiohttp
 from quota_service.api.openapi import openapi_document
-from quota_service.api.render_budget import RenderBudget
-from quota_service.api.rendered import RenderedAvailability, RenderedExams, RenderedRooms
+from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.routes import ROUTES
 from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
 from quota_service.api.streams import Streams
@@ -36,6 +35,7 @@ from quota_service.domain.errors import QuotaError
 from quota_service.http.acceptor import Acceptor, bind
 from quota_service.http.concurrency import ConcurrencyLimiter
 from quota_service.http.connections import Connections
+from quota_service.http.etags import RenderedOnce
 from quota_service.http.fair_queue import FairQueue
 from quota_service.http.protocol import HEAD_MAX_BYTES
 from quota_service.ledger.admission import AdmissionLedger
@@ -228,11 +228,10 @@ async def open_service(
             health=health,
             payment_secrets=parse_secrets(settings.payment_secrets),
             rendered=rendered,
-            rendered_rooms=RenderedRooms(),
-            rendered_exams=RenderedExams(),
+            rendered_rooms=RenderedOnce(),
+            rendered_exams=RenderedOnce(),
             exports=asyncio.Semaphore(settings.exports_max),
             streams=Streams(availability, rendered, settings, metrics),
-            render_budget=RenderBudget(),
             queue=FairQueue(asyncio.get_running_loop(), settings.queue_max),
             limiter=ConcurrencyLimiter.of(settings, metrics),
         )

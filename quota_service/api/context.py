@@ -2,20 +2,25 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from quota_service.api.auth import KeyRing
-from quota_service.api.render_budget import RenderBudget
-from quota_service.api.rendered import RenderedAvailability, RenderedExams, RenderedRooms
-from quota_service.api.streams import Streams
+from quota_service.api.rendered import RenderedAvailability
+from quota_service.domain.exam import Exam
 from quota_service.http.concurrency import ConcurrencyLimiter
+from quota_service.http.etags import RenderedOnce
 from quota_service.http.fair_queue import FairQueue
 from quota_service.observability.health import Health
 from quota_service.registration.availability import AvailabilityCache
 from quota_service.registration.in_flight import InFlight
 from quota_service.registration.stores import Stores
 from quota_service.settings import Settings
+from quota_service.waiting_room.document import PublicDocument
+
+if TYPE_CHECKING:  # the modules of resources import this one
+    from quota_service.api.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,10 @@ class ApiContext:
     health: Health
     payment_secrets: tuple[bytes, ...]
     rendered: RenderedAvailability
-    rendered_rooms: RenderedRooms
-    rendered_exams: RenderedExams
+    rendered_rooms: RenderedOnce[PublicDocument]
+    rendered_exams: RenderedOnce[Exam]
     exports: asyncio.Semaphore
-    streams: Streams
-    render_budget: RenderBudget
+    streams: "Streams"
     queue: FairQueue
     limiter: ConcurrencyLimiter
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import openapi_ui_bundles.swagger_ui
 from aiohttp import web
 
-from quota_service.api.answers import ProblemMeaning
 from quota_service.api.context import ApiContext
-from quota_service.api.problems import PROBLEMS, problem_response
+from quota_service.api.problems import PROBLEMS, ProblemMeaning, problem_response
 from quota_service.http.request import Request
 from quota_service.http.response import Response
 

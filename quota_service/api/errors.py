@@ -21,10 +21,9 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from quota_service.api.answers import ProblemMembers
-from quota_service.api.problems import problem_response
-from quota_service.api.times import rfc3339
+from quota_service.api.problems import ProblemMembers, problem_response
 from quota_service.domain import errors
+from quota_service.domain.definition import rfc3339
 from quota_service.http.response import Response
 
 log = logging.getLogger(__name__)

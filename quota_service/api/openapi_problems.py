@@ -6,9 +6,8 @@ All of it is made from the `PROBLEMS` table. The members of a problem are those 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from quota_service.api.answers import Problem, ProblemMembers
 from quota_service.api.openapi_models import Schema, component, schema_of
-from quota_service.api.problems import CONTENT_TYPE, PROBLEMS, ProblemType
+from quota_service.api.problems import CONTENT_TYPE, PROBLEMS, Problem, ProblemMembers, ProblemType
 
 _MEMBERS: Schema = schema_of(ProblemMembers, is_answer=True)["properties"]
 

@@ -1,22 +1,36 @@
 """Parameters and request bodies, for the OpenAPI document: strict, with the limits checked.
 
-The limits come from the modules that check them (`bodies.py`, `handlers.py`, `webhooks.py`), so
+The limits come from the modules that check them (`reservations.py`, `ops.py`, `webhooks.py`), so
 that document and check cannot drift apart.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from quota_service.api.answers import STATE_ID, ExamId, ReservationId
-from quota_service.api.bodies import REQUESTS, TICKET_MAX, Ids
-from quota_service.api.exam_handlers import EXAMS_MAX
-from quota_service.api.handlers import IDEMPOTENCY_KEY_MAX
+from quota_service.api import payments, reservations, waiting_room
+from quota_service.api.answers import ExamId, ReservationId
+from quota_service.api.availability import STATE_ID
+from quota_service.api.bodies import Nothing
+from quota_service.api.exams import EXAMS_MAX
 from quota_service.api.openapi_models import Schema, schema_of
-from quota_service.api.ops_handlers import PAGE_MAX
+from quota_service.api.ops import PAGE_MAX
 from quota_service.api.problems import PROBLEMS
+from quota_service.api.reservations import IDEMPOTENCY_KEY_MAX, Ids
+from quota_service.api.waiting_room import TICKET_MAX
 from quota_service.api.webhooks import EVENT_ID_MAX, TOLERANCE_S
 from quota_service.definitions.model import ExamDefinition
 from quota_service.schema import CandidateId, Identifier
+
+REQUESTS: Mapping[str, Any] = {
+    "Joining": waiting_room.Joining,
+    "Claim": waiting_room.Claim,
+    "AdmissionRate": waiting_room.AdmissionRate,
+    "VenueChange": reservations.VenueChange,
+    "Order": reservations.OrderBody,
+    "PaymentCallback": payments.PaymentCallback,
+    "Nothing": Nothing,
+}
+"""The models of request bodies by the name of their schema."""
 
 REQUEST_SCHEMAS: Mapping[str, Schema] = {
     **{name: schema_of(model) for name, model in REQUESTS.items()},

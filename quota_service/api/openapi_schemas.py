@@ -2,38 +2,47 @@
 
 from collections.abc import Mapping
 
-from quota_service.api import answers, ops_answers, room_answers
+from quota_service.api import (
+    availability,
+    exams,
+    health,
+    ops,
+    payments,
+    problems,
+    reservations,
+    waiting_room,
+)
 from quota_service.api.openapi_models import Schema, schema_of
 
 _MODELS = {
-    "Text": answers.Text,
+    "Text": exams.Text,
     **{
         model.__name__: model
         for model in (
-            answers.Exam,
-            answers.ExamList,
-            answers.Availability,
-            answers.AvailabilityChange,
-            answers.AvailabilityStale,
-            answers.Payment,
-            answers.Reservation,
-            answers.CandidateView,
-            answers.Refund,
-            answers.PaymentResult,
-            answers.Health,
-            answers.ProblemMeaning,
-            ops_answers.Archived,
-            ops_answers.Audit,
-            ops_answers.ImportResult,
-            ops_answers.RefundDue,
-            ops_answers.RefundsDue,
-            ops_answers.UnreadablePayment,
-            ops_answers.UnreadablePayments,
-            ops_answers.SteeredRoom,
-            room_answers.WaitingRoom,
-            room_answers.Ticket,
-            room_answers.Pass,
-            room_answers.Finished,
+            exams.Exam,
+            exams.ExamList,
+            availability.Availability,
+            availability.AvailabilityChange,
+            availability.AvailabilityStale,
+            payments.Payment,
+            reservations.Reservation,
+            reservations.CandidateView,
+            reservations.Refund,
+            payments.PaymentResult,
+            health.Health,
+            problems.ProblemMeaning,
+            exams.Archived,
+            ops.Audit,
+            exams.ImportResult,
+            ops.RefundDue,
+            ops.RefundsDue,
+            ops.UnreadablePayment,
+            ops.UnreadablePayments,
+            waiting_room.SteeredRoom,
+            waiting_room.WaitingRoom,
+            waiting_room.Ticket,
+            waiting_room.Pass,
+            waiting_room.Finished,
         )
     },
 }
@@ -44,7 +53,7 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
         "description": "A server-sent event of the stream, once its lines are read.",
         "oneOf": [
             schema_of(event, is_answer=True)
-            for event in (answers.Snapshot, answers.Change, answers.Stale)
+            for event in (availability.Snapshot, availability.Change, availability.Stale)
         ],
     },
     "BookingsFile": {

@@ -1,18 +1,33 @@
 """Problem types (RFC 9457): every way a request can be answered with an error, and its status.
 
 The table is what responses, the OpenAPI document and `/problems/{slug}` are made from, so a slug
-that is not in it cannot be sent. Over 400 lines because the table is one.
+that is not in it cannot be sent.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from aiohttp import web
+from pydantic import Field, WithJsonSchema
 
+from quota_service.api.answers import (
+    Answer,
+    ASubjectId,
+    Count,
+    Positive,
+    Rank,
+    SeatCount,
+    Seconds,
+    SubjectId,
+    Time,
+    VenueId,
+)
+from quota_service.domain.reservation import RESERVATION_ID, State
 from quota_service.http.response import Response
+from quota_service.schema import Identifier, Matching
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = (1, 3)
@@ -43,404 +58,275 @@ def _errors(name: str, detail: str) -> dict[str, Any]:
 
 _HELD = "ccaa-2023-1.0.kx5wcu3hqzyd2m7fov4tnbra"
 
-PROBLEMS: Mapping[str, ProblemType] = {
-    problem.slug: problem
-    for problem in (
-        ProblemType(
-            "malformed-request",
-            400,
-            "Malformed request",
-            "The request is not well-formed HTTP/1.1; its connection is closed when its end is not "
-            "known.",
-        ),
-        ProblemType(
-            "malformed-json",
-            400,
-            "Malformed JSON",
-            "The body is not JSON.",
-        ),
-        ProblemType(
-            "idempotency-key-missing",
-            400,
-            "Idempotency-Key missing",
-            "A reservation needs an Idempotency-Key header, so that it can be repeated safely.",
-        ),
-        ProblemType(
-            "idempotency-key-ambiguous",
-            400,
-            "Idempotency-Key ambiguous",
-            "The request has several Idempotency-Key headers, and they differ.",
-        ),
-        ProblemType(
-            "unauthorized",
-            401,
-            "Unauthorized",
-            "There is no valid API key, or the callback's signature is not valid.",
-        ),
-        ProblemType(
-            "forbidden",
-            403,
-            "Forbidden",
-            "The API key does not have the scope needed, or is for other exams.",
-        ),
-        ProblemType(
-            "waiting-room-pass-required",
-            403,
-            "Waiting room pass required",
-            "The exam has a waiting room: join it, claim a place when the turn comes, and send the "
-            "pass in Waiting-Room-Pass.",
-            _errors("Waiting-Room-Pass", "is missing"),
-        ),
-        ProblemType(
-            "pass-invalid",
-            403,
-            "Pass invalid",
-            "The pass was not issued to this candidate for this exam.",
-            _errors("Waiting-Room-Pass", "is no pass of this candidate"),
-        ),
-        ProblemType(
-            "pass-expired",
-            403,
-            "Pass expired",
-            "The time of the pass is over; join the waiting room again.",
-            _errors("Waiting-Room-Pass", "has expired"),
-        ),
-        ProblemType(
-            "pass-ended",
-            403,
-            "Pass ended",
-            "The place of the pass was finished, or was not used for too long; join the waiting "
-            "room again.",
-            _errors("Waiting-Room-Pass", "has ended"),
-        ),
-        ProblemType("not-found", 404, "Not found", "There is nothing at this address."),
-        ProblemType("unknown-exam", 404, "Unknown exam", "There is no exam of this id."),
-        ProblemType(
-            "unknown-reservation",
-            404,
-            "Unknown reservation",
-            "There is no reservation of this id.",
-        ),
-        ProblemType(
-            "unknown-refund",
-            404,
-            "Unknown refund",
-            "No refund of this id is due for the exam.",
-        ),
-        ProblemType(
-            "unknown-payment",
-            404,
-            "Unknown payment",
-            "There is no unreadable payment event of this id.",
-        ),
-        ProblemType(
-            "method-not-allowed",
-            405,
-            "Method not allowed",
-            "The address does not take this method; Allow lists those it takes.",
-        ),
-        ProblemType(
-            "body-too-slow",
-            408,
-            "Body too slow",
-            "The body did not arrive in the time a request has; nothing was begun.",
-        ),
-        ProblemType(
-            "sold-out",
-            409,
-            "Sold out",
-            "No venue asked for has a seat left in every subject asked for.",
-            {
-                "left": [
+# fmt: off
+_TYPES = (
+    ProblemType("malformed-request", 400, "Malformed request",
+                "The request is not well-formed HTTP/1.1; its connection is closed when its end "
+                "is not known."),
+    ProblemType("malformed-json", 400, "Malformed JSON", "The body is not JSON."),
+    ProblemType("idempotency-key-missing", 400, "Idempotency-Key missing",
+                "A reservation needs an Idempotency-Key header, so that it can be repeated "
+                "safely."),
+    ProblemType("idempotency-key-ambiguous", 400, "Idempotency-Key ambiguous",
+                "The request has several Idempotency-Key headers, and they differ."),
+    ProblemType("unauthorized", 401, "Unauthorized",
+                "There is no valid API key, or the callback's signature is not valid."),
+    ProblemType("forbidden", 403, "Forbidden",
+                "The API key does not have the scope needed, or is for other exams."),
+    ProblemType("waiting-room-pass-required", 403, "Waiting room pass required",
+                "The exam has a waiting room: join it, claim a place when the turn comes, and "
+                "send the pass in Waiting-Room-Pass.", _errors("Waiting-Room-Pass", "is missing")),
+    ProblemType("pass-invalid", 403, "Pass invalid",
+                "The pass was not issued to this candidate for this exam.",
+                _errors("Waiting-Room-Pass", "is no pass of this candidate")),
+    ProblemType("pass-expired", 403, "Pass expired",
+                "The time of the pass is over; join the waiting room again.",
+                _errors("Waiting-Room-Pass", "has expired")),
+    ProblemType("pass-ended", 403, "Pass ended",
+                "The place of the pass was finished, or was not used for too long; join the "
+                "waiting room again.", _errors("Waiting-Room-Pass", "has ended")),
+    ProblemType("not-found", 404, "Not found", "There is nothing at this address."),
+    ProblemType("unknown-exam", 404, "Unknown exam", "There is no exam of this id."),
+    ProblemType("unknown-reservation", 404, "Unknown reservation",
+                "There is no reservation of this id."),
+    ProblemType("unknown-refund", 404, "Unknown refund",
+                "No refund of this id is due for the exam."),
+    ProblemType("unknown-payment", 404, "Unknown payment",
+                "There is no unreadable payment event of this id."),
+    ProblemType("method-not-allowed", 405, "Method not allowed",
+                "The address does not take this method; Allow lists those it takes."),
+    ProblemType("body-too-slow", 408, "Body too slow",
+                "The body did not arrive in the time a request has; nothing was begun."),
+    ProblemType("sold-out", 409, "Sold out",
+                "No venue asked for has a seat left in every subject asked for.",
+                {"left": [
                     {"venue": "jinan", "subject": "qms", "remaining": 0, "offered": True},
                     {"venue": "jinan", "subject": "general", "remaining": 41, "offered": True},
-                ]
-            },
-        ),
-        ProblemType(
-            "session-conflict",
-            409,
-            "Session conflict",
-            "The candidate already has a reservation in one of the sessions.",
-            {"session": "day1-pm", "reservation": _HELD},
-        ),
-        ProblemType(
-            "too-many-unpaid-holds",
-            409,
-            "Too many unpaid holds",
-            "So many holds of the candidate ended unpaid that the next one has to wait until the "
-            "time told. A hold that is paid late does not count.",
-            {"unpaid_holds": 3, "pause_ends_at": "2023-03-14T04:40:00.000Z"},
-        ),
-        ProblemType(
-            "key-share-used",
-            409,
-            "Key share used",
-            "Seats are left, but unpaid holds made with this API key have all of them that one key "
-            "may have. Ask again when some of them are paid or have ended.",
-            {"key_share_max_percent": 50},
-        ),
-        ProblemType(
-            "registration-not-open",
-            409,
-            "Registration not open",
-            "The registration window has not opened yet.",
-            {"opens_at": "2023-03-14T04:00:00.000Z"},
-        ),
-        ProblemType(
-            "registration-closed",
-            409,
-            "Registration closed",
-            "The registration window is over.",
-            {"closed_at": "2023-03-22T04:00:00.000Z"},
-        ),
-        ProblemType(
-            "exam-archived",
-            410,
-            "Exam archived",
-            "The exam is over and archived: its bookings can be read, and nothing else.",
-            {},
-        ),
-        ProblemType(
-            "exam-not-over",
-            409,
-            "Exam not over",
-            "An exam can be archived once its windows and its last sitting are over.",
-            {"ends_at": "2023-05-14T09:00:00.000Z"},
-        ),
-        ProblemType(
-            "exam-unfinished",
-            409,
-            "Exam unfinished",
-            "Something of the exam is not at its end: holds, payments, money that is due back, "
-            "refunds, or journal entries a person has to look at.",
-            {"unfinished": ["refunds_due"]},
-        ),
-        ProblemType(
-            "session-started",
-            409,
-            "Session started",
-            "The first sitting of the order has begun.",
-            {"session": "day1-am", "started_at": "2023-05-13T01:00:00.000Z"},
-        ),
-        ProblemType(
-            "reservation-ended",
-            409,
-            "Reservation ended",
-            "The reservation was released or has expired; reserve again.",
-            {"state": "expired"},
-        ),
-        ProblemType(
-            "already-confirmed",
-            409,
-            "Already confirmed",
-            "The reservation is paid and confirmed.",
-        ),
-        ProblemType(
-            "payment-in-progress",
-            409,
-            "Payment in progress",
-            "A payment for the reservation is being recorded; look again in a moment.",
-        ),
-        ProblemType(
-            "change-in-progress",
-            409,
-            "Change in progress",
-            "A change of venue is being recorded; look again in a moment.",
-        ),
-        ProblemType(
-            "venue-changes-used",
-            409,
-            "Venue changes used",
-            "The reservation has changed its venue as often as the exam allows.",
-            {"venue_changes_max": 5},
-        ),
-        ProblemType(
-            "not-confirmed",
-            409,
-            "Not confirmed",
-            "Only a booking can be refunded; a hold is given back with DELETE.",
-        ),
-        ProblemType(
-            "refund-used",
-            409,
-            "Refund used",
-            "A person has one refund for an exam, and this one's is used.",
-            {"reservation": _HELD},
-        ),
-        ProblemType(
-            "refund-not-open",
-            409,
-            "Refund not open",
-            "The refund window has not opened yet.",
-            {"opens_at": "2023-03-28T04:00:00.000Z"},
-        ),
-        ProblemType(
-            "refund-closed",
-            409,
-            "Refund closed",
-            "The refund window is over.",
-            {"closed_at": "2023-03-30T04:00:00.000Z"},
-        ),
-        ProblemType(
-            "waiting-room-off",
-            409,
-            "Waiting room off",
-            "The exam has no waiting room; reserve without a pass.",
-        ),
-        ProblemType(
-            "not-your-turn",
-            409,
-            "Not your turn",
-            "The turn of the ticket has not come; ask for the waiting room again, and claim then.",
-            {"threshold": "1f" * 32, "serving": 0, "poll_after": 7.5},
-        ),
-        ProblemType(
-            "turn-passed",
-            409,
-            "Turn passed",
-            "The turn of the ticket came and was not claimed in time; join again, at the back.",
-        ),
-        ProblemType(
-            "ticket-used",
-            409,
-            "Ticket used",
-            "The pass of the ticket has ended, or a later ticket was used; join again, at the "
-            "back.",
-        ),
-        ProblemType(
-            "payload-too-large",
-            413,
-            "Payload too large",
-            "The body is larger than this service takes.",
-            {"max_bytes": 16384},
-        ),
-        ProblemType(
-            "content-encoding-refused",
-            415,
-            "Content encoding refused",
-            "The body has a Content-Encoding; send it as it is.",
-        ),
-        ProblemType(
-            "invalid-request",
-            422,
-            "Invalid request",
-            "The request is well-formed, but its members are not right; each is named.",
-            _errors("subjects[1]", "is duplicated"),
-        ),
-        ProblemType(
-            "national-id-refused",
-            422,
-            "National id refused",
-            "The candidate id is a resident ID number; send an opaque id of your own instead.",
-            _errors("candidate", "is a resident ID number; send an opaque id of your own"),
-        ),
-        ProblemType(
-            "last-event-id-malformed",
-            422,
-            "Last-Event-ID malformed",
-            "The Last-Event-ID is not the id of an event of the stream; leave it out to begin with "
-            "a snapshot.",
-            _errors("Last-Event-ID", "must be the id of an event of this stream"),
-        ),
-        ProblemType(
-            "notice-not-accepted",
-            422,
-            "Notice not accepted",
-            "The candidate has to accept the notice in its current version.",
-            {"version": "2023-1", **_errors("accepted_notice", "must be '2023-1'")},
-        ),
-        ProblemType(
-            "unknown-venue",
-            422,
-            "Unknown venue",
-            "The exam has no such venue.",
-            _errors("venues[0]", "the exam has no venue 'atlantis'"),
-        ),
-        ProblemType(
-            "unknown-subject",
-            422,
-            "Unknown subject",
-            "The exam has no such subject.",
-            _errors("subjects[0]", "the exam has no subject 'alchemy'"),
-        ),
-        ProblemType(
-            "same-session-twice",
-            422,
-            "Same session twice",
-            "Two of the subjects are in the same session; a candidate takes one in each.",
-            {
-                "session": "day1-pm",
-                "subjects": ["qms", "ems"],
-                **_errors("subjects", "qms and ems are both in session day1-pm; choose one"),
-            },
-        ),
-        ProblemType(
-            "idempotency-key-reused",
-            422,
-            "Idempotency-Key reused",
-            "The Idempotency-Key was used before with another body.",
-            _errors("Idempotency-Key", "was used before with another body"),
-        ),
-        ProblemType(
-            "event-id-reused",
-            422,
-            "Event id reused",
-            "The webhook-id was used before with another body.",
-            _errors("webhook-id", "was used before with another body"),
-        ),
-        ProblemType(
-            "ticket-invalid",
-            422,
-            "Ticket invalid",
-            "The ticket was not issued to this candidate.",
-            _errors("ticket", "is no ticket of this candidate"),
-        ),
-        ProblemType(
-            "ticket-of-another-exam",
-            422,
-            "Ticket of another exam",
-            "The ticket is for the waiting room of another exam.",
-            _errors("ticket", "is a ticket of another exam"),
-        ),
-        ProblemType(
-            "definition-refused",
-            422,
-            "Definition refused",
-            "The exam definition cannot be imported; every reason is listed.",
-            _errors("seats.jinan.qms", "cannot be 10 while 12 seats are taken"),
-        ),
-        ProblemType(
-            "rate-limited",
-            429,
-            "Rate limited",
-            "The caller asks faster than it may; RateLimit-Policy says how fast, Retry-After when.",
-            {"policy": "key", "limit_per_s": 20000},
-        ),
-        ProblemType(
-            "internal-error",
-            500,
-            "Internal error",
-            "Something went wrong that should not; the request id finds it in the logs.",
-        ),
-        ProblemType(
-            "not-ready",
-            503,
-            "Not ready",
-            "A part of the service is away; nothing acknowledged is lost. Ask again after "
-            "Retry-After, with the same Idempotency-Key.",
-            {"part": "seats"},
-        ),
-        ProblemType(
-            "overloaded",
-            503,
-            "Overloaded",
-            "Too much is at work already and the request was not begun; ask again after "
-            "Retry-After.",
-            {"part": "service"},
-        ),
-    )
-}
+                ]}),
+    ProblemType("session-conflict", 409, "Session conflict",
+                "The candidate already has a reservation in one of the sessions.",
+                {"session": "day1-pm", "reservation": _HELD}),
+    ProblemType("too-many-unpaid-holds", 409, "Too many unpaid holds",
+                "So many holds of the candidate ended unpaid that the next one has to wait until "
+                "the time told. A hold that is paid late does not count.",
+                {"unpaid_holds": 3, "pause_ends_at": "2023-03-14T04:40:00.000Z"}),
+    ProblemType("key-share-used", 409, "Key share used",
+                "Seats are left, but unpaid holds made with this API key have all of them that "
+                "one key may have. Ask again when some of them are paid or have ended.",
+                {"key_share_max_percent": 50}),
+    ProblemType("registration-not-open", 409, "Registration not open",
+                "The registration window has not opened yet.",
+                {"opens_at": "2023-03-14T04:00:00.000Z"}),
+    ProblemType("registration-closed", 409, "Registration closed",
+                "The registration window is over.", {"closed_at": "2023-03-22T04:00:00.000Z"}),
+    ProblemType("exam-archived", 410, "Exam archived",
+                "The exam is over and archived: its bookings can be read, and nothing else."),
+    ProblemType("exam-not-over", 409, "Exam not over",
+                "An exam can be archived once its windows and its last sitting are over.",
+                {"ends_at": "2023-05-14T09:00:00.000Z"}),
+    ProblemType("exam-unfinished", 409, "Exam unfinished",
+                "Something of the exam is not at its end: holds, payments, money that is due "
+                "back, refunds, or journal entries a person has to look at.",
+                {"unfinished": ["refunds_due"]}),
+    ProblemType("session-started", 409, "Session started",
+                "The first sitting of the order has begun.",
+                {"session": "day1-am", "started_at": "2023-05-13T01:00:00.000Z"}),
+    ProblemType("reservation-ended", 409, "Reservation ended",
+                "The reservation was released or has expired; reserve again.",
+                {"state": "expired"}),
+    ProblemType("already-confirmed", 409, "Already confirmed",
+                "The reservation is paid and confirmed."),
+    ProblemType("payment-in-progress", 409, "Payment in progress",
+                "A payment for the reservation is being recorded; look again in a moment."),
+    ProblemType("change-in-progress", 409, "Change in progress",
+                "A change of venue is being recorded; look again in a moment."),
+    ProblemType("venue-changes-used", 409, "Venue changes used",
+                "The reservation has changed its venue as often as the exam allows.",
+                {"venue_changes_max": 5}),
+    ProblemType("not-confirmed", 409, "Not confirmed",
+                "Only a booking can be refunded; a hold is given back with DELETE."),
+    ProblemType("refund-used", 409, "Refund used",
+                "A person has one refund for an exam, and this one's is used.",
+                {"reservation": _HELD}),
+    ProblemType("refund-not-open", 409, "Refund not open",
+                "The refund window has not opened yet.", {"opens_at": "2023-03-28T04:00:00.000Z"}),
+    ProblemType("refund-closed", 409, "Refund closed",
+                "The refund window is over.", {"closed_at": "2023-03-30T04:00:00.000Z"}),
+    ProblemType("waiting-room-off", 409, "Waiting room off",
+                "The exam has no waiting room; reserve without a pass."),
+    ProblemType("not-your-turn", 409, "Not your turn",
+                "The turn of the ticket has not come; ask for the waiting room again, and claim "
+                "then.", {"threshold": "1f" * 32, "serving": 0, "poll_after": 7.5}),
+    ProblemType("turn-passed", 409, "Turn passed",
+                "The turn of the ticket came and was not claimed in time; join again, at the "
+                "back."),
+    ProblemType("ticket-used", 409, "Ticket used",
+                "The pass of the ticket has ended, or a later ticket was used; join again, at the "
+                "back."),
+    ProblemType("payload-too-large", 413, "Payload too large",
+                "The body is larger than this service takes.", {"max_bytes": 16384}),
+    ProblemType("content-encoding-refused", 415, "Content encoding refused",
+                "The body has a Content-Encoding; send it as it is."),
+    ProblemType("invalid-request", 422, "Invalid request",
+                "The request is well-formed, but its members are not right; each is named.",
+                _errors("subjects[1]", "is duplicated")),
+    ProblemType("national-id-refused", 422, "National id refused",
+                "The candidate id is a resident ID number; send an opaque id of your own instead.",
+                _errors("candidate", "is a resident ID number; send an opaque id of your own")),
+    ProblemType("last-event-id-malformed", 422, "Last-Event-ID malformed",
+                "The Last-Event-ID is not the id of an event of the stream; leave it out to begin "
+                "with a snapshot.",
+                _errors("Last-Event-ID", "must be the id of an event of this stream")),
+    ProblemType("notice-not-accepted", 422, "Notice not accepted",
+                "The candidate has to accept the notice in its current version.",
+                {"version": "2023-1", **_errors("accepted_notice", "must be '2023-1'")}),
+    ProblemType("unknown-venue", 422, "Unknown venue",
+                "The exam has no such venue.",
+                _errors("venues[0]", "the exam has no venue 'atlantis'")),
+    ProblemType("unknown-subject", 422, "Unknown subject",
+                "The exam has no such subject.",
+                _errors("subjects[0]", "the exam has no subject 'alchemy'")),
+    ProblemType("same-session-twice", 422, "Same session twice",
+                "Two of the subjects are in the same session; a candidate takes one in each.",
+                {"session": "day1-pm", "subjects": ["qms", "ems"],
+                 **_errors("subjects", "qms and ems are both in session day1-pm; choose one")}),
+    ProblemType("idempotency-key-reused", 422, "Idempotency-Key reused",
+                "The Idempotency-Key was used before with another body.",
+                _errors("Idempotency-Key", "was used before with another body")),
+    ProblemType("event-id-reused", 422, "Event id reused",
+                "The webhook-id was used before with another body.",
+                _errors("webhook-id", "was used before with another body")),
+    ProblemType("ticket-invalid", 422, "Ticket invalid",
+                "The ticket was not issued to this candidate.",
+                _errors("ticket", "is no ticket of this candidate")),
+    ProblemType("ticket-of-another-exam", 422, "Ticket of another exam",
+                "The ticket is for the waiting room of another exam.",
+                _errors("ticket", "is a ticket of another exam")),
+    ProblemType("definition-refused", 422, "Definition refused",
+                "The exam definition cannot be imported; every reason is listed.",
+                _errors("seats.jinan.qms", "cannot be 10 while 12 seats are taken")),
+    ProblemType("rate-limited", 429, "Rate limited",
+                "The caller asks faster than it may; RateLimit-Policy says how fast, Retry-After "
+                "when.", {"policy": "key", "limit_per_s": 20000}),
+    ProblemType("internal-error", 500, "Internal error",
+                "Something went wrong that should not; the request id finds it in the logs."),
+    ProblemType("not-ready", 503, "Not ready",
+                "A part of the service is away; nothing acknowledged is lost. Ask again after "
+                "Retry-After, with the same Idempotency-Key.", {"part": "seats"}),
+    ProblemType("overloaded", 503, "Overloaded",
+                "Too much is at work already and the request was not begun; ask again after "
+                "Retry-After.", {"part": "service"}),
+)
+# fmt: on
+
+PROBLEMS: Mapping[str, ProblemType] = {problem.slug: problem for problem in _TYPES}
+
+
+def _one_of(*values: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": [str(value) for value in values]})
+
+
+class ProblemMeaning(Answer):
+    """A problem type."""
+
+    type: Annotated[str, WithJsonSchema({"type": "string", "format": "uri-reference"})]
+    title: str
+    """The same in every problem of the type."""
+    status: Annotated[
+        int, WithJsonSchema({"enum": sorted({problem.status for problem in PROBLEMS.values()})})
+    ]
+    """The HTTP status it comes with."""
+    meaning: str
+    """What it means and what to do."""
+
+
+class WrongPart(Answer):
+    """One part that is wrong."""
+
+    field: str
+    """Where: a member such as `subjects[1]`, a parameter, a header."""
+    detail: str
+    """What is wrong with it, for people."""
+
+
+class SeatsLeft(Answer):
+    """What is left of one quota."""
+
+    venue: VenueId
+    subject: SubjectId
+    remaining: SeatCount
+    """Seats left."""
+    offered: bool
+    """Whether the venue offers the subject at all."""
+
+
+class ProblemMembers(Answer, total=False):
+    """The members that a problem can have beside the standard ones."""
+
+    errors: Sequence[WrongPart]
+    """Every part of the request that is wrong."""
+    left: Sequence[SeatsLeft]
+    """What is left of each quota asked for, in the order it was asked for."""
+    session: Identifier
+    """Id of the session."""
+    subjects: Sequence[ASubjectId]
+    """The subjects that share the session."""
+    reservation: Annotated[str, Matching(RESERVATION_ID, "the id of a reservation")]
+    """The reservation that stands in the way."""
+    unpaid_holds: Positive
+    """Holds of the candidate that ended unpaid."""
+    pause_ends_at: Time
+    """From when on the candidate can make the next hold."""
+    key_share_max_percent: Annotated[int, Field(ge=1, le=100)]
+    """The share of a quota one API key may have unpaid."""
+    venue_changes_max: Count
+    """How often a reservation can change its venue."""
+    opens_at: Time
+    """When registration opens."""
+    closed_at: Time
+    """When registration closed."""
+    started_at: Time
+    """When the session began."""
+    ends_at: Time
+    """When the exam is over."""
+    unfinished: Sequence[
+        Annotated[str, _one_of("holds", "payments", "refunds_due", "refunds", "journal")]
+    ]
+    """What is not at its end."""
+    state: Annotated[str, _one_of(*(state for state in State if state.is_ended))]
+    """How the reservation ended."""
+    threshold: Rank
+    """Ranks up to this have had their turn."""
+    serving: Count
+    """Numbers up to this have had their turn."""
+    poll_after: Seconds
+    """Seconds after which to ask again."""
+    version: str
+    """The version of the notice to accept."""
+    max_bytes: Positive
+    """The largest body that is taken, in bytes."""
+    policy: str
+    """The limit: `key`, `address` or `render`."""
+    limit_per_s: Positive
+    """Requests a second that are taken; of `render`, milliseconds."""
+    part: str
+    """The part of the service that is at fault."""
+
+
+class Problem(Answer):
+    """A problem by RFC 9457.
+
+    Clients tell problems apart by `type`, never by `title` or `detail`.
+    """
+
+    type: Annotated[str, WithJsonSchema({"type": "string", "format": "uri-reference"})]
+    """Which problem it is; at this address is what it means."""
+    title: str
+    """The same for every problem of the type."""
+    status: Annotated[int, Field(ge=400, le=599)]
+    """The HTTP status."""
+    detail: str
+    """What happened this time, for people."""
 
 
 def problem_response(

@@ -1,29 +1,44 @@
-"""Keeps the JSON of what crowds look at, so that a crowd costs one rendering."""
+"""Keeps the availability of exams as JSON, so that a crowd costs one rendering.
+
+A quota is rendered when it has changed, and a body is put together from quotas: of a large exam
+with a filter that nobody has asked for yet that takes some milliseconds, not a second. There are
+more filters than can be kept, and whoever asks for ever new ones is not to have the time of
+everybody else. So bodies that are not kept have a share of a process's time; those of exams of
+common size cost nothing of it.
+"""
 
 import asyncio
-import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import orjson
 
-from quota_service.api.render import exam_json, room_json
-from quota_service.api.times import rfc3339
+from quota_service.domain.definition import rfc3339
+from quota_service.domain.errors import Overloaded
 from quota_service.domain.exam import Exam
-from quota_service.http.response import Response
 from quota_service.registration.availability import Availability, QuotaLeft
-from quota_service.waiting_room.document import PublicDocument
 
-_ETAG_BYTES = 8
 KEPT_MAX_BYTES = 8_388_608
 """Bodies with a `?subjects=` kept for each exam; the one used least recently goes first."""
+
+
 _QUOTAS_AT_ONCE = 500
+
+
 QUOTAS_PER_MS = 4000
 """About how many quotas are put together in a millisecond."""
 
+
 Filter = frozenset[str] | None
 """The subjects of a body, None for all."""
+_SHARE = 0.1
+"""The part of a process's time."""
+
+
+_BURST_S = 1.0
+"""So much of the share may be used ahead of its time."""
 
 
 @dataclass(slots=True)
@@ -63,14 +78,11 @@ class _RenderedExam:
 
 
 class RenderedAvailability:
-    """Bodies by exam and filter.
-
-    A quota is rendered when it has changed, and a body is put together from them: of a large exam
-    with a filter that nobody has asked for yet that takes some milliseconds, not a second.
-    """
+    """Bodies by exam and filter."""
 
     def __init__(self) -> None:
         self._exams: dict[str, _RenderedExam] = {}
+        self._used_until_s = 0.0
 
     async def get_ready(self, availability: Availability) -> None:
         """Render what has changed, while other requests have their turns."""
@@ -99,8 +111,17 @@ class RenderedAvailability:
             availability.exam, quotas, parts, rendered.positions if is_laid_out else positions
         )
 
-    def availability(self, availability: Availability, subjects: Collection[str] | None) -> bytes:
-        """Return the body for an availability that was got ready, and a filter."""
+    def body(
+        self,
+        availability: Availability,
+        subjects: Collection[str] | None,
+        *,
+        is_bounded: bool = True,
+    ) -> bytes:
+        """Return the body for an availability that was got ready, and a filter.
+
+        Raises Overloaded when it is bounded, and bodies that are not kept have had their time.
+        """
         rendered = self._exams[availability.exam.id]
         wanted = _filter(availability, subjects)
         kept = rendered.bodies.get(wanted)
@@ -111,21 +132,22 @@ class RenderedAvailability:
         if kept is not None:  # only its time is another
             body = head + kept.whole[kept.head :]
         else:
+            if is_bounded and wanted is not None:
+                self._take_time(sum(len(rendered.positions.get(each, ())) for each in wanted))
             body = head + put_together(rendered, availability, wanted)
         rendered.keep(wanted, _Body(availability, len(head), body))
         return body
 
-    def quotas(self, availability: Availability, subjects: Collection[str] | None) -> int:
-        """Return how many quotas a body has."""
-        rendered, wanted = self._exams[availability.exam.id], _filter(availability, subjects)
-        if wanted is None:
-            return len(rendered.quotas)
-        return sum(len(rendered.positions.get(subject, ())) for subject in wanted)
-
-    def is_kept(self, availability: Availability, subjects: Collection[str] | None) -> bool:
-        """Return whether a body need not be put together."""
-        wanted = _filter(availability, subjects)
-        return wanted is None or wanted in self._exams[availability.exam.id].bodies
+    def _take_time(self, quotas: int) -> None:
+        """Take the time of so many quotas from the share; raises Overloaded when it is used up."""
+        cost_ms = quotas // QUOTAS_PER_MS
+        if not cost_ms:
+            return
+        now_s = time.monotonic()
+        used_until_s = max(self._used_until_s, now_s)
+        if used_until_s - now_s >= _BURST_S:
+            raise Overloaded("too many ?subjects= that nobody asked for lately; ask again")
+        self._used_until_s = used_until_s + cost_ms / 1000 / _SHARE
 
 
 def _filter(availability: Availability, subjects: Collection[str] | None) -> Filter:
@@ -156,62 +178,3 @@ def quota_json(quota: QuotaLeft) -> bytes:
         f'{{"venue":"{quota.venue}","subject":"{quota.subject}",'
         f'"remaining":{quota.remaining},"capacity":{quota.capacity}}}'
     ).encode()
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedRoom:
-    """The public document of a waiting room as it is sent, whole or as known already."""
-
-    document: PublicDocument
-    etag: str
-    whole: Response
-    unchanged: Response
-
-
-class RenderedRooms:
-    """The latest document of each exam, rendered once for all who look."""
-
-    def __init__(self) -> None:
-        self._rendered: dict[str, RenderedRoom] = {}
-
-    def document(self, document: PublicDocument) -> RenderedRoom:
-        """Return a document as it is sent."""
-        rendered = self._rendered.get(document.exam)
-        if rendered is None or rendered.document is not document:
-            body = orjson.dumps(room_json(document))
-            etag = f'W/"{tag_of(body).hex()}"'
-            headers = (("ETag", etag), ("Cache-Control", "public, max-age=1"))
-            unchanged = Response(b"", 304, headers)
-            rendered = RenderedRoom(document, etag, Response(body, headers=headers), unchanged)
-            self._rendered[document.exam] = rendered
-        return rendered
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedExam:
-    """A definition as JSON, up to the server's time; the tag is a hash of it."""
-
-    exam: Exam
-    body: bytes
-    tag: bytes
-
-
-class RenderedExams:
-    """The definitions that were asked for, each rendered once."""
-
-    def __init__(self) -> None:
-        self._rendered: dict[str, RenderedExam] = {}
-
-    def exam(self, exam: Exam) -> RenderedExam:
-        """Return a definition as it is told."""
-        rendered = self._rendered.get(exam.id)
-        if rendered is None or rendered.exam is not exam:
-            body = orjson.dumps(exam_json(exam))
-            rendered = RenderedExam(exam, body, tag_of(body))
-            self._rendered[exam.id] = rendered
-        return rendered
-
-
-def tag_of(content: bytes) -> bytes:
-    """Return a hash by which a client can say what it has."""
-    return hashlib.blake2b(content, digest_size=_ETAG_BYTES).digest()

@@ -12,19 +12,15 @@ a store that is away does not send thousands of watchers through the door at onc
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import orjson
+
+from quota_service.api.availability import change_json, stale_json
 from quota_service.api.rendered import RenderedAvailability
-from quota_service.api.stream_messages import (
-    Message,
-    change_message,
-    heartbeat_message,
-    snapshot_message,
-    stale_message,
-)
-from quota_service.api.stream_watcher import Watcher
 from quota_service.domain.errors import QuotaError
+from quota_service.http.event_stream import Message, Watcher, event, heartbeat
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.availability import Availability, AvailabilityCache
 from quota_service.registration.availability_changes import AvailabilityChange, RecentChanges
@@ -74,7 +70,7 @@ class Channel:
         self._metrics = metrics
         self._recent = RecentChanges(settings.stream_changes_max)
         self._groups: dict[Subjects, Group] = {}
-        self._heartbeat = heartbeat_message()
+        self._heartbeat = heartbeat()
         self._is_stale = False
         self._is_closed = False
         self._rounds: asyncio.Task[None] | None = None
@@ -164,7 +160,7 @@ class Channel:
 
     def _doubts(self) -> Iterator[Message]:
         if self._is_stale:
-            yield stale_message(self._latest)
+            yield _stale_message(self._latest)
 
     def _catch_up(self, group: Group, watcher: Watcher) -> None:
         self._metrics.streams_behind.inc()
@@ -174,8 +170,8 @@ class Channel:
     def _snapshot(self, group: Group) -> Message:
         message = group.snapshot
         if message is None:
-            body = self._rendered.availability(self._latest, group.subjects)
-            message = snapshot_message(self._latest, body)
+            body = self._rendered.body(self._latest, group.subjects, is_bounded=False)
+            message = event("snapshot", body, state_id=self._latest.state_id)
             if group.subjects is None or len(body) <= _KEPT_MAX_BYTES:
                 group.snapshot = message
         return message
@@ -217,7 +213,7 @@ class Channel:
             if not was_stale:
                 log.warning("streams are stale", extra={"exam": self._exam, "cause": str(error)})
                 self._is_stale = True
-                message = stale_message(self._latest)
+                message = _stale_message(self._latest)
                 await self._tell_each(self._groups.values(), lambda _: message)
             return
         change = self._advance(availability)
@@ -253,3 +249,16 @@ class Channel:
                 for watcher in watchers[first : first + slice_max]:
                     watcher.tell(message)
                 await asyncio.sleep(0)
+
+
+def change_message(change: AvailabilityChange, subjects: Sequence[str] | None) -> Message | None:
+    """Return what changed in some subjects; None when nothing did."""
+    document = change_json(change, subjects)
+    if not document["quotas"]:
+        return None
+    return event("change", orjson.dumps(document), state_id=change.after.state_id)
+
+
+def _stale_message(availability: Availability) -> Message:
+    """Return the word that nothing newer is known for now; it has no id of its own."""
+    return event("stale", orjson.dumps(stale_json(availability)))

@@ -4,9 +4,10 @@ The document is what `quota_service.definitions` reads, and what `GET` answers p
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 
 from quota_service.domain.exam import Exam, Text, Window
 
@@ -89,8 +90,8 @@ def exam_document(exam: Exam) -> dict[str, object]:
             {
                 "id": session.id,
                 "title": _text_document(session.title),
-                "starts_at": time_text(session.starts_at_ms),
-                "ends_at": time_text(session.ends_at_ms),
+                "starts_at": rfc3339(session.starts_at_ms),
+                "ends_at": rfc3339(session.ends_at_ms),
             }
             for session in exam.sessions
         ],
@@ -114,15 +115,20 @@ def _text_document(text: Text) -> dict[str, str] | str:
 
 def _window_document(window: Window) -> dict[str, str]:
     return {
-        "opens_at": time_text(window.opens_at_ms),
-        "closes_at": time_text(window.closes_at_ms),
+        "opens_at": rfc3339(window.opens_at_ms),
+        "closes_at": rfc3339(window.closes_at_ms),
     }
 
 
-def time_text(time_ms: int) -> str:
-    """Return the time in UTC with milliseconds: `2023-03-14T04:00:00.000Z`."""
-    moment = EPOCH + timedelta(milliseconds=time_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def rfc3339(ms: int) -> str:
+    """Return milliseconds since the epoch in UTC: `2023-03-14T04:00:00.000Z`."""
+    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    """Return a second since the epoch as text; the seconds of one moment are asked for together."""
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def shown(value: object) -> str:

@@ -9,7 +9,7 @@ candidate can reserve both.
 from collections.abc import Iterator
 from itertools import combinations
 
-from quota_service.domain.definition import Problem, time_text
+from quota_service.domain.definition import Problem, rfc3339
 from quota_service.domain.exam import Exam
 
 
@@ -19,8 +19,8 @@ def contradictions(exam: Exam) -> list[Problem]:
     return [
         Problem(
             f"sessions.{session.id}.starts_at",
-            f"{time_text(session.starts_at_ms)} is before registration opens "
-            f"({time_text(opens_at_ms)}): none of its seats could be reserved",
+            f"{rfc3339(session.starts_at_ms)} is before registration opens "
+            f"({rfc3339(opens_at_ms)}): none of its seats could be reserved",
         )
         for session in exam.sessions
         if session.starts_at_ms <= opens_at_ms
@@ -34,15 +34,15 @@ def warnings(exam: Exam) -> list[Problem]:
 
 def _late_windows(exam: Exam) -> Iterator[Problem]:
     first = min(exam.sessions, key=lambda session: session.starts_at_ms)
-    starts = f"session {first.id} begins ({time_text(first.starts_at_ms)})"
+    starts = f"session {first.id} begins ({rfc3339(first.starts_at_ms)})"
     if exam.registration.closes_at_ms > first.starts_at_ms:
-        closes = time_text(exam.registration.closes_at_ms)
+        closes = rfc3339(exam.registration.closes_at_ms)
         yield Problem(
             "registration.closes_at",
             f"{closes} is after {starts}: its seats cannot be reserved from then on",
         )
     if exam.refund.closes_at_ms > first.starts_at_ms:
-        closes = time_text(exam.refund.closes_at_ms)
+        closes = rfc3339(exam.refund.closes_at_ms)
         yield Problem(
             "refund.closes_at",
             f"{closes} is after {starts}: a candidate who sat it can have a refund",
@@ -55,6 +55,6 @@ def _overlaps(exam: Exam) -> Iterator[Problem]:
         if later.starts_at_ms < earlier.ends_at_ms:
             yield Problem(
                 f"sessions.{later.id}.starts_at",
-                f"begins before session {earlier.id} ends ({time_text(earlier.ends_at_ms)}): "
+                f"begins before session {earlier.id} ends ({rfc3339(earlier.ends_at_ms)}): "
                 "a candidate can reserve both",
             )

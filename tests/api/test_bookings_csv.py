@@ -308,7 +308,7 @@ async def test_ids_and_references_stay_text_in_a_spreadsheet(
 async def test_every_page_of_the_file_for_spreadsheets_is_protected(
     api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quota_service.api.export_handlers._EXPORT_PAGE", 2)
+    monkeypatch.setattr("quota_service.api.exports._EXPORT_PAGE", 2)
     made = sorted([(await booked(api, f"0{i}"))["id"] for i in range(5)])
 
     rows = await excel_rows(api)
@@ -328,7 +328,7 @@ async def test_a_form_that_is_not_known_is_refused_by_name(api: ApiClient, asked
 async def test_more_bookings_than_a_page_holds_are_there_once_each(
     api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quota_service.api.export_handlers._EXPORT_PAGE", 2)
+    monkeypatch.setattr("quota_service.api.exports._EXPORT_PAGE", 2)
     made = [(await booked(api, f"candidate-{i}"))["id"] for i in range(4)]
 
     full_pages = [row["reservation"] for row in await bookings(api)]

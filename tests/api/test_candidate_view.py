@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from quota_service.api.times import rfc3339
+from quota_service.domain.definition import rfc3339
 from quota_service.domain.reservation import ReservationId
 from quota_service.seats.keys import Shard
 from quota_service.workers.expiry import ExpiryWorker

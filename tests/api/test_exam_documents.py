@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from quota_service.api.render import exam_json
+from quota_service.api.exams import exam_json
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
 from tests.support.exams import SEATS, exam_definition
@@ -101,7 +101,7 @@ async def test_a_definition_is_rendered_once_however_many_ask(
         rendered.append(exam.id)
         return exam_json(exam)
 
-    monkeypatch.setattr("quota_service.api.rendered.exam_json", rendering)
+    monkeypatch.setattr("quota_service.api.exams.exam_json", rendering)
     await import_more(api)
     for _ in range(3):
         await api.get(LIST, key=None)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from quota_service.api import handlers, rendered
+from quota_service.api import rendered
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam, Quota
 from quota_service.registration.import_exam import import_exam
@@ -167,7 +167,7 @@ async def test_of_the_bodies_with_a_filter_those_used_last_are_kept(
 async def test_filters_that_nobody_asked_for_lately_have_a_share_of_the_time(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "QUOTAS_PER_MS", 1e-5)  # each takes hours of the share
+    monkeypatch.setattr(rendered, "QUOTAS_PER_MS", 1e-5)  # each takes hours of the share
 
     async def look(*subjects: str) -> tuple[int, str | None]:
         query = f"?subjects={','.join(subjects)}" if subjects else ""

@@ -5,8 +5,7 @@ import asyncio
 import pytest
 
 from quota_service.api import stream_channel
-from quota_service.api.stream_messages import Message
-from quota_service.api.stream_watcher import Watcher
+from quota_service.http.event_stream import Message, Watcher
 from quota_service.registration.availability_changes import AvailabilityChange
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running

@@ -28,9 +28,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from quota_service.api.times import rfc3339
 from quota_service.app import open_service, refresh_memory
 from quota_service.definitions.reading import parse_exam
+from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import (
     AlreadyConfirmed,
     DefinitionRefused,

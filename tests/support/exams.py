@@ -5,8 +5,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from quota_service.api.times import rfc3339
 from quota_service.definitions.reading import parse_exam
+from quota_service.domain.definition import rfc3339
 from quota_service.domain.exam import Exam, FairUseRules
 
 SEATS: Mapping[str, Mapping[str, int]] = {

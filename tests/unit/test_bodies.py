@@ -6,8 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
-from quota_service.api.bodies import parse_order, parse_payment
 from quota_service.api.errors import InvalidRequest
+from quota_service.api.payments import parse_payment
+from quota_service.api.reservations import parse_order
 from tests.support.refusals import ORDER, PAYMENT
 
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from quota_service.api.spreadsheet import csv_lines, excel_lines
+from quota_service.api.exports import csv_lines, excel_lines
 
 STARTS_OF_FORMULAS = [
     "=",

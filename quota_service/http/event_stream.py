@@ -1,4 +1,8 @@
-"""One reader of the availability stream, written to without waiting.
+"""Server-sent events: an event as bytes, and one reader of a stream, written to without waiting.
+
+An event is made once for all who are told the same, in both forms HTTP may want: plain for
+HTTP/1.0, which proxies speak, and as a chunk of HTTP/1.1. So a crowd of readers costs neither
+rendering nor framing.
 
 A watcher takes the place of aiohttp's protocol on its connection and passes on all it hears: so it
 knows at once when the client leaves, when its buffer is full and when it is empty again. While the
@@ -9,8 +13,37 @@ by a snapshot when it has read everything. A reader that does not read for too l
 import asyncio
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from quota_service.api.stream_messages import Message
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Bytes for many streams; a reader that missed `news` has to be told everything anew."""
+
+    plain: bytes
+    chunked: bytes
+    is_news: bool = True
+
+
+def event(name: str, body: bytes, *, state_id: str = "") -> Message:
+    """Return an event; its id names the state that a reader has who has read it."""
+    lines = [f"event: {name}", *([f"id: {state_id}"] if state_id else [])]
+    head = "\n".join(lines).encode()
+    return _message(b"%b\ndata: %b\n\n" % (head, body))
+
+
+def heartbeat() -> Message:
+    """Return a comment, which keeps proxies from closing a quiet stream."""
+    return _message(b":\n\n", is_news=False)
+
+
+def retry_field(retry_ms: int) -> bytes:
+    """Return the field that tells when to open the stream again once it has ended."""
+    return b"retry: %d\n\n" % retry_ms
+
+
+def _message(plain: bytes, *, is_news: bool = True) -> Message:
+    return Message(plain, b"%x\r\n%b\r\n" % (len(plain), plain), is_news)
 
 
 class Watcher(asyncio.Protocol):

@@ -1,0 +1,269 @@
+"""What ops ask for: money to send back, payments nobody understood, the audit."""
+
+import base64
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, WithJsonSchema
+
+from quota_service.api.answers import (
+    Answer,
+    Count,
+    ExamId,
+    Next,
+    Positive,
+    Time,
+    time_or_none,
+)
+from quota_service.api.bodies import whole_number
+from quota_service.api.context import ApiContext
+from quota_service.api.errors import InvalidRequest
+from quota_service.domain.definition import rfc3339
+from quota_service.domain.errors import UnknownPayment, UnknownRefund
+from quota_service.domain.payment import RefundReason
+from quota_service.http.request import Request
+from quota_service.http.response import Response
+from quota_service.ledger import refunds_due, unreadable_payments
+from quota_service.observability.caller import caller
+from quota_service.registration.audit import Promise, audit
+from quota_service.schema import Currency, Identifier
+
+PAGE_MAX = 500
+
+
+_PAGE = 100
+
+
+_ID_MAX = 2**63 - 1
+
+
+class RefundDue(Answer):
+    """A captured payment that has to go back."""
+
+    id: str
+    """Id of the refund due."""
+    event: str
+    """The provider's id of the payment event."""
+    exam: Annotated[
+        str | None,
+        WithJsonSchema({"type": ["string", "null"]}),
+    ]
+    """Id of the exam; null when the payment named none we know."""
+    reservation: str
+    """The reservation as it was named."""
+    reason: RefundReason
+    """Why it goes back. `reference-reused`: another payment has its reference; ask the provider
+    whether the two are one before anything is sent."""
+    amount: Count
+    """In minor units."""
+    currency: Currency
+    provider_reference: str
+    """The provider's own reference of the payment."""
+    due_at: Time
+    """Since when."""
+    settled_at: Time | None
+    """When ops sent it back; null until then."""
+    refunded_at: Time | None
+    """When the provider says it sent the money back; null if never."""
+    disputed_at: Time | None
+    """When the provider says it was disputed; null if never."""
+
+
+class RefundsDue(Answer):
+    """A page of the money that has to go back."""
+
+    exam: Identifier | None
+    """Id of the exam that was asked for; null when none was."""
+    refunds_due: Sequence[RefundDue]
+    """In the order they came."""
+    next: Next
+
+
+class UnreadablePayment(Answer):
+    """A payment event with a right signature that could not be understood."""
+
+    id: str
+    """Id of the entry."""
+    event: str
+    """The provider's id of the event."""
+    problem: str
+    """What is wrong with it."""
+    body: str
+    """The body as text; bytes that are no UTF-8 are replaced."""
+    body_base64: Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
+    """The body byte by byte."""
+    deliveries: Positive
+    """How often it came."""
+    received_at: Time
+    """When it came first."""
+    last_received_at: Time
+    """When it came last."""
+    settled_at: Time | None
+    """When a person had dealt with it; null until then."""
+
+
+class UnreadablePayments(Answer):
+    """A page of the payment events that could not be understood."""
+
+    unreadable_payments: Sequence[UnreadablePayment]
+    """In the order they came."""
+    next: Next
+
+
+class Difference(Answer):
+    """One difference."""
+
+    promise: Promise
+    """The promise."""
+    place: str
+    """Quota, event or reservation."""
+    expected: str
+    """What there should be."""
+    found: str
+    """What there is."""
+
+
+class Audit(Answer):
+    """Whether the service keeps its promises for an exam."""
+
+    exam: ExamId
+    clean: bool
+    """Whether there is no difference."""
+    checked: Sequence[Annotated[Promise, Field(description="A promise.")]]
+    """The promises that were checked."""
+    quotas: Count
+    """How many quotas were compared."""
+    differences: Sequence[Difference]
+    """What is not as promised."""
+
+
+async def get_refunds_due(context: ApiContext, request: Request) -> Response:
+    """GET /v1/exams/{exam}/refunds-due."""
+    exam = request.params["exam"]
+    context.stores.registry.check_known(exam)
+    return await _refunds_due(context, exam, *_page_asked(request))
+
+
+async def get_all_refunds_due(context: ApiContext, request: Request) -> Response:
+    """GET /v1/refunds-due, of one exam with `?exam=`; an empty one asks for what names none."""
+    after, limit = _page_asked(request, "exam")
+    exam = request.read_query().get("exam")
+    if exam:
+        context.stores.registry.check_known(exam)
+    return await _refunds_due(context, exam, after, limit)
+
+
+async def _refunds_due(context: ApiContext, exam: str | None, after: int, limit: int) -> Response:
+    page = await context.stores.refunds_due.page(exam, after, limit)
+    answer: RefundsDue = {
+        "exam": exam or None,
+        "refunds_due": [_refund_due_json(due) for due in page],
+        "next": str(page[-1].id) if len(page) == limit else None,
+    }
+    return Response.json(answer)
+
+
+async def post_refund_settled(context: ApiContext, request: Request) -> Response:
+    """POST /v1/exams/{exam}/refunds-due/{refund}/settle, and without an exam."""
+    exam = request.params.get("exam")
+    if exam is not None:
+        context.stores.registry.check_known(exam)
+    number = whole_number(request.params["refund"], 1, _ID_MAX)
+    if number is None:
+        raise UnknownRefund
+    due = await context.stores.refunds_due.settle(exam, number, caller().key_id)
+    if due is None:
+        raise UnknownRefund
+    return Response.json(_refund_due_json(due))
+
+
+async def get_unreadable_payments(context: ApiContext, request: Request) -> Response:
+    """GET /v1/unreadable-payments."""
+    after, limit = _page_asked(request)
+    page = await context.stores.unreadable_payments.page(after, limit)
+    answer: UnreadablePayments = {
+        "unreadable_payments": [_unreadable_json(each) for each in page],
+        "next": str(page[-1].id) if len(page) == limit else None,
+    }
+    return Response.json(answer)
+
+
+async def post_unreadable_settled(context: ApiContext, request: Request) -> Response:
+    """POST /v1/unreadable-payments/{payment}/settle."""
+    number = whole_number(request.params["payment"], 1, _ID_MAX)
+    if number is None:
+        raise UnknownPayment
+    unreadable = await context.stores.unreadable_payments.settle(number, caller().key_id)
+    if unreadable is None:
+        raise UnknownPayment
+    return Response.json(_unreadable_json(unreadable))
+
+
+async def get_audit(context: ApiContext, request: Request) -> Response:
+    """GET /v1/exams/{exam}/audit."""
+    found = await audit(context.stores, request.params["exam"])
+    answer: Audit = {
+        "exam": found.exam,
+        "clean": found.is_clean,
+        "checked": found.checked,
+        "quotas": found.quotas,
+        "differences": [
+            {
+                "promise": difference.promise,
+                "place": difference.place,
+                "expected": difference.expected,
+                "found": difference.found,
+            }
+            for difference in found.differences
+        ],
+    }
+    return Response.json(answer)
+
+
+def _page_asked(request: Request, *others: str) -> tuple[int, int]:
+    """Return the id to go on after, and how many to list; `others` may be asked for beside."""
+    query = request.read_query()
+    unknown = [name for name in query if name not in {"after", "limit", *others}]
+    wrong = [(name[:64], "is not a parameter of this call") for name in unknown]
+    after = whole_number(query.get("after", "0"), 0, _ID_MAX)
+    limit = whole_number(query.get("limit", str(_PAGE)), 1, PAGE_MAX)
+    if after is None:
+        wrong.append(("after", "must be the `next` of the page before"))
+    if limit is None:
+        wrong.append(("limit", f"must be a whole number from 1 to {PAGE_MAX}"))
+    if wrong or after is None or limit is None:
+        raise InvalidRequest(wrong)
+    return after, limit
+
+
+def _refund_due_json(due: refunds_due.RefundDue) -> RefundDue:
+    """Return money that has to go back."""
+    return {
+        "id": str(due.id),
+        "event": due.event,
+        "exam": due.exam,
+        "reservation": due.reservation,
+        "reason": due.reason,
+        "amount": due.amount,
+        "currency": due.currency,
+        "provider_reference": due.provider_reference,
+        "due_at": rfc3339(due.due_ms),
+        "settled_at": time_or_none(due.settled_ms),
+        "refunded_at": time_or_none(due.refunded_ms),
+        "disputed_at": time_or_none(due.disputed_ms),
+    }
+
+
+def _unreadable_json(unreadable: unreadable_payments.UnreadablePayment) -> UnreadablePayment:
+    """Return a payment event that could not be understood, its body as text and byte by byte."""
+    return {
+        "id": str(unreadable.id),
+        "event": unreadable.event,
+        "problem": unreadable.problem,
+        "body": unreadable.body.decode(errors="replace"),
+        "body_base64": base64.b64encode(unreadable.body).decode(),
+        "deliveries": unreadable.deliveries,
+        "received_at": rfc3339(unreadable.received_ms),
+        "last_received_at": rfc3339(unreadable.last_received_ms),
+        "settled_at": time_or_none(unreadable.settled_ms),
+    }

@@ -1,0 +1,254 @@
+"""Payments: the signed callbacks of the provider, and how a payment is shown.
+
+A callback that is signed as it should be and cannot be understood is kept for a person: there may
+be money behind it.
+"""
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Coroutine, Mapping
+from typing import Annotated, Any, Final, NotRequired
+
+import orjson
+from pydantic import BeforeValidator, ConfigDict, WithJsonSchema, with_config
+from pydantic.config import JsonDict
+from typing_extensions import TypedDict
+
+from quota_service.api.answers import Answer, Count, Time, time_or_none
+from quota_service.api.bodies import Reader, parse_object
+from quota_service.api.context import ApiContext
+from quota_service.api.errors import BadRequest
+from quota_service.api.webhooks import check_event_id, verified_event
+from quota_service.domain.definition import EPOCH, LATEST_MS, rfc3339
+from quota_service.domain.errors import EventIdReused
+from quota_service.domain.payment import (
+    OUTCOMES_WITHOUT_CAPTURE,
+    PaymentEvent,
+    PaymentOutcome,
+    PaymentStatus,
+    RecordedPayment,
+    RefundReason,
+)
+from quota_service.http.request import Request
+from quota_service.http.response import Response
+from quota_service.observability.caller import PROVIDER
+from quota_service.observability.logs import KEY_ID, REQUEST_ID
+from quota_service.registration.confirm import confirm
+from quota_service.schema import (
+    CLOCK_PATTERN,
+    DATE_PATTERN,
+    OFFSET_PATTERN,
+    Currency,
+    Fault,
+    Matching,
+    Meaning,
+    Whole,
+    wrong,
+)
+
+TEXT_MAX = 255
+"""Characters of a reference the provider chooses."""
+
+
+AMOUNT_MAX = 10**12
+"""Minor units of one payment."""
+
+_CONTENT = ("reservation", "status", "amount", "currency", "paid_at", "provider_reference")
+"""What is the same in a payment event that is sent again."""
+
+
+_WITHOUT_CAPTURE = [status.value for status in OUTCOMES_WITHOUT_CAPTURE]
+
+
+_PAID_AT = "must be an RFC 3339 time with an offset, such as 2023-03-14T04:00:00Z, from 1970 on"
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+)
+_MILLISECOND = dt.timedelta(milliseconds=1)
+
+
+def parse_rfc3339(text: str) -> int | None:
+    """Return milliseconds since the epoch, or None when the text is no RFC 3339 time.
+
+    Only times of the years 1970 to 9999 are taken, which are those that can be written again.
+    """
+    if _RFC3339.fullmatch(text) is None:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text.upper())
+    except ValueError:
+        return None
+    # Whole numbers throughout: a float of seconds would lose a millisecond here and there.
+    time_ms = (moment - EPOCH) // _MILLISECOND
+    return time_ms if 0 <= time_ms <= LATEST_MS else None
+
+
+def _paid_at_ms(value: Any) -> int:
+    time_ms = parse_rfc3339(value) if isinstance(value, str) else None
+    if time_ms is None:
+        raise wrong(_PAID_AT)
+    return time_ms
+
+
+Reference = Annotated[
+    str,
+    Matching(
+        re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+"),
+        f"1 to {TEXT_MAX} characters, none of them a control character",
+        TEXT_MAX,
+    ),
+]
+"""A text the provider chooses: anything but control characters and what breaks lines."""
+
+
+PaidAt = Annotated[
+    int,
+    BeforeValidator(_paid_at_ms),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "pattern": f"^{DATE_PATTERN}[Tt]{CLOCK_PATTERN}{OFFSET_PATTERN}$",
+        }
+    ),
+]
+"""A time in milliseconds since the epoch, from RFC 3339 with any offset."""
+
+
+_IF_CAPTURED: Final[JsonDict] = {
+    "if": {"properties": {"status": {"const": PaymentStatus.CAPTURED.value}}},
+    "then": {"required": ["paid_at"], "properties": {"paid_at": {"type": "string"}}},
+}
+
+
+@with_config(ConfigDict(use_attribute_docstrings=True, json_schema_extra=_IF_CAPTURED))
+class PaymentCallback(TypedDict):
+    """What happened to a payment."""
+
+    reservation: Reference
+    """Id of the reservation that was paid for; one that is unknown ends as `refund_due`. No control
+    characters or line separators."""
+    status: Annotated[PaymentStatus, Meaning(f"one of {', '.join(PaymentStatus)}")]
+    """What happened to the money."""
+    amount: Annotated[int, Whole(0, AMOUNT_MAX, " of minor units")]
+    """In minor units, written without a fraction."""
+    currency: Currency
+    paid_at: NotRequired[PaidAt | None]
+    """When it was paid: RFC 3339 with any offset, from the year 1970 on. Only a captured payment
+    has to say; others may say null."""
+    provider_reference: Reference
+    """The provider's own reference of the payment. No control characters or line separators."""
+
+
+class Payment(Answer):
+    """A payment as the provider reported it, and how it ended."""
+
+    status: PaymentStatus
+    """What happened to the money."""
+    outcome: PaymentOutcome
+    """How the payment ended here."""
+    reason: RefundReason | None
+    """Why a captured payment goes back; null unless it is `refund_due`."""
+    amount: Count
+    """In minor units."""
+    currency: Currency
+    paid_at: Time
+    """When the provider says it was paid."""
+    provider_reference: str
+    """The provider's own reference of the payment."""
+    refunded_at: Time | None
+    """When the provider says it sent the money back; null if never."""
+    disputed_at: Time | None
+    """When the provider says it was disputed; null if never."""
+
+
+class PaymentResult(Answer):
+    """How a payment event ended, the same each time it is sent."""
+
+    outcome: PaymentOutcome
+    """`confirmed`: the reservation is paid. `refund_due`: the money has to go back. `ignored`: the
+    event moved no money. `recorded`: what became of the money later, kept and shown."""
+    reservation: str
+    """The reservation as it was named."""
+    reason: NotRequired[RefundReason]
+    """Why the money has to go back; with `refund_due`."""
+
+
+def _undated(document: Mapping[str, Any]) -> list[Fault]:
+    """Return that a captured payment, or one of no known status, does not say when it was paid."""
+    if document.get("paid_at") is not None or document.get("status") in _WITHOUT_CAPTURE:
+        return []
+    return [Fault(("paid_at",), _PAID_AT if "paid_at" in document else "is missing")]
+
+
+_CALLBACK: Final = Reader(PaymentCallback, _undated, is_open=True)
+
+
+def verify_callback(context: ApiContext, request: Request) -> str:
+    """Return the event id of a callback that is signed; raises Unauthorized."""
+    now_s = context.health.now_ms() / 1000
+    return verified_event(context.payment_secrets, request.headers, request.body, now_s)
+
+
+def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
+    """POST /v1/payment-callbacks."""
+    now_ms = context.health.now_ms()
+    event = request.event
+    KEY_ID.set(PROVIDER)
+
+    async def run() -> Response:
+        try:
+            check_event_id(event)
+            result = await confirm(context.stores, parse_payment(event, now_ms, request.body))
+        except (BadRequest, EventIdReused) as refusal:
+            # It is signed as it should be: there may be money behind it.
+            context.stores.metrics.payments_unreadable.inc()
+            await context.stores.unreadable_payments.keep(event, request.body, str(refusal))
+            raise
+        answer: PaymentResult = {"outcome": result.outcome, "reservation": result.reservation}
+        if result.reason is not None:
+            answer["reason"] = result.reason
+        return Response.json(answer)
+
+    return run()
+
+
+def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
+    """Return the payment event in a callback's body; `event` is its webhook-id.
+
+    Unknown members are passed over: a provider adds some without asking us. Only a captured payment
+    has to say when it was paid; for others the time they were received stands for it.
+    """
+    document = parse_object(body)
+    payment = _CALLBACK.read(document)
+    paid_at_ms = payment.get("paid_at")
+    if paid_at_ms is None and payment["status"] is PaymentStatus.CAPTURED:
+        raise _CALLBACK.refusal(document)
+    content = [document.get(name) for name in _CONTENT]
+    return PaymentEvent(
+        event=event,
+        reservation=payment["reservation"],
+        status=payment["status"],
+        amount=payment["amount"],
+        currency=payment["currency"],
+        paid_at_ms=received_ms if paid_at_ms is None else paid_at_ms,
+        provider_reference=payment["provider_reference"],
+        body_hash=hashlib.blake2b(orjson.dumps(content), digest_size=16).hexdigest(),
+        request=REQUEST_ID.get(),
+    )
+
+
+def payment_json(payment: RecordedPayment) -> Payment:
+    """Return a recorded payment."""
+    return {
+        "status": payment.status,
+        "outcome": payment.outcome,
+        "reason": payment.reason,
+        "amount": payment.amount,
+        "currency": payment.currency,
+        "paid_at": rfc3339(payment.paid_at_ms),
+        "provider_reference": payment.provider_reference,
+        "refunded_at": time_or_none(payment.refunded_ms),
+        "disputed_at": time_or_none(payment.disputed_ms),
+    }

@@ -1,0 +1,333 @@
+"""Reservations: reserve, look, give back, pay for, move, refund; and all that a candidate has."""
+
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Annotated, Any, Final, NotRequired
+
+from multidict import MultiMapping
+from pydantic import Field, with_config
+from typing_extensions import TypedDict
+
+from quota_service.api.answers import (
+    Answer,
+    ASubjectId,
+    Count,
+    ExamId,
+    ReservationId,
+    Time,
+    VenueId,
+    time_or_none,
+)
+from quota_service.api.bodies import (
+    ID_MAX,
+    LIST_MAX,
+    STRICT,
+    Id,
+    Reader,
+    parse_object,
+    refuse_bad_candidate,
+    refuse_members,
+    refuse_resident_id,
+)
+from quota_service.api.context import ApiContext
+from quota_service.api.errors import (
+    IdempotencyKeyAmbiguous,
+    IdempotencyKeyMissing,
+    InvalidRequest,
+)
+from quota_service.api.payments import Payment, payment_json
+from quota_service.domain.definition import rfc3339
+from quota_service.domain.payment import RecordedPayment
+from quota_service.domain.reservation import Reservation as DomainReservation
+from quota_service.domain.reservation import State
+from quota_service.http.request import Request
+from quota_service.http.response import Headers, Response
+from quota_service.registration.change_venue import change_venue
+from quota_service.registration.refund import refund
+from quota_service.registration.release import checkout, release
+from quota_service.registration.reserve import Order, reserve
+from quota_service.registration.view import Step as RecordedStep
+from quota_service.registration.view import read_reservation, view_candidate, with_payment
+from quota_service.schema import CandidateId, Currency, Fault, Identifier, Meaning
+
+IDEMPOTENCY_KEY_MAX = 255
+
+Ids = Annotated[
+    list[Id],
+    Field(
+        strict=True,
+        min_length=1,
+        max_length=LIST_MAX,
+        json_schema_extra={"uniqueItems": True},
+    ),
+]
+"""Ids that must differ, see `_duplicates`."""
+
+
+@with_config(STRICT)
+class OrderBody(TypedDict):
+    """What a candidate asks for: all subjects at one venue, or nothing."""
+
+    candidate: CandidateId
+    subjects: Ids
+    """Ids of subjects, each in a session of its own."""
+    venues: Ids
+    """Ids of venues in order of choice; the first with every subject wins."""
+    accepted_notice: NotRequired[
+        Annotated[
+            Annotated[str, Field(strict=True, max_length=ID_MAX)]
+            | Annotated[bool, Field(strict=True)]
+            | None,
+            Meaning("the version of the notice that was accepted, or true"),
+        ]
+    ]
+    """Version of the notice the candidate accepted, or true for the one in force. Anything else is
+    refused as `notice-not-accepted`."""
+
+
+@with_config(STRICT)
+class VenueChange(TypedDict):
+    """Where a reservation is to go."""
+
+    venue: Id
+    """Id of the venue."""
+
+
+class Reservation(Answer):
+    """One candidate's subjects at one venue of one exam."""
+
+    id: ReservationId
+    exam: ExamId
+    candidate: CandidateId
+    venue: VenueId
+    subjects: Sequence[ASubjectId]
+    """Ids of the subjects."""
+    state: State
+    """`held`: seats taken, not paid. `confirming`: a payment is being recorded. `confirmed`: paid
+    and durable. `changing_venue`: booked, and on its way to another venue. `refunded`: paid back.
+    `released`: given back by the candidate. `expired`: not paid in time."""
+    amount: Count
+    """The fee times the subjects, in minor units."""
+    currency: Currency
+    deadline: Time | None
+    """Pay before this moment; null once paid."""
+    created_at: Time
+    """When the seats were taken."""
+    payment: Payment | None
+    """The payment that confirmed it, else the last that is due back."""
+
+
+class Step(Answer):
+    """One step."""
+
+    at: Time
+    """When."""
+    step: str
+    """What was done."""
+    state: State
+    """The state after it."""
+    venue: Identifier
+    """The venue after it."""
+    key_id: str | None
+    """Id of the API key that asked for it; `provider`, `worker:…` or `cli:…` where none did; null
+    when it is not known."""
+    request_id: str | None
+    """The X-Request-ID of the request that asked for it."""
+
+
+class ReservationWithHistory(Reservation):
+    """A reservation and what happened to it."""
+
+    history: Sequence[Step]
+    """Every step, oldest first; the last second's may be missing."""
+
+
+class Refund(Answer):
+    """A booking paid back in full."""
+
+    reservation: ReservationId
+    amount: Count
+    """In minor units."""
+    currency: Currency
+    refunded_at: Time
+    """When the booking was ended."""
+    settled_at: Time | None
+    """When ops sent the money back; null until then."""
+
+
+class CandidateView(Answer):
+    """Everything a candidate has in an exam; a candidate nobody knows has nothing."""
+
+    exam: ExamId
+    candidate: CandidateId
+    registered: bool
+    """Whether a reservation is confirmed."""
+    refund_used: bool
+    """Whether the one refund of a candidate and exam is used."""
+    refund: Refund | None
+    """The refund the candidate had for the exam."""
+    reservations: Sequence[ReservationWithHistory]
+    """Oldest first."""
+
+
+def _duplicates(document: Mapping[str, Any]) -> list[Fault]:
+    """Return the ids of an order that its lists have already."""
+    found = []
+    for member in ("subjects", "venues"):
+        ids = document.get(member)
+        if isinstance(ids, list) and 1 < len(ids) <= LIST_MAX:
+            texts = [value for value in ids if isinstance(value, str)]
+            if len(set(texts)) < len(texts):
+                found += [
+                    Fault((member, i), "is duplicated")
+                    for i, value in enumerate(ids)
+                    if isinstance(value, str) and value in ids[:i]
+                ]
+    return found
+
+
+_ORDER: Final = Reader(OrderBody, _duplicates)
+
+
+_VENUE_CHANGE: Final = Reader(VenueChange)
+
+
+def post_reservation(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
+    """POST /v1/exams/{exam}/reservations."""
+    key = _idempotency_key(request.headers)
+    order = parse_order(request.body)
+
+    async def run() -> Response:
+        exam, granted = request.params["exam"], request.headers.get("Waiting-Room-Pass")
+        found = await reserve(context.stores, exam, order, key, granted)
+        headers: Headers = (("Location", f"/v1/reservations/{found.reservation.id}"),)
+        if found.replayed:
+            headers += (("Idempotency-Replayed", "true"),)
+        return Response.json(reservation_json(found.reservation), 201, headers)
+
+    return run()
+
+
+async def get_reservation(context: ApiContext, request: Request) -> Response:
+    """GET /v1/reservations/{reservation}."""
+    reservation = await read_reservation(context.stores, request.params["reservation"])
+    return await _viewed(context, reservation)
+
+
+async def delete_reservation(context: ApiContext, request: Request) -> Response:
+    """DELETE /v1/reservations/{reservation}."""
+    return await _viewed(context, await release(context.stores, request.params["reservation"]))
+
+
+async def post_checkout(context: ApiContext, request: Request) -> Response:
+    """POST /v1/reservations/{reservation}/checkout."""
+    refuse_members(request.body)
+    return await _viewed(context, await checkout(context.stores, request.params["reservation"]))
+
+
+async def put_venue(context: ApiContext, request: Request) -> Response:
+    """PUT /v1/reservations/{reservation}/venue."""
+    venue = _VENUE_CHANGE.read(parse_object(request.body))["venue"]
+    changed = await change_venue(context.stores, request.params["reservation"], venue)
+    return await _viewed(context, changed)
+
+
+async def post_refund(context: ApiContext, request: Request) -> Response:
+    """POST /v1/reservations/{reservation}/refund."""
+    refuse_members(request.body)
+    return await _viewed(context, await refund(context.stores, request.params["reservation"]))
+
+
+async def get_candidate(context: ApiContext, request: Request) -> Response:
+    """GET /v1/exams/{exam}/candidates/{candidate}."""
+    candidate = request.params["candidate"]
+    refuse_bad_candidate(candidate)
+    view = await view_candidate(context.stores, request.params["exam"], candidate)
+    refund = view.refund
+    answer: CandidateView = {
+        "exam": view.exam,
+        "candidate": view.candidate,
+        "registered": view.is_registered,
+        "refund_used": refund is not None,
+        "refund": None
+        if refund is None
+        else {
+            "reservation": refund.reservation,
+            "amount": refund.amount,
+            "currency": refund.currency,
+            "refunded_at": rfc3339(refund.refunded_ms),
+            "settled_at": time_or_none(refund.settled_ms),
+        },
+        "reservations": [
+            {
+                **reservation_json(each.reservation, each.payment),
+                "history": [_step_json(step) for step in each.history],
+            }
+            for each in view.reservations
+        ],
+    }
+    return Response.json(answer)
+
+
+async def _viewed(context: ApiContext, reservation: DomainReservation) -> Response:
+    """Return the answer with a reservation and the payment that was seen for it."""
+    view = await with_payment(context.stores, reservation)
+    return Response.json(reservation_json(view.reservation, view.payment))
+
+
+def _idempotency_key(headers: "MultiMapping[str]") -> str:
+    offered = {value.strip() for value in headers.getall("Idempotency-Key", ())}
+    if len(offered) > 1:
+        raise IdempotencyKeyAmbiguous("send one Idempotency-Key header; there are several")
+    key = offered.pop() if offered else ""
+    if not key:
+        raise IdempotencyKeyMissing("send an Idempotency-Key header, a new one for each order")
+    if len(key) > IDEMPOTENCY_KEY_MAX or not (key.isascii() and key.isprintable()):
+        wanted = f"must be 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters"
+        raise InvalidRequest([("Idempotency-Key", wanted)])
+    return key
+
+
+def parse_order(body: bytes) -> Order:
+    """Return the order in a reservation's body."""
+    document = parse_object(body)
+    order = _ORDER.read(document)
+    candidate, subjects, venues = order["candidate"], order["subjects"], order["venues"]
+    # Most orders have no id in both lists, and are known by one look to have none twice.
+    if len({*subjects, *venues}) < len(subjects) + len(venues) and _duplicates(document):
+        raise _ORDER.refusal(document)
+    refuse_resident_id(candidate)
+    # Not accepted at all is a refusal of its own, which names the version to accept.
+    notice = order.get("accepted_notice") or False
+    return Order(candidate, tuple(subjects), tuple(venues), notice)
+
+
+def reservation_json(
+    reservation: DomainReservation, payment: RecordedPayment | None = None
+) -> Reservation:
+    """Return a reservation; one that was paid has no deadline any more."""
+    state = reservation.state
+    was_paid = state is not State.HELD and (state.is_booked or state is State.REFUNDED)
+    return {
+        "id": reservation.id,
+        "exam": reservation.exam,
+        "candidate": reservation.candidate,
+        "venue": reservation.venue,
+        "subjects": reservation.subjects,
+        "state": state,
+        "amount": reservation.amount,
+        "currency": reservation.currency,
+        "deadline": None if was_paid else rfc3339(reservation.deadline_ms),
+        "created_at": rfc3339(reservation.created_ms),
+        "payment": None if payment is None else payment_json(payment),
+    }
+
+
+def _step_json(step: RecordedStep) -> Step:
+    return {
+        "at": rfc3339(step.at_ms),
+        "step": step.verb,
+        "state": step.state,
+        "venue": step.venue,
+        "key_id": step.key_id or None,
+        "request_id": step.request_id or None,
+    }

@@ -1,0 +1,382 @@
+"""The waiting room: join, look, claim, finish; and how ops steer it."""
+
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, WithJsonSchema, with_config
+from typing_extensions import TypedDict
+
+from quota_service.api.answers import (
+    Answer,
+    Count,
+    ExamId,
+    Positive,
+    Rank,
+    Seconds,
+    Time,
+)
+from quota_service.api.bodies import (
+    STRICT,
+    Reader,
+    parse_object,
+    refuse_bad_candidate,
+    refuse_members,
+    refuse_resident_id,
+)
+from quota_service.api.context import ApiContext
+from quota_service.definitions.fields import MAX_RATE_PER_S, MIN_RATE_PER_S
+from quota_service.domain.definition import rfc3339
+from quota_service.http.etags import not_modified
+from quota_service.http.request import Request
+from quota_service.http.response import Response
+from quota_service.observability.caller import caller
+from quota_service.registration import steer_room
+from quota_service.registration.waiting_room import claim, finish, join
+from quota_service.schema import CandidateId, Meaning, Number
+from quota_service.waiting_room.document import PublicDocument
+from quota_service.waiting_room.signals import Report
+from quota_service.waiting_room.signing import SIGNED_MAX
+from quota_service.waiting_room.standing import Phase
+
+log = logging.getLogger(__name__)
+
+TICKET_MAX = SIGNED_MAX
+"""Characters of a ticket; ours have fewer."""
+
+PollAfter = Annotated[
+    float,
+    Field(
+        ge=0,
+        description="Seconds after which to ask again; it grows with the wait, and varies. Where "
+        "all are told the same, each client adds a jitter of its own (half of it up or down), or "
+        "all come back as one.",
+    ),
+]
+Milliseconds = Annotated[float, Field(ge=0)]
+
+
+@with_config(STRICT)
+class Joining(TypedDict):
+    """Who joins a waiting room."""
+
+    candidate: CandidateId
+
+
+@with_config(STRICT)
+class Claim(TypedDict):
+    """A ticket whose turn has come."""
+
+    candidate: CandidateId
+    ticket: Annotated[
+        str,
+        Field(strict=True, max_length=TICKET_MAX),
+        Meaning(f"a ticket of at most {TICKET_MAX} characters"),
+        WithJsonSchema({"type": "string", "pattern": f"^[A-Za-z0-9._-]{{1,{TICKET_MAX}}}$"}),
+    ]
+    """The ticket that joining the waiting room gave the candidate."""
+
+
+@with_config(STRICT)
+class AdmissionRate(TypedDict):
+    """How fast the waiting room lets candidates in."""
+
+    rate: Annotated[
+        Annotated[float, Number(MIN_RATE_PER_S, MAX_RATE_PER_S)] | None,
+        Meaning(f"a number from {MIN_RATE_PER_S} to {MAX_RATE_PER_S}, or null"),
+    ]
+    """Candidates a second; null: as many as the service bears."""
+
+
+class RoomMembers(Answer):
+    """What everybody and ops are told of a waiting room."""
+
+    exam: ExamId
+    phase: Phase
+    """`before`: nobody is let in; who joins takes part in the draw, or gets a number once an
+    opening has come and was postponed. `draw`: the draw is let in, by rank; who joins gets a
+    number. `queue`: numbers are let in. `closed`: registration is over."""
+    paused: bool
+    """Whether ops have stopped it for now."""
+    threshold: Rank
+    """Ranks up to this have had their turn."""
+    late_threshold: Rank
+    """Ranks up to this can be claimed no more."""
+    serving: Count
+    """Numbers up to this have had their turn."""
+    late_through: Count
+    """Numbers up to this can be claimed no more."""
+    waiting: Count
+    """Candidates who wait for their turn, about."""
+    poll_after: PollAfter
+    poll_after_max: Seconds
+    """The longest that anybody needs to wait before asking."""
+    seed_commitment: Rank
+    """SHA-256 of the seed, known from the start."""
+    seed: Rank | None
+    """The seed of the draw; null until an opening has come."""
+    opens_at: Time
+    """When registration opens; the first opening to come closes the draw."""
+    claim_grace_s: Positive
+    """Seconds that a turn is honoured after it came."""
+    server_time: Time
+    """When this was made."""
+
+
+class WaitingRoom(RoomMembers):
+    """How far a waiting room has come: the same for everybody, made anew each second.
+
+    A ticket for the draw has its turn when its rank is not above `threshold`, and a number when it
+    is not above `serving`.
+    """
+
+    rate: Seconds
+    """Candidates let in a second, smoothed."""
+
+
+class Ticket(Answer):
+    """A candidate's place in the order."""
+
+    exam: ExamId
+    candidate: CandidateId
+    kind: Literal["draw", "number"]
+    """In the draw, or with a number."""
+    ticket: str
+    """A signed text; keep it as it is."""
+    number: Positive | None
+    """The number; null in the draw."""
+    rank: Rank | None
+    """Null: the rank of a ticket for the draw is HMAC-SHA256, with the bytes of the seed as its
+    key, of exam id and candidate id put together."""
+    poll_after: PollAfter
+    eta_s: Seconds | None
+    """Seconds until the turn, about; null in the draw."""
+    issued_at: Time
+    """When it was answered."""
+
+
+_Granted = TypedDict(
+    "_Granted",
+    {
+        "pass": Annotated[
+            str, Field(description="For Waiting-Room-Pass. A signed text; keep it as it is.")
+        ]
+    },
+)
+
+
+class Pass(Answer, _Granted):
+    """What a candidate reserves with."""
+
+    candidate: CandidateId
+    exam: ExamId
+    expires_at: Time
+    """When the pass ends; where the opening is postponed before that, `pass_ttl_s` after the new
+    one."""
+    idle_s: Positive
+    """Seconds without a reservation after which it ends earlier."""
+
+
+class Finished(Answer):
+    """A candidate without a place."""
+
+    exam: ExamId
+    candidate: CandidateId
+    state: Literal["finished"]
+    """What the candidate is."""
+
+
+class Measures(Answer):
+    """What the process saw in the last seconds."""
+
+    requests: Count
+    """Reservations and payment callbacks answered."""
+    failures: Count
+    """Those of them that were answered 5xx."""
+    reserve_p99_ms: Milliseconds | None
+    """p99 of the time to answer a reservation, in ms; null when nothing was measured."""
+    redis_p99_ms: Milliseconds | None
+    """p99 of the time for Redis to answer, in ms; null when nothing was measured."""
+    pool_wait_p99_ms: Milliseconds | None
+    """p99 of the wait for a connection to Postgres, in ms; null when nothing was measured."""
+    backlog: Count
+    """Payments that wait for a transaction."""
+
+
+class LoadReport(Answer):
+    """What one process last reported of its load."""
+
+    process: str
+    """Names the process until it ends."""
+    age_s: Seconds
+    """Seconds since it reported."""
+    measures: Measures | None
+    """Null when another version sent what this one does not understand."""
+
+
+class SteeredRoom(RoomMembers):
+    """A waiting room as ops see it: the public document, and what moves admission."""
+
+    rate: Seconds
+    """Candidates let in a second now, not smoothed."""
+    fixed_rate: Seconds | None
+    """The rate that was set; null: it adapts."""
+    places: Count | None
+    """Candidates with a place; null while Redis cannot be asked."""
+    leader_epoch: Count
+    """How often the leader of admission has changed."""
+    signals: Sequence[LoadReport]
+    """What the processes report; with none, nobody is admitted."""
+
+
+_JOINING: Final = Reader(Joining)
+
+
+_CLAIM: Final = Reader(Claim)
+
+
+_RATE: Final = Reader(AdmissionRate)
+
+
+def post_waiting_room(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
+    """POST /v1/exams/{exam}/waiting-room."""
+    candidate = _JOINING.read(parse_object(request.body))["candidate"]
+    refuse_resident_id(candidate)
+
+    async def run() -> Response:
+        found = await join(context.stores, request.params["exam"], candidate)
+        ticket = found.ticket
+        answer: Ticket = {
+            "exam": ticket.exam,
+            "candidate": ticket.candidate,
+            "kind": "draw" if ticket.is_for_draw else "number",
+            "ticket": found.text,
+            "number": None if ticket.is_for_draw else ticket.place,
+            "rank": None,  # for everybody to compute from the revealed seed
+            "poll_after": found.poll_after_s,
+            "eta_s": None if found.eta_s is None else round(found.eta_s, 1),
+            "issued_at": rfc3339(found.issued_ms),
+        }
+        return Response.json(answer, 201)
+
+    return run()
+
+
+def get_waiting_room(context: ApiContext, request: Request) -> Response:
+    """GET /v1/exams/{exam}/waiting-room: from memory, the same bytes for everybody."""
+    exam = request.params["exam"]
+    shown = context.stores.rooms.current(exam)
+    rendered = context.rendered_rooms.document(exam, shown.document, _room_json)
+    headers = (("ETag", rendered.etag), ("Cache-Control", "public, max-age=1"))
+    return not_modified(request, headers) or Response(rendered.body, 200, headers)
+
+
+def post_claim(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
+    """POST /v1/exams/{exam}/waiting-room/claims."""
+    asked = _CLAIM.read(parse_object(request.body))
+    refuse_resident_id(asked["candidate"])
+
+    async def run() -> Response:
+        exam = request.params["exam"]
+        found = await claim(context.stores, exam, asked["candidate"], asked["ticket"])
+        answer: Pass = {
+            "pass": found.text,
+            "candidate": found.granted.candidate,
+            "exam": found.granted.exam,
+            "expires_at": rfc3339(found.granted.expires_ms),
+            "idle_s": found.idle_s,
+        }
+        return Response.json(answer, 200 if found.replayed else 201)
+
+    return run()
+
+
+async def delete_claim(context: ApiContext, request: Request) -> Response:
+    """DELETE /v1/exams/{exam}/waiting-room/claims/{candidate}."""
+    exam, candidate = request.params["exam"], request.params["candidate"]
+    refuse_bad_candidate(candidate)
+    await finish(context.stores, exam, candidate)
+    answer: Finished = {"exam": exam, "candidate": candidate, "state": "finished"}
+    return Response.json(answer)
+
+
+async def put_waiting_room(context: ApiContext, request: Request) -> Response:
+    """PUT /v1/exams/{exam}/waiting-room."""
+    rate = _RATE.read(parse_object(request.body))["rate"]
+    return _steered(await steer_room.set_rate(context.stores, request.params["exam"], rate))
+
+
+async def post_pause(context: ApiContext, request: Request) -> Response:
+    """POST /v1/exams/{exam}/waiting-room/pause."""
+    refuse_members(request.body)
+    return _steered(await steer_room.pause(context.stores, request.params["exam"]))
+
+
+async def post_resume(context: ApiContext, request: Request) -> Response:
+    """POST /v1/exams/{exam}/waiting-room/resume."""
+    refuse_members(request.body)
+    return _steered(await steer_room.resume(context.stores, request.params["exam"]))
+
+
+def _steered(steered: steer_room.SteeredRoom) -> Response:
+    """Return the answer with a waiting room, and leave a line that tells which key steered."""
+    room = steered.room
+    log.info(
+        "a waiting room was steered",
+        extra={
+            "exam": room.exam,
+            "key": caller().key_id,
+            "paused": room.is_paused,
+            "fixed_rate": room.fixed_rate,
+        },
+    )
+    survey = steered.survey
+    answer: SteeredRoom = {
+        **_room_json(steered.document),
+        "rate": room.rate if room.fixed_rate is None else room.fixed_rate,
+        "fixed_rate": room.fixed_rate,
+        "places": None if survey is None else survey.places,
+        "leader_epoch": room.leader_epoch,
+        "signals": [] if survey is None else [_report_json(report) for report in survey.reports],
+    }
+    return Response.json(answer)
+
+
+def _room_json(document: PublicDocument) -> WaitingRoom:
+    """Return the public document of a waiting room."""
+    return {
+        "exam": document.exam,
+        "phase": document.phase,
+        "paused": document.is_paused,
+        "threshold": document.threshold,
+        "late_threshold": document.late_threshold,
+        "serving": document.serving,
+        "late_through": document.late_through,
+        "rate": document.rate_per_s,
+        "waiting": document.waiting,
+        "poll_after": document.poll_after_s,
+        "poll_after_max": document.poll_after_max_s,
+        "seed_commitment": document.seed_commitment,
+        "seed": document.seed,
+        "opens_at": rfc3339(document.opens_at_ms),
+        "claim_grace_s": document.claim_grace_s,
+        "server_time": rfc3339(document.server_time_ms),
+    }
+
+
+def _report_json(report: Report) -> LoadReport:
+    signals = report.signals
+    return {
+        "process": report.process,
+        "age_s": report.age_s,
+        "measures": None
+        if signals is None
+        else {
+            "requests": signals.requests,
+            "failures": signals.failures,
+            "reserve_p99_ms": signals.reserve_p99_ms,
+            "redis_p99_ms": signals.redis_p99_ms,
+            "pool_wait_p99_ms": signals.pool_wait_p99_ms,
+            "backlog": signals.backlog,
+        },
+    }
