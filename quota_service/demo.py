@@ -63,8 +63,7 @@ def demo(options: DemoOptions, settings: Settings) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _data_dir(options.data_dir) as data_dir, ExitStack() as servers:
-            is_kept = options.data_dir is not None
-            postgres_dsn, redis_url = _start_servers(servers, options, data_dir, is_kept=is_kept)
+            postgres_dsn, redis_url = _start_servers(servers, options, data_dir)
             known = _read_env(data_dir / ENV_FILE)
             settings = dataclasses.replace(
                 settings,
@@ -88,17 +87,11 @@ def demo(options: DemoOptions, settings: Settings) -> int:
     return 0
 
 
-def _start_servers(
-    servers: ExitStack, options: DemoOptions, data_dir: Path, *, is_kept: bool
-) -> tuple[str, str]:
+def _start_servers(servers: ExitStack, options: DemoOptions, data_dir: Path) -> tuple[str, str]:
     """Start the stores whose URLs are not given; return the URLs of Postgres and Redis."""
     postgres_dsn, redis_url = options.postgres_dsn, options.redis_url
     if postgres_dsn is None:
-        postgres = EmbeddedPostgres(data_dir / "postgres")
-        if not is_kept:
-            servers.callback(postgres.remove_data)
-        servers.enter_context(postgres)
-        postgres_dsn = postgres.url
+        postgres_dsn = servers.enter_context(EmbeddedPostgres(data_dir / "postgres")).url
     if redis_url is None:
         redis_url = servers.enter_context(EmbeddedRedis(data_dir / "redis")).url
     return postgres_dsn, redis_url
@@ -109,8 +102,6 @@ def _data_dir(chosen: Path | None) -> Iterator[Path]:
     """Lend the data directory: the one chosen, or a temporary one that goes at the end."""
     if chosen is None:
         with tempfile.TemporaryDirectory(prefix="quota-demo-") as temporary:
-            if os.geteuid() == 0:  # root's Postgres is another user and must pass through
-                Path(temporary).chmod(0o711)
             yield Path(temporary)
     else:
         chosen.mkdir(parents=True, exist_ok=True)

@@ -6,11 +6,9 @@ out, each of its workers has servers of its own.
 
 import asyncio
 import base64
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 import hypothesis
@@ -28,7 +26,7 @@ from tests.support.databases import Databases, execute, with_database
 from tests.support.exams import make_exam
 from tests.support.patience import PATIENT
 from tests.support.redis_clients import close_clients
-from tests.support.servers import stores_on_path, throwaway_postgres
+from tests.support.servers import stores_on_path
 
 pytest_plugins = ["tests.support.xdist_reports"]
 
@@ -77,14 +75,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in _LONGEST)
 
 
-@pytest.fixture
-def open_dir() -> Iterator[Path]:
-    """A directory that every user can reach, as root's Postgres must; pytest's are closed."""
-    with tempfile.TemporaryDirectory(prefix="quota-test-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
 @pytest.fixture(scope="session")
 def redis_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -97,7 +87,7 @@ def redis_server(
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with throwaway_postgres(tmp_path_factory.mktemp("postgres")) as server:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 
 

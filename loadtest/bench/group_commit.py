@@ -142,14 +142,14 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=256)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        postgres = EmbeddedPostgres(Path(folder) / "postgres")
-        try:
-            with postgres, EmbeddedRedis(Path(folder) / "redis") as redis:
-                settings = Settings(redis_url=redis.url, postgres_dsn=postgres.url)
-                limits = (options.rounds, options.confirmations, options.in_flight)
-                show(asyncio.run(compare(settings, *limits)), options.in_flight)
-        finally:
-            postgres.remove_data()
+        data = Path(folder)
+        with (
+            EmbeddedPostgres(data / "postgres") as postgres,
+            EmbeddedRedis(data / "redis") as redis,
+        ):
+            settings = Settings(redis_url=redis.url, postgres_dsn=postgres.url)
+            limits = (options.rounds, options.confirmations, options.in_flight)
+            show(asyncio.run(compare(settings, *limits)), options.in_flight)
 
 
 if __name__ == "__main__":

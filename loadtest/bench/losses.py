@@ -10,6 +10,7 @@ import asyncio
 import datetime as dt
 import os
 import shutil
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,9 @@ class Primary:
     async def kill(self) -> int:
         """Kill the server; return the version of the shard just before."""
         version = await self.version()
-        await asyncio.to_thread(self.server.kill)
+        if self.server.pid is not None:
+            os.kill(self.server.pid, signal.SIGKILL)
+        await asyncio.to_thread(self.server.stop)
         return version
 
     async def rewrite(self) -> None:

@@ -249,20 +249,20 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES_MAX, hard), hard))
     secret = secrets.token_bytes(32)
     with tempfile.TemporaryDirectory() as folder:
-        postgres = EmbeddedPostgres(Path(folder) / "postgres")
-        try:
-            with postgres, EmbeddedRedis(Path(folder) / "redis") as redis:
-                settings = Settings(
-                    redis_url=redis.url,
-                    postgres_dsn=postgres.url,
-                    port=free_loopback_port(),
-                    admin_port=free_loopback_port(),
-                    payment_secrets="whsec_" + base64.b64encode(secret).decode(),
-                    log_level="error",
-                )
-                rounds = asyncio.run(bench(settings, secret, options))
-        finally:
-            postgres.remove_data()
+        data = Path(folder)
+        with (
+            EmbeddedPostgres(data / "postgres") as postgres,
+            EmbeddedRedis(data / "redis") as redis,
+        ):
+            settings = Settings(
+                redis_url=redis.url,
+                postgres_dsn=postgres.url,
+                port=free_loopback_port(),
+                admin_port=free_loopback_port(),
+                payment_secrets="whsec_" + base64.b64encode(secret).decode(),
+                log_level="error",
+            )
+            rounds = asyncio.run(bench(settings, secret, options))
     found = {
         "goodput": statistics.median(r.goodput / r.best for r in rounds),
         "callback_p99_ms": statistics.median(r.callback_p99_ms for r in rounds),

@@ -112,13 +112,13 @@ def main() -> None:
     parser.add_argument("--pins", type=int, default=10_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        postgres = EmbeddedPostgres(Path(folder) / "postgres")
-        try:
-            with postgres, EmbeddedRedis(Path(folder) / "redis") as redis:
-                settings = Settings(redis_url=redis.url, postgres_dsn=postgres.url)
-                asyncio.run(bench(settings, options.pins))
-        finally:
-            postgres.remove_data()
+        data = Path(folder)
+        with (
+            EmbeddedPostgres(data / "postgres") as postgres,
+            EmbeddedRedis(data / "redis") as redis,
+        ):
+            settings = Settings(redis_url=redis.url, postgres_dsn=postgres.url)
+            asyncio.run(bench(settings, options.pins))
 
 
 if __name__ == "__main__":

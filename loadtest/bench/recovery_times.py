@@ -98,9 +98,9 @@ async def _all_cases(
 ) -> tuple[list[Round], list[str]]:
     """Fill stores of one size and lose Redis in every way; return rounds and errors logged."""
     secret = secrets.token_bytes(SECRET_BYTES)
-    postgres, primary = EmbeddedPostgres(folder / "postgres"), Primary(folder, EXAM)
+    primary = Primary(folder, EXAM)
     try:
-        with postgres:
+        with EmbeddedPostgres(folder / "postgres") as postgres:
             await primary.start()
             settings = stage_settings(primary.url, postgres.url, secret)
             _tell(await build(settings, bookings=bookings, holds=sizes.holds))
@@ -109,7 +109,6 @@ async def _all_cases(
                 return rounds, doubts + testbed.errors_logged()
     finally:
         primary.stop()
-        postgres.remove_data()
 
 
 async def _rounds(

@@ -180,14 +180,13 @@ async def serving_api(
 async def open_testbed(plan: Plan, folder: Path) -> AsyncIterator[Testbed]:
     """Start everything, and stop it in the opposite order."""
     secret = secrets.token_bytes(SECRET_BYTES)
-    postgres = EmbeddedPostgres(folder / "postgres")
-    try:
-        with postgres, EmbeddedRedis(folder / "redis") as server:
-            settings = stage_settings(server.url, postgres.url, secret)
-            async with stage_on(settings, plan, folder, secret) as testbed:
-                yield testbed
-    finally:
-        postgres.remove_data()
+    with (
+        EmbeddedPostgres(folder / "postgres") as postgres,
+        EmbeddedRedis(folder / "redis") as server,
+    ):
+        settings = stage_settings(server.url, postgres.url, secret)
+        async with stage_on(settings, plan, folder, secret) as testbed:
+            yield testbed
 
 
 def stage_settings(redis_url: str, postgres_dsn: str, secret: bytes) -> Settings:

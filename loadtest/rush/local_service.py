@@ -41,13 +41,8 @@ class LocalServiceError(Exception):
 def local_service(options: Options) -> Iterator[tuple[str, dict[str, str]]]:
     """Run the service; yield its URL and the keys to call it with."""
     with tempfile.TemporaryDirectory(prefix="quota-rush-") as folder, ExitStack() as running:
-        postgres = EmbeddedPostgres(Path(folder) / "postgres")
-        running.callback(postgres.remove_data)
-        running.callback(postgres.stop)
-        postgres.start()
-        redis = EmbeddedRedis(Path(folder) / "redis")
-        running.callback(redis.stop)
-        redis.start()
+        postgres = running.enter_context(EmbeddedPostgres(Path(folder) / "postgres"))
+        redis = running.enter_context(EmbeddedRedis(Path(folder) / "redis"))
         port = free_loopback_port()
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
         environment = {

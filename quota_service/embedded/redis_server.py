@@ -4,14 +4,9 @@ It keeps an append-only file, synced at every write before the write is answered
 a seat that vanishes is a seat sold twice.
 """
 
-import os
-import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import redis
 
 from quota_service.embedded.errors import EmbeddedError
 from quota_service.embedded.local_server import LocalServer
@@ -20,7 +15,6 @@ from quota_service.embedded.programs import find_redis_binary
 
 __all__ = ["EmbeddedRedis"]
 
-_ANSWER_TIMEOUT_S = 0.5
 _SETTINGS = (
     *("--bind", LOOPBACK),
     *("--daemonize", "no"),
@@ -42,9 +36,7 @@ class EmbeddedRedis(LocalServer):
     """
 
     name = "redis-server"
-    programs = frozenset({"redis-server", "valkey-server"})
     stop_signals = (signal.SIGTERM,)
-    orphan_grace_s = 0.0
 
     def __init__(
         self, data_dir: Path, *, port: int | None = None, binary: Path | None = None
@@ -63,32 +55,8 @@ class EmbeddedRedis(LocalServer):
             raise EmbeddedError("this Redis has no port before its first start; start it")
         return f"redis://{LOOPBACK}:{self._port}/0"
 
-    def _working_dir(self) -> Path:
-        return self._data_dir
-
-    def _prepare(self, timeout_s: float) -> None:
-        self._await_leftovers(timeout_s)
+    def _prepare(self) -> None:
         self._binary = self._wanted_binary or find_redis_binary()
-        if not os.access(self._binary, os.X_OK):
-            # Installers may drop the right to execute, and the original is not ours to change.
-            copy = self._data_dir / "programs" / self._binary.name
-            copy.parent.mkdir(exist_ok=True)
-            shutil.copyfile(self._binary, copy)
-            copy.chmod(0o700)
-            self._binary = copy
 
     def _command(self, port: int) -> Sequence[str | Path]:
         return (self._binary, *_SETTINGS, "--port", str(port), "--dir", self._data_dir)
-
-    def _serves(self, pid: int, port: int) -> bool:
-        # The pid is asked for because another server may have taken the port before ours could.
-        limits = {"socket_timeout": _ANSWER_TIMEOUT_S, "socket_connect_timeout": _ANSWER_TIMEOUT_S}
-        client = redis.Redis.from_url(f"redis://{LOOPBACK}:{port}", retry=None, **limits)
-        try:
-            client.ping()  # refused while it loads its data
-            told: Any = client.info("server")
-        except redis.RedisError:
-            return False
-        finally:
-            client.close()
-        return bool(told["process_id"] == pid)

@@ -23,9 +23,10 @@ from tests.support.exams import make_exam
 from tests.support.ledgers import store_exam
 from tests.support.raw_http import connect, request
 from tests.support.refusals import assert_refused
+from tests.support.servers import kill
 from tests.support.waiting import eventually
 
-_DATABASE = "quota"
+_DATABASE = "postgres"
 PATH = "/v1/exams/exam-1/bookings.csv"
 LARGE = 10_000
 """Bookings with references of 3,000 characters: far more than any socket buffers on its way."""
@@ -48,12 +49,8 @@ FROM   generate_series(%(first)d, %(last)d) n;
 
 @pytest.fixture(scope="module")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("export-postgres"))
-    try:
-        with server:
-            yield server
-    finally:
-        server.remove_data()
+    with EmbeddedPostgres(tmp_path_factory.mktemp("export-postgres")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +132,7 @@ async def test_memory_does_not_grow_with_the_number_of_bookings(
 async def test_without_postgres_an_export_is_answered_503_before_anything_is_sent(
     running: Running, postgres_server: EmbeddedPostgres
 ) -> None:
-    postgres_server.kill()
+    kill(postgres_server)
     try:
         reply = await running.client.get(PATH, key=running.client.ops_key)
     finally:
@@ -153,7 +150,7 @@ async def test_when_postgres_dies_in_the_middle_the_client_sees_that_the_file_is
 ) -> None:
 
     async with begun(running.client) as response:
-        postgres_server.kill()
+        kill(postgres_server)
         try:
             with pytest.raises(aiohttp.ClientPayloadError):
                 await response.read()
@@ -231,7 +228,7 @@ async def test_a_refused_export_takes_no_room(
     running: Running, postgres_server: EmbeddedPostgres
 ) -> None:
     api = running.client
-    postgres_server.kill()
+    kill(postgres_server)
     try:
         refused = [await api.get(PATH, key=api.ops_key) for _ in range(3)]
     finally:

@@ -21,7 +21,7 @@ from tests.conftest import Running
 from tests.support.bookings import check_agreement
 from tests.support.client import ApiClient, Reply
 from tests.support.patience import LIMIT_S
-from tests.support.servers import killed, paused, throwaway_postgres
+from tests.support.servers import killed, paused
 from tests.support.serving import hasty
 from tests.support.waiting import eventually
 
@@ -37,7 +37,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 
 @pytest.fixture(scope="module")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with throwaway_postgres(tmp_path_factory.mktemp("mortal-postgres")) as server:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("mortal-postgres")) as server:
         yield server
 
 

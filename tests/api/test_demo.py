@@ -67,8 +67,8 @@ def test_ctrl_c_stops_everything_and_leaves_nothing_behind(tmp_path: Path) -> No
         assert not data_dir.exists()
 
 
-def test_a_second_start_after_kill_9_has_all_that_was_there(tmp_path: Path, open_dir: Path) -> None:
-    options = ("--data-dir", str(open_dir / "data"), "--hold-ttl", "900")
+def test_a_second_start_after_kill_9_has_all_that_was_there(tmp_path: Path) -> None:
+    options = ("--data-dir", str(tmp_path / "data"), "--hold-ttl", "900")
 
     with running_demo(*options, tmp_dir=tmp_path) as first:
         held = reserve(first)
@@ -83,8 +83,8 @@ def test_a_second_start_after_kill_9_has_all_that_was_there(tmp_path: Path, open
     assert second.env["QUOTA_FRONTEND_KEY"] == first.env["QUOTA_FRONTEND_KEY"]
 
 
-def test_a_second_start_keeps_what_ops_changed(tmp_path: Path, open_dir: Path) -> None:
-    options = ("--data-dir", str(open_dir / "data"))
+def test_a_second_start_keeps_what_ops_changed(tmp_path: Path) -> None:
+    options = ("--data-dir", str(tmp_path / "data"))
 
     with running_demo(*options, tmp_dir=tmp_path) as first:
         definition = exam_document(load_exam_file(SAMPLE))

@@ -24,11 +24,11 @@ from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
 from tests.support.patience import LIMIT_S
-from tests.support.servers import killed, paused, throwaway_postgres
+from tests.support.servers import killed, paused
 from tests.support.serving import hasty, serving
 from tests.support.waiting import eventually
 
-_DATABASE = "quota"
+_DATABASE = "postgres"
 AVAILABILITY = "/v1/exams/exam-1/availability"
 PROMPT_S = LIMIT_S / 2
 """Less than what waits for a store that does not answer would take."""
@@ -42,7 +42,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 
 @pytest.fixture(scope="module")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with throwaway_postgres(tmp_path_factory.mktemp("mortal-postgres")) as server:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("mortal-postgres")) as server:
         yield server
 
 

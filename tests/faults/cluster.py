@@ -31,6 +31,7 @@ from tests.faults.breaks import BREAKS, BreakError
 from tests.faults.processes import ServiceProcess
 from tests.support.client import PAYMENT_SECRET
 from tests.support.proxy import LOOPBACK, Proxy
+from tests.support.servers import kill
 from tests.support.waiting import eventually
 
 APPEND_ONLY_DIR = "appendonlydir"
@@ -123,7 +124,6 @@ class Cluster:
         self.postgres_proxy.close()
         for server in (*self._redis_dirs, self.postgres):
             await asyncio.to_thread(server.stop)
-        await asyncio.to_thread(self.postgres.remove_data)
 
     async def make_whole(self) -> None:
         """Start whatever does not run and let everything pass, also after a fault that failed."""
@@ -208,7 +208,7 @@ class Cluster:
 
     async def restart_redis_from(self, copy: Path) -> None:
         """Kill the server and start it with a copy in the place of its append-only directory."""
-        await asyncio.to_thread(self.redis.kill)
+        await asyncio.to_thread(kill, self.redis)
         shutil.rmtree(self._append_only_dir)
         shutil.move(copy, self._append_only_dir)
         await asyncio.to_thread(self.redis.start)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from tests.faults.injection import Injection
 from tests.support.proxy import Proxy
+from tests.support.servers import kill
 
 _RECOVERED_LIMIT_S = 8.0
 _POLL_S = 0.01
@@ -24,7 +25,7 @@ async def redis_flushed(injection: Injection) -> None:
 async def redis_killed(injection: Injection) -> None:
     """Kill Redis; it comes back on its own disk, which has every write that was acknowledged."""
     redis = injection.cluster.redis
-    await asyncio.to_thread(redis.kill)
+    await asyncio.to_thread(kill, redis)
     await injection.last(0.1, 0.6)
     await asyncio.to_thread(redis.start)
 
@@ -90,7 +91,7 @@ async def replica_promoted(injection: Injection) -> None:
         replica = await cluster.add_replica(line)
         _cut_off(line)
         await injection.last(1.5, 2.5)
-        await asyncio.to_thread(cluster.redis.kill)
+        await asyncio.to_thread(kill, cluster.redis)
         await cluster.promote(replica)
 
 

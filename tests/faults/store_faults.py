@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from tests.faults.injection import Injection
 from tests.support.proxy import Proxy
-from tests.support.servers import pause, resume
+from tests.support.servers import kill, pause, resume
 
 Inject = Callable[[Injection], Awaitable[None]]
 
@@ -71,7 +71,7 @@ async def journal_poisoned(injection: Injection) -> None:
 def postgres_killed(low_s: float, high_s: float) -> Inject:
     async def inject(injection: Injection) -> None:
         postgres = injection.cluster.postgres
-        await asyncio.to_thread(postgres.kill)
+        await asyncio.to_thread(kill, postgres)
         await injection.last(low_s, high_s)
         await asyncio.to_thread(postgres.start)
 

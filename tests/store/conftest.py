@@ -13,14 +13,14 @@ from quota_service.app import Service, open_service, refresh_memory
 from quota_service.domain.errors import LedgerUnavailable
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.settings import Settings
-from tests.support.embedded import MakeParent, MakePostgres, MakeRedis, Parent, await_until
+from tests.support.embedded import MakeParent, MakePostgres, MakeRedis, Parent
 from tests.support.ledgers import LedgerUnderTest, open_books
 from tests.support.patience import PATIENT
 from tests.support.processes import is_running
 from tests.support.proxy import Proxy, proxied
 from tests.support.seats import SeatsUnderTest, open_seats
 from tests.support.servers import redis_programs
-from tests.support.waiting import insisting
+from tests.support.waiting import insisting, wait_until
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -90,7 +90,7 @@ async def hasty(settings: Settings, service: Service, proxy: Proxy) -> AsyncIter
 
 @pytest.fixture
 def postgres_of(tmp_path: Path) -> Iterator[MakePostgres]:
-    """Make Postgres servers, stopped and removed with all their data after the test."""
+    """Make Postgres servers, stopped after the test."""
     made: list[EmbeddedPostgres] = []
 
     def make(data_dir: Path | None = None, **options: Any) -> EmbeddedPostgres:
@@ -100,8 +100,6 @@ def postgres_of(tmp_path: Path) -> Iterator[MakePostgres]:
     yield make
     for server in made:
         server.stop()
-    for server in made:
-        server.remove_data()
 
 
 @pytest.fixture
@@ -131,5 +129,5 @@ def parent_of() -> Iterator[MakeParent]:
     for parent in made:
         if parent.process.poll() is None:
             parent.kill()
-        assert await_until(lambda: not is_running(parent.redis_pid))  # noqa: B023 - called at once
-        assert await_until(lambda: not is_running(parent.postgres_pid))  # noqa: B023 - the same
+        assert wait_until(lambda: not is_running(parent.redis_pid))  # noqa: B023 - called at once
+        assert wait_until(lambda: not is_running(parent.postgres_pid))  # noqa: B023 - the same

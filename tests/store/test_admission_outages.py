@@ -17,10 +17,10 @@ from quota_service.settings import Settings
 from tests.support.admissions import RoomUnderTest, open_room
 from tests.support.exams import make_exam
 from tests.support.lost_shards import recover_shards
-from tests.support.servers import killed, throwaway_postgres
+from tests.support.servers import killed
 from tests.support.waiting import eventually
 
-_TEMPLATE = "quota"
+_TEMPLATE = "postgres"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 
 @pytest.fixture(scope="module")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    with throwaway_postgres(tmp_path_factory.mktemp("mortal-postgres")) as server:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("mortal-postgres")) as server:
         yield server
 
 

@@ -1,21 +1,23 @@
-"""Who can reach the local servers, whom they run as, and that they leave rights alone.
-
-As root the clusters lie below the private place of the package, because pytest's directories are
-closed to `nobody`; the tests remove theirs.
-"""
+"""Who can reach the local servers, whom they run as, and that they leave rights alone."""
 
 import os
 import pwd
-import shutil
 import socket
 import stat
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from quota_service.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis
+from quota_service.embedded import (
+    EmbeddedError,
+    EmbeddedPostgres,
+    EmbeddedRedis,
+    program_copies,
+)
 from tests.support.embedded import (
     IS_ROOT,
     MakeParent,
@@ -29,6 +31,14 @@ from tests.support.embedded import (
 )
 from tests.support.patience import LIMIT_S
 from tests.support.processes import is_running
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """A directory that every user can reach; pytest's are closed."""
+    with tempfile.TemporaryDirectory(prefix="quota-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def test_the_servers_listen_on_one_loopback_address_only(
@@ -64,123 +74,76 @@ def test_postgres_demands_the_password_that_is_kept_for_us_alone(
     assert password not in (tmp_path / "postgres" / "postgres.log").read_text()
 
 
-def test_a_deleted_password_is_replaced_by_a_new_one(
+def test_a_cluster_without_its_password_is_refused_and_left_alone(
     tmp_path: Path, postgres_of: MakePostgres
 ) -> None:
     server = postgres_of()
     server.start()
-    first_url = server.url
     server.stop()
-    (tmp_path / "postgres" / "postgres.password").unlink()
+    kept = tmp_path / "postgres" / "postgres.password"
+    password = kept.read_text()
+    kept.unlink()
 
+    with pytest.raises(EmbeddedError, match=r"cannot use .*No such file.*postgres\.password"):
+        server.start()
+
+    kept.write_text(password)
     server.start()
-
-    assert server.url != first_url
     assert query(server.url, "SELECT 1") == 1
 
 
 @needs_root
-def test_root_with_everything_closed_to_others_changes_no_rights_and_can_remove_all(
+def test_root_with_everything_closed_to_others_changes_no_rights_and_keeps_all_in_one_place(
     tmp_path: Path, postgres_of: MakePostgres
 ) -> None:
+    nobody = pwd.getpwnam("nobody")
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     data_dir = closed / "data"
     data_dir.mkdir(mode=0o700)
-    _, bin_dir = copy_wheels(closed)
-    watched = (tmp_path.parent, tmp_path, closed, data_dir, bin_dir, bin_dir.parent)
+    watched = (tmp_path.parent, tmp_path, closed, data_dir)
     before = rights(*watched)
-    server = postgres_of(data_dir, bin_dir=bin_dir)
+    server = postgres_of(data_dir)
 
     server.start()
     query(server.url, "CREATE TABLE booking AS SELECT 1 AS id")
-    program = Path(f"/proc/{server.pid}/exe").readlink()
     uid = Path(f"/proc/{server.pid}").stat().st_uid
     server.stop()
-    server.start()
-    booked = query(server.url, "SELECT id FROM booking")
-    server.stop()
-    pgdata = server.pgdata
-    owner, mode = pgdata.stat().st_uid, stat.S_IMODE(pgdata.stat().st_mode)
-    after = rights(*watched)
-    above = [directory.stat() for directory in program.parents]
-    server.remove_data()
+    moved = data_dir.rename(closed / "moved")
+    again = postgres_of(moved)
+    again.start()
 
-    assert booked == 1
-    assert uid == owner == pwd.getpwnam("nobody").pw_uid
-    assert mode == 0o700
-    assert closed not in program.parents
-    for status in above:
-        assert status.st_uid == 0
-        assert not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    assert after == before
-    assert not pgdata.parent.exists()
-    assert not data_dir.exists()
+    assert query(again.url, "SELECT id FROM booking") == 1
+    status = again.pgdata.stat()
+    assert uid == status.st_uid == nobody.pw_uid
+    assert stat.S_IMODE(status.st_mode) == 0o700
+    assert again.pgdata.is_relative_to(moved)
+    moved.rename(data_dir)
+    assert rights(*watched) == before
 
 
 @needs_root
-def test_root_starts_afresh_when_a_closed_data_directory_was_removed_by_hand(
-    tmp_path: Path, postgres_of: MakePostgres
+def test_root_runs_a_copy_of_programs_that_are_closed_to_others_and_makes_it_once(
+    tmp_path: Path, postgres_of: MakePostgres, monkeypatch: pytest.MonkeyPatch, open_dir: Path
 ) -> None:
-    data_dir = tmp_path / "data"
-    first, second = postgres_of(data_dir), postgres_of(data_dir)
-    first.start()
-    query(first.url, "CREATE TABLE booking AS SELECT 1 AS id")
-    first.stop()
-    shutil.rmtree(data_dir)
+    monkeypatch.setattr(program_copies, "_COPIES", open_dir / "copies")
+    _, bin_dir = copy_wheels(tmp_path)
+    before = rights(tmp_path, bin_dir, bin_dir.parent)
+    first = postgres_of(tmp_path / "first", bin_dir=bin_dir)
+    second = postgres_of(tmp_path / "second", bin_dir=bin_dir)
 
+    first.start()
     second.start()
 
-    assert query(second.url, "SELECT to_regclass('booking')") is None
-
-
-@needs_root
-def test_root_removes_what_was_kept_for_a_temporary_data_directory_that_is_gone(
-    tmp_path: Path, postgres_of: MakePostgres
-) -> None:
-    gone, kept, made = (postgres_of(tmp_path / name) for name in ("gone", "kept", "made"))
-    for server in (gone, kept):
-        server.start()
-        server.stop()
-    abandoned = gone.pgdata
-    shutil.rmtree(tmp_path / "gone")
-
-    made.start()
-
-    assert not abandoned.parent.exists()
-    kept.start()
-    assert query(kept.url, "SELECT 1") == 1
-
-
-@needs_root
-def test_root_refuses_a_closed_data_directory_that_was_copied(
-    tmp_path: Path, postgres_of: MakePostgres
-) -> None:
-    original = postgres_of(tmp_path / "original")
-    original.start()
-    shutil.copytree(tmp_path / "original", tmp_path / "copy")
-
-    with pytest.raises(EmbeddedError, match="moved or copied"):
-        EmbeddedPostgres(tmp_path / "copy").start()
-
-    assert query(original.url, "SELECT 1") == 1
-
-
-@needs_root
-def test_root_keeps_the_cluster_in_a_data_directory_that_everybody_can_pass_to(
-    open_dir: Path, postgres_of: MakePostgres
-) -> None:
-    before = rights(open_dir)
-    server = postgres_of(open_dir / "data")
-
-    server.start()
-
-    nobody = pwd.getpwnam("nobody").pw_uid
-    assert (open_dir / "data" / "pgdata").stat().st_uid == nobody
-    assert stat.S_IMODE((open_dir / "data" / "pgdata").stat().st_mode) == 0o700
-    assert (open_dir / "data").stat().st_uid == 0
-    assert not (open_dir / "data" / "postgres.place").exists()
-    assert rights(open_dir) == before
+    (copy,) = (open_dir / "copies").iterdir()
+    for server in (first, second):
+        program = Path(f"/proc/{server.pid}/exe").readlink()
+        assert program.is_relative_to(copy)
+    for path in (copy, *copy.rglob("*")):
+        status = path.stat()
+        assert status.st_uid == 0
+        assert not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    assert rights(tmp_path, bin_dir, bin_dir.parent) == before
 
 
 @needs_root

@@ -1,9 +1,7 @@
 """Starts of local servers that fail, and programs that are found, copied or refused."""
 
 import os
-import shutil
 import socket
-import stat
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ from quota_service.embedded import EmbeddedError, local_server, ports, programs
 from tests.support.embedded import (
     MakePostgres,
     MakeRedis,
-    copy_wheels,
     query,
     wheel_bin_dir,
     wheel_redis,
@@ -77,35 +74,6 @@ def test_a_chosen_port_that_is_taken_meanwhile_is_replaced_by_another(
             assert str(taken.getsockname()[1]) not in server.url.split("@")[-1]
 
 
-def test_a_redis_without_the_right_to_be_executed_runs_from_a_copy(
-    tmp_path: Path, redis_of: MakeRedis
-) -> None:
-    plain = tmp_path / "redis-server"
-    shutil.copyfile(wheel_redis(), plain)
-    plain.chmod(0o644)
-    server = redis_of(binary=plain)
-
-    server.start()
-
-    assert server.pid is not None
-    assert Path(f"/proc/{server.pid}/exe").readlink().is_relative_to(tmp_path / "redis")
-    assert stat.S_IMODE(plain.stat().st_mode) == 0o644
-
-
-def test_a_postgres_without_the_right_to_be_executed_runs_from_a_copy(
-    tmp_path: Path, postgres_of: MakePostgres
-) -> None:
-    _, bin_dir = copy_wheels(tmp_path)
-    for program in bin_dir.iterdir():
-        program.chmod(0o644)
-    server = postgres_of(bin_dir=bin_dir)
-
-    server.start()
-
-    assert query(server.url, "SELECT 1") == 1
-    assert stat.S_IMODE((bin_dir / "postgres").stat().st_mode) == 0o644
-
-
 @pytest.mark.parametrize(
     ("server", "versions", "wins"),
     [
@@ -166,15 +134,24 @@ def test_a_cluster_of_another_major_version_is_refused_by_name(
         server.start()
 
 
-def test_a_running_server_cannot_be_started_again_or_have_its_data_removed(
-    postgres_of: MakePostgres,
+def test_a_data_directory_of_an_earlier_version_is_refused(
+    tmp_path: Path, postgres_of: MakePostgres
 ) -> None:
+    data_dir = tmp_path / "postgres"
+    data_dir.mkdir()
+    (data_dir / "postgres.place").write_text("/var/lib/quota-service-embedded/clusters/0")
+
+    with pytest.raises(EmbeddedError, match="made by an earlier version"):
+        postgres_of().start()
+
+    assert not (data_dir / "pgdata").exists()
+
+
+def test_a_running_server_cannot_be_started_again(postgres_of: MakePostgres) -> None:
     server = postgres_of()
     server.start()
 
     with pytest.raises(EmbeddedError, match="already running"):
         server.start()
-    with pytest.raises(EmbeddedError, match="stop it before removing"):
-        server.remove_data()
 
     assert query(server.url, "SELECT 1") == 1

@@ -1,19 +1,16 @@
 """The life of the local servers of `quota_service.embedded`: what they keep, and how they end."""
 
-import asyncio
 import sys
 import threading
 from pathlib import Path
 
-import asyncpg
 import pytest
 import redis
 
-from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.embedded import EmbeddedRedis
 from tests.support.embedded import (
     MakePostgres,
     MakeRedis,
-    await_until,
     commands,
     family,
     needs_linux,
@@ -21,7 +18,8 @@ from tests.support.embedded import (
 )
 from tests.support.patience import LIMIT_S
 from tests.support.processes import is_running, state
-from tests.support.servers import pause, paused, redis_programs
+from tests.support.servers import kill, pause, paused, redis_programs
+from tests.support.waiting import wait_until
 
 
 def test_redis_keeps_its_data_over_an_orderly_restart(redis_of: MakeRedis) -> None:
@@ -92,8 +90,8 @@ def test_killed_servers_come_back_on_their_ports_with_their_data(
         client.set("seat", "taken")
     query(ledger.url, "CREATE TABLE booking AS SELECT 1 AS id")
 
-    stores.kill()
-    ledger.kill()
+    kill(stores)
+    kill(ledger)
     stores.start()
     ledger.start()
 
@@ -101,32 +99,6 @@ def test_killed_servers_come_back_on_their_ports_with_their_data(
     with commands(stores.url) as client:
         assert client.get("seat") == "taken"
     assert query(ledger.url, "SELECT id FROM booking") == 1
-
-
-def test_killing_postgres_leaves_none_of_its_processes_not_even_a_busy_one(
-    postgres_of: MakePostgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A loop never looks whether its server still lives: it has to be killed.
-    monkeypatch.setattr(EmbeddedPostgres, "orphan_grace_s", 0.1)
-    busy = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^DO' AND state = 'active'"
-    server = postgres_of()
-    server.start()
-
-    async def kill_in_a_loop() -> list[int]:
-        connection = await asyncpg.connect(server.url)
-        running = asyncio.ensure_future(connection.execute("DO $$ BEGIN LOOP END LOOP; END $$"))
-        assert await asyncio.to_thread(await_until, lambda: query(server.url, busy) == 1)
-        members = family(server.pid)
-        await asyncio.to_thread(server.kill)
-        with pytest.raises((asyncpg.PostgresError, OSError)):
-            await asyncio.wait_for(running, LIMIT_S)
-        connection.terminate()
-        return members
-
-    members = asyncio.run(kill_in_a_loop())
-
-    assert len(members) > 5
-    assert not [pid for pid in members if is_running(pid)]
 
 
 def test_a_paused_redis_answers_only_when_it_is_resumed(redis_of: MakeRedis) -> None:
@@ -156,18 +128,16 @@ def test_a_paused_postgres_stands_still_with_all_its_processes(postgres_of: Make
     assert query(server.url, "SELECT 1") == 1
 
 
-def test_servers_that_do_not_stop_in_time_are_killed_with_all_their_processes(
-    redis_of: MakeRedis, postgres_of: MakePostgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(EmbeddedPostgres, "orphan_grace_s", 0.1)
-    for server in (redis_of(), postgres_of()):
-        server.start()
-        members = family(server.pid)
-        pause(server)
+def test_a_server_that_does_not_stop_in_time_is_killed(redis_of: MakeRedis) -> None:
+    server = redis_of()
+    server.start()
+    pid = server.pid
+    pause(server)
 
-        server.stop(timeout_s=0.1)
+    server.stop(timeout_s=0.1)
 
-        assert not [pid for pid in members if is_running(pid)]
+    assert pid is not None
+    assert not is_running(pid)
 
 
 def test_stopping_twice_or_without_a_start_does_nothing(tmp_path: Path) -> None:
@@ -189,12 +159,12 @@ def test_a_server_outlives_the_thread_that_started_it(redis_of: MakeRedis) -> No
     thread.start()
     native_id = thread.native_id
     thread.join(LIMIT_S)
-    assert await_until(lambda: not Path(f"/proc/self/task/{native_id}").exists())
+    assert wait_until(lambda: not Path(f"/proc/self/task/{native_id}").exists())
 
     with commands(server.url) as client:
         began_s = client.info("server")["uptime_in_seconds"]
         # Redis acts on a signal in the same periodic task that moves this clock.
-        moved = await_until(lambda: client.info("server")["uptime_in_seconds"] > began_s)
+        moved = wait_until(lambda: client.info("server")["uptime_in_seconds"] > began_s)
 
     assert moved
     assert server.pid is not None

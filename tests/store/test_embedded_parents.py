@@ -6,18 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from quota_service.embedded import EmbeddedError, EmbeddedRedis
+from quota_service.embedded import EmbeddedError
 from tests.support.embedded import (
     IS_ROOT,
     MakeParent,
     MakePostgres,
     MakeRedis,
-    await_until,
     commands,
     family,
     needs_linux,
     query,
-    wheel_redis,
 )
 from tests.support.patience import LIMIT_S
 from tests.support.processes import is_running
@@ -87,16 +85,16 @@ def test_a_stale_pid_file_with_a_strangers_pid_harms_neither_start_nor_stranger(
 
 
 @needs_linux
-def test_a_redis_that_was_not_started_from_here_is_neither_joined_nor_ended(tmp_path: Path) -> None:
-    place = ("--port", "0", "--unixsocket", tmp_path / "s", "--dir", tmp_path)
-    stranger = subprocess.Popen(
-        [wheel_redis(), *place, "--set-proc-title", "no"], stdout=subprocess.DEVNULL
-    )
-    assert await_until((tmp_path / "s").exists)
+def test_a_server_whose_parent_was_killed_is_waited_for_and_then_refused(
+    tmp_path: Path, redis_of: MakeRedis
+) -> None:
+    server = redis_of()
+    server.start()
+    assert server.pid is not None
+    (tmp_path / "redis" / "redis-server.lock").write_text("")  # as if its parent had died
 
-    with pytest.raises(EmbeddedError, match=rf"pid \[{stranger.pid}\]"):
-        EmbeddedRedis(tmp_path).start(timeout_s=0.5)
+    with pytest.raises(EmbeddedError, match="or by a redis-server that it left"):
+        redis_of().start(timeout_s=0.1)
 
-    assert stranger.poll() is None
-    stranger.kill()
-    stranger.wait(LIMIT_S)
+    with commands(server.url) as client:
+        assert client.ping()

@@ -29,21 +29,18 @@ from tests.support.pair_of_postgres import (
     multi_host,
     share_password,
 )
+from tests.support.servers import kill
 from tests.support.serving import serving
 from tests.support.use_cases import hold, payment, state
 from tests.support.waiting import eventually
 
-_TEMPLATE = "quota"
+_TEMPLATE = "postgres"
 
 
 @pytest.fixture(scope="module")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("failing-postgres"))
-    try:
-        with server:
-            yield server
-    finally:
-        server.remove_data()
+    with EmbeddedPostgres(tmp_path_factory.mktemp("failing-postgres")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -118,18 +115,14 @@ async def pair(
 ) -> AsyncIterator[tuple[StandbyPostgres, str]]:
     """A standby that knows the exam as the primary does, and its URL."""
     assert service.stores.registry.is_loaded
-    server = StandbyPostgres(tmp_path / "standby")
-    try:
-        with server:
-            url = await share_password(settings.postgres_dsn, server)
-            async with open_service(dataclasses.replace(settings, postgres_dsn=url)) as twin:
-                await migrate(twin.stores.ledger)
-                await refresh_memory(twin)
-                await import_exam(twin.stores, make_exam())
-            server.stand_by()
-            yield server, url
-    finally:
-        server.remove_data()
+    with StandbyPostgres(tmp_path / "standby") as server:
+        url = await share_password(settings.postgres_dsn, server)
+        async with open_service(dataclasses.replace(settings, postgres_dsn=url)) as twin:
+            await migrate(twin.stores.ledger)
+            await refresh_memory(twin)
+            await import_exam(twin.stores, make_exam())
+        server.stand_by()
+        yield server, url
 
 
 async def test_of_several_hosts_the_primary_is_found_and_after_a_failover_the_promoted_one(
@@ -150,7 +143,7 @@ async def test_of_several_hosts_the_primary_is_found_and_after_a_failover_the_pr
     async with open_service(both) as failing:
         await refresh_memory(failing)
         held = await hold(failing, "candidate-2")
-        postgres_server.kill()
+        kill(postgres_server)
         try:
             with pytest.raises(LedgerUnavailable):
                 await confirm(failing.stores, payment(held, "event-2"))
@@ -187,7 +180,7 @@ async def test_while_postgres_stays_away_holds_are_given_up_to_a_bound_and_all_c
     ):
         api = run.client
         held = [(await api.reserve(f"candidate-{n}", venues=("tianjin",))).json for n in range(3)]
-        postgres_server.kill()
+        kill(postgres_server)
         try:
             for n, each in enumerate(held):
                 still = await api.reserve(f"early-{n}", ("qms",), ("tianjin",))

@@ -26,6 +26,7 @@ from tests.support.lost_shards import (
 )
 from tests.support.mortal_redis import client_of, cut_off, follow
 from tests.support.proxy import Proxy, proxied
+from tests.support.servers import kill
 from tests.support.use_cases import hold, state
 from tests.support.waiting import eventually
 
@@ -195,11 +196,11 @@ async def test_a_second_loss_before_the_first_was_drained_goes_on_from_the_first
     held = [await hold(service, f"held-{n}", "tianjin") for n in range(3)]
     booked = await book(service, "booked")
     await drain(service)
-    pair.one.kill()
+    kill(pair.one)
     await make_primary(pair.two)
     pair.address.lead_to(pair.two.url)
     assert await first_answer(lambda: recover_shards(service)) == 1
-    pair.two.kill()
+    kill(pair.two)
     pair.two.start()
 
     assert await first_answer(lambda: recover_shards(service)) == 1
@@ -223,7 +224,7 @@ async def test_a_promoted_server_that_forgets_its_history_is_not_taken_for_anoth
     async with client_of(pair.two) as client:
         before = (await client.info("replication"))["master_replid2"]
         await client.config_set("repl-backlog-ttl", 1)
-        pair.one.kill()
+        kill(pair.one)
 
         async def has_forgotten() -> bool:
             return bool((await client.info("replication"))["master_replid2"] != before)

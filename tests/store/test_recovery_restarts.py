@@ -31,6 +31,7 @@ from tests.support.mortal_redis import (
     restart_from,
 )
 from tests.support.redis_clients import redis_of
+from tests.support.servers import kill
 from tests.support.use_cases import hold, state
 
 
@@ -202,7 +203,7 @@ async def test_a_promoted_replica_that_missed_writes_is_fenced_and_reconciled(
             lost = await hold(failing, "lost", "tianjin")
             paid = await book(failing, "paid", "tianjin")
 
-            master.kill()
+            kill(master)
             if meanwhile == "stopped":
                 replica.start()
             await promote(replica, master)

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pytest
 import redis
 
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis, programs
-from quota_service.embedded.children import wait_until
 from tests.support.patience import LIMIT_S
 from tests.support.processes import descendants
 
@@ -28,7 +26,6 @@ needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can run Postgres 
 needs_linux = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells a child of its parent's death, and has /proc"
 )
-await_until = partial(wait_until, timeout_s=LIMIT_S)
 
 PARENT = """
 import codecs, importlib.metadata, json, os, sys

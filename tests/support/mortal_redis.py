@@ -8,7 +8,7 @@ from pathlib import Path
 import redis.asyncio
 
 from quota_service.embedded import EmbeddedRedis
-from tests.support.servers import paused
+from tests.support.servers import kill, paused
 from tests.support.waiting import eventually
 
 LOG_DIR = "appendonlydir"
@@ -23,7 +23,7 @@ async def client_of(server: EmbeddedRedis) -> AsyncIterator["redis.asyncio.Redis
 
 def restart(server: EmbeddedRedis) -> None:
     """Let a server crash and come back with what its log has."""
-    server.kill()
+    kill(server)
     server.start()
 
 
@@ -35,7 +35,7 @@ def copy_log(server: EmbeddedRedis, data_dir: Path, copy: Path) -> None:
 
 def restart_from(server: EmbeddedRedis, data_dir: Path, copy: Path) -> None:
     """Let a server crash and come back with an older copy of its log."""
-    server.kill()
+    kill(server)
     shutil.rmtree(data_dir / LOG_DIR)
     shutil.copytree(copy, data_dir / LOG_DIR)
     server.start()

@@ -19,15 +19,14 @@ from quota_service.embedded import (
     find_postgres_bin_dir,
     find_redis_binary,
 )
-from quota_service.embedded.children import wait_until
 from quota_service.embedded.programs import (
     POSTGRES_PROGRAMS,
     wheel_postgres_bin_dir,
     wheel_program,
     wheel_redis_binary,
 )
-from tests.support.patience import LIMIT_S
-from tests.support.processes import descendants, send, state
+from tests.support.processes import descendants, is_running, send, state
+from tests.support.waiting import wait_until
 
 _REDIS_SERVER = "TEST_REDIS_SERVER"
 _POSTGRES_BIN = "TEST_POSTGRES_BIN"
@@ -97,21 +96,19 @@ def _chosen(variable: str, standard: Path | None) -> Path:
     return standard
 
 
-@contextmanager
-def throwaway_postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
-    """Run a Postgres; as root its data stands outside of `folder`, so it is removed by itself."""
-    server = EmbeddedPostgres(folder)
-    try:
-        with server:
-            yield server
-    finally:
-        server.remove_data()
+def kill(server: EmbeddedRedis | EmbeddedPostgres) -> None:
+    """Kill a server as a crash would, and return when nothing of it is left."""
+    if server.pid is not None:
+        members = [server.pid, *descendants(server.pid)]
+        send(members, signal.SIGKILL)
+        server.stop()
+        assert wait_until(lambda: not any(map(is_running, members)))
 
 
 @contextmanager
 def killed(server: EmbeddedRedis | EmbeddedPostgres) -> Iterator[None]:
     """Kill a server, and start it again at the end."""
-    server.kill()
+    kill(server)
     try:
         yield
     finally:
@@ -150,4 +147,4 @@ def resume(server: EmbeddedRedis | EmbeddedPostgres) -> None:
 def _stop(pids: Sequence[int]) -> None:
     """Return when every process is stopped; one that has ended waits for its parent, or is gone."""
     send(pids, signal.SIGSTOP)
-    assert wait_until(lambda: all(state(pid) in {"T", "Z", ""} for pid in pids), LIMIT_S)
+    assert wait_until(lambda: all(state(pid) in {"T", "Z", ""} for pid in pids))

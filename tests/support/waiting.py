@@ -10,6 +10,16 @@ from tests.support.patience import LIMIT_S
 Result = TypeVar("Result")
 
 
+def wait_until(condition: Callable[[], bool], timeout_s: float = LIMIT_S) -> bool:
+    """Check `condition`, at least once, until it holds or time is up; return whether it held."""
+    ends_at_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() >= ends_at_s:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 async def eventually(
     condition: Callable[[], Awaitable[bool]], *, within_s: float = LIMIT_S
 ) -> float:
