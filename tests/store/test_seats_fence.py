@@ -1,7 +1,7 @@
 """The fence: a shard that is gone, opened anew or in another run answers nothing it forgot."""
 
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -63,46 +63,38 @@ def test_every_script_but_those_that_open_close_and_look_knows_the_fence() -> No
     assert set(SOURCES) - set(KNOWS_FENCE) - set(RECOVERS) == {"open", "standing"}
 
 
-@pytest.mark.parametrize("name", KNOWS_FENCE)
-async def test_a_script_is_not_ready_when_the_shard_was_lost(
-    seats: SeatsUnderTest, name: str
-) -> None:
-    lost = Shard("exam-lost", 0, 1)
-    size_before = await seats.client.dbsize()
+async def not_ready(seats: SeatsUnderTest, names: Iterable[str], shard: Shard) -> None:
+    """Fail unless each of these scripts is not ready for a shard, and changes nothing."""
+    before = await everything(seats)
+    wrong = {}
+    for name in names:
+        answer = await call(seats, SOURCES[name], shard)
+        if answer != [Code.NOT_READY] or await everything(seats) != before:
+            wrong[name] = answer
+    assert wrong == {}
 
-    answer = await call(seats, SOURCES[name], lost)
 
-    assert answer == [Code.NOT_READY]
-    assert await seats.client.dbsize() == size_before
+async def test_every_script_is_not_ready_when_the_shard_was_lost(seats: SeatsUnderTest) -> None:
+    await not_ready(seats, KNOWS_FENCE, Shard("exam-lost", 0, 1))
 
 
 @pytest.mark.parametrize("epoch", [0, 2, 10, 11])
-@pytest.mark.parametrize("name", sorted({*KNOWS_FENCE, "open"}))
-async def test_a_script_is_not_ready_under_any_other_epoch(
-    seats: SeatsUnderTest, name: str, epoch: int
+async def test_every_script_is_not_ready_under_any_other_epoch(
+    seats: SeatsUnderTest, epoch: int
 ) -> None:
     await seats.hold()
-    before = await everything(seats)
 
-    answer = await call(seats, SOURCES[name], dataclasses.replace(seats.shard, epoch=epoch))
-
-    assert answer == [Code.NOT_READY]
-    assert await everything(seats) == before
+    await not_ready(seats, [*KNOWS_FENCE, "open"], dataclasses.replace(seats.shard, epoch=epoch))
 
 
-@pytest.mark.parametrize("name", KNOWS_FENCE)
-async def test_a_script_is_not_ready_in_another_run_of_the_server(
-    seats: SeatsUnderTest, name: str
+async def test_every_script_is_not_ready_in_another_run_of_the_server(
+    seats: SeatsUnderTest,
 ) -> None:
     """What a restart or a failover leaves is the fence of the server before."""
     await seats.hold()
     await seats.client.set(seats.shard.key("epoch"), f"{seats.shard.epoch}@{OTHER_RUN}")
-    before = await everything(seats)
 
-    answer = await call(seats, SOURCES[name], seats.shard)
-
-    assert answer == [Code.NOT_READY]
-    assert await everything(seats) == before
+    await not_ready(seats, KNOWS_FENCE, seats.shard)
 
 
 async def test_a_server_that_has_forgotten_whom_it_took_over_from_is_the_same_run(
@@ -150,46 +142,30 @@ async def test_any_other_fence_is_another(seats: SeatsUnderTest, standing: str, 
     assert await read_as(seats, told, serial) == [Code.NOT_READY]
 
 
-@pytest.mark.parametrize("name", sorted({*KNOWS_FENCE, "open"}))
-async def test_a_script_is_not_ready_while_the_shard_is_recovered_under_the_same_epoch(
-    seats: SeatsUnderTest, name: str
+async def test_every_script_is_not_ready_while_the_shard_is_recovered_under_the_same_epoch(
+    seats: SeatsUnderTest,
 ) -> None:
     await seats.hold()
     recovered = dataclasses.replace(seats.shard, epoch=2, is_recovered=True)
     await RecoveryStore(seats.runner).claim(recovered)
-    before = await everything(seats)
 
-    answer = await call(
-        seats, SOURCES[name], dataclasses.replace(seats.shard, epoch=recovered.epoch)
-    )
-
-    assert answer == [Code.NOT_READY]
-    assert await everything(seats) == before
+    await not_ready(seats, [*KNOWS_FENCE, "open"], dataclasses.replace(seats.shard, epoch=2))
 
 
-@pytest.mark.parametrize("standing", ["open", "open later", "another run", "nothing"])
-@pytest.mark.parametrize("name", RECOVERS_CLAIMED)
-async def test_a_script_of_a_recovery_is_not_ready_where_it_has_not_claimed(
-    seats: SeatsUnderTest, name: str, standing: str
+@pytest.mark.parametrize(
+    "fence", [f"2@{RUN}", f"3@{RUN}", f"2/recovery@{OTHER_RUN}", None], ids=ascii
+)
+async def test_every_script_of_a_recovery_is_not_ready_where_it_has_not_claimed(
+    seats: SeatsUnderTest, fence: str | None
 ) -> None:
-    claimed = dataclasses.replace(seats.shard, epoch=2, is_recovered=True)
     await seats.hold()
-    fence = {
-        "open": f"2@{RUN}",
-        "open later": f"3@{RUN}",
-        "another run": f"2/recovery@{OTHER_RUN}",
-        "nothing": None,
-    }[standing]
     if fence is None:
         await seats.client.delete(seats.shard.key("epoch"))
     else:
         await seats.client.set(seats.shard.key("epoch"), fence)
-    before = await everything(seats)
 
-    answer = await call(seats, SOURCES[name], claimed)
-
-    assert answer == [Code.NOT_READY]
-    assert await everything(seats) == before
+    claimed = dataclasses.replace(seats.shard, epoch=2, is_recovered=True)
+    await not_ready(seats, RECOVERS_CLAIMED, claimed)
 
 
 @pytest.mark.parametrize(
@@ -231,15 +207,15 @@ STEPS: dict[str, Callable[[SeatsUnderTest, Shard], Awaitable[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", STEPS)
-async def test_the_store_raises_not_ready_and_never_an_answer(
-    seats: SeatsUnderTest, name: str
+async def test_every_step_of_the_store_raises_not_ready_and_never_an_answer(
+    seats: SeatsUnderTest,
 ) -> None:
     for shard in (Shard("exam-lost", 0, 1), dataclasses.replace(seats.shard, epoch=2)):
-        with pytest.raises(NotReady) as raised:
-            await STEPS[name](seats, shard)
+        for step in STEPS.values():
+            with pytest.raises(NotReady) as raised:
+                await step(seats, shard)
 
-        assert raised.value.applied is False
+            assert raised.value.applied is False
 
 
 async def test_an_emptied_redis_is_not_ready_instead_of_sold_out(

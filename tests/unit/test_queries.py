@@ -3,16 +3,15 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from quota_service.ledger import queries
 from quota_service.ledger.queries import load_queries
+from tests.support.facts import for_each
 
 LEDGER = Path(queries.__file__).parent
 QUERIES = load_queries()
 USE = re.compile(r"""(?:quer(?:y|ies)\[|\b(?:fetch|commit)\()\s*"(\w+)["]""")
 
-each_query = pytest.mark.parametrize("name", sorted(QUERIES))
+each_query = for_each(QUERIES)
 
 
 def header(text: str) -> list[str]:
@@ -34,27 +33,27 @@ def used_names() -> set[str]:
 
 
 @each_query
-def test_a_query_says_first_what_it_is_for(name: str) -> None:
-    purpose = [line for line in header(QUERIES[name]) if not line.startswith("-- $")]
+def test_a_query_says_first_what_it_is_for(query: str) -> None:
+    purpose = [line for line in header(query) if not line.startswith("-- $")]
 
     assert re.match(r"-- \S.*", purpose[0])
     assert purpose[-1].endswith(".")
 
 
 @each_query
-def test_a_query_describes_exactly_the_parameters_it_takes_in_order(name: str) -> None:
-    described = [line for line in header(QUERIES[name]) if line.startswith("-- $")]
+def test_a_query_describes_exactly_the_parameters_it_takes_in_order(query: str) -> None:
+    described = [line for line in header(query) if line.startswith("-- $")]
 
     numbers = [int(re.match(r"-- \$(\d+) \w[\w ]*, \w|-- \$(\d+) ", line)[1]) for line in described]
 
-    used = sorted({int(number) for number in re.findall(r"\$(\d+)", statement(QUERIES[name]))})
+    used = sorted({int(number) for number in re.findall(r"\$(\d+)", statement(query))})
     assert numbers == used == list(range(1, len(used) + 1))
 
 
 @each_query
-def test_a_described_type_is_the_one_the_statement_casts_to(name: str) -> None:
-    casts = dict(re.findall(r"\$(\d+)::(\w+(?:\[\])?)", statement(QUERIES[name])))
-    for line in header(QUERIES[name]):
+def test_a_described_type_is_the_one_the_statement_casts_to(query: str) -> None:
+    casts = dict(re.findall(r"\$(\d+)::(\w+(?:\[\])?)", statement(query)))
+    for line in header(query):
         described = re.match(r"-- \$(\d+) .*, (\w+(?:\[\])?)", line)
         if described and described[1] in casts:
             types = re.findall(r", (\w+(?:\[\])?)", line)
@@ -63,16 +62,16 @@ def test_a_described_type_is_the_one_the_statement_casts_to(name: str) -> None:
 
 
 @each_query
-def test_a_query_is_one_statement(name: str) -> None:
-    text = statement(QUERIES[name])
+def test_a_query_is_one_statement(query: str) -> None:
+    text = statement(query)
 
     assert ";" not in text
     assert re.match(r"(SELECT|INSERT|UPDATE|DELETE|WITH)\b", text)
 
 
 @each_query
-def test_rows_that_workers_compete_for_are_skipped_not_waited_for(name: str) -> None:
-    text = statement(QUERIES[name])
+def test_rows_that_workers_compete_for_are_skipped_not_waited_for(query: str) -> None:
+    text = statement(query)
 
     if "SKIP LOCKED" in text:
         assert re.search(r"LIMIT|shard = \$2", text), "a claim takes a bounded number of rows"

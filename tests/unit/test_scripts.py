@@ -5,12 +5,11 @@ The scripts are read as text. What only running can tell stands in `tests/store`
 
 import re
 
-import pytest
-
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import SHARD_KEYS
 from quota_service.seats.record import FIELDS
 from quota_service.seats.scripts import CHOSEN_KEYS
+from tests.support.facts import for_each
 from tests.support.lua_sources import LUA, LuaSource, read_sources
 
 SCRIPTS = read_sources()
@@ -68,11 +67,9 @@ UNTOLD = {
 WORDS_FOR = {"limit": "at most", "sessions": "session", "subjects": "subject", "venues": "venue"}
 """Names whose meaning is told in other words in a header."""
 
-each_script = pytest.mark.parametrize("source", SCRIPTS.values(), ids=list(SCRIPTS))
-each_include = pytest.mark.parametrize("source", INCLUDES.values(), ids=list(INCLUDES))
-each_source = pytest.mark.parametrize(
-    "source", [*SCRIPTS.values(), *INCLUDES.values()], ids=[*SCRIPTS, *INCLUDES]
-)
+each_script = for_each(SCRIPTS)
+each_include = for_each(INCLUDES)
+each_source = for_each({**SCRIPTS, **INCLUDES})
 
 
 def writers() -> set[str]:
@@ -152,17 +149,15 @@ def test_only_scripts_that_open_and_close_a_shard_write_its_epoch(source: LuaSou
 
 
 @each_script
-@pytest.mark.parametrize("table", ["KEYS", "ARGV"])
-def test_the_code_uses_every_key_and_argument_of_its_header_and_no_other(
-    source: LuaSource, table: str
-) -> None:
-    listed = {number for number, *_ in (source.keys if table == "KEYS" else source.args)}
-    named = {int(number) for number in re.findall(rf"\b{table}\[(\d+)\]", source.code)}
-    others = re.findall(rf"\b{table}\[(\D[^\]]*)\]|#({table})\b|unpack\(({table})", source.code)
+def test_the_code_uses_every_key_and_argument_of_its_header_and_no_other(source: LuaSource) -> None:
+    for table, lines in (("KEYS", source.keys), ("ARGV", source.args)):
+        listed = {number for number, *_ in lines}
+        named = {int(number) for number in re.findall(rf"\b{table}\[(\d+)\]", source.code)}
+        others = re.findall(rf"\b{table}\[(\D[^\]]*)\]|#({table})\b|unpack\(({table})", source.code)
 
-    # What is not used by its number is the last one, which may repeat.
-    assert named <= listed
-    assert listed - named <= ({max(listed)} if others else set())
+        # What is not used by its number is the last one, which may repeat.
+        assert named <= listed, table
+        assert listed - named <= ({max(listed)} if others else set()), table
 
 
 @each_script
