@@ -17,13 +17,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from types import FrameType
 
 from quota_service.api.webhooks import SECRET_PREFIX
 from quota_service.app import Addresses, Service, open_service, run
-from quota_service.definitions.files import load_exam_file
+from quota_service.definitions.files import SAMPLE_EXAM_ID, load_sample_exam
 from quota_service.domain.exam import Exam, Session, Window
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope, hash_secret, split_key
@@ -33,8 +32,6 @@ from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
-SAMPLE_EXAM_ID = "ccaa-2023-1"
-SAMPLE_EXAM = f"{SAMPLE_EXAM_ID}.toml"
 ENV_FILE = "demo.env"
 _PAYMENT_SECRET_BYTES = 32
 _KEYS = {
@@ -163,8 +160,7 @@ def _exam_of_earlier_run(service: Service) -> Exam:
     for exam in service.stores.registry.all():
         if exam.id == SAMPLE_EXAM_ID:
             return exam
-    with resources.as_file(resources.files("quota_service") / "exams" / SAMPLE_EXAM) as path:
-        return load_exam_file(path)
+    return load_sample_exam()
 
 
 def _moved(exam: Exam, options: DemoOptions) -> Exam:

@@ -27,11 +27,18 @@ DATE_PATTERN = r"(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
 """A date of the years that are taken, 1970 to 9999."""
 CLOCK_PATTERN = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
 OFFSET_PATTERN = r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+EXAM_EXAMPLE = "ccaa-2023-1"
+CANDIDATE_EXAMPLE = "c-7f3a91"
+RESERVATION_EXAMPLE = f"{EXAM_EXAMPLE}.0.kx5wcu3hqzyd2m7fov4tnbra"
+TICKET_EXAMPLE = "Y2NhYS0yMDIzLTF8Yy03ZjNhOTF8MA.bm90IGEgcmVhbCBzaWduYXR1cmUsIGFuIGV4YW1wbGUu"
+"""What a ticket or a pass looks like; its signature is none."""
+
 UTC_TIME: JsonSchemaValue = {
     "type": "string",
     "format": "date-time",
     "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
     "note": "RFC 3339, in UTC with milliseconds.",
+    "examples": ["2023-03-14T04:00:12.678Z"],
 }
 """The schema of a time as the API writes it; a note stands behind the description of a member."""
 
@@ -52,6 +59,11 @@ class Fault:
 def wrong(detail: str, kind: str = WRONG) -> PydanticCustomError:
     """Return the error that a check of our own raises."""
     return PydanticCustomError(kind, "{detail}", {"detail": detail})
+
+
+def example(value: Any) -> Any:
+    """Return what says in a schema which value shows a type; bodies are composed of such values."""
+    return Field(examples=[value])
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +177,14 @@ CandidateId = Annotated[
     Matching(CANDIDATE_ID, "1 to 64 characters of A-Z a-z 0-9 . _ : @ ~ + = -"),
     Field(
         description="Opaque id of the candidate, chosen by the frontend; a resident ID number "
-        "is refused as `national-id-refused`."
+        "is refused as `national-id-refused`.",
+        examples=[CANDIDATE_EXAMPLE],
     ),
 ]
 Currency = Annotated[
     str,
     Matching(re.compile(r"[A-Z]{3}"), "an ISO 4217 code such as CNY"),
-    Field(description="ISO 4217 code."),
+    Field(description="ISO 4217 code.", examples=["CNY"]),
 ]
 
 _DETAILS = {

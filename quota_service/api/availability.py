@@ -28,7 +28,7 @@ from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.registration.availability import Availability as AvailabilityRead
 from quota_service.registration.availability_changes import AvailabilityChange as ChangeRead
-from quota_service.schema import Identifier, Matching
+from quota_service.schema import Matching, example
 
 STATE_ID: Final = re.compile(r"[0-9]{1,15}-[0-9]{1,15}(-[0-9]{1,15})?")
 """The id of an event of a stream: names a state of the seats."""
@@ -39,6 +39,7 @@ StateId = Annotated[
     Field(
         description="What to send as `Last-Event-ID`: that of the last event that had one.",
     ),
+    example("1-42-3"),
 ]
 
 
@@ -47,9 +48,9 @@ class QuotaLeft(Answer):
 
     venue: VenueId
     subject: SubjectId
-    remaining: SeatCount
+    remaining: Annotated[SeatCount, example(41)]
     """Seats that can be reserved now."""
-    capacity: SeatCount
+    capacity: Annotated[SeatCount, example(600)]
     """Seats released so far."""
 
 
@@ -57,9 +58,9 @@ class AvailabilityStale(Answer):
     """The seats cannot be read for now; this was known last."""
 
     exam: ExamId
-    version: Count
+    version: Annotated[Count, example(42)]
     """Counts the steps of the seat counters; equal versions, equal seats."""
-    revision: Count
+    revision: Annotated[Count, example(3)]
     """Names the definition of the exam that this goes by."""
     as_of: Time
     """When the seats were counted."""
@@ -73,9 +74,7 @@ class AvailabilityChange(AvailabilityStale):
 
     quotas: Sequence[QuotaLeft]
     """Every quota of the subjects asked for."""
-    venues_with_all: NotRequired[
-        Sequence[Annotated[Identifier, Field(description="Id of a venue.")]]
-    ]
+    venues_with_all: NotRequired[Annotated[Sequence[AVenueId], example(["jinan"])]]
     """Venues with a seat left in every subject asked for, in the exam's order."""
 
 

@@ -32,6 +32,7 @@ from quota_service.http.response import Response
 from quota_service.observability.caller import caller
 from quota_service.registration.archive import archive_exam
 from quota_service.registration.import_exam import import_exam
+from quota_service.schema import example
 
 log = logging.getLogger(__name__)
 
@@ -75,20 +76,26 @@ class Archived(Answer):
 class ImportedChange(Answer):
     """One difference."""
 
-    where: str
+    where: Annotated[str, example("seats.jinan.qms")]
     """Key path in the definition."""
-    before: str
+    before: Annotated[str, example("400")]
     """The value as it was."""
-    after: str
+    after: Annotated[str, example("420")]
     """The value as it is now."""
 
 
 class ImportedWarning(Answer):
     """One warning."""
 
-    where: str
+    where: Annotated[str, example("sessions.day1-pm.starts_at")]
     """Key path in the definition."""
-    detail: str
+    detail: Annotated[
+        str,
+        example(
+            "begins before session day1-am ends (2023-05-20T03:00:00.000Z): a candidate can "
+            "reserve both"
+        ),
+    ]
     """What is odd, for people."""
 
 

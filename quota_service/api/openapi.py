@@ -1,26 +1,37 @@
-"""The OpenAPI document, made from the tables of routes and problems.
+"""The OpenAPI document, made from the tables of routes and problems and from the models.
 
-What the tables do not know (words, bodies, answers) stands in the modules beside this one; a route
-that they do not describe is a mistake that shows when the service starts.
+What a call is named and what it says beside the tables stands in `openapi_operations`; a route
+that is not described there is a mistake that shows when the service starts.
 """
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 
 import quota_service
-from quota_service.api.openapi_examples import EXAMPLES
-from quota_service.api.openapi_models import Schema, component
-from quota_service.api.openapi_operations import OPERATIONS, TAGS, Answer, Body, Operation
-from quota_service.api.openapi_problems import (
-    problem_examples,
-    problem_response,
-    problem_schemas,
-)
-from quota_service.api.openapi_requests import PARAMETERS, REQUEST_SCHEMAS
-from quota_service.api.openapi_schemas import ANSWER_SCHEMAS
-from quota_service.api.problems import PROBLEMS
+from quota_service.api.openapi_operations import OPERATIONS, PARAMETERS, Body, Operation
+from quota_service.api.openapi_schemas import SCHEMAS, Schema, component, schema_of, shown
+from quota_service.api.problems import CONTENT_TYPE, PROBLEMS, Problem, ProblemMembers, ProblemType
 from quota_service.api.routes import ROUTES, Route
 from quota_service.http.priority import Priority
+from quota_service.ledger.api_keys import Scope
+from quota_service.schema import RESERVATION_EXAMPLE
+
+_TAGS: Mapping[str, str] = {
+    "exams": "What can be taken, when and where, and what is left of it.",
+    "reservations": "Holding seats, paying for them, giving them back.",
+    "waiting room": "Being let in, fairly, at the rate the service bears.",
+    "payments": "What the payment provider reports.",
+    "operations": "Running the exam: needs a key with the scope `ops`.",
+    "service": "Health, and the documents of this API.",
+}
+_TAG_OF: Mapping[str, str] = {
+    "/waiting-room": "waiting room",
+    "/reservations": "reservations",
+    "/candidates": "reservations",
+    "/v1/exams": "exams",
+    "/v1/payment": "payments",
+}
+"""Tags by what the address has, the first of them; calls of ops have their own."""
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -30,6 +41,15 @@ _SCOPED = ("unauthorized", "forbidden", "not-ready")
 
 _RATE_HEADERS = ("RateLimit-Policy", "RateLimit")
 """What every answer to a call with a key tells; problems of the call tell it too."""
+
+_PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
+    401: ("WWW-Authenticate",),
+    405: ("Allow",),
+    429: ("Retry-After", *_RATE_HEADERS),
+    503: ("Retry-After",),
+}
+"""Headers that come with a status, whichever problem it is."""
+_PROBLEM_MEMBERS: Schema = schema_of(ProblemMembers, is_answer=True)["properties"]
 
 _DESCRIPTION = """\
 A reservation holds seats at once, a payment keeps them, and no seat is ever sold twice.
@@ -48,20 +68,13 @@ that limits rates; without one they are never sent.
 """
 
 _SECURITY_SCHEMES: Mapping[str, Schema] = {
-    "frontend_key": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "An API key with the scope `frontend`.",
-    },
-    "refunds_key": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "An API key with the scope `refunds`.",
-    },
-    "ops_key": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "An API key with the scope `ops`.",
+    **{
+        f"{scope}_key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": f"An API key with the scope `{scope}`.",
+        }
+        for scope in (Scope.FRONTEND, Scope.REFUNDS, Scope.OPS)
     },
     "webhook_signature": {
         "type": "apiKey",
@@ -107,7 +120,7 @@ _HEADERS: Mapping[str, Schema] = {
     "Location": _header(
         "Address of the reservation.",
         {"type": "string", "format": "uri-reference"},
-        "/v1/reservations/ccaa-2023-1.0.kx5wcu3hqzyd2m7fov4tnbra",
+        f"/v1/reservations/{RESERVATION_EXAMPLE}",
     ),
     "Idempotency-Replayed": _header(
         "Present when an earlier request with the same key did it.",
@@ -130,14 +143,15 @@ def openapi_document() -> dict[str, object]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "The service this document came from."}],
-        "tags": [{"name": name, "description": words} for name, words in TAGS.items()],
+        "tags": [{"name": name, "description": words} for name, words in _TAGS.items()],
         "paths": _paths(),
         "components": {
-            "schemas": {**ANSWER_SCHEMAS, **REQUEST_SCHEMAS, **problem_schemas()},
-            "examples": {
-                **{n: {"summary": e.summary, "value": e.value} for n, e in EXAMPLES.items()},
-                **problem_examples(),
+            "schemas": {
+                **SCHEMAS,
+                "Problem": schema_of(Problem, is_answer=True),
+                **{_name(problem): _problem_schema(problem) for problem in PROBLEMS.values()},
             },
+            "examples": {slug: _problem_example(problem) for slug, problem in PROBLEMS.items()},
             "parameters": dict(PARAMETERS),
             "headers": dict(_HEADERS),
             "responses": {
@@ -162,10 +176,10 @@ def _call(route: Route, operation: Operation) -> Schema:
     names = (*_PLACEHOLDER.findall(route.path), *operation.parameters, "X-Request-ID")
     call: Schema = {
         "operationId": operation.id,
-        "tags": [operation.tag],
+        "tags": [_tag(route)],
         "summary": route.summary,
         "description": operation.description,
-        "security": _security(route, operation),
+        "security": _security(route),
         "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in names],
         "responses": {
             str(status): response for status, response in sorted(_responses(route, operation))
@@ -173,21 +187,32 @@ def _call(route: Route, operation: Operation) -> Schema:
     }
     if operation.body is not None:
         call["requestBody"] = {
-            "required": operation.body_is_required,
+            "required": operation.body.schema != "Nothing",
             "content": _content(operation.body),
         }
     return call
 
 
-def _security(route: Route, operation: Operation) -> list[dict[str, list[str]]]:
-    if operation.signed:
+def _tag(route: Route) -> str:
+    if route.scope is Scope.OPS:
+        return "operations"
+    return next((tag for part, tag in _TAG_OF.items() if part in route.path), "service")
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    if route.verify is not None:
         return [{"webhook_signature": []}]
     return [] if route.scope is None else [{f"{route.scope}_key": []}]
 
 
 def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema]]:
-    for status, answer in operation.answers.items():
-        yield status, _answer(answer, _RATE_HEADERS if route.scope is not None else ())
+    etag = ("ETag",) if "If-None-Match" in operation.parameters else ()
+    headers = (*etag, *operation.headers)
+    for status, body in operation.answers.items():
+        yield status, _answer(body, operation, (*headers, *(_RATE_HEADERS if route.scope else ())))
+    if etag:
+        unchanged = "Nothing has changed since the ETag named."
+        yield 304, {"description": unchanged, "headers": _headers(headers)}
     by_status: dict[int, list[str]] = {}
     general = (
         *_ANY_REQUEST,
@@ -201,35 +226,83 @@ def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema
         yield status, _problem(slugs)
 
 
-def _answer(answer: Answer, more: Collection[str]) -> Schema:
-    response: Schema = {
-        "description": answer.description,
-        "headers": _headers((*answer.headers, *more)),
-    }
-    if answer.body is not None:
-        response["content"] = _content(answer.body)
-    if answer.links:
+def _answer(body: Body | str, operation: Operation, headers: Collection[str]) -> Schema:
+    response: Schema = {"headers": _headers(headers)}
+    if isinstance(body, str):
+        kind = "object" if body.endswith("json") else "string"
+        response |= {"description": "The document.", "content": {body: {"schema": {"type": kind}}}}
+    else:
+        response |= {"description": SCHEMAS[body.schema]["description"], "content": _content(body)}
+    if operation.links:
         response["links"] = {
             name: {"operationId": name, "parameters": {"reservation": "$response.body#/id"}}
-            for name in answer.links
+            for name in operation.links
         }
     return response
 
 
+def _content(body: Body) -> Schema:
+    schema = component(body.schema)
+    examples = body.examples or {body.schema: {}}
+    shows = {name: {"value": shown(schema, told)} for name, told in examples.items()}
+    return {body.media_type: {"schema": schema, "examples": shows}}
+
+
 def _problem(slugs: Collection[str]) -> Schema:
-    response, headers = problem_response(slugs)
-    return {**response, "headers": _headers(headers)}
+    """Return the response for problems of one status."""
+    problems = [PROBLEMS[slug] for slug in slugs]
+    (status,) = {problem.status for problem in problems}
+    content = {
+        "schema": _any_of(problems),
+        "examples": {slug: {"$ref": f"#/components/examples/{slug}"} for slug in slugs},
+    }
+    return {
+        "description": "\n".join(f"- `{each.slug}`: {each.meaning}" for each in problems),
+        "content": {CONTENT_TYPE: content},
+        "headers": _headers(_PROBLEM_HEADERS.get(status, ())),
+    }
+
+
+def _any_of(problems: list[ProblemType]) -> Schema:
+    references = {problem.uri: component(_name(problem)) for problem in problems}
+    schemas = list(references.values())
+    if len(schemas) == 1:
+        return schemas[0]
+    mapping = {uri: reference["$ref"] for uri, reference in references.items()}
+    return {"oneOf": schemas, "discriminator": {"propertyName": "type", "mapping": mapping}}
+
+
+def _name(problem: ProblemType) -> str:
+    return "".join(word.capitalize() for word in problem.slug.split("-")) + "Problem"
+
+
+def _problem_schema(problem: ProblemType) -> Schema:
+    """Return the schema of a problem; its members are those its example shows."""
+    members: dict[str, Schema] = {
+        "type": {"const": problem.uri},
+        "title": {"const": problem.title},
+        "status": {"const": problem.status},
+        **{name: _PROBLEM_MEMBERS[name] for name in problem.example},
+    }
+    own = {
+        "type": "object",
+        "description": problem.meaning,
+        "properties": members,
+        "required": list(members),
+    }
+    return {"allOf": [component("Problem"), own]}
+
+
+def _problem_example(problem: ProblemType) -> Schema:
+    value = {
+        "type": problem.uri,
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.meaning,
+        **problem.example,
+    }
+    return {"summary": problem.title, "value": value}
 
 
 def _headers(names: Collection[str]) -> Schema:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *names)}
-
-
-def _content(body: Body) -> Schema:
-    plain: Schema = {"type": "object" if body.media_type.endswith("json") else "string"}
-    media: Schema = {"schema": plain if body.schema is None else component(body.schema)}
-    if body.examples:
-        media["examples"] = {
-            name: {"$ref": f"#/components/examples/{name}"} for name in body.examples
-        }
-    return {body.media_type: media}

@@ -1,6 +1,13 @@
-"""The schemas of what the API answers, for the OpenAPI document, by component name."""
+"""The schemas of the OpenAPI document and the bodies that show them, made from the models."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+from typing_extensions import TypedDict
 
 from quota_service.api import (
     availability,
@@ -12,43 +19,139 @@ from quota_service.api import (
     reservations,
     waiting_room,
 )
-from quota_service.api.openapi_models import Schema, schema_of
+from quota_service.api.bodies import Nothing
+from quota_service.definitions.model import ExamDefinition
 
-_MODELS = {
-    "Text": exams.Text,
-    **{
-        model.__name__: model
-        for model in (
-            exams.Exam,
-            exams.ExamList,
-            availability.Availability,
-            availability.AvailabilityChange,
-            availability.AvailabilityStale,
-            payments.Payment,
-            reservations.Reservation,
-            reservations.CandidateView,
-            reservations.Refund,
-            payments.PaymentResult,
-            health.Health,
-            problems.ProblemMeaning,
-            exams.Archived,
-            ops.Audit,
-            exams.ImportResult,
-            ops.RefundDue,
-            ops.RefundsDue,
-            ops.UnreadablePayment,
-            ops.UnreadablePayments,
-            waiting_room.SteeredRoom,
-            waiting_room.WaitingRoom,
-            waiting_room.Ticket,
-            waiting_room.Pass,
-            waiting_room.Finished,
-        )
-    },
+Schema = dict[str, Any]
+
+_COMPONENT = "#/components/schemas/"
+
+
+def component(name: str) -> Schema:
+    """Return the reference to a schema of the document."""
+    return {"$ref": _COMPONENT + name}
+
+
+def schema_of(model: Any, components: Collection[str] = (), *, is_answer: bool = False) -> Schema:
+    """Return the schema of a model; it refers to `components`, and has all others inside.
+
+    Answers are open: they may get members that a client does not know yet.
+    """
+    made = TypeAdapter(model).json_schema(
+        ref_template=_COMPONENT + "{model}",
+        schema_generator=_Schemas,
+        mode="serialization" if is_answer else "validation",
+    )
+    parts = {name: part for name, part in made.pop("$defs", {}).items() if name not in components}
+    whole: Schema = _whole(made, parts, is_open=is_answer)
+    return whole
+
+
+class _Schemas(GenerateJsonSchema):
+    """Makes schemas of the forms that this document has."""
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        """Return the schema of a value of one of several forms, which no member names."""
+        return {"anyOf": super().tagged_union_schema(schema)["oneOf"]}
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """Return the schema of a table; keys of another form than they must have are refused."""
+        made = super().dict_schema(schema)
+        for pattern, values in made.pop("patternProperties", {}).items():
+            made |= {"propertyNames": {"pattern": pattern}, "additionalProperties": values}
+        return made
+
+    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
+        """Return the schema of a typed dict; what it inherits is described in the base."""
+        made = super().typed_dict_schema(schema)
+        for base in getattr(schema.get("cls"), "__orig_bases__", ()):
+            if base is not TypedDict:
+                inherited = TypeAdapter(base).json_schema(schema_generator=_Schemas)["properties"]
+                for name, member in made["properties"].items():
+                    description = inherited.get(name, {}).get("description")
+                    if description is not None:
+                        member.setdefault("description", description)
+        return made
+
+
+def _whole(node: Any, parts: dict[str, Schema], *, is_open: bool) -> Any:
+    """Return a schema with the parts it refers to inside, and without the titles of members."""
+    if isinstance(node, list):
+        return [_whole(each, parts, is_open=is_open) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "component" in node:
+        return component(node["component"])
+    node = _with_null_as_type(_resolved(node, parts), parts)
+    made = {
+        name: value if name == "examples" else _whole(value, parts, is_open=is_open)
+        for name, value in node.items()
+    }
+    if isinstance(made.get("title"), str):
+        del made["title"]
+    if made.get("default", "") is None:
+        del made["default"]
+    if is_open and made.get("additionalProperties") is False:
+        del made["additionalProperties"]
+    words = [made.get("description"), made.pop("note", None)]
+    if any(isinstance(each, str) for each in words):
+        # Docstrings have line breaks where their lines end.
+        made["description"] = " ".join(" ".join(filter(None, words)).split())
+    return made
+
+
+def _resolved(node: Schema, parts: dict[str, Schema]) -> Schema:
+    """Return a schema with the part it refers to in place of the reference."""
+    reference = str(node.get("$ref", "")).removeprefix(_COMPONENT)
+    if reference not in parts:
+        return node
+    return {**parts[reference], **{name: node[name] for name in node if name != "$ref"}}
+
+
+def _with_null_as_type(node: Schema, parts: dict[str, Schema]) -> Schema:
+    """Return a schema with "or null" as a type where it can be, which is shorter than `anyOf`.
+
+    What shows the type does not show a member that may be null: it shows itself, or null does.
+    """
+    if not isinstance(node.get("anyOf"), list):
+        return node
+    *members, null = [_resolved(member, parts) for member in node["anyOf"]]
+    types = [member.get("type") for member in members]
+    if null != {"type": "null"} or not all(isinstance(each, str) for each in types):
+        return node
+    merged = {name: value for member in members for name, value in member.items()}
+    merged.pop("examples", None)
+    if "enum" in merged:
+        merged["enum"] = [*merged["enum"], None]
+    rest = {name: node[name] for name in node if name != "anyOf"}
+    return {**merged, **rest, "type": [*types, "null"]}
+
+
+# fmt: off
+_ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for model in (
+    exams.Exam, exams.ExamList, exams.ImportResult, exams.Archived,
+    availability.Availability, availability.AvailabilityChange, availability.AvailabilityStale,
+    reservations.Reservation, reservations.CandidateView, reservations.Refund,
+    payments.Payment, payments.PaymentResult, health.Health, problems.ProblemMeaning,
+    waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
+    waiting_room.Finished, ops.Audit, ops.RefundDue, ops.RefundsDue,
+    ops.UnreadablePayment, ops.UnreadablePayments,
+)}
+# fmt: on
+
+REQUESTS: Mapping[str, Any] = {
+    "Joining": waiting_room.Joining,
+    "Claim": waiting_room.Claim,
+    "AdmissionRate": waiting_room.AdmissionRate,
+    "VenueChange": reservations.VenueChange,
+    "Order": reservations.OrderBody,
+    "PaymentCallback": payments.PaymentCallback,
+    "Nothing": Nothing,
 }
+"""The models of request bodies by the name of their schema."""
 
-ANSWER_SCHEMAS: Mapping[str, Schema] = {
-    **{name: schema_of(model, _MODELS, is_answer=True) for name, model in _MODELS.items()},
+SCHEMAS: Mapping[str, Schema] = {
+    **{name: schema_of(model, _ANSWERS, is_answer=True) for name, model in _ANSWERS.items()},
     "AvailabilityEvent": {
         "description": "A server-sent event of the stream, once its lines are read.",
         "oneOf": [
@@ -59,5 +162,49 @@ ANSWER_SCHEMAS: Mapping[str, Schema] = {
     "BookingsFile": {
         "type": "string",
         "description": "CSV (RFC 4180) in UTF-8 with a header line.",
+        "examples": ["reservation,candidate,venue,subjects,state\r\n"],
     },
+    **{name: schema_of(model) for name, model in REQUESTS.items()},
+    "ExamDefinition": schema_of(ExamDefinition),
 }
+"""Schemas of bodies by component name."""
+
+
+def shown(schema: Schema, told: Mapping[str, Any] | None = None) -> Any:
+    """Return a value that shows a schema, with the members that are told.
+
+    It is the example of the schema, else composed of its parts. Members that may be left out are,
+    unless they have an example. Raises LookupError for a part that nothing shows.
+    """
+    if "$ref" in schema:
+        return shown(SCHEMAS[schema["$ref"].removeprefix(_COMPONENT)], told)
+    for value in () if told else _own_values(schema):
+        return value
+    if schema.get("type") == "object":
+        told, needed = told or {}, schema.get("required", ())
+        return {
+            name: told[name] if name in told else shown(member)
+            for name, member in schema.get("properties", {}).items()
+            if name in told or name in needed or "examples" in member
+        }
+    if "items" in schema:
+        return [shown(schema["items"])]
+    if "contentSchema" in schema:
+        return orjson.dumps(shown(schema["contentSchema"])).decode()
+    if "oneOf" in schema:
+        return shown(schema["oneOf"][0])
+    raise LookupError(f"nothing shows {schema}")
+
+
+def _own_values(schema: Schema) -> Iterator[Any]:
+    """Yield what a schema names of its values, the best first: what may be null is null."""
+    yield from schema.get("examples", ())
+    if "const" in schema:
+        yield schema["const"]
+    if "null" in schema.get("type", ()) or {"type": "null"} in schema.get("anyOf", ()):
+        yield None
+    yield from schema.get("enum", ())
+    if schema.get("type") == "boolean":
+        yield False
+    if "minimum" in schema:
+        yield schema["minimum"]

@@ -7,11 +7,14 @@ from typing import Annotated
 from pydantic import Field, WithJsonSchema
 
 from quota_service.api.answers import (
+    Amount,
     Answer,
     Count,
     ExamId,
+    NamedReservation,
     Next,
     Positive,
+    ProviderReference,
     Time,
     time_or_none,
 )
@@ -26,7 +29,7 @@ from quota_service.http.response import Response
 from quota_service.ledger import refunds_due, unreadable_payments
 from quota_service.observability.caller import caller
 from quota_service.registration.audit import Promise, audit
-from quota_service.schema import Currency, Identifier
+from quota_service.schema import EXAM_EXAMPLE, Currency, Identifier, example
 
 PAGE_MAX = 500
 
@@ -37,27 +40,31 @@ _PAGE = 100
 _ID_MAX = 2**63 - 1
 
 
+EventId = Annotated[str, example("evt_2KWPBgLlAfxdpx2AI54pPJ85f4W")]
+
+
 class RefundDue(Answer):
     """A captured payment that has to go back."""
 
-    id: str
+    id: Annotated[str, example("42")]
     """Id of the refund due."""
-    event: str
+    event: EventId
     """The provider's id of the payment event."""
     exam: Annotated[
         str | None,
         WithJsonSchema({"type": ["string", "null"]}),
+        example(EXAM_EXAMPLE),
     ]
     """Id of the exam; null when the payment named none we know."""
-    reservation: str
+    reservation: NamedReservation
     """The reservation as it was named."""
-    reason: RefundReason
+    reason: Annotated[RefundReason, example(RefundReason.SOLD_OUT)]
     """Why it goes back. `reference-reused`: another payment has its reference; ask the provider
     whether the two are one before anything is sent."""
-    amount: Count
+    amount: Amount
     """In minor units."""
     currency: Currency
-    provider_reference: str
+    provider_reference: ProviderReference
     """The provider's own reference of the payment."""
     due_at: Time
     """Since when."""
@@ -72,7 +79,7 @@ class RefundDue(Answer):
 class RefundsDue(Answer):
     """A page of the money that has to go back."""
 
-    exam: Identifier | None
+    exam: Annotated[Identifier | None, example(EXAM_EXAMPLE)]
     """Id of the exam that was asked for; null when none was."""
     refunds_due: Sequence[RefundDue]
     """In the order they came."""
@@ -82,15 +89,19 @@ class RefundsDue(Answer):
 class UnreadablePayment(Answer):
     """A payment event with a right signature that could not be understood."""
 
-    id: str
+    id: Annotated[str, example("7")]
     """Id of the entry."""
-    event: str
+    event: EventId
     """The provider's id of the event."""
-    problem: str
+    problem: Annotated[str, example("amount must be a whole number of minor units")]
     """What is wrong with it."""
-    body: str
+    body: Annotated[str, example('{"amount":80.5}')]
     """The body as text; bytes that are no UTF-8 are replaced."""
-    body_base64: Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
+    body_base64: Annotated[
+        str,
+        Field(json_schema_extra={"contentEncoding": "base64"}),
+        example("eyJhbW91bnQiOjgwLjV9"),
+    ]
     """The body byte by byte."""
     deliveries: Positive
     """How often it came."""
@@ -113,13 +124,13 @@ class UnreadablePayments(Answer):
 class Difference(Answer):
     """One difference."""
 
-    promise: Promise
+    promise: Annotated[Promise, example(Promise.P7)]
     """The promise."""
-    place: str
+    place: Annotated[str, example("jinan/qms")]
     """Quota, event or reservation."""
-    expected: str
+    expected: Annotated[str, example("12 booked in Postgres")]
     """What there should be."""
-    found: str
+    found: Annotated[str, example("11 in Redis")]
     """What there is."""
 
 
@@ -129,9 +140,11 @@ class Audit(Answer):
     exam: ExamId
     clean: bool
     """Whether there is no difference."""
-    checked: Sequence[Annotated[Promise, Field(description="A promise.")]]
+    checked: Annotated[
+        Sequence[Annotated[Promise, Field(description="A promise.")]], example(list(Promise))
+    ]
     """The promises that were checked."""
-    quotas: Count
+    quotas: Annotated[Count, example(35)]
     """How many quotas were compared."""
     differences: Sequence[Difference]
     """What is not as promised."""

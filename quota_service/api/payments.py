@@ -15,7 +15,14 @@ from pydantic import BeforeValidator, ConfigDict, WithJsonSchema, with_config
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
-from quota_service.api.answers import Answer, Count, Time, time_or_none
+from quota_service.api.answers import (
+    Amount,
+    Answer,
+    NamedReservation,
+    ProviderReference,
+    Time,
+    time_or_none,
+)
 from quota_service.api.bodies import Reader, parse_object
 from quota_service.api.context import ApiContext
 from quota_service.api.errors import BadRequest
@@ -39,11 +46,13 @@ from quota_service.schema import (
     CLOCK_PATTERN,
     DATE_PATTERN,
     OFFSET_PATTERN,
+    RESERVATION_EXAMPLE,
     Currency,
     Fault,
     Matching,
     Meaning,
     Whole,
+    example,
     wrong,
 )
 
@@ -126,18 +135,18 @@ _IF_CAPTURED: Final[JsonDict] = {
 class PaymentCallback(TypedDict):
     """What happened to a payment."""
 
-    reservation: Reference
+    reservation: Annotated[Reference, example(RESERVATION_EXAMPLE)]
     """Id of the reservation that was paid for; one that is unknown ends as `refund_due`. No control
     characters or line separators."""
     status: Annotated[PaymentStatus, Meaning(f"one of {', '.join(PaymentStatus)}")]
     """What happened to the money."""
-    amount: Annotated[int, Whole(0, AMOUNT_MAX, " of minor units")]
+    amount: Annotated[int, Whole(0, AMOUNT_MAX, " of minor units"), example(16000)]
     """In minor units, written without a fraction."""
     currency: Currency
-    paid_at: NotRequired[PaidAt | None]
+    paid_at: NotRequired[Annotated[PaidAt | None, example("2023-03-14T04:03:20.000Z")]]
     """When it was paid: RFC 3339 with any offset, from the year 1970 on. Only a captured payment
     has to say; others may say null."""
-    provider_reference: Reference
+    provider_reference: Annotated[Reference, example("4200001878202303141234567890")]
     """The provider's own reference of the payment. No control characters or line separators."""
 
 
@@ -150,12 +159,12 @@ class Payment(Answer):
     """How the payment ended here."""
     reason: RefundReason | None
     """Why a captured payment goes back; null unless it is `refund_due`."""
-    amount: Count
+    amount: Amount
     """In minor units."""
     currency: Currency
     paid_at: Time
     """When the provider says it was paid."""
-    provider_reference: str
+    provider_reference: ProviderReference
     """The provider's own reference of the payment."""
     refunded_at: Time | None
     """When the provider says it sent the money back; null if never."""
@@ -169,7 +178,7 @@ class PaymentResult(Answer):
     outcome: PaymentOutcome
     """`confirmed`: the reservation is paid. `refund_due`: the money has to go back. `ignored`: the
     event moved no money. `recorded`: what became of the money later, kept and shown."""
-    reservation: str
+    reservation: NamedReservation
     """The reservation as it was named."""
     reason: NotRequired[RefundReason]
     """Why the money has to go back; with `refund_due`."""

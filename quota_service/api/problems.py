@@ -27,7 +27,7 @@ from quota_service.api.answers import (
 )
 from quota_service.domain.reservation import RESERVATION_ID, State
 from quota_service.http.response import Response
-from quota_service.schema import Identifier, Matching
+from quota_service.schema import RESERVATION_EXAMPLE, Identifier, Matching, example
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = (1, 3)
@@ -55,8 +55,6 @@ class ProblemType:
 def _errors(name: str, detail: str) -> dict[str, Any]:
     return {"errors": [{"field": name, "detail": detail}]}
 
-
-_HELD = "ccaa-2023-1.0.kx5wcu3hqzyd2m7fov4tnbra"
 
 # fmt: off
 _TYPES = (
@@ -105,7 +103,7 @@ _TYPES = (
                 ]}),
     ProblemType("session-conflict", 409, "Session conflict",
                 "The candidate already has a reservation in one of the sessions.",
-                {"session": "day1-pm", "reservation": _HELD}),
+                {"session": "day1-pm", "reservation": RESERVATION_EXAMPLE}),
     ProblemType("too-many-unpaid-holds", 409, "Too many unpaid holds",
                 "So many holds of the candidate ended unpaid that the next one has to wait until "
                 "the time told. A hold that is paid late does not count.",
@@ -147,7 +145,7 @@ _TYPES = (
                 "Only a booking can be refunded; a hold is given back with DELETE."),
     ProblemType("refund-used", 409, "Refund used",
                 "A person has one refund for an exam, and this one's is used.",
-                {"reservation": _HELD}),
+                {"reservation": RESERVATION_EXAMPLE}),
     ProblemType("refund-not-open", 409, "Refund not open",
                 "The refund window has not opened yet.", {"opens_at": "2023-03-28T04:00:00.000Z"}),
     ProblemType("refund-closed", 409, "Refund closed",
@@ -226,17 +224,26 @@ def _one_of(*values: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "enum": [str(value) for value in values]})
 
 
+ProblemAddress = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "format": "uri-reference"}),
+    example(PROBLEMS["sold-out"].uri),
+]
+
+
 class ProblemMeaning(Answer):
     """A problem type."""
 
-    type: Annotated[str, WithJsonSchema({"type": "string", "format": "uri-reference"})]
-    title: str
+    type: ProblemAddress
+    title: Annotated[str, example(PROBLEMS["sold-out"].title)]
     """The same in every problem of the type."""
     status: Annotated[
-        int, WithJsonSchema({"enum": sorted({problem.status for problem in PROBLEMS.values()})})
+        int,
+        WithJsonSchema({"enum": sorted({problem.status for problem in PROBLEMS.values()})}),
+        example(PROBLEMS["sold-out"].status),
     ]
     """The HTTP status it comes with."""
-    meaning: str
+    meaning: Annotated[str, example(PROBLEMS["sold-out"].meaning)]
     """What it means and what to do."""
 
 
@@ -319,7 +326,7 @@ class Problem(Answer):
     Clients tell problems apart by `type`, never by `title` or `detail`.
     """
 
-    type: Annotated[str, WithJsonSchema({"type": "string", "format": "uri-reference"})]
+    type: ProblemAddress
     """Which problem it is; at this address is what it means."""
     title: str
     """The same for every problem of the type."""

@@ -8,9 +8,9 @@ from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from quota_service.api.answers import (
+    Amount,
     Answer,
     ASubjectId,
-    Count,
     ExamId,
     ReservationId,
     Time,
@@ -47,7 +47,7 @@ from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.view import Step as RecordedStep
 from quota_service.registration.view import read_reservation, view_candidate, with_payment
-from quota_service.schema import CandidateId, Currency, Fault, Identifier, Meaning
+from quota_service.schema import CandidateId, Currency, Fault, Identifier, Meaning, example
 
 IDEMPOTENCY_KEY_MAX = 255
 
@@ -68,9 +68,9 @@ class OrderBody(TypedDict):
     """What a candidate asks for: all subjects at one venue, or nothing."""
 
     candidate: CandidateId
-    subjects: Ids
+    subjects: Annotated[Ids, example(["general", "qms"])]
     """Ids of subjects, each in a session of its own."""
-    venues: Ids
+    venues: Annotated[Ids, example(["jinan", "tianjin"])]
     """Ids of venues in order of choice; the first with every subject wins."""
     accepted_notice: NotRequired[
         Annotated[
@@ -78,6 +78,7 @@ class OrderBody(TypedDict):
             | Annotated[bool, Field(strict=True)]
             | None,
             Meaning("the version of the notice that was accepted, or true"),
+            example("2023-1"),
         ]
     ]
     """Version of the notice the candidate accepted, or true for the one in force. Anything else is
@@ -88,7 +89,7 @@ class OrderBody(TypedDict):
 class VenueChange(TypedDict):
     """Where a reservation is to go."""
 
-    venue: Id
+    venue: Annotated[Id, example("tianjin")]
     """Id of the venue."""
 
 
@@ -99,16 +100,16 @@ class Reservation(Answer):
     exam: ExamId
     candidate: CandidateId
     venue: VenueId
-    subjects: Sequence[ASubjectId]
+    subjects: Annotated[Sequence[ASubjectId], example(["general", "qms"])]
     """Ids of the subjects."""
     state: State
     """`held`: seats taken, not paid. `confirming`: a payment is being recorded. `confirmed`: paid
     and durable. `changing_venue`: booked, and on its way to another venue. `refunded`: paid back.
     `released`: given back by the candidate. `expired`: not paid in time."""
-    amount: Count
+    amount: Amount
     """The fee times the subjects, in minor units."""
     currency: Currency
-    deadline: Time | None
+    deadline: Annotated[Time | None, example("2023-03-14T04:15:12.678Z")]
     """Pay before this moment; null once paid."""
     created_at: Time
     """When the seats were taken."""
@@ -121,16 +122,16 @@ class Step(Answer):
 
     at: Time
     """When."""
-    step: str
+    step: Annotated[str, example("reserve")]
     """What was done."""
     state: State
     """The state after it."""
-    venue: Identifier
+    venue: Annotated[Identifier, example("jinan")]
     """The venue after it."""
-    key_id: str | None
+    key_id: Annotated[str | None, example("0f3a9c2b71de")]
     """Id of the API key that asked for it; `provider`, `worker:…` or `cli:…` where none did; null
     when it is not known."""
-    request_id: str | None
+    request_id: Annotated[str | None, example("frontend-1-000042")]
     """The X-Request-ID of the request that asked for it."""
 
 
@@ -145,7 +146,7 @@ class Refund(Answer):
     """A booking paid back in full."""
 
     reservation: ReservationId
-    amount: Count
+    amount: Amount
     """In minor units."""
     currency: Currency
     refunded_at: Time

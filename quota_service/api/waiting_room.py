@@ -1,5 +1,6 @@
 """The waiting room: join, look, claim, finish; and how ops steer it."""
 
+import hashlib
 import logging
 from collections.abc import Coroutine, Sequence
 from typing import Annotated, Any, Final, Literal
@@ -33,7 +34,7 @@ from quota_service.http.response import Response
 from quota_service.observability.caller import caller
 from quota_service.registration import steer_room
 from quota_service.registration.waiting_room import claim, finish, join
-from quota_service.schema import CandidateId, Meaning, Number
+from quota_service.schema import TICKET_EXAMPLE, CandidateId, Meaning, Number, example
 from quota_service.waiting_room.document import PublicDocument
 from quota_service.waiting_room.signals import Report
 from quota_service.waiting_room.signing import SIGNED_MAX
@@ -44,8 +45,12 @@ log = logging.getLogger(__name__)
 TICKET_MAX = SIGNED_MAX
 """Characters of a ticket; ours have fewer."""
 
+_SEED = "5c" * 32
+_COMMITMENT = hashlib.sha256(bytes.fromhex(_SEED)).hexdigest()
+
 PollAfter = Annotated[
     float,
+    example(13.4),
     Field(
         ge=0,
         description="Seconds after which to ask again; it grows with the wait, and varies. Where "
@@ -73,6 +78,7 @@ class Claim(TypedDict):
         Field(strict=True, max_length=TICKET_MAX),
         Meaning(f"a ticket of at most {TICKET_MAX} characters"),
         WithJsonSchema({"type": "string", "pattern": f"^[A-Za-z0-9._-]{{1,{TICKET_MAX}}}$"}),
+        example(TICKET_EXAMPLE),
     ]
     """The ticket that joining the waiting room gave the candidate."""
 
@@ -84,6 +90,7 @@ class AdmissionRate(TypedDict):
     rate: Annotated[
         Annotated[float, Number(MIN_RATE_PER_S, MAX_RATE_PER_S)] | None,
         Meaning(f"a number from {MIN_RATE_PER_S} to {MAX_RATE_PER_S}, or null"),
+        example(35),
     ]
     """Candidates a second; null: as many as the service bears."""
 
@@ -92,7 +99,7 @@ class RoomMembers(Answer):
     """What everybody and ops are told of a waiting room."""
 
     exam: ExamId
-    phase: Phase
+    phase: Annotated[Phase, example(Phase.DRAW)]
     """`before`: nobody is let in; who joins takes part in the draw, or gets a number once an
     opening has come and was postponed. `draw`: the draw is let in, by rank; who joins gets a
     number. `queue`: numbers are let in. `closed`: registration is over."""
@@ -100,24 +107,24 @@ class RoomMembers(Answer):
     """Whether ops have stopped it for now."""
     threshold: Rank
     """Ranks up to this have had their turn."""
-    late_threshold: Rank
+    late_threshold: Annotated[Rank, example("0" * 64)]
     """Ranks up to this can be claimed no more."""
     serving: Count
     """Numbers up to this have had their turn."""
     late_through: Count
     """Numbers up to this can be claimed no more."""
-    waiting: Count
+    waiting: Annotated[Count, example(7058)]
     """Candidates who wait for their turn, about."""
     poll_after: PollAfter
-    poll_after_max: Seconds
+    poll_after_max: Annotated[Seconds, example(15.0)]
     """The longest that anybody needs to wait before asking."""
-    seed_commitment: Rank
+    seed_commitment: Annotated[Rank, example(_COMMITMENT)]
     """SHA-256 of the seed, known from the start."""
-    seed: Rank | None
+    seed: Annotated[Rank | None, example(_SEED)]
     """The seed of the draw; null until an opening has come."""
-    opens_at: Time
+    opens_at: Annotated[Time, example("2023-03-14T04:00:00.000Z")]
     """When registration opens; the first opening to come closes the draw."""
-    claim_grace_s: Positive
+    claim_grace_s: Annotated[Positive, example(300)]
     """Seconds that a turn is honoured after it came."""
     server_time: Time
     """When this was made."""
@@ -130,7 +137,7 @@ class WaitingRoom(RoomMembers):
     is not above `serving`.
     """
 
-    rate: Seconds
+    rate: Annotated[Seconds, example(20.0)]
     """Candidates let in a second, smoothed."""
 
 
@@ -141,7 +148,7 @@ class Ticket(Answer):
     candidate: CandidateId
     kind: Literal["draw", "number"]
     """In the draw, or with a number."""
-    ticket: str
+    ticket: Annotated[str, example(TICKET_EXAMPLE)]
     """A signed text; keep it as it is."""
     number: Positive | None
     """The number; null in the draw."""
@@ -159,7 +166,9 @@ _Granted = TypedDict(
     "_Granted",
     {
         "pass": Annotated[
-            str, Field(description="For Waiting-Room-Pass. A signed text; keep it as it is.")
+            str,
+            Field(description="For Waiting-Room-Pass. A signed text; keep it as it is."),
+            example(TICKET_EXAMPLE),
         ]
     },
 )
@@ -173,7 +182,7 @@ class Pass(Answer, _Granted):
     expires_at: Time
     """When the pass ends; where the opening is postponed before that, `pass_ttl_s` after the new
     one."""
-    idle_s: Positive
+    idle_s: Annotated[Positive, example(300)]
     """Seconds without a reservation after which it ends earlier."""
 
 
@@ -206,22 +215,34 @@ class Measures(Answer):
 class LoadReport(Answer):
     """What one process last reported of its load."""
 
-    process: str
+    process: Annotated[str, example("4be1c90d27aa35f8")]
     """Names the process until it ends."""
-    age_s: Seconds
+    age_s: Annotated[Seconds, example(0.412)]
     """Seconds since it reported."""
-    measures: Measures | None
+    measures: Annotated[
+        Measures | None,
+        example(
+            {
+                "requests": 1240,
+                "failures": 0,
+                "reserve_p99_ms": 8.7,
+                "redis_p99_ms": 2.1,
+                "pool_wait_p99_ms": 0.5,
+                "backlog": 12,
+            }
+        ),
+    ]
     """Null when another version sent what this one does not understand."""
 
 
 class SteeredRoom(RoomMembers):
     """A waiting room as ops see it: the public document, and what moves admission."""
 
-    rate: Seconds
+    rate: Annotated[Seconds, example(35.0)]
     """Candidates let in a second now, not smoothed."""
-    fixed_rate: Seconds | None
+    fixed_rate: Annotated[Seconds | None, example(35.0)]
     """The rate that was set; null: it adapts."""
-    places: Count | None
+    places: Annotated[Count | None, example(812)]
     """Candidates with a place; null while Redis cannot be asked."""
     leader_epoch: Count
     """How often the leader of admission has changed."""

@@ -9,6 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 from quota_service.definitions.reading import read_exam
@@ -19,6 +20,9 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 """More than the largest exam needs: every venue and subject in a CSV are a few megabytes. What is
 sent over HTTP has the same limit."""
 
+SAMPLE_EXAM_ID = "ccaa-2023-1"
+SAMPLE_EXAM = f"{SAMPLE_EXAM_ID}.toml"
+
 _SEATS_COLUMNS = ({"venue", "subject", "seats"}, {"venue", "subject", "capacity"})
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,12}", re.ASCII)
 _TOML_LINE = re.compile(r"\s*\(at (?:line (?P<line>[0-9]+), column [0-9]+|end of document)\)$")
@@ -26,6 +30,12 @@ _TOML_LINE = re.compile(r"\s*\(at (?:line (?P<line>[0-9]+), column [0-9]+|end of
 
 class _DuplicateKeyError(ValueError):
     """A JSON object names a key twice, of which a plain reader would silently drop one."""
+
+
+def load_sample_exam() -> Exam:
+    """Return the exam that the demo runs and the documents show."""
+    with resources.as_file(resources.files("quota_service") / "exams" / SAMPLE_EXAM) as path:
+        return load_exam_file(path)
 
 
 def load_exam_file(path: Path) -> Exam:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quota_service.api.openapi import openapi_document
-from quota_service.api.openapi_requests import REQUESTS
+from quota_service.api.openapi_schemas import REQUESTS
 
 OF_ALL_CALLS = {
     *("malformed-request", "content-encoding-refused", "unauthorized", "forbidden", "not-ready"),

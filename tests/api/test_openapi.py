@@ -1,7 +1,7 @@
 """The OpenAPI document: valid, complete, and true to what the service answers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -9,10 +9,12 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from quota_service.api.openapi_operations import OPERATIONS
+from quota_service.api.openapi_schemas import component, shown
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES
 from quota_service.app import Service, api_app
 from quota_service.ledger.api_keys import Scope
+from quota_service.schema import CANDIDATE_EXAMPLE, EXAM_EXAMPLE
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
@@ -84,7 +86,7 @@ def test_every_answer_tells_its_request_id(contract: Contract) -> None:
 
 
 def test_every_problem_has_an_example_in_some_answer(contract: Contract) -> None:
-    shown = {
+    slugs = {
         slug
         for media in contract.media()
         for slug, example in media.examples.items()
@@ -93,7 +95,7 @@ def test_every_problem_has_an_example_in_some_answer(contract: Contract) -> None
         and media.status == str(example["status"])
     }
 
-    assert shown == PROBLEMS.keys()
+    assert slugs == PROBLEMS.keys()
 
 
 def test_every_answer_lists_an_example_of_each_of_its_problems(contract: Contract) -> None:
@@ -120,6 +122,39 @@ def test_every_json_body_of_a_success_has_an_example(contract: Contract) -> None
     ]
 
     assert without == []
+
+
+def test_every_example_of_a_member_fits_it(contract: Contract) -> None:
+    schemas = contract.document["components"]["schemas"]
+    examples = list(_with_examples(schemas, "/components/schemas"))
+
+    assert len(examples) > 100
+    assert [
+        (place, faults)
+        for place, example in examples
+        if (faults := contract.faults(place, example))
+    ] == []
+
+
+def test_a_body_is_shown_by_the_examples_of_its_members() -> None:
+    order = shown(component("Order"))
+    page = shown(component("RefundsDue"), {"next": "43"})
+
+    assert order == {
+        "candidate": CANDIDATE_EXAMPLE,
+        "subjects": ["general", "qms"],
+        "venues": ["jinan", "tianjin"],
+        "accepted_notice": "2023-1",
+    }
+    assert page == {
+        "exam": EXAM_EXAMPLE,
+        "refunds_due": [shown(component("RefundDue"))],
+        "next": "43",
+    }
+    assert page["refunds_due"][0]["settled_at"] is None
+    assert "reason" not in shown(component("PaymentResult"))  # it may be left out
+    with pytest.raises(LookupError, match="nothing shows"):
+        shown({"type": "string"})
 
 
 async def test_a_member_that_is_not_described_is_refused_by_document_and_service(
@@ -362,6 +397,19 @@ async def _send(api: ApiClient, call: str, body: Mapping[str, Any]) -> Reply:
     (scope,) = [route.scope for route in ROUTES if f"{route.method} {route.path}" == call]
     key = api.ops_key if scope is Scope.OPS else api.frontend_key
     return await api.call(method, path, key=key, json=body, headers={"Idempotency-Key": "key-c"})
+
+
+def _with_examples(schema: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Yield the place of each schema that has examples, with each of them."""
+    if isinstance(schema, list):
+        for i, each in enumerate(schema):
+            yield from _with_examples(each, f"{place}/{i}")
+    elif isinstance(schema, dict):
+        for name, part in schema.items():
+            if name == "examples":
+                yield from ((place, example) for example in part)
+            else:
+                yield from _with_examples(part, f"{place}/{name}")
 
 
 async def _order(api: ApiClient, body: bytes, headers: Mapping[str, str]) -> Reply:

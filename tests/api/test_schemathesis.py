@@ -31,11 +31,15 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER, HookContext
 
 from quota_service.api.openapi import openapi_document
-from quota_service.api.openapi_examples import CANDIDATE_ID, EXAM_ID, RESERVATION_ID
-from quota_service.api.openapi_ops_examples import EXAMPLE_TICKET
 from quota_service.api.routes import ROUTES
 from quota_service.api.webhooks import sign
 from quota_service.registration.import_exam import import_exam
+from quota_service.schema import (
+    CANDIDATE_EXAMPLE,
+    EXAM_EXAMPLE,
+    RESERVATION_EXAMPLE,
+    TICKET_EXAMPLE,
+)
 from tests.conftest import Running
 from tests.support.client import PAYMENT_SECRET, ApiClient
 from tests.support.exams import exam_definition, make_exam
@@ -151,20 +155,20 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
     exam, that is over.
     """
     api = running.client
-    definition = exam_definition(EXAM_ID)
+    definition = exam_definition(EXAM_EXAMPLE)
     await api.import_exam(definition)
-    held = await api.reserve("candidate-1", ("general", "qms"), exam=EXAM_ID)
+    held = await api.reserve("candidate-1", ("general", "qms"), exam=EXAM_EXAMPLE)
     callspec = getattr(request.node, "callspec", None)
     call = callspec.params["call"] if callspec else ""
     if call in BOOKED:
         await api.pay(held.json)
-    await api.pay(f"{EXAM_ID}.0.{'a' * 24}")
-    due = await api.get(f"/v1/exams/{EXAM_ID}/refunds-due", key=api.ops_key)
+    await api.pay(f"{EXAM_EXAMPLE}.0.{'a' * 24}")
+    due = await api.get(f"/v1/exams/{EXAM_EXAMPLE}/refunds-due", key=api.ops_key)
     text = orjson.dumps(openapi_document()).decode()
     if "waiting-room" in call:
         await api.import_exam({**definition, "waiting_room": {}})
-        text = text.replace(EXAMPLE_TICKET, await _ticket_whose_turn_has_come(running))
-    document = dict(orjson.loads(text.replace(RESERVATION_ID, held.json["id"])))
+        text = text.replace(TICKET_EXAMPLE, await _ticket_whose_turn_has_come(running))
+    document = dict(orjson.loads(text.replace(RESERVATION_EXAMPLE, held.json["id"])))
     await api.callback(b"{}", event="unreadable")
     unreadable = await api.get("/v1/unreadable-payments", key=api.ops_key)
     if call == ARCHIVE:
@@ -179,15 +183,15 @@ async def _end(running: Running, reservation: str, due: str) -> None:
     """Let the exam be over and settled."""
     api = running.client
     await api.call("DELETE", f"/v1/reservations/{reservation}")
-    path = f"/v1/exams/{EXAM_ID}/refunds-due/{due}/settle"
+    path = f"/v1/exams/{EXAM_EXAMPLE}/refunds-due/{due}/settle"
     assert (await api.call("POST", path, key=api.ops_key)).status == 200
-    await import_exam(running.service.stores, over(make_exam(EXAM_ID), 1))
+    await import_exam(running.service.stores, over(make_exam(EXAM_EXAMPLE), 1))
 
 
 async def _ticket_whose_turn_has_come(running: Running) -> str:
-    path = f"/v1/exams/{EXAM_ID}/waiting-room"
-    joined = await running.client.call("POST", path, json={"candidate": CANDIDATE_ID})
-    await admit(running.service, EXAM_ID, serving=joined.json["number"])
+    path = f"/v1/exams/{EXAM_EXAMPLE}/waiting-room"
+    joined = await running.client.call("POST", path, json={"candidate": CANDIDATE_EXAMPLE})
+    await admit(running.service, EXAM_EXAMPLE, serving=joined.json["number"])
     return str(joined.json["ticket"])
 
 
@@ -286,12 +290,12 @@ def _collect(event: ScenarioFinished, found: Findings) -> None:
 
 def _narrow(document: dict[str, Any]) -> None:
     """Let orders name what the exam has, so that walks often get past the first step."""
-    definition = exam_definition(EXAM_ID)
+    definition = exam_definition(EXAM_EXAMPLE)
     order = document["components"]["schemas"]["Order"]["properties"]
     order["subjects"]["items"]["enum"] = [part["id"] for part in definition["subjects"]]
     order["venues"]["items"]["enum"] = [part["id"] for part in definition["venues"]]
     order["accepted_notice"] = {"enum": [True, definition["notice"]["version"]]}
-    document["components"]["parameters"]["exam"]["schema"]["enum"] = [EXAM_ID]
+    document["components"]["parameters"]["exam"]["schema"]["enum"] = [EXAM_EXAMPLE]
 
 
 def _operation(document: Mapping[str, Any], call: str) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 READ_EVERYTHING = """
 from importlib import resources
 from quota_service.api.openapi import openapi_document
-from quota_service.demo import SAMPLE_EXAM
+from quota_service.definitions.files import SAMPLE_EXAM
 from quota_service.definitions.files import load_exam_file
 from quota_service.ledger.migrations import load_migrations
 from quota_service.ledger.queries import load_queries
