@@ -16,7 +16,9 @@ from pathlib import Path
 import orjson
 
 from quota_service import __version__
-from quota_service.app import Service, open_service, run
+from quota_service.app.opening import open_stores
+from quota_service.app.processes import PROCESSES_MAX, REUSE_PORT, serve_in_processes
+from quota_service.app.running import run
 from quota_service.definitions.files import load_exam_file
 from quota_service.demo import DemoOptions, demo
 from quota_service.demo_payment import DemoPaymentError, pay
@@ -29,10 +31,10 @@ from quota_service.ledger.migrations import migrate
 from quota_service.ledger.pool import Ledger, open_ledger
 from quota_service.observability.logs import KEY_ID, configure_logging
 from quota_service.observability.metrics import Metrics
-from quota_service.processes import PROCESSES_MAX, REUSE_PORT, serve_in_processes
 from quota_service.registration.audit import audit, repair
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.registry import ExamRegistry
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.settings import Settings, SettingsError, describe, read_settings
 from quota_service.waiting_room.verify import DrawNotVerified, verify_draw
 
@@ -217,8 +219,8 @@ async def _settings(_options: argparse.Namespace, settings: Settings) -> int:
 
 async def _import_exam(options: argparse.Namespace, settings: Settings) -> int:
     exam = load_exam_file(options.file)
-    async with _both_stores(settings) as service:
-        imported = await import_exam(service.stores, exam)
+    async with _both_stores(settings) as stores:
+        imported = await import_exam(stores, exam)
     if imported.created:
         seats = sum(exam.seats.values())
         print(f"{exam.id}: created with {len(exam.seats)} quotas and {seats} seats")
@@ -250,15 +252,15 @@ async def _list_exams(_options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _audit(options: argparse.Namespace, settings: Settings) -> int:
-    async with _both_stores(settings) as service:
-        found = await audit(service.stores, options.exam)
+    async with _both_stores(settings) as stores:
+        found = await audit(stores, options.exam)
         for difference in found.differences:
             print(difference)
         if options.repair and not found.is_clean:
-            for done in await repair(service.stores, found):
+            for done in await repair(stores, found):
                 print(f"repaired: {done}")
-            await service.stores.registry.refresh()
-            found = await audit(service.stores, options.exam)
+            await stores.registry.refresh()
+            found = await audit(stores, options.exam)
             for difference in found.differences:
                 print(f"left: {difference}")
     checked = ", ".join(found.checked)
@@ -347,12 +349,12 @@ async def _exams(settings: Settings) -> AsyncIterator[ExamRegistry]:
 
 
 @asynccontextmanager
-async def _both_stores(settings: Settings) -> AsyncIterator[Service]:
+async def _both_stores(settings: Settings) -> AsyncIterator[MaintenanceStores]:
     """Open both stores, for commands that change or compare what is in them."""
     KEY_ID.set(f"cli:{_user()}")
-    async with open_service(settings) as service:
-        await service.stores.registry.refresh()
-        yield service
+    async with open_stores(settings, Metrics()) as stores:
+        await stores.registry.refresh()
+        yield stores.maintenance
 
 
 if __name__ == "__main__":

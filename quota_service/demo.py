@@ -21,7 +21,9 @@ from pathlib import Path
 from types import FrameType
 
 from quota_service.api.webhooks import SECRET_PREFIX
-from quota_service.app import Addresses, Service, open_service, run
+from quota_service.app.opening import Service, open_service
+from quota_service.app.running import run
+from quota_service.app.serving import Addresses
 from quota_service.definitions.files import SAMPLE_EXAM_ID, load_sample_exam
 from quota_service.domain.exam import Exam, Session, Window
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -113,9 +115,11 @@ async def _run(
         await migrate(service.stores.ledger)
         await service.stores.registry.refresh()
         # A kept data directory: Redis was started again, so what it has is rebuilt first.
-        await ShardRecoveryWorker(service.stores, settings).run_once()
+        await ShardRecoveryWorker(service.stores.maintenance, settings).run_once()
         imported_by = KEY_ID.set("cli:demo")
-        await import_exam(service.stores, _moved(_exam_of_earlier_run(service), options))
+        await import_exam(
+            service.stores.maintenance, _moved(_exam_of_earlier_run(service), options)
+        )
         KEY_ID.reset(imported_by)
         keys = {name: await _key(service, name, known) for name in _KEYS}
 

@@ -15,7 +15,10 @@ import hypothesis
 import pytest
 import redis.asyncio
 
-from quota_service.app import Addresses, Service, open_service, refresh_memory, run_service
+from quota_service.app.opening import Service, open_service
+from quota_service.app.running import run_service
+from quota_service.app.serving import Addresses
+from quota_service.app.upkeep import refresh_memory
 from quota_service.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
@@ -138,7 +141,7 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
     """An opened service with the test exam imported; no workers, they are run by the test."""
     async with open_service(settings) as opened:
         await refresh_memory(opened)
-        await import_exam(opened.stores, make_exam())
+        await import_exam(opened.stores.maintenance, make_exam())
         yield opened
 
 

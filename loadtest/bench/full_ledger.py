@@ -17,7 +17,8 @@ from loadtest.bench.counters import redis_use
 from loadtest.bench.errors import BenchError
 from loadtest.bench.group_commit import bench_exam
 from loadtest.bench.redis_client import redis_client
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.exam import Exam, Quota, Session, Subject
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.audit import audit
@@ -124,12 +125,12 @@ async def build(settings: Settings, *, bookings: int, holds: int) -> Built:
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
         await refresh_memory(service)
-        await import_exam(service.stores, _two_session_exam())
+        await import_exam(service.stores.maintenance, _two_session_exam())
         started_s = time.perf_counter()
         await _fill(settings.postgres_dsn, bookings=bookings, holds=holds)
         filled_s = time.perf_counter() - started_s
         figures = await _rebuild(service, bookings, holds)
-        audited = await audit(service.stores, EXAM)
+        audited = await audit(service.stores.maintenance, EXAM)
         if not audited.is_clean:
             raise BenchError(f"after the rebuild: {', '.join(map(str, audited.differences))}")
     return Built(bookings, holds, filled_s, **figures)
@@ -166,7 +167,7 @@ async def _rebuild(service: Service, bookings: int, holds: int) -> dict[str, Any
         before_bytes = _begin_peak_bytes()
         cpu_started_s = time.process_time()
         used = stores.registry.used_shard(EXAM, 0)
-        done = await rebuild_shard(stores, used, "the ledger was filled by the bench")
+        done = await rebuild_shard(stores.maintenance, used, "the ledger was filled by the bench")
         process_s = time.process_time() - cpu_started_s
         process_bytes = _memory_bytes("VmHWM") - before_bytes
         use = (await redis_use(redis)).since(used_before)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from quota_service.app import Service, open_service
+from quota_service.app.opening import Service, open_service
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam
 from quota_service.domain.payment import PaymentEvent, PaymentOutcome, PaymentStatus
@@ -72,7 +72,7 @@ async def holds(service: Service, count: int) -> list[str]:
     async def hold() -> str:
         n = next(_numbers)
         order = Order(f"candidate-{n}", ("qms",), (f"venue-{n % 9 + 1}",), accepted_notice=True)
-        reserved = await reserve(service.stores, "bench", order, "key")
+        reserved = await reserve(service.stores.reservations, "bench", order, "key")
         return reserved.reservation.id
 
     return list(await asyncio.gather(*(hold() for _ in range(count))))
@@ -94,7 +94,7 @@ async def confirmations_a_second(service: Service, count: int, in_flight: int) -
                 f"reference-{reservation}",
                 reservation,
             )
-            result = await confirm(service.stores, event)
+            result = await confirm(service.stores.payments, event)
             if result.outcome is not PaymentOutcome.CONFIRMED:
                 raise AssertionError(result)
 
@@ -113,7 +113,7 @@ async def compare(
     }
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
-        await import_exam(service.stores, bench_exam(seats=1_000_000))
+        await import_exam(service.stores.maintenance, bench_exam(seats=1_000_000))
     rates: dict[str, list[float]] = {name: [] for name in targets}
     for turn in range(-1, rounds):  # the first turn warms up and does not count
         for name, chosen in targets.items():

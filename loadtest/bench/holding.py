@@ -16,7 +16,8 @@ from loadtest.bench.errors import BenchError
 from loadtest.bench.messages import SUBJECT, VENUES
 from loadtest.bench.processes import printed_by
 from loadtest.bench.redis_client import redis_client
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.registration.reserve import Order, reserve
 from quota_service.settings import environment_of, read_settings
 
@@ -40,7 +41,7 @@ async def hold(
         for n in waiting:
             venue = VENUES[n % len(VENUES)]
             order = Order(f"{run}-{n:08}", (SUBJECT,), (venue,), accepted_notice=True)
-            reserved = await reserve(service.stores, exam, order, f"key-{run}-{n:08}")
+            reserved = await reserve(service.stores.reservations, exam, order, f"key-{run}-{n:08}")
             made.append(reserved.reservation.id)
 
     await asyncio.gather(*(candidates() for _ in range(at_work)))

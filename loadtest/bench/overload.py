@@ -35,7 +35,7 @@ from loadtest.bench.flood import percentiles
 from loadtest.bench.group_commit import bench_exam, holds
 from loadtest.bench.proxy import proxied
 from quota_service.api.webhooks import sign
-from quota_service.app import open_service
+from quota_service.app.opening import open_service
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.embedded.ports import free_loopback_port
 from quota_service.ledger.api_keys import Scope
@@ -202,7 +202,7 @@ async def bench(settings: Settings, secret: bytes, options: argparse.Namespace) 
     """Prepare the stores, run the service, and measure the rounds."""
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
-        await import_exam(service.stores, bench_exam(seats=_SEATS))
+        await import_exam(service.stores.maintenance, bench_exam(seats=_SEATS))
         key = await service.key_ledger.create("bench", frozenset({Scope.FRONTEND}))
         count = int((options.seconds + 5) * _CALLBACKS_PER_S * (options.rounds + 1))
         reservations = await holds(service, count)

@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loadtest.bench.group_commit import bench_exam, holds
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import PaymentStores
 from quota_service.settings import Settings
 from quota_service.workers.recovery import RecoveryWorker
 
@@ -35,7 +36,7 @@ class DiedError(Exception):
     """Stands for the death of the process at a marked line."""
 
 
-def dying(stores: Stores, line: str) -> Stores:
+def dying(stores: PaymentStores, line: str) -> PaymentStores:
     """Return stores whose protocols die at a marked line."""
 
     def failpoint(now: str) -> None:
@@ -63,7 +64,7 @@ async def leave_pins(service: Service, count: int) -> None:
                 reservation,
             )
             try:
-                await confirm(dying(service.stores, _LINES[n % 2]), event)
+                await confirm(dying(service.stores.payments, _LINES[n % 2]), event)
             except DiedError:
                 continue
             raise AssertionError(f"the payment of {reservation} did not die")
@@ -87,12 +88,12 @@ async def bench(settings: Settings, count: int) -> None:
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
         await refresh_memory(service)
-        await import_exam(service.stores, bench_exam(seats=1_000_000))
+        await import_exam(service.stores.maintenance, bench_exam(seats=1_000_000))
         await leave_pins(service, count)
     at_once = dataclasses.replace(settings, recovery_age_s=0)
     async with open_service(at_once) as service:
         await refresh_memory(service)
-        worker = RecoveryWorker(service.stores, at_once)
+        worker = RecoveryWorker(service.stores.payments, at_once)
         done: Counter[str] = Counter()
         rounds = 0
         started, cpu_started = time.perf_counter(), time.process_time()

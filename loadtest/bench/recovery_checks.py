@@ -65,7 +65,7 @@ async def look(testbed: Testbed, exam: str, held: Sequence[str], paid: Sequence[
     bookings_missing = [
         each for each in paid if each not in booked or standing.get(each) is not State.CONFIRMED
     ]
-    audited = await audit(testbed.service.stores, exam)
+    audited = await audit(testbed.service.stores.maintenance, exam)
     return Found(
         holds=len(held),
         missing=sum(standing[each] is None or standing[each] in _ENDED for each in held),

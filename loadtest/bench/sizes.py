@@ -35,7 +35,7 @@ async def sizes_rows(testbed: Testbed) -> list[Row]:
     rate = await maximum_rate(testbed, exam) * _SHARE_OF_MAXIMUM
     alone = [await _reserve(testbed, exam, rate) for _ in range(testbed.plan.rounds + 1)][1:]
     large = largest_exam(testbed.new_name("large"))
-    await import_exam(testbed.service.stores, large)
+    await import_exam(testbed.service.stores.maintenance, large)
     await until(lambda: _is_told(testbed, large.id), "the large exam in the API", within_s=_TOLD_S)
     await until(lambda: _is_drained(testbed, large.id), "its journal", within_s=_DRAINED_S)
     async with _looked_at(testbed, large.id) as looks:

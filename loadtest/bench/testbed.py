@@ -29,7 +29,8 @@ from loadtest.bench.processes import await_listening, serving
 from loadtest.bench.redis_client import redis_client
 from loadtest.bench.waiting import until
 from quota_service.api.webhooks import SECRET_PREFIX
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.exam import Exam
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.embedded.ports import LOOPBACK, free_loopback_port
@@ -94,7 +95,7 @@ class Testbed:
 
     async def add_exam(self, exam: Exam) -> None:
         """Import an exam, or what has changed of it, and wait until the API knows it so."""
-        await import_exam(self.service.stores, exam)
+        await import_exam(self.service.stores.maintenance, exam)
 
         async def is_known() -> bool:
             address = f"{self.api.url}/v1/exams/{exam.id}"
@@ -155,7 +156,7 @@ class Testbed:
             async with open_service(settings) as service, redis_client(server.url) as client:
                 await migrate(service.stores.ledger)
                 await refresh_memory(service)
-                await import_exam(service.stores, exam)
+                await import_exam(service.stores.maintenance, exam)
                 yield OwnStores(service, client)
 
 

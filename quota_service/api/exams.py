@@ -134,7 +134,7 @@ async def put_exam(context: ApiContext, request: Request) -> Response:
     """PUT /v1/exams/{exam}."""
     # The largest definition takes a second to read: nobody else waits for it.
     exam = await asyncio.to_thread(_defined, request.params["exam"], request.body)
-    imported = await import_exam(context.stores, exam)
+    imported = await import_exam(context.stores.maintenance, exam)
     answer: ImportResult = {
         "exam": exam.id,
         "created": imported.created,
@@ -166,7 +166,7 @@ async def post_archive(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/archive."""
     refuse_members(request.body)
     exam = request.params["exam"]
-    archived_ms = await archive_exam(context.stores, exam)
+    archived_ms = await archive_exam(context.stores.maintenance, exam)
     log.info("an exam was archived", extra={"exam": exam, "key": caller().key_id})
     answer: Archived = {"exam": exam, "archived_at": rfc3339(archived_ms)}
     return Response.json(answer)
@@ -187,7 +187,7 @@ def _answer(
     headers = (("ETag", etag), ("Cache-Control", "no-cache"))
     if unchanged := not_modified(request, headers):
         return unchanged
-    time = b',"server_time":"%b"}' % rfc3339(context.health.now_ms()).encode()
+    time = b',"server_time":"%b"}' % rfc3339(context.stores.clock.estimate_ms()).encode()
     body = b",".join([each.body[:-1] + time for each in exams])
     if following is not None:
         body = b'{"exams":[%b],"next":%b}' % (body, following)

@@ -139,7 +139,7 @@ def _file_asked(request: web.Request, exam: Exam) -> BookingFile:
 async def _exam_to_read(context: ApiContext, exam: str) -> Exam:
     """Return an exam whose bookings are read: also one that is archived."""
     if context.stores.registry.is_archived(exam):
-        return await context.stores.archive.find(exam)
+        return await context.stores.maintenance.archive.find(exam)
     return context.stores.registry.find(exam)
 
 

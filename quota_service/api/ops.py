@@ -167,7 +167,7 @@ async def get_all_refunds_due(context: ApiContext, request: Request) -> Response
 
 
 async def _refunds_due(context: ApiContext, exam: str | None, after: int, limit: int) -> Response:
-    page = await context.stores.refunds_due.page(exam, after, limit)
+    page = await context.stores.payments.refunds_due.page(exam, after, limit)
     answer: RefundsDue = {
         "exam": exam or None,
         "refunds_due": [_refund_due_json(due) for due in page],
@@ -184,7 +184,7 @@ async def post_refund_settled(context: ApiContext, request: Request) -> Response
     number = whole_number(request.params["refund"], 1, _ID_MAX)
     if number is None:
         raise UnknownRefund
-    due = await context.stores.refunds_due.settle(exam, number, caller().key_id)
+    due = await context.stores.payments.refunds_due.settle(exam, number, caller().key_id)
     if due is None:
         raise UnknownRefund
     return Response.json(_refund_due_json(due))
@@ -193,7 +193,7 @@ async def post_refund_settled(context: ApiContext, request: Request) -> Response
 async def get_unreadable_payments(context: ApiContext, request: Request) -> Response:
     """GET /v1/unreadable-payments."""
     after, limit = _page_asked(request)
-    page = await context.stores.unreadable_payments.page(after, limit)
+    page = await context.stores.payments.unreadable.page(after, limit)
     answer: UnreadablePayments = {
         "unreadable_payments": [_unreadable_json(each) for each in page],
         "next": str(page[-1].id) if len(page) == limit else None,
@@ -206,7 +206,7 @@ async def post_unreadable_settled(context: ApiContext, request: Request) -> Resp
     number = whole_number(request.params["payment"], 1, _ID_MAX)
     if number is None:
         raise UnknownPayment
-    unreadable = await context.stores.unreadable_payments.settle(number, caller().key_id)
+    unreadable = await context.stores.payments.unreadable.settle(number, caller().key_id)
     if unreadable is None:
         raise UnknownPayment
     return Response.json(_unreadable_json(unreadable))
@@ -214,7 +214,7 @@ async def post_unreadable_settled(context: ApiContext, request: Request) -> Resp
 
 async def get_audit(context: ApiContext, request: Request) -> Response:
     """GET /v1/exams/{exam}/audit."""
-    found = await audit(context.stores, request.params["exam"])
+    found = await audit(context.stores.maintenance, request.params["exam"])
     answer: Audit = {
         "exam": found.exam,
         "clean": found.is_clean,

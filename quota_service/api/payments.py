@@ -196,24 +196,26 @@ _CALLBACK: Final = Reader(PaymentCallback, _undated, is_open=True)
 
 def verify_callback(context: ApiContext, request: Request) -> str:
     """Return the event id of a callback that is signed; raises Unauthorized."""
-    now_s = context.health.now_ms() / 1000
+    now_s = context.stores.clock.estimate_ms() / 1000
     return verified_event(context.payment_secrets, request.headers, request.body, now_s)
 
 
 def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
     """POST /v1/payment-callbacks."""
-    now_ms = context.health.now_ms()
+    now_ms = context.stores.clock.estimate_ms()
     event = request.event
     KEY_ID.set(PROVIDER)
 
     async def run() -> Response:
         try:
             check_event_id(event)
-            result = await confirm(context.stores, parse_payment(event, now_ms, request.body))
+            result = await confirm(
+                context.stores.payments, parse_payment(event, now_ms, request.body)
+            )
         except (BadRequest, EventIdReused) as refusal:
             # It is signed as it should be: there may be money behind it.
             context.stores.metrics.payments_unreadable.inc()
-            await context.stores.unreadable_payments.keep(event, request.body, str(refusal))
+            await context.stores.payments.unreadable.keep(event, request.body, str(refusal))
             raise
         answer: PaymentResult = {"outcome": result.outcome, "reservation": result.reservation}
         if result.reason is not None:

@@ -199,7 +199,7 @@ def post_reservation(context: ApiContext, request: Request) -> Coroutine[Any, An
 
     async def run() -> Response:
         exam, granted = request.params["exam"], request.headers.get("Waiting-Room-Pass")
-        found = await reserve(context.stores, exam, order, key, granted)
+        found = await reserve(context.stores.reservations, exam, order, key, granted)
         headers: Headers = (("Location", f"/v1/reservations/{found.reservation.id}"),)
         if found.replayed:
             headers += (("Idempotency-Replayed", "true"),)
@@ -228,21 +228,23 @@ async def post_checkout(context: ApiContext, request: Request) -> Response:
 async def put_venue(context: ApiContext, request: Request) -> Response:
     """PUT /v1/reservations/{reservation}/venue."""
     venue = _VENUE_CHANGE.read(parse_object(request.body))["venue"]
-    changed = await change_venue(context.stores, request.params["reservation"], venue)
+    changed = await change_venue(context.stores.payments, request.params["reservation"], venue)
     return await _viewed(context, changed)
 
 
 async def post_refund(context: ApiContext, request: Request) -> Response:
     """POST /v1/reservations/{reservation}/refund."""
     refuse_members(request.body)
-    return await _viewed(context, await refund(context.stores, request.params["reservation"]))
+    return await _viewed(
+        context, await refund(context.stores.payments, request.params["reservation"])
+    )
 
 
 async def get_candidate(context: ApiContext, request: Request) -> Response:
     """GET /v1/exams/{exam}/candidates/{candidate}."""
     candidate = request.params["candidate"]
     refuse_bad_candidate(candidate)
-    view = await view_candidate(context.stores, request.params["exam"], candidate)
+    view = await view_candidate(context.stores.payments, request.params["exam"], candidate)
     refund = view.refund
     answer: CandidateView = {
         "exam": view.exam,

@@ -78,7 +78,7 @@ class SeatGauges:
         """
         room, unlisted, registry = self._quotas_max, 0, self._stores.registry
         try:
-            watched = self._stores.progress().watched
+            watched = self._stores.registry.progress().watched
             if self._told.keys() - set(watched):
                 self._gauges.forget_exams()
                 self._told.clear()

@@ -265,7 +265,7 @@ def post_waiting_room(context: ApiContext, request: Request) -> Coroutine[Any, A
     refuse_resident_id(candidate)
 
     async def run() -> Response:
-        found = await join(context.stores, request.params["exam"], candidate)
+        found = await join(context.stores.waiting_room, request.params["exam"], candidate)
         ticket = found.ticket
         answer: Ticket = {
             "exam": ticket.exam,
@@ -286,7 +286,7 @@ def post_waiting_room(context: ApiContext, request: Request) -> Coroutine[Any, A
 def get_waiting_room(context: ApiContext, request: Request) -> Response:
     """GET /v1/exams/{exam}/waiting-room: from memory, the same bytes for everybody."""
     exam = request.params["exam"]
-    shown = context.stores.rooms.current(exam)
+    shown = context.stores.waiting_room.rooms.current(exam)
     rendered = context.rendered_rooms.document(exam, shown.document, _room_json)
     headers = (("ETag", rendered.etag), ("Cache-Control", "public, max-age=1"))
     return not_modified(request, headers) or Response(rendered.body, 200, headers)
@@ -299,7 +299,7 @@ def post_claim(context: ApiContext, request: Request) -> Coroutine[Any, Any, Res
 
     async def run() -> Response:
         exam = request.params["exam"]
-        found = await claim(context.stores, exam, asked["candidate"], asked["ticket"])
+        found = await claim(context.stores.waiting_room, exam, asked["candidate"], asked["ticket"])
         answer: Pass = {
             "pass": found.text,
             "candidate": found.granted.candidate,
@@ -316,7 +316,7 @@ async def delete_claim(context: ApiContext, request: Request) -> Response:
     """DELETE /v1/exams/{exam}/waiting-room/claims/{candidate}."""
     exam, candidate = request.params["exam"], request.params["candidate"]
     refuse_bad_candidate(candidate)
-    await finish(context.stores, exam, candidate)
+    await finish(context.stores.waiting_room, exam, candidate)
     answer: Finished = {"exam": exam, "candidate": candidate, "state": "finished"}
     return Response.json(answer)
 
@@ -324,19 +324,21 @@ async def delete_claim(context: ApiContext, request: Request) -> Response:
 async def put_waiting_room(context: ApiContext, request: Request) -> Response:
     """PUT /v1/exams/{exam}/waiting-room."""
     rate = _RATE.read(parse_object(request.body))["rate"]
-    return _steered(await steer_room.set_rate(context.stores, request.params["exam"], rate))
+    return _steered(
+        await steer_room.set_rate(context.stores.waiting_room, request.params["exam"], rate)
+    )
 
 
 async def post_pause(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/waiting-room/pause."""
     refuse_members(request.body)
-    return _steered(await steer_room.pause(context.stores, request.params["exam"]))
+    return _steered(await steer_room.pause(context.stores.waiting_room, request.params["exam"]))
 
 
 async def post_resume(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/waiting-room/resume."""
     refuse_members(request.body)
-    return _steered(await steer_room.resume(context.stores, request.params["exam"]))
+    return _steered(await steer_room.resume(context.stores.waiting_room, request.params["exam"]))
 
 
 def _steered(steered: steer_room.SteeredRoom) -> Response:

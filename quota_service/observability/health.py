@@ -1,15 +1,14 @@
-"""Health of this process: whether its stores answer, and what Redis's clock says.
+"""Health of this process: whether its stores answer.
 
 The stores are asked once a second in the background, so that a probe, however often it comes,
 costs nothing and is never kept waiting by the store it asks about.
 """
 
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
-from quota_service.domain.errors import NotReady, QuotaError
+from quota_service.domain.errors import QuotaError
 from quota_service.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -25,18 +24,17 @@ class Health:
         self,
         checks: Mapping[str, Callable[[], Awaitable[None]]],
         looks: Sequence[Callable[[], Awaitable[Mapping[str, str]]]],
-        redis_clock_ms: Callable[[], Awaitable[int]],
+        read_clock: Callable[[], Awaitable[None]],
         metrics: Metrics,
     ) -> None:
         self._checks = checks
         self._looks = looks
         self._warnings: list[Mapping[str, str]] = [{} for _ in looks]
         self._told: Mapping[str, str] = {}
-        self._redis_clock_ms = redis_clock_ms
+        self._read_clock = read_clock
         self._up = metrics.stores_up
         self._warned = metrics.warnings
         self._faults: dict[str, str] = dict.fromkeys(checks, "has not been asked yet")
-        self._clock_offset_ms: int | None = None
         self.is_draining = False
 
     @property
@@ -50,24 +48,6 @@ class Health:
     def warnings(self) -> Mapping[str, str]:
         """What ops have to know, by part, though it does not stand against serving."""
         return {part: told for found in self._warnings for part, told in found.items()}
-
-    def now_ms(self) -> int:
-        """Return the time by Redis's clock, as nearly as this process knows it."""
-        return round(time.time() * 1000) + (self._clock_offset_ms or 0)
-
-    def redis_now_ms(self) -> int:
-        """Return the time by Redis's clock; NotReady while it was never read.
-
-        For what must not happen early: the host's own clock may be minutes ahead.
-        """
-        if self._clock_offset_ms is None:
-            raise NotReady("Redis's clock has not been read yet")
-        return self.now_ms()
-
-    async def learn_clock(self) -> None:
-        """Read Redis's clock if it was never read; a fault leaves it unknown."""
-        if self._clock_offset_ms is None:
-            await self._read_clock()
 
     async def refresh(self) -> None:
         """Ask every part once."""
@@ -85,7 +65,10 @@ class Health:
             self._up.labels(store=part).set(part not in self._faults)
         await self._look_for_warnings()
         if "redis" not in self._faults:
-            await self._read_clock()
+            try:
+                await self._read_clock()
+            except QuotaError as error:
+                self._faults["redis"] = str(error)
 
     async def _look_for_warnings(self) -> None:
         for number, look in enumerate(self._looks):
@@ -101,12 +84,3 @@ class Health:
         for part in before.keys() - now.keys():
             self._warned.labels(part=part).set(0)
             log.info("readiness warns no longer", extra={"part": part})
-
-    async def _read_clock(self) -> None:
-        asked_ms = time.time() * 1000
-        try:
-            redis_ms = await self._redis_clock_ms()
-        except QuotaError as error:
-            self._faults["redis"] = str(error)
-            return
-        self._clock_offset_ms = round(redis_ms - (asked_ms + time.time() * 1000) / 2)

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from quota_service.domain.exam import Exam, WaitingRoomRules
 from quota_service.ledger.admission import Lease, Position
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import WaitingRoomStores
 from quota_service.seats.keys import Shard
 from quota_service.seats.room_survey import RoomSurvey
 from quota_service.settings import Settings
@@ -75,7 +75,7 @@ class _Memory:
 class Admission:
     """The admission of every room, as far as this process leads it."""
 
-    def __init__(self, stores: Stores, settings: Settings) -> None:
+    def __init__(self, stores: WaitingRoomStores, settings: Settings) -> None:
         self._stores = stores
         self._settings = settings
         self._name = secrets.token_hex(8)

@@ -24,7 +24,7 @@ import logging
 from quota_service.domain.errors import ExamNotOver, ExamUnfinished, NotReady
 from quota_service.domain.exam import Exam
 from quota_service.registration.recover_shard import rebuild_shard
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.keys import Shard
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 _ONLY_SHARD = 0
 
 
-async def archive_exam(stores: Stores, exam_id: str) -> int:
+async def archive_exam(stores: MaintenanceStores, exam_id: str) -> int:
     """Archive an exam; return since when it is (ms). Doing it again changes nothing.
 
     Raises UnknownExam, ExamNotOver, ExamUnfinished and Unavailable.
@@ -65,7 +65,7 @@ async def archive_exam(stores: Stores, exam_id: str) -> int:
     return archived_at
 
 
-async def forget_archived(stores: Stores) -> int:
+async def forget_archived(stores: MaintenanceStores) -> int:
     """Remove from Redis what the death of a process has left of archived exams; return shards."""
     left = await stores.archive.to_forget()
     for exam_id, number, epoch in left:
@@ -73,7 +73,7 @@ async def forget_archived(stores: Stores) -> int:
     return len(left)
 
 
-async def _check(stores: Stores, exam: Exam) -> None:
+async def _check(stores: MaintenanceStores, exam: Exam) -> None:
     """Raise ExamNotOver, or ExamUnfinished with what is left."""
     if await stores.seats.clock_ms() < exam.ends_at_ms:
         raise ExamNotOver(exam.ends_at_ms)
@@ -88,7 +88,7 @@ async def _check(stores: Stores, exam: Exam) -> None:
         raise ExamUnfinished(left)
 
 
-async def _forget(stores: Stores, exam_id: str, number: int, epoch: int) -> None:
+async def _forget(stores: MaintenanceStores, exam_id: str, number: int, epoch: int) -> None:
     claimed = Shard(exam_id, number, epoch, is_recovered=True)
     await stores.recovery.claim(claimed)
     await stores.recovery.forget(claimed)

@@ -26,7 +26,7 @@ from quota_service.ledger.auditing import AuditedQuota
 from quota_service.ledger.errors import Oversold
 from quota_service.registration.import_exam import finish_import
 from quota_service.registration.recover_shard import rebuild_shard
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.definition import is_in_force
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import ShardSnapshot
@@ -82,7 +82,7 @@ class Audit:
         return not self.differences
 
 
-async def audit(stores: Stores, exam_id: str, *, in_full: bool = True) -> Audit:
+async def audit(stores: MaintenanceStores, exam_id: str, *, in_full: bool = True) -> Audit:
     """Check an exam: `in_full` with P3, which reads the whole journal, every payment and hold.
 
     Else the payments of the last day: what was at its end before has not changed.
@@ -119,7 +119,7 @@ async def audit(stores: Stores, exam_id: str, *, in_full: bool = True) -> Audit:
     return audited
 
 
-async def _compare(stores: Stores, exam_id: str, *, in_full: bool) -> set[Difference]:
+async def _compare(stores: MaintenanceStores, exam_id: str, *, in_full: bool) -> set[Difference]:
     """Compare both stores once."""
     found: set[Difference] = set()
     await stores.registry.refresh()
@@ -148,7 +148,9 @@ async def _compare(stores: Stores, exam_id: str, *, in_full: bool) -> set[Differ
     return found
 
 
-async def _holds_in_their_sessions(stores: Stores, shard: Shard, exam: Exam) -> set[Difference]:
+async def _holds_in_their_sessions(
+    stores: MaintenanceStores, shard: Shard, exam: Exam
+) -> set[Difference]:
     """Return the holds that stand in other sessions than their subjects are in.
 
     That a candidate has one hold in a session is told by the count of sessions taken.
@@ -236,7 +238,7 @@ def _sum(look: list[ShardSnapshot], counter: str, quota: Quota) -> int:
 _MENDED_BY_A_REBUILD = (Promise.P7, Promise.P9)
 
 
-async def repair(stores: Stores, audited: Audit) -> list[str]:
+async def repair(stores: MaintenanceStores, audited: Audit) -> list[str]:
     """Mend what is safe to mend, always towards a seat that is not sold twice; return what was.
 
     Counters in Postgres are only raised. Redis is rebuilt from Postgres as a whole. Payments
@@ -266,7 +268,7 @@ async def repair(stores: Stores, audited: Audit) -> list[str]:
     return done
 
 
-async def _raise_counters(stores: Stores, exam_id: str) -> list[str]:
+async def _raise_counters(stores: MaintenanceStores, exam_id: str) -> list[str]:
     done = []
     shard = stores.registry.shard(exam_id, 0)
     for quota, booked in (await stores.auditing.quotas(exam_id)).items():

@@ -8,7 +8,6 @@ Every process tells the ages of the oldest of what waits, the API too: without a
 could.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 
 from quota_service.domain.errors import LedgerUnavailable, NotReady
@@ -25,14 +24,12 @@ class Backlog:
         self,
         seats: SeatStore,
         registry: ExamRegistry,
-        now_ms: Callable[[], int],
         metrics: Metrics,
         *,
         pins_max: int,
         journal_max: int,
     ) -> None:
         self._seats = seats
-        self._now_ms = now_ms
         self._registry = registry
         self._gauges = metrics.oldest_ages
         self._pins_max = pins_max
@@ -44,7 +41,7 @@ class Backlog:
         """Look at every exam that goes on; Unavailable leaves what is known as it is."""
         full = set()
         oldest_ms: dict[tuple[str, str], int] = {}
-        watched = self._registry.progress(self._now_ms()).watched
+        watched = self._registry.progress().watched
         for shard in self._registry.open_shards_of(watched):
             with suppress(NotReady):  # a worker recovers it; the others are looked at
                 waiting = await self._seats.waiting(shard)

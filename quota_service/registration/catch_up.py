@@ -9,7 +9,7 @@ which holds the lock of the exam, and puts in force what Postgres has then.
 from quota_service.domain.errors import StaleDefinition
 from quota_service.domain.exam import Exam
 from quota_service.registration.import_exam import definition_is_in_force, sync_shard
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import ExamStores
 from quota_service.seats.keys import Shard
 
 _LOOKS = 2
@@ -17,7 +17,7 @@ _LOOKS = 2
 _PATIENCE_MS = 1000
 
 
-async def catch_up(stores: Stores, known: Exam) -> None:
+async def catch_up(stores: ExamStores, known: Exam) -> None:
     """Learn the definition in force, where another one is than what was known of the exam.
 
     All who ask for it at once share one look. Raises Unavailable, also when an import takes long.
@@ -28,7 +28,7 @@ async def catch_up(stores: Stores, known: Exam) -> None:
             return
 
 
-async def exam_in_force(stores: Stores, shard: Shard) -> Exam:
+async def exam_in_force(stores: ExamStores, shard: Shard) -> Exam:
     """Return the exam of a shard by the definition that is in force now; raises Unavailable."""
     exam = stores.registry.find(shard.exam)
     try:
@@ -38,13 +38,13 @@ async def exam_in_force(stores: Stores, shard: Shard) -> Exam:
     return stores.registry.find(shard.exam)
 
 
-async def check_in_force(stores: Stores, shard: Shard, exam: Exam) -> None:
+async def check_in_force(stores: ExamStores, shard: Shard, exam: Exam) -> None:
     """Raise StaleDefinition when another definition is in force: a refusal by ours is not right."""
     if await stores.seats.revision(shard) != str(exam.revision):
         raise StaleDefinition(f"another definition of exam {exam.id} is in force now")
 
 
-async def _look(stores: Stores, exam_id: str) -> None:
+async def _look(stores: ExamStores, exam_id: str) -> None:
     await stores.registry.refresh()
     if not await definition_is_in_force(stores, exam_id):
         await sync_shard(stores, exam_id, patience_ms=_PATIENCE_MS)

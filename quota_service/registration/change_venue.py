@@ -45,7 +45,7 @@ from quota_service.ledger.errors import Oversold
 from quota_service.ledger.fence import attempt_clock_s
 from quota_service.registration.catch_up import catch_up, check_in_force
 from quota_service.registration.out_of_time import out_of_time
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import PaymentStores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
@@ -56,12 +56,12 @@ log = logging.getLogger(__name__)
 _PIN_BYTES = 8
 
 
-async def change_venue(stores: Stores, reservation_id: str, venue: str) -> Reservation:
+async def change_venue(stores: PaymentStores, reservation_id: str, venue: str) -> Reservation:
     """Move a hold or a booking to another venue and return it; being there already is no error.
 
     A refusal leaves it where it was, and so does Unavailable, unless its `applied` is None.
     """
-    shard, _ = stores.locate(reservation_id)
+    shard, _ = stores.registry.locate(reservation_id)
     exam = stores.registry.find(shard.exam)
     try:
         return await _change(stores, exam, reservation_id, venue)
@@ -70,9 +70,11 @@ async def change_venue(stores: Stores, reservation_id: str, venue: str) -> Reser
     return await _change(stores, stores.registry.find(exam.id), reservation_id, venue)
 
 
-async def _change(stores: Stores, exam: Exam, reservation_id: str, venue: str) -> Reservation:
+async def _change(
+    stores: PaymentStores, exam: Exam, reservation_id: str, venue: str
+) -> Reservation:
     """Move by a definition; StaleDefinition when another one is in force."""
-    shard, serial = stores.locate(reservation_id)
+    shard, serial = stores.registry.locate(reservation_id)
     if venue not in exam.venue_ids:
         await check_in_force(stores, shard, exam)
         raise UnknownVenue("venue", venue)
@@ -92,7 +94,7 @@ async def _change(stores: Stores, exam: Exam, reservation_id: str, venue: str) -
 
 
 async def _taken(
-    stores: Stores, exam: Exam, venue: str, reservation_id: str, answer: ScriptReply
+    stores: PaymentStores, exam: Exam, venue: str, reservation_id: str, answer: ScriptReply
 ) -> Reservation:
     """Turn the script's answer into a reservation or the refusal it stands for."""
     match answer:
@@ -121,7 +123,7 @@ async def _taken(
             raise AssertionError(f"the script answered {answer}")
 
 
-async def _unknown(stores: Stores, exam: Exam, reservation_id: str) -> QuotaError:
+async def _unknown(stores: PaymentStores, exam: Exam, reservation_id: str) -> QuotaError:
     """Return what is wrong with a reservation that Redis has no record of."""
     older = await forgotten_reservation(stores, reservation_id)
     if older is None:
@@ -134,7 +136,9 @@ async def _unknown(stores: Stores, exam: Exam, reservation_id: str) -> QuotaErro
     return NotReady("redis has no record of a booking")
 
 
-async def _decide(stores: Stores, shard: Shard, serial: str, change: VenueChange) -> Reservation:
+async def _decide(
+    stores: PaymentStores, shard: Shard, serial: str, change: VenueChange
+) -> Reservation:
     """Let Postgres decide a change of a booking, and tell Redis."""
     changing = change.reservation
     try:
@@ -165,7 +169,9 @@ async def _decide(stores: Stores, shard: Shard, serial: str, change: VenueChange
     raise LedgerUnavailable("the change was given up by recovery: ask again")
 
 
-async def _finish(stores: Stores, shard: Shard, serial: str, changing: Reservation) -> Reservation:
+async def _finish(
+    stores: PaymentStores, shard: Shard, serial: str, changing: Reservation
+) -> Reservation:
     """Tell Redis of a committed change. It is safe in Postgres: a fault here is recovery's."""
     try:
         answer = await stores.seats.settle_change(shard, serial, changing.pin, has_moved=True)
@@ -179,7 +185,7 @@ async def _finish(stores: Stores, shard: Shard, serial: str, changing: Reservati
 
 
 async def settle_changes(
-    stores: Stores, shard: Shard, changing: Sequence[Reservation]
+    stores: PaymentStores, shard: Shard, changing: Sequence[Reservation]
 ) -> tuple[int, int]:
     """Settle changes in Postgres, then in Redis as Postgres has them.
 
@@ -188,7 +194,7 @@ async def settle_changes(
     moved = await stores.changes.settle(changing)
 
     async def follow(reservation: Reservation) -> None:
-        _, serial = stores.locate(reservation.id)
+        _, serial = stores.registry.locate(reservation.id)
         has_moved = moved[reservation.id]
         await stores.seats.settle_change(shard, serial, reservation.pin, has_moved=has_moved)
 

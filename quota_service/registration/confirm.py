@@ -48,7 +48,7 @@ from quota_service.domain.reservation import Reservation, ReservationId, State
 from quota_service.ledger.confirmations import AttemptSuperseded, PaymentDecision, RecordedPayment
 from quota_service.ledger.fence import attempt_clock_s
 from quota_service.registration.catch_up import catch_up
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import PaymentStores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import ScriptReply
@@ -77,7 +77,7 @@ _OF_A_BOOKING = {
 }
 
 
-async def confirm(stores: Stores, event: PaymentEvent) -> PaymentResult:
+async def confirm(stores: PaymentStores, event: PaymentEvent) -> PaymentResult:
     """Bring a payment event to its end and return it; the same event always ends the same.
 
     A payment that was told under another event id before has the end it had then.
@@ -96,7 +96,9 @@ async def confirm(stores: Stores, event: PaymentEvent) -> PaymentResult:
     return PaymentResult(settled.outcome, event.reservation, settled.reason)
 
 
-async def _capture(stores: Stores, event: PaymentEvent) -> RecordedPayment | AttemptSuperseded:
+async def _capture(
+    stores: PaymentStores, event: PaymentEvent
+) -> RecordedPayment | AttemptSuperseded:
     parts = ReservationId.parse(event.reservation)
     shard = None if parts is None else await _shard(stores, parts)
     if parts is None or shard is None:
@@ -110,7 +112,7 @@ async def _capture(stores: Stores, event: PaymentEvent) -> RecordedPayment | Att
 
 
 async def _attempt(
-    stores: Stores, shard: Shard, serial: str, event: PaymentEvent
+    stores: PaymentStores, shard: Shard, serial: str, event: PaymentEvent
 ) -> RecordedPayment | AttemptSuperseded:
     """Bring an event to its end under one pin; AttemptSuperseded when that was given up."""
     begun_s = attempt_clock_s()
@@ -147,7 +149,7 @@ async def _attempt(
     return settled
 
 
-async def _shard(stores: Stores, parts: ReservationId) -> Shard | None:
+async def _shard(stores: PaymentStores, parts: ReservationId) -> Shard | None:
     """Return the shard of a reservation that was paid, None when there is no such exam or shard."""
     shard = stores.registry.shard_of_reservation(parts)
     if shard is None:
@@ -158,7 +160,7 @@ async def _shard(stores: Stores, parts: ReservationId) -> Shard | None:
 
 
 async def _pin(
-    stores: Stores, shard: Shard, serial: str, event: PaymentEvent
+    stores: PaymentStores, shard: Shard, serial: str, event: PaymentEvent
 ) -> ScriptReply | RecordedPayment:
     """Pin a reservation for a payment; return the end of an event that came too late before."""
     pin = _event_word(event.event) + secrets.token_hex(_RANDOM_BYTES)
@@ -172,7 +174,7 @@ async def _pin(
 
 
 async def _pin_again(
-    stores: Stores, shard: Shard, expired: Reservation, pin: str, event: PaymentEvent
+    stores: PaymentStores, shard: Shard, expired: Reservation, pin: str, event: PaymentEvent
 ) -> ScriptReply:
     """Let an expired hold take its seats again, by the definition that is in force."""
     exam = stores.registry.find(shard.exam)
@@ -198,7 +200,9 @@ def _event_word(event: str) -> str:
     return hashlib.blake2b(event.encode(), digest_size=_EVENT_BYTES).hexdigest()
 
 
-async def _refusal(stores: Stores, answer: ScriptReply, event: PaymentEvent) -> RefundReason | None:
+async def _refusal(
+    stores: PaymentStores, answer: ScriptReply, event: PaymentEvent
+) -> RefundReason | None:
     """Return why the payment cannot have the reservation; None when it is pinned for it."""
     reason = _REFUND_REASONS.get(answer.code)
     if reason is RefundReason.UNKNOWN_RESERVATION:
@@ -214,28 +218,31 @@ async def _refusal(stores: Stores, answer: ScriptReply, event: PaymentEvent) -> 
     return None
 
 
-async def _reason_of_ledger(stores: Stores, event: PaymentEvent) -> RefundReason:
+async def _reason_of_ledger(stores: PaymentStores, event: PaymentEvent) -> RefundReason:
     """Return why the payment of a reservation that Redis does not know is due back."""
     booked = await stores.reader.booking(event.reservation)
     return RefundReason.UNKNOWN_RESERVATION if booked is None else _OF_A_BOOKING[booked.state]
 
 
 async def _refund(
-    stores: Stores, event: PaymentEvent, reason: RefundReason
+    stores: PaymentStores, event: PaymentEvent, reason: RefundReason
 ) -> RecordedPayment | AttemptSuperseded:
     return await stores.confirmations.settle(PaymentDecision.due_back(event, reason))
 
 
 async def _give_up(
-    stores: Stores, shard: Shard, pinned: Reservation, settled: RecordedPayment | AttemptSuperseded
+    stores: PaymentStores,
+    shard: Shard,
+    pinned: Reservation,
+    settled: RecordedPayment | AttemptSuperseded,
 ) -> None:
     """Nothing was booked under this pin, and nothing may be from now on."""
     has_ended = isinstance(settled, RecordedPayment)
-    grace_ms = 0 if has_ended else stores.payment_retry_grace_ms
+    grace_ms = 0 if has_ended else stores.retry_grace_ms
     await settle_pins(stores, shard, [pinned], grace_ms)
 
 
-async def _finish(stores: Stores, shard: Shard, serial: str) -> None:
+async def _finish(stores: PaymentStores, shard: Shard, serial: str) -> None:
     """Tell Redis of a committed booking. It is safe in Postgres: a fault here is recovery's."""
     try:
         answer = await stores.seats.confirm(shard, serial)
@@ -247,7 +254,7 @@ async def _finish(stores: Stores, shard: Shard, serial: str) -> None:
 
 
 async def settle_pins(
-    stores: Stores, shard: Shard, pinned: Sequence[Reservation], grace_ms: int
+    stores: PaymentStores, shard: Shard, pinned: Sequence[Reservation], grace_ms: int
 ) -> tuple[int, int]:
     """Settle pins in Postgres, then finish in Redis what is booked and unpin what is not.
 
@@ -259,7 +266,7 @@ async def settle_pins(
     events = await stores.confirmations.events_of(left) if left and grace_ms else {}
 
     async def follow(reservation: Reservation) -> ScriptReply:
-        _, serial = stores.locate(reservation.id)
+        _, serial = stores.registry.locate(reservation.id)
         if booked[reservation.id]:
             return await stores.seats.confirm(shard, serial)
         is_over = has_ended(reservation, events.get(reservation.id, ()))

@@ -12,14 +12,14 @@ from quota_service.domain.payment import PaymentEvent, PaymentOutcome, PaymentSt
 from quota_service.domain.reservation import Reservation
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.registration.confirm import confirm
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import PaymentStores
 from quota_service.registration.view import read_reservation
 
 _FREE = "free:"
 """Begins the event ids and references of what costs nothing."""
 
 
-async def confirm_free(stores: Stores, held: Reservation) -> None:
+async def confirm_free(stores: PaymentStores, held: Reservation) -> None:
     """Book a reservation whose amount is 0; return once that is committed, now or before.
 
     Raises ReservationEnded when it ended before it could be booked, and Unavailable.

@@ -32,7 +32,7 @@ from quota_service.ledger.journal import (
     draining,
 )
 from quota_service.observability.caller import Caller
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import RecordError, parse_record
 
@@ -62,7 +62,9 @@ class Drained:
         return self == Drained()
 
 
-async def drain_journal(stores: Stores, shard: Shard, limit: int, tries_max: int) -> Drained:
+async def drain_journal(
+    stores: MaintenanceStores, shard: Shard, limit: int, tries_max: int
+) -> Drained:
     """Drain at most `limit` entries of a shard; nothing when another worker is at it."""
     async with draining(stores.ledger, shard.exam, shard.number, shard.epoch) as drain:
         if drain is None:
@@ -90,7 +92,7 @@ async def drain_journal(stores: Stores, shard: Shard, limit: int, tries_max: int
     return drained
 
 
-async def undrained_shards(stores: Stores, shards: Sequence[Shard]) -> list[Shard]:
+async def undrained_shards(stores: MaintenanceStores, shards: Sequence[Shard]) -> list[Shard]:
     """Return those of the shards that took steps which were not drained, or are not open here.
 
     It costs as much for all of them as a drain of one that has nothing.
@@ -113,7 +115,7 @@ def _contiguous(position: Position, entries: Sequence[RawEntry]) -> int:
 
 
 async def _close_gap(
-    stores: Stores, drain: JournalDrain, shard: Shard, epoch: int, version: int
+    stores: MaintenanceStores, drain: JournalDrain, shard: Shard, epoch: int, version: int
 ) -> Drained:
     """Write every record again that Postgres does not have; `version` is the last one missing."""
     missing = version - drain.position.version

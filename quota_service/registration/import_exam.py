@@ -46,7 +46,7 @@ from quota_service.domain.exam import Exam, Quota
 from quota_service.domain.timetable import contradictions, warnings
 from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.observability.caller import caller
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import ExamStores, MaintenanceStores
 from quota_service.seats.codes import Code
 from quota_service.seats.definition import is_in_force
 from quota_service.seats.keys import Shard
@@ -71,7 +71,7 @@ class Imported:
     warnings: tuple[Problem, ...] = ()
 
 
-async def import_exam(stores: Stores, exam: Exam) -> Imported:
+async def import_exam(stores: MaintenanceStores, exam: Exam) -> Imported:
     """Store a definition; DefinitionRefused, with every reason, leaves all as it was.
 
     So does any other failure before the commit, as soon as Redis answers. One after it is told as
@@ -96,7 +96,7 @@ async def import_exam(stores: Stores, exam: Exam) -> Imported:
     return replace(imported, warnings=tuple(warnings(exam)))
 
 
-async def _store(stores: Stores, exam: Exam) -> tuple[Imported, bool]:
+async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]:
     """Decide; return what was done, and whether a worker brings the exam back into Redis."""
     async with stores.ledger.transaction() as connection:
         old = await stores.exams.lock(connection, exam.id)
@@ -130,7 +130,7 @@ async def _store(stores: Stores, exam: Exam) -> tuple[Imported, bool]:
         return Imported(created=False, changes=plan.changes), any(old.retired)
 
 
-async def sync_shard(stores: Stores, exam_id: str, patience_ms: int = 0) -> None:
+async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> None:
     """Open an exam's shard if it never was; give Redis definition and capacities of Postgres.
 
     An import that is under way is waited for: so long at most, where that is not 0. LedgerLocked
@@ -157,7 +157,7 @@ async def sync_shard(stores: Stores, exam_id: str, patience_ms: int = 0) -> None
             await stores.exams.mark_open(connection, exam_id, shard.number)
 
 
-async def finish_import(stores: Stores, exam_id: str) -> bool:
+async def finish_import(stores: ExamStores, exam_id: str) -> bool:
     """Do what an import that died left undone; return whether there was anything."""
     async with stores.ledger.connection() as connection:
         stored = await stores.exams.capacity(connection, exam_id)
@@ -174,7 +174,7 @@ async def finish_import(stores: Stores, exam_id: str) -> bool:
     return True
 
 
-async def definition_is_in_force(stores: Stores, exam_id: str) -> bool:
+async def definition_is_in_force(stores: ExamStores, exam_id: str) -> bool:
     """Return whether Redis has the definition of an exam in force that this process knows."""
     exam, shard = stores.registry.find(exam_id), stores.registry.shard(exam_id, _ONLY_SHARD)
     return is_in_force(exam, await stores.seats.definition(shard))
@@ -186,13 +186,15 @@ def _refuse(problems: Sequence[Problem]) -> None:
         raise DefinitionRefused([(problem.where, problem.detail) for problem in problems])
 
 
-async def _bring_back(stores: Stores, connection: "Connection", exam_id: str) -> None:
+async def _bring_back(stores: ExamStores, connection: "Connection", exam_id: str) -> None:
     """Let a retired exam come back whole."""
     reason = "the definition of a retired exam has changed"
     await stores.recoveries.fence_in(connection, exam_id, _ONLY_SHARD, reason, retired=False)
 
 
-async def _ensure_waiting_room(stores: Stores, connection: "Connection", exam: Exam) -> None:
+async def _ensure_waiting_room(
+    stores: MaintenanceStores, connection: "Connection", exam: Exam
+) -> None:
     """Make the waiting room of an exam that has one by its definition; it is kept for good."""
     rules = exam.waiting_room
     if rules is not None:
@@ -201,7 +203,7 @@ async def _ensure_waiting_room(stores: Stores, connection: "Connection", exam: E
 
 
 async def _taken(
-    stores: Stores, old: StoredExam, confirmed: Mapping[Quota, int]
+    stores: ExamStores, old: StoredExam, confirmed: Mapping[Quota, int]
 ) -> dict[Quota, int]:
     """Return the seats of each quota that nobody else can have, by whichever store says more."""
     shard, state = _only_shard(old)
@@ -215,7 +217,7 @@ async def _taken(
 
 
 async def _put_in_force(
-    stores: Stores, old: StoredExam, new: Exam, capacity: Mapping[Quota, int]
+    stores: ExamStores, old: StoredExam, new: Exam, capacity: Mapping[Quota, int]
 ) -> None:
     """Put a definition in force in Redis, and take the seats that it does not have any more.
 
@@ -245,7 +247,7 @@ def _only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
     return Shard(stored.id, _ONLY_SHARD, epoch), state
 
 
-async def define(stores: Stores, shard: Shard, exam: Exam) -> None:
+async def define(stores: ExamStores, shard: Shard, exam: Exam) -> None:
     """Put a stored definition in force in Redis, whichever was before; the exam is locked.
 
     StaleDefinition when another process did the same meanwhile: then our lock is lost.
@@ -256,7 +258,7 @@ async def define(stores: Stores, shard: Shard, exam: Exam) -> None:
     await stores.seats.define(shard, exam, found.get("revision", ""))
 
 
-async def set_capacity(stores: Stores, shard: Shard, capacity: Mapping[Quota, int]) -> None:
+async def set_capacity(stores: ExamStores, shard: Shard, capacity: Mapping[Quota, int]) -> None:
     """Give Redis the capacity of quotas, all or none; DefinitionRefused below what is taken."""
     answer = await stores.seats.set_capacity(shard, capacity)
     if answer.code is Code.BELOW_TAKEN:

@@ -14,7 +14,7 @@ from quota_service.domain.reservation import ReservationId, State
 from quota_service.ledger.recoveries import Fenced, Records, Step
 from quota_service.registration.confirm import has_ended
 from quota_service.registration.import_exam import set_capacity
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import FIELDS, parse_record, record_text
 from quota_service.slices import in_slices
@@ -35,7 +35,7 @@ class ContradictionError(Exception):
 
 
 async def reconcile(
-    stores: Stores, shard: Shard, fenced: Fenced, origin: Step, known: Step
+    stores: MaintenanceStores, shard: Shard, fenced: Fenced, origin: Step, known: Step
 ) -> tuple[int, int]:
     """Write what Postgres knows of steps after the origin, and what was between the stores.
 
@@ -67,7 +67,7 @@ async def reconcile(
 
 
 async def rebuild(
-    stores: Stores, shard: Shard, fenced: Fenced, known: Step
+    stores: MaintenanceStores, shard: Shard, fenced: Fenced, known: Step
 ) -> tuple[int, int, int]:
     """Remove everything and write it anew: what ended unpaid, bookings, holds, what ended lately.
 
@@ -95,7 +95,7 @@ async def rebuild(
     return bookings.count, holds.count - holds.left_out, holds.left_out
 
 
-async def _check_definition(stores: Stores, shard: Shard) -> None:
+async def _check_definition(stores: MaintenanceStores, shard: Shard) -> None:
     """Raise ContradictionError when Redis is older than the definition that Postgres has.
 
     Then holds may stand in sessions that their subjects have left since.
@@ -115,7 +115,7 @@ async def _unbooked(pages: AsyncIterator[Records]) -> AsyncIterator[Records]:
         yield page
 
 
-async def _end_attempts(stores: Stores, shard: Shard) -> None:
+async def _end_attempts(stores: MaintenanceStores, shard: Shard) -> None:
     """End what was between the stores as Postgres has it.
 
     No transaction can book or move under the old epoch any more.
@@ -134,7 +134,7 @@ async def _end_attempts(stores: Stores, shard: Shard) -> None:
         await put.page([(id_, booked.get(id_) or record_text(r)) for id_, r in ids.items()])
 
 
-async def _level_capacity(stores: Stores, shard: Shard) -> None:
+async def _level_capacity(stores: MaintenanceStores, shard: Shard) -> None:
     async with stores.ledger.connection() as connection:
         capacity = await stores.exams.capacity(connection, shard.exam)
     try:
@@ -143,7 +143,7 @@ async def _level_capacity(stores: Stores, shard: Shard) -> None:
         raise ContradictionError(str(error)) from error
 
 
-async def _verify(stores: Stores, shard: Shard, *, is_retired: bool) -> None:
+async def _verify(stores: MaintenanceStores, shard: Shard, *, is_retired: bool) -> None:
     """Raise ContradictionError unless the books balance and Postgres has the same bookings.
 
     A retired exam has counters only.
@@ -170,7 +170,7 @@ async def _verify(stores: Stores, shard: Shard, *, is_retired: bool) -> None:
 class Put:
     """Writes pages of records; counts them, and those that did not fit any more."""
 
-    def __init__(self, stores: Stores, shard: Shard, *, fit: bool) -> None:
+    def __init__(self, stores: MaintenanceStores, shard: Shard, *, fit: bool) -> None:
         self._stores = stores
         self._shard = shard
         self._fit = fit
@@ -217,14 +217,14 @@ class Put:
 
         A payment that has had its end is not told again.
         """
-        graces = defaultdict(lambda: self._stores.payment_retry_grace_ms)
+        graces = defaultdict(lambda: self._stores.payments.retry_grace_ms)
         paying = {}
         for reservation, record in page:
             parts = ReservationId.parse(reservation)
             if parts is not None and record.startswith(State.CONFIRMING):
                 paying[reservation] = parse_record(*_place(parts), record)
         if paying:
-            events = await self._stores.confirmations.events_of(list(paying))
+            events = await self._stores.payments.confirmations.events_of(list(paying))
             for id_, pinned in paying.items():
                 if has_ended(pinned, events.get(id_, ())):
                     graces[id_] = 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.change_venue import settle_changes
 from quota_service.registration.confirm import settle_pins
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import PaymentStores
 from quota_service.seats.keys import Shard
 
 _CLOCK_AHEAD_MS = 1000
@@ -28,7 +28,7 @@ class Recovered:
     stayed: int = 0
 
 
-async def recover_pins(stores: Stores, shard: Shard, age_ms: int, limit: int) -> Recovered:
+async def recover_pins(stores: PaymentStores, shard: Shard, age_ms: int, limit: int) -> Recovered:
     """Settle at most `limit` pins older than `age_ms`."""
     serials = await stores.seats.overdue(shard, "pinned", age_ms, limit, _CLOCK_AHEAD_MS)
     found = await stores.seats.read_many(shard, serials)
@@ -37,7 +37,7 @@ async def recover_pins(stores: Stores, shard: Shard, age_ms: int, limit: int) ->
     finished = unpinned = moved = stayed = 0
     try:
         if paying:
-            grace_ms = stores.payment_retry_grace_ms
+            grace_ms = stores.retry_grace_ms
             finished, unpinned = await settle_pins(stores, shard, paying, grace_ms)
     finally:  # payments that cannot be settled now do not keep changes waiting
         if changing:

@@ -40,7 +40,7 @@ from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.import_exam import define
 from quota_service.registration.level_shard import ContradictionError, rebuild, reconcile
 from quota_service.registration.registry import UsedShard
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.keys import Shard
 from quota_service.seats.recovery import Standing
 
@@ -81,7 +81,7 @@ class Recovery:
     seconds: float = 0.0
 
 
-async def lost_shards(stores: Stores, used: Sequence[UsedShard]) -> list[UsedShard]:
+async def lost_shards(stores: MaintenanceStores, used: Sequence[UsedShard]) -> list[UsedShard]:
     """Return those of the shards that may have lost something, or whose recovery did not end.
 
     One question to Postgres and one batch to Redis for all of them: it is asked all the time.
@@ -104,7 +104,7 @@ async def lost_shards(stores: Stores, used: Sequence[UsedShard]) -> list[UsedSha
     return sorted(lost, key=lambda each: -ends_ms.get(each.shard.exam, 0))
 
 
-async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:
+async def recover_if_lost(stores: MaintenanceStores, used: UsedShard) -> Recovery | None:
     """Recover a shard if it may have lost something, or if a recovery of it was not finished."""
     async with stores.recoveries.alone(used.shard.exam) as alone:
         if not alone:
@@ -119,7 +119,7 @@ async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:
 
 
 async def rebuild_shard(
-    stores: Stores, used: UsedShard, reason: str, *, retired: bool | None = None
+    stores: MaintenanceStores, used: UsedShard, reason: str, *, retired: bool | None = None
 ) -> Recovery | None:
     """Rebuild a shard whatever it is like; None when another recovery or an import is at work.
 
@@ -148,7 +148,7 @@ def _problem(used: UsedShard, drained: int, standing: Standing) -> str:
 
 
 async def _recover(
-    stores: Stores,
+    stores: MaintenanceStores,
     shard: Shard,
     standing: Standing,
     reason: str,
@@ -195,14 +195,16 @@ async def _recover(
     return recovery
 
 
-async def _claim(stores: Stores, shard: Shard, fenced: Fenced) -> tuple[Shard, Step | None]:
+async def _claim(
+    stores: MaintenanceStores, shard: Shard, fenced: Fenced
+) -> tuple[Shard, Step | None]:
     """Claim a shard under its new epoch; return it, and the step to go on from."""
     claimed = Shard(shard.exam, shard.number, fenced.epoch, is_recovered=True)
     return claimed, await stores.recovery.claim(claimed)
 
 
 async def _go_on(
-    stores: Stores,
+    stores: MaintenanceStores,
     shard: Shard,
     fenced: Fenced,
     origin: Step | None,
@@ -227,7 +229,7 @@ async def _go_on(
         recovery.way = Way.RECONCILED
 
 
-async def _drain(stores: Stores, shard: Shard) -> None:
+async def _drain(stores: MaintenanceStores, shard: Shard) -> None:
     """Drain what Redis has and Postgres has not."""
     async with asyncio.timeout(_DRAIN_LIMIT_S):
         while not (drained := await drain_journal(stores, shard, _DRAIN_MAX, _TRIES_MAX)).is_idle:
@@ -235,7 +237,7 @@ async def _drain(stores: Stores, shard: Shard) -> None:
                 await asyncio.sleep(_PAUSE_S)
 
 
-async def _open(stores: Stores, shard: Shard, recovery: Recovery) -> None:
+async def _open(stores: MaintenanceStores, shard: Shard, recovery: Recovery) -> None:
     if shard.exam not in stores.registry.not_loaded():
         await define(stores, shard, stores.registry.find(shard.exam))
         await _close_draw(stores, shard)
@@ -256,14 +258,14 @@ async def _open(stores: Stores, shard: Shard, recovery: Recovery) -> None:
         raise NotReady(f"another recovery of shard {shard.tag} has taken over")
 
 
-async def _close_draw(stores: Stores, shard: Shard) -> None:
+async def _close_draw(stores: MaintenanceStores, shard: Shard) -> None:
     """Close the draw of a waiting room whose seed may have been shown: Redis may have forgotten."""
     room = (await stores.waiting_rooms.all([shard.exam])).get(shard.exam)
     if room is not None and room.is_draw_closed:
         await stores.room_store.counts(shard, is_draw_closed=True)
 
 
-def _count(stores: Stores, shard: Shard, recovery: Recovery) -> None:
+def _count(stores: MaintenanceStores, shard: Shard, recovery: Recovery) -> None:
     """Count a recovery that a loss made necessary; an exam that leaves Redis has lost nothing."""
     stores.metrics.recovered_shards.labels(exam=shard.exam, way=recovery.way).inc()
     if recovery.way is Way.REBUILT:

@@ -31,7 +31,7 @@ from quota_service.ledger.refunds import Refund, RefundEnd
 from quota_service.observability.caller import caller
 from quota_service.registration.catch_up import exam_in_force
 from quota_service.registration.change_venue import settle_changes
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import PaymentStores
 from quota_service.registration.view import read_reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
@@ -42,9 +42,9 @@ _CHANGES_SETTLED_MAX = 3
 """Changes of venue that one refund settles; another may begin until Redis knows of the refund."""
 
 
-async def refund(stores: Stores, reservation_id: str) -> Reservation:
+async def refund(stores: PaymentStores, reservation_id: str) -> Reservation:
     """Refund a booking in full and return it; every refusal is raised by its name."""
-    shard, serial = stores.locate(reservation_id)
+    shard, serial = stores.registry.locate(reservation_id)
     booked = await read_reservation(stores, reservation_id)
     await _check(stores, shard, booked)
     stores.failpoint("refund: before commit")
@@ -64,7 +64,7 @@ async def refund(stores: Stores, reservation_id: str) -> Reservation:
     return refunded or replace(booked, state=State.REFUNDED)
 
 
-async def _check(stores: Stores, shard: Shard, booked: Reservation) -> None:
+async def _check(stores: PaymentStores, shard: Shard, booked: Reservation) -> None:
     """Raise the refusal that a reservation, or the time, earns."""
     match booked.state:
         case State.CONFIRMED:
@@ -87,13 +87,13 @@ async def _check(stores: Stores, shard: Shard, booked: Reservation) -> None:
         raise RefundClosed(window.closes_at_ms)
 
 
-async def _used(stores: Stores, booked: Reservation) -> RefundUsed | NotConfirmed:
+async def _used(stores: PaymentStores, booked: Reservation) -> RefundUsed | NotConfirmed:
     """Return why Postgres did not refund: this person's refund of the exam was used."""
     used = await stores.refunds.of_candidate(booked.exam, booked.candidate)
     return NotConfirmed() if used is None else RefundUsed(used.reservation)
 
 
-async def _finish(stores: Stores, shard: Shard, serial: str) -> Reservation | None:
+async def _finish(stores: PaymentStores, shard: Shard, serial: str) -> Reservation | None:
     """Give the seats back. The refund is safe in Postgres: a fault here is recovery's."""
     try:
         answer = await stores.seats.refund(shard, serial)
@@ -111,7 +111,7 @@ async def _finish(stores: Stores, shard: Shard, serial: str) -> Reservation | No
     return answer.reservation
 
 
-async def return_seats(stores: Stores, shard: Shard, limit: int) -> int:
+async def return_seats(stores: PaymentStores, shard: Shard, limit: int) -> int:
     """Give back the seats of at most `limit` refunds whose process may have died; return how many.
 
     One that Redis has no record of has no seats there either. One that is still being paid or moved
@@ -119,7 +119,7 @@ async def return_seats(stores: Stores, shard: Shard, limit: int) -> int:
     """
     returned: dict[str, int] = {}
     for reservation_id in await stores.refunds.to_return(shard.exam, shard.number, limit):
-        _, serial = stores.locate(reservation_id)
+        _, serial = stores.registry.locate(reservation_id)
         answer = await stores.seats.refund(shard, serial)
         if answer.code is Code.ENDED:
             log.error("refunded, and redis had given the seats back before")

@@ -7,10 +7,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from quota_service.domain.errors import ExamArchived, NotReady, UnknownExam
+from quota_service.domain.errors import ExamArchived, NotReady, UnknownExam, UnknownReservation
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import ReservationId, shard_of
 from quota_service.ledger.exams import ExamLedger, ShardState, StoredExam
+from quota_service.seats.clock import RedisClock
 from quota_service.seats.keys import Shard
 
 _SETTLING_MS = 3_600_000
@@ -43,8 +44,9 @@ class Progress:
 class ExamRegistry:
     """Every exam as it was when `refresh` last ran, which the app does again and again."""
 
-    def __init__(self, ledger: ExamLedger) -> None:
+    def __init__(self, ledger: ExamLedger, clock: RedisClock | None = None) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._exams: Mapping[str, StoredExam] | None = None
         self._archived: frozenset[str] = frozenset()
         self._fingerprint = ""
@@ -132,6 +134,19 @@ class ExamRegistry:
             return None
         return self.shard(reservation.exam, reservation.shard)
 
+    def locate(self, reservation: str) -> tuple[Shard, str]:
+        """Return shard and serial of a reservation id; UnknownReservation if it is none of ours.
+
+        ExamArchived is raised where its exam is kept in Postgres alone.
+        """
+        parts = ReservationId.parse(reservation)
+        if parts is not None and self.is_archived(parts.exam):
+            raise ExamArchived(parts.exam)
+        shard = None if parts is None else self.shard_of_reservation(parts)
+        if parts is None or shard is None:
+            raise UnknownReservation
+        return shard, parts.serial
+
     def shard(self, exam: str, number: int) -> Shard:
         """Return a shard under the epoch we know; NotReady while Redis has not opened it."""
         stored = self._stored(exam)
@@ -193,9 +208,9 @@ class ExamRegistry:
             if known[exam].states[number] is ShardState.OPEN
         ]
 
-    def progress(self, now_ms: int) -> Progress:
-        """Return which exams go on and which are over, at a time (ms by Redis's clock)."""
-        known = self._known()
+    def progress(self) -> Progress:
+        """Return which exams go on and which are over; all go on while the time is not known."""
+        known, now_ms = self._known(), 0 if self._clock is None else self._clock.earliest_ms()
         of, until_ms, progress = self._progress
         if of is known and now_ms < until_ms:
             return progress

@@ -11,18 +11,18 @@ from quota_service.domain.errors import (
     UnknownReservation,
 )
 from quota_service.domain.reservation import Reservation
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import ExamStores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.store import ScriptReply
 
 
-async def release(stores: Stores, reservation_id: str) -> Reservation:
+async def release(stores: ExamStores, reservation_id: str) -> Reservation:
     """Give a hold back; one that has ended is returned as it ended.
 
     Raises AlreadyConfirmed, PaymentInProgress and UnknownReservation.
     """
-    shard, serial = stores.locate(reservation_id)
+    shard, serial = stores.registry.locate(reservation_id)
     answer = await stores.seats.release(shard, serial)
     if answer.code is Code.DONE:
         stores.metrics.reservations.labels(exam=shard.exam, outcome="released").inc()
@@ -33,12 +33,12 @@ async def release(stores: Stores, reservation_id: str) -> Reservation:
     return reservation
 
 
-async def checkout(stores: Stores, reservation_id: str) -> Reservation:
+async def checkout(stores: ExamStores, reservation_id: str) -> Reservation:
     """Begin the payment: the deadline moves out by the exam's checkout grace, the first time.
 
     Raises ReservationEnded, AlreadyConfirmed and UnknownReservation.
     """
-    shard, serial = stores.locate(reservation_id)
+    shard, serial = stores.registry.locate(reservation_id)
     grace_ms = stores.registry.find(shard.exam).hold.checkout_grace_s * 1000
     answer = await stores.seats.checkout(shard, serial, grace_ms)
     reservation = await _after_step(stores, reservation_id, answer)
@@ -49,7 +49,7 @@ async def checkout(stores: Stores, reservation_id: str) -> Reservation:
     return reservation
 
 
-async def _after_step(stores: Stores, reservation_id: str, answer: ScriptReply) -> Reservation:
+async def _after_step(stores: ExamStores, reservation_id: str, answer: ScriptReply) -> Reservation:
     """Return the reservation a script answered with, or the one Redis has forgotten by now."""
     match answer:
         case ScriptReply(Code.DONE | Code.DONE_BEFORE | Code.ENDED, Reservation() as reservation):

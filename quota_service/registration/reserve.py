@@ -46,7 +46,7 @@ from quota_service.domain.reservation import Reservation, ReservationId, derive_
 from quota_service.registration.catch_up import catch_up, check_in_force
 from quota_service.registration.confirm_free import confirm_free
 from quota_service.registration.out_of_time import out_of_time
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import ReservationStores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
@@ -83,7 +83,7 @@ class Reserved:
 
 
 async def reserve(
-    stores: Stores, exam_id: str, order: Order, key: str, pass_text: str | None = None
+    stores: ReservationStores, exam_id: str, order: Order, key: str, pass_text: str | None = None
 ) -> Reserved:
     """Reserve what is ordered under the idempotency key; every refusal is raised by its name.
 
@@ -103,7 +103,7 @@ async def reserve(
             shard = stores.registry.shard_for(exam_id, order.candidate)
             reserved = await _reserve(stores, exam, shard, serial, order, pass_text=pass_text)
         if not reserved.reservation.amount:
-            await confirm_free(stores, reserved.reservation)
+            await confirm_free(stores.payments, reserved.reservation)
             reserved = Reserved(reserved.reservation.as_first_answered(), reserved.replayed)
     except QuotaError as error:
         count(exam_id, error.slug)
@@ -113,7 +113,13 @@ async def reserve(
 
 
 async def _reserve(
-    stores: Stores, exam: Exam, shard: Shard, serial: str, order: Order, *, pass_text: str | None
+    stores: ReservationStores,
+    exam: Exam,
+    shard: Shard,
+    serial: str,
+    order: Order,
+    *,
+    pass_text: str | None,
 ) -> Reserved:
     """Reserve by a definition; StaleDefinition when another one is in force."""
     try:
@@ -160,7 +166,7 @@ def _check(exam: Exam, order: Order) -> None:
         raise NoticeNotAccepted(exam.notice.version)
 
 
-def _granted(stores: Stores, exam: Exam, candidate: str, text: str | None) -> Pass:
+def _granted(stores: ReservationStores, exam: Exam, candidate: str, text: str | None) -> Pass:
     """Return the pass of a candidate; whether its place is still kept the script will see."""
     standing, now_ms = stores.rooms.current(exam.id).standing, stores.rooms.now_ms()
     window = standing.registration
@@ -180,7 +186,13 @@ def _granted(stores: Stores, exam: Exam, candidate: str, text: str | None) -> Pa
 
 
 async def _repeat_of_older(
-    stores: Stores, exam: Exam, shard: Shard, serial: str, order: Order, *, refusal: Refused
+    stores: ReservationStores,
+    exam: Exam,
+    shard: Shard,
+    serial: str,
+    order: Order,
+    *,
+    refusal: Refused,
 ) -> Reserved:
     """ScriptReply a repeat whose first was right then; else raise the refusal of now.
 
@@ -196,7 +208,7 @@ async def _repeat_of_older(
 
 
 async def _repeat_of_forgotten(
-    stores: Stores, shard: Shard, serial: str, order: Order, refusal: Refused
+    stores: ReservationStores, shard: Shard, serial: str, order: Order, refusal: Refused
 ) -> Reserved:
     """ScriptReply a repeat of what Postgres alone knows any more; else raise the refusal."""
     name = str(ReservationId(shard.exam, shard.number, serial))

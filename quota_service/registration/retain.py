@@ -16,7 +16,7 @@ import logging
 
 from quota_service.domain.exam import Exam
 from quota_service.registration.recover_shard import rebuild_shard
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import MaintenanceStores
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +25,7 @@ _DAY_MS = 86_400_000
 _ONLY_SHARD = 0
 
 
-async def prune_pins(stores: Stores, limit: int) -> int:
-    """Remove at most `limit` decided pins that nobody can name any more; return how many."""
-    return await stores.confirmations.prune_pins(limit)
-
-
-async def retire_exam(stores: Stores, exam: Exam) -> bool:
+async def retire_exam(stores: MaintenanceStores, exam: Exam) -> bool:
     """Let an exam that is over leave Redis; True if it did."""
     registry = stores.registry
     if registry.is_new(exam.id) or registry.is_retired(exam.id):
@@ -45,14 +40,14 @@ async def retire_exam(stores: Stores, exam: Exam) -> bool:
     return done is not None
 
 
-async def _is_finished(stores: Stores, exam: str) -> bool:
+async def _is_finished(stores: MaintenanceStores, exam: str) -> bool:
     """Return whether nothing of an exam is held, paid for, drained or returned any more."""
     seen = await stores.seats.totals(stores.registry.shard(exam, _ONLY_SHARD))
     is_quiet = not (seen.live_holds or seen.pins or seen.journal_entries)
     return is_quiet and await stores.retention.is_finished(exam)
 
 
-async def prune_journals(stores: Stores, retention_days: int, limit: int) -> int:
+async def prune_journals(stores: MaintenanceStores, retention_days: int, limit: int) -> int:
     """Remove at most `limit` entries of each journal whose retention is over; return how many."""
     if not retention_days:
         return 0

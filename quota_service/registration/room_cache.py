@@ -21,13 +21,14 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from quota_service.domain.errors import NotReady, Unavailable, WaitingRoomOff
 from quota_service.domain.exam import Exam
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.registration.registry import ExamRegistry
+from quota_service.seats.clock import RedisClock
 from quota_service.seats.rooms import RoomStore
 from quota_service.waiting_room.document import Polling, PublicDocument, public_document
 from quota_service.waiting_room.room import Room
@@ -60,16 +61,15 @@ class WaitingRoomCache:
         registry: ExamRegistry,
         *,
         polling: Polling,
-        now_ms: Callable[[], int],
-        learn_clock: Callable[[], Awaitable[None]],
+        clock: RedisClock,
         failpoint: Callable[[str], None],
     ) -> None:
         self._rooms = rooms
         self._store = store
         self._registry = registry
         self._polling = polling
-        self.now_ms = now_ms
-        self._learn_clock = learn_clock
+        self._clock = clock
+        self.now_ms = clock.now_ms
         self._failpoint = failpoint
         # It keeps clients apart and is no secret. It is not the generator that others may have
         # seeded: a look that comes by itself must not take from theirs.
@@ -125,7 +125,7 @@ class WaitingRoomCache:
 
     async def _look(self) -> None:
         with_room = [exam for exam in self._registry.all() if exam.waiting_room is not None]
-        over = frozenset(self._registry.progress(self._shown_ms()).over)
+        over = frozenset(self._registry.progress().over)
         # Nothing changes any more in the room of an exam that is over.
         kept = {
             exam.id: shown
@@ -138,7 +138,7 @@ class WaitingRoomCache:
         if not with_room:
             self._shown = kept
             return
-        await self._learn_clock()
+        await self._clock.learn()
         self._looked_at = time.monotonic()
         try:
             rooms = await self._rooms.all([exam.id for exam in with_room])
@@ -149,16 +149,6 @@ class WaitingRoomCache:
         self.read_at_s = time.monotonic()
         self._shown = kept | await self._show(with_room, rooms)
         self._shown_over = over & self._shown.keys()
-
-    def _shown_ms(self) -> int:
-        """Return the time rooms are shown at: the beginning of time while it is not known.
-
-        Nothing has opened then, so nobody is let in because a host's clock is ahead.
-        """
-        try:
-            return self.now_ms()
-        except NotReady:
-            return 0
 
     async def _show(
         self, exams: list[Exam], rooms: Mapping[str, Room], *, may_note: bool = True
@@ -173,7 +163,7 @@ class WaitingRoomCache:
                 document = public_document(
                     standing,
                     self._polling,
-                    now_ms=self._shown_ms(),
+                    now_ms=self._clock.earliest_ms(),
                     jitter=self._jitter(),
                     before=None if before is None else before.document,
                 )

@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 
 from quota_service.domain.errors import Unavailable, WaitingRoomOff
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import WaitingRoomStores
 from quota_service.seats.room_survey import RoomSurvey
 from quota_service.waiting_room.document import PublicDocument
 from quota_service.waiting_room.room import Room
@@ -31,7 +31,7 @@ class SteeredRoom:
     survey: RoomSurvey | None
 
 
-async def set_rate(stores: Stores, exam: str, rate: float | None) -> SteeredRoom:
+async def set_rate(stores: WaitingRoomStores, exam: str, rate: float | None) -> SteeredRoom:
     """Let so many candidates in a second, whatever the load; None lets the rate adapt again.
 
     Raises UnknownExam, WaitingRoomOff, NotReady and LedgerUnavailable, after which it may stand.
@@ -40,30 +40,30 @@ async def set_rate(stores: Stores, exam: str, rate: float | None) -> SteeredRoom
     return await _seen(stores, await stores.admission.set_rate(exam, rate))
 
 
-async def pause(stores: Stores, exam: str) -> SteeredRoom:
+async def pause(stores: WaitingRoomStores, exam: str) -> SteeredRoom:
     """Let nobody in until `resume`; whose turn has come may still claim. Raises as `set_rate`."""
     _refuse_without_room(stores, exam)
     return await _seen(stores, await stores.admission.set_paused(exam, paused=True))
 
 
-async def resume(stores: Stores, exam: str) -> SteeredRoom:
+async def resume(stores: WaitingRoomStores, exam: str) -> SteeredRoom:
     """Let admission go on from where it was. Raises as `set_rate`."""
     _refuse_without_room(stores, exam)
     return await _seen(stores, await stores.admission.set_paused(exam, paused=False))
 
 
-def _refuse_without_room(stores: Stores, exam: str) -> None:
+def _refuse_without_room(stores: WaitingRoomStores, exam: str) -> None:
     if stores.registry.find(exam).waiting_room is None:
         raise WaitingRoomOff
 
 
-async def _seen(stores: Stores, room: Room) -> SteeredRoom:
+async def _seen(stores: WaitingRoomStores, room: Room) -> SteeredRoom:
     """Return the room as it is seen now; a Redis that is slow is waited for once, not twice."""
     survey, _ = await asyncio.gather(_survey(stores, room.exam), stores.rooms.refresh())
     return SteeredRoom(room, stores.rooms.current(room.exam).document, survey)
 
 
-async def _survey(stores: Stores, exam: str) -> RoomSurvey | None:
+async def _survey(stores: WaitingRoomStores, exam: str) -> RoomSurvey | None:
     try:
         return await stores.surveyor.survey(stores.registry.shard(exam, _ONLY_SHARD))
     except Unavailable as error:

@@ -1,10 +1,12 @@
-"""What every use case works with: both stores, the exams in memory and the counters."""
+"""The stores as the use cases take them: each use case takes the part that it needs.
+
+`ExamStores` is what every use case works with; the other parts add to it what theirs need. A
+process opens `Stores`, which has them all; no use case takes that.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from quota_service.domain.errors import ExamArchived, NotReady, UnknownReservation
-from quota_service.domain.reservation import ReservationId
 from quota_service.ledger.admission import AdmissionLedger
 from quota_service.ledger.archive import ArchiveLedger
 from quota_service.ledger.auditing import AuditLedger
@@ -23,9 +25,10 @@ from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.queue_numbers import QueueNumbers
-from quota_service.registration.registry import ExamRegistry, Progress
+from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_cache import WaitingRoomCache
-from quota_service.seats.keys import Shard
+from quota_service.seats.clock import RedisClock
+from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.room_survey import RoomSurveyor
 from quota_service.seats.rooms import RoomStore
@@ -33,58 +36,81 @@ from quota_service.seats.store import SeatStore
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
-    """The parts a use case may touch.
+class ExamStores:
+    """Exams in memory, their seats in Redis, their definitions and records in Postgres.
 
-    `payment_retry_grace_ms` is how long a hold whose payment could not be recorded is kept for the
-    payment to be told again. `failpoint` is told each line of a use case between which the process
-    may die. It does nothing in production; the fault tests put a kill there.
+    `failpoint` is told each line of a use case between which the process may die. It does nothing
+    in production; the fault tests put a kill there.
     """
 
     seats: SeatStore
-    recovery: RecoveryStore
-    room_store: RoomStore
+    registry: ExamRegistry
     ledger: Ledger
     exams: ExamLedger
-    archive: ArchiveLedger
+    recoveries: RecoveryLedger
+    reader: LedgerReader
+    metrics: Metrics
+    failpoint: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentStores(ExamStores):
+    """What confirming, changing the venue, refunding and recovering any of these need.
+
+    `retry_grace_ms` is how long a hold whose payment could not be recorded is kept for the payment
+    to be told again.
+    """
+
     confirmations: ConfirmationLedger
     changes: ChangeLedger
     refunds: RefundLedger
     refunds_due: RefundsDue
-    unreadable_payments: UnreadablePayments
-    recoveries: RecoveryLedger
-    auditing: AuditLedger
-    retention: RetentionLedger
-    waiting_rooms: WaitingRoomLedger
-    admission: AdmissionLedger
-    worker_lease: WorkerLease
-    surveyor: RoomSurveyor
-    reader: LedgerReader
-    registry: ExamRegistry
-    backlog: Backlog
+    unreadable: UnreadablePayments
+    retry_grace_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationStores(ExamStores):
+    """What reserving needs: what costs nothing is confirmed at once, so payments are among it."""
+
+    payments: PaymentStores
     rooms: WaitingRoomCache
+    backlog: Backlog
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRoomStores(ExamStores):
+    """What joining, claiming, finishing, admitting and the control of a waiting room need."""
+
+    rooms: WaitingRoomCache
+    room_store: RoomStore
     numbers: QueueNumbers
-    metrics: Metrics
-    payment_retry_grace_ms: int
-    failpoint: Callable[[str], None]
+    admission: AdmissionLedger
+    surveyor: RoomSurveyor
 
-    def progress(self) -> Progress:
-        """Return which exams go on and which are over; all go on while the time is not known."""
-        try:
-            now_ms = self.rooms.now_ms()
-        except NotReady:
-            now_ms = 0
-        return self.registry.progress(now_ms)
 
-    def locate(self, reservation: str) -> tuple[Shard, str]:
-        """Return shard and serial of a reservation id; UnknownReservation if it is none of ours.
+@dataclass(frozen=True, slots=True)
+class MaintenanceStores(ExamStores):
+    """What imports, the journal, recovery of shards, audit, retention and archive need."""
 
-        ExamArchived is raised where its exam is kept in Postgres alone.
-        """
-        parts = ReservationId.parse(reservation)
-        if parts is not None and self.registry.is_archived(parts.exam):
-            raise ExamArchived(parts.exam)
-        shard = None if parts is None else self.registry.shard_of_reservation(parts)
-        if parts is None or shard is None:
-            raise UnknownReservation
-        return shard, parts.serial
+    payments: PaymentStores
+    rooms: WaitingRoomCache
+    room_store: RoomStore
+    waiting_rooms: WaitingRoomLedger
+    recovery: RecoveryStore
+    auditing: AuditLedger
+    archive: ArchiveLedger
+    retention: RetentionLedger
+
+
+@dataclass(frozen=True, slots=True)
+class Stores(ExamStores):
+    """Both stores as a process has opened them, with the part of each kind of use case."""
+
+    runner: ScriptRunner
+    clock: RedisClock
+    worker_lease: WorkerLease
+    reservations: ReservationStores
+    payments: PaymentStores
+    waiting_room: WaitingRoomStores
+    maintenance: MaintenanceStores

@@ -12,7 +12,7 @@ from quota_service.domain.errors import ExamArchived, UnknownReservation
 from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RecordedPayment
 from quota_service.domain.reservation import Reservation, ReservationId, State
 from quota_service.ledger.refunds import RecordedRefund
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import ExamStores, PaymentStores
 from quota_service.seats.record import parse_record
 
 _ENDS_SHOWN = (PaymentOutcome.CONFIRMED, PaymentOutcome.REFUND_DUE)
@@ -54,10 +54,10 @@ class CandidateView:
         return any(v.reservation.state.is_booked for v in self.reservations)
 
 
-async def read_reservation(stores: Stores, reservation_id: str) -> Reservation:
+async def read_reservation(stores: ExamStores, reservation_id: str) -> Reservation:
     """Return one reservation as it is now; UnknownReservation when there is none."""
     try:
-        shard, serial = stores.locate(reservation_id)
+        shard, serial = stores.registry.locate(reservation_id)
         reservation = await stores.seats.read(shard, serial)
     except ExamArchived:
         reservation = None
@@ -68,7 +68,7 @@ async def read_reservation(stores: Stores, reservation_id: str) -> Reservation:
     return reservation
 
 
-async def view_candidate(stores: Stores, exam_id: str, candidate: str) -> CandidateView:
+async def view_candidate(stores: PaymentStores, exam_id: str, candidate: str) -> CandidateView:
     """Return everything a candidate has in an exam; an unknown candidate has nothing."""
     stores.registry.check_known(exam_id)
     drained = await stores.reader.records_of_candidate(exam_id, candidate)
@@ -92,7 +92,7 @@ async def view_candidate(stores: Stores, exam_id: str, candidate: str) -> Candid
 
 
 async def _current(
-    stores: Stores, exam_id: str, candidate: str, known: Mapping[str, Reservation]
+    stores: ExamStores, exam_id: str, candidate: str, known: Mapping[str, Reservation]
 ) -> dict[str, Reservation]:
     """Return what Redis tells of a candidate's reservations that are not known to have ended.
 
@@ -110,7 +110,7 @@ async def _current(
 
 
 async def _history(
-    stores: Stores, exam_id: str, reservations: Sequence[str]
+    stores: ExamStores, exam_id: str, reservations: Sequence[str]
 ) -> Mapping[str, list[Step]]:
     """Return the steps of reservations as far as the journal is drained, oldest first."""
     parts = [ReservationId.parse(reservation) for reservation in reservations]
@@ -124,7 +124,7 @@ async def _history(
     return history
 
 
-async def forgotten_reservation(stores: Stores, reservation_id: str) -> Reservation | None:
+async def forgotten_reservation(stores: ExamStores, reservation_id: str) -> Reservation | None:
     """Return a reservation that Redis keeps no record of any more, from Postgres."""
     booking = await stores.reader.booking(reservation_id)
     if booking is not None:
@@ -137,7 +137,7 @@ async def forgotten_reservation(stores: Stores, reservation_id: str) -> Reservat
     return replace(parse_record(parts.exam, parts.shard, parts.serial, record), payment_seen=True)
 
 
-async def with_payment(stores: Stores, reservation: Reservation) -> ReservationView:
+async def with_payment(stores: ExamStores, reservation: Reservation) -> ReservationView:
     """Add the payment. While one is being recorded there is none to show yet.
 
     What costs nothing has none.

@@ -39,7 +39,7 @@ from quota_service.domain.errors import (
     TicketUsed,
     TurnPassed,
 )
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import WaitingRoomStores
 from quota_service.seats.codes import Code
 from quota_service.seats.rooms import Claim
 from quota_service.waiting_room.passes import Pass, write_pass
@@ -82,7 +82,7 @@ class Claimed:
     replayed: bool
 
 
-async def join(stores: Stores, exam_id: str, candidate: str) -> Joined:
+async def join(stores: WaitingRoomStores, exam_id: str, candidate: str) -> Joined:
     """Give a candidate a ticket: for the draw until an opening has come, with a number after it.
 
     Raises WaitingRoomOff, RegistrationClosed and Overloaded.
@@ -102,7 +102,7 @@ async def join(stores: Stores, exam_id: str, candidate: str) -> Joined:
     )
 
 
-async def claim(stores: Stores, exam_id: str, candidate: str, text: str) -> Claimed:
+async def claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: str) -> Claimed:
     """Give a candidate whose turn has come a place and its pass, or again the pass it has.
 
     Raises WaitingRoomOff, RegistrationClosed, TicketInvalid, TicketOfAnotherExam, NotYourTurn,
@@ -118,13 +118,13 @@ async def claim(stores: Stores, exam_id: str, candidate: str, text: str) -> Clai
     return claimed
 
 
-async def finish(stores: Stores, exam_id: str, candidate: str) -> bool:
+async def finish(stores: WaitingRoomStores, exam_id: str, candidate: str) -> bool:
     """Free the place of a candidate, whose pass ends; False when there was none."""
     stores.rooms.current(exam_id)
     return await stores.room_store.finish(stores.registry.shard_for(exam_id, candidate), candidate)
 
 
-async def _claim(stores: Stores, exam_id: str, candidate: str, text: str) -> Claimed:
+async def _claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: str) -> Claimed:
     standing = _not_closed(stores, exam_id)
     ticket = _ticket(standing.room, candidate, text)
     if standing.turn(ticket) is Turn.TO_COME:
@@ -149,7 +149,7 @@ async def _claim(stores: Stores, exam_id: str, candidate: str, text: str) -> Cla
     )
 
 
-def _refuse(stores: Stores, standing: Standing, answer: Claim) -> None:
+def _refuse(stores: WaitingRoomStores, standing: Standing, answer: Claim) -> None:
     """Raise the refusal a claim was answered with."""
     match answer.code:
         case Code.TICKET_USED:
@@ -164,16 +164,16 @@ def _refuse(stores: Stores, standing: Standing, answer: Claim) -> None:
             return
 
 
-def _not_yet(stores: Stores, standing: Standing, eta_s: float) -> NotYourTurn:
+def _not_yet(stores: WaitingRoomStores, standing: Standing, eta_s: float) -> NotYourTurn:
     room = standing.room
     return NotYourTurn(room.threshold, room.serving, stores.rooms.poll_after_s(eta_s))
 
 
-def _until_s(stores: Stores, time_ms: int) -> float:
+def _until_s(stores: WaitingRoomStores, time_ms: int) -> float:
     return max(0.0, (time_ms - stores.rooms.now_ms()) / 1000)
 
 
-def _not_closed(stores: Stores, exam_id: str) -> Standing:
+def _not_closed(stores: WaitingRoomStores, exam_id: str) -> Standing:
     standing = stores.rooms.current(exam_id).standing
     if standing.phase(stores.rooms.now_ms()) is Phase.CLOSED:
         raise RegistrationClosed(standing.registration.closes_at_ms)
@@ -190,7 +190,7 @@ def _ticket(room: Room, candidate: str, text: str) -> Ticket:
             return ticket
 
 
-async def _place(stores: Stores, standing: Standing, candidate: str) -> int:
+async def _place(stores: WaitingRoomStores, standing: Standing, candidate: str) -> int:
     """Return IN_DRAW or the number of a candidate; numbers are set aside where there are none."""
     shard = stores.registry.shard(standing.exam.id, _ONLY_SHARD)
     for _ in range(_TRIES):
@@ -210,7 +210,7 @@ async def _place(stores: Stores, standing: Standing, candidate: str) -> int:
     raise Overloaded("too many ask for a number at once")
 
 
-def _eta_s(stores: Stores, standing: Standing, ticket: Ticket) -> float:
+def _eta_s(stores: WaitingRoomStores, standing: Standing, ticket: Ticket) -> float:
     """Return how long a ticket waits for its turn, by the smoothed rate that everybody is shown.
 
     A rank is as secret as the seed until the draw is closed: all in it are told the same then.

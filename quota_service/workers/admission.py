@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from quota_service.registration.admit import Admission
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import WaitingRoomStores
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import SELDOM_S, Schedule
@@ -17,9 +17,9 @@ class AdmissionWorker:
 
     name = "admission"
 
-    def __init__(self, stores: Stores, settings: Settings) -> None:
+    def __init__(self, stores: WaitingRoomStores, settings: Settings) -> None:
         self._stores = stores
-        self._schedule = Schedule(stores, SELDOM_S)
+        self._schedule = Schedule(stores.registry, SELDOM_S)
         self._admission = Admission(stores, settings)
         self.interval_s = settings.admission_interval_s
 

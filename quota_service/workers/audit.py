@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from quota_service.registration.audit import audit
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import SELDOM_S, Schedule
 
@@ -18,9 +18,9 @@ class AuditWorker:
     interval_s = 60.0
     """Pause between two rounds."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: MaintenanceStores) -> None:
         self._stores = stores
-        self._schedule = Schedule(stores, SELDOM_S)
+        self._schedule = Schedule(stores.registry, SELDOM_S)
 
     async def run_once(self) -> Mapping[str, int]:
         """Audit; returns nothing done: a difference does not bring the next round forward."""

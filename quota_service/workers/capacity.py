@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from quota_service.registration.import_exam import definition_is_in_force, finish_import
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import ExamStores
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import SELDOM_S, Schedule
 
@@ -38,12 +38,12 @@ class CapacityWorker:
 
     def __init__(
         self,
-        stores: Stores,
+        stores: ExamStores,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stores = stores
         self._clock = clock
-        self._schedule = Schedule(stores, SELDOM_S)
+        self._schedule = Schedule(stores.registry, SELDOM_S)
         self._level: dict[str, _Level] = {}
 
     async def run_once(self) -> Mapping[str, int]:

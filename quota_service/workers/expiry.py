@@ -15,7 +15,7 @@ others between the two.
 from collections.abc import Mapping, Sequence
 
 from quota_service.registration.expire import expire_holds
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import ExamStores
 from quota_service.seats.keys import Shard
 from quota_service.seats.pages import in_pages
 from quota_service.settings import Settings
@@ -36,7 +36,7 @@ class ExpiryWorker:
 
     name = "expiry"
 
-    def __init__(self, stores: Stores, settings: Settings) -> None:
+    def __init__(self, stores: ExamStores, settings: Settings) -> None:
         self._stores = stores
         self._batch_max = settings.expiry_batch_max
         self.interval_s = settings.expiry_interval_ms / 1000
@@ -60,7 +60,7 @@ class ExpiryWorker:
         return counts
 
     async def _look(self, shards: list[Shard]) -> Mapping[str, int]:
-        over = frozenset(self._stores.progress().over)
+        over = frozenset(self._stores.registry.progress().over)
 
         async def expire(shard: Shard) -> Mapping[str, int]:
             due = await self._stores.seats.due(shard, self._batch_max * _BATCHES_MAX)

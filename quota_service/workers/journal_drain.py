@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from quota_service.registration.drain_journal import drain_journal, undrained_shards
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
@@ -26,16 +26,16 @@ class JournalDrainWorker:
 
     name = "journal_drain"
 
-    def __init__(self, stores: Stores, settings: Settings) -> None:
+    def __init__(self, stores: MaintenanceStores, settings: Settings) -> None:
         self._stores = stores
-        self._schedule = Schedule(stores)
+        self._schedule = Schedule(stores.registry)
         self._tries_max = settings.journal_tries_max
         self.interval_s = settings.journal_interval_ms / 1000
 
     async def run_once(self) -> Mapping[str, int]:
         """Drain what waits; returns {"stored": entries, "quarantined": entries}."""
         registry = self._stores.registry
-        shards = registry.open_shards_of(self._stores.progress().watched)
+        shards = registry.open_shards_of(self._stores.registry.progress().watched)
         if over := self._schedule.over():
             shards += await undrained_shards(self._stores, registry.open_shards_of(over))
         return await each_of(shards, self._drain)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from quota_service.registration.recover import recover_pins
 from quota_service.registration.refund import return_seats
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import PaymentStores
 from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
@@ -23,9 +23,9 @@ class RecoveryWorker:
     interval_s = 1.0
     """Pause when nothing is overdue."""
 
-    def __init__(self, stores: Stores, settings: Settings) -> None:
+    def __init__(self, stores: PaymentStores, settings: Settings) -> None:
         self._stores = stores
-        self._schedule = Schedule(stores)
+        self._schedule = Schedule(stores.registry)
         self._age_ms = round(settings.recovery_age_s * 1000)
 
     async def run_once(self) -> Mapping[str, int]:

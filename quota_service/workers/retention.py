@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from quota_service.registration.archive import forget_archived
-from quota_service.registration.retain import prune_journals, prune_pins, retire_exam
-from quota_service.registration.stores import Stores
+from quota_service.registration.retain import prune_journals, retire_exam
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import SELDOM_S, Schedule
@@ -19,9 +19,9 @@ class RetentionWorker:
     name = "retention"
     interval_s = _INTERVAL_S
 
-    def __init__(self, stores: Stores, settings: Settings) -> None:
+    def __init__(self, stores: MaintenanceStores, settings: Settings) -> None:
         self._stores = stores
-        self._schedule = Schedule(stores, SELDOM_S)
+        self._schedule = Schedule(stores.registry, SELDOM_S)
         self._journal_days = settings.journal_retention_days
 
     async def run_once(self) -> Mapping[str, int]:
@@ -29,7 +29,7 @@ class RetentionWorker:
 
         Returns {"forgotten": archived exams, "retired": exams, "pins": rows, "journal": rows}.
         """
-        pins = await prune_pins(self._stores, _BATCH_MAX)
+        pins = await self._stores.payments.confirmations.prune_pins(_BATCH_MAX)
         journal = await prune_journals(self._stores, self._journal_days, _BATCH_MAX)
         retired = await each_of(self._schedule.exams(), self._retire)
         forgotten = await forget_archived(self._stores)

@@ -7,7 +7,7 @@ exams that are over cost a round as much as a handful.
 
 import time
 
-from quota_service.registration.stores import Stores
+from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.keys import Shard
 
 OVER_EVERY_S = 60.0
@@ -22,8 +22,8 @@ _TURNS_EVERY_S = 1.0
 class Schedule:
     """The turns of one worker. The first round looks at everything."""
 
-    def __init__(self, stores: Stores, over_every_s: float = OVER_EVERY_S) -> None:
-        self._stores = stores
+    def __init__(self, registry: ExamRegistry, over_every_s: float = OVER_EVERY_S) -> None:
+        self._registry = registry
         self._over_every_s = over_every_s
         self._last_turns_s: float | None = None
         self._owed = 0.0
@@ -31,17 +31,17 @@ class Schedule:
 
     def exams(self) -> list[str]:
         """Return the exams that go on, and those that are over and have their turn now."""
-        progress = self._stores.progress()
+        progress = self._registry.progress()
         return [*progress.going_on, *self.over()]
 
     def over(self) -> list[str]:
         """Return the exams that are over and have their turn now."""
-        return self._turns(self._stores.progress().over)
+        return self._turns(self._registry.progress().over)
 
     def shards(self) -> list[Shard]:
         """Return the open shards of all that `exams` returns, and of exams that are not loaded."""
-        progress = self._stores.progress()
-        return self._stores.registry.open_shards_of([*progress.watched, *self.over()])
+        progress = self._registry.progress()
+        return self._registry.open_shards_of([*progress.watched, *self.over()])
 
     def _turns(self, over: tuple[str, ...]) -> list[str]:
         now_s = time.monotonic()

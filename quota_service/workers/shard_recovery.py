@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from quota_service.registration.recover_shard import lost_shards, recover_if_lost
 from quota_service.registration.registry import UsedShard
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import Schedule
@@ -20,9 +20,9 @@ class ShardRecoveryWorker:
     interval_s = 0.25
     """Pause between two looks; a shard that lost something answers nobody until it is seen."""
 
-    def __init__(self, stores: Stores, settings: Settings) -> None:
+    def __init__(self, stores: MaintenanceStores, settings: Settings) -> None:
         self._stores = stores
-        self._schedule = Schedule(stores)
+        self._schedule = Schedule(stores.registry)
         self._run = ""
         self._at_once = settings.postgres_pool_max // (2 * _CONNECTIONS_EACH)
 
@@ -39,7 +39,7 @@ class ShardRecoveryWorker:
         """
         stores, registry = self._stores, self._stores.registry
         everything = registry.used_shards()
-        now = {*stores.progress().watched, *self._schedule.over()}
+        now = {*stores.registry.progress().watched, *self._schedule.over()}
         some = [each for each in everything if each.shard.exam in now or not each.is_open]
         lost = await lost_shards(stores, some)
         run = stores.recovery.run

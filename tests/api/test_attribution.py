@@ -4,7 +4,7 @@ import asyncio
 
 import orjson
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.ledger.api_keys import Scope, split_key
 from quota_service.observability.caller import Caller
 from quota_service.workers.expiry import ExpiryWorker
@@ -25,7 +25,7 @@ def id_of(key: str) -> str:
 
 
 async def drain(service: Service) -> None:
-    await JournalDrainWorker(service.stores, service.settings).run_once()
+    await JournalDrainWorker(service.stores.maintenance, service.settings).run_once()
 
 
 async def steps(evidence: Evidence) -> list[tuple[str, str, str]]:

@@ -13,7 +13,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from quota_service.app import open_service
+from quota_service.app.opening import open_service
 from quota_service.embedded import EmbeddedPostgres
 from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings

@@ -40,7 +40,7 @@ def steps(reservation: Mapping[str, Any]) -> Steps:
 
 async def drain(running: Running) -> None:
     """Move everything in the journal to Postgres."""
-    worker = JournalDrainWorker(running.service.stores, running.service.settings)
+    worker = JournalDrainWorker(running.service.stores.maintenance, running.service.settings)
     while (await worker.run_once())["stored"]:
         pass
 

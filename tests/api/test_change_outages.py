@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import open_service
+from quota_service.app.opening import open_service
 from quota_service.domain.errors import QuotaError
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
@@ -71,7 +71,7 @@ def assert_unavailable(reply: Reply, part: str) -> None:
 async def in_redis(running: Running, reservation: Mapping[str, Any]) -> tuple[str, str]:
     """Return state and venue as Redis has them, whatever Postgres does."""
     stores = running.service.stores
-    found = await stores.seats.read(*stores.locate(reservation["id"]))
+    found = await stores.seats.read(*stores.registry.locate(reservation["id"]))
     assert found is not None
     return found.state, found.venue
 
@@ -136,7 +136,7 @@ async def test_while_postgres_hangs_a_change_is_answered_in_time_and_leaves_the_
         return (await move(api, booking, "tianjin")).status == 200
 
     await eventually(moves)
-    worker = RecoveryWorker(running.service.stores, running.service.settings)
+    worker = RecoveryWorker(running.service.stores.payments, running.service.settings)
     await worker.run_once()
     assert (await pay_back(api, other)).status == 200
     await check_agreement(running.service, booked=1)
@@ -173,7 +173,7 @@ async def test_without_redis_both_are_refused_and_nothing_is_written(
     for reply in replies:
         assert_unavailable(reply, "seats")
 
-    rebuild = ShardRecoveryWorker(running.service.stores, running.service.settings)
+    rebuild = ShardRecoveryWorker(running.service.stores.maintenance, running.service.settings)
 
     async def moves() -> bool:
         with suppress(QuotaError):

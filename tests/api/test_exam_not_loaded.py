@@ -12,7 +12,8 @@ import pytest
 import redis.asyncio
 
 from quota_service import cli
-from quota_service.app import open_service, refresh_memory
+from quota_service.app.opening import open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.definition import exam_document
 from quota_service.settings import Settings

@@ -36,7 +36,7 @@ async def check(running: Running, evidence: Evidence, booked: list[str]) -> None
     await evidence.assert_books_balance("free")
     assert await evidence.bookings() == sorted(booked)
     assert await evidence.rows("SELECT * FROM refunds_due") == []
-    assert (await audit(running.service.stores, "free")).differences == ()
+    assert (await audit(running.service.stores.maintenance, "free")).differences == ()
 
 
 async def test_the_call_that_reserves_what_costs_nothing_books_it(
@@ -86,7 +86,7 @@ async def test_a_payment_of_nothing_is_ignored_and_one_of_money_is_due_back(
     assert (money.json["outcome"], money.json["reason"]) == ("refund_due", "already-paid")
     due = await evidence.rows("SELECT event, amount FROM refunds_due")
     assert [tuple(row) for row in due] == [("e-2", 5)]
-    assert (await audit(free.service.stores, "free")).differences == ()
+    assert (await audit(free.service.stores.maintenance, "free")).differences == ()
 
 
 async def test_while_postgres_is_away_nothing_is_promised_and_a_repeat_books(
@@ -120,7 +120,7 @@ async def test_a_hold_that_was_never_booked_and_whose_seats_are_gone_has_ended(
         await reserve(api, subjects=("qms",), idempotency_key="key-a")
     (held,) = await evidence.reservations("free")
     await move_due_into_the_past(redis_of(free.service), held.id)
-    shard, serial = stores.locate(held.id)
+    shard, serial = stores.registry.locate(held.id)
     assert (await stores.seats.expire(shard, [serial]))[0] == 1
     quicker = await reserve(api, "c-2", subjects=("qms",))
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from quota_service.app import open_service, refresh_memory
+from quota_service.app.opening import open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.definitions.reading import parse_exam
 from quota_service.registration.import_exam import import_exam
 from tests.conftest import Running
@@ -20,12 +21,12 @@ async def test_orders_and_changes_go_by_what_was_imported_elsewhere(
     definition = exam_definition(seats={**SEATS, "xian": {"general": 2}})
     async with open_service(running.service.settings) as beside:
         await refresh_memory(beside)
-        await import_exam(beside.stores, parse_exam(definition))
+        await import_exam(beside.stores.maintenance, parse_exam(definition))
         ordered = await api.reserve("candidate-2", ("general",), ("xian",))
         unknown = await api.reserve("candidate-3", ("general",), ("nowhere",))
         definition["venues"].append({"id": "wuhan", "title": {"zh": "武汉", "en": "Wuhan"}})
         definition["seats"]["wuhan"] = {"general": 1}
-        await import_exam(beside.stores, parse_exam(definition))
+        await import_exam(beside.stores.maintenance, parse_exam(definition))
         moved = await api.call(
             "PUT", f"/v1/reservations/{held.json['id']}/venue", json={"venue": "wuhan"}
         )

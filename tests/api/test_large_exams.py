@@ -39,7 +39,7 @@ def large_definition() -> dict[str, Any]:
 @pytest.fixture
 async def large(running: Running) -> Exam:
     exam = parse_exam(large_definition())
-    await import_exam(running.service.stores, exam)
+    await import_exam(running.service.stores.maintenance, exam)
     return exam
 
 
@@ -90,7 +90,7 @@ async def test_bodies_that_are_put_together_tell_what_stands_with_and_without_a_
         return True
 
     assert await check()
-    await reserve(running.service.stores, "large", order, "key-1", None)
+    await reserve(running.service.stores.reservations, "large", order, "key-1", None)
     taken[Quota(VENUES[0], SUBJECTS[2])] = 1
     await eventually(check)
 

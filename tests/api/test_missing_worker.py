@@ -11,7 +11,9 @@ import pytest
 import redis.asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
-from quota_service.app import Service, open_service, refresh_memory, run_service
+from quota_service.app.opening import Service, open_service
+from quota_service.app.running import run_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.ledger.leases import WorkerLease
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
@@ -44,7 +46,7 @@ async def series(admin: str) -> Mapping[str, list[float]]:
 
 async def ages(running: Running) -> dict[str, float]:
     """Look at what waits; return the ages of the oldest in seconds."""
-    await running.service.stores.backlog.refresh()
+    await running.service.stores.reservations.backlog.refresh()
     found = await series(running.addresses.admin)
     return {kind: sum(found[name]) for kind, name in OLDEST.items()}
 
@@ -75,7 +77,7 @@ async def worker(settings: Settings) -> AsyncIterator[str]:
 
 async def test_nothing_waits_on_a_service_at_rest(running: Running) -> None:
     shard = running.service.stores.registry.shard("exam-1", 0)
-    await drain_journal(running.service.stores, shard, 1000, 3)
+    await drain_journal(running.service.stores.maintenance, shard, 1000, 3)
 
     assert await ages(running) == {"hold": 0, "payment": 0, "journal": 0}
 
@@ -101,7 +103,7 @@ async def test_the_api_tells_the_age_of_the_oldest_journal_entry_that_is_not_dra
 ) -> None:
     stores = running.service.stores
     shard = stores.registry.shard("exam-1", 0)
-    await drain_journal(stores, shard, 1000, 3)
+    await drain_journal(stores.maintenance, shard, 1000, 3)
     entry = {"verb": "test", "subject": "s", "at": await redis_now_ms(redis_client) - HOUR_MS}
     await redis_client.xadd(shard.key("journal"), {**entry, "body": ""}, id="1-900000")
     await running.client.reserve()
@@ -118,7 +120,7 @@ async def test_the_api_tells_the_age_of_the_oldest_payment_that_is_not_finished(
     held = await hold(service)
     shard = service.stores.registry.shard("exam-1", 0)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(held))
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(held))
     ((serial, since_ms),) = await redis_client.zrange(shard.key("pinned"), 0, 0, withscores=True)
     await redis_client.zadd(shard.key("pinned"), {serial: since_ms - HOUR_MS})
 

@@ -103,7 +103,7 @@ async def test_every_metric_moves_with_what_it_counts(  # noqa: PLR0915  one lin
     await api.pay(paid, event="e-2")
     await api.get("/v1/exams/exam-1/availability")
     lagging = await scrape_worker(running)
-    await JournalDrainWorker(stores, settings).run_once()
+    await JournalDrainWorker(stores.maintenance, settings).run_once()
     after = await scrape_worker(running)
 
     def moved(name: str, **labels: str) -> float:

@@ -12,7 +12,8 @@ from quota_service.api.openapi_operations import OPERATIONS
 from quota_service.api.openapi_schemas import component, shown
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES
-from quota_service.app import Service, api_app
+from quota_service.app.opening import Service
+from quota_service.app.serving import api_app
 from quota_service.ledger.api_keys import Scope
 from quota_service.schema import CANDIDATE_EXAMPLE, EXAM_EXAMPLE
 from tests.conftest import Running

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service, open_service
+from quota_service.app.opening import Service, open_service
 from quota_service.domain.errors import LedgerUnavailable, QuotaError
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
@@ -78,7 +78,7 @@ def confirms(api: ApiClient, held: Mapping[str, Any], event: str) -> Callable[[]
 async def rebuild(service: Service) -> None:
     """Do a worker's round; what is not back yet is for the next."""
     with suppress(QuotaError):
-        await ShardRecoveryWorker(service.stores, service.settings).run_once()
+        await ShardRecoveryWorker(service.stores.maintenance, service.settings).run_once()
 
 
 async def is_unready(api: ApiClient) -> bool:
@@ -234,7 +234,7 @@ async def test_a_payment_that_waits_for_postgres_keeps_its_seat_past_the_deadlin
     assert (await api.get(f"/v1/reservations/{other['id']}")).json["state"] == "expired"
 
     # Back again, recovery is faster than the provider: the seat still waits for the payment.
-    recovery = RecoveryWorker(running.service.stores, running.service.settings)
+    recovery = RecoveryWorker(running.service.stores.payments, running.service.settings)
 
     async def is_unpinned() -> bool:
         with suppress(LedgerUnavailable):

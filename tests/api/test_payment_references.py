@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import open_service, refresh_memory
+from quota_service.app.opening import open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.registration.audit import audit
 from quota_service.registration.confirm import confirm
 from quota_service.settings import Settings
@@ -43,7 +44,7 @@ async def state_of(api: ApiClient, reservation: Mapping[str, Any]) -> str:
 async def check(running: Running, evidence: Evidence) -> None:
     """Fail unless the books balance and every payment has its end."""
     await evidence.assert_books_balance()
-    found = await audit(running.service.stores, "exam-1")
+    found = await audit(running.service.stores.maintenance, "exam-1")
     assert found.differences == ()
 
 
@@ -144,7 +145,7 @@ async def test_a_repeat_of_a_late_payment_that_was_sold_out_takes_no_seat_that_i
     late = (await api.reserve("late", ("service",), ("jinan",))).json
     await move_due_into_the_past(redis_client, late["id"])
     stores = running.service.stores
-    shard, serial = stores.locate(late["id"])
+    shard, serial = stores.registry.locate(late["id"])
     assert (await stores.seats.expire(shard, [serial]))[0] == 1
     quicker = (await api.reserve("quicker", ("service",), ("jinan",))).json
     first = await api.pay(late, event="e-1", provider_reference="bank 1")
@@ -175,7 +176,9 @@ async def test_of_many_events_with_one_reference_at_once_one_books_and_each_rese
         for _, event in payments:
             object.__setattr__(event, "provider_reference", "bank 1")
 
-        ends = await asyncio.gather(*(confirm(stores, event) for stores, event in payments))
+        ends = await asyncio.gather(
+            *(confirm(stores.payments, event) for stores, event in payments)
+        )
 
     assert len({(end.reservation, end.outcome) for end in ends}) == 3
     assert Counter(end.outcome for end in ends) == {"confirmed": 8, "refund_due": 16}

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 import redis.asyncio
 
-from quota_service import processes
-from quota_service.app import Service
+from quota_service.app import processes
+from quota_service.app.opening import Service
 from quota_service.domain.errors import QuotaError
 from quota_service.ledger.api_keys import Scope
 from quota_service.registration.import_exam import import_exam
@@ -70,7 +70,7 @@ class Pair:
 
 @asynccontextmanager
 async def a_pair(settings: Settings, service: Service) -> AsyncIterator[Pair]:
-    await import_exam(service.stores, make_exam(seats=MANY_SEATS))
+    await import_exam(service.stores.maintenance, make_exam(seats=MANY_SEATS))
     frontend = await service.key_ledger.create("frontend", frozenset({Scope.FRONTEND}))
     ops = await service.key_ledger.create("ops", frozenset({Scope.OPS}))
     connector = aiohttp.TCPConnector(limit=0, force_close=True)

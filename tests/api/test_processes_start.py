@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from quota_service import cli, processes
+from quota_service import cli
+from quota_service.app import processes
 from quota_service.embedded.ports import free_loopback_port
 from quota_service.settings import Settings, SettingsError
 from tests.support.patience import START_LIMIT_S

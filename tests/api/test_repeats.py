@@ -38,7 +38,7 @@ async def forget(
 ) -> None:
     """Let the record of what has ended have been kept for as long as it is."""
     await drain(running.service)
-    shard, serial = running.service.stores.locate(reservation["id"])
+    shard, serial = running.service.stores.registry.locate(reservation["id"])
     assert await client.delete(shard.record_key(serial)) == 1
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from quota_service.app import open_service, refresh_memory
+from quota_service.app.opening import open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.reservation import derive_serial
 from quota_service.registration.reserve import Order, reserve
 from quota_service.settings import Settings
@@ -35,7 +36,7 @@ async def test_every_process_makes_the_same_id_and_an_import_changes_none(
     async with open_service(settings) as other:
         await refresh_memory(other)
         order = Order("c-1", ("general",), ("tianjin",), "2023-1")
-        again = await reserve(other.stores, "exam-1", order, "key-a")
+        again = await reserve(other.stores.reservations, "exam-1", order, "key-a")
 
     assert (again.reservation.id, again.replayed) == (first.json["id"], True)
 
@@ -49,7 +50,9 @@ async def test_an_exam_that_is_older_than_such_keys_goes_on_with_the_ids_it_has(
     async with open_service(settings) as upgraded:
         await refresh_memory(upgraded)
 
-        made = [await reserve(upgraded.stores, "exam-1", order, "key-a") for _ in range(2)]
+        made = [
+            await reserve(upgraded.stores.reservations, "exam-1", order, "key-a") for _ in range(2)
+        ]
 
     plain = f"exam-1.0.{derive_serial(None, 'exam-1', 'c-1', 'key-a')}"
     assert [each.reservation.id for each in made] == [plain, plain]

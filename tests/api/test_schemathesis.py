@@ -185,7 +185,7 @@ async def _end(running: Running, reservation: str, due: str) -> None:
     await api.call("DELETE", f"/v1/reservations/{reservation}")
     path = f"/v1/exams/{EXAM_EXAMPLE}/refunds-due/{due}/settle"
     assert (await api.call("POST", path, key=api.ops_key)).status == 200
-    await import_exam(running.service.stores, over(make_exam(EXAM_EXAMPLE), 1))
+    await import_exam(running.service.stores.maintenance, over(make_exam(EXAM_EXAMPLE), 1))
 
 
 async def _ticket_whose_turn_has_come(running: Running) -> str:

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 import redis.asyncio
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.ledger.api_keys import Scope
 from quota_service.registration.registry import ExamRegistry
 from quota_service.settings import Settings

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.ledger.api_keys import Scope
 from tests.conftest import Running
 from tests.support.admissions import RoomUnderTest, open_room, room_definition
@@ -104,7 +104,7 @@ async def test_each_of_several_processes_reports_what_it_saw_itself(service: Ser
     async with supervised(service.settings, 2):
 
         async def are_told() -> bool:
-            reports = (await service.stores.surveyor.survey(room.shard)).reports
+            reports = (await service.stores.waiting_room.surveyor.survey(room.shard)).reports
             return len(reports) == 2 and all(report.signals is not None for report in reports)
 
         await eventually(are_told)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.ledger.api_keys import Scope
 from tests.conftest import Running
 from tests.support.event_streams import (

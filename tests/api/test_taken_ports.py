@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from quota_service.app import Service, run_service
+from quota_service.app.opening import Service
+from quota_service.app.running import run_service
 from quota_service.settings import SettingsError
 
 

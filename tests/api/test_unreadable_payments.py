@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import LedgerUnavailable
 from quota_service.ledger.unreadable_payments import UnreadablePayments
 from tests.conftest import Running

@@ -59,7 +59,7 @@ async def test_the_document_tells_everybody_the_same_and_reveals_the_seed_at_the
     drawing: Running,
 ) -> None:
     await join(drawing.client)
-    await drawing.service.stores.rooms.refresh()
+    await drawing.service.stores.waiting_room.rooms.refresh()
     before = (await look(drawing.client)).json
     await let_open(drawing.service)
     after = (await look(drawing.client)).json
@@ -142,7 +142,9 @@ async def test_a_room_that_is_off_says_so_at_every_call(
 
 async def test_after_registration_nobody_joins_or_claims(drawing: Running) -> None:
     ticket = (await join(drawing.client)).json["ticket"]
-    await import_exam(drawing.service.stores, room_exam(opens_in_s=-20, closes_in_s=-10))
+    await import_exam(
+        drawing.service.stores.maintenance, room_exam(opens_in_s=-20, closes_in_s=-10)
+    )
 
     phase = (await look(drawing.client)).json["phase"]
     refused = [await join(drawing.client), await claim(drawing.client, ticket)]
@@ -229,7 +231,7 @@ async def test_a_document_that_is_known_is_not_sent_again_before_it_is_another(
     first = await look(drawing.client)
     known = {"If-None-Match": first.headers["ETag"]}
     again = await drawing.client.get(ROOM, key=None, headers=known)
-    await drawing.service.stores.rooms.refresh()
+    await drawing.service.stores.waiting_room.rooms.refresh()
     other = await drawing.client.get(ROOM, key=None, headers=known)
 
     assert first.headers["Cache-Control"] == "public, max-age=1"
@@ -242,11 +244,11 @@ async def test_a_document_that_is_known_is_not_sent_again_before_it_is_another(
 async def test_the_seed_and_the_keys_are_in_no_answer_and_no_log_before_the_opening(
     drawing: Running, log_lines: Any
 ) -> None:
-    room = drawing.service.stores.rooms.current("exam-1").standing.room
+    room = drawing.service.stores.waiting_room.rooms.current("exam-1").standing.room
     replies = [await join(drawing.client), await look(drawing.client)]
     replies.append(await claim(drawing.client, replies[0].json["ticket"]))
     replies.append(await drawing.client.get("/v1/exams/exam-1", key=None))
-    await drawing.service.stores.rooms.refresh()
+    await drawing.service.stores.waiting_room.rooms.refresh()
 
     told = " ".join(reply.body.decode() for reply in replies) + log_lines.getvalue()
     for secret in (room.seed, room.ticket_key, room.pass_key):

@@ -54,7 +54,7 @@ async def get_pass(queueing: Running, candidate: str = "candidate-1") -> str:
 
 
 def room_of(queueing: Running) -> Room:
-    return queueing.service.stores.rooms.current("exam-1").standing.room
+    return queueing.service.stores.waiting_room.rooms.current("exam-1").standing.room
 
 
 async def test_with_a_pass_seats_are_reserved_as_without_a_waiting_room(queueing: Running) -> None:
@@ -83,7 +83,7 @@ async def test_a_pass_that_is_forged_foreign_or_old_opens_nothing(
     queueing: Running, nothing_changes: NothingChanges
 ) -> None:
     granted = await get_pass(queueing)
-    room, clock_ms = room_of(queueing), queueing.service.stores.rooms.now_ms()
+    room, clock_ms = room_of(queueing), queueing.service.stores.waiting_room.rooms.now_ms()
     payload, _, signature = granted.partition(".")
     mine = Pass("exam-1", "candidate-1", 1, clock_ms + 60_000, SHARD.epoch)
     other_key = make_room(pass_key=b"x" * 32)
@@ -128,7 +128,7 @@ async def test_an_expired_pass_opens_nothing(
     queueing: Running, nothing_changes: NothingChanges
 ) -> None:
     await get_pass(queueing)
-    past_ms = queueing.service.stores.rooms.now_ms() - 1
+    past_ms = queueing.service.stores.waiting_room.rooms.now_ms() - 1
     old = write_pass(room_of(queueing), Pass("exam-1", "candidate-1", 1, past_ms, SHARD.epoch))
 
     async with nothing_changes():
@@ -204,7 +204,7 @@ async def test_a_repeat_is_answered_as_the_first_was_though_the_pass_has_ended(
     granted = await get_pass(queueing)
     first = await reserve(queueing.client, granted)
     await finish(queueing.client)
-    past_ms = queueing.service.stores.rooms.now_ms() - 1
+    past_ms = queueing.service.stores.waiting_room.rooms.now_ms() - 1
     expired = write_pass(room_of(queueing), Pass("exam-1", "candidate-1", 1, past_ms, SHARD.epoch))
 
     again = [await reserve(queueing.client, each) for each in (granted, expired, None)]
@@ -287,9 +287,11 @@ async def test_when_the_room_is_switched_off_everybody_reserves(queueing: Runnin
 
 async def test_after_the_end_of_registration_that_is_what_is_told(queueing: Running) -> None:
     known = queueing.service.stores.registry.find("exam-1")
-    now_ms = queueing.service.stores.rooms.now_ms()
+    now_ms = queueing.service.stores.waiting_room.rooms.now_ms()
     window = dataclasses.replace(known.registration, closes_at_ms=now_ms - 1)
-    await import_exam(queueing.service.stores, dataclasses.replace(known, registration=window))
+    await import_exam(
+        queueing.service.stores.maintenance, dataclasses.replace(known, registration=window)
+    )
 
     assert_refused(await reserve(queueing.client, None), 409, "registration-closed")
 
@@ -321,7 +323,7 @@ async def test_many_with_passes_in_one_turn_do_not_take_each_others_places(
 
 async def test_the_gate_is_answered_as_documented(queueing: Running) -> None:
     contract, granted = Contract(), await get_pass(queueing)
-    past_ms = queueing.service.stores.rooms.now_ms() - 1
+    past_ms = queueing.service.stores.waiting_room.rooms.now_ms() - 1
     expired = write_pass(room_of(queueing), Pass("exam-1", "candidate-1", 1, past_ms, SHARD.epoch))
     replies = [
         await reserve(queueing.client, None),

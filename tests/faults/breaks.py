@@ -23,7 +23,7 @@ from quota_service.ledger.recoveries import Records, RecoveryLedger, Step
 from quota_service.registration import drain_journal, recover_shard
 from quota_service.registration.recover_shard import Recovery
 from quota_service.registration.registry import UsedShard
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats import pipelined, scripts
 from quota_service.seats.pipelined import PipelinedConnection
 from quota_service.workers import shard_recovery
@@ -63,7 +63,7 @@ def without_order_of_looking(_folder: Path) -> None:
     """A shard's version is read before what was drained: a drain between looks like a loss."""
     problem = recover_shard._problem  # noqa: SLF001
 
-    async def lost_shards(stores: Stores, used: Sequence[UsedShard]) -> list[UsedShard]:
+    async def lost_shards(stores: MaintenanceStores, used: Sequence[UsedShard]) -> list[UsedShard]:
         found = [await stores.recovery.standing(each.shard) for each in used]
         drained = await stores.recoveries.positions({each.shard.exam for each in used})
         return [
@@ -72,7 +72,7 @@ def without_order_of_looking(_folder: Path) -> None:
             if problem(each, drained.get((each.shard.exam, each.shard.number), 0), standing)
         ]
 
-    async def recover_if_lost(stores: Stores, used: UsedShard) -> Recovery | None:
+    async def recover_if_lost(stores: MaintenanceStores, used: UsedShard) -> Recovery | None:
         async with stores.recoveries.alone(used.shard.exam) as alone:
             await stores.registry.refresh()
             used = stores.registry.used_shard(used.shard.exam, used.shard.number)

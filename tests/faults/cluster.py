@@ -22,7 +22,7 @@ import aiohttp
 import asyncpg
 import redis.asyncio
 
-from quota_service.app import open_service
+from quota_service.app.opening import open_service
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate

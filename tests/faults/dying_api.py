@@ -9,7 +9,9 @@ import os
 import signal
 import sys
 
-from quota_service.app import Addresses, Service, open_service, run_service
+from quota_service.app.opening import Service, open_service
+from quota_service.app.running import run_service
+from quota_service.app.serving import Addresses
 from quota_service.settings import read_settings
 
 

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from quota_service.app import open_service, run_service
+from quota_service.app.opening import open_service
+from quota_service.app.running import run_service
 from quota_service.observability.logs import configure_logging
 from quota_service.settings import read_settings
 from tests.faults import breaks

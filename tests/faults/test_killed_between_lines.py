@@ -101,7 +101,7 @@ async def answers(running: Running, question: str, *, is_wanted: bool) -> None:
 
 async def recover(running: Running) -> Recovered:
     stores = running.service.stores
-    return await recover_pins(stores, stores.registry.shard("exam-1", 0), 0, 100)
+    return await recover_pins(stores.payments, stores.registry.shard("exam-1", 0), 0, 100)
 
 
 @pytest.mark.parametrize("line", BEFORE_THE_DECISION)
@@ -229,6 +229,6 @@ async def test_what_costs_nothing_is_booked_once_by_a_repeat_of_the_request_that
 
     assert (again.status, again.json["state"]) == (201, "confirmed")
     stores = running.service.stores
-    await recover_pins(stores, stores.registry.shard("free", 0), 0, 100)
+    await recover_pins(stores.payments, stores.registry.shard("free", 0), 0, 100)
     snapshot = await stores.seats.snapshot(stores.registry.shard("free", 0))
     assert (snapshot.remaining[SEAT], snapshot.confirmed[SEAT]) == (2, 1)

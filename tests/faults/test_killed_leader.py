@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.embedded.parent_death import die_with_parent
 from quota_service.settings import Settings
 from tests.support.admissions import RoomUnderTest, open_room
@@ -72,7 +72,7 @@ async def test_another_worker_takes_over_and_nobody_is_skipped(
 ) -> None:
     room = await open_room(service, claim_grace_s=GRACE_S)
     await room.queue(1_000_000)
-    await service.stores.admission.set_rate(room.exam.id, 50)
+    await service.stores.waiting_room.admission.set_rate(room.exam.id, 50)
     settings = dataclasses.replace(service.settings, **CHANGED)
     async with a_worker(settings) as leader:
         await serves_beyond(room, 5)

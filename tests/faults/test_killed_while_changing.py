@@ -42,7 +42,7 @@ async def killed(running: Running, line: str, method: str, path: str, **argument
 
 async def recover(running: Running) -> dict[str, int]:
     """Run the recovery worker once; return what it did, without what it did not."""
-    worker = RecoveryWorker(running.service.stores, running.service.settings)
+    worker = RecoveryWorker(running.service.stores.payments, running.service.settings)
     return {name: n for name, n in (await worker.run_once()).items() if n}
 
 

@@ -42,7 +42,7 @@ async def numbers(running: Running, *candidates: str) -> list[int]:
 
 
 async def reserved(running: Running) -> int:
-    rooms = await running.service.stores.waiting_rooms.all()
+    rooms = await running.service.stores.maintenance.waiting_rooms.all()
     return rooms["exam-1"].numbers_reserved
 
 

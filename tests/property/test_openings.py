@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from quota_service.app import Service, refresh_memory
+from quota_service.app.opening import Service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import NotReady, NotYourTurn
 from quota_service.domain.exam import Window
 from quota_service.registration.waiting_room import Joined, claim, join
@@ -65,22 +66,24 @@ class History:
                     await self.claim(self.processes[at])
                 case ("hear", at):
                     await refresh_memory(self.processes[at])
-                    await self.processes[at].stores.rooms.refresh()
+                    await self.processes[at].stores.waiting_room.rooms.refresh()
                 case _:
                     await self.go_on(verb)
-        shown = [each.stores.rooms.current(self.room.exam.id) for each in self.processes]
+        shown = [
+            each.stores.waiting_room.rooms.current(self.room.exam.id) for each in self.processes
+        ]
         self.is_seed_known |= any(each.document.seed is not None for each in shown)
 
     async def join(self, at: Service) -> None:
         candidate = f"candidate-{len(self.tickets)}"
-        joined = await join(at.stores, self.room.exam.id, candidate)
+        joined = await join(at.stores.waiting_room, self.room.exam.id, candidate)
         assert not (self.is_seed_known and joined.ticket.is_for_draw), candidate
         self.tickets[candidate] = joined
 
     async def claim(self, at: Service) -> None:
         for candidate, ticket in self.tickets.items():
             with suppress(NotYourTurn):
-                await claim(at.stores, self.room.exam.id, candidate, ticket.text)
+                await claim(at.stores.waiting_room, self.room.exam.id, candidate, ticket.text)
                 assert self.is_open, f"{candidate} was let in"
                 self.inside.add(candidate)
 
@@ -125,7 +128,7 @@ class History:
         await self.move(-1000)
         await self.let_everybody_in()
         for candidate, ticket in self.tickets.items():
-            claimed = await claim(stores, self.room.exam.id, candidate, ticket.text)
+            claimed = await claim(stores.waiting_room, self.room.exam.id, candidate, ticket.text)
             assert claimed.replayed or candidate not in self.inside, candidate
 
     async def let_everybody_in(self) -> None:
@@ -134,7 +137,7 @@ class History:
             LAST_RANK,
         )
         for each in self.processes:
-            await each.stores.rooms.refresh()
+            await each.stores.waiting_room.rooms.refresh()
 
 
 async def live(service: Service, rounds: list[tuple[int, list[tuple[Any, ...]]]]) -> None:

@@ -28,7 +28,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from quota_service.app import open_service, refresh_memory
+from quota_service.app.opening import open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import (
@@ -106,7 +107,7 @@ class Promises(Driver):
             self.model.exam, seats=SEATS, checkout_grace_s=100, fair_use=FAIR_USE
         )
         self.closed_at = rfc3339(round(time.time() * 1000) - 60_000)
-        assert self.run(import_exam(self.stores, self.exam())).created
+        assert self.run(import_exam(self.stores.maintenance, self.exam())).created
         self.run(self.beside.stores.registry.refresh())
         self.shard = self.stores.registry.shard(self.model.exam, 0)
         for order in orders[late:]:
@@ -123,7 +124,7 @@ class Promises(Driver):
         standing = self.model.standing(candidate, subjects)
         known = tuple(venue for venue in venues if venue in self.model.seats)
         venue = self.model.first_venue_with_all(subjects, known)
-        call = reserve(self.stores, self.model.exam, order, key)
+        call = reserve(self.stores.reservations, self.model.exam, order, key)
         if not self.model.seats.keys() >= set(venues):
             with pytest.raises(UnknownVenue):
                 self.run(call)
@@ -165,7 +166,9 @@ class Promises(Driver):
     @rule(pick=PICKS)
     def reserve_again_with_the_same_key(self, pick: int) -> None:
         if held := self.model.pick(pick):
-            again = self.run(reserve(self.stores, self.model.exam, held.order, held.key))
+            again = self.run(
+                reserve(self.stores.reservations, self.model.exam, held.order, held.key)
+            )
             assert again.replayed
             assert (again.reservation.id, again.reservation.state) == (held.id, "held")
             assert again.reservation.deadline_ms == held.first_deadline_ms
@@ -175,7 +178,7 @@ class Promises(Driver):
         if held := self.model.pick(pick):
             other = dataclasses.replace(held.order, venues=("beijing", *held.order.venues))
             with pytest.raises(IdempotencyKeyReused):
-                self.run(reserve(self.stores, self.model.exam, other, held.key))
+                self.run(reserve(self.stores.reservations, self.model.exam, other, held.key))
 
     @rule(pick=PICKS)
     def release(self, pick: int) -> None:
@@ -256,7 +259,7 @@ class Promises(Driver):
         event = f"event-{next(_numbers)}"
         with pytest.raises(DiedError):
             self.run(confirm(self.dying(f"confirm: {line}"), self.event(event, held, True)))
-        recovered = self.run(recover_pins(self.stores, self.shard, 0, 10))
+        recovered = self.run(recover_pins(self.stores.payments, self.shard, 0, 10))
         if line == "after commit":
             held.state = "confirmed"
             self.model.events[event] = ("confirmed", None)
@@ -275,7 +278,7 @@ class Promises(Driver):
     def _change_venue(self, held: Held | None, venue: str) -> None:
         if held is None:
             return
-        call = change_venue(self.stores, held.id, venue)
+        call = change_venue(self.stores.payments, held.id, venue)
         if venue not in self.model.seats:
             with pytest.raises(UnknownVenue):
                 self.run(call)
@@ -311,7 +314,7 @@ class Promises(Driver):
             return
         with pytest.raises(DiedError):
             self.run(change_venue(self.dying(f"change: {line}"), held.id, venue))
-        recovered = self.run(recover_pins(self.stores, self.shard, 0, 10))
+        recovered = self.run(recover_pins(self.stores.payments, self.shard, 0, 10))
         if line in {"after commit", "after finish"}:
             held.venue = venue
             held.changes += 1
@@ -329,7 +332,7 @@ class Promises(Driver):
     def _refund(self, held: Held | None) -> None:
         if held is None:
             return
-        call = refund(self.stores, held.id)
+        call = refund(self.stores.payments, held.id)
         if held.state == "held":
             with pytest.raises(NotConfirmed):
                 self.run(call)
@@ -351,11 +354,11 @@ class Promises(Driver):
             return
         with pytest.raises(DiedError):
             self.run(refund(self.dying(f"refund: {line}"), held.id))
-        returned = self.run(return_seats(self.stores, self.shard, 10))
+        returned = self.run(return_seats(self.stores.payments, self.shard, 10))
         if line == "after commit":
             self.model.refund(held)
             assert returned
-        assert self.run(return_seats(self.stores, self.shard, 10)) == 0
+        assert self.run(return_seats(self.stores.payments, self.shard, 10)) == 0
 
     @rule(pick=PICKS)
     def time_passes_for(self, pick: int) -> None:
@@ -370,7 +373,7 @@ class Promises(Driver):
 
     @rule(candidate=CANDIDATES)
     def look_at_what_a_candidate_has(self, candidate: str) -> None:
-        view = self.run(view_candidate(self.stores, self.model.exam, candidate))
+        view = self.run(view_candidate(self.stores.payments, self.model.exam, candidate))
         mine = {r.id: r.state for r in self.model.reservations if r.order.candidate == candidate}
         seen = {v.reservation.id: v.reservation.state.value for v in view.reservations}
         # What has ended is known from the drained journal, which may be a step behind.
@@ -381,11 +384,11 @@ class Promises(Driver):
 
     @rule(again=st.booleans())
     def drain_the_journal_and_import_again(self, again: bool) -> None:
-        self.run(drain_journal(self.stores, self.shard, 1000, 3))
+        self.run(drain_journal(self.stores.maintenance, self.shard, 1000, 3))
         expected = {held.id: held.state for held in self.model.reservations}
         assert self.run(self.drained_states()) == expected
         if again:
-            imported = self.run(import_exam(self.stores, self.exam()))
+            imported = self.run(import_exam(self.stores.maintenance, self.exam()))
             assert (imported.created, imported.changes) == (False, ())
 
     def exam(self) -> Exam:
@@ -409,7 +412,7 @@ class Promises(Driver):
 
     def _import(self, *, is_refused: bool = False) -> None:
         """Let another process import what the model has."""
-        call = import_exam(self.beside.stores, self.exam())
+        call = import_exam(self.beside.stores.maintenance, self.exam())
         if is_refused:
             with pytest.raises(DefinitionRefused):
                 self.run(call)
@@ -462,7 +465,7 @@ class Promises(Driver):
     def audit(self) -> None:
         self.run(self.beside.stores.registry.refresh())
         self.run(finish_import(self.beside.stores, self.model.exam))
-        found = self.run(audit(self.stores, self.model.exam))
+        found = self.run(audit(self.stores.maintenance, self.model.exam))
         assert found.differences == ()
 
     @invariant()

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import QuotaError
 from quota_service.domain.reservation import Reservation
 from quota_service.registration.change_venue import change_venue
@@ -94,11 +94,13 @@ class History:
                     self.keys += 1
                     order = Order(f"c-{who}", subjects, (venue,), accepted_notice=True)
                     with called_with(f"key-{who % 2}"):
-                        made = await reserve(stores, self.exam, order, f"key-{self.keys}")
+                        made = await reserve(
+                            stores.reservations, self.exam, order, f"key-{self.keys}"
+                        )
                     self.held[who] = made.reservation
                 case ("pay", who):
                     held = self.held[who]
-                    await confirm(stores, payment(held, f"event-{held.id}", held.amount))
+                    await confirm(stores.payments, payment(held, f"event-{held.id}", held.amount))
                 case ("release", who):
                     await release(stores, self.held[who].id)
                 case ("checkout", who):
@@ -106,9 +108,9 @@ class History:
                 case ("expire", who):
                     await self.expire(self.held[who])
                 case ("change", who, venue):
-                    await change_venue(stores, self.held[who].id, venue)
+                    await change_venue(stores.payments, self.held[who].id, venue)
                 case ("refund", who):
-                    await refund(stores, self.held[who].id)
+                    await refund(stores.payments, self.held[who].id)
                 case _:
                     await self.work(verb)
 
@@ -116,20 +118,20 @@ class History:
         """Do what a worker or ops do."""
         stores = self.service.stores
         if verb == "drain":
-            await drain_journal(stores, self.shard, 1000, 3)
+            await drain_journal(stores.maintenance, self.shard, 1000, 3)
         elif verb == "recover":
-            await recover_pins(stores, self.shard, 0, 100)
+            await recover_pins(stores.payments, self.shard, 0, 100)
         elif verb == "return":
-            await return_seats(stores, self.shard, 100)
+            await return_seats(stores.payments, self.shard, 100)
         else:
             more = {
                 venue: {subject: seats + 1 for subject, seats in each.items()}
                 for venue, each in SEATS.items()
             }
-            await import_exam(stores, make_exam(self.exam, seats=more))
+            await import_exam(stores.maintenance, make_exam(self.exam, seats=more))
 
     async def expire(self, held: Reservation) -> None:
-        shard, serial = self.service.stores.locate(held.id)
+        shard, serial = self.service.stores.registry.locate(held.id)
         with suppress(AssertionError):  # it is not held any more
             await move_due(redis_of(self.service), shard, serial)
             await expire_due_holds(self.service.stores, shard, 10)
@@ -196,7 +198,7 @@ async def compare(
     With `lost`, Redis has lost what came `after`.
     """
     history = History(service, f"exam-{next(EXAMS)}-r")
-    await import_exam(service.stores, make_exam(history.exam, seats=SEATS))
+    await import_exam(service.stores.maintenance, make_exam(history.exam, seats=SEATS))
     for each in before:
         await history.take(each)
     if lost:
@@ -206,10 +208,12 @@ async def compare(
     await history.lose()
 
     registry = service.stores.registry
-    recovery = await recover_if_lost(service.stores, registry.used_shard(history.exam, 0))
+    recovery = await recover_if_lost(
+        service.stores.maintenance, registry.used_shard(history.exam, 0)
+    )
     recovered = await read(service, history.shard)
     used = registry.used_shard(history.exam, 0)
-    again = await rebuild_shard(service.stores, used, "to compare")
+    again = await rebuild_shard(service.stores.maintenance, used, "to compare")
     rebuilt = await read(service, history.shard)
 
     assert recovery is not None

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import QuotaError
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
@@ -56,13 +56,13 @@ class LossyHistory(History):
         """Recover the shard; return whether there was anything to recover."""
         stores = self.service.stores
         used = stores.registry.used_shard(self.exam, 0)
-        return await recover_if_lost(stores, used) is not None
+        return await recover_if_lost(stores.maintenance, used) is not None
 
     async def recovery_dies(self, line: str) -> None:
         registry = self.service.stores.registry
         with suppress(DiedError, QuotaError):
             stores = dying(self.service.stores, line)
-            await recover_if_lost(stores, registry.used_shard(self.exam, 0))
+            await recover_if_lost(stores.maintenance, registry.used_shard(self.exam, 0))
         await registry.refresh()
 
     async def pay_late(self, who: int, line: str) -> None:
@@ -70,13 +70,15 @@ class LossyHistory(History):
         with suppress(QuotaError, DiedError, KeyError):
             held = self.held[who]
             self.keys += 1
-            await confirm(stores, payment(held, f"late-{self.keys}-{held.id}", held.amount))
+            await confirm(
+                stores.payments, payment(held, f"late-{self.keys}-{held.id}", held.amount)
+            )
 
 
 async def live(service: Service, told: list[tuple[Any, ...]]) -> None:
     """Live through a history, and compare what stands at its end with a rebuild."""
     history = LossyHistory(service, f"exam-{next(EXAMS)}-l")
-    await import_exam(service.stores, make_exam(history.exam, seats=SEATS))
+    await import_exam(service.stores.maintenance, make_exam(history.exam, seats=SEATS))
     copies: list[dict[str, tuple[bytes, int]]] = []
     for each in [*told, ("lose", 0, "")]:
         verb, _, line = each[0].partition(": ")
@@ -96,7 +98,7 @@ async def live(service: Service, told: list[tuple[Any, ...]]) -> None:
             await history.take(each)
     recovered = await read(service, history.shard)
     used = service.stores.registry.used_shard(history.exam, 0)
-    assert await rebuild_shard(service.stores, used, "to compare")
+    assert await rebuild_shard(service.stores.maintenance, used, "to compare")
 
     assert recovered == await read(service, history.shard)
 

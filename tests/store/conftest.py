@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 import redis.asyncio
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import LedgerUnavailable
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.settings import Settings

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Window
 from quota_service.ledger.admission import Position
@@ -94,7 +94,7 @@ async def test_a_rate_that_is_imported_before_the_opening_is_the_one_it_begins_w
 async def test_a_position_never_goes_back(service: Service) -> None:
     room = await open_room(service)
     await room.queue(1000)
-    ledger = service.stores.admission
+    ledger = service.stores.waiting_room.admission
     lease = await ledger.lease(room.exam.id, "leader-1", 60)
     assert lease is not None
     await ledger.step(lease.room, room.exam.revision, Position(LAST_RANK, 9, 10, 0, 0), 0)
@@ -108,7 +108,7 @@ async def test_a_position_never_goes_back(service: Service) -> None:
 async def test_turns_pass_after_the_grace_and_older_steps_are_forgotten(service: Service) -> None:
     room = await open_room(service, claim_grace_s=3)
     await room.queue(1000)
-    await service.stores.admission.set_rate(room.exam.id, 10)
+    await service.stores.waiting_room.admission.set_rate(room.exam.id, 10)
     served, passed = [], []
     for _ in range(10):
         await room.second()
@@ -125,15 +125,15 @@ async def test_turns_pass_after_the_grace_and_older_steps_are_forgotten(service:
 async def test_a_pause_or_silence_or_failure_eats_nobodys_grace(service: Service) -> None:
     room = await open_room(service, claim_grace_s=3)
     await room.queue(1000)
-    await service.stores.admission.set_rate(room.exam.id, 10)
+    await service.stores.waiting_room.admission.set_rate(room.exam.id, 10)
     for _ in range(3):
         await room.second()
     before = await room.steps()
 
-    await service.stores.admission.set_paused(room.exam.id, paused=True)
+    await service.stores.waiting_room.admission.set_paused(room.exam.id, paused=True)
     for _ in range(5):
         await room.second()
-    await service.stores.admission.set_paused(room.exam.id, paused=False)
+    await service.stores.waiting_room.admission.set_paused(room.exam.id, paused=False)
     await room.fall_silent(6_000)
     for _ in range(5):
         await room.second(signals=None)
@@ -210,7 +210,7 @@ async def test_places_that_redis_has_forgotten_go_on_counting(service: Service) 
     await recover_shards(service)
     forgotten += [await room.second() for _ in range(2)]
 
-    assert (await service.stores.surveyor.survey(room.shard)).places == 0
+    assert (await service.stores.waiting_room.surveyor.survey(room.shard)).places == 0
     assert (full, forgotten) == ([0, 0], [0, 0, 0, 0, 0])
 
 
@@ -236,7 +236,7 @@ async def test_the_worker_steps_every_room_and_leaves_other_exams_alone(service:
     room = await open_room(service)
     await room.queue(1000)
     settings = dataclasses.replace(service.settings, admission_interval_s=0.5)
-    worker = AdmissionWorker(service.stores, settings)
+    worker = AdmissionWorker(service.stores.waiting_room, settings)
     await worker.run_once()
     await room.pass_time(1)
     await room.report()
@@ -251,8 +251,8 @@ async def test_neither_script_of_the_admission_serves_another_epoch(service: Ser
     other = Shard(room.exam.id, 0, room.shard.epoch + 1)
 
     with pytest.raises(NotReady):
-        await service.stores.surveyor.survey(other)
+        await service.stores.waiting_room.surveyor.survey(other)
     with pytest.raises(NotReady):
-        await service.stores.surveyor.report(other, "process-1", CALM)
+        await service.stores.waiting_room.surveyor.report(other, "process-1", CALM)
 
     assert not await redis_of(service).exists(room.shard.key("signals"))

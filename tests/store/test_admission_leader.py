@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.ledger.admission import Position
 from quota_service.registration.admit import Admission
 from quota_service.waiting_room.room import LAST_RANK
@@ -56,7 +56,7 @@ async def test_a_leader_whose_lease_is_over_writes_nothing_though_nobody_took_ov
 ) -> None:
     room = await open_room(service)
     await room.queue(1000)
-    ledger = service.stores.admission
+    ledger = service.stores.waiting_room.admission
     lease = await ledger.lease(room.exam.id, "leader-1", 60)
     assert lease is not None
     to = Position(LAST_RANK, 5, 10, 0, 1000)
@@ -70,7 +70,7 @@ async def test_a_leader_whose_lease_is_over_writes_nothing_though_nobody_took_ov
 async def test_a_leader_that_was_overtaken_finds_its_writes_refused(service: Service) -> None:
     room = await open_room(service)
     await room.queue(1000)
-    ledger, to = service.stores.admission, Position(LAST_RANK, 5, 10, 0, 1000)
+    ledger, to = service.stores.waiting_room.admission, Position(LAST_RANK, 5, 10, 0, 1000)
     old = await ledger.lease(room.exam.id, "leader-1", 60)
     await room.end_lease()
     new = await ledger.lease(room.exam.id, "leader-2", 60)
@@ -117,7 +117,7 @@ async def test_a_leader_that_dies_before_its_step_has_admitted_nobody(
     await room.queue(1000)
     await room.second()
     stores = dying(service.stores, f"admit: {line}")
-    mortal = Admission(stores, service.settings)
+    mortal = Admission(stores.waiting_room, service.settings)
     await room.end_lease()
 
     with pytest.raises(DiedError):

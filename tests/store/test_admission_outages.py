@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from quota_service.app import _telling_load, open_service, refresh_memory
+from quota_service.app.opening import open_service
+from quota_service.app.upkeep import refresh_memory, telling_load
 from quota_service.domain.errors import LedgerUnavailable, SeatsUnavailable, Unavailable
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
@@ -61,7 +62,7 @@ async def check_outage(
 ) -> None:
     """Let a server be away for an hour, and fail if that costs or brings anybody anything."""
     await room.queue(10_000)
-    await room.service.stores.admission.set_rate(room.exam.id, 10)
+    await room.service.stores.waiting_room.admission.set_rate(room.exam.id, 10)
     for _ in range(3):
         await room.second()
     before, kept = await room.room(), await room.steps()
@@ -84,7 +85,7 @@ async def test_a_redis_that_dies_and_comes_back_moves_nobody(
 ) -> None:
     async with open_service(settings) as service:
         await refresh_memory(service)
-        await import_exam(service.stores, make_exam())
+        await import_exam(service.stores.maintenance, make_exam())
 
         await check_outage(
             await open_room(service, claim_grace_s=10), redis_server, SeatsUnavailable
@@ -96,7 +97,7 @@ async def test_a_postgres_that_dies_and_comes_back_moves_nobody(
 ) -> None:
     async with open_service(settings) as service:
         await refresh_memory(service)
-        await import_exam(service.stores, make_exam())
+        await import_exam(service.stores.maintenance, make_exam())
 
         await check_outage(
             await open_room(service, claim_grace_s=10), postgres_server, LedgerUnavailable
@@ -113,10 +114,10 @@ async def test_a_room_can_be_paused_while_redis_is_away(
         await room.second()
 
         with killed(redis_server):
-            paused = await pause(service.stores, room.exam.id)
+            paused = await pause(service.stores.waiting_room, room.exam.id)
         await goes_on(room)
         during = await room.second()
-        resumed = await resume(service.stores, room.exam.id)
+        resumed = await resume(service.stores.waiting_room, room.exam.id)
         after = await room.second()
 
     assert (paused.room.is_paused, paused.document.is_paused) == (True, True)
@@ -132,12 +133,12 @@ async def test_a_process_that_cannot_read_the_rooms_reports_no_load(
     """Its candidates do not see their turns, and its calm must not let more of them in."""
     async with open_service(settings) as service:
         await refresh_memory(service)
-        await import_exam(service.stores, make_exam())
+        await import_exam(service.stores.maintenance, make_exam())
         room = await open_room(service)
-        cache, tell = service.stores.rooms, _telling_load(service)
+        cache, tell = service.stores.waiting_room.rooms, telling_load(service)
 
         async def reports() -> int:
-            return len((await service.stores.surveyor.survey(room.shard)).reports)
+            return len((await service.stores.waiting_room.surveyor.survey(room.shard)).reports)
 
         async def can_read() -> bool:
             try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.ledger.admission import Position
 from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
 from tests.support.admissions import BUSY, CALM, open_room
@@ -71,9 +71,9 @@ async def test_a_pause_stops_admission_until_it_is_lifted(service: Service) -> N
     room = await open_room(service)
     await room.queue(1000)
     await room.second()
-    await service.stores.admission.set_paused(room.exam.id, paused=True)
+    await service.stores.waiting_room.admission.set_paused(room.exam.id, paused=True)
     during = [await room.second() for _ in range(3)]
-    await service.stores.admission.set_paused(room.exam.id, paused=False)
+    await service.stores.waiting_room.admission.set_paused(room.exam.id, paused=False)
 
     after = await room.second()
 
@@ -86,7 +86,7 @@ async def test_a_pause_that_comes_between_the_look_and_the_step_stops_the_step(
 ) -> None:
     room = await open_room(service)
     await room.queue(1000)
-    ledger = service.stores.admission
+    ledger = service.stores.waiting_room.admission
     lease = await ledger.lease(room.exam.id, "leader-1", 60)
     assert lease is not None
 
@@ -101,9 +101,9 @@ async def test_a_rate_that_ops_set_holds_until_it_may_adapt_again(service: Servi
     room = await open_room(service)
     await room.queue(100_000)
     await room.second()
-    await service.stores.admission.set_rate(room.exam.id, 3)
+    await service.stores.waiting_room.admission.set_rate(room.exam.id, 3)
     fixed = [await room.second(signals=BUSY) for _ in range(3)]
-    await service.stores.admission.set_rate(room.exam.id, None)
+    await service.stores.waiting_room.admission.set_rate(room.exam.id, None)
 
     free = await room.second()
 
@@ -155,7 +155,7 @@ async def test_who_has_claimed_is_not_expected_any_more(service: Service) -> Non
 
 async def test_reports_are_kept_for_a_while_and_bounded(service: Service) -> None:
     room = await open_room(service)
-    surveyor = service.stores.surveyor
+    surveyor = service.stores.waiting_room.surveyor
     await room.report(BUSY, "process-1")
     await room.report(CALM, "process-2")
     first = {each.process: each.signals for each in (await surveyor.survey(room.shard)).reports}
@@ -184,5 +184,5 @@ async def test_a_report_from_the_future_is_not_fresh(service: Service) -> None:
     served = await room.second(signals=None)
 
     assert served == 0
-    assert (await service.stores.surveyor.survey(room.shard)).reports == ()
+    assert (await service.stores.waiting_room.surveyor.survey(room.shard)).reports == ()
     assert not await redis_of(service).exists(room.shard.key("signals"))

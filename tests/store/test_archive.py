@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from quota_service.app import Service, refresh_memory
+from quota_service.app.opening import Service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import (
     ExamArchived,
     ExamNotOver,
@@ -36,8 +37,8 @@ async def keys(service: Service) -> set[str]:
 
 
 async def settle(service: Service) -> None:
-    for due in await service.stores.refunds_due.page("exam-1", 0, 10):
-        await service.stores.refunds_due.settle("exam-1", due.id, "a person")
+    for due in await service.stores.payments.refunds_due.page("exam-1", 0, 10):
+        await service.stores.payments.refunds_due.settle("exam-1", due.id, "a person")
 
 
 async def test_an_archived_exam_is_in_postgres_alone_and_its_bookings_are_read(
@@ -45,22 +46,22 @@ async def test_an_archived_exam_is_in_postgres_alone_and_its_bookings_are_read(
 ) -> None:
     booked = await book(service, "booked")
     refunded = await book(service, "refunded", "tianjin")
-    await refund(service.stores, refunded.id)
+    await refund(service.stores.payments, refunded.id)
     await settle(service)
     await recover(service)
     await end(service, 1)
 
-    at_ms = await archive_exam(service.stores, "exam-1")
-    again_ms = await archive_exam(service.stores, "exam-1")
+    at_ms = await archive_exam(service.stores.maintenance, "exam-1")
+    again_ms = await archive_exam(service.stores.maintenance, "exam-1")
 
     registry = service.stores.registry
     assert at_ms == again_ms
     assert await keys(service) == set()
     assert (registry.all(), registry.used_shards(), registry.open_shards()) == ([], (), ())
-    assert await lost_shards(service.stores, registry.used_shards()) == []
+    assert await lost_shards(service.stores.maintenance, registry.used_shards()) == []
     assert (await read_reservation(service.stores, booked.id)).state is State.CONFIRMED
     assert (await read_reservation(service.stores, refunded.id)).state is State.REFUNDED
-    view = await view_candidate(service.stores, "exam-1", "booked")
+    view = await view_candidate(service.stores.payments, "exam-1", "booked")
     assert view.is_registered
     assert [step.verb for step in view.reservations[0].history] == ["reserve", "pin", "confirm"]
     with pytest.raises(UnknownReservation):
@@ -70,27 +71,27 @@ async def test_an_archived_exam_is_in_postgres_alone_and_its_bookings_are_read(
 async def test_nothing_else_can_be_done_with_an_archived_exam(service: Service) -> None:
     booked = await book(service)
     await end(service, 1)
-    await archive_exam(service.stores, "exam-1")
+    await archive_exam(service.stores.maintenance, "exam-1")
 
     for refused in (
         hold(service, "newcomer"),
-        change_venue(service.stores, booked.id, "tianjin"),
-        refund(service.stores, booked.id),
-        import_exam(service.stores, make_exam()),
+        change_venue(service.stores.payments, booked.id, "tianjin"),
+        refund(service.stores.payments, booked.id),
+        import_exam(service.stores.maintenance, make_exam()),
     ):
         with pytest.raises(ExamArchived):
             await refused
-    twice = await confirm(service.stores, payment(booked, "event-2"))
+    twice = await confirm(service.stores.payments, payment(booked, "event-2"))
     assert (twice.outcome, twice.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.ALREADY_PAID)
-    (due,) = await service.stores.refunds_due.page("exam-1", 0, 10)
+    (due,) = await service.stores.payments.refunds_due.page("exam-1", 0, 10)
     assert due.reservation == booked.id
 
 
 async def test_an_exam_that_goes_on_is_not_archived(service: Service) -> None:
     with pytest.raises(ExamNotOver) as refused:
-        await archive_exam(service.stores, "exam-1")
+        await archive_exam(service.stores.maintenance, "exam-1")
     with pytest.raises(UnknownExam):
-        await archive_exam(service.stores, "exam-2")
+        await archive_exam(service.stores.maintenance, "exam-2")
 
     assert refused.value.ends_at_ms == service.stores.registry.find("exam-1").ends_at_ms
 
@@ -101,13 +102,13 @@ async def test_an_exam_is_not_archived_before_everything_of_it_is_at_its_end(
     held = await hold(service, "held")
     paying = await hold(service, "paying", "tianjin")
     refunded = await book(service, "refunded", "tianjin")
-    await refund(service.stores, refunded.id)
+    await refund(service.stores.payments, refunded.id)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(paying))
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(paying))
     await end(service, 1)
 
     with pytest.raises(ExamUnfinished) as refused:
-        await archive_exam(service.stores, "exam-1")
+        await archive_exam(service.stores.maintenance, "exam-1")
 
     assert refused.value.left == ("holds", "payments", "refunds_due", "refunds")
     assert held.exam in [exam.id for exam in service.stores.registry.all()]
@@ -122,16 +123,16 @@ async def test_a_process_that_dies_while_an_exam_is_archived_leaves_nothing_half
     booked = await book(service)
     await end(service, 1)
     with pytest.raises(DiedError):
-        await archive_exam(dying(service.stores, line), "exam-1")
+        await archive_exam(dying(service.stores, line).maintenance, "exam-1")
     await service.stores.registry.refresh()
 
     await recover_shards(service)
     done = await retain(service)
-    await archive_exam(service.stores, "exam-1")
+    await archive_exam(service.stores.maintenance, "exam-1")
 
     assert done["forgotten"] == (1 if line in {"archive: marked", "archive: forgotten"} else 0)
     assert await keys(service) == set()
-    assert await forget_archived(service.stores) == 0
+    assert await forget_archived(service.stores.maintenance) == 0
     assert await rows(service, "SELECT state FROM shards") == [("archived",)]
     assert (await read_reservation(service.stores, booked.id)).state is State.CONFIRMED
 
@@ -141,10 +142,10 @@ async def test_a_server_in_another_run_forgets_an_archived_exam_too(service: Ser
     await end(service, 1)
     died = dataclasses.replace(service, stores=dying(service.stores, "archive: marked"))
     with pytest.raises(DiedError):
-        await archive_exam(died.stores, "exam-1")
+        await archive_exam(died.stores.maintenance, "exam-1")
     await another_run(service)
 
-    assert await forget_archived(service.stores) == 1
+    assert await forget_archived(service.stores.maintenance) == 1
 
     assert await keys(service) == set()
 
@@ -166,17 +167,17 @@ async def test_metrics_tell_nothing_of_an_archived_exam_and_no_recovery_of_one_t
     service: Service,
 ) -> None:
     await book(service)
-    await service.stores.backlog.refresh()
+    await service.stores.reservations.backlog.refresh()
     await end(service, 1)
     before = told_of(service, "exam-1")
 
-    await archive_exam(service.stores, "exam-1")
+    await archive_exam(service.stores.maintenance, "exam-1")
     recovered = told_of(service, "exam-1") & {
         "quota_rebuilds_total",
         "quota_shard_recoveries_total",
     }
     await refresh_memory(service)
-    await service.stores.backlog.refresh()
+    await service.stores.reservations.backlog.refresh()
 
     assert "quota_confirmations_pending_oldest_seconds" in before
     assert recovered == set()

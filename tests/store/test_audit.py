@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import Refused, UnknownExam
 from quota_service.domain.reservation import Reservation
 from quota_service.registration.audit import Promise, audit, repair
@@ -30,11 +30,13 @@ QUOTA = "jinan/general"
 async def busy(service: Service) -> Service:
     """A service with a hold, a booking and a pinned payment."""
     await hold(service, "candidate-1")
-    await confirm(service.stores, payment(await hold(service, "candidate-2"), "event-2"))
+    await confirm(service.stores.payments, payment(await hold(service, "candidate-2"), "event-2"))
     held = await hold(service, "candidate-3")
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after commit"), payment(held, "event-3"))
-    await drain_journal(service.stores, shard_of(service), 1000, 3)
+        await confirm(
+            dying(service.stores, "confirm: after commit").payments, payment(held, "event-3")
+        )
+    await drain_journal(service.stores.maintenance, shard_of(service), 1000, 3)
     return service
 
 
@@ -53,7 +55,7 @@ async def count(service: Service, name: str, change: int) -> None:
 
 
 async def test_what_is_between_the_stores_is_no_difference(busy: Service) -> None:
-    found = await audit(busy.stores, "exam-1")
+    found = await audit(busy.stores.maintenance, "exam-1")
 
     assert found.differences == ()
     assert found.is_clean
@@ -124,7 +126,7 @@ async def test_a_difference_is_told_under_its_promise_and_counted(busy: Service,
     promise, spoil = SPOILED[what]
     await spoil(busy)
 
-    found = await audit(busy.stores, "exam-1")
+    found = await audit(busy.stores.maintenance, "exam-1")
 
     assert promise in {difference.promise for difference in found.differences}
     gauge = busy.metrics.registry.get_sample_value(
@@ -143,11 +145,11 @@ async def test_a_repair_mends_what_is_safe_to_mend_and_writes_it_down(
 ) -> None:
     await SPOILED[what][1](busy)
 
-    done = await repair(busy.stores, await audit(busy.stores, "exam-1"))
+    done = await repair(busy.stores.maintenance, await audit(busy.stores.maintenance, "exam-1"))
     await busy.stores.registry.refresh()
 
     assert done
-    assert (await audit(busy.stores, "exam-1")).is_clean
+    assert (await audit(busy.stores.maintenance, "exam-1")).is_clean
     await check_books(redis_of(busy), shard_of(busy))
     async with busy.stores.ledger.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM audit_entries") == len(done)
@@ -156,18 +158,18 @@ async def test_a_repair_mends_what_is_safe_to_mend_and_writes_it_down(
 async def test_what_is_for_a_person_stays_as_it_is(busy: Service) -> None:
     for what in ("an item is missing", "money due is nowhere", "a reservation ended twice"):
         await SPOILED[what][1](busy)
-    found = await audit(busy.stores, "exam-1")
+    found = await audit(busy.stores.maintenance, "exam-1")
 
-    done = await repair(busy.stores, found)
+    done = await repair(busy.stores.maintenance, found)
 
     assert done == []
-    assert (await audit(busy.stores, "exam-1")).differences == found.differences
+    assert (await audit(busy.stores.maintenance, "exam-1")).differences == found.differences
 
 
 async def test_a_busy_exam_raises_no_alarm(service: Service) -> None:
     """Reservations, payments, changes, refunds and releases go on while audits look."""
     seats = {venue: {"general": 40} for venue in ("jinan", "tianjin")}
-    await import_exam(service.stores, make_exam("exam-2", seats=seats))
+    await import_exam(service.stores.maintenance, make_exam("exam-2", seats=seats))
     going = True
 
     async def candidate(number: int) -> None:
@@ -183,19 +185,19 @@ async def test_a_busy_exam_raises_no_alarm(service: Service) -> None:
             if turn % 3 == 0:
                 await release(stores, held.id)
                 return
-            await confirm(stores, payment(held, f"event-{name}"))
-            moved: Reservation = await change_venue(stores, held.id, "tianjin")
-            await refund(stores, moved.id)
+            await confirm(stores.payments, payment(held, f"event-{name}"))
+            moved: Reservation = await change_venue(stores.payments, held.id, "tianjin")
+            await refund(stores.payments, moved.id)
         except Refused:
             return
 
     crowd = [asyncio.create_task(candidate(n)) for n in range(20)]
-    found = [await audit(service.stores, "exam-2") for _ in range(12)]
+    found = [await audit(service.stores.maintenance, "exam-2") for _ in range(12)]
     going = False
     await asyncio.gather(*crowd)
 
     assert [each.differences for each in found] == [()] * 12
-    assert (await audit(service.stores, "exam-2")).is_clean
+    assert (await audit(service.stores.maintenance, "exam-2")).is_clean
     drained = await service.stores.seats.snapshot(service.stores.registry.shard("exam-2", 0))
     assert drained.version > 100
 
@@ -203,7 +205,7 @@ async def test_a_busy_exam_raises_no_alarm(service: Service) -> None:
 async def test_the_worker_audits_every_exam(busy: Service) -> None:
     await count(busy, "held", 1)
 
-    done = await AuditWorker(busy.stores).run_once()
+    done = await AuditWorker(busy.stores.maintenance).run_once()
 
     gauge = busy.metrics.registry.get_sample_value(
         "quota_audit_differences", {"exam": "exam-1", "promise": "P7"}
@@ -213,7 +215,7 @@ async def test_the_worker_audits_every_exam(busy: Service) -> None:
 
 async def test_an_exam_nobody_knows_has_no_audit(service: Service) -> None:
     with pytest.raises(UnknownExam):
-        await audit(service.stores, "exam-9")
+        await audit(service.stores.maintenance, "exam-9")
 
 
 async def test_a_candidate_who_is_twice_in_a_session_by_the_definition_in_force_is_told(
@@ -221,8 +223,8 @@ async def test_a_candidate_who_is_twice_in_a_session_by_the_definition_in_force_
 ) -> None:
     """As the definition was when they booked, the subjects were in two sessions."""
     order = Order("candidate-1", ("general", "service"), ("jinan",), accepted_notice=True)
-    booked = (await reserve(service.stores, "exam-1", order, "key-1")).reservation
-    await confirm(service.stores, payment(booked, "event-1", amount=16000))
+    booked = (await reserve(service.stores.reservations, "exam-1", order, "key-1")).reservation
+    await confirm(service.stores.payments, payment(booked, "event-1", amount=16000))
     held = await hold(service, "candidate-2")
     await execute(
         service,
@@ -235,7 +237,7 @@ async def test_a_candidate_who_is_twice_in_a_session_by_the_definition_in_force_
     await service.stores.registry.refresh()
     await finish_import(service.stores, "exam-1")
 
-    found = await audit(service.stores, "exam-1")
+    found = await audit(service.stores.maintenance, "exam-1")
 
     assert {d.promise for d in found.differences} == {Promise.P9}
     told = {d.place: (d.expected, d.found) for d in found.differences}

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import LedgerUnavailable
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
@@ -16,21 +17,21 @@ async def test_beyond_the_bound_no_new_seats_are_held_until_the_backlog_is_less(
     service: Service, bound: str
 ) -> None:
     shard = service.stores.registry.shard("exam-1", 0)
-    await drain_journal(service.stores, shard, 1000, 3)
+    await drain_journal(service.stores.maintenance, shard, 1000, 3)
     held = await hold(service)
     settings = dataclasses.replace(service.settings, **{bound: 0})
     async with open_service(settings) as narrow:
         await refresh_memory(narrow)
         with pytest.raises(DiedError):
-            await confirm(dying(narrow.stores, "confirm: after pin"), payment(held))
-        await narrow.stores.backlog.refresh()
+            await confirm(dying(narrow.stores, "confirm: after pin").payments, payment(held))
+        await narrow.stores.reservations.backlog.refresh()
 
         with pytest.raises(LedgerUnavailable):
             await hold(narrow, "candidate-2")
         # What is under way goes on.
         await recover(narrow)
-        await confirm(narrow.stores, payment(held))
-        await drain_journal(narrow.stores, shard, 1000, 3)
-        await narrow.stores.backlog.refresh()
+        await confirm(narrow.stores.payments, payment(held))
+        await drain_journal(narrow.stores.maintenance, shard, 1000, 3)
+        await narrow.stores.reservations.backlog.refresh()
 
         await hold(narrow, "candidate-2")

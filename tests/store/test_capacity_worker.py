@@ -2,7 +2,7 @@
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.exam import Quota
 from quota_service.registration.import_exam import import_exam
 from quota_service.seats.store import SeatStore
@@ -76,7 +76,7 @@ async def test_a_new_definition_is_compared_at_once(service: Service, snapshots:
     worker = CapacityWorker(service.stores, Clock())
     await worker.run_once()
     more = make_exam(seats={**SEATS, "xian": {"general": 4}})
-    await import_exam(service.stores, more)
+    await import_exam(service.stores.maintenance, more)
     before = len(snapshots)
 
     done = await worker.run_once()

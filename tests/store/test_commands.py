@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.settings import Settings
 from tests.support.service_cli import command, environment
 

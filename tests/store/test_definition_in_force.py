@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.errors import DefinitionRefused, NotReady, StaleDefinition
 from quota_service.domain.exam import Exam
@@ -35,7 +35,7 @@ def postponed(**changes: Any) -> Exam:
 @pytest.fixture
 async def imported(service: Service) -> Service:
     """A service that has imported exactly the definition of this module."""
-    await import_exam(service.stores, parse_exam(DEFINITION))
+    await import_exam(service.stores.maintenance, parse_exam(DEFINITION))
     return service
 
 
@@ -70,7 +70,7 @@ async def test_a_change_is_in_force_under_another_revision_once_it_is_imported(
 ) -> None:
     before = await in_force(imported)
 
-    await import_exam(imported.stores, postponed())
+    await import_exam(imported.stores.maintenance, postponed())
 
     after = await in_force(imported)
     assert int(after["revision"]) > int(before["revision"])
@@ -82,7 +82,7 @@ async def test_a_change_is_in_force_under_another_revision_once_it_is_imported(
 async def test_the_same_definition_again_keeps_its_revision(imported: Service) -> None:
     before = await in_force(imported)
 
-    await import_exam(imported.stores, parse_exam(DEFINITION))
+    await import_exam(imported.stores.maintenance, parse_exam(DEFINITION))
 
     assert await in_force(imported) == before
 
@@ -104,7 +104,7 @@ async def test_a_refused_change_leaves_the_definition_in_force(
 
     monkeypatch.setattr(type(imported.stores.seats), "define", somebody_comes_first)
     with pytest.raises(DefinitionRefused):
-        await import_exam(imported.stores, postponed(seats=without))
+        await import_exam(imported.stores.maintenance, postponed(seats=without))
 
     assert await in_force(imported) == before
     await check(imported)
@@ -116,29 +116,31 @@ async def test_an_import_that_died_anywhere_is_ended_as_postgres_has_it(
     imported: Service, line: str, by: str
 ) -> None:
     with pytest.raises(DiedError):
-        await import_exam(dying(imported.stores, f"import: {line}"), postponed())
+        await import_exam(dying(imported.stores, f"import: {line}").maintenance, postponed())
     match by:
         case "a worker":
             await CapacityWorker(imported.stores).run_once()
         case "the next import":
-            await import_exam(imported.stores, postponed(title={"zh": "又", "en": "again"}))
+            await import_exam(
+                imported.stores.maintenance, postponed(title={"zh": "又", "en": "again"})
+            )
         case _:
             is_clean = line != "before commit"
-            found = await audit(imported.stores, "exam-1", in_full=False)
+            found = await audit(imported.stores.maintenance, "exam-1", in_full=False)
             assert found.is_clean is is_clean
             assert [d.place for d in found.differences] == ["definition"] * (not is_clean)
-            assert len(await repair(imported.stores, found)) == (not is_clean)
+            assert len(await repair(imported.stores.maintenance, found)) == (not is_clean)
 
     await check(imported)
-    assert (await audit(imported.stores, "exam-1")).is_clean
+    assert (await audit(imported.stores.maintenance, "exam-1")).is_clean
 
 
 async def test_a_revision_of_an_import_that_died_is_not_given_again(imported: Service) -> None:
     with pytest.raises(DiedError):
-        await import_exam(dying(imported.stores, "import: before commit"), postponed())
+        await import_exam(dying(imported.stores, "import: before commit").maintenance, postponed())
     dead = await in_force(imported)
 
-    await import_exam(imported.stores, postponed(title={"zh": "又", "en": "again"}))
+    await import_exam(imported.stores.maintenance, postponed(title={"zh": "又", "en": "again"}))
 
     assert int((await in_force(imported))["revision"]) > int(dead["revision"])
 
@@ -164,8 +166,8 @@ async def test_a_recovered_shard_has_the_definition_in_force_before_it_opens(
 async def recover_and_die(service: Service) -> None:
     """Recover the lost shard by a process that dies just before it opens it."""
     stores = dying(service.stores, "recover: defined")
-    for used in await lost_shards(stores, stores.registry.used_shards()):
-        await recover_if_lost(stores, used)
+    for used in await lost_shards(stores.maintenance, stores.registry.used_shards()):
+        await recover_if_lost(stores.maintenance, used)
 
 
 async def test_whoever_has_not_heard_of_a_definition_does_not_put_another_in_its_place(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.payment import PaymentOutcome
 from quota_service.domain.reservation import State
 from quota_service.ledger.exams import ExamLedger
@@ -30,7 +30,7 @@ OLD = 12
 async def with_old_exams(service: Service) -> None:
     """Let there be exams that have been over for two days beside the one that goes on."""
     for number in range(OLD):
-        await import_exam(service.stores, over(make_exam(f"old-{number:02}"), 2))
+        await import_exam(service.stores.maintenance, over(make_exam(f"old-{number:02}"), 2))
     await service.health.refresh()
 
 
@@ -58,11 +58,12 @@ async def test_a_round_of_a_worker_costs_no_more_for_exams_that_are_over(
 ) -> None:
     # Audit and capacity look as often as a constant says; their second argument is another.
     settings = () if kind in {AuditWorker, CapacityWorker} else (service.settings,)
-    alone = kind(service.stores, *settings)
+    stores = service.stores.payments if kind is RecoveryWorker else service.stores.maintenance
+    alone = kind(stores, *settings)
     await alone.run_once()
     wanted = await calls(service, alone.run_once)
     await with_old_exams(service)
-    worker = kind(service.stores, *settings)
+    worker = kind(stores, *settings)
     await worker.run_once()
 
     needed = await calls(service, worker.run_once)
@@ -71,7 +72,7 @@ async def test_a_round_of_a_worker_costs_no_more_for_exams_that_are_over(
 
 
 async def test_looking_for_what_waits_leaves_exams_that_are_over_alone(service: Service) -> None:
-    backlog = service.stores.backlog
+    backlog = service.stores.reservations.backlog
     wanted = await calls(service, backlog.refresh)
     await with_old_exams(service)
 
@@ -107,7 +108,7 @@ async def test_a_hold_is_given_back_within_a_second_of_its_time(service: Service
     worker, client = ExpiryWorker(service.stores, service.settings), redis_of(service)
     await worker.run_once()
     looked_ms = in_vain_ms = await redis_now_ms(client)
-    shard, serial = service.stores.locate(held.id)
+    shard, serial = service.stores.registry.locate(held.id)
     await move_due(client, shard, serial, ago_ms=-300)
 
     began_ms = await redis_now_ms(client)
@@ -124,13 +125,13 @@ async def test_a_hold_is_given_back_within_a_second_of_its_time(service: Service
 
 
 async def test_an_exam_that_goes_on_again_is_looked_at_at_once(service: Service) -> None:
-    await import_exam(service.stores, over(make_exam(), 2))
+    await import_exam(service.stores.maintenance, over(make_exam(), 2))
     await service.health.refresh()
     worker = ExpiryWorker(service.stores, service.settings)
     await worker.run_once()
-    await import_exam(service.stores, make_exam())
+    await import_exam(service.stores.maintenance, make_exam())
     held = await hold(service)
-    shard, serial = service.stores.locate(held.id)
+    shard, serial = service.stores.registry.locate(held.id)
     await move_due(redis_of(service), shard, serial)
 
     assert await worker.run_once() == {"expired": 1}
@@ -139,15 +140,17 @@ async def test_an_exam_that_goes_on_again_is_looked_at_at_once(service: Service)
 async def test_what_is_left_over_in_an_exam_that_is_over_is_finished(service: Service) -> None:
     held = await hold(service)
     paid = await hold(service, "candidate-2")
-    assert (await confirm(service.stores, payment(paid))).outcome is PaymentOutcome.CONFIRMED
-    shard, serial = service.stores.locate(held.id)
+    assert (
+        await confirm(service.stores.payments, payment(paid))
+    ).outcome is PaymentOutcome.CONFIRMED
+    shard, serial = service.stores.registry.locate(held.id)
     await move_due(redis_of(service), shard, serial)
-    await import_exam(service.stores, over(make_exam(), 2))
+    await import_exam(service.stores.maintenance, over(make_exam(), 2))
     await service.health.refresh()
-    assert service.stores.progress().over == ("exam-1",)
+    assert service.stores.registry.progress().over == ("exam-1",)
 
     expired = await ExpiryWorker(service.stores, service.settings).run_once()
-    drained = await JournalDrainWorker(service.stores, service.settings).run_once()
+    drained = await JournalDrainWorker(service.stores.maintenance, service.settings).run_once()
 
     assert expired == {"expired": 1}
     assert drained["stored"] > 0
@@ -157,7 +160,7 @@ async def test_a_loss_is_noticed_in_exams_that_are_over_as_soon_as_in_the_others
     service: Service,
 ) -> None:
     await with_old_exams(service)
-    worker = ShardRecoveryWorker(service.stores, service.settings)
+    worker = ShardRecoveryWorker(service.stores.maintenance, service.settings)
     await worker.run_once()
     await lose_everything(service)
 

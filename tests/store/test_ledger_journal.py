@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import NotReady, SeatsUnavailable
 from quota_service.domain.reservation import State
 from quota_service.ledger.journal import Entry, EntryRefused, JournalDrain, Position, draining
@@ -29,11 +30,11 @@ def shard_of(service: Service) -> Shard:
 
 async def hold(service: Service, candidate: str, venue: str = "tianjin") -> str:
     order = Order(candidate, ("general",), (venue,), accepted_notice=True)
-    return (await reserve(service.stores, "exam-1", order, "key-1")).reservation.id
+    return (await reserve(service.stores.reservations, "exam-1", order, "key-1")).reservation.id
 
 
 async def drain(service: Service, limit: int = 500) -> Drained:
-    return await drain_journal(service.stores, shard_of(service), limit, TRIES_MAX)
+    return await drain_journal(service.stores.maintenance, shard_of(service), limit, TRIES_MAX)
 
 
 async def rows(service: Service, statement: str) -> list[tuple[Any, ...]]:
@@ -345,7 +346,7 @@ def test_positions_are_ordered_by_epoch_first() -> None:
 
 async def test_the_worker_counts_what_it_did(service: Service) -> None:
     worker = JournalDrainWorker(
-        service.stores, dataclasses.replace(service.settings, journal_tries_max=1)
+        service.stores.maintenance, dataclasses.replace(service.settings, journal_tries_max=1)
     )
     await add_poison(service)
     entries = await waiting(service)

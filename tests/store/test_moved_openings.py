@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service, refresh_memory
+from quota_service.app.opening import Service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import (
     LedgerUnavailable,
     NotReady,
@@ -64,23 +65,23 @@ async def move(room: RoomUnderTest, opens_in_ms: int) -> None:
 
 
 async def joined(service: Service, *candidates: str) -> dict[str, Joined]:
-    return {each: await join(service.stores, EXAM, each) for each in candidates}
+    return {each: await join(service.stores.waiting_room, EXAM, each) for each in candidates}
 
 
 async def try_claim(service: Service, candidate: str, ticket: Joined) -> Claimed | Exception:
     try:
-        return await claim(service.stores, EXAM, candidate, ticket.text)
+        return await claim(service.stores.waiting_room, EXAM, candidate, ticket.text)
     except Exception as refusal:  # noqa: BLE001  what it is, is asserted
         return refusal
 
 
 async def claims(service: Service, tickets: dict[str, Joined]) -> dict[str, Any]:
-    await service.stores.rooms.refresh()
+    await service.stores.waiting_room.rooms.refresh()
     return {each: await try_claim(service, each, ticket) for each, ticket in tickets.items()}
 
 
 def document(service: Service) -> PublicDocument:
-    return service.stores.rooms.current(EXAM).document
+    return service.stores.waiting_room.rooms.current(EXAM).document
 
 
 async def let_in_some(room: RoomUnderTest) -> None:
@@ -95,7 +96,7 @@ async def test_a_postponed_opening_keeps_the_draw_and_everybodys_turn(room: Room
     await move(room, -1000)
     await let_in_some(room)
     before = await room.room()
-    rank = room.service.stores.rooms.current(EXAM).standing.rank
+    rank = room.service.stores.waiting_room.rooms.current(EXAM).standing.rank
     let_in = {each for each in tickets if rank(each) <= before.threshold}
 
     await move(room, HOUR_MS)
@@ -140,7 +141,7 @@ async def test_an_opening_that_is_postponed_before_it_came_has_not_come(
 
     await move(room, HOUR_MS)
     admitted = [await room.second() for _ in range(2)]
-    await room.service.stores.rooms.refresh()
+    await room.service.stores.waiting_room.rooms.refresh()
     ticket = (await joined(room.service, "candidate-1"))["candidate-1"]
 
     assert before.seed is None
@@ -158,9 +159,9 @@ async def test_a_place_and_its_pass_outlive_a_postponed_opening(
     tickets = await joined(service, "candidate-1", "candidate-2")
     await move(room, -1000)
     await room.execute("UPDATE waiting_rooms SET threshold = $2 WHERE exam = $1", LAST_RANK)
-    await service.stores.admission.set_paused(EXAM, paused=is_paused)
+    await service.stores.waiting_room.admission.set_paused(EXAM, paused=is_paused)
     first = await claims(service, tickets)
-    await finish(service.stores, EXAM, "candidate-2")
+    await finish(service.stores.waiting_room, EXAM, "candidate-2")
     order = Order("candidate-1", ("general",), ("jinan",), accepted_notice=True)
 
     await move(room, HOUR_MS)
@@ -169,14 +170,14 @@ async def test_a_place_and_its_pass_outlive_a_postponed_opening(
     during = await claims(service, tickets)
     old_pass = await aged_pass(room, "candidate-1")
     with pytest.raises(RegistrationNotOpen):
-        await reserve(service.stores, EXAM, order, "key-1", old_pass)
+        await reserve(service.stores.reservations, EXAM, order, "key-1", old_pass)
     await move(room, -1000)
     await room.second()
     after = await claims(service, tickets)
-    await service.stores.rooms.refresh()
+    await service.stores.waiting_room.rooms.refresh()
     reserved = [
-        await reserve(service.stores, EXAM, order, "key-1", old_pass),
-        await reserve(service.stores, EXAM, order, "key-1", after["candidate-1"].text),
+        await reserve(service.stores.reservations, EXAM, order, "key-1", old_pass),
+        await reserve(service.stores.reservations, EXAM, order, "key-1", after["candidate-1"].text),
     ]
 
     assert all(isinstance(each, Claimed) for each in first.values())
@@ -202,7 +203,7 @@ async def aged_pass(room: RoomUnderTest, candidate: str) -> str:
     text = await redis_of(room.service).hget(room.shard.key("passes"), candidate)
     place, expires_ms, epoch = map(int, text.split("|"))
     granted = Pass(EXAM, candidate, place, expires_ms, epoch)
-    return write_pass(room.service.stores.rooms.current(EXAM).standing.room, granted)
+    return write_pass(room.service.stores.waiting_room.rooms.current(EXAM).standing.room, granted)
 
 
 async def test_places_are_idle_again_after_the_new_opening(room: RoomUnderTest) -> None:
@@ -214,9 +215,9 @@ async def test_places_are_idle_again_after_the_new_opening(room: RoomUnderTest) 
     await age(room, "candidate-1", by_ms=120_000)
 
     await move(room, -29_000)
-    kept = (await room.service.stores.surveyor.survey(room.shard)).places
+    kept = (await room.service.stores.waiting_room.surveyor.survey(room.shard)).places
     await move(room, -31_000)
-    left = (await room.service.stores.surveyor.survey(room.shard)).places
+    left = (await room.service.stores.waiting_room.surveyor.survey(room.shard)).places
 
     assert (kept, left) == (1, 0)
 
@@ -266,7 +267,7 @@ async def test_a_process_that_has_not_heard_of_a_postponed_opening_lets_nobody_i
     await move(room, -1000)
     await room.execute("UPDATE waiting_rooms SET threshold = $2 WHERE exam = $1", LAST_RANK)
     await refresh_memory(other)
-    await other.stores.rooms.refresh()
+    await other.stores.waiting_room.rooms.refresh()
 
     await move(room, HOUR_MS)
     ends = [await try_claim(other, each, ticket) for each, ticket in tickets.items()]
@@ -285,10 +286,10 @@ async def test_the_seed_is_secret_until_both_stores_know_the_draw_to_be_closed(
     await open_in_redis(room)
     with monkeypatch.context() as patched:
         patched.setattr(Ledger, "transaction", away)
-        await room.service.stores.rooms.refresh()
+        await room.service.stores.waiting_room.rooms.refresh()
         secret = document(room.service)
         let_in = [await room.second() for _ in range(2)]
-    await room.service.stores.rooms.refresh()
+    await room.service.stores.waiting_room.rooms.refresh()
     shown = document(room.service)
 
     assert (secret.seed, secret.phase, let_in) == (None, Phase.BEFORE, [0, 0])
@@ -306,11 +307,11 @@ async def test_a_process_that_dies_while_it_closes_a_draw_lets_nobody_into_it(
     async with process_beside(settings, failpoint) as mortal:
         await open_in_redis(room)
         with pytest.raises(DiedError):
-            await mortal.stores.rooms.refresh()
+            await mortal.stores.waiting_room.rooms.refresh()
         assert document(mortal).seed is None
     await move(room, HOUR_MS)
     ticket = (await joined(other, "candidate-1"))["candidate-1"]
-    await other.stores.rooms.refresh()
+    await other.stores.waiting_room.rooms.refresh()
 
     assert ticket.ticket.place == 1
     assert document(other).seed is not None
@@ -330,7 +331,7 @@ async def test_a_redis_that_lives_in_the_past_reveals_no_seed(room: RoomUnderTes
     await recover_shards(room.service)
 
     with pytest.raises(NotReady):
-        await room.service.stores.waiting_rooms.note_draw_closed(past)
+        await room.service.stores.maintenance.waiting_rooms.note_draw_closed(past)
 
     assert not (await room.room()).is_draw_closed
 
@@ -347,7 +348,7 @@ async def test_a_redis_that_was_lost_takes_nobody_into_a_draw_that_was_closed(
     await refresh_memory(other)
     ticket = (await joined(other, "candidate-1"))["candidate-1"]
 
-    assert not other.stores.rooms.current(EXAM).standing.room.is_draw_closed
+    assert not other.stores.waiting_room.rooms.current(EXAM).standing.room.is_draw_closed
     assert ticket.ticket.place == 1
 
 
@@ -363,10 +364,12 @@ async def test_a_step_that_was_decided_by_another_definition_is_refused(
     room.exam = known
     unheard = await room.second()
     await room.end_lease()
-    lease = await room.service.stores.admission.lease(EXAM, "leader-1", 60)
+    lease = await room.service.stores.waiting_room.admission.lease(EXAM, "leader-1", 60)
     assert lease is not None
     to = Position(LAST_RANK, 0, 10, 0, 1000)
-    written = await room.service.stores.admission.step(lease.room, known.revision, to, 1000)
+    written = await room.service.stores.waiting_room.admission.step(
+        lease.room, known.revision, to, 1000
+    )
 
     assert (unheard, written) == (0, False)
     assert (await room.room()).threshold == FIRST_RANK

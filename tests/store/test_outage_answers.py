@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import RefundUsed, SeatsUnavailable
 from quota_service.domain.payment import PaymentOutcome
 from quota_service.domain.reservation import Reservation, State
@@ -97,8 +98,8 @@ async def test_a_move_of_a_hold_whose_answer_was_cut_is_made_once(
 ) -> None:
     held = await hold(service)
     proxy.cut_answer(1)
-    first = await tried(lambda: change_venue(cut.stores, held.id, "tianjin"))
-    again = await change_venue(cut.stores, held.id, "tianjin")
+    first = await tried(lambda: change_venue(cut.stores.payments, held.id, "tianjin"))
+    again = await change_venue(cut.stores.payments, held.id, "tianjin")
 
     assert isinstance(first, SeatsUnavailable)
     assert (again.venue, again.state) == ("tianjin", State.HELD)
@@ -113,9 +114,9 @@ async def test_a_change_of_a_booking_whose_answer_was_cut_moves_it_once(
 ) -> None:
     booked = await book(service)
     proxy.cut_answer(answer)
-    first = await tried(lambda: change_venue(cut.stores, booked.id, "tianjin"))
+    first = await tried(lambda: change_venue(cut.stores.payments, booked.id, "tianjin"))
     recovered, _ = await recover(service)
-    again = await change_venue(cut.stores, booked.id, "tianjin")
+    again = await change_venue(cut.stores.payments, booked.id, "tianjin")
 
     # Lost before the decision: given up, and made by the repeat. Lost after it: finished.
     assert isinstance(first, SeatsUnavailable) is (answer == 1)
@@ -132,8 +133,8 @@ async def test_a_payment_whose_answer_was_cut_is_booked_once(
 ) -> None:
     held = await hold(service)
     proxy.cut_answer(answer)
-    first = await tried(lambda: confirm(cut.stores, payment(held)))
-    again = await confirm(cut.stores, payment(held))
+    first = await tried(lambda: confirm(cut.stores.payments, payment(held)))
+    again = await confirm(cut.stores.payments, payment(held))
 
     assert isinstance(first, SeatsUnavailable) is (answer == 1)
     assert again.outcome is PaymentOutcome.CONFIRMED
@@ -148,11 +149,11 @@ async def test_a_refund_whose_answer_was_cut_gives_its_seats_back_once(
 ) -> None:
     booked = await book(service)
     proxy.cut_answer(answer)
-    first = await tried(lambda: refund(cut.stores, booked.id))
+    first = await tried(lambda: refund(cut.stores.payments, booked.id))
     if isinstance(first, SeatsUnavailable):
-        await refund(cut.stores, booked.id)
+        await refund(cut.stores.payments, booked.id)
     with pytest.raises(RefundUsed):
-        await refund(cut.stores, booked.id)
+        await refund(cut.stores.payments, booked.id)
     await recover(service)
 
     # Reservation, definition and clock are asked for before the decision; the seats come after it.

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import (
     QuotaError,
     RefundClosed,
@@ -76,10 +76,10 @@ async def test_deadlines_are_by_the_clock_of_redis(service: Service, wrong_by_s:
 
 async def test_nothing_expires_early_or_late(service: Service, wrong_by_s: int) -> None:
     fresh, due = await hold(service, "fresh"), await hold(service, "due")
-    await move_due(redis_of(service), *service.stores.locate(fresh.id), ago_ms=-60_000)
-    await move_due(redis_of(service), *service.stores.locate(due.id), ago_ms=1)
+    await move_due(redis_of(service), *service.stores.registry.locate(fresh.id), ago_ms=-60_000)
+    await move_due(redis_of(service), *service.stores.registry.locate(due.id), ago_ms=1)
 
-    shard, serial = service.stores.locate(fresh.id)
+    shard, serial = service.stores.registry.locate(fresh.id)
     asked_early, _ = await service.stores.seats.expire(shard, [serial])
     done = await ExpiryWorker(service.stores, service.settings).run_once()
 
@@ -106,7 +106,7 @@ async def test_windows_open_and_close_by_the_clock_of_redis(
     # The exam is made by the wrong clock.
     opens_in_s, closes_in_s = (edge_s - wrong_by_s for edge_s in window_s)
     exam = make_exam(opens_in_s=opens_in_s, closes_in_s=closes_in_s)
-    await import_exam(service.stores, exam)
+    await import_exam(service.stores.maintenance, exam)
 
     async def end(call: Awaitable[object]) -> type[BaseException] | None:
         try:
@@ -117,8 +117,8 @@ async def test_windows_open_and_close_by_the_clock_of_redis(
 
     ends = [
         await end(hold(service, "candidate-2")),
-        await end(change_venue(service.stores, booked.id, "tianjin")),
-        await end(refund(service.stores, booked.id)),
+        await end(change_venue(service.stores.payments, booked.id, "tianjin")),
+        await end(refund(service.stores.payments, booked.id)),
     ]
 
     registration, refunding = refusals
@@ -128,11 +128,11 @@ async def test_windows_open_and_close_by_the_clock_of_redis(
 async def test_pins_are_taken_over_by_their_age_in_redis(service: Service, wrong_by_s: int) -> None:
     held = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(held))
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(held))
     patient = dataclasses.replace(service.settings, recovery_age_s=60)
 
-    early = await RecoveryWorker(service.stores, patient).run_once()
-    at_once = await RecoveryWorker(service.stores, service.settings).run_once()
+    early = await RecoveryWorker(service.stores.payments, patient).run_once()
+    at_once = await RecoveryWorker(service.stores.payments, service.settings).run_once()
 
     assert wrong_by_s
     assert (early["unpinned"], at_once["unpinned"]) == (0, 1)
@@ -143,18 +143,18 @@ async def test_a_rebuild_brings_the_same_deadlines_and_ended_records_back(
     service: Service, wrong_by_s: int
 ) -> None:
     held, ended = await hold(service, "held"), await hold(service, "ended")
-    await move_due(redis_of(service), *service.stores.locate(ended.id), ago_ms=1)
+    await move_due(redis_of(service), *service.stores.registry.locate(ended.id), ago_ms=1)
     await ExpiryWorker(service.stores, service.settings).run_once()
     await drain(service)
     await lose_everything(service)
 
     await recover_shards(service)
-    again = await service.stores.seats.read(*service.stores.locate(held.id))
+    again = await service.stores.seats.read(*service.stores.registry.locate(held.id))
 
     assert wrong_by_s
     assert again == held
     assert await state(service, ended) is State.EXPIRED
-    late = await confirm(service.stores, payment(ended))
+    late = await confirm(service.stores.payments, payment(ended))
     assert late.outcome is PaymentOutcome.CONFIRMED
     await check_after(service, booked=1)
 

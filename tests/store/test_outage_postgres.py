@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import LedgerUnavailable
 from quota_service.domain.payment import PaymentOutcome, PaymentResult
 from quota_service.domain.reservation import State
@@ -82,14 +83,14 @@ async def test_a_server_that_turned_read_only_costs_the_pool_all_its_connections
 
     async def is_refused() -> bool:
         try:
-            await service.stores.refunds.mark_returned({"nobody": 1}, 1)
+            await service.stores.payments.refunds.mark_returned({"nobody": 1}, 1)
         except LedgerUnavailable as error:
             refusals.append(error.applied)
         return bool(refusals)
 
     await eventually(is_refused)
     with pytest.raises(LedgerUnavailable) as raised:
-        await confirm(service.stores, payment(held))
+        await confirm(service.stores.payments, payment(held))
     pinned = await state(service, held)
     await execute(dsn, f"{read_only_switch}off")
     await execute(dsn, "SELECT pg_reload_conf()")
@@ -97,7 +98,7 @@ async def test_a_server_that_turned_read_only_costs_the_pool_all_its_connections
 
     async def is_booked() -> bool:
         with suppress(LedgerUnavailable):
-            end.append(await confirm(service.stores, payment(held)))
+            end.append(await confirm(service.stores.payments, payment(held)))
         return bool(end)
 
     await eventually(is_booked)
@@ -120,7 +121,7 @@ async def pair(
         async with open_service(dataclasses.replace(settings, postgres_dsn=url)) as twin:
             await migrate(twin.stores.ledger)
             await refresh_memory(twin)
-            await import_exam(twin.stores, make_exam())
+            await import_exam(twin.stores.maintenance, make_exam())
         server.stand_by()
         yield server, url
 
@@ -137,7 +138,7 @@ async def test_of_several_hosts_the_primary_is_found_and_after_a_failover_the_pr
         async with open_service(both) as other:
             await refresh_memory(other)
             held = await hold(other, f"candidate-{hosts.index(standby)}")
-            await confirm(other.stores, payment(held, f"event-{hosts.index(standby)}"))
+            await confirm(other.stores.payments, payment(held, f"event-{hosts.index(standby)}"))
     booked = (await count(settings.postgres_dsn, "bookings"), await count(standby, "bookings"))
 
     async with open_service(both) as failing:
@@ -146,13 +147,13 @@ async def test_of_several_hosts_the_primary_is_found_and_after_a_failover_the_pr
         kill(postgres_server)
         try:
             with pytest.raises(LedgerUnavailable):
-                await confirm(failing.stores, payment(held, "event-2"))
+                await confirm(failing.stores.payments, payment(held, "event-2"))
             await execute(standby, "SELECT pg_promote()")
             end: list[PaymentResult] = []
 
             async def is_booked() -> bool:
                 with suppress(LedgerUnavailable):
-                    end.append(await confirm(failing.stores, payment(held, "event-2")))
+                    end.append(await confirm(failing.stores.payments, payment(held, "event-2")))
                 return bool(end)
 
             await eventually(is_booked)

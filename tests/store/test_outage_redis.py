@@ -105,7 +105,7 @@ async def test_a_full_redis_takes_no_hold_and_everything_in_flight_goes_on(
     ]
     refunded = (await api.reserve("candidate-3", venues=("tianjin",))).json
     await api.pay(refunded, event="event-3")
-    await move_due(doctor, *service.stores.locate(overdue["id"]))
+    await move_due(doctor, *service.stores.registry.locate(overdue["id"]))
 
     async with full(doctor):
         refused = await api.reserve("candidate-4")
@@ -130,10 +130,10 @@ async def test_with_a_full_redis_recovery_settles_what_died(
     for n, line in enumerate(("confirm: after pin", "confirm: after commit")):
         held = await hold(service, f"candidate-{n}", "tianjin")
         with pytest.raises(DiedError):
-            await confirm(dying(service.stores, line), payment(held, f"event-{n}"))
+            await confirm(dying(service.stores, line).payments, payment(held, f"event-{n}"))
 
     async with full(doctor):
-        done = await RecoveryWorker(service.stores, service.settings).run_once()
+        done = await RecoveryWorker(service.stores.payments, service.settings).run_once()
 
     assert (done["finished"], done["unpinned"]) == (1, 1)
     await check_agreement(service, booked=1)
@@ -164,7 +164,7 @@ async def test_a_read_only_redis_is_answered_503_and_nothing_happens(
     held = (await api.reserve("candidate-1")).json
     path = f"/v1/reservations/{held['id']}"
     overdue = (await api.reserve("candidate-3", venues=("tianjin",))).json
-    await move_due(doctor, *service.stores.locate(overdue["id"]))
+    await move_due(doctor, *service.stores.registry.locate(overdue["id"]))
 
     async with read_only(doctor):
         replies = [
@@ -197,13 +197,15 @@ async def test_a_refund_that_met_a_read_only_redis_gets_its_seats_back_from_reco
     booked = await book(service)
 
     async with read_only(doctor):
-        outcome = await asyncio.gather(refund(service.stores, booked.id), return_exceptions=True)
+        outcome = await asyncio.gather(
+            refund(service.stores.payments, booked.id), return_exceptions=True
+        )
     assert await recover_shards(service) == 1
     await recover(service)
 
     (end,) = outcome
     if isinstance(end, SeatsUnavailable):
-        await refund(service.stores, booked.id)
+        await refund(service.stores.payments, booked.id)
     assert await left(service, "jinan/general") == 3
     await check_after(service, booked=0)
 
@@ -214,7 +216,9 @@ async def test_a_change_that_met_a_read_only_redis_after_its_decision_is_finishe
     service = running.service
     booked = await book(service)
     with pytest.raises(DiedError):
-        await change_venue(dying(service.stores, "change: after commit"), booked.id, "tianjin")
+        await change_venue(
+            dying(service.stores, "change: after commit").payments, booked.id, "tianjin"
+        )
 
     async with read_only(doctor):
         with pytest.raises(SeatsUnavailable):
@@ -246,7 +250,7 @@ async def test_a_busy_redis_is_answered_503_at_once_and_works_when_the_script_is
         assert_not_ready(reply)
     assert elapsed_s < LIMIT_S / 2
     assert (await api.reserve("candidate-2")).status == 201
-    paid = await confirm(service.stores, payment(await hold(service, "candidate-3")))
+    paid = await confirm(service.stores.payments, payment(await hold(service, "candidate-3")))
     assert paid.outcome is PaymentOutcome.CONFIRMED
     assert (await release(service.stores, held["id"])).state is State.RELEASED
     assert await recover_shards(service) == 0

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.payment import PaymentOutcome
 from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.confirm import confirm
@@ -81,7 +81,9 @@ async def times(service: Service, verb: str, reservation: Reservation) -> int:
 async def pinned(service: Service, reservation: Reservation) -> None:
     """Let the payment of a hold die with its pin set."""
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(reservation, "lost"))
+        await confirm(
+            dying(service.stores, "confirm: after pin").payments, payment(reservation, "lost")
+        )
 
 
 async def test_a_stopped_expiry_goes_on_when_its_holds_are_expired_and_taken_by_others(
@@ -89,7 +91,7 @@ async def test_a_stopped_expiry_goes_on_when_its_holds_are_expired_and_taken_by_
 ) -> None:
     due = [await hold(service, f"candidate-{n}") for n in range(3)]
     for each in due:
-        await move_due(redis_of(service), *service.stores.locate(each.id))
+        await move_due(redis_of(service), *service.stores.registry.locate(each.id))
 
     async with stopped(service.settings, "expiry") as did:
         other = await ExpiryWorker(service.stores, service.settings).run_once()
@@ -107,10 +109,10 @@ async def test_a_stopped_expiry_takes_nothing_from_one_who_paid_meanwhile(
 ) -> None:
     late, unpaid = [await hold(service, f"candidate-{n}") for n in range(2)]
     for each in (late, unpaid):
-        await move_due(redis_of(service), *service.stores.locate(each.id))
+        await move_due(redis_of(service), *service.stores.registry.locate(each.id))
 
     async with stopped(service.settings, "expiry") as did:
-        paid = await confirm(service.stores, payment(late))
+        paid = await confirm(service.stores.payments, payment(late))
 
     assert paid.outcome is PaymentOutcome.CONFIRMED
     assert did["expired"] == 1
@@ -129,8 +131,8 @@ async def test_a_stopped_recovery_unpins_nothing_that_was_paid_meanwhile(
     await pinned(service, held)
 
     async with stopped(service.settings, line):
-        await RecoveryWorker(service.stores, service.settings).run_once()
-        paid = await confirm(service.stores, payment(held))
+        await RecoveryWorker(service.stores.payments, service.settings).run_once()
+        paid = await confirm(service.stores.payments, payment(held))
 
     assert paid.outcome is PaymentOutcome.CONFIRMED
     assert await state(service, held) is State.CONFIRMED
@@ -146,12 +148,12 @@ async def test_a_stopped_recovery_leaves_the_pin_of_the_next_payment_alone(
     await pinned(service, held)
 
     async with stopped(service.settings, line):
-        await RecoveryWorker(service.stores, service.settings).run_once()
+        await RecoveryWorker(service.stores.payments, service.settings).run_once()
         await pinned(service, held)
 
     assert await state(service, held) is State.CONFIRMING
     assert await times(service, "unpin", held) == 1
-    paid = await confirm(service.stores, payment(held))
+    paid = await confirm(service.stores.payments, payment(held))
     assert paid.outcome is PaymentOutcome.CONFIRMED
     await check_after(service, booked=1)
 
@@ -159,10 +161,10 @@ async def test_a_stopped_recovery_leaves_the_pin_of_the_next_payment_alone(
 async def test_a_stopped_recovery_returns_the_seats_of_a_refund_once(service: Service) -> None:
     booked = await book(service, "candidate-1", "beijing")
     with pytest.raises(DiedError):
-        await refund(dying(service.stores, "refund: after commit"), booked.id)
+        await refund(dying(service.stores, "refund: after commit").payments, booked.id)
 
     async with stopped(service.settings, "refunds"):
-        await RecoveryWorker(service.stores, service.settings).run_once()
+        await RecoveryWorker(service.stores.payments, service.settings).run_once()
         again = await book(service, "candidate-2", "beijing")
 
     assert await state(service, again) is State.CONFIRMED

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import EventIdReused, LedgerUnavailable, SeatsUnavailable
 from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import Reservation, State
@@ -20,14 +20,14 @@ from tests.support.bookings import left, now, recover
 from tests.support.lost_shards import check_after, rows
 from tests.support.records import HOUR_MS, change_fields, move_due, move_pinned
 from tests.support.redis_clients import redis_of
-from tests.support.use_cases import DiedError, dying, hold, payment, state
+from tests.support.use_cases import DiedError, dying, failing_at, hold, payment, state
 
 QUOTA = "beijing/general"
 """It has one seat."""
 
 
 async def expire(service: Service, reservation: Reservation) -> None:
-    shard, serial = service.stores.locate(reservation.id)
+    shard, serial = service.stores.registry.locate(reservation.id)
     await move_due(redis_of(service), shard, serial)
     assert await expire_due_holds(service.stores, shard, 10) == 1
 
@@ -35,7 +35,7 @@ async def expire(service: Service, reservation: Reservation) -> None:
 async def let_be_nearly_due(service: Service, pinned: Reservation) -> int:
     """Let a hold be due in a minute once its payment is given up; return when (ms)."""
     due_ms = await service.stores.seats.clock_ms() + 60_000
-    place = service.stores.locate(pinned.id)
+    place = service.stores.registry.locate(pinned.id)
     await change_fields(redis_of(service), *place, deadline_ms=due_ms, due_ms=due_ms)
     return due_ms
 
@@ -45,7 +45,7 @@ async def too_late(service: Service) -> Reservation:
     late = await hold(service, "late", "beijing")
     await expire(service, late)
     other = await hold(service, "other", "beijing")
-    told = await confirm(service.stores, payment(late))
+    told = await confirm(service.stores.payments, payment(late))
     assert (told.outcome, told.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
     await release(service.stores, other.id)
     return late
@@ -56,8 +56,8 @@ async def test_a_callback_that_is_repeated_after_its_end_takes_no_seat(service: 
     before = await left(service, QUOTA)
 
     lines: list[str] = []
-    watched = dataclasses.replace(service.stores, failpoint=lines.append)
-    again = await confirm(watched, payment(late))
+    watched = failing_at(service.stores, lines.append)
+    again = await confirm(watched.payments, payment(late))
 
     assert (again.outcome, again.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
     assert "confirm: after pin" not in lines
@@ -72,7 +72,9 @@ async def test_another_body_under_an_event_that_has_ended_is_refused_and_takes_n
     late = await too_late(service)
 
     with pytest.raises(EventIdReused):
-        await confirm(service.stores, dataclasses.replace(payment(late), body_hash="another"))
+        await confirm(
+            service.stores.payments, dataclasses.replace(payment(late), body_hash="another")
+        )
 
     assert await state(service, late) is State.EXPIRED
     assert await left(service, QUOTA) == 1
@@ -84,7 +86,7 @@ async def test_an_attempt_that_died_on_a_hold_that_had_expired_leaves_it_expired
     late = await hold(service, "late", "beijing")
     await expire(service, late)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(late))
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(late))
     during = await left(service, QUOTA)
 
     await recover(service)
@@ -92,8 +94,8 @@ async def test_an_attempt_that_died_on_a_hold_that_had_expired_leaves_it_expired
     assert (during, await left(service, QUOTA)) == (0, 1)
     assert await state(service, late) is State.EXPIRED
     again = Order("late", ("general",), ("tianjin",), accepted_notice=True)
-    await reserve(service.stores, "exam-1", again, "key-2")
-    paid = await confirm(service.stores, payment(late))
+    await reserve(service.stores.reservations, "exam-1", again, "key-2")
+    paid = await confirm(service.stores.payments, payment(late))
     assert (paid.outcome, paid.reason) == (
         PaymentOutcome.REFUND_DUE,
         RefundReason.SESSION_CONFLICT,
@@ -105,7 +107,7 @@ async def test_a_late_payment_whose_event_is_new_is_seated_again(service: Servic
     late = await hold(service, "late", "beijing")
     await expire(service, late)
 
-    paid = await confirm(service.stores, payment(late))
+    paid = await confirm(service.stores.payments, payment(late))
 
     assert paid.outcome is PaymentOutcome.CONFIRMED
     await check_after(service, booked=1)
@@ -124,7 +126,7 @@ async def test_nothing_is_kept_for_an_event_that_ended_while_its_attempt_could_n
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, "unpin", away)
         with pytest.raises(SeatsUnavailable):
-            await confirm(service.stores, payment(held))
+            await confirm(service.stores.payments, payment(held))
     await rows(service, "UPDATE quotas SET capacity = 1 WHERE venue = 'beijing'")
     assert await state(service, held) is State.CONFIRMING
     due_ms = await let_be_nearly_due(service, held)
@@ -141,8 +143,10 @@ async def test_a_hold_whose_payment_is_not_recorded_yet_is_kept_for_its_provider
 ) -> None:
     held = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(held))
-    other = await confirm(service.stores, dataclasses.replace(payment(held, "event-2"), amount=1))
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(held))
+    other = await confirm(
+        service.stores.payments, dataclasses.replace(payment(held, "event-2"), amount=1)
+    )
     due_ms = await let_be_nearly_due(service, held)
 
     await recover(service)
@@ -150,7 +154,7 @@ async def test_a_hold_whose_payment_is_not_recorded_yet_is_kept_for_its_provider
     after = await now(service, held)
     assert other.outcome is PaymentOutcome.REFUND_DUE
     assert after.state is State.HELD
-    assert after.due_ms > due_ms + service.stores.payment_retry_grace_ms // 2
+    assert after.due_ms > due_ms + service.stores.payments.retry_grace_ms // 2
 
 
 async def test_an_attempt_from_before_the_clock_was_set_back_is_taken_over(
@@ -158,8 +162,8 @@ async def test_an_attempt_from_before_the_clock_was_set_back_is_taken_over(
 ) -> None:
     held = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(held))
-    shard, serial = service.stores.locate(held.id)
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(held))
+    shard, serial = service.stores.registry.locate(held.id)
     await move_pinned(redis_of(service), shard, serial, ago_ms=-HOUR_MS)
 
     await recover(service)
@@ -175,7 +179,7 @@ async def test_an_attempt_that_is_older_than_its_pin_is_kept_books_nothing(
     monkeypatch.setattr("quota_service.ledger.confirmations.ATTEMPT_LIFE_S", -1.0)
 
     with pytest.raises(Exception, match="given up again and again"):
-        await confirm(service.stores, payment(held))
+        await confirm(service.stores.payments, payment(held))
 
     assert fence.ATTEMPT_LIFE_S == 3600
     assert await rows(service, "SELECT * FROM bookings") == []
@@ -192,7 +196,7 @@ async def test_a_call_that_was_half_a_day_on_its_way_books_nothing(
     monkeypatch.setattr("quota_service.ledger.confirmations.dt", stopped)
 
     with pytest.raises(LedgerUnavailable, match="given up again and again"):
-        await confirm(service.stores, payment(held))
+        await confirm(service.stores.payments, payment(held))
 
     assert await rows(service, "SELECT * FROM bookings") == []
 
@@ -201,12 +205,12 @@ async def test_pins_are_forgotten_when_no_attempt_can_name_them_any_more(
     service: Service,
 ) -> None:
     for n in range(3):
-        await confirm(service.stores, payment(await hold(service, f"c-{n}"), f"event-{n}"))
+        await confirm(service.stores.payments, payment(await hold(service, f"c-{n}"), f"event-{n}"))
     old = "UPDATE settled_pins SET settled_at = now() - interval '25 hours' WHERE reservation = $1"
     ((oldest,),) = await rows(service, "SELECT min(reservation) FROM settled_pins")
     await rows(service, old, oldest)
 
-    pruned = await service.stores.confirmations.prune_pins(100)
+    pruned = await service.stores.payments.confirmations.prune_pins(100)
 
     assert pruned == 1
     assert len(await rows(service, "SELECT 1 FROM settled_pins")) == 2
@@ -217,8 +221,10 @@ async def test_a_confirmation_that_stands_still_keeps_no_other_waiting(service: 
     holds = [await hold(service, f"candidate-{n}", "tianjin") for n in range(3)]
     for n, each in enumerate(holds):
         with pytest.raises(DiedError):
-            await confirm(dying(service.stores, "confirm: after pin"), payment(each, f"event-{n}"))
-    frozen = await service.stores.seats.read(*service.stores.locate(holds[0].id))
+            await confirm(
+                dying(service.stores, "confirm: after pin").payments, payment(each, f"event-{n}")
+            )
+    frozen = await service.stores.seats.read(*service.stores.registry.locate(holds[0].id))
     assert frozen is not None
 
     async with service.stores.ledger.connection() as connection, connection.transaction():

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Quota
 from quota_service.domain.payment import PaymentOutcome
@@ -40,13 +40,14 @@ async def everything(service: Service) -> dict[str, Reservation]:
         }.items()
     }
     for name in ("paid", "moved", "refunded"):
-        await confirm(service.stores, payment(made[name], f"event-{name}"))
-    await change_venue(service.stores, made["moved"].id, "jinan")
-    await refund(service.stores, made["refunded"].id)
+        await confirm(service.stores.payments, payment(made[name], f"event-{name}"))
+    await change_venue(service.stores.payments, made["moved"].id, "jinan")
+    await refund(service.stores.payments, made["refunded"].id)
     await release(service.stores, made["released"].id)
     with pytest.raises(DiedError):
         await confirm(
-            dying(service.stores, "confirm: after pin"), payment(made["paying"], "event-paying")
+            dying(service.stores, "confirm: after pin").payments,
+            payment(made["paying"], "event-paying"),
         )
     return made
 
@@ -94,12 +95,12 @@ async def test_repeats_and_payments_go_on_after_a_rebuild_as_if_nothing_was(
     for name in ("held", "paid", "moved"):
         venue = "tianjin" if name == "moved" else "jinan"
         order = Order(name, ("general",), (venue,), accepted_notice=True)
-        repeated = await reserve(service.stores, "exam-1", order, "key-1")
+        repeated = await reserve(service.stores.reservations, "exam-1", order, "key-1")
         assert repeated.replayed
         assert repeated.reservation.id == made[name].id
         assert repeated.reservation.deadline_ms == made[name].first_deadline_ms
-    paid = await confirm(service.stores, payment(made["paying"], "event-paying"))
-    again = await confirm(service.stores, payment(made["paid"], "event-paid"))
+    paid = await confirm(service.stores.payments, payment(made["paying"], "event-paying"))
+    again = await confirm(service.stores.payments, payment(made["paid"], "event-paid"))
 
     assert (paid.outcome, again.outcome) == (PaymentOutcome.CONFIRMED,) * 2
     await check(service)
@@ -119,7 +120,9 @@ async def test_a_rebuild_that_died_is_done_again(service: Service, line: str) ->
     await drain(service)
     await redis_of(service).flushall()
     with pytest.raises(DiedError):
-        await ShardRecoveryWorker(dying(service.stores, line), service.settings).run_once()
+        await ShardRecoveryWorker(
+            dying(service.stores, line).maintenance, service.settings
+        ).run_once()
     await service.stores.registry.refresh()
 
     with pytest.raises(NotReady):
@@ -135,7 +138,7 @@ async def test_a_payment_under_an_epoch_that_is_over_is_not_booked(
 ) -> None:
     held = await hold(service)
     await drain(service)
-    settle = type(service.stores.confirmations).settle
+    settle = type(service.stores.payments.confirmations).settle
 
     async def late(self: object, verdict: object) -> object:
         await redis_of(service).flushall()
@@ -143,10 +146,10 @@ async def test_a_payment_under_an_epoch_that_is_over_is_not_booked(
         return await settle(self, verdict)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(service.stores.confirmations), "settle", late)
+        patched.setattr(type(service.stores.payments.confirmations), "settle", late)
         with pytest.raises(NotReady):
-            await confirm(service.stores, payment(held))
-    again = await confirm(service.stores, payment(held))
+            await confirm(service.stores.payments, payment(held))
+    again = await confirm(service.stores.payments, payment(held))
 
     assert again.outcome is PaymentOutcome.CONFIRMED
     snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1", 0))
@@ -173,7 +176,7 @@ async def test_a_rebuild_whose_server_was_started_again_meanwhile_opens_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(RecoveryStore, "put", put_and_restart)
         with pytest.raises(NotReady):
-            await ShardRecoveryWorker(service.stores, service.settings).run_once()
+            await ShardRecoveryWorker(service.stores.maintenance, service.settings).run_once()
     await service.stores.registry.refresh()
     with pytest.raises(NotReady):
         await hold(service, "candidate-9")

@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import ReservationEnded, SoldOut
 from quota_service.domain.exam import Quota
 from quota_service.domain.payment import PaymentOutcome, RefundReason
@@ -30,20 +30,20 @@ from tests.support.lost_shards import (
 )
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
-from tests.support.use_cases import DiedError, dying, hold, payment, state
+from tests.support.use_cases import DiedError, dying, failing_at, hold, payment, state
 
 LAST_SEAT = "beijing"  # it has one for each subject
 
 
 async def expire(service: Service, reservation: Reservation) -> None:
-    shard, serial = service.stores.locate(reservation.id)
+    shard, serial = service.stores.registry.locate(reservation.id)
     await move_due(redis_of(service), shard, serial)
     assert (await ExpiryWorker(service.stores, service.settings).run_once())["expired"] == 1
 
 
 async def hold_two(service: Service, candidate: str, subjects: tuple[str, ...]) -> Reservation:
     order = Order(candidate, subjects, ("tianjin",), accepted_notice=True)
-    return (await reserve(service.stores, "exam-1", order, "key-1")).reservation
+    return (await reserve(service.stores.reservations, "exam-1", order, "key-1")).reservation
 
 
 async def test_of_two_who_hold_one_seat_after_a_loss_one_confirms_and_the_other_is_due_money(
@@ -55,8 +55,8 @@ async def test_of_two_who_hold_one_seat_after_a_loss_one_confirms_and_the_other_
     again = await hold(service, "second", LAST_SEAT)
     await service.stores.registry.refresh()
 
-    paid = await confirm(service.stores, payment(again, "event-2"))
-    too_late = await confirm(service.stores, payment(lost, "event-1"))
+    paid = await confirm(service.stores.payments, payment(again, "event-2"))
+    too_late = await confirm(service.stores.payments, payment(lost, "event-1"))
 
     assert paid.outcome is PaymentOutcome.CONFIRMED
     assert too_late.outcome is PaymentOutcome.REFUND_DUE
@@ -71,7 +71,7 @@ async def test_a_hold_whose_seat_is_booked_is_left_out_and_journaled_as_expired(
     out = await hold(service, "first", LAST_SEAT)
     if paying:
         with pytest.raises(DiedError):
-            await confirm(dying(service.stores, "confirm: after pin"), payment(out))
+            await confirm(dying(service.stores, "confirm: after pin").payments, payment(out))
     await drain(service)
     # The steps from here on are lost with Redis, but for the booking itself.
     await redis_of(service).flushall()
@@ -86,7 +86,7 @@ async def test_a_hold_whose_seat_is_booked_is_left_out_and_journaled_as_expired(
         State.EXPIRED,
         State.CONFIRMED,
     )
-    late = await confirm(service.stores, payment(out, "event-late"))
+    late = await confirm(service.stores.payments, payment(out, "event-late"))
     assert (late.outcome, late.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
     last = "SELECT bookings, holds, holds_left_out FROM recoveries ORDER BY epoch DESC LIMIT 1"
     assert await rows(service, last) == [(1, 0, 1)]
@@ -123,11 +123,11 @@ async def test_what_ended_comes_back_for_its_repeats_and_late_payments(service: 
     gone = await hold(service, "gone", LAST_SEAT)
     await expire(service, gone)
     refunded = await book(service, "refunded", "tianjin")
-    await refund(service.stores, refunded.id)
+    await refund(service.stores.payments, refunded.id)
     other = await book(service, "other", LAST_SEAT)
     await drain(service)
     before = [
-        await service.stores.seats.read(*service.stores.locate(each.id))
+        await service.stores.seats.read(*service.stores.registry.locate(each.id))
         for each in (released, expired, gone)
     ]
     await lose_everything(service)
@@ -135,18 +135,18 @@ async def test_what_ended_comes_back_for_its_repeats_and_late_payments(service: 
     await recover_shards(service)
 
     assert [
-        await service.stores.seats.read(*service.stores.locate(each.id))
+        await service.stores.seats.read(*service.stores.registry.locate(each.id))
         for each in (released, expired, gone)
     ] == before
     assert await state(service, refunded) is State.REFUNDED
     assert await state(service, other) is State.CONFIRMED
     assert (await release(service.stores, released.id)).state is State.RELEASED
     with pytest.raises(ReservationEnded):
-        await change_venue(service.stores, expired.id, "jinan")
+        await change_venue(service.stores.payments, expired.id, "jinan")
     ends = [
         (paid.outcome, paid.reason)
         for n, each in enumerate((released, expired, gone, refunded))
-        for paid in [await confirm(service.stores, payment(each, f"late-{n}"))]
+        for paid in [await confirm(service.stores.payments, payment(each, f"late-{n}"))]
     ]
     due = PaymentOutcome.REFUND_DUE
     assert ends == [
@@ -162,7 +162,7 @@ async def test_a_refunded_candidate_who_registered_again_keeps_the_second_bookin
     service: Service,
 ) -> None:
     first = await book(service, "candidate-1")
-    await refund(service.stores, first.id)
+    await refund(service.stores.payments, first.id)
     second = await book(service, "candidate-1", "tianjin", key="key-2")
     await lose_everything(service)
 
@@ -186,9 +186,7 @@ async def test_seats_released_while_the_shard_is_fenced_are_there_when_it_opens(
         if line == "recover: fenced":
             raise DiedError(line)
 
-    fenced = dataclasses.replace(
-        service, stores=dataclasses.replace(service.stores, failpoint=failpoint)
-    )
+    fenced = dataclasses.replace(service, stores=failing_at(service.stores, failpoint))
     with pytest.raises(DiedError):
         await recover_shards(fenced)
     await service.stores.registry.refresh()
@@ -198,7 +196,7 @@ async def test_seats_released_while_the_shard_is_fenced_are_there_when_it_opens(
 
     # Raised again behind the back of a rebuild that has read the capacities already.
     await lose_everything(service)
-    stall = Stall(monkeypatch, type(service.stores.recovery), "put")
+    stall = Stall(monkeypatch, type(service.stores.maintenance.recovery), "put")
     task = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
     await rows(service, raised)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import NotReady, QuotaError
 from quota_service.domain.reservation import Reservation, State
 from quota_service.embedded import EmbeddedRedis
@@ -89,7 +90,7 @@ async def test_an_orderly_failover_that_leaves_connections_open_is_followed_at_o
     assert (await ways(pair.service))[-1] == "reopened"
     assert await state(pair.service, booked) is State.CONFIRMED
     for worker in (JournalDrainWorker, ExpiryWorker):
-        await worker(pair.service.stores, pair.service.settings).run_once()
+        await worker(pair.service.stores.maintenance, pair.service.settings).run_once()
     assert await service_faults(pair.service) == {}
 
 
@@ -151,7 +152,7 @@ async def test_what_a_former_primary_took_alone_is_never_mixed_with_the_ledgers_
     ]
     shard = service.stores.registry.shard("exam-1", 0)
     with pytest.raises(QuotaError):
-        await drain_journal(service.stores, shard, 1000, 3)
+        await drain_journal(service.stores.maintenance, shard, 1000, 3)
     assert await first_answer(lambda: recover_shards(service)) == 1
 
     assert all(isinstance(answer, NotReady) for answer in reserved)
@@ -182,7 +183,7 @@ async def test_a_server_with_steps_the_ledger_never_took_over_is_rebuilt(pair: P
 
     assert (await ways(service))[-2:] == ["reopened", "rebuilt"]
     assert await state(service, kept) is State.HELD
-    assert await service.stores.seats.read(*service.stores.locate(alone.id)) is None
+    assert await service.stores.seats.read(*service.stores.registry.locate(alone.id)) is None
     assert await rows(service, "SELECT 1 FROM reservations WHERE id = $1", alone.id) == []
     await check_after(service, booked=0)
 

@@ -6,7 +6,8 @@ import dataclasses
 import asyncpg
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import QuotaError
 from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import State
@@ -79,9 +80,9 @@ async def test_a_torn_record_that_is_being_paid_does_not_close_the_shard(
     other = await hold(service, "other", "tianjin")
     torn = await hold(service, "torn")
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(torn))
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(torn))
     await drain(service)
-    shard, serial = service.stores.locate(torn.id)
+    shard, serial = service.stores.registry.locate(torn.id)
     text = await redis_of(service).get(shard.record_key(serial))
     await redis_of(service).set(shard.record_key(serial), text[: len(text) // 2])
     await another_run(service)
@@ -97,7 +98,7 @@ async def test_a_torn_record_that_is_being_paid_does_not_close_the_shard(
 async def test_a_key_of_another_type_does_not_close_the_shard_nor_keep_others_waiting(
     service: Service, name: str
 ) -> None:
-    await import_exam(service.stores, make_exam(EXAM_2))
+    await import_exam(service.stores.maintenance, make_exam(EXAM_2))
     held, other = await hold(service), await hold(service, exam=EXAM_2)
     await drain(service)
     shard = service.stores.registry.shard("exam-1", 0)
@@ -137,7 +138,7 @@ async def test_a_rebuild_that_an_earlier_release_did_not_finish_is_recovered(
     await drain(service)
     shard = service.stores.registry.shard("exam-1", 0)
     client = redis_of(service)
-    _, serial = service.stores.locate(held.id)
+    _, serial = service.stores.registry.locate(held.id)
     text = await client.get(shard.record_key(serial))
     await client.set(shard.key("epoch"), "2")
     await client.set(shard.key("version"), 1)
@@ -190,8 +191,8 @@ async def test_what_was_lost_of_an_epoch_whose_bookings_have_no_step_is_rebuilt(
     held = await hold(service, "paid-late", "tianjin")
     await drain(service)
     before = await dumped(service)
-    await confirm(service.stores, payment(held, "event-late"))
-    await refund(service.stores, refunded.id)
+    await confirm(service.stores.payments, payment(held, "event-late"))
+    await refund(service.stores.payments, refunded.id)
     await recover(service)
     await drain(service)
     await rows(service, "UPDATE bookings SET step_epoch = 0, step_version = 0")
@@ -210,7 +211,7 @@ async def test_nothing_is_kept_for_a_payment_that_has_had_its_end(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = await hold(service, "candidate-1", "tianjin")
-    shard, serial = service.stores.locate(held.id)
+    shard, serial = service.stores.registry.locate(held.id)
 
     async def dies(*_: object) -> None:
         raise DiedError("before it gives the pin up")
@@ -219,15 +220,15 @@ async def test_nothing_is_kept_for_a_payment_that_has_had_its_end(
         patched.setattr(SeatStore, "unpin", dies)
         patched.setattr("quota_service.ledger.confirmations.ATTEMPT_LIFE_S", -1.0)
         with pytest.raises(DiedError):
-            await confirm(service.stores, payment(held))
+            await confirm(service.stores.payments, payment(held))
     ended = PaymentDecision(payment(held), PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
-    await service.stores.confirmations.settle(ended)
+    await service.stores.payments.confirmations.settle(ended)
     await change_fields(redis_of(service), shard, serial, due_ms=1)
     await another_run(service)
 
     assert await recover_shards(service) == 1
 
-    after = await service.stores.seats.read(*service.stores.locate(held.id))
+    after = await service.stores.seats.read(*service.stores.registry.locate(held.id))
     assert after is not None
     assert (after.state, after.due_ms <= await service.stores.seats.clock_ms()) == (
         State.HELD,
@@ -238,7 +239,7 @@ async def test_nothing_is_kept_for_a_payment_that_has_had_its_end(
 async def test_a_frozen_transaction_of_one_exam_keeps_no_other_exam_waiting(
     service: Service,
 ) -> None:
-    await import_exam(service.stores, make_exam(EXAM_2))
+    await import_exam(service.stores.maintenance, make_exam(EXAM_2))
     frozen = await asyncpg.connect(service.settings.postgres_dsn)
     opened = f"SELECT 1 FROM recoveries WHERE exam = '{EXAM_2}' AND opened_at IS NOT NULL"  # noqa: S608
     try:
@@ -259,7 +260,7 @@ async def test_a_frozen_transaction_of_one_exam_keeps_no_other_exam_waiting(
 
 async def test_more_attempts_than_fit_in_one_batch_are_all_ended(service: Service) -> None:
     seats = {"jinan": {"general": 700}}
-    await import_exam(service.stores, make_exam(EXAM_2, seats=seats))
+    await import_exam(service.stores.maintenance, make_exam(EXAM_2, seats=seats))
     holds = await asyncio.gather(*(hold(service, f"c{n}", "jinan", EXAM_2) for n in range(620)))
     shard = service.stores.registry.shard(EXAM_2, 0)
     for start in range(0, len(holds), 100):
@@ -269,7 +270,7 @@ async def test_more_attempts_than_fit_in_one_batch_are_all_ended(service: Servic
                 for each in holds[start : start + 100]
             )
         )
-    await drain_journal(service.stores, shard, 5000, 3)
+    await drain_journal(service.stores.maintenance, shard, 5000, 3)
     await another_run(service, EXAM_2)
     small = dataclasses.replace(service.settings, redis_queue_max=1000)
 
@@ -284,7 +285,7 @@ async def test_more_attempts_than_fit_in_one_batch_are_all_ended(service: Servic
 
 async def test_many_exams_are_recovered_in_a_round(service: Service) -> None:
     for n in range(2, 8):
-        await import_exam(service.stores, make_exam(f"exam-{n}"))
+        await import_exam(service.stores.maintenance, make_exam(f"exam-{n}"))
     await lose_everything(service)
 
     assert await recover_shards(service) == 7

@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import LedgerUnavailable, NotReady, SeatsUnavailable
 from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import State
@@ -61,7 +62,7 @@ async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(
         readings.append(reading)
         await hold(service, f"between-{len(readings)}", "tianjin")
         shard = service.stores.registry.shard("exam-1", 0)
-        await drain_journal(service.stores, shard, 1000, 3)
+        await drain_journal(service.stores.maintenance, shard, 1000, 3)
 
     monkeypatch.setattr(RecoveryLedger, "positions", then_drained)
     monkeypatch.setattr(RecoveryStore, "standing", then_drained_too)
@@ -124,7 +125,7 @@ async def test_a_refund_that_would_commit_during_a_rebuild_is_refused_and_leaks_
     await drain(service)
     with monkeypatch.context() as patched:
         stall = Stall(patched, RefundLedger, "refund")
-        refunding = asyncio.create_task(refund(service.stores, booked.id))
+        refunding = asyncio.create_task(refund(service.stores.payments, booked.id))
         await stall.begun.wait()
         await lose_everything(service)
         holds = RecoveryLedger.holds
@@ -140,11 +141,11 @@ async def test_a_refund_that_would_commit_during_a_rebuild_is_refused_and_leaks_
     await recover(service)
 
     assert await left(service, "beijing/general") == 0
-    assert (await refund(service.stores, booked.id)).state is State.REFUNDED
+    assert (await refund(service.stores.payments, booked.id)).state is State.REFUNDED
     assert await left(service, "beijing/general") == 1
     again = Order("candidate-1", ("general",), ("tianjin",), accepted_notice=True)
-    await reserve(service.stores, "exam-1", again, "key-2")
-    assert (await audit(service.stores, "exam-1")).is_clean
+    await reserve(service.stores.reservations, "exam-1", again, "key-2")
+    assert (await audit(service.stores.maintenance, "exam-1")).is_clean
     await recover(service)
     await check_after(service, booked=0)
 
@@ -153,7 +154,7 @@ async def test_a_hold_that_was_given_back_stays_given_back(service: Service) -> 
     given_back = await hold(service, "candidate-1", "beijing")
     await release(service.stores, given_back.id)
     order = Order("candidate-1", ("general",), ("tianjin",), accepted_notice=True)
-    real = (await reserve(service.stores, "exam-1", order, "key-2")).reservation
+    real = (await reserve(service.stores.reservations, "exam-1", order, "key-2")).reservation
     await drain(service)
     await lose_everything(service)
 
@@ -161,7 +162,7 @@ async def test_a_hold_that_was_given_back_stays_given_back(service: Service) -> 
 
     assert await state(service, given_back) is State.RELEASED
     assert await state(service, real) is State.HELD
-    paid = await confirm(service.stores, payment(real))
+    paid = await confirm(service.stores.payments, payment(real))
     assert paid.outcome is PaymentOutcome.CONFIRMED
     await check_after(service, booked=1)
 
@@ -182,7 +183,7 @@ async def test_a_recovery_that_dies_before_its_end_keeps_no_payment_waiting(
     await service.stores.registry.refresh()
     assert await recover_shards(service) == 1
 
-    paid = await confirm(service.stores, payment(lost))
+    paid = await confirm(service.stores.payments, payment(lost))
 
     assert (paid.outcome, paid.reason) == (
         PaymentOutcome.REFUND_DUE,
@@ -207,10 +208,12 @@ async def test_a_recovery_that_died_goes_on_from_the_same_origin(
 ) -> None:
     paying = await hold(service, "paying", "tianjin")
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(paying))
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(paying))
     booked = await hold(service, "booked")
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after commit"), payment(booked, "event-2"))
+        await confirm(
+            dying(service.stores, "confirm: after commit").payments, payment(booked, "event-2")
+        )
     await another_run(service)
     died = dataclasses.replace(service, stores=dying(service.stores, line))
     with pytest.raises(DiedError):
@@ -232,11 +235,11 @@ async def test_a_payment_that_was_between_the_stores_is_told_again_and_booked(
 ) -> None:
     paying = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(paying))
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(paying))
     await another_run(service)
     await recover_shards(service)
 
-    paid = await confirm(service.stores, payment(paying))
+    paid = await confirm(service.stores.payments, payment(paying))
 
     assert paid.outcome is PaymentOutcome.CONFIRMED
     await check_after(service, booked=1)
@@ -339,7 +342,7 @@ async def test_the_smallest_pool_is_enough_for_a_recovery_and_an_import_at_once(
         await refresh_memory(small)
         ends = await asyncio.gather(
             *(recover_shards(small) for _ in range(2)),
-            *(import_exam(small.stores, make_exam(f"exam-{n}")) for n in range(2, 4)),
+            *(import_exam(small.stores.maintenance, make_exam(f"exam-{n}")) for n in range(2, 4)),
             *(small.stores.reader.ping() for _ in range(4)),
             return_exceptions=True,
         )

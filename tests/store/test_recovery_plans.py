@@ -2,7 +2,7 @@
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 
 READS = {
     "select_touched_holds": ("text,int,bigint,bigint,int", "'exam-1',0,1,60990,2000"),

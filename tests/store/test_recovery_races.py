@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import LedgerUnavailable, NotReady
 from quota_service.domain.exam import Quota
 from quota_service.domain.reservation import Reservation, State
@@ -162,7 +163,9 @@ async def test_an_import_during_a_rebuild_waits_and_both_stores_have_its_seats(
     rebuilding = asyncio.create_task(recover_shards(service))
     await stall.begun.wait()
 
-    importing = asyncio.create_task(import_exam(other.stores, make_exam(seats=MORE_SEATS)))
+    importing = asyncio.create_task(
+        import_exam(other.stores.maintenance, make_exam(seats=MORE_SEATS))
+    )
     asked = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     while not await rows(service, asked):
         assert not importing.done()
@@ -190,11 +193,11 @@ async def test_an_import_that_cannot_wait_for_a_rebuild_is_unavailable_and_chang
     async with open_service(hasty_settings) as hasty:
         await insisting(lambda: refresh_memory(hasty), LedgerUnavailable)
         with pytest.raises(LedgerUnavailable):
-            await import_exam(hasty.stores, make_exam(seats=MORE_SEATS))
+            await import_exam(hasty.stores.maintenance, make_exam(seats=MORE_SEATS))
     during = await rows(service, "SELECT * FROM quotas ORDER BY venue, subject")
     stall.may_go.set()
     assert await rebuilding == 1
-    await import_exam(service.stores, make_exam(seats=MORE_SEATS))
+    await import_exam(service.stores.maintenance, make_exam(seats=MORE_SEATS))
 
     assert during == before
     in_redis, in_postgres = await capacities(service)
@@ -209,7 +212,7 @@ async def test_an_import_before_the_rebuild_began_is_not_ready_and_changes_nothi
     before = await rows(service, "SELECT * FROM quotas ORDER BY venue, subject")
 
     with pytest.raises(NotReady):
-        await import_exam(service.stores, make_exam(seats=MORE_SEATS))
+        await import_exam(service.stores.maintenance, make_exam(seats=MORE_SEATS))
 
     assert await rows(service, "SELECT * FROM quotas ORDER BY venue, subject") == before
     assert await recover_shards(service) == 1
@@ -224,7 +227,7 @@ async def test_a_drain_in_flight_in_another_worker_is_waited_for_and_counts(
     held = await hold(service)
     stall = Stall(monkeypatch, JournalDrain, "store")
     shard = other.stores.registry.shard("exam-1", 0)
-    draining = asyncio.create_task(drain_journal(other.stores, shard, 1000, 3))
+    draining = asyncio.create_task(drain_journal(other.stores.maintenance, shard, 1000, 3))
     await stall.begun.wait()
 
     await lose_everything(service)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import NotReady, SoldOut
 from quota_service.domain.reservation import State
 from quota_service.embedded import EmbeddedRedis
@@ -216,7 +217,7 @@ async def test_a_promoted_replica_that_missed_writes_is_fenced_and_reconciled(
             assert [await state(failing, each) for each in late] == [State.CONFIRMED] * 2
             assert await state(failing, drained) is State.HELD
             assert await state(failing, paid) is State.CONFIRMED
-            assert await failing.stores.seats.read(*failing.stores.locate(lost.id)) is None
+            assert await failing.stores.seats.read(*failing.stores.registry.locate(lost.id)) is None
             assert (await ways(failing))[-1] == "reconciled"
             await check_after(failing, booked=4)
     assert service.stores.registry.is_loaded
@@ -225,11 +226,11 @@ async def test_a_promoted_replica_that_missed_writes_is_fenced_and_reconciled(
 async def test_an_exam_imported_by_another_process_before_a_restart_is_recovered_as_well(
     service: Service, other: Service, redis_server: EmbeddedRedis, data_dir: Path, tmp_path: Path
 ) -> None:
-    await import_exam(other.stores, make_exam("exam-2"))
+    await import_exam(other.stores.maintenance, make_exam("exam-2"))
     copy_log(redis_server, data_dir, tmp_path / "older")
     await hold(other, "second", "beijing", "exam-2")
     shard = other.stores.registry.shard("exam-2", 0)
-    await drain_journal(other.stores, shard, 1000, 3)
+    await drain_journal(other.stores.maintenance, shard, 1000, 3)
 
     restart_from(redis_server, data_dir, tmp_path / "older")
     # This process has not looked at the exams since, and is the first to speak to Redis.

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import QuotaError, Unavailable
 from quota_service.domain.payment import PaymentEvent, PaymentResult
 from quota_service.registration.audit import audit
@@ -41,7 +42,7 @@ TELLINGS_MAX = 60
 async def worker(settings: Settings, service: Service) -> AsyncIterator[Service]:
     """The workers' process."""
     seats = {venue: dict.fromkeys(SUBJECTS, 30) for venue in VENUES}
-    await import_exam(service.stores, make_exam(EXAM, seats=seats, ttl_s=60))
+    await import_exam(service.stores.maintenance, make_exam(EXAM, seats=seats, ttl_s=60))
     async with open_service(settings) as opened:
         await refresh_memory(opened)
         yield opened
@@ -68,19 +69,19 @@ class Load:
         stores = self.api.stores
         subjects = tuple(chance.sample(SUBJECTS, chance.randint(1, 2)))
         order = Order(candidate, subjects, tuple(chance.sample(VENUES, 2)), accepted_notice=True)
-        held = (await reserve(stores, EXAM, order, "key-1")).reservation
+        held = (await reserve(stores.reservations, EXAM, order, "key-1")).reservation
         if chance.random() < 0.2:
             await release(stores, held.id)
             return
         event = payment(held, f"event-{held.id}", held.amount)
         await self.until_answered(lambda: self.tell(event))
         if chance.random() < 0.4:
-            await change_venue(stores, held.id, chance.choice(VENUES))
+            await change_venue(stores.payments, held.id, chance.choice(VENUES))
         if chance.random() < 0.7:
-            await self.until_answered(lambda: refund(stores, held.id))
+            await self.until_answered(lambda: refund(stores.payments, held.id))
 
     async def tell(self, event: PaymentEvent) -> None:
-        self.answers[event.event] = await confirm(self.api.stores, event)
+        self.answers[event.event] = await confirm(self.api.stores.payments, event)
 
     async def until_answered(self, call: Callable[[], Awaitable[object]]) -> None:
         for _ in range(TELLINGS_MAX):
@@ -117,9 +118,9 @@ async def round_of_all(worker: Service, age_ms: int) -> None:
     await worker.stores.registry.refresh()
     shard = worker.stores.registry.shard(EXAM, 0)
     await expire_due_holds(worker.stores, shard, 100)
-    await recover_pins(worker.stores, shard, age_ms, 100)
-    await return_seats(worker.stores, shard, 100)
-    await drain_journal(worker.stores, shard, 500, 3)
+    await recover_pins(worker.stores.payments, shard, age_ms, 100)
+    await return_seats(worker.stores.payments, shard, 100)
+    await drain_journal(worker.stores.maintenance, shard, 500, 3)
 
 
 async def recover_again_and_again(worker: Service, chance: random.Random) -> None:
@@ -131,12 +132,12 @@ async def recover_again_and_again(worker: Service, chance: random.Random) -> Non
             await registry.refresh()
             used = registry.used_shard(EXAM, 0)
             if turn % 2:
-                await rebuild_shard(worker.stores, used, "as ordered")
+                await rebuild_shard(worker.stores.maintenance, used, "as ordered")
                 continue
             key = used.shard.key("epoch")
             fence = await redis_of(worker).get(key)
             await redis_of(worker).set(key, fence.partition("@")[0] + "@a run before")
-            await recover_if_lost(worker.stores, used)
+            await recover_if_lost(worker.stores.maintenance, used)
 
 
 async def test_nothing_is_lost_or_leaks_while_a_shard_is_recovered_again_and_again(
@@ -161,7 +162,9 @@ async def test_nothing_is_lost_or_leaks_while_a_shard_is_recovered_again_and_aga
         await asyncio.gather(*tasks)
         for _ in range(4):
             await worker.stores.registry.refresh()
-            await recover_if_lost(worker.stores, worker.stores.registry.used_shard(EXAM, 0))
+            await recover_if_lost(
+                worker.stores.maintenance, worker.stores.registry.used_shard(EXAM, 0)
+            )
             await round_of_all(worker, age_ms=0)
 
         told = dict(await rows(api, "SELECT event, outcome FROM payment_events"))
@@ -169,5 +172,5 @@ async def test_nothing_is_lost_or_leaks_while_a_shard_is_recovered_again_and_aga
         done = set(await ways(api, EXAM))
         assert "rebuilt" in done
         assert done & {"reopened", "reconciled"}
-        assert (await audit(worker.stores, EXAM)).differences == ()
+        assert (await audit(worker.stores.maintenance, EXAM)).differences == ()
         await check_after_recovery(worker, EXAM)

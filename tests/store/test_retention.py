@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import (
     NotReady,
     RefundClosed,
@@ -52,7 +53,7 @@ async def names(service: Service) -> set[str]:
 async def test_an_exam_that_is_over_leaves_redis_but_for_its_counters(service: Service) -> None:
     booked = await book(service, "booked")
     refunded = await book(service, "refunded", "tianjin")
-    await refund(service.stores, refunded.id)
+    await refund(service.stores.payments, refunded.id)
     await end(service, 8)
     await finish(service)
 
@@ -62,10 +63,10 @@ async def test_an_exam_that_is_over_leaves_redis_but_for_its_counters(service: S
     assert await names(service) == COUNTERS
     snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1", 0))
     assert sum(snapshot.confirmed.values()) == 1
-    assert (await audit(service.stores, "exam-1")).is_clean
+    assert (await audit(service.stores.maintenance, "exam-1")).is_clean
     assert (await read_reservation(service.stores, booked.id)).state is State.CONFIRMED
     assert (await read_reservation(service.stores, refunded.id)).state is State.REFUNDED
-    view = await view_candidate(service.stores, "exam-1", "booked")
+    view = await view_candidate(service.stores.payments, "exam-1", "booked")
     assert view.is_registered
     assert (await retain(service))["retired"] == 0
 
@@ -75,24 +76,24 @@ async def test_who_still_asks_about_an_exam_that_is_over_is_answered_as_ever(
 ) -> None:
     booked = await book(service, "booked")
     refunded = await book(service, "refunded", "tianjin")
-    await refund(service.stores, refunded.id)
+    await refund(service.stores.payments, refunded.id)
     given_back = await hold(service, "given-back", "tianjin")
     await release(service.stores, given_back.id)
     await end(service, 8)
     await finish(service)
     await retain(service)
 
-    again = await confirm(service.stores, payment(booked, f"event-{booked.id}"))
-    twice = await confirm(service.stores, payment(booked, "event-2"))
-    late = await confirm(service.stores, payment(refunded, "event-3"))
+    again = await confirm(service.stores.payments, payment(booked, f"event-{booked.id}"))
+    twice = await confirm(service.stores.payments, payment(booked, "event-2"))
+    late = await confirm(service.stores.payments, payment(refunded, "event-3"))
     with pytest.raises(RegistrationClosed):
-        await change_venue(service.stores, booked.id, "tianjin")
+        await change_venue(service.stores.payments, booked.id, "tianjin")
     with pytest.raises(RefundClosed):
-        await refund(service.stores, booked.id)
+        await refund(service.stores.payments, booked.id)
     with pytest.raises(RegistrationClosed):
         await hold(service, "newcomer", "tianjin")
     with pytest.raises(ReservationEnded):
-        await change_venue(service.stores, given_back.id, "jinan")
+        await change_venue(service.stores.payments, given_back.id, "jinan")
 
     assert again.outcome is PaymentOutcome.CONFIRMED
     assert (twice.outcome, twice.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.ALREADY_PAID)
@@ -124,7 +125,7 @@ async def test_a_retired_exam_that_redis_lost_comes_back_as_it_was(service: Serv
 
     assert await names(service) == COUNTERS
     assert await ways(service) == ["rebuilt", "rebuilt"]
-    assert (await audit(service.stores, "exam-1")).is_clean
+    assert (await audit(service.stores.maintenance, "exam-1")).is_clean
 
 
 @pytest.mark.parametrize("line", ["recover: fenced", "recover: claimed", "recover: open in redis"])
@@ -143,7 +144,7 @@ async def test_a_process_that_dies_while_an_exam_retires_leaves_nothing_half_don
 
     assert await names(service) == COUNTERS
     assert (await retain(service))["retired"] == 0
-    assert (await audit(service.stores, "exam-1")).is_clean
+    assert (await audit(service.stores.maintenance, "exam-1")).is_clean
 
 
 async def test_a_repair_by_a_process_that_does_not_know_of_the_retirement_keeps_it(
@@ -156,7 +157,7 @@ async def test_a_repair_by_a_process_that_does_not_know_of_the_retirement_keeps_
         await refresh_memory(other)
         await retain(service)
         used = other.stores.registry.used_shard("exam-1", 0)
-        assert await rebuild_shard(other.stores, used, "an audit found a difference")
+        assert await rebuild_shard(other.stores.maintenance, used, "an audit found a difference")
 
     assert await names(service) == COUNTERS
 
@@ -179,17 +180,17 @@ async def test_a_retired_exam_whose_end_is_moved_comes_back_whole(service: Servi
     await end(service, 8)
     await finish(service)
     await retain(service)
-    await import_exam(service.stores, make_exam())
+    await import_exam(service.stores.maintenance, make_exam())
 
     order = Order("booked", ("general",), ("tianjin",), accepted_notice=True)
     with pytest.raises(NotReady):  # nobody is seated twice in a session meanwhile
-        await reserve(service.stores, "exam-1", order, "key-2")
+        await reserve(service.stores.reservations, "exam-1", order, "key-2")
     assert await recover_shards(service) == 1
 
     assert (await retain(service))["retired"] == 0
     with pytest.raises(SessionConflict):
-        await reserve(service.stores, "exam-1", order, "key-2")
-    moved = await change_venue(service.stores, booked.id, "tianjin")
+        await reserve(service.stores.reservations, "exam-1", order, "key-2")
+    moved = await change_venue(service.stores.payments, booked.id, "tianjin")
     assert moved.state is State.CONFIRMED
     await hold(service, "newcomer", "jinan")
     await check_after(service, booked=1)
@@ -215,6 +216,6 @@ async def test_a_journal_goes_when_its_retention_is_over_and_bookings_stay(
         assert await rows(service, f"SELECT 1 FROM {table}") == []  # noqa: S608
     assert len(await rows(service, "SELECT 1 FROM bookings")) == 1
     assert (await read_reservation(service.stores, booked.id)).state is State.CONFIRMED
-    assert (await audit(service.stores, "exam-1")).is_clean
+    assert (await audit(service.stores.maintenance, "exam-1")).is_clean
     await lose_everything(service)
     assert await recover_shards(service) == 1

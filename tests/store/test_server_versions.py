@@ -5,7 +5,8 @@ import dataclasses
 
 import pytest
 
-from quota_service.app import open_service, run_service
+from quota_service.app.opening import open_service
+from quota_service.app.running import run_service
 from quota_service.settings import Settings, SettingsError
 from tests.support.scripted_redis import scripted_redis, told
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import DefinitionRefused, SessionStarted
 from quota_service.domain.exam import Exam, Window
 from quota_service.domain.payment import PaymentOutcome, RefundReason
@@ -45,19 +45,19 @@ async def at(
         window = Window(exam.registration.opens_at_ms, now_ms + closes_ms)
         exam = dataclasses.replace(exam, registration=window)
     exam = dataclasses.replace(exam, sessions=sessions)
-    await import_exam(service.stores, exam)
+    await import_exam(service.stores.maintenance, exam)
     return service.stores.registry.find("exam-1")
 
 
 async def order(service: Service, *subjects: str, candidate: str = "candidate-1") -> Reservation:
     wanted = Order(candidate, subjects, ("jinan", "tianjin"), accepted_notice=True)
-    return (await reserve(service.stores, "exam-1", wanted, "key-1")).reservation
+    return (await reserve(service.stores.reservations, "exam-1", wanted, "key-1")).reservation
 
 
 async def expired(service: Service, ago_ms: int = 1000) -> Reservation:
     """Return a hold that has expired unpaid, its deadline so long ago."""
     held = await hold(service)
-    await move_due(redis_of(service), *service.stores.locate(held.id), ago_ms=ago_ms)
+    await move_due(redis_of(service), *service.stores.registry.locate(held.id), ago_ms=ago_ms)
     assert (await ExpiryWorker(service.stores, service.settings).run_once())["expired"] == 1
     return held
 
@@ -104,7 +104,7 @@ async def test_nothing_moves_to_another_venue_after_its_sitting_has_begun(servic
     await at(service, {"day1-am": -MINUTE_MS})
 
     with pytest.raises(SessionStarted):
-        await change_venue(service.stores, booked.id, "tianjin")
+        await change_venue(service.stores.payments, booked.id, "tianjin")
 
     assert await now(service, booked) == booked
 
@@ -113,7 +113,7 @@ async def test_a_late_payment_after_the_sitting_has_begun_is_due_back(service: S
     held = await expired(service)
     await at(service, {"day1-am": -MINUTE_MS})
 
-    paid = await confirm(service.stores, payment(held))
+    paid = await confirm(service.stores.payments, payment(held))
 
     assert (paid.outcome, paid.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.TOO_LATE)
     assert (await now(service, held)).state is State.EXPIRED
@@ -133,8 +133,8 @@ async def test_a_late_payment_after_registration_closed_is_due_back_unless_it_wa
     held = await expired(service, deadline_ago_ms)
     await at(service, {}, closes_ms=-MINUTE_MS)
 
-    paid = await confirm(service.stores, payment(held))
-    again = await confirm(service.stores, payment(held))
+    paid = await confirm(service.stores.payments, payment(held))
+    again = await confirm(service.stores.payments, payment(held))
 
     assert paid.outcome is again.outcome is outcome
     late = RefundReason.TOO_LATE if outcome is PaymentOutcome.REFUND_DUE else None
@@ -156,7 +156,7 @@ async def test_a_session_before_registration_is_refused_and_what_may_be_meant_is
         ),
     )
     with pytest.raises(DefinitionRefused) as refused:
-        await import_exam(service.stores, wrong)
+        await import_exam(service.stores.maintenance, wrong)
     morning, afternoon, next_day = exam.sessions
     beside = dataclasses.replace(afternoon, starts_at_ms=morning.ends_at_ms - 1)
     odd = dataclasses.replace(
@@ -165,7 +165,7 @@ async def test_a_session_before_registration_is_refused_and_what_may_be_meant_is
         registration=Window(exam.registration.opens_at_ms, morning.starts_at_ms + 1),
     )
 
-    told = (await import_exam(service.stores, odd)).warnings
+    told = (await import_exam(service.stores.maintenance, odd)).warnings
 
     assert [where for where, _ in refused.value.problems] == [
         f"sessions.{each.id}.starts_at" for each in exam.sessions

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import IdempotencyKeyReused, RegistrationClosed
 from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import Reservation, State
@@ -26,11 +26,11 @@ async def ended(service: Service, state: State) -> Reservation:
     """Make a reservation under key-1 that ends."""
     if state is State.REFUNDED:
         made = await book(service)
-        return await refund(service.stores, made.id)
+        return await refund(service.stores.payments, made.id)
     made = await hold(service)
     if state is State.RELEASED:
         return await release(service.stores, made.id)
-    shard, serial = service.stores.locate(made.id)
+    shard, serial = service.stores.registry.locate(made.id)
     await move_due(redis_of(service), shard, serial)
     await ExpiryWorker(service.stores, service.settings).run_once()
     return made
@@ -39,13 +39,13 @@ async def ended(service: Service, state: State) -> Reservation:
 async def forget(service: Service, reservation: Reservation) -> None:
     """Let the record of a reservation have been kept for as long as it is."""
     await drain(service)
-    shard, serial = service.stores.locate(reservation.id)
+    shard, serial = service.stores.registry.locate(reservation.id)
     assert await redis_of(service).delete(shard.record_key(serial)) == 1
 
 
 async def order(service: Service, key: str = "key-1", venue: str = "jinan") -> Reserved:
     wanted = Order("candidate-1", ("general",), (venue,), accepted_notice=True)
-    return await reserve(service.stores, "exam-1", wanted, key)
+    return await reserve(service.stores.reservations, "exam-1", wanted, key)
 
 
 async def check_replay(service: Service, made: Reservation) -> None:
@@ -79,7 +79,7 @@ async def test_a_payment_for_what_ended_long_ago_is_due_back(
     await forget(service, made)
     await order(service)
 
-    paid = await confirm(service.stores, payment(made, "event-late"))
+    paid = await confirm(service.stores.payments, payment(made, "event-late"))
 
     reasons = {State.REFUNDED: RefundReason.REFUNDED}
     reason = reasons.get(state, RefundReason.UNKNOWN_RESERVATION)
@@ -96,7 +96,7 @@ async def test_a_key_of_long_ago_with_another_body_is_refused(service: Service) 
         await order(service, venue="tianjin")
     with pytest.raises(IdempotencyKeyReused):
         await reserve(
-            service.stores,
+            service.stores.reservations,
             "exam-1",
             Order("candidate-1", ("general",), ("jinan",), accepted_notice="of last year"),
             "key-1",

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import (
     DefinitionRefused,
     LedgerUnavailable,
@@ -44,7 +45,7 @@ from tests.support.waiting import eventually
 @pytest.fixture
 async def imported(service: Service) -> Service:
     """A service that has imported exactly the definition of this module."""
-    await import_exam(service.stores, exam())
+    await import_exam(service.stores.maintenance, exam())
     return service
 
 
@@ -59,7 +60,7 @@ async def beside(imported: Service) -> AsyncIterator[Service]:
 async def test_an_order_goes_by_the_definition_that_another_process_has_put_in_force(
     imported: Service, beside: Service
 ) -> None:
-    await import_exam(imported.stores, exam(fee={"amount": 9000, "currency": "CNY"}))
+    await import_exam(imported.stores.maintenance, exam(fee={"amount": 9000, "currency": "CNY"}))
 
     held = await book(beside)
 
@@ -69,7 +70,7 @@ async def test_an_order_goes_by_the_definition_that_another_process_has_put_in_f
 async def test_a_candidate_is_not_twice_in_a_session_that_a_subject_has_moved_to(
     imported: Service, beside: Service
 ) -> None:
-    await import_exam(imported.stores, moved("general", "day2-am"))
+    await import_exam(imported.stores.maintenance, moved("general", "day2-am"))
     first = await book(beside, "general", key="key-1")
 
     with pytest.raises(SessionConflict):
@@ -81,31 +82,31 @@ async def test_a_candidate_is_not_twice_in_a_session_that_a_subject_has_moved_to
 async def test_an_order_for_two_subjects_is_held_to_their_sessions_of_now(
     imported: Service, beside: Service
 ) -> None:
-    await import_exam(imported.stores, moved("general", "day2-am"))
+    await import_exam(imported.stores.maintenance, moved("general", "day2-am"))
     order = Order("candidate-1", ("general", "service"), ("jinan",), accepted_notice=True)
 
     with pytest.raises(SameSessionTwice):
-        await reserve(beside.stores, "exam-1", order, "key-1")
+        await reserve(beside.stores.reservations, "exam-1", order, "key-1")
 
 
 async def test_a_venue_that_another_process_has_added_is_known(
     imported: Service, beside: Service
 ) -> None:
     held = await book(imported)
-    await import_exam(imported.stores, with_venue("xian"))
+    await import_exam(imported.stores.maintenance, with_venue("xian"))
 
-    changed = await change_venue(beside.stores, held.id, "xian")
+    changed = await change_venue(beside.stores.payments, held.id, "xian")
 
     assert changed.venue == "xian"
     with pytest.raises(UnknownVenue):
-        await change_venue(beside.stores, held.id, "nowhere")
+        await change_venue(beside.stores.payments, held.id, "nowhere")
 
 
 async def test_a_notice_that_another_process_has_changed_is_what_is_to_be_accepted(
     imported: Service, beside: Service
 ) -> None:
     notice = {"version": "2", "text": {"zh": "注意", "en": "Notice"}}
-    await import_exam(imported.stores, exam(notice=notice))
+    await import_exam(imported.stores.maintenance, exam(notice=notice))
 
     held = await book(beside, accepted_notice="2")
 
@@ -120,25 +121,25 @@ async def test_a_change_of_venue_goes_by_the_window_in_force(
     held = await book(imported)
     closed = {**DEFINITION["registration"], "closes_at": "2023-01-01T00:00:00.000Z"}
     opened = {"opens_at": "2022-01-01T00:00:00.000Z"}
-    await import_exam(imported.stores, exam(registration={**closed, **opened}))
+    await import_exam(imported.stores.maintenance, exam(registration={**closed, **opened}))
 
     with pytest.raises(RegistrationClosed):
-        await change_venue(beside.stores, held.id, "tianjin")
+        await change_venue(beside.stores.payments, held.id, "tianjin")
 
 
 async def test_a_refund_goes_by_the_window_in_force(imported: Service, beside: Service) -> None:
     booked = await book(imported)
-    await confirm(imported.stores, payment(booked))
+    await confirm(imported.stores.payments, payment(booked))
     closed = {**DEFINITION["refund"], "closes_at": "2023-01-01T00:00:00.000Z"}
     await import_exam(
-        imported.stores, exam(refund={**closed, "opens_at": "2022-01-01T00:00:00.000Z"})
+        imported.stores.maintenance, exam(refund={**closed, "opens_at": "2022-01-01T00:00:00.000Z"})
     )
 
     with pytest.raises(RefundClosed):
-        await refund(beside.stores, booked.id)
+        await refund(beside.stores.payments, booked.id)
 
-    await import_exam(imported.stores, exam())
-    assert (await refund(beside.stores, booked.id)).state is State.REFUNDED
+    await import_exam(imported.stores.maintenance, exam())
+    assert (await refund(beside.stores.payments, booked.id)).state is State.REFUNDED
 
 
 async def test_a_late_payment_is_held_to_the_sessions_of_now(
@@ -146,14 +147,14 @@ async def test_a_late_payment_is_held_to_the_sessions_of_now(
 ) -> None:
     late = await book(imported, "general", key="key-1")
     await expire_now(imported, late)
-    await import_exam(imported.stores, moved("general", "day2-am"))
+    await import_exam(imported.stores.maintenance, moved("general", "day2-am"))
     await book(imported, "service", key="key-2")
 
-    paid = await confirm(beside.stores, payment(late))
+    paid = await confirm(beside.stores.payments, payment(late))
 
     assert (paid.outcome, paid.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SESSION_CONFLICT)
     assert await state(imported, late) is State.EXPIRED
-    assert (await audit(imported.stores, "exam-1")).is_clean
+    assert (await audit(imported.stores.maintenance, "exam-1")).is_clean
 
 
 async def test_a_late_payment_takes_its_seats_again_in_the_session_of_now(
@@ -161,9 +162,9 @@ async def test_a_late_payment_takes_its_seats_again_in_the_session_of_now(
 ) -> None:
     late = await book(imported, "general", key="key-1")
     await expire_now(imported, late)
-    await import_exam(imported.stores, moved("general", "day2-am"))
+    await import_exam(imported.stores.maintenance, moved("general", "day2-am"))
 
-    paid = await confirm(beside.stores, payment(late))
+    paid = await confirm(beside.stores.payments, payment(late))
 
     assert paid.outcome is PaymentOutcome.CONFIRMED
     with pytest.raises(SessionConflict):
@@ -177,11 +178,11 @@ async def test_a_late_payment_for_two_subjects_that_are_in_one_session_now_is_du
     imported: Service,
 ) -> None:
     order = Order("candidate-1", ("general", "service"), ("jinan",), accepted_notice=True)
-    late = (await reserve(imported.stores, "exam-1", order, "key-1")).reservation
+    late = (await reserve(imported.stores.reservations, "exam-1", order, "key-1")).reservation
     await expire_now(imported, late)
-    await import_exam(imported.stores, moved("general", "day2-am"))
+    await import_exam(imported.stores.maintenance, moved("general", "day2-am"))
 
-    paid = await confirm(imported.stores, payment(late, amount=16000))
+    paid = await confirm(imported.stores.payments, payment(late, amount=16000))
 
     assert (paid.outcome, paid.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SESSION_CONFLICT)
 
@@ -194,9 +195,9 @@ async def test_a_late_payment_for_a_subject_that_is_gone_is_due_back(imported: S
         venue: {name: n for name, n in by_subject.items() if name != "service"}
         for venue, by_subject in SEATS.items()
     }
-    await import_exam(imported.stores, exam(subjects=subjects, seats=seats))
+    await import_exam(imported.stores.maintenance, exam(subjects=subjects, seats=seats))
 
-    paid = await confirm(imported.stores, payment(late))
+    paid = await confirm(imported.stores.payments, payment(late))
 
     assert (paid.outcome, paid.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
 
@@ -214,11 +215,11 @@ async def test_a_subject_that_is_reserved_while_it_is_about_to_move_stays(
     monkeypatch.setattr(SeatStore, "define", somebody_comes_first)
 
     with pytest.raises(DefinitionRefused, match=r"subjects\.general\.session"):
-        await import_exam(imported.stores, moved("general", "day2-am"))
+        await import_exam(imported.stores.maintenance, moved("general", "day2-am"))
 
     held = await book(beside, "service", key="key-2")
     assert held.sessions == ("day2-am",)
-    assert (await audit(imported.stores, "exam-1")).is_clean
+    assert (await audit(imported.stores.maintenance, "exam-1")).is_clean
 
 
 async def test_who_comes_while_a_definition_is_committed_waits_and_goes_by_it(
@@ -236,7 +237,7 @@ async def test_who_comes_while_a_definition_is_committed_waits_and_goes_by_it(
 
     monkeypatch.setattr(SeatStore, "define", then_wait)
     importing = asyncio.create_task(
-        import_exam(imported.stores, exam(fee={"amount": 9000, "currency": "CNY"}))
+        import_exam(imported.stores.maintenance, exam(fee={"amount": 9000, "currency": "CNY"}))
     )
     await at_commit.wait()
     booking = asyncio.create_task(book(beside))
@@ -259,7 +260,7 @@ async def test_a_definition_whose_import_died_before_its_commit_does_not_stop_an
 ) -> None:
     with pytest.raises(DiedError):
         await import_exam(
-            dying(imported.stores, "import: before commit"),
+            dying(imported.stores, "import: before commit").maintenance,
             exam(fee={"amount": 9000, "currency": "CNY"}),
         )
 
@@ -268,13 +269,13 @@ async def test_a_definition_whose_import_died_before_its_commit_does_not_stop_an
     )
 
     assert [each.amount for each in held] == [8000] * 3
-    assert (await audit(imported.stores, "exam-1")).is_clean
+    assert (await audit(imported.stores.maintenance, "exam-1")).is_clean
 
 
 async def test_who_cannot_learn_the_definition_is_asked_to_come_again(
     imported: Service, beside: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await import_exam(imported.stores, with_venue("xian"))
+    await import_exam(imported.stores.maintenance, with_venue("xian"))
 
     async def away(*_: object) -> None:
         raise LedgerUnavailable("postgres is away")
@@ -290,7 +291,7 @@ async def test_who_cannot_learn_the_definition_is_asked_to_come_again(
 async def test_a_crowd_that_is_told_its_definition_is_stale_reads_the_exams_once(
     imported: Service, beside: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await import_exam(imported.stores, exam(title={"zh": "新", "en": "new"}))
+    await import_exam(imported.stores.maintenance, exam(title={"zh": "新", "en": "new"}))
     refresh, looks = beside.stores.registry.refresh, []
 
     async def counted() -> None:
@@ -301,7 +302,12 @@ async def test_a_crowd_that_is_told_its_definition_is_stale_reads_the_exams_once
     order = Order("candidate", ("general",), ("jinan",), accepted_notice=True)
     answers = await asyncio.gather(
         *(
-            reserve(beside.stores, "exam-1", dataclasses.replace(order, candidate=f"c-{n}"), "key")
+            reserve(
+                beside.stores.reservations,
+                "exam-1",
+                dataclasses.replace(order, candidate=f"c-{n}"),
+                "key",
+            )
             for n in range(50)
         ),
         return_exceptions=True,
@@ -318,14 +324,14 @@ async def test_a_hold_that_comes_back_after_a_loss_stands_in_the_sessions_of_now
     held = await book(imported, "general")
     await drain(imported)
     await release(imported.stores, held.id)
-    await import_exam(imported.stores, moved("general", "day2-am"))
+    await import_exam(imported.stores.maintenance, moved("general", "day2-am"))
     await lose_everything(imported)
 
     assert await recover_shards(imported) == 1
 
     with pytest.raises(SessionConflict):
         await book(imported, "service", key="key-2")
-    assert (await audit(imported.stores, "exam-1")).is_clean
+    assert (await audit(imported.stores.maintenance, "exam-1")).is_clean
 
 
 async def test_a_redis_that_is_older_than_the_definition_is_rebuilt(imported: Service) -> None:
@@ -334,14 +340,14 @@ async def test_a_redis_that_is_older_than_the_definition_is_rebuilt(imported: Se
     await drain(imported)
     older = await redis_of(imported).hget("{exam-1:0}:definition", "revision")
     await release(imported.stores, held.id)
-    await import_exam(imported.stores, moved("general", "day2-am"))
+    await import_exam(imported.stores.maintenance, moved("general", "day2-am"))
     await redis_of(imported).hset("{exam-1:0}:definition", "revision", older)
     await another_run(imported)
 
     assert await recover_shards(imported) == 1
 
     assert await ways(imported) == ["rebuilt"]
-    assert (await audit(imported.stores, "exam-1")).is_clean
+    assert (await audit(imported.stores.maintenance, "exam-1")).is_clean
 
 
 @pytest.mark.parametrize("call", ["reserve", "change", "late payment"])

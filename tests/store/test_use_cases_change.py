@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import (
     ChangeInProgress,
     LedgerUnavailable,
@@ -46,7 +46,7 @@ async def test_a_hold_moves_in_one_call(service: Service) -> None:
     client = redis_of(service)
     before = int((await client.info("commandstats"))["cmdstat_evalsha"]["calls"])
 
-    moved = await change_venue(service.stores, held.id, "tianjin")
+    moved = await change_venue(service.stores.payments, held.id, "tianjin")
 
     after = int((await client.info("commandstats"))["cmdstat_evalsha"]["calls"])
     assert after - before == 1
@@ -57,9 +57,9 @@ async def test_a_hold_moves_in_one_call(service: Service) -> None:
 
 async def test_a_moved_hold_is_paid_and_booked_where_it_is(service: Service) -> None:
     held = await hold(service)
-    await change_venue(service.stores, held.id, "tianjin")
+    await change_venue(service.stores.payments, held.id, "tianjin")
 
-    paid = await confirm(service.stores, payment(held))
+    paid = await confirm(service.stores.payments, payment(held))
 
     assert paid.outcome is PaymentOutcome.CONFIRMED
     assert (await now(service, held)).venue == "tianjin"
@@ -70,12 +70,12 @@ async def test_the_ledger_knows_the_step_under_which_a_booking_was_paid_or_moved
     service: Service,
 ) -> None:
     held = await hold(service)
-    shard, serial = service.stores.locate(held.id)
+    shard, serial = service.stores.registry.locate(held.id)
     steps = []
 
-    await confirm(service.stores, payment(held))
+    await confirm(service.stores.payments, payment(held))
     steps += await rows(service, "SELECT step_epoch || '-' || step_version FROM bookings")
-    await change_venue(service.stores, held.id, "tianjin")
+    await change_venue(service.stores.payments, held.id, "tianjin")
     steps += await rows(service, "SELECT step_epoch || '-' || step_version FROM bookings")
 
     entries = await read_journal(redis_of(service), shard)
@@ -91,7 +91,7 @@ async def test_a_booking_moves_with_every_seat_of_its_venue_sold_to_the_last_one
         await book(service, f"candidate-{i}")
     groups = Groups(service)
 
-    moved = await change_venue(service.stores, booking.id, "beijing")
+    moved = await change_venue(service.stores.payments, booking.id, "beijing")
 
     assert (moved.state, moved.venue, moved.to_venue) == (State.CONFIRMED, "beijing", "")
     assert moved == await now(service, booking)
@@ -104,7 +104,7 @@ async def test_a_booking_moves_with_all_its_subjects_and_back_again(service: Ser
     booking = await book(service, subjects=("general", "qms", "service"))
 
     venues = [
-        (await change_venue(service.stores, booking.id, venue)).venue
+        (await change_venue(service.stores.payments, booking.id, venue)).venue
         for venue in ("tianjin", "jinan", "tianjin")
     ]
 
@@ -119,7 +119,8 @@ async def test_of_many_bookings_that_want_one_seat_exactly_one_moves(service: Se
     bookings = [await book(service, f"candidate-{i}", v) for i, v in enumerate(venues)]
 
     ends = await asyncio.gather(
-        *(change_venue(service.stores, b.id, "beijing") for b in bookings), return_exceptions=True
+        *(change_venue(service.stores.payments, b.id, "beijing") for b in bookings),
+        return_exceptions=True,
     )
 
     moved = [end for end in ends if isinstance(end, Reservation)]
@@ -138,7 +139,7 @@ async def test_of_many_changes_of_one_booking_each_moves_it_or_finds_one_in_flig
     booking = await book(service)
 
     ends = await asyncio.gather(
-        *(change_venue(service.stores, booking.id, "tianjin") for _ in range(10)),
+        *(change_venue(service.stores.payments, booking.id, "tianjin") for _ in range(10)),
         return_exceptions=True,
     )
 
@@ -153,7 +154,9 @@ async def test_a_change_to_its_own_venue_changes_nothing(service: Service, *, bo
     reservation = await (book(service) if booked else hold(service))
     groups = Groups(service)
 
-    moved = [await change_venue(service.stores, reservation.id, "tianjin") for _ in range(2)]
+    moved = [
+        await change_venue(service.stores.payments, reservation.id, "tianjin") for _ in range(2)
+    ]
 
     assert moved[0] == moved[1] == await now(service, reservation)
     assert groups.since() == ((1, 1) if booked else (0, 0))
@@ -165,7 +168,7 @@ async def refused(service: Service, reservation: Reservation | str, venue: str) 
     before = await now(service, reservation) if isinstance(reservation, Reservation) else None
     asked = reservation.id if isinstance(reservation, Reservation) else reservation
     with pytest.raises(QuotaError) as raised:
-        await change_venue(service.stores, asked, venue)
+        await change_venue(service.stores.payments, asked, venue)
     if isinstance(reservation, Reservation):
         assert await now(service, reservation) == before
     return raised.value
@@ -205,10 +208,10 @@ async def test_what_has_ended_is_refused_by_how_it_ended(service: Service) -> No
     released = await hold(service, "candidate-1")
     await release(service.stores, released.id)
     expired = await hold(service, "candidate-2")
-    await move_due(redis_of(service), *service.stores.locate(expired.id))
+    await move_due(redis_of(service), *service.stores.registry.locate(expired.id))
     await ExpiryWorker(service.stores, service.settings).run_once()
     refunded = await book(service, "candidate-3")
-    await refund(service.stores, refunded.id)
+    await refund(service.stores.payments, refunded.id)
 
     for reservation in (released, expired, refunded):
         error = await refused(service, reservation, "tianjin")
@@ -228,7 +231,7 @@ async def test_during_a_payment_it_is_refused_and_the_payment_goes_on(
 
     meanwhile(monkeypatch, ConfirmationLedger, "settle", change)
 
-    paid = await confirm(service.stores, payment(held))
+    paid = await confirm(service.stores.payments, payment(held))
 
     assert [type(error) for error in errors] == [PaymentInProgress]
     assert paid.outcome is PaymentOutcome.CONFIRMED
@@ -247,7 +250,7 @@ async def test_during_another_change_it_is_refused_and_the_other_goes_on(
 
     meanwhile(monkeypatch, ChangeLedger, "change", change)
 
-    moved = await change_venue(service.stores, booking.id, "tianjin")
+    moved = await change_venue(service.stores.payments, booking.id, "tianjin")
 
     assert [type(error) for error in errors] == [ChangeInProgress]
     assert moved.venue == "tianjin"
@@ -261,10 +264,10 @@ async def test_outside_the_registration_window_it_is_refused(
     reservation = await (book(service) if booked else hold(service))
 
     later = make_exam(opens_in_s=600)
-    await import_exam(service.stores, later)
+    await import_exam(service.stores.maintenance, later)
     early = await refused(service, reservation, "tianjin")
     over = make_exam(closes_in_s=-60)
-    await import_exam(service.stores, over)
+    await import_exam(service.stores.maintenance, over)
     late = await refused(service, reservation, "tianjin")
 
     assert isinstance(early, RegistrationNotOpen)
@@ -280,14 +283,14 @@ async def test_a_change_that_died_before_its_commit_leaves_the_booking_where_it_
 ) -> None:
     booking = await book(service, subjects=("general", "qms"))
     with pytest.raises(DiedError):
-        await change_venue(dying(service.stores, line), booking.id, "tianjin")
+        await change_venue(dying(service.stores, line).payments, booking.id, "tianjin")
 
     recovered, _ = await recover(service)
 
     assert recovered == Recovered(stayed=0 if line == "change: before script" else 1)
     assert await now(service, booking) == booking
     await check_agreement(service, booked=2)
-    assert (await change_venue(service.stores, booking.id, "tianjin")).venue == "tianjin"
+    assert (await change_venue(service.stores.payments, booking.id, "tianjin")).venue == "tianjin"
     await check_agreement(service, booked=2)
 
 
@@ -295,14 +298,14 @@ async def test_a_change_that_died_before_its_commit_leaves_the_booking_where_it_
 async def test_a_change_that_died_after_its_commit_is_finished(service: Service, line: str) -> None:
     booking = await book(service, subjects=("general", "qms"))
     with pytest.raises(DiedError):
-        await change_venue(dying(service.stores, line), booking.id, "tianjin")
+        await change_venue(dying(service.stores, line).payments, booking.id, "tianjin")
 
     recovered, _ = await recover(service)
 
     assert recovered == Recovered(moved=1 if line == "change: after commit" else 0)
     assert (await now(service, booking)).venue == "tianjin"
     await check_agreement(service, booked=2)
-    assert (await change_venue(service.stores, booking.id, "jinan")).venue == "jinan"
+    assert (await change_venue(service.stores.payments, booking.id, "jinan")).venue == "jinan"
     await check_agreement(service, booked=2)
 
 
@@ -313,10 +316,10 @@ async def test_recovery_settles_those_that_moved_and_those_that_stayed_together(
     bookings = [await book(service, f"candidate-{i}", "tianjin") for i in range(4)]
     for booking, line in zip(bookings[:3], lines, strict=False):
         with pytest.raises(DiedError):
-            await change_venue(dying(service.stores, line), booking.id, "jinan")
+            await change_venue(dying(service.stores, line).payments, booking.id, "jinan")
     held = await hold(service, "candidate-9", "beijing")
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(held))
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(held))
 
     first, _ = await recover(service)
     second, _ = await recover(service)
@@ -333,12 +336,12 @@ async def test_a_change_that_recovery_gave_up_meanwhile_is_refused_and_can_be_as
     meanwhile(monkeypatch, ChangeLedger, "change", lambda: recover(service))
 
     with pytest.raises(LedgerUnavailable) as raised:
-        await change_venue(service.stores, booking.id, "tianjin")
+        await change_venue(service.stores.payments, booking.id, "tianjin")
 
     assert raised.value.applied is False
     assert await now(service, booking) == booking
     await check_agreement(service, booked=1)
-    assert (await change_venue(service.stores, booking.id, "tianjin")).venue == "tianjin"
+    assert (await change_venue(service.stores.payments, booking.id, "tianjin")).venue == "tianjin"
 
 
 async def test_an_old_change_that_wakes_up_does_not_undo_the_next_one(
@@ -348,12 +351,12 @@ async def test_an_old_change_that_wakes_up_does_not_undo_the_next_one(
 
     async def given_up_and_moved_elsewhere() -> None:
         await recover(service)
-        await change_venue(service.stores, booking.id, "beijing")
+        await change_venue(service.stores.payments, booking.id, "beijing")
 
     meanwhile(monkeypatch, ChangeLedger, "change", given_up_and_moved_elsewhere)
 
     with pytest.raises(LedgerUnavailable):
-        await change_venue(service.stores, booking.id, "tianjin")
+        await change_venue(service.stores.payments, booking.id, "tianjin")
 
     assert (await now(service, booking)).venue == "beijing"
     await check_agreement(service, booked=1)
@@ -366,13 +369,13 @@ async def test_a_payment_event_for_a_changing_booking_is_due_to_go_back(
     ends: list[object] = []
 
     async def pay_again() -> None:
-        ends.append((await confirm(service.stores, payment(booking, "event-2"))).reason)
+        ends.append((await confirm(service.stores.payments, payment(booking, "event-2"))).reason)
         again = payment(booking, f"event-{booking.id}")
-        ends.append((await confirm(service.stores, again)).outcome)
+        ends.append((await confirm(service.stores.payments, again)).outcome)
 
     meanwhile(monkeypatch, ChangeLedger, "change", pay_again)
 
-    moved = await change_venue(service.stores, booking.id, "tianjin")
+    moved = await change_venue(service.stores.payments, booking.id, "tianjin")
 
     assert ends == [RefundReason.ALREADY_PAID, PaymentOutcome.CONFIRMED]
     assert moved.venue == "tianjin"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import (
     LedgerUnavailable,
     NotReady,
@@ -39,7 +39,7 @@ MANY = {
 @pytest.fixture
 async def large(service: Service) -> Service:
     """The service with an exam beside the other, with seats for many."""
-    await import_exam(service.stores, make_exam("exam-2", seats=MANY))
+    await import_exam(service.stores.maintenance, make_exam("exam-2", seats=MANY))
     return service
 
 
@@ -62,7 +62,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_and_finished(
     before_the_commit(monkeypatch, "changes", proxy.lose_answers)
 
     moved = await asyncio.gather(
-        *(change_venue(hasty.stores, booking.id, "tianjin") for booking in bookings)
+        *(change_venue(hasty.stores.payments, booking.id, "tianjin") for booking in bookings)
     )
 
     assert proxy.lost_bytes > 0
@@ -77,7 +77,7 @@ async def test_a_commit_that_never_arrived_is_of_unknown_end_until_recovery_know
     with monkeypatch.context() as patched:
         before_the_commit(patched, "changes", proxy.freeze)
         with pytest.raises(LedgerUnavailable) as raised:
-            await change_venue(hasty.stores, booking.id, "tianjin")
+            await change_venue(hasty.stores.payments, booking.id, "tianjin")
     seen = await now(hasty, booking)
 
     recovered, _ = await recover(hasty)
@@ -104,7 +104,7 @@ async def test_a_commit_that_cannot_even_be_looked_up_is_finished_by_recovery(
         before_the_commit(patched, "changes", proxy.lose_answers)
         patched.setattr(Ledger, "fetch", away)
         with pytest.raises(LedgerUnavailable) as raised:
-            await change_venue(hasty.stores, booking.id, "tianjin")
+            await change_venue(hasty.stores.payments, booking.id, "tianjin")
     seen = await now(hasty, booking)
 
     recovered, _ = await recover(hasty)
@@ -123,13 +123,13 @@ async def test_while_postgres_hangs_it_is_refused_and_the_booking_is_usable_at_o
     proxy.freeze()
 
     with pytest.raises(LedgerUnavailable) as raised:
-        await change_venue(hasty.stores, booking.id, "tianjin")
+        await change_venue(hasty.stores.payments, booking.id, "tianjin")
 
     assert raised.value.applied is False
     assert await now(hasty, booking) == booking
     assert await left(hasty, "tianjin/general") == 5
-    assert (await change_venue(hasty.stores, booking.id, "beijing")).venue == "beijing"
-    assert (await refund(hasty.stores, booking.id)).state is State.REFUNDED
+    assert (await change_venue(hasty.stores.payments, booking.id, "beijing")).venue == "beijing"
+    assert (await refund(hasty.stores.payments, booking.id)).state is State.REFUNDED
     await check_agreement(hasty, booked=0)
 
 
@@ -148,11 +148,11 @@ async def test_a_redis_that_is_not_told_the_end_learns_it_from_recovery(
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, "settle_change", away)
         if has_moved:
-            moved = await change_venue(service.stores, booking.id, "tianjin")
+            moved = await change_venue(service.stores.payments, booking.id, "tianjin")
             assert (moved.state, moved.venue, moved.pin) == (State.CONFIRMED, "tianjin", "")
         else:
             with pytest.raises(SeatsUnavailable):
-                await change_venue(service.stores, booking.id, "tianjin")
+                await change_venue(service.stores.payments, booking.id, "tianjin")
     recovered, _ = await recover(service)
 
     assert recovered == (Recovered(moved=1) if has_moved else Recovered(stayed=1))
@@ -165,9 +165,11 @@ async def test_one_change_redis_does_not_answer_for_keeps_no_other_waiting(
     bookings = [await book(service, f"candidate-{i}") for i in range(3)]
     for booking in bookings:
         with pytest.raises(DiedError):
-            await change_venue(dying(service.stores, "change: after script"), booking.id, "tianjin")
+            await change_venue(
+                dying(service.stores, "change: after script").payments, booking.id, "tianjin"
+            )
     settle = SeatStore.settle_change
-    _, silent = service.stores.locate(bookings[0].id)
+    _, silent = service.stores.registry.locate(bookings[0].id)
 
     async def once_away(
         store: SeatStore, shard: Shard, serial: str, pin: str, *, has_moved: bool
@@ -191,7 +193,9 @@ async def test_many_changes_at_once_share_a_transaction(large: Service) -> None:
     bookings = [await book(large, f"candidate-{i}", exam="exam-2") for i in range(40)]
     groups = Groups(large)
 
-    moved = await asyncio.gather(*(change_venue(large.stores, b.id, "tianjin") for b in bookings))
+    moved = await asyncio.gather(
+        *(change_venue(large.stores.payments, b.id, "tianjin") for b in bookings)
+    )
 
     assert {r.venue for r in moved} == {"tianjin"}
     assert groups.since() == (1, 40)
@@ -204,7 +208,7 @@ async def test_changes_in_both_directions_share_a_transaction(large: Service) ->
     wanted = [(b, "tianjin") for b in there] + [(b, "jinan") for b in back]
     groups = Groups(large)
 
-    moved = await asyncio.gather(*(change_venue(large.stores, b.id, v) for b, v in wanted))
+    moved = await asyncio.gather(*(change_venue(large.stores.payments, b.id, v) for b, v in wanted))
 
     assert [r.venue for r in moved] == [venue for _, venue in wanted]
     assert groups.since() == (1, 20)
@@ -218,7 +222,10 @@ async def test_one_change_postgres_refuses_harms_no_other_of_its_group(large: Se
         await connection.execute("UPDATE quotas SET capacity = 0 WHERE venue = 'beijing'")
 
     ends = await asyncio.gather(
-        *(change_venue(large.stores, b.id, v) for b, v in zip(bookings, venues, strict=True)),
+        *(
+            change_venue(large.stores.payments, b.id, v)
+            for b, v in zip(bookings, venues, strict=True)
+        ),
         return_exceptions=True,
     )
 
@@ -237,7 +244,7 @@ async def test_a_seat_that_postgres_has_not_is_sold_out_and_the_booking_stays(
         await connection.execute("UPDATE quotas SET capacity = 0 WHERE venue = 'tianjin'")
 
     with pytest.raises(SoldOut) as raised:
-        await change_venue(service.stores, booking.id, "tianjin")
+        await change_venue(service.stores.payments, booking.id, "tianjin")
 
     assert raised.value.left == (SeatsLeft("tianjin", "general", 0),)
     assert await now(service, booking) == booking
@@ -251,7 +258,7 @@ async def test_under_an_epoch_that_is_over_nothing_moves(service: Service, fence
         await connection.execute(f"UPDATE shards SET {fence}")  # noqa: S608
 
     with pytest.raises(NotReady):
-        await change_venue(service.stores, booking.id, "tianjin")
+        await change_venue(service.stores.payments, booking.id, "tianjin")
     recovered, _ = await recover(service)
 
     assert recovered == Recovered(stayed=1)
@@ -266,26 +273,26 @@ async def test_an_attempt_that_is_older_than_its_pin_is_kept_moves_nothing(
     with monkeypatch.context() as patched:
         patched.setattr("quota_service.ledger.changes.ATTEMPT_LIFE_S", -1.0)
         with pytest.raises(LedgerUnavailable, match="given up"):
-            await change_venue(service.stores, booking.id, "tianjin")
+            await change_venue(service.stores.payments, booking.id, "tianjin")
 
     assert await now(service, booking) == booking
     await check_agreement(service, booked=1)
-    assert (await change_venue(service.stores, booking.id, "tianjin")).venue == "tianjin"
+    assert (await change_venue(service.stores.payments, booking.id, "tianjin")).venue == "tianjin"
 
 
 async def test_a_booking_that_redis_forgot_is_not_ready_and_a_forgotten_refund_has_ended(
     service: Service,
 ) -> None:
     booking, refunded = await book(service), await book(service, "candidate-2")
-    await refund(service.stores, refunded.id)
+    await refund(service.stores.payments, refunded.id)
     for forgotten in (booking, refunded):
-        shard, serial = service.stores.locate(forgotten.id)
+        shard, serial = service.stores.registry.locate(forgotten.id)
         await redis_of(service).delete(shard.record_key(serial))
 
     with pytest.raises(NotReady):
-        await change_venue(service.stores, booking.id, "tianjin")
+        await change_venue(service.stores.payments, booking.id, "tianjin")
     with pytest.raises(ReservationEnded) as ended:
-        await change_venue(service.stores, refunded.id, "tianjin")
+        await change_venue(service.stores.payments, refunded.id, "tianjin")
 
     assert ended.value.state is State.REFUNDED
     assert await state(service, await hold(service, "candidate-3")) is State.HELD

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.errors import (
     DefinitionRefused,
@@ -28,7 +29,7 @@ from quota_service.workers.capacity import CapacityWorker
 from tests.support.books import check_books
 from tests.support.exams import SEATS, exam_definition
 from tests.support.redis_clients import redis_of
-from tests.support.use_cases import DiedError, dying
+from tests.support.use_cases import DiedError, dying, failing_at
 
 DEFINITION = exam_definition()
 """Made once, so that its times stay the same from import to import."""
@@ -48,7 +49,7 @@ def exam(seats: Mapping[str, Mapping[str, int]] | None = None, **changes: Any) -
 
 async def hold(service: Service, candidate: str, subject: str = "general") -> str:
     order = Order(candidate, (subject,), ("jinan",), accepted_notice=True)
-    return (await reserve(service.stores, "exam-1", order, "key-1")).reservation.id
+    return (await reserve(service.stores.reservations, "exam-1", order, "key-1")).reservation.id
 
 
 async def seats_of(service: Service) -> tuple[Mapping[Quota, int], dict[Quota, int]]:
@@ -70,7 +71,7 @@ def some(exam: Exam) -> dict[Quota, int]:
 @pytest.fixture
 async def imported(service: Service) -> Service:
     """A service that has imported exactly the definition of this module."""
-    await import_exam(service.stores, exam())
+    await import_exam(service.stores.maintenance, exam())
     return service
 
 
@@ -84,7 +85,7 @@ async def check(service: Service, wanted: Exam) -> None:
 async def test_a_new_exam_stands_in_both_stores_and_is_open(service: Service) -> None:
     definition = exam_definition("exam-2")
 
-    imported = await import_exam(service.stores, parse_exam(definition))
+    imported = await import_exam(service.stores.maintenance, parse_exam(definition))
 
     assert (imported.created, imported.changes) == (True, ())
     shard = service.stores.registry.shard("exam-2", 0)
@@ -96,7 +97,7 @@ async def test_the_same_definition_again_changes_nothing(imported: Service) -> N
     before = await imported.stores.ledger.fetch("select_exams", [], [])
     version = await version_of(imported)
 
-    again = await import_exam(imported.stores, exam())
+    again = await import_exam(imported.stores.maintenance, exam())
 
     after = await imported.stores.ledger.fetch("select_exams", [], [])
     assert (again.created, again.changes) == (False, ())
@@ -112,7 +113,7 @@ async def version_of(service: Service) -> int:
 async def test_more_seats_and_new_venues_are_there_at_once(imported: Service) -> None:
     more = exam({"jinan": {"general": 10}, "xian": {"qms": 4}})
 
-    done = await import_exam(imported.stores, more)
+    done = await import_exam(imported.stores.maintenance, more)
 
     assert {change.where for change in done.changes} == {
         "seats.jinan.general",
@@ -126,7 +127,7 @@ async def test_fewer_seats_are_taken_from_those_that_are_free(imported: Service)
     await hold(imported, "candidate-1")
     fewer = exam({"jinan": {"general": 1, "qms": 0}})
 
-    await import_exam(imported.stores, fewer)
+    await import_exam(imported.stores.maintenance, fewer)
 
     await check(imported, fewer)
 
@@ -138,7 +139,9 @@ async def test_seats_below_what_is_taken_are_refused_with_every_problem(
         await hold(imported, f"candidate-{i}", subject)
 
     with pytest.raises(DefinitionRefused) as refused:
-        await import_exam(imported.stores, exam({"jinan": {"general": 1, "qms": 0, "service": 9}}))
+        await import_exam(
+            imported.stores.maintenance, exam({"jinan": {"general": 1, "qms": 0, "service": 9}})
+        )
 
     assert {where for where, _ in refused.value.problems} == {
         "seats.jinan.general",
@@ -157,7 +160,7 @@ async def test_a_subject_does_not_change_its_session_while_it_is_reserved(
     ]
 
     with pytest.raises(DefinitionRefused, match=r"subjects\.service\.session"):
-        await import_exam(imported.stores, exam(subjects=subjects))
+        await import_exam(imported.stores.maintenance, exam(subjects=subjects))
 
     await check(imported, exam())
 
@@ -176,7 +179,7 @@ async def test_a_race_for_the_last_seat_is_lost_by_the_import_as_a_whole(
     monkeypatch.setattr(SeatStore, "snapshot", then_somebody_reserves)
 
     with pytest.raises(DefinitionRefused, match=r"jinan\.general"):
-        await import_exam(imported.stores, exam({"jinan": {"general": 0, "qms": 9}}))
+        await import_exam(imported.stores.maintenance, exam({"jinan": {"general": 0, "qms": 9}}))
 
     await check(imported, exam())
 
@@ -192,10 +195,10 @@ async def test_a_crash_between_the_commit_and_redis_is_finished_by_importing_aga
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, "set_capacity", die)
         with pytest.raises(ImportUnfinished, match="exam-1 is stored"):
-            await import_exam(imported.stores, more)
+            await import_exam(imported.stores.maintenance, more)
     in_redis, in_postgres = await seats_of(imported)
 
-    again = await import_exam(imported.stores, more)
+    again = await import_exam(imported.stores.maintenance, more)
 
     jinan = Quota("jinan", "general")
     assert (in_redis[jinan], in_postgres[jinan]) == (3, 10)
@@ -208,10 +211,10 @@ async def test_a_crash_between_redis_and_the_commit_never_leaves_redis_with_more
 ) -> None:
     fewer = exam({"jinan": {"general": 1}, "tianjin": {"general": 50}})
     with pytest.raises(DiedError):
-        await import_exam(dying(imported.stores, "import: before commit"), fewer)
+        await import_exam(dying(imported.stores, "import: before commit").maintenance, fewer)
     in_redis, in_postgres = await seats_of(imported)
 
-    await import_exam(imported.stores, exam())
+    await import_exam(imported.stores.maintenance, exam())
 
     assert in_postgres == some(exam())
     assert all(seats <= in_postgres[quota] for quota, seats in in_redis.items())
@@ -231,10 +234,10 @@ async def test_a_new_exam_whose_import_died_is_not_served_until_it_is_finished(
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, step, die)
         with pytest.raises(ImportUnfinished):
-            await import_exam(service.stores, new)
+            await import_exam(service.stores.maintenance, new)
     served = [shard.exam for shard in service.stores.registry.open_shards()]
 
-    again = await import_exam(service.stores, new)
+    again = await import_exam(service.stores.maintenance, new)
 
     assert served == ["exam-1"]
     assert again.created is False
@@ -251,7 +254,7 @@ async def test_imports_at_once_leave_both_stores_with_one_of_the_definitions(
 
         await asyncio.gather(
             *(
-                import_exam(service.stores, wish)
+                import_exam(service.stores.maintenance, wish)
                 for service, wish in zip((imported, beside) * 2, wishes, strict=True)
             )
         )
@@ -264,7 +267,7 @@ async def test_imports_at_once_leave_both_stores_with_one_of_the_definitions(
 async def test_another_process_serves_a_new_exam_after_its_next_look(service: Service) -> None:
     async with open_service(service.settings) as beside:
         await refresh_memory(beside)
-        await import_exam(service.stores, parse_exam(exam_definition("exam-2")))
+        await import_exam(service.stores.maintenance, parse_exam(exam_definition("exam-2")))
 
         known_before = [known.id for known in beside.stores.registry.all()]
         await beside.stores.registry.refresh()
@@ -279,7 +282,7 @@ async def test_first_imports_at_once_make_one_exam_and_find_each_other(service: 
         await refresh_memory(beside)
 
         done = await asyncio.gather(
-            *(import_exam(each.stores, definition) for each in (service, beside) * 4)
+            *(import_exam(each.stores.maintenance, definition) for each in (service, beside) * 4)
         )
 
         assert sorted(each.created for each in done) == [False] * 7 + [True]
@@ -310,7 +313,7 @@ async def test_a_look_at_the_exams_that_was_overtaken_takes_nothing_back(
         patched.setattr(ExamLedger, "fingerprint", another)
         look = asyncio.create_task(registry.refresh())
         await begun.wait()
-    await import_exam(service.stores, parse_exam(exam_definition("exam-2")))
+    await import_exam(service.stores.maintenance, parse_exam(exam_definition("exam-2")))
     overtaken.set()
     await look
 
@@ -330,7 +333,7 @@ async def test_the_worker_finishes_a_first_import_that_died(
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, step, die)
         with pytest.raises(ImportUnfinished):
-            await import_exam(service.stores, new)
+            await import_exam(service.stores.maintenance, new)
         await service.stores.registry.refresh()
         with pytest.raises(SeatsUnavailable):
             await worker.run_once()
@@ -349,7 +352,7 @@ async def test_the_worker_finishes_a_changed_import_that_died(
     changed = exam({"jinan": {"general": seats}})
     worker = CapacityWorker(imported.stores)
     with pytest.raises(DiedError):
-        await import_exam(dying(imported.stores, f"import: {line}"), changed)
+        await import_exam(dying(imported.stores, f"import: {line}").maintenance, changed)
     await imported.stores.registry.refresh()
     in_redis, in_postgres = await seats_of(imported)
     done = dict(await worker.run_once())
@@ -367,7 +370,7 @@ async def test_a_definition_that_is_known_is_not_read_again(imported: Service) -
         "select_exams", ["exam-1", "exam-9"], [known["exam-1"].revision, 1]
     )
     again = await exams.all(known)
-    await import_exam(imported.stores, exam({"jinan": {"general": 9}}))
+    await import_exam(imported.stores.maintenance, exam({"jinan": {"general": 9}}))
     changed = await exams.all(known)
 
     assert [row["definition"] for row in rows] == [None]
@@ -385,7 +388,7 @@ async def test_an_import_that_fails_before_its_commit_has_changed_nothing(
             raise LedgerUnavailable("the connection was lost")
 
     with pytest.raises(LedgerUnavailable):
-        await import_exam(dataclasses.replace(imported.stores, failpoint=fail), fewer)
+        await import_exam(failing_at(imported.stores, fail).maintenance, fewer)
 
     await check(imported, exam())
 
@@ -396,7 +399,7 @@ async def test_an_import_may_take_longer_in_redis_than_postgres_waits_for_a_sile
     patient = dataclasses.replace(settings, postgres_idle_transaction_timeout_s=2)
     async with open_service(patient) as service:
         await refresh_memory(service)
-        await import_exam(service.stores, exam())
+        await import_exam(service.stores.maintenance, exam())
         ended = asyncio.Event()
         set_capacity = SeatStore.set_capacity
 
@@ -408,7 +411,7 @@ async def test_an_import_may_take_longer_in_redis_than_postgres_waits_for_a_sile
         with monkeypatch.context() as patched:
             patched.setattr(SeatStore, "set_capacity", slowly)
             fewer = exam({"jinan": {"general": 1}})
-            done = await import_exam(service.stores, fewer)
+            done = await import_exam(service.stores.maintenance, fewer)
 
         assert [change.where for change in done.changes] == ["seats.jinan.general"]
         await check(service, fewer)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import LedgerUnavailable, SeatsUnavailable
 from quota_service.domain.payment import PaymentOutcome, PaymentResult, RefundReason
 from quota_service.domain.reservation import ReservationId, State
@@ -32,7 +32,7 @@ from tests.support.use_cases import (
 async def test_a_payment_that_died_after_its_commit_is_finished(service: Service) -> None:
     reservation = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after commit"), payment(reservation))
+        await confirm(dying(service.stores, "confirm: after commit").payments, payment(reservation))
 
     done = await recover(service)
 
@@ -44,7 +44,7 @@ async def test_a_payment_that_died_after_its_commit_is_finished(service: Service
 async def test_a_payment_that_died_before_its_commit_is_a_hold_again(service: Service) -> None:
     reservation = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin"), payment(reservation))
+        await confirm(dying(service.stores, "confirm: after pin").payments, payment(reservation))
 
     done = await recover(service)
 
@@ -60,11 +60,11 @@ async def test_the_event_sent_again_ends_as_booked_wherever_the_first_died(
 ) -> None:
     reservation = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, f"confirm: {line}"), payment(reservation))
+        await confirm(dying(service.stores, f"confirm: {line}").payments, payment(reservation))
     if recovered:
         await recover(service)
 
-    result = await confirm(service.stores, payment(reservation))
+    result = await confirm(service.stores.payments, payment(reservation))
 
     assert result == PaymentResult(PaymentOutcome.CONFIRMED, reservation.id)
     await check_both_books(service, booked=1)
@@ -75,9 +75,10 @@ async def test_a_payment_younger_than_the_age_is_left_to_its_process(service: Se
     for reservation in (young, old):
         with pytest.raises(DiedError):
             await confirm(
-                dying(service.stores, "confirm: after pin"), payment(reservation, reservation.id)
+                dying(service.stores, "confirm: after pin").payments,
+                payment(reservation, reservation.id),
             )
-    shard, serial = service.stores.locate(old.id)
+    shard, serial = service.stores.registry.locate(old.id)
     await move_pinned(redis_of(service), shard, serial, ago_ms=60_000)
 
     done = await recover(service, age_ms=30_000)
@@ -118,7 +119,7 @@ async def test_a_confirmation_that_stalled_longer_than_recovery_waits_pins_again
 
     Stalled(monkeypatch).meanwhile(lambda: asyncio.ensure_future(recovered_meanwhile()))
 
-    result = await confirm(service.stores, payment(reservation))
+    result = await confirm(service.stores.payments, payment(reservation))
 
     assert [count.unpinned for count in recovered] == [1]
     assert result == PaymentResult(PaymentOutcome.CONFIRMED, reservation.id)
@@ -132,13 +133,13 @@ async def test_a_stalled_confirmation_whose_hold_went_to_another_is_refunded(
 
     async def recovered_expired_and_taken() -> None:
         await recover(service)
-        await move_due(redis_of(service), *service.stores.locate(reservation.id))
+        await move_due(redis_of(service), *service.stores.registry.locate(reservation.id))
         await ExpiryWorker(service.stores, service.settings).run_once()
         await hold(service, "candidate-2", "beijing")
 
     Stalled(monkeypatch).meanwhile(lambda: asyncio.ensure_future(recovered_expired_and_taken()))
 
-    result = await confirm(service.stores, payment(reservation))
+    result = await confirm(service.stores.payments, payment(reservation))
 
     assert (result.outcome, result.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
     assert await state(service, reservation) is State.EXPIRED
@@ -152,11 +153,11 @@ async def test_a_stalled_confirmation_that_was_repeated_meanwhile_ends_the_same(
     repeated: list[PaymentResult] = []
 
     async def repeat() -> None:
-        repeated.append(await confirm(service.stores, payment(reservation)))
+        repeated.append(await confirm(service.stores.payments, payment(reservation)))
 
     Stalled(monkeypatch).meanwhile(lambda: asyncio.ensure_future(repeat()))
 
-    result = await confirm(service.stores, payment(reservation))
+    result = await confirm(service.stores.payments, payment(reservation))
 
     assert [result] == repeated
     assert result.outcome is PaymentOutcome.CONFIRMED
@@ -167,7 +168,7 @@ async def test_two_payments_at_once_book_one_and_refund_the_other(service: Servi
     reservation = await hold(service)
 
     results = await asyncio.gather(
-        *(confirm(service.stores, payment(reservation, f"event-{i}")) for i in range(6))
+        *(confirm(service.stores.payments, payment(reservation, f"event-{i}")) for i in range(6))
     )
 
     outcomes = [result.outcome for result in results]
@@ -180,7 +181,7 @@ async def test_payments_and_recoveries_at_once_end_each_payment_once(service: Se
     reservations = [await hold(service, f"candidate-{i}", "tianjin") for i in range(5)]
 
     *results, _, _, _ = await asyncio.gather(
-        *(confirm(service.stores, payment(r, r.id)) for r in reservations),
+        *(confirm(service.stores.payments, payment(r, r.id)) for r in reservations),
         *(recover(service) for _ in range(3)),
     )
 
@@ -200,7 +201,7 @@ async def test_a_booking_redis_was_not_told_of_is_answered_and_finished_later(
 
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, "confirm", away)
-        result = await confirm(service.stores, payment(reservation))
+        result = await confirm(service.stores.payments, payment(reservation))
     state_before = await state(service, reservation)
     done = await recover(service)
 
@@ -216,7 +217,7 @@ async def test_a_hold_postgres_has_no_seat_for_is_refunded_and_a_hold_no_longer_
     async with service.stores.ledger.connection() as connection:
         await connection.execute("UPDATE quotas SET capacity = 0")
 
-    result = await confirm(service.stores, payment(reservation))
+    result = await confirm(service.stores.payments, payment(reservation))
 
     assert (result.outcome, result.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
     assert await state(service, reservation) is State.HELD
@@ -226,8 +227,8 @@ async def test_a_hold_postgres_has_no_seat_for_is_refunded_and_a_hold_no_longer_
 async def test_a_wrong_amount_is_refunded_and_the_right_one_still_books(service: Service) -> None:
     reservation = await hold(service)
 
-    wrong = await confirm(service.stores, payment(reservation, "event-1", amount=1))
-    right = await confirm(service.stores, payment(reservation, "event-2"))
+    wrong = await confirm(service.stores.payments, payment(reservation, "event-1", amount=1))
+    right = await confirm(service.stores.payments, payment(reservation, "event-2"))
 
     assert wrong.reason is RefundReason.WRONG_AMOUNT
     assert right.outcome is PaymentOutcome.CONFIRMED
@@ -241,11 +242,13 @@ async def test_a_wrong_amount_is_refunded_also_while_another_payment_is_recorded
     wrong: list[PaymentResult] = []
 
     async def other() -> None:
-        wrong.append(await confirm(service.stores, payment(reservation, "event-2", amount=1)))
+        wrong.append(
+            await confirm(service.stores.payments, payment(reservation, "event-2", amount=1))
+        )
 
     Stalled(monkeypatch).meanwhile(lambda: asyncio.ensure_future(other()))
 
-    right = await confirm(service.stores, payment(reservation, "event-1"))
+    right = await confirm(service.stores.payments, payment(reservation, "event-1"))
 
     assert [result.reason for result in wrong] == [RefundReason.WRONG_AMOUNT]
     assert right.outcome is PaymentOutcome.CONFIRMED
@@ -259,7 +262,8 @@ async def test_one_pin_redis_does_not_answer_for_keeps_no_other_waiting(
     for reservation in reservations:
         with pytest.raises(DiedError):
             await confirm(
-                dying(service.stores, "confirm: after pin"), payment(reservation, reservation.id)
+                dying(service.stores, "confirm: after pin").payments,
+                payment(reservation, reservation.id),
             )
     unpin = SeatStore.unpin
     parts = ReservationId.parse(reservations[0].id)
@@ -285,7 +289,7 @@ async def test_one_pin_redis_does_not_answer_for_keeps_no_other_waiting(
 async def test_a_payment_for_an_exam_nobody_knows_is_due_to_go_back(service: Service) -> None:
     reservation = dataclasses.replace(await hold(service), id=f"exam-9.0.{'a' * 24}")
 
-    result = await confirm(service.stores, payment(reservation))
+    result = await confirm(service.stores.payments, payment(reservation))
 
     assert result.reason is RefundReason.UNKNOWN_RESERVATION
 
@@ -301,9 +305,9 @@ async def test_a_postgres_that_is_away_keeps_the_pin_for_the_event_sent_again(
     with monkeypatch.context() as patched:
         patched.setattr(ConfirmationLedger, "settle", away)
         with pytest.raises(LedgerUnavailable):
-            await confirm(service.stores, payment(reservation))
+            await confirm(service.stores.payments, payment(reservation))
     pinned = await state(service, reservation)
-    result = await confirm(service.stores, payment(reservation))
+    result = await confirm(service.stores.payments, payment(reservation))
 
     assert pinned is State.CONFIRMING
     assert result.outcome is PaymentOutcome.CONFIRMED

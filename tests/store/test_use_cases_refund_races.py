@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import (
     ChangeInProgress,
     LedgerUnavailable,
@@ -33,14 +33,14 @@ MANY = {"jinan": {"general": 60, "qms": 60}, "tianjin": {"general": 60}}
 @pytest.fixture
 async def large(service: Service) -> Service:
     """The service with an exam beside the other, with seats for many."""
-    await import_exam(service.stores, make_exam("exam-2", seats=MANY))
+    await import_exam(service.stores.maintenance, make_exam("exam-2", seats=MANY))
     return service
 
 
 async def test_one_person_has_a_refund_in_each_exam(large: Service) -> None:
     bookings = [await book(large), await book(large, exam="exam-2")]
 
-    refunded = [await refund(large.stores, booking.id) for booking in bookings]
+    refunded = [await refund(large.stores.payments, booking.id) for booking in bookings]
 
     assert [r.state for r in refunded] == [State.REFUNDED] * 2
     await check_agreement(large, booked=0)
@@ -61,13 +61,13 @@ async def test_a_refund_that_meets_a_change_before_its_commit_wins(
     changes: list[asyncio.Task[Reservation]] = []
 
     async def begin_a_change() -> None:
-        change = change_venue(service.stores, booking.id, "tianjin")
+        change = change_venue(service.stores.payments, booking.id, "tianjin")
         changes.append(asyncio.ensure_future(change))
         await pinned.wait()
 
     meanwhile(monkeypatch, RefundLedger, "refund", begin_a_change)
 
-    refunded = await refund(service.stores, booking.id)
+    refunded = await refund(service.stores.payments, booking.id)
     seen = await state(service, booking)
     committed.set()
     with pytest.raises(ReservationEnded) as ended:
@@ -84,7 +84,7 @@ async def test_a_refund_that_meets_a_change_after_its_commit_gives_back_the_new_
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     booking = await book(service)
-    line = dying(service.stores, "change: after commit")
+    line = dying(service.stores.payments, "change: after commit")
 
     async def moved_but_not_told() -> None:
         with pytest.raises(DiedError):
@@ -92,7 +92,7 @@ async def test_a_refund_that_meets_a_change_after_its_commit_gives_back_the_new_
 
     meanwhile(monkeypatch, RefundLedger, "refund", moved_but_not_told)
 
-    refunded = await refund(service.stores, booking.id)
+    refunded = await refund(service.stores.payments, booking.id)
     seen = await now(service, booking)
 
     assert (refunded.state, refunded.venue) == (State.REFUNDED, "tianjin")
@@ -108,11 +108,11 @@ async def test_a_refund_tells_the_venue_that_was_refunded(
     booking = await book(service)
 
     async def move() -> None:
-        await change_venue(service.stores, booking.id, "tianjin")
+        await change_venue(service.stores.payments, booking.id, "tianjin")
 
     meanwhile(monkeypatch, RefundLedger, "refund", move)
 
-    refunded = await refund(service.stores, booking.id)
+    refunded = await refund(service.stores.payments, booking.id)
 
     await check_agreement(service, booked=0)
     assert refunded.venue == (await now(service, booking)).venue == "tianjin"
@@ -123,7 +123,8 @@ async def test_whatever_order_a_change_and_a_refund_come_in_the_booking_ends_ref
 ) -> None:
     bookings = [await book(large, f"candidate-{i}", exam="exam-2") for i in range(20)]
     steps = [
-        (change_venue(large.stores, b.id, "tianjin"), refund(large.stores, b.id)) for b in bookings
+        (change_venue(large.stores.payments, b.id, "tianjin"), refund(large.stores.payments, b.id))
+        for b in bookings
     ]
 
     ends = await asyncio.gather(
@@ -150,7 +151,7 @@ async def test_a_redis_that_is_not_told_gets_the_seats_from_recovery(
 
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, "refund", away)
-        refunded = await refund(service.stores, booking.id)
+        refunded = await refund(service.stores.payments, booking.id)
     seen = await left(service, "jinan/general")
 
     assert (refunded.state, seen) == (State.REFUNDED, 2)
@@ -175,7 +176,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_and_finished(
     booking = await book(hasty, subjects=("general", "qms"))
     before_the_commit(monkeypatch, proxy.lose_answers)
 
-    refunded = await refund(hasty.stores, booking.id)
+    refunded = await refund(hasty.stores.payments, booking.id)
 
     assert proxy.lost_bytes > 0
     assert refunded.state is State.REFUNDED
@@ -190,10 +191,10 @@ async def test_a_commit_that_never_arrived_is_of_unknown_end_and_asked_again(
     with monkeypatch.context() as patched:
         before_the_commit(patched, proxy.freeze)
         with pytest.raises(LedgerUnavailable) as raised:
-            await refund(hasty.stores, booking.id)
+            await refund(hasty.stores.payments, booking.id)
     seen = await now(hasty, booking)
 
-    refunded = await refund(hasty.stores, booking.id)
+    refunded = await refund(hasty.stores.payments, booking.id)
 
     assert raised.value.applied is None
     assert seen == booking
@@ -208,7 +209,7 @@ async def test_many_refunds_at_once_share_a_transaction(large: Service) -> None:
     ]
     groups = Groups(large)
 
-    refunded = await asyncio.gather(*(refund(large.stores, b.id) for b in bookings))
+    refunded = await asyncio.gather(*(refund(large.stores.payments, b.id) for b in bookings))
 
     assert {r.state for r in refunded} == {State.REFUNDED}
     transactions, refunds = groups.since()
@@ -220,10 +221,10 @@ async def test_many_refunds_at_once_share_a_transaction(large: Service) -> None:
 async def test_one_refund_that_is_used_harms_no_other_of_its_group(large: Service) -> None:
     bookings = [await book(large, f"candidate-{i}", exam="exam-2") for i in range(20)]
     second = await book(large, "candidate-7", subjects=("qms",), exam="exam-2", key="key-2")
-    await refund(large.stores, bookings[7].id)
+    await refund(large.stores.payments, bookings[7].id)
 
     ends = await asyncio.gather(
-        *(refund(large.stores, b.id) for b in [*bookings[:7], second, *bookings[8:]]),
+        *(refund(large.stores.payments, b.id) for b in [*bookings[:7], second, *bookings[8:]]),
         return_exceptions=True,
     )
 

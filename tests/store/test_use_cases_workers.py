@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import NotReady
 from quota_service.domain.reservation import State
 from quota_service.registration.confirm import confirm
@@ -25,9 +25,10 @@ async def test_the_recovery_worker_counts_what_it_did_and_how_it_ended(service: 
     for reservation, line in ((booked, "after commit"), (unbooked, "after pin")):
         with pytest.raises(DiedError):
             await confirm(
-                dying(service.stores, f"confirm: {line}"), payment(reservation, reservation.id)
+                dying(service.stores, f"confirm: {line}").payments,
+                payment(reservation, reservation.id),
             )
-    worker = RecoveryWorker(service.stores, service.settings)
+    worker = RecoveryWorker(service.stores.payments, service.settings)
 
     first, second = await worker.run_once(), await worker.run_once()
 
@@ -43,7 +44,7 @@ async def test_the_recovery_worker_counts_what_it_did_and_how_it_ended(service: 
 
 async def test_the_expiry_worker_counts_what_it_gave_back(service: Service) -> None:
     due, later = await hold(service), await hold(service, "candidate-2")
-    await move_due(redis_of(service), *service.stores.locate(due.id), ago_ms=3_000)
+    await move_due(redis_of(service), *service.stores.registry.locate(due.id), ago_ms=3_000)
     worker = ExpiryWorker(service.stores, service.settings)
 
     first, second = await worker.run_once(), await worker.run_once()
@@ -64,7 +65,7 @@ async def test_a_worker_takes_five_batches_in_a_round_at_most(service: Service) 
     venues = ["tianjin"] * 5 + ["jinan"] * 2
     held = [await hold(service, f"candidate-{i}", venue) for i, venue in enumerate(venues)]
     for reservation in held:
-        await move_due(redis_of(service), *service.stores.locate(reservation.id))
+        await move_due(redis_of(service), *service.stores.registry.locate(reservation.id))
     worker = ExpiryWorker(service.stores, dataclasses.replace(service.settings, expiry_batch_max=1))
 
     rounds = [(await worker.run_once())["expired"] for _ in range(3)]
@@ -77,7 +78,7 @@ async def test_a_shard_that_fails_keeps_no_other_waiting_and_is_heard_of(
     service: Service, failure: Exception
 ) -> None:
     for number in (2, 3):
-        await import_exam(service.stores, make_exam(f"exam-{number}"))
+        await import_exam(service.stores.maintenance, make_exam(f"exam-{number}"))
     served = []
 
     async def work(shard: Shard) -> Mapping[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import (
     LedgerUnavailable,
     NotReady,
@@ -76,9 +76,9 @@ async def test_a_room_is_made_with_its_exam_and_keeps_its_secrets(room: Service)
 
 
 async def test_two_exams_have_two_seeds(room: Service) -> None:
-    await import_exam(room.stores, room_exam("exam-2"))
+    await import_exam(room.stores.maintenance, room_exam("exam-2"))
 
-    rooms = await room.stores.waiting_rooms.all()
+    rooms = await room.stores.maintenance.waiting_rooms.all()
 
     assert len({each.seed for each in rooms.values()}) == 2
 
@@ -91,12 +91,12 @@ async def test_an_exam_without_a_room_gets_one_by_an_import_and_loses_it_by_anot
 
     await open_room(service)
     exam = service.stores.registry.find("exam-1")
-    with_room = await join(service.stores, "exam-1", "candidate-1")
-    await import_exam(service.stores, dataclasses.replace(exam, waiting_room=None))
+    with_room = await join(service.stores.waiting_room, "exam-1", "candidate-1")
+    await import_exam(service.stores.maintenance, dataclasses.replace(exam, waiting_room=None))
     with pytest.raises(WaitingRoomOff):
         await number(service, "candidate-1")
-    await import_exam(service.stores, exam)
-    again = await join(service.stores, "exam-1", "candidate-1")
+    await import_exam(service.stores.maintenance, exam)
+    again = await join(service.stores.waiting_room, "exam-1", "candidate-1")
 
     assert with_room.ticket.is_for_draw
     assert again.text == with_room.text
@@ -119,13 +119,13 @@ async def test_a_room_does_not_open_by_a_clock_that_is_not_redis_own(
     away = dataclasses.replace(settings, redis_url="redis://127.0.0.1:1")
 
     async with process_beside(away) as blind:
-        shown = blind.stores.rooms.current("exam-1").document
+        shown = blind.stores.waiting_room.rooms.current("exam-1").document
         with pytest.raises(NotReady):
-            blind.health.redis_now_ms()
+            blind.stores.clock.now_ms()
         with pytest.raises(NotReady):
-            await join(blind.stores, "exam-1", "candidate-1")
-    await room.stores.rooms.refresh()
-    seen = room.stores.rooms.current("exam-1").document
+            await join(blind.stores.waiting_room, "exam-1", "candidate-1")
+    await room.stores.waiting_room.rooms.refresh()
+    seen = room.stores.waiting_room.rooms.current("exam-1").document
 
     assert shown.phase is Phase.BEFORE
     assert seen.phase is not Phase.BEFORE
@@ -158,12 +158,12 @@ async def test_a_claim_asks_again_before_it_is_told_to_be_too_early(
     queue: Service, other: Service
 ) -> None:
     """One process knows since a moment that the turn has come; the other is asked."""
-    ticket = await join(queue.stores, "exam-1", "candidate-1")
+    ticket = await join(queue.stores.waiting_room, "exam-1", "candidate-1")
     await admit(queue, serving=1)
-    assert other.stores.rooms.current("exam-1").standing.room.serving == 0
+    assert other.stores.waiting_room.rooms.current("exam-1").standing.room.serving == 0
 
-    other.stores.rooms._looked_at = 0.0  # noqa: SLF001  its last look is long ago
-    claimed = await claim(other.stores, "exam-1", "candidate-1", ticket.text)
+    other.stores.waiting_room.rooms._looked_at = 0.0  # noqa: SLF001  its last look is long ago
+    claimed = await claim(other.stores.waiting_room, "exam-1", "candidate-1", ticket.text)
 
     assert claimed.granted.place == 1
     assert not claimed.replayed
@@ -172,20 +172,20 @@ async def test_a_claim_asks_again_before_it_is_told_to_be_too_early(
 async def test_a_claim_that_comes_too_early_again_and_again_asks_postgres_seldom(
     queue: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ticket = await join(queue.stores, "exam-1", "candidate-1")
-    await queue.stores.rooms.refresh()
+    ticket = await join(queue.stores.waiting_room, "exam-1", "candidate-1")
+    await queue.stores.waiting_room.rooms.refresh()
     looks = []
-    real = type(queue.stores.waiting_rooms).all
+    real = type(queue.stores.maintenance.waiting_rooms).all
 
     async def counted(ledger: Any, *args: Any) -> Any:
         looks.append(ledger)
         return await real(ledger, *args)
 
-    monkeypatch.setattr(type(queue.stores.waiting_rooms), "all", counted)
+    monkeypatch.setattr(type(queue.stores.maintenance.waiting_rooms), "all", counted)
     began_s = time.monotonic()
     for _ in range(50):
         with pytest.raises(NotYourTurn):
-            await claim(queue.stores, "exam-1", "candidate-1", ticket.text)
+            await claim(queue.stores.waiting_room, "exam-1", "candidate-1", ticket.text)
 
     took_s = time.monotonic() - began_s
     assert len(looks) <= 2 + 4 * took_s
@@ -195,25 +195,25 @@ async def test_the_board_keeps_what_it_knows_while_a_store_is_away(
     queue: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await number(queue, "candidate-1")
-    await queue.stores.rooms.refresh()
-    before = queue.stores.rooms.current("exam-1")
+    await queue.stores.waiting_room.rooms.refresh()
+    before = queue.stores.waiting_room.rooms.current("exam-1")
 
     async def away(_self: object, *_args: object) -> None:
         raise LedgerUnavailable("postgres is away")
 
-    monkeypatch.setattr(type(queue.stores.waiting_rooms), "all", away)
+    monkeypatch.setattr(type(queue.stores.maintenance.waiting_rooms), "all", away)
     with pytest.raises(LedgerUnavailable):
-        await queue.stores.rooms.refresh()
+        await queue.stores.waiting_room.rooms.refresh()
     await redis_of(queue).delete("{exam-1:0}:epoch")
 
     async def time_goes_on() -> bool:
         with pytest.raises(LedgerUnavailable):
-            await queue.stores.rooms.refresh()
-        document = queue.stores.rooms.current("exam-1").document
+            await queue.stores.waiting_room.rooms.refresh()
+        document = queue.stores.waiting_room.rooms.current("exam-1").document
         return document.server_time_ms > before.document.server_time_ms
 
     await eventually(time_goes_on)
-    after = queue.stores.rooms.current("exam-1")
+    after = queue.stores.waiting_room.rooms.current("exam-1")
 
     assert after is not before
     assert after.standing == before.standing
@@ -222,11 +222,11 @@ async def test_the_board_keeps_what_it_knows_while_a_store_is_away(
 
 async def test_a_place_ends_with_its_pass_however_often_it_is_used(queue: Service) -> None:
     await open_room(queue, opens_in_s=-60, rules={"pass_ttl_s": 60, "idle_s": 60})
-    ticket = await join(queue.stores, "exam-1", "candidate-1")
+    ticket = await join(queue.stores.waiting_room, "exam-1", "candidate-1")
     await admit(queue, serving=1)
     places = queue.stores.registry.shard("exam-1", 0).key("places")
 
-    granted = (await claim(queue.stores, "exam-1", "candidate-1", ticket.text)).granted
+    granted = (await claim(queue.stores.waiting_room, "exam-1", "candidate-1", ticket.text)).granted
     free_ms = await redis_of(queue).zscore(places, "candidate-1")
 
     assert free_ms == granted.expires_ms
@@ -234,46 +234,46 @@ async def test_a_place_ends_with_its_pass_however_often_it_is_used(queue: Servic
 
 async def test_every_claim_is_counted_once_also_the_second_of_a_candidate(queue: Service) -> None:
     shard = queue.stores.registry.shard("exam-1", 0)
-    ticket = await join(queue.stores, "exam-1", "candidate-1")
+    ticket = await join(queue.stores.waiting_room, "exam-1", "candidate-1")
     await admit(queue, serving=1)
     for _ in range(3):
-        await claim(queue.stores, "exam-1", "candidate-1", ticket.text)
-    await finish(queue.stores, "exam-1", "candidate-1")
+        await claim(queue.stores.waiting_room, "exam-1", "candidate-1", ticket.text)
+    await finish(queue.stores.waiting_room, "exam-1", "candidate-1")
 
-    once = await queue.stores.surveyor.survey(shard)
-    again = await join(queue.stores, "exam-1", "candidate-1")
+    once = await queue.stores.waiting_room.surveyor.survey(shard)
+    again = await join(queue.stores.waiting_room, "exam-1", "candidate-1")
     await admit(queue, serving=2)
-    await claim(queue.stores, "exam-1", "candidate-1", again.text)
-    twice = await queue.stores.surveyor.survey(shard)
+    await claim(queue.stores.waiting_room, "exam-1", "candidate-1", again.text)
+    twice = await queue.stores.waiting_room.surveyor.survey(shard)
 
     assert (once.claims, once.claimed) == (1, 1)
     assert (twice.claims, twice.claimed) == (2, 1)
 
 
 async def test_finishing_is_for_who_has_a_place(queue: Service) -> None:
-    ticket = await join(queue.stores, "exam-1", "candidate-1")
+    ticket = await join(queue.stores.waiting_room, "exam-1", "candidate-1")
     await admit(queue, serving=1)
-    await claim(queue.stores, "exam-1", "candidate-1", ticket.text)
+    await claim(queue.stores.waiting_room, "exam-1", "candidate-1", ticket.text)
 
     ends = [
-        await finish(queue.stores, "exam-1", "nobody"),
-        await finish(queue.stores, "exam-1", "candidate-1"),
-        await finish(queue.stores, "exam-1", "candidate-1"),
+        await finish(queue.stores.waiting_room, "exam-1", "nobody"),
+        await finish(queue.stores.waiting_room, "exam-1", "candidate-1"),
+        await finish(queue.stores.waiting_room, "exam-1", "candidate-1"),
     ]
 
     assert ends == [False, True, False]
     with pytest.raises(TicketUsed):
-        await claim(queue.stores, "exam-1", "candidate-1", ticket.text)
+        await claim(queue.stores.waiting_room, "exam-1", "candidate-1", ticket.text)
 
 
 async def test_a_draw_that_redis_forgot_is_as_large_as_it_was_known_to_be(room: Service) -> None:
     for i in range(20):
-        await join(room.stores, "exam-1", f"candidate-{i}")
+        await join(room.stores.waiting_room, "exam-1", f"candidate-{i}")
     await admit(room, drawn=20)
 
     await lose_everything(room)
     await recover_shards(room)
-    await room.stores.rooms.refresh()
+    await room.stores.waiting_room.rooms.refresh()
 
-    assert room.stores.rooms.current("exam-1").document.waiting == 20
+    assert room.stores.waiting_room.rooms.current("exam-1").document.waiting == 20
     assert await rows(room, "SELECT drawn FROM waiting_rooms") == [(20,)]

@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import LedgerUnavailable, NotReady, NotYourTurn, Overloaded
 from quota_service.ledger.pool import Ledger
 from quota_service.registration.waiting_room import claim, join
@@ -80,13 +80,19 @@ async def test_after_redis_lost_everything_no_number_is_given_again(queue: Servi
 
 
 async def test_after_redis_lost_everything_every_ticket_keeps_its_place(queue: Service) -> None:
-    tickets = {f"c-{i}": await join(queue.stores, "exam-1", f"c-{i}") for i in range(4)}
+    tickets = {
+        f"c-{i}": await join(queue.stores.waiting_room, "exam-1", f"c-{i}") for i in range(4)
+    }
 
     await lose_everything(queue)
     await recover_shards(queue)
     await admit(queue, serving=2)
     ends = [
-        (await asyncio.gather(claim(queue.stores, "exam-1", c, t.text), return_exceptions=True))[0]
+        (
+            await asyncio.gather(
+                claim(queue.stores.waiting_room, "exam-1", c, t.text), return_exceptions=True
+            )
+        )[0]
         for c, t in tickets.items()
     ]
 
@@ -102,7 +108,10 @@ async def test_a_block_that_was_set_aside_and_not_given_is_given_under_the_same_
     for i in range(BLOCK):
         await number(queue, f"candidate-{i}")
 
-    assert await queue.stores.waiting_rooms.reserve_numbers(epoch, BLOCK, BLOCK) == 2 * BLOCK
+    assert (
+        await queue.stores.maintenance.waiting_rooms.reserve_numbers(epoch, BLOCK, BLOCK)
+        == 2 * BLOCK
+    )
     following = [await number(queue, f"following-{i}") for i in range(2)]
 
     assert following == [6, 7]
@@ -120,7 +129,7 @@ async def test_a_process_that_lives_in_a_past_epoch_sets_no_numbers_aside(queue:
 
     for reached in (None, BLOCK, 10 * BLOCK):
         with pytest.raises(NotReady):
-            await queue.stores.numbers.extend(past, reached)
+            await queue.stores.waiting_room.numbers.extend(past, reached)
 
     assert await reserved(queue) == before
 
@@ -128,7 +137,7 @@ async def test_a_process_that_lives_in_a_past_epoch_sets_no_numbers_aside(queue:
 async def test_a_block_does_not_take_the_place_of_one_that_reaches_further(
     queue: Service,
 ) -> None:
-    shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.room_store
+    shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.waiting_room.room_store
     await number(queue, "candidate-1")
 
     given = [
@@ -161,7 +170,7 @@ async def test_without_postgres_numbers_are_given_to_the_end_of_the_block(
 
 
 async def test_a_queue_has_an_end(queue: Service) -> None:
-    shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.room_store
+    shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.waiting_room.room_store
     first = await number(queue, "candidate-1")
 
     full = await store.join(shard, "candidate-2", late_through=0, numbers_max=1)
@@ -172,7 +181,7 @@ async def test_a_queue_has_an_end(queue: Service) -> None:
 
 
 async def test_whose_turn_has_passed_is_not_counted_in_the_queue_any_more(queue: Service) -> None:
-    shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.room_store
+    shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.waiting_room.room_store
     for i in range(3):
         await number(queue, f"candidate-{i}")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import NotYourTurn
 from quota_service.embedded import EmbeddedRedis
 from quota_service.registration.waiting_room import Joined, claim, join
@@ -37,14 +38,14 @@ def settings(settings: Settings) -> Settings:
 
 
 async def joined(service: Service, *candidates: str) -> dict[str, Joined]:
-    return {c: await join(service.stores, "exam-1", c) for c in candidates}
+    return {c: await join(service.stores.waiting_room, "exam-1", c) for c in candidates}
 
 
 async def revived(service: Service) -> None:
     """Do what brings a process back after Redis was another: notice it, rebuild, look again."""
-    await first_answer(lambda: join(service.stores, "exam-1", "somebody"))
+    await first_answer(lambda: join(service.stores.waiting_room, "exam-1", "somebody"))
     assert await recover_shards(service) == 1
-    await service.stores.rooms.refresh()
+    await service.stores.waiting_room.rooms.refresh()
 
 
 async def admitted(service: Service, tickets: dict[str, Joined]) -> list[str]:
@@ -52,7 +53,7 @@ async def admitted(service: Service, tickets: dict[str, Joined]) -> list[str]:
     found = []
     for candidate, ticket in tickets.items():
         try:
-            await claim(service.stores, "exam-1", candidate, ticket.text)
+            await claim(service.stores.waiting_room, "exam-1", candidate, ticket.text)
         except NotYourTurn:
             continue
         found.append(candidate)
@@ -64,7 +65,7 @@ async def test_the_draw_is_the_same_after_everything_was_restarted(
 ) -> None:
     await open_room(service)
     tickets = await joined(service, *(f"candidate-{i}" for i in range(30)))
-    standing = service.stores.rooms.current("exam-1").standing
+    standing = service.stores.waiting_room.rooms.current("exam-1").standing
     order = sorted(tickets, key=standing.rank)
 
     restart(redis_server)
@@ -121,12 +122,12 @@ async def test_a_pass_is_the_same_after_a_restart(
     await open_room(service, opens_in_s=-60)
     ticket = (await joined(service, "candidate-1"))["candidate-1"]
     await admit(service, serving=1)
-    before = await claim(service.stores, "exam-1", "candidate-1", ticket.text)
+    before = await claim(service.stores.waiting_room, "exam-1", "candidate-1", ticket.text)
 
     restart(redis_server)
     async with open_service(settings) as another:
         await refresh_memory(another)
         await revived(another)
-        after = await claim(another.stores, "exam-1", "candidate-1", ticket.text)
+        after = await claim(another.stores.waiting_room, "exam-1", "candidate-1", ticket.text)
 
     assert (after.text, after.replayed) == (before.text, True)

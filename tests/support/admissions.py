@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam, Window
 from quota_service.registration.admit import Admission
@@ -53,12 +53,12 @@ class RoomUnderTest:
             self.service.settings,
             **{"admission_interval_s": 0.5, "admission_rise_max": 0.05, **settings},
         )
-        return Admission(self.service.stores, changed)
+        return Admission(self.service.stores.waiting_room, changed)
 
     async def move(self, registration: Window) -> None:
         """Give the exam another window, in the definition that is in force from now on."""
         exam = dataclasses.replace(self.exam, registration=registration)
-        await import_exam(self.service.stores, exam)
+        await import_exam(self.service.stores.maintenance, exam)
         self.exam = self.service.stores.registry.find(exam.id)
 
     async def queue(self, numbers: int) -> None:
@@ -85,7 +85,7 @@ class RoomUnderTest:
 
     async def report(self, signals: Signals = CALM, process: str = "process-1") -> None:
         """Let a process report."""
-        await self.service.stores.surveyor.report(self.shard, process, signals)
+        await self.service.stores.waiting_room.surveyor.report(self.shard, process, signals)
 
     async def fall_silent(self, ago_ms: int) -> None:
         """Let every report be that much older."""
@@ -119,7 +119,7 @@ class RoomUnderTest:
 
     async def room(self) -> Room:
         """Return the room as Postgres has it."""
-        return (await self.service.stores.waiting_rooms.all())[self.exam.id]
+        return (await self.service.stores.maintenance.waiting_rooms.all())[self.exam.id]
 
     async def steps(self) -> list[tuple[int, int]]:
         """Return (serving, healthy time in ms) of each step that is kept, oldest first."""
@@ -162,7 +162,7 @@ async def open_room(
     rules = {"rate_per_s": 10, "rate_min_per_s": 1, "rate_max_per_s": 100} | rules
     if draw:  # made before the opening, which then comes
         earlier = room_definition(exam_id, opens_in_s=3600, **rules)
-        await import_exam(service.stores, parse_exam(earlier))
+        await import_exam(service.stores.maintenance, parse_exam(earlier))
     exam = parse_exam(room_definition(exam_id, opens_in_s=opens_in_s, **rules))
-    await import_exam(service.stores, exam)
+    await import_exam(service.stores.maintenance, exam)
     return RoomUnderTest(service, service.stores.registry.find(exam.id))

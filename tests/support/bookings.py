@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.exam import Quota
 from quota_service.domain.payment import PaymentOutcome
 from quota_service.domain.reservation import Reservation
@@ -30,15 +30,15 @@ async def book(
 ) -> Reservation:
     """Reserve and pay, and return the booking."""
     order = Order(candidate, subjects, (venue,), accepted_notice=True)
-    held = (await reserve(service.stores, exam, order, key)).reservation
-    paid = await confirm(service.stores, payment(held, f"event-{held.id}", held.amount))
+    held = (await reserve(service.stores.reservations, exam, order, key)).reservation
+    paid = await confirm(service.stores.payments, payment(held, f"event-{held.id}", held.amount))
     assert paid.outcome is PaymentOutcome.CONFIRMED
     return await now(service, held)
 
 
 async def now(service: Service, reservation: Reservation) -> Reservation:
     """Return a reservation as Redis has it now."""
-    found = await service.stores.seats.read(*service.stores.locate(reservation.id))
+    found = await service.stores.seats.read(*service.stores.registry.locate(reservation.id))
     assert found is not None
     return found
 
@@ -52,8 +52,8 @@ async def left(service: Service, quota: str, exam: str = "exam-1") -> int:
 async def recover(service: Service, exam: str = "exam-1") -> tuple[Recovered, int]:
     """Do what the recovery worker does; return what became of pins, and the refunds finished."""
     shard = service.stores.registry.shard(exam, 0)
-    recovered = await recover_pins(service.stores, shard, 0, 1000)
-    return recovered, await return_seats(service.stores, shard, 1000)
+    recovered = await recover_pins(service.stores.payments, shard, 0, 1000)
+    return recovered, await return_seats(service.stores.payments, shard, 1000)
 
 
 def meanwhile(

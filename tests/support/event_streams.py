@@ -145,6 +145,6 @@ async def import_large_exam(running: Running) -> str:
     """Import an exam whose snapshot is larger than the buffers of a stream; return its path."""
     seats = {f"venue-{i}": {"general": 5, "qms": 5, "ems": 5, "service": 5} for i in range(400)}
     stores = running.service.stores
-    await import_exam(stores, make_exam("exam-2", seats=seats))
+    await import_exam(stores.maintenance, make_exam("exam-2", seats=seats))
     await stores.registry.refresh()
     return "/v1/exams/exam-2/availability/stream"

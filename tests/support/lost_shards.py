@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.errors import QuotaError, SeatsUnavailable
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
@@ -21,7 +21,7 @@ from tests.support.redis_clients import redis_of
 async def drain(service: Service) -> None:
     """Drain what is in the journal of the test exam."""
     shard = service.stores.registry.shard("exam-1", 0)
-    while not (await drain_journal(service.stores, shard, 1000, 3)).is_idle:
+    while not (await drain_journal(service.stores.maintenance, shard, 1000, 3)).is_idle:
         pass
 
 
@@ -39,7 +39,7 @@ async def another_run(service: Service, exam: str = "exam-1") -> None:
 
 async def recover_shards(service: Service) -> int:
     """Do a worker's round; return how many shards it recovered."""
-    worker = ShardRecoveryWorker(service.stores, service.settings)
+    worker = ShardRecoveryWorker(service.stores.maintenance, service.settings)
     return (await worker.run_once())["recovered"]
 
 

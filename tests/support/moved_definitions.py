@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation
@@ -43,11 +43,11 @@ async def book(
     **more: Any,
 ) -> Reservation:
     order = Order("candidate-1", (subject,), (venue,), **{"accepted_notice": True, **more})
-    return (await reserve(service.stores, "exam-1", order, key)).reservation
+    return (await reserve(service.stores.reservations, "exam-1", order, key)).reservation
 
 
 async def expire_now(service: Service, held: Reservation) -> None:
     """Let a hold expire."""
     await move_due_into_the_past(redis_of(service), held.id)
-    shard, serial = service.stores.locate(held.id)
+    shard, serial = service.stores.registry.locate(held.id)
     assert (await service.stores.seats.expire(shard, [serial]))[0] == 1

@@ -1,18 +1,18 @@
 """What the steps of the state machine share: the stores it drives, and how they are asked."""
 
 import asyncio
-import dataclasses
 from collections.abc import Coroutine
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.exam import Quota
 from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.registration.confirm import confirm
 from quota_service.seats.keys import Shard
 from tests.support.promises_model import Held, Model
+from tests.support.use_cases import failing_at
 
 Result = TypeVar("Result")
 
@@ -45,7 +45,7 @@ class Driver(RuleBasedStateMachine):
             if reached == line:
                 raise DiedError
 
-        return dataclasses.replace(self.stores, failpoint=die)
+        return failing_at(self.stores, die)
 
     async def drained_states(self) -> dict[str, str]:
         """What the drained journal says of every reservation of the exam."""
@@ -86,6 +86,6 @@ class Driver(RuleBasedStateMachine):
         return PaymentEvent(event, held.id, status, amount, "CNY", 0, reference, told)
 
     async def report(self, *paid: Any, **members: Any) -> tuple[str, str | None]:
-        result = await confirm(self.stores, self.event(*paid, **members))
+        result = await confirm(self.stores.payments, self.event(*paid, **members))
         assert result.reservation == paid[1].id
         return result.outcome, result.reason

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import redis.asyncio
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 
 _CLIENTS: dict[tuple[str, bool], "redis.asyncio.Redis"] = {}
 

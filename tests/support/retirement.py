@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.exam import Exam, Window
 from quota_service.registration.import_exam import import_exam
 from quota_service.workers.retention import RetentionWorker
@@ -37,12 +37,12 @@ def over(exam: Exam, days_ago: int) -> Exam:
 
 async def end(service: Service, days_ago: int) -> None:
     """Let the test exam have been over for so many days."""
-    await import_exam(service.stores, over(make_exam(), days_ago))
+    await import_exam(service.stores.maintenance, over(make_exam(), days_ago))
 
 
 async def retain(service: Service, **changes: Any) -> dict[str, int]:
     settings = dataclasses.replace(service.settings, **changes)
-    return dict(await RetentionWorker(service.stores, settings).run_once())
+    return dict(await RetentionWorker(service.stores.maintenance, settings).run_once())
 
 
 async def finish(service: Service) -> None:

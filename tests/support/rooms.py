@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from quota_service.app import Service, open_service, refresh_memory
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam
 from quota_service.registration.import_exam import import_exam
@@ -31,7 +32,9 @@ def room_exam(exam_id: str = "exam-1", rules: dict[str, Any] | None = None, **ch
 
 async def open_room(service: Service, *, opens_in_s: float = 3600, **changes: Any) -> None:
     """Give the test exam a waiting room; unless told it opens in an hour."""
-    await import_exam(service.stores, room_exam(opens_in_s=opens_in_s, closes_in_s=7200, **changes))
+    await import_exam(
+        service.stores.maintenance, room_exam(opens_in_s=opens_in_s, closes_in_s=7200, **changes)
+    )
 
 
 @asynccontextmanager
@@ -41,27 +44,27 @@ async def process_beside(
     """Another process on these stores, which has looked at the exams and their rooms."""
     async with open_service(settings, *failpoint) as opened:
         await refresh_memory(opened)
-        await opened.stores.rooms.refresh()
+        await opened.stores.waiting_room.rooms.refresh()
         yield opened
 
 
 async def number(service: Service, candidate: str) -> int:
     """Have somebody join the room, whose draw is over, and return the number they are given."""
-    return (await join(service.stores, "exam-1", candidate)).ticket.place
+    return (await join(service.stores.waiting_room, "exam-1", candidate)).ticket.place
 
 
 async def stored(service: Service) -> Any:
     """Return the row of the room as Postgres has it."""
-    return (await service.stores.waiting_rooms.all())["exam-1"]
+    return (await service.stores.maintenance.waiting_rooms.all())["exam-1"]
 
 
 async def let_open(service: Service, exam: str = "exam-1") -> None:
     """Let the registration of an exam have opened a moment ago, as the clock would."""
     known = service.stores.registry.find(exam)
     window = dataclasses.replace(
-        known.registration, opens_at_ms=service.stores.rooms.now_ms() - 1000
+        known.registration, opens_at_ms=service.stores.waiting_room.rooms.now_ms() - 1000
     )
-    await import_exam(service.stores, dataclasses.replace(known, registration=window))
+    await import_exam(service.stores.maintenance, dataclasses.replace(known, registration=window))
 
 
 async def admit(service: Service, exam: str = "exam-1", **position: Any) -> None:
@@ -70,7 +73,7 @@ async def admit(service: Service, exam: str = "exam-1", **position: Any) -> None
     async with service.stores.ledger.connection() as connection:
         statement = f"UPDATE waiting_rooms SET {columns} WHERE exam = $1"  # noqa: S608
         await connection.execute(statement, exam, *position.values())
-    await service.stores.rooms.refresh()
+    await service.stores.waiting_room.rooms.refresh()
 
 
 async def admit_draw(service: Service, exam: str = "exam-1") -> None:

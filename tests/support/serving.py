@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from quota_service.app import Addresses, Service, open_service, run_service
+from quota_service.app.opening import Service, open_service
+from quota_service.app.running import run_service
+from quota_service.app.serving import Addresses
 from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.waiting import eventually

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from quota_service.app import open_service, refresh_memory
+from quota_service.app.opening import open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.ledger.admission import AdmissionLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.seats.store import SeatStore
@@ -22,14 +23,14 @@ from quota_service.workers.admission import AdmissionWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.recovery import RecoveryWorker
 
-STOPS: dict[str, tuple[type[Any], type[Any], str]] = {
-    "expiry": (ExpiryWorker, SeatStore, "expire"),
-    "recovery": (RecoveryWorker, ConfirmationLedger, "settle_pins"),
-    "unpin": (RecoveryWorker, SeatStore, "unpin"),
-    "admission": (AdmissionWorker, AdmissionLedger, "step"),
-    "refunds": (RecoveryWorker, SeatStore, "refund"),
+STOPS: dict[str, tuple[type[Any], str, type[Any], str]] = {
+    "expiry": (ExpiryWorker, "maintenance", SeatStore, "expire"),
+    "recovery": (RecoveryWorker, "payments", ConfirmationLedger, "settle_pins"),
+    "unpin": (RecoveryWorker, "payments", SeatStore, "unpin"),
+    "admission": (AdmissionWorker, "waiting_room", AdmissionLedger, "step"),
+    "refunds": (RecoveryWorker, "payments", SeatStore, "refund"),
 }
-"""The worker, and the method before which it stops."""
+"""The worker, its part of the stores, and the method before which it stops."""
 
 
 def stopping(real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -44,11 +45,12 @@ def stopping(real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any
 
 async def sweep(name: str) -> None:
     """Do one round, stopped in the middle of it."""
-    worker, owner, method = STOPS[name]
+    worker, part, owner, method = STOPS[name]
     async with open_service(read_settings()) as service:
         await refresh_memory(service)
         setattr(owner, method, stopping(getattr(owner, method)))
-        print(json.dumps(await worker(service.stores, service.settings).run_once()))  # noqa: T201
+        stores = getattr(service.stores, part)
+        print(json.dumps(await worker(stores, service.settings).run_once()))  # noqa: T201
 
 
 if __name__ == "__main__":

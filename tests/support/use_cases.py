@@ -1,15 +1,19 @@
 """Reservations and payments over both stores, for tests of the protocols."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
 
-from quota_service.app import Service
+from quota_service.app.opening import Service
 from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.recover import Recovered, recover_pins
 from quota_service.registration.reserve import Order, reserve
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import ExamStores
 from tests.support.books import check_books
 from tests.support.redis_clients import redis_of
+
+Part = TypeVar("Part", bound=ExamStores)
 
 
 class DiedError(BaseException):
@@ -33,28 +37,39 @@ async def hold(
     service: Service, candidate: str = "candidate-1", venue: str = "jinan", exam: str = "exam-1"
 ) -> Reservation:
     order = Order(candidate, ("general",), (venue,), accepted_notice=True)
-    return (await reserve(service.stores, exam, order, "key-1")).reservation
+    return (await reserve(service.stores.reservations, exam, order, "key-1")).reservation
 
 
 async def state(service: Service, reservation: Reservation) -> State:
-    found = await service.stores.seats.read(*service.stores.locate(reservation.id))
+    found = await service.stores.seats.read(*service.stores.registry.locate(reservation.id))
     assert found is not None
     return found.state
 
 
-def dying(stores: Stores, line: str) -> Stores:
-    """Return stores whose protocol dies at a marked line."""
+def failing_at(stores: Part, failpoint: Callable[[str], None]) -> Part:
+    """Return stores, and all parts of them, that tell this failpoint of each marked line."""
+    parts = {field.name: getattr(stores, field.name) for field in dataclasses.fields(stores)}
+    changed = {
+        name: failing_at(part, failpoint)
+        for name, part in parts.items()
+        if isinstance(part, ExamStores)
+    }
+    return dataclasses.replace(stores, failpoint=failpoint, **changed)
+
+
+def dying(stores: Part, line: str) -> Part:
+    """Return stores whose use cases die at a marked line."""
 
     def failpoint(now: str) -> None:
         if now == line:
             raise DiedError(line)
 
-    return dataclasses.replace(stores, failpoint=failpoint)
+    return failing_at(stores, failpoint)
 
 
 async def recover(service: Service, age_ms: int = 0) -> Recovered:
     shard = service.stores.registry.shard("exam-1", 0)
-    return await recover_pins(service.stores, shard, age_ms, 100)
+    return await recover_pins(service.stores.payments, shard, age_ms, 100)
 
 
 async def check_both_books(service: Service, booked: int) -> None:

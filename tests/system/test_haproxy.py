@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from quota_service.app import open_service
+from quota_service.app.opening import open_service
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.embedded.ports import LOOPBACK
 from quota_service.ledger.api_keys import Scope
@@ -78,7 +78,7 @@ async def apis(
         )
         async with open_service(settings) as service:
             seats = {"jinan": {"general": SEATS}}
-            await import_exam(service.stores, make_exam(seats=seats))
+            await import_exam(service.stores.maintenance, make_exam(seats=seats))
             create = service.key_ledger.create
             one, two = [await create(name, frozenset({Scope.FRONTEND})) for name in ("one", "two")]
         told = {

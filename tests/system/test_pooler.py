@@ -5,7 +5,8 @@ import dataclasses
 
 import pytest
 
-from quota_service.app import open_service, refresh_memory
+from quota_service.app.opening import open_service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.payment import PaymentOutcome
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
@@ -36,13 +37,13 @@ async def test_everything_works_while_each_transaction_gets_another_connection(
         async with open_service(behind) as service:
             await migrate(service.stores.ledger)
             seats = {"jinan": {"general": CANDIDATES}}
-            await import_exam(service.stores, make_exam(seats=seats))
+            await import_exam(service.stores.maintenance, make_exam(seats=seats))
             await service.key_ledger.create("portal", frozenset({Scope.FRONTEND}))
             holds = [await hold(service, f"candidate-{n}") for n in range(CANDIDATES)]
 
             async def pay(number: int) -> PaymentOutcome:
                 event = payment(holds[number], event=f"event-{number}")
-                return (await confirm(service.stores, event)).outcome
+                return (await confirm(service.stores.payments, event)).outcome
 
             async def look() -> None:
                 await refresh_memory(service)
@@ -52,7 +53,7 @@ async def test_everything_works_while_each_transaction_gets_another_connection(
             outcomes = await asyncio.gather(*(pay(n) for n in range(CANDIDATES)))
             await asyncio.gather(*(look() for _ in range(CANDIDATES)))
             drained = await drain_journal(
-                service.stores, service.stores.registry.shard("exam-1", 0), 1000, 3
+                service.stores.maintenance, service.stores.registry.shard("exam-1", 0), 1000, 3
             )
 
             assert set(outcomes) == {PaymentOutcome.CONFIRMED}

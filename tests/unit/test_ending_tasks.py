@@ -2,7 +2,7 @@
 
 import asyncio
 
-from quota_service.app import cancel_all
+from quota_service.app.upkeep import cancel_all
 from tests.support.patience import LIMIT_S
 
 

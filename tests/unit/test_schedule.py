@@ -5,8 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from quota_service.registration.registry import Progress
-from quota_service.registration.stores import Stores
+from quota_service.registration.registry import ExamRegistry, Progress
 from quota_service.workers import schedule
 from quota_service.workers.schedule import Schedule
 
@@ -28,16 +27,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def stores(progress: Progress) -> Stores:
+def registry(progress: Progress) -> ExamRegistry:
     known: Any = SimpleNamespace(progress=lambda: progress)
-    return cast("Stores", known)
+    return cast("ExamRegistry", known)
 
 
 OLD = tuple(f"old-{n:03}" for n in range(120))
 
 
 def test_the_first_round_looks_at_everything_and_the_next_at_what_goes_on(clock: Clock) -> None:
-    turns = Schedule(stores(Progress(("now-1", "now-2"), OLD)), 60)
+    turns = Schedule(registry(Progress(("now-1", "now-2"), OLD)), 60)
 
     first = turns.exams()
     clock.now_s += 0.2
@@ -48,7 +47,7 @@ def test_the_first_round_looks_at_everything_and_the_next_at_what_goes_on(clock:
 
 
 def test_each_exam_that_is_over_has_its_turn_once_in_the_span(clock: Clock) -> None:
-    turns = Schedule(stores(Progress((), OLD)), 60)
+    turns = Schedule(registry(Progress((), OLD)), 60)
     turns.exams()
 
     seen = []
@@ -62,7 +61,7 @@ def test_each_exam_that_is_over_has_its_turn_once_in_the_span(clock: Clock) -> N
 
 
 def test_a_few_exams_that_are_over_have_their_turns_too(clock: Clock) -> None:
-    turns = Schedule(stores(Progress((), ("old-1", "old-2"))), 60)
+    turns = Schedule(registry(Progress((), ("old-1", "old-2"))), 60)
     turns.exams()
 
     seen = []
@@ -74,7 +73,7 @@ def test_a_few_exams_that_are_over_have_their_turns_too(clock: Clock) -> None:
 
 
 def test_turns_that_were_missed_are_not_all_made_up_for(clock: Clock) -> None:
-    turns = Schedule(stores(Progress((), OLD)), 60)
+    turns = Schedule(registry(Progress((), OLD)), 60)
     turns.exams()
 
     clock.now_s += 86_400

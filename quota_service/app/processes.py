@@ -22,7 +22,7 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from quota_service.app import stopped_by_signals
+from quota_service.app.running import stopped_by_signals
 from quota_service.domain.errors import QuotaError
 from quota_service.embedded.parent_death import die_with_parent
 from quota_service.http.acceptor import bind

@@ -1,0 +1,1 @@
+"""The process: what it opens, keeps fresh, serves and closes again."""

@@ -1,0 +1,113 @@
+"""Serves the API and the admin port of an opened service."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+from aiohttp import web
+
+from quota_service.api.context import CONTEXT
+from quota_service.api.documents import OPENAPI
+from quota_service.api.health import get_livez, get_readyz
+from quota_service.api.json_calls import JsonCalls
+from quota_service.api.on_aiohttp import add_routes, around_requests, on_aiohttp
+from quota_service.api.openapi import openapi_document
+from quota_service.api.routes import ROUTES
+from quota_service.api.scrape import METRICS, SeatGauges, get_metrics
+from quota_service.app.opening import Service
+from quota_service.http.acceptor import Acceptor, bind
+from quota_service.http.connections import Connections
+from quota_service.http.protocol import HEAD_MAX_BYTES
+from quota_service.settings import address_of_setting
+
+# aiohttp would inflate bodies in its parser, before anybody has asked who sends them.
+_OPTIONS: Mapping[str, Any] = {"access_log": None, "auto_decompress": False}
+"""How aiohttp serves, on every port."""
+_HEADS: Mapping[str, Any] = {"max_line_size": HEAD_MAX_BYTES, "max_field_size": HEAD_MAX_BYTES}
+"""No head that was taken before is too long for aiohttp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running process listens: base URLs."""
+
+    api: str
+    admin: str
+
+
+async def listen(
+    stack: AsyncExitStack, service: Service, *, api: bool, reuse_port: bool
+) -> Addresses:
+    """Serve the admin port, and the `api`, until the stack unwinds.
+
+    SettingsError when a port cannot be had.
+    """
+    settings = service.settings
+    admin = await _listen_on_admin_port(stack, service)
+    public = ""
+    if api:
+        with address_of_setting("", settings.host, settings.port):
+            listeners = await bind(
+                settings.host,
+                settings.port,
+                unread_max_s=settings.idle_timeout_s,
+                reuse_port=reuse_port,
+            )
+            clients = await _serve_api(stack, service)
+            acceptor = Acceptor(listeners, has_room=clients.has_room, take=clients.begin)
+        stack.callback(acceptor.close)
+        public = acceptor.url
+    return Addresses(public, admin)
+
+
+def api_app(service: Service) -> web.Application:
+    """Return the public application."""
+    app = web.Application(
+        middlewares=[around_requests(service.metrics)],
+        client_max_size=service.settings.body_max_bytes + 1,
+    )
+    app[CONTEXT] = service.context
+    app[OPENAPI] = orjson.dumps(openapi_document())
+    add_routes(app)
+    return app
+
+
+async def _serve_api(stack: AsyncExitStack, service: Service) -> Connections:
+    """Return what serves the connections of the API, until the stack unwinds."""
+    settings = service.settings
+    runner = web.AppRunner(
+        api_app(service), shutdown_timeout=settings.shutdown_drain_s, **_OPTIONS, **_HEADS
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    by_aiohttp = cast("web.Server", runner.server)
+    calls = JsonCalls(service.context, ROUTES, service.metrics, by_aiohttp)
+    clients = Connections(calls, settings, service.metrics)
+
+    async def end() -> None:
+        await service.context.streams.close()  # no shutdown waits for a stream
+        await clients.drain(settings.shutdown_drain_s)
+
+    stack.push_async_callback(end)
+    return clients
+
+
+async def _listen_on_admin_port(stack: AsyncExitStack, service: Service) -> str:
+    """Serve metrics and health until the stack unwinds."""
+    settings = service.settings
+    app = web.Application()
+    app[CONTEXT] = service.context
+    app[METRICS] = SeatGauges(service.stores, service.metrics, settings)
+    app.router.add_get("/metrics", get_metrics)
+    app.router.add_get("/livez", on_aiohttp(get_livez))
+    app.router.add_get("/readyz", on_aiohttp(get_readyz))
+    runner = web.AppRunner(app, shutdown_timeout=settings.shutdown_drain_s, **_OPTIONS)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    with address_of_setting("admin_", settings.admin_host, settings.admin_port):
+        site = web.TCPSite(runner, settings.admin_host, settings.admin_port, backlog=1024)
+        await site.start()
+    address = runner.addresses[0]
+    return f"http://{address[0]}:{address[1]}"
