@@ -1,7 +1,9 @@
-"""The types of the members of an exam definition, with the limits of their values."""
+"""The types of the members of an exam definition: what they may be, and what is said if not."""
 
 import re
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from operator import ge, gt, le
 from typing import Annotated, Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -16,8 +18,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from quota_service.definitions.times import time_ms
-from quota_service.domain.definition import shown
+from quota_service.domain.definition import EPOCH, LATEST_MS, MAX_SHOWN, shown
 from quota_service.domain.exam import MAX_CAPACITY
 from quota_service.schema import (
     CLOCK_PATTERN,
@@ -32,36 +33,23 @@ from quota_service.schema import (
     wrong,
 )
 
-MAX_TITLE = 200
-"""Characters of a title."""
-MAX_NOTICE = 10_000
-"""Characters of the notice in one language."""
 MAX_LANGUAGES = 32
 """Languages of one text."""
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}", re.ASCII)
 """The tag of a language, by the form of BCP 47."""
 TIME_ZONE_NAME = re.compile(r"[A-Z][A-Za-z0-9_+/-]{0,63}", re.ASCII)
 """IANA zone names; `localtime` and the like, which mean something else elsewhere, are left out."""
-
-MAX_FEE = 10_000_000
-"""Minor units for one subject; more is a typing error."""
-MAX_TTL_S = 86_400
-MAX_CHECKOUT_GRACE_S = 86_400
-MAX_EXPIRY_SLACK_S = 60
-
 MIN_RATE_PER_S = 0.01
 MAX_RATE_PER_S = 100_000
 """Candidates a second that a waiting room lets in."""
-MAX_PLACES = 1_000_000
-MIN_PASS_TTL_S = 30
-MAX_CLAIM_GRACE_S = 86_400
-
-MAX_UNPAID_HOLDS = 1000
-MAX_UNPAID_PAUSE_S = 31 * 86_400
-MAX_VENUE_CHANGES = 1000
 
 TAGS: Final = frozenset({"<plain>", "<languages>", "<table>", "<rows>", "<seats>", "<capacity>"})
 """Names of the forms a member can have; they stand in the places that pydantic tells."""
+
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.(?P<fraction>[0-9]{1,9}))?"
+    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
+)
 
 
 def zone_named(name: object) -> ZoneInfo | None:
@@ -85,47 +73,62 @@ def _zone(name: Any) -> ZoneInfo:
 
 
 def _time_ms(value: Any, info: ValidationInfo) -> int | None:
-    """Return a time in milliseconds; None without an offset while the zone is not known."""
+    """Return a time in milliseconds since the epoch, from RFC 3339 or the datetime of a file.
+
+    One without an offset is on the clocks of the zone in the context; while that is not known,
+    None comes back. What a clock change makes ambiguous, or leaves out, is refused.
+    """
     if not isinstance(value, str | datetime):
         raise wrong("must be an RFC 3339 date and time", FORM)
+    moment = _moment(value) if isinstance(value, str) else value
+    if moment.microsecond % 1000:
+        raise wrong("is finer than milliseconds")
+    if moment.tzinfo is None:
+        zone = info.context
+        if zone is None:
+            return None
+        moment = moment.replace(tzinfo=zone)
+        if moment.utcoffset() != moment.replace(fold=1).utcoffset():
+            raise wrong(f"falls on a clock change of {zone.key}: give it with its offset")
+    since_epoch_ms = (moment - EPOCH) // timedelta(milliseconds=1)
+    if not 0 <= since_epoch_ms <= LATEST_MS:
+        raise wrong("must be from the year 1970 to 9999")
+    return since_epoch_ms
+
+
+def _moment(text: str) -> datetime:
+    parts = _RFC_3339.fullmatch(text)
+    if parts is None:
+        raise wrong(
+            "must be an RFC 3339 date and time such as 2023-03-14T12:00:00+08:00, "
+            f"not {text[:MAX_SHOWN]!r}{'…' if len(text) > MAX_SHOWN else ''}"
+        )
+    if (parts["fraction"] or "")[3:].strip("0"):
+        raise wrong("is finer than milliseconds")
     try:
-        return time_ms(value, info.context)
+        return datetime.fromisoformat(text.upper())
     except ValueError as fault:
-        raise wrong(str(fault)) from fault
+        raise wrong(f"{text!r} is on no calendar or clock: {fault}") from fault
 
 
-def later_than(name: str) -> AfterValidator:
-    """Return the check that a time is later than another member."""
+def _compared(holds: Callable[[Any, Any], bool], words: str) -> Callable[[str], AfterValidator]:
+    """Return the check of a member against one before it, which must hold as `words` say."""
 
-    def check(value: int | None, info: ValidationInfo) -> int | None:
-        before = info.data.get(name)
-        if value is not None and before is not None and value <= before:
-            raise wrong(f"must be later than {name}")
-        return value
+    def with_member(name: str) -> AfterValidator:
+        def check(value: Any, info: ValidationInfo) -> Any:
+            other = info.data.get(name)
+            if value is not None and other is not None and not holds(value, other):
+                raise wrong(f"must {words} {name}")
+            return value
 
-    return AfterValidator(check)
+        return AfterValidator(check)
 
-
-def not_less_than(name: str) -> AfterValidator:
-    """Return the check that a number is not less than another member."""
-
-    def check(value: float, info: ValidationInfo) -> float:
-        if value < info.data.get(name, value):
-            raise wrong(f"must not be less than {name}")
-        return value
-
-    return AfterValidator(check)
+    return with_member
 
 
-def not_more_than(name: str) -> AfterValidator:
-    """Return the check that a number is not more than another member."""
-
-    def check(value: float, info: ValidationInfo) -> float:
-        if value > info.data.get(name, value):
-            raise wrong(f"must not be more than {name}")
-        return value
-
-    return AfterValidator(check)
+later_than = _compared(gt, "be later than")
+not_less_than = _compared(ge, "not be less than")
+not_more_than = _compared(le, "not be more than")
 
 
 def form_by_type(kinds: dict[type, str], meaning: str) -> Discriminator:
@@ -182,5 +185,5 @@ _Text = Annotated[
     Field(description="A text by language (the tag of BCP 47), or a plain text."),
     WithJsonSchema({"component": "Text"}, mode="serialization"),
 ]
-Title = _Text[Annotated[str, Words(MAX_TITLE)]]
-NoticeText = _Text[Annotated[str, Words(MAX_NOTICE, several_lines=True)]]
+Title = _Text[Annotated[str, Words(200)]]
+NoticeText = _Text[Annotated[str, Words(10_000, several_lines=True)]]

@@ -12,16 +12,6 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
 from quota_service.definitions.fields import (
-    MAX_CHECKOUT_GRACE_S,
-    MAX_CLAIM_GRACE_S,
-    MAX_EXPIRY_SLACK_S,
-    MAX_FEE,
-    MAX_PLACES,
-    MAX_TTL_S,
-    MAX_UNPAID_HOLDS,
-    MAX_UNPAID_PAUSE_S,
-    MAX_VENUE_CHANGES,
-    MIN_PASS_TTL_S,
     NoticeText,
     Rate,
     Seats,
@@ -54,6 +44,7 @@ from quota_service.domain.exam import (
 from quota_service.schema import FORM, Currency, Identifier, Matching, Whole
 
 _FAIR_USE = FairUseRules()
+_MONTH_S = 31 * 86_400
 
 
 class _Table(BaseModel):
@@ -81,7 +72,7 @@ class WindowTable(_Table):
 class FeeTable(_Table):
     """What one subject costs one candidate."""
 
-    amount: Annotated[int, Whole(0, MAX_FEE)]
+    amount: Annotated[int, Whole(0, 10_000_000)]
     """In minor units (fen)."""
     currency: Currency
 
@@ -89,11 +80,11 @@ class FeeTable(_Table):
 class HoldTable(_Table):
     """How long an unpaid hold lives."""
 
-    ttl_s: Annotated[int, Whole(1, MAX_TTL_S)]
+    ttl_s: Annotated[int, Whole(1, 86_400)]
     """Seconds from the reservation to its deadline."""
-    checkout_grace_s: Annotated[int, Whole(0, MAX_CHECKOUT_GRACE_S)] = 600
+    checkout_grace_s: Annotated[int, Whole(0, 86_400)] = 600
     """Seconds the deadline moves out, once, when payment begins."""
-    expiry_slack_s: Annotated[int, Whole(0, MAX_EXPIRY_SLACK_S)] = 5
+    expiry_slack_s: Annotated[int, Whole(0, 60)] = 5
     """Seconds after the deadline before the seats go back at the earliest, so that a payment
     already under way can arrive."""
 
@@ -101,15 +92,15 @@ class HoldTable(_Table):
 class FairUseTable(_Table):
     """What keeps one candidate from having seats that others would pay for."""
 
-    unpaid_holds_max: Annotated[int, Whole(1, MAX_UNPAID_HOLDS)] = _FAIR_USE.unpaid_holds_max
+    unpaid_holds_max: Annotated[int, Whole(1, 1000)] = _FAIR_USE.unpaid_holds_max
     """Holds of a candidate that may end unpaid without a pause."""
-    unpaid_pause_s: Annotated[int, Whole(1, MAX_UNPAID_PAUSE_S)] = _FAIR_USE.unpaid_pause_s
+    unpaid_pause_s: Annotated[int, Whole(1, _MONTH_S)] = _FAIR_USE.unpaid_pause_s
     """First pause, in seconds; doubled by each further one."""
-    unpaid_pause_max_s: Annotated[
-        int, Whole(1, MAX_UNPAID_PAUSE_S), not_less_than("unpaid_pause_s")
-    ] = _FAIR_USE.unpaid_pause_max_s
+    unpaid_pause_max_s: Annotated[int, Whole(1, _MONTH_S), not_less_than("unpaid_pause_s")] = (
+        _FAIR_USE.unpaid_pause_max_s
+    )
     """Longest pause, in seconds."""
-    venue_changes_max: Annotated[int, Whole(0, MAX_VENUE_CHANGES)] = _FAIR_USE.venue_changes_max
+    venue_changes_max: Annotated[int, Whole(0, 1000)] = _FAIR_USE.venue_changes_max
     """How often a reservation can change its venue."""
     key_share_max_percent: Annotated[int, Whole(1, 100)] = _FAIR_USE.key_share_max_percent
     """Share of a quota's seats one API key may have in unpaid holds."""
@@ -123,33 +114,30 @@ class FairUseTable(_Table):
 class WaitingRoomTable(_Table):
     """How the waiting room lets candidates in; absent where there is none."""
 
-    rate_per_s: Rate = 20
+    rate_per_s: Rate = 20.0
     """Candidates let in a second at the start."""
-    rate_max_per_s: Annotated[Rate, not_less_than("rate_per_s")] = 1000
+    rate_max_per_s: Annotated[Rate, not_less_than("rate_per_s")] = 1000.0
     """The most a second."""
-    rate_min_per_s: Annotated[Rate, not_more_than("rate_per_s")] = 1
+    rate_min_per_s: Annotated[Rate, not_more_than("rate_per_s")] = 1.0
     """The least a second."""
-    places_max: Annotated[int, Whole(1, MAX_PLACES)] = 5000
+    places_max: Annotated[int, Whole(1, 1_000_000)] = 5000
     """Candidates with a place at once."""
-    pass_ttl_s: Annotated[int, Whole(MIN_PASS_TTL_S, MAX_PASS_TTL_S)] = 600
+    pass_ttl_s: Annotated[int, Whole(30, MAX_PASS_TTL_S)] = 600
     """Life of a pass, in seconds."""
     idle_s: Annotated[int, Whole(1, MAX_PASS_TTL_S), not_more_than("pass_ttl_s")] = 300
     """Seconds unused after which a place is free for others."""
-    claim_grace_s: Annotated[int, Whole(1, MAX_CLAIM_GRACE_S)] = 300
+    claim_grace_s: Annotated[int, Whole(1, 86_400)] = 300
     """Seconds that a turn is honoured after it came."""
 
     def rules(self) -> WaitingRoomRules:
         """Return the rules; a default gives way to the rule that is given."""
-        rate = float(self.rate_per_s)
-        return WaitingRoomRules(
-            rate_per_s=rate,
-            rate_max_per_s=float(max(self.rate_max_per_s, rate)),
-            rate_min_per_s=float(min(self.rate_min_per_s, rate)),
-            places_max=self.places_max,
-            pass_ttl_s=self.pass_ttl_s,
-            idle_s=min(self.idle_s, self.pass_ttl_s),
-            claim_grace_s=self.claim_grace_s,
-        )
+        rate = self.rate_per_s
+        bounds = {
+            "rate_max_per_s": max(self.rate_max_per_s, rate),
+            "rate_min_per_s": min(self.rate_min_per_s, rate),
+            "idle_s": min(self.idle_s, self.pass_ttl_s),
+        }
+        return WaitingRoomRules(**{**self.model_dump(), **bounds})
 
 
 class NoticeTable(_Table):
@@ -195,23 +183,22 @@ class VenueTable(_Table):
     title: Title
 
 
-class SeatsRow(_Table):
-    """The seats of one subject at one venue."""
-
+class _Row(_Table):
     venue: Identifier
     """Its id."""
     subject: Identifier
     """Its id."""
+
+
+class SeatsRow(_Row):
+    """The seats of one subject at one venue."""
+
     seats: Seats
 
 
-class CapacityRow(_Table):
+class CapacityRow(_Row):
     """The seats of one subject at one venue."""
 
-    venue: Identifier
-    """Its id."""
-    subject: Identifier
-    """Its id."""
     capacity: Seats
 
     @property
