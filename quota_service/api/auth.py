@@ -20,13 +20,6 @@ _REFUSAL = "a valid API key is needed: Authorization: Bearer <key>"
 """One sentence for every cause, so that it tells nobody which part of a key was right."""
 
 
-def exam_in(params: Mapping[str, str]) -> str | None:
-    """Return the exam that the address of a call names, by itself or by a reservation."""
-    if "exam" in params:
-        return params["exam"]
-    return params["reservation"].partition(".")[0] if "reservation" in params else None
-
-
 class KeyRing:
     """The keys in force."""
 

@@ -8,7 +8,7 @@ import openapi_ui_bundles.swagger_ui
 from aiohttp import web
 
 from quota_service.api.context import ApiContext
-from quota_service.api.problems import PROBLEMS, ProblemMeaning, problem_response
+from quota_service.api.problems import PROBLEMS, ProblemMeaning
 from quota_service.http.request import Request
 from quota_service.http.response import Response
 
@@ -44,7 +44,7 @@ def get_problem(_context: ApiContext, request: Request) -> Response:
     """GET /problems/{slug}."""
     problem = PROBLEMS.get(request.params["slug"])
     if problem is None:
-        return problem_response("not-found", "there is no problem type of this name")
+        return PROBLEMS["not-found"].response("there is no problem type of this name")
     meaning: ProblemMeaning = {
         "type": problem.uri,
         "title": problem.title,

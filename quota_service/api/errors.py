@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from quota_service.api.problems import ProblemMembers, problem_response
+from quota_service.api.problems import PROBLEMS, ProblemMembers
 from quota_service.domain import errors
 from quota_service.domain.definition import rfc3339
 from quota_service.http.response import Response
@@ -133,20 +133,20 @@ def answer_to(error: BaseException | None) -> Response:
             log.error("request failed", exc_info=error)
         return answer
     log.error("request failed", exc_info=error)
-    return problem_response("internal-error", "the request id finds the cause in the logs")
+    return PROBLEMS["internal-error"].response("the request id finds the cause in the logs")
 
 
 def answer_for(error: errors.QuotaError) -> Response:
     """Return the problem answer an error stands for."""
     detail = str(error)
     if isinstance(error, ContentEncodingRefused):
-        return problem_response(error.slug, detail, headers={"Accept-Encoding": "identity"})
+        return PROBLEMS[error.slug].response(detail, headers={"Accept-Encoding": "identity"})
     if isinstance(error, errors.SeatsUnavailable | errors.LedgerUnavailable):
         # What the driver says names hosts and users: that is for the log.
         detail = f"the {error.part} cannot be reached at the moment; nothing was lost, ask again"
     if isinstance(error, errors.ImportUnfinished):
         detail = error.told
-    return problem_response(error.slug, detail, **_members(error))
+    return PROBLEMS[error.slug].response(detail, **_members(error))
 
 
 def _members(error: errors.QuotaError) -> ProblemMembers:  # noqa: C901, PLR0911, PLR0912  one line an error
@@ -163,30 +163,25 @@ def _members(error: errors.QuotaError) -> ProblemMembers:  # noqa: C901, PLR0911
                     for q in left
                 ]
             }
-        case errors.SessionConflict(session=session, reservation=reservation):
-            return {"session": session, "reservation": reservation}
-        case errors.TooManyUnpaidHolds(unpaid_holds=unpaid_holds, pause_ends_at_ms=ends_at_ms):
-            return {"unpaid_holds": unpaid_holds, "pause_ends_at": rfc3339(ends_at_ms)}
-        case (
-            errors.RegistrationNotOpen(opens_at_ms=opens_at_ms)
-            | errors.RefundNotOpen(opens_at_ms=opens_at_ms)
-        ):
-            return {"opens_at": rfc3339(opens_at_ms)}
-        case (
-            errors.RegistrationClosed(closed_at_ms=closed_at_ms)
-            | errors.RefundClosed(closed_at_ms=closed_at_ms)
-        ):
-            return {"closed_at": rfc3339(closed_at_ms)}
-        case errors.SessionStarted(session=session, started_at_ms=started_at_ms):
-            return {"session": session, "started_at": rfc3339(started_at_ms)}
-        case errors.ExamNotOver(ends_at_ms=ends_at_ms):
-            return {"ends_at": rfc3339(ends_at_ms)}
-        case errors.ExamUnfinished(left=unfinished):
-            return {"unfinished": unfinished}
-        case errors.NoticeNotAccepted(version=version):
-            return {"version": version, **_named("accepted_notice", error)}
-        case errors.UnknownVenue(field=field) | errors.UnknownSubject(field=field):
-            return _named(field, error)
+        case errors.SessionConflict():
+            return {"session": error.session, "reservation": error.reservation}
+        case errors.TooManyUnpaidHolds():
+            ends_at = rfc3339(error.pause_ends_at_ms)
+            return {"unpaid_holds": error.unpaid_holds, "pause_ends_at": ends_at}
+        case errors.RegistrationNotOpen() | errors.RefundNotOpen():
+            return {"opens_at": rfc3339(error.opens_at_ms)}
+        case errors.RegistrationClosed() | errors.RefundClosed():
+            return {"closed_at": rfc3339(error.closed_at_ms)}
+        case errors.SessionStarted():
+            return {"session": error.session, "started_at": rfc3339(error.started_at_ms)}
+        case errors.ExamNotOver():
+            return {"ends_at": rfc3339(error.ends_at_ms)}
+        case errors.ExamUnfinished():
+            return {"unfinished": error.left}
+        case errors.NoticeNotAccepted():
+            return {"version": error.version, **_named("accepted_notice", error)}
+        case errors.UnknownVenue() | errors.UnknownSubject():
+            return _named(error.field, error)
         case errors.SameSessionTwice(session=session, subjects=subjects):
             return {"session": session, "subjects": subjects, **_named("subjects", error)}
         case errors.IdempotencyKeyReused():
@@ -204,20 +199,20 @@ def _members(error: errors.QuotaError) -> ProblemMembers:  # noqa: C901, PLR0911
             return _named("Waiting-Room-Pass", error)
         case errors.NotYourTurn(threshold=threshold, serving=serving, poll_after_s=poll_after_s):
             return {"threshold": threshold, "serving": serving, "poll_after": poll_after_s}
-        case errors.KeyShareUsed(share_max_percent=share_max_percent):
-            return {"key_share_max_percent": share_max_percent}
-        case errors.VenueChangesUsed(venue_changes_max=venue_changes_max):
-            return {"venue_changes_max": venue_changes_max}
-        case errors.RefundUsed(reservation=reservation):
-            return {"reservation": reservation}
-        case errors.ReservationEnded(state=state):
-            return {"state": state}
+        case errors.KeyShareUsed():
+            return {"key_share_max_percent": error.share_max_percent}
+        case errors.VenueChangesUsed():
+            return {"venue_changes_max": error.venue_changes_max}
+        case errors.RefundUsed():
+            return {"reservation": error.reservation}
+        case errors.ReservationEnded():
+            return {"state": error.state}
         case errors.DefinitionRefused(problems=wrong) | InvalidRequest(wrong=wrong):
             return {"errors": [{"field": field, "detail": detail} for field, detail in wrong]}
-        case PayloadTooLarge(max_bytes=max_bytes):
-            return {"max_bytes": max_bytes}
-        case errors.Unavailable(part=part):
-            return {"part": part}
+        case PayloadTooLarge():
+            return {"max_bytes": error.max_bytes}
+        case errors.Unavailable():
+            return {"part": error.part}
         case _:
             return {}
 

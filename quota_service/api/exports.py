@@ -18,6 +18,7 @@ import re
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -55,19 +56,8 @@ _NAMED_VALUE = re.compile(
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
 """Truth values, and dates that start with the month."""
-_COLUMNS = (
-    "reservation",
-    "candidate",
-    "venue",
-    "subjects",
-    "state",
-    "amount",
-    "currency",
-    "reserved_at",
-    "confirmed_at",
-    "event",
-    "provider_reference",
-)
+
+Column = tuple[str, Callable[[ExportedBooking], object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,63 +135,50 @@ async def _exam_to_read(context: ApiContext, exam: str) -> Exam:
 
 def plain_file() -> BookingFile:
     """Return the form for programs: ids, and times in UTC with milliseconds."""
-    return BookingFile(csv_lines([_COLUMNS]), lambda page: csv_lines(map(_plain_cells, page)))
+    columns = [
+        *_as_they_are("reservation", "candidate", "venue"),
+        ("subjects", lambda booking: " ".join(booking.subjects)),
+        *_as_they_are("state", "amount", "currency"),
+        ("reserved_at", lambda booking: rfc3339(booking.reserved_ms)),
+        ("confirmed_at", lambda booking: rfc3339(booking.confirmed_ms)),
+        *_as_they_are("event", "provider_reference"),
+    ]
+    return _file(columns, csv_lines)
 
 
 def excel_file(exam: Exam) -> BookingFile:
     """Return the form for spreadsheets."""
     zone = ZoneInfo(exam.time_zone)
     venues, subjects = _titles(exam.venues), _titles(exam.subjects)
-    columns = (
-        "reservation",
-        "candidate",
-        "venue",
-        "venue_title",
-        "subjects",
-        "subject_titles",
-        "state",
-        "amount",
-        "currency",
-        f"reserved_at ({exam.time_zone})",
-        f"confirmed_at ({exam.time_zone})",
-        "event",
-        "provider_reference",
-    )
-
-    def cells(booking: ExportedBooking) -> tuple[object, ...]:
-        return (
-            booking.reservation,
-            booking.candidate,
-            booking.venue,
-            venues.get(booking.venue, ""),
-            " ".join(booking.subjects),
-            "; ".join(subjects.get(subject, "") for subject in booking.subjects),
-            booking.state,
-            booking.amount,
-            booking.currency,
-            _local_time(booking.reserved_ms, zone),
-            _local_time(booking.confirmed_ms, zone),
-            booking.event,
-            booking.provider_reference,
-        )
-
-    head = UTF_8_MARK + excel_lines([columns])
-    return BookingFile(head, lambda page: excel_lines(map(cells, page)))
+    columns = [
+        *_as_they_are("reservation", "candidate", "venue"),
+        ("venue_title", lambda booking: venues.get(booking.venue, "")),
+        ("subjects", lambda booking: " ".join(booking.subjects)),
+        (
+            "subject_titles",
+            lambda booking: "; ".join(subjects.get(s, "") for s in booking.subjects),
+        ),
+        *_as_they_are("state", "amount", "currency"),
+        (f"reserved_at ({exam.time_zone})", lambda booking: _local(booking.reserved_ms, zone)),
+        (f"confirmed_at ({exam.time_zone})", lambda booking: _local(booking.confirmed_ms, zone)),
+        *_as_they_are("event", "provider_reference"),
+    ]
+    return _file(columns, excel_lines, UTF_8_MARK)
 
 
-def _plain_cells(booking: ExportedBooking) -> tuple[object, ...]:
-    return (
-        booking.reservation,
-        booking.candidate,
-        booking.venue,
-        " ".join(booking.subjects),
-        booking.state,
-        booking.amount,
-        booking.currency,
-        rfc3339(booking.reserved_ms),
-        rfc3339(booking.confirmed_ms),
-        booking.event,
-        booking.provider_reference,
+def _as_they_are(*names: str) -> list[Column]:
+    return [(name, attrgetter(name)) for name in names]
+
+
+def _file(
+    columns: Sequence[Column],
+    lines: Callable[[Iterable[Sequence[object]]], bytes],
+    mark: bytes = b"",
+) -> BookingFile:
+    names, cells = zip(*columns, strict=True)
+    return BookingFile(
+        mark + lines([names]),
+        lambda page: lines([cell(booking) for cell in cells] for booking in page),
     )
 
 
@@ -210,7 +187,7 @@ def _titles(parts: Sequence[Venue] | Sequence[Subject]) -> dict[str, str]:
     return {part.id: str(part.title) for part in parts}
 
 
-def _local_time(time_ms: int, zone: ZoneInfo) -> dt.datetime:
+def _local(time_ms: int, zone: ZoneInfo) -> dt.datetime:
     """Return a time on the clocks of a zone, in whole seconds."""
     return dt.datetime.fromtimestamp(time_ms // 1000, zone)
 

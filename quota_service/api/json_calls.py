@@ -26,12 +26,13 @@ from yarl import URL
 
 from quota_service.api.context import ApiContext
 from quota_service.api.errors import BodyTooSlow, MalformedRequest, answer_for, answer_to
-from quota_service.api.problems import RETRY_AFTER_S, problem_response
+from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import AiohttpOnly, JsonHandler, Route
 from quota_service.awaited import IS_AWAITED
 from quota_service.http.application import PlainRequest
 from quota_service.http.heads import Heads
 from quota_service.http.priority import CAN_WAIT, Priority
+from quota_service.http.problems import RETRY_AFTER_S
 from quota_service.http.protocol import Connection
 from quota_service.http.request import Request
 from quota_service.http.request_id import request_id
@@ -94,7 +95,7 @@ class JsonCalls:
         self._found = functools.lru_cache(_FOUND_MAX)(self._find)
         self._malformed_lines = OnceASecond()
         low, high = RETRY_AFTER_S
-        refusal = problem_response("overloaded", REFUSAL, part="service")
+        refusal = PROBLEMS["overloaded"].response(REFUSAL, part="service")
         self._overloaded = [
             replace(refusal, headers=(("Retry-After", str(after_s)),))
             for after_s in range(low, high + 1)
@@ -227,14 +228,11 @@ class _Taken:
     def check(self) -> bool:
         """Raise what stands against the caller; return whether the request goes first."""
         context, request, route = self._calls.context, self._request, self._call.route
-        if route.scope is not None:
-            authorization = request.headers.get("Authorization")
-            exam = route.exam_named(request.params, request.read_query)
-            self._key_id = context.keys.authorize(authorization, route.scope, exam)
-        elif route.verify is not None:
-            request.event = route.verify(context, request)
-            return True
-        return False
+        self._key_id = route.authorize(context, request)
+        if route.verify is None:
+            return False
+        request.event = route.verify(context, request)
+        return True
 
     def begin(self) -> None:
         """Begin the work, or refuse it."""

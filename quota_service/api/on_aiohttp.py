@@ -27,7 +27,7 @@ from quota_service.api.errors import (
     answer_to,
 )
 from quota_service.api.json_calls import CLIENT_GONE, REFUSAL
-from quota_service.api.problems import problem_response
+from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES, AiohttpHandler, AiohttpOnly, JsonHandler, Route
 from quota_service.awaited import IS_AWAITED
 from quota_service.domain.errors import Overloaded
@@ -83,7 +83,7 @@ def on_aiohttp(handler: JsonHandler) -> AiohttpHandler:
 
     async def handle(asked: web.Request) -> web.StreamResponse:
         context = asked.app[CONTEXT]
-        return (await _response(context, handler, _request(asked, b""))).to_aiohttp()
+        return (await _response(context, handler, _request(asked))).to_aiohttp()
 
     return handle
 
@@ -126,9 +126,9 @@ async def _answered(asked: web.Request, handler: AiohttpHandler) -> web.StreamRe
         allowed = ", ".join(sorted(error.allowed_methods))
         detail = f"this address takes {allowed}"
         headers = {"Allow": allowed}
-        return problem_response("method-not-allowed", detail, headers=headers).to_aiohttp()
+        return PROBLEMS["method-not-allowed"].response(detail, headers=headers).to_aiohttp()
     except web.HTTPNotFound:
-        return problem_response("not-found", "there is nothing at this address").to_aiohttp()
+        return PROBLEMS["not-found"].response("there is nothing at this address").to_aiohttp()
     except ClientLeft:
         return web.Response(status=CLIENT_GONE)
     except asyncio.CancelledError:
@@ -156,15 +156,14 @@ def _checked(route: Route) -> AiohttpHandler:
 
     async def handle(asked: web.Request) -> web.StreamResponse:
         context = asked.app[CONTEXT]
-        if route.scope is not None:
-            exam = route.exam_named(asked.match_info, lambda: asked.query)
-            context.keys.authorize(asked.headers.get("Authorization"), route.scope, exam)
+        request = _request(asked)
+        route.authorize(context, request)
         if isinstance(route.handler, AiohttpOnly):
             with _at_work(asked, context, priority):
                 return await route.handler.handler(asked)
         # Whoever sends half a body takes no place at work.
-        body = await read_body(asked, route.body_max_bytes or context.settings.body_max_bytes)
-        request = _request(asked, body)
+        longest = route.body_max_bytes or context.settings.body_max_bytes
+        request.body = await read_body(asked, longest)
         if route.verify is not None:
             request.event = route.verify(context, request)
         with _at_work(asked, context, priority):
@@ -174,9 +173,10 @@ def _checked(route: Route) -> AiohttpHandler:
     return handle
 
 
-def _request(asked: web.Request, body: bytes) -> Request:
+def _request(asked: web.Request) -> Request:
+    """Return a request whose body is still to be read."""
     address = asked.remote or ""
-    return Request(asked.match_info, asked.headers, body, lambda: asked.query, address)
+    return Request(asked.match_info, asked.headers, b"", lambda: asked.query, address)
 
 
 async def _response(

@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterator, Mapping
 import quota_service
 from quota_service.api.openapi_operations import OPERATIONS, PARAMETERS, Body, Operation
 from quota_service.api.openapi_schemas import SCHEMAS, Schema, component, schema_of, shown
-from quota_service.api.problems import CONTENT_TYPE, PROBLEMS, Problem, ProblemMembers, ProblemType
+from quota_service.api.problems import PROBLEMS, Problem, ProblemMembers
 from quota_service.api.routes import ROUTES, Route
 from quota_service.http.priority import Priority
+from quota_service.http.problems import CONTENT_TYPE, ProblemType
 from quota_service.ledger.api_keys import Scope
 from quota_service.schema import RESERVATION_EXAMPLE
 

@@ -13,11 +13,12 @@ from quota_service.api.availability import STATE_ID
 from quota_service.api.exams import EXAMS_MAX
 from quota_service.api.openapi_schemas import SCHEMAS, Schema, schema_of, shown
 from quota_service.api.ops import PAGE_MAX
+from quota_service.api.payments import EVENT_ID_MAX
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.reservations import IDEMPOTENCY_KEY_MAX, Ids
-from quota_service.api.webhooks import EVENT_ID_MAX, TOLERANCE_S
 from quota_service.definitions.files import load_sample_exam
 from quota_service.domain.definition import exam_document
+from quota_service.http.webhooks import TOLERANCE_S
 from quota_service.schema import CandidateId, Identifier
 
 Members = Mapping[str, Any]

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from quota_service.api import (
     availability,
     exams,
-    health,
+    monitoring,
     ops,
     payments,
     problems,
@@ -132,7 +132,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     exams.Exam, exams.ExamList, exams.ImportResult, exams.Archived,
     availability.Availability, availability.AvailabilityChange, availability.AvailabilityStale,
     reservations.Reservation, reservations.CandidateView, reservations.Refund,
-    payments.Payment, payments.PaymentResult, health.Health, problems.ProblemMeaning,
+    payments.Payment, payments.PaymentResult, monitoring.Health, problems.ProblemMeaning,
     waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
     waiting_room.Finished, ops.Audit, ops.RefundDue, ops.RefundsDue,
     ops.UnreadablePayment, ops.UnreadablePayments,

@@ -25,8 +25,7 @@ from quota_service.api.answers import (
 )
 from quota_service.api.bodies import Reader, parse_object
 from quota_service.api.context import ApiContext
-from quota_service.api.errors import BadRequest
-from quota_service.api.webhooks import check_event_id, verified_event
+from quota_service.api.errors import BadRequest, InvalidRequest, Unauthorized
 from quota_service.domain.definition import EPOCH, LATEST_MS, rfc3339
 from quota_service.domain.errors import EventIdReused
 from quota_service.domain.payment import (
@@ -39,6 +38,7 @@ from quota_service.domain.payment import (
 )
 from quota_service.http.request import Request
 from quota_service.http.response import Response
+from quota_service.http.webhooks import verified_event
 from quota_service.observability.caller import PROVIDER
 from quota_service.observability.logs import KEY_ID, REQUEST_ID
 from quota_service.registration.confirm import confirm
@@ -56,6 +56,8 @@ from quota_service.schema import (
     wrong,
 )
 
+EVENT_ID_MAX = 255
+"""Characters of the id of an event."""
 TEXT_MAX = 255
 """Characters of a reference the provider chooses."""
 
@@ -197,7 +199,10 @@ _CALLBACK: Final = Reader(PaymentCallback, _undated, is_open=True)
 def verify_callback(context: ApiContext, request: Request) -> str:
     """Return the event id of a callback that is signed; raises Unauthorized."""
     now_s = context.stores.clock.estimate_ms() / 1000
-    return verified_event(context.payment_secrets, request.headers, request.body, now_s)
+    event = verified_event(context.payment_secrets, request.headers, request.body, now_s)
+    if event is None:
+        raise Unauthorized("the callback is not signed by a key in force")
+    return event
 
 
 def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
@@ -208,7 +213,7 @@ def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[An
 
     async def run() -> Response:
         try:
-            check_event_id(event)
+            _check_event_id(event)
             result = await confirm(
                 context.stores.payments, parse_payment(event, now_ms, request.body)
             )
@@ -223,6 +228,12 @@ def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[An
         return Response.json(answer)
 
     return run()
+
+
+def _check_event_id(event: str) -> None:
+    if len(event) > EVENT_ID_MAX or not (event.isascii() and event.isprintable()):
+        wanted = f"must be 1 to {EVENT_ID_MAX} printable ASCII characters"
+        raise InvalidRequest([("webhook-id", wanted)])
 
 
 def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:

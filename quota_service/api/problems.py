@@ -4,13 +4,9 @@ The table is what responses, the OpenAPI document and `/problems/{slug}` are mad
 that is not in it cannot be sent.
 """
 
-import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-import orjson
-from aiohttp import web
 from pydantic import Field, WithJsonSchema
 
 from quota_service.api.answers import (
@@ -26,30 +22,8 @@ from quota_service.api.answers import (
     VenueId,
 )
 from quota_service.domain.reservation import RESERVATION_ID, State
-from quota_service.http.response import Response
+from quota_service.http.problems import ProblemType
 from quota_service.schema import RESERVATION_EXAMPLE, Identifier, Matching, example
-
-CONTENT_TYPE = "application/problem+json"
-RETRY_AFTER_S = (1, 3)
-"""Seconds a client is asked to wait, drawn evenly so that a crowd does not come back as one."""
-_ASK_AGAIN = frozenset({429, 503})
-"""Statuses that say when to ask again."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemType:
-    """One kind of error answer; `example` shows the members beside the standard ones."""
-
-    slug: str
-    status: int
-    title: str
-    meaning: str
-    example: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def uri(self) -> str:
-        """What stands in `type`."""
-        return f"/problems/{self.slug}"
 
 
 def _errors(name: str, detail: str) -> dict[str, Any]:
@@ -334,30 +308,3 @@ class Problem(Answer):
     """The HTTP status."""
     detail: str
     """What happened this time, for people."""
-
-
-def problem_response(
-    slug: str,
-    detail: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    **members: Any,
-) -> Response:
-    """Return the answer for a problem: its type's status and title, this detail, these members.
-
-    A 429 and a 503 say with Retry-After (seconds) when to ask again.
-    """
-    problem = PROBLEMS[slug]
-    body = {
-        "type": problem.uri,
-        "title": problem.title,
-        "status": problem.status,
-        "detail": detail,
-        **members,
-    }
-    all_headers = dict(headers or {})
-    if problem.status in _ASK_AGAIN:
-        all_headers["Retry-After"] = str(random.randint(*RETRY_AFTER_S))  # noqa: S311
-    if problem.status == web.HTTPUnauthorized.status_code:
-        all_headers["WWW-Authenticate"] = "Bearer"
-    return Response(orjson.dumps(body), problem.status, tuple(all_headers.items()), CONTENT_TYPE)

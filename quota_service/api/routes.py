@@ -3,25 +3,23 @@
 The application, the OpenAPI document and a test that every refusal is reachable all read it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from quota_service.api import (
     availability,
     documents,
     exams,
     exports,
-    health,
+    monitoring,
     ops,
     payments,
     reservations,
     streams,
     waiting_room,
 )
-from quota_service.api.auth import exam_in
 from quota_service.api.context import ApiContext
 from quota_service.definitions.files import MAX_FILE_BYTES
 from quota_service.http.priority import Priority
@@ -73,11 +71,21 @@ class Route:
             return self.own_priority
         return Priority.OPS if self.scope is Scope.OPS else Priority.PUBLIC_READ
 
-    def exam_named(
-        self, params: Mapping[str, str], read_query: Callable[[], "MultiMapping[str]"]
-    ) -> str | None:
-        """Return the exam a request is for, which its key has to be for too; None for all."""
-        return read_query().get("exam") if self.has_exam_in_query else exam_in(params)
+    def authorize(self, context: ApiContext, request: Request) -> str:
+        """Return the id of the key that may make the call; "" where it needs none.
+
+        The key has to be for the exam of the call, or for all. Raises Unauthorized and Forbidden.
+        """
+        if self.scope is None:
+            return ""
+        params = request.params
+        if self.has_exam_in_query:
+            exam = request.read_query().get("exam")
+        elif "exam" in params:
+            exam = params["exam"]
+        else:
+            exam = params["reservation"].partition(".")[0] if "reservation" in params else None
+        return context.keys.authorize(request.headers.get("Authorization"), self.scope, exam)
 
 
 _NO_EXAM = ("unknown-exam", "exam-archived")
@@ -218,9 +226,9 @@ ROUTES: tuple[Route, ...] = (
           "The payment provider reports a payment, signed",
           (*_BODY, "unauthorized", "event-id-reused", *_STORES), verify=payments.verify_callback,
           own_priority=Priority.CONFIRM),
-    Route("GET", "/livez", health.get_livez, ANYONE, "The process is up",
+    Route("GET", "/livez", monitoring.get_livez, ANYONE, "The process is up",
           own_priority=Priority.FREE),
-    Route("GET", "/readyz", health.get_readyz, ANYONE, "The service can serve", ("not-ready",),
+    Route("GET", "/readyz", monitoring.get_readyz, ANYONE, "The service can serve", ("not-ready",),
           own_priority=Priority.FREE),
     Route("GET", "/openapi.json", AiohttpOnly(documents.get_openapi), ANYONE, "This document"),
     Route("GET", "/docs", AiohttpOnly(documents.get_docs), ANYONE, "A page to try the API"),

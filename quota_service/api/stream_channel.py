@@ -13,6 +13,7 @@ a store that is away does not send thousands of watchers through the door at onc
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import orjson
@@ -103,15 +104,19 @@ class Channel:
             self._advance(availability)
             self._is_stale = False
 
-    def watch(
+    @contextmanager
+    def watching(
         self,
         group: Group,
         transport: asyncio.Transport,
         *,
         is_chunked: bool,
         last_state_id: str | None,
-    ) -> Watcher:
-        """Begin to write to a connection, and to look at the seats again and again."""
+    ) -> Iterator[Watcher]:
+        """Write to a connection, first what it missed since a state, or everything.
+
+        While anybody watches the seats are looked at again and again.
+        """
         watcher = Watcher(
             transport,
             is_chunked=is_chunked,
@@ -121,7 +126,15 @@ class Channel:
         )
         if self._is_closed:
             watcher.end()
-            return watcher
+        else:
+            self._begin(group, watcher, last_state_id)
+        try:
+            yield watcher
+        finally:
+            watcher.close()
+            group.watchers.discard(watcher)
+
+    def _begin(self, group: Group, watcher: Watcher, last_state_id: str | None) -> None:
         watcher.listen(self._settings.stream_buffer_max_bytes)
         for message in self._first_messages(group, last_state_id):
             watcher.tell(message)
@@ -130,7 +143,6 @@ class Channel:
         group.watchers.add(watcher)
         if self._rounds is None:
             self._rounds = asyncio.get_running_loop().create_task(self._go_round())
-        return watcher
 
     async def close(self) -> None:
         """End every stream of the exam."""

@@ -15,7 +15,7 @@ from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.stream_channel import Channel, Group, Subjects
 from quota_service.domain.errors import Overloaded, Unavailable
 from quota_service.domain.exam import Exam
-from quota_service.http.event_stream import Watcher, retry_field
+from quota_service.http.event_stream import retry_field
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.availability import AvailabilityCache
@@ -45,8 +45,8 @@ class Streams:
         self._is_closed = False
 
     @contextmanager
-    def place(self, exam: str, subjects: Subjects, address: str) -> Iterator["Place"]:
-        """Keep a place for one stream to an address while the block lasts.
+    def place(self, exam: str, subjects: Subjects, address: str) -> Iterator[tuple[Channel, Group]]:
+        """Keep a place in the group of a filter for one stream to an address.
 
         Raises Overloaded when too many are taken, in all or by the address, and Unavailable once
         the streams are closed.
@@ -65,11 +65,9 @@ class Streams:
         self._open += 1
         self._of_address[address] += 1
         self._metrics.streams.inc()
-        place = Place(channel, group)
         try:
-            yield place
+            yield channel, group
         finally:
-            place.leave()
             channel.leave(group)
             self._open -= 1
             self._of_address[address] -= 1
@@ -84,40 +82,10 @@ class Streams:
             await channel.close()
 
 
-class Place:
-    """A place among the watchers of an exam."""
-
-    def __init__(self, channel: Channel, group: Group) -> None:
-        self._channel = channel
-        self._group = group
-        self._watcher: Watcher | None = None
-
-    async def prepare(self) -> None:
-        """Look at the seats unless somebody does already.
-
-        Raises NotReady and SeatsUnavailable when they cannot be read now.
-        """
-        await self._channel.prepare()
-
-    def watch(
-        self, transport: asyncio.Transport, *, is_chunked: bool, last_state_id: str | None
-    ) -> Watcher:
-        """Begin to write to a connection: what it missed since a state, or everything."""
-        self._watcher = self._channel.watch(
-            self._group, transport, is_chunked=is_chunked, last_state_id=last_state_id
-        )
-        return self._watcher
-
-    def leave(self) -> None:
-        """Write no more to the connection."""
-        if self._watcher is not None:
-            self._watcher.close()
-            self._group.watchers.discard(self._watcher)
-
-
 async def get_availability_stream(request: web.Request) -> web.StreamResponse:
     """GET /v1/exams/{exam}/availability/stream."""
     context = request.app[CONTEXT]
+    settings = context.settings
     exam = context.stores.registry.find(request.match_info["exam"])
     subjects = _filter(subjects_asked(request.query, exam), exam)
     last_state_id = _last_event_id(request)
@@ -126,30 +94,21 @@ async def get_availability_stream(request: web.Request) -> web.StreamResponse:
         await context.availability.current(exam.id)
         await response.prepare(request)
         return response
-    with context.streams.place(exam.id, subjects, request.remote or "") as place:
+    with context.streams.place(exam.id, subjects, request.remote or "") as (channel, group):
         # Seats that cannot be read are told before anything is sent.
-        await place.prepare()
+        await channel.prepare()
         with suppress(ConnectionResetError):
-            await _stream(request, response, place, last_state_id, context.settings)
+            await response.prepare(request)
+            retry_ms = round(settings.stream_retry_ms * random.uniform(0.5, 1.5))  # noqa: S311
+            await response.write(retry_field(retry_ms))
+            if request.transport is not None:
+                is_chunked = request.version >= HttpVersion11
+                life_s = settings.stream_life_s * random.uniform(1 - _SPREAD, 1)  # noqa: S311
+                with channel.watching(
+                    group, request.transport, is_chunked=is_chunked, last_state_id=last_state_id
+                ) as watcher:
+                    await asyncio.wait((watcher.ended,), timeout=life_s)
     return response
-
-
-async def _stream(
-    request: web.Request,
-    response: web.StreamResponse,
-    place: Place,
-    last_state_id: str | None,
-    settings: Settings,
-) -> None:
-    await response.prepare(request)
-    retry_ms = round(settings.stream_retry_ms * random.uniform(0.5, 1.5))  # noqa: S311
-    await response.write(retry_field(retry_ms))
-    if request.transport is None:
-        return
-    is_chunked = request.version >= HttpVersion11
-    watcher = place.watch(request.transport, is_chunked=is_chunked, last_state_id=last_state_id)
-    life_s = settings.stream_life_s * random.uniform(1 - _SPREAD, 1)  # noqa: S311
-    await asyncio.wait((watcher.ended,), timeout=life_s)
 
 
 def _response() -> web.StreamResponse:

@@ -14,11 +14,11 @@ from quota_service.api.auth import KeyRing
 from quota_service.api.context import ApiContext
 from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.streams import Streams
-from quota_service.api.webhooks import parse_secrets
 from quota_service.domain.errors import QuotaError
 from quota_service.http.concurrency import ConcurrencyLimiter
 from quota_service.http.etags import RenderedOnce
 from quota_service.http.fair_queue import FairQueue
+from quota_service.http.webhooks import parse_secrets
 from quota_service.ledger.admission import AdmissionLedger
 from quota_service.ledger.api_keys import ApiKeyLedger
 from quota_service.ledger.archive import ArchiveLedger

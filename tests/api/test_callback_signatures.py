@@ -6,12 +6,10 @@ import hmac
 import json
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 
 import pytest
 
-from quota_service.api.errors import Unauthorized
-from quota_service.api.webhooks import parse_secrets, verified_event
+from quota_service.http.webhooks import parse_secrets, verified_event
 from quota_service.settings import SettingsError
 from tests.api.conftest import NothingChanges
 from tests.support.client import PAYMENT_SECRET, ApiClient, Reply
@@ -201,8 +199,7 @@ def test_a_callback_is_accepted_within_300_seconds_on_both_sides_and_not_beyond(
             "webhook-timestamp": str(now + offset),
             "webhook-signature": v1("e-1", now + offset, b"{}"),
         }
-        with suppress(Unauthorized):
-            verified_event((PAYMENT_SECRET,), headers, b"{}", now + 0.999)
+        if verified_event((PAYMENT_SECRET,), headers, b"{}", now + 0.999) == "e-1":
             accepted.append(offset)
 
     assert accepted == [-300, -299, 0, 299, 300]

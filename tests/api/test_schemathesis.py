@@ -32,7 +32,7 @@ from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER, HookContext
 
 from quota_service.api.openapi import openapi_document
 from quota_service.api.routes import ROUTES
-from quota_service.api.webhooks import sign
+from quota_service.http.webhooks import sign
 from quota_service.registration.import_exam import import_exam
 from quota_service.schema import (
     CANDIDATE_EXAMPLE,

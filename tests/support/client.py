@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from quota_service.api.webhooks import sign
+from quota_service.http.webhooks import sign
 from tests.support.patience import LIMIT_S
 
 PAYMENT_SECRET = b"a secret that only tests know, ok"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from quota_service.api.problems import CONTENT_TYPE, PROBLEMS
+from quota_service.api.problems import PROBLEMS
+from quota_service.http.problems import CONTENT_TYPE
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy/haproxy/haproxy.cfg"
 ANSWERS = re.findall(r"http-error status (\d+) (.*)", CONFIGURATION.read_text("utf-8"))

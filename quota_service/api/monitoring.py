@@ -1,4 +1,6 @@
-"""/metrics: the process's counters, and gauges read from the stores when somebody scrapes.
+"""How the service does: `/livez`, `/readyz` and `/metrics`.
+
+Metrics are the counters of the process, and gauges read from the stores when somebody scrapes.
 
 The gauges of the stores are told by one worker process, the one that holds the workers' lease.
 Seat gauges have a label set for each quota, so their number is capped by a setting; what is beyond
@@ -12,14 +14,21 @@ that takes. A scrape waits for them for a moment only: what comes later is told 
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, NotRequired
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from quota_service.api.answers import Answer
+from quota_service.api.context import ApiContext
+from quota_service.api.problems import PROBLEMS
 from quota_service.domain.errors import QuotaError
 from quota_service.domain.exam import Quota
+from quota_service.http.request import Request
+from quota_service.http.response import Response
 from quota_service.observability.metrics import Metrics, ServiceGauges
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
@@ -33,6 +42,37 @@ _WAIT_S = 1.0
 """How long a scrape waits for what is read."""
 _LEFT_ALONE = 20
 """How many times as long as reading them took, the seats of an exam are not read again."""
+
+
+class Health(Answer):
+    """All is well."""
+
+    status: Literal["ok"]
+    warnings: NotRequired[Sequence[str]]
+    """What ops have to look at though it serves: `worker` when none runs, `journal`, `exam:<id>`
+    for one that cannot be loaded; why is in the log. Left out when there is none."""
+
+
+def get_livez(_context: ApiContext, _request: Request) -> Response:
+    """GET /livez: the process is up."""
+    return Response.json({"status": "ok"})
+
+
+def get_readyz(context: ApiContext, _request: Request) -> Response:
+    """GET /readyz: the stores answer, scripts run, exams and keys are loaded; not draining.
+
+    Else the problem with every part at fault; why is in the log. `warnings` are parts that serve
+    and that ops have to look at.
+    """
+    if context.health.is_draining:
+        return PROBLEMS["not-ready"].response("the service is shutting down", part="service")
+    faults = sorted(context.health.faults)
+    if faults:
+        return PROBLEMS["not-ready"].response(f"not ready: {', '.join(faults)}", part=faults[0])
+    health: Health = {"status": "ok"}
+    if warnings := sorted(context.health.warnings):
+        health["warnings"] = warnings
+    return Response.json(health)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,54 @@
+"""Problem answers (RFC 9457): one type of them, and the response that tells of one."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from quota_service.http.response import Response
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_S = (1, 3)
+"""Seconds a client is asked to wait, drawn evenly so that a crowd does not come back as one."""
+_ASK_AGAIN = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+"""Statuses that say when to ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """One kind of error answer; `example` shows the members beside the standard ones."""
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def uri(self) -> str:
+        """What stands in `type`."""
+        return f"/problems/{self.slug}"
+
+    def response(
+        self, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
+    ) -> Response:
+        """Return the answer: the status and title of the type, this detail, these members.
+
+        A 429 and a 503 say with Retry-After (seconds) when to ask again.
+        """
+        body = {
+            "type": self.uri,
+            "title": self.title,
+            "status": self.status,
+            "detail": detail,
+            **members,
+        }
+        all_headers = dict(headers or {})
+        if self.status in _ASK_AGAIN:
+            all_headers["Retry-After"] = str(random.randint(*RETRY_AFTER_S))  # noqa: S311
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            all_headers["WWW-Authenticate"] = "Bearer"
+        return Response(orjson.dumps(body), self.status, tuple(all_headers.items()), CONTENT_TYPE)
