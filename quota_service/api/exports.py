@@ -41,16 +41,10 @@ UTF_8_MARK = b"\xef\xbb\xbf"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  full width counts too
 _BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
 """Letters and a symbol by their category that show nothing: Hangul fillers and empty Braille."""
-
-
 _STARTS_OF_VALUES = "=+@.%('\u2212"
 """A formula, a number, or an apostrophe of its own, which would be taken for ours."""
-
-
 _CATEGORIES_OF_VALUES = ("Nd", "Nl", "No", "Pd", "Sc")
 """Digits and other numbers, dashes, currencies: what a number, a date or a formula starts with."""
-
-
 _NAMED_VALUE = re.compile(
     r"(true|false)\s*|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\W*\d.*",
     re.IGNORECASE | re.ASCII | re.DOTALL,

@@ -32,14 +32,8 @@ from quota_service.registration.audit import Promise, audit
 from quota_service.schema import EXAM_EXAMPLE, Currency, Identifier, example
 
 PAGE_MAX = 500
-
-
 _PAGE = 100
-
-
 _ID_MAX = 2**63 - 1
-
-
 EventId = Annotated[str, example("evt_2KWPBgLlAfxdpx2AI54pPJ85f4W")]
 
 

@@ -60,18 +60,12 @@ EVENT_ID_MAX = 255
 """Characters of the id of an event."""
 TEXT_MAX = 255
 """Characters of a reference the provider chooses."""
-
-
 AMOUNT_MAX = 10**12
 """Minor units of one payment."""
 
 _CONTENT = ("reservation", "status", "amount", "currency", "paid_at", "provider_reference")
 """What is the same in a payment event that is sent again."""
-
-
 _WITHOUT_CAPTURE = [status.value for status in OUTCOMES_WITHOUT_CAPTURE]
-
-
 _PAID_AT = "must be an RFC 3339 time with an offset, such as 2023-03-14T04:00:00Z, from 1970 on"
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
@@ -111,8 +105,6 @@ Reference = Annotated[
     ),
 ]
 """A text the provider chooses: anything but control characters and what breaks lines."""
-
-
 PaidAt = Annotated[
     int,
     BeforeValidator(_paid_at_ms),
@@ -125,8 +117,6 @@ PaidAt = Annotated[
     ),
 ]
 """A time in milliseconds since the epoch, from RFC 3339 with any offset."""
-
-
 _IF_CAPTURED: Final[JsonDict] = {
     "if": {"properties": {"status": {"const": PaymentStatus.CAPTURED.value}}},
     "then": {"required": ["paid_at"], "properties": {"paid_at": {"type": "string"}}},

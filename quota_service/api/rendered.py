@@ -22,21 +22,13 @@ from quota_service.registration.availability import Availability, QuotaLeft
 
 KEPT_MAX_BYTES = 8_388_608
 """Bodies with a `?subjects=` kept for each exam; the one used least recently goes first."""
-
-
 _QUOTAS_AT_ONCE = 500
-
-
 QUOTAS_PER_MS = 4000
 """About how many quotas are put together in a millisecond."""
-
-
 Filter = frozenset[str] | None
 """The subjects of a body, None for all."""
 _SHARE = 0.1
 """The part of a process's time."""
-
-
 _BURST_S = 1.0
 """So much of the share may be used ahead of its time."""
 

@@ -187,8 +187,6 @@ def _duplicates(document: Mapping[str, Any]) -> list[Fault]:
 
 
 _ORDER: Final = Reader(OrderBody, _duplicates)
-
-
 _VENUE_CHANGE: Final = Reader(VenueChange)
 
 

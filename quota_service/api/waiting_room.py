@@ -3,7 +3,8 @@
 import hashlib
 import logging
 from collections.abc import Coroutine, Sequence
-from typing import Annotated, Any, Final, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
@@ -251,11 +252,7 @@ class SteeredRoom(RoomMembers):
 
 
 _JOINING: Final = Reader(Joining)
-
-
 _CLAIM: Final = Reader(Claim)
-
-
 _RATE: Final = Reader(AdmissionRate)
 
 
@@ -389,17 +386,5 @@ def _room_json(document: PublicDocument) -> WaitingRoom:
 
 def _report_json(report: Report) -> LoadReport:
     signals = report.signals
-    return {
-        "process": report.process,
-        "age_s": report.age_s,
-        "measures": None
-        if signals is None
-        else {
-            "requests": signals.requests,
-            "failures": signals.failures,
-            "reserve_p99_ms": signals.reserve_p99_ms,
-            "redis_p99_ms": signals.redis_p99_ms,
-            "pool_wait_p99_ms": signals.pool_wait_p99_ms,
-            "backlog": signals.backlog,
-        },
-    }
+    measures = None if signals is None else cast("Measures", asdict(signals))
+    return {"process": report.process, "age_s": report.age_s, "measures": measures}
