@@ -9,11 +9,13 @@ import base64
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 
 import aiohttp
 import hypothesis
 import pytest
 import redis.asyncio
+import redis.utils
 
 from quota_service.app.opening import Service, open_service
 from quota_service.app.running import run_service
@@ -25,7 +27,7 @@ from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from tests.support.client import PAYMENT_SECRET, ApiClient
-from tests.support.databases import Databases, execute, with_database
+from tests.support.databases import Databases, execute, hash_password_once, with_database
 from tests.support.exams import make_exam
 from tests.support.patience import PATIENT
 from tests.support.redis_clients import close_clients
@@ -94,9 +96,21 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
         yield server
 
 
+@pytest.fixture(scope="session", autouse=True)
+def clients_look_up_their_version_once() -> Iterator[None]:
+    """Every client of Redis looks for the files of its own package, to tell the server its version.
+
+    That costs it more than the connection; a run makes thousands.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redis.utils, "get_lib_version", cache(redis.utils.get_lib_version))
+        yield
+
+
 @pytest.fixture(scope="session")
 async def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     """The name of a database that is migrated and otherwise empty."""
+    await hash_password_once(postgres_server.url)
     await execute(postgres_server.url, f"CREATE DATABASE {_TEMPLATE}")
     settings = Settings(postgres_dsn=with_database(postgres_server.url, _TEMPLATE))
     async with open_service(settings) as service:

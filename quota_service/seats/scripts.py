@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -35,8 +36,9 @@ class Script:
     writes: bool
 
 
+@cache
 def load_scripts() -> Mapping[str, Script]:
-    """Return every script in `lua/` by its name."""
+    """Return every script in `lua/` by its name; the files are read once."""
     folder = _folder()
     files = (entry.name for entry in folder.iterdir() if entry.name.endswith(".lua"))
     names = sorted(name.removesuffix(".lua") for name in files)

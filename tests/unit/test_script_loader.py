@@ -41,4 +41,4 @@ def test_the_loader_refuses_a_header_that_callers_could_not_follow(
     monkeypatch.setattr(scripts, "_folder", lambda: tmp_path)
 
     with pytest.raises(ValueError, match=problem):
-        load_scripts()
+        load_scripts.__wrapped__()
