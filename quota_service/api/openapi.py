@@ -87,49 +87,34 @@ _SECURITY_SCHEMES: Mapping[str, Schema] = {
 }
 
 
-def _header(description: str, schema: Schema, example: object, *, always: bool = True) -> Schema:
+def _header(description: str, example: object, *, always: bool = True, **form: object) -> Schema:
+    schema = form or {"type": "string"}
     return {"description": description, "required": always, "schema": schema, "example": example}
 
 
-_TEXT: Schema = {"type": "string"}
+# fmt: off
 _HEADERS: Mapping[str, Schema] = {
     "X-Request-ID": _header(
         "Finds the request in the logs: the id that was sent, if it had the form of one.",
-        {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
-        "frontend-1-000042",
-    ),
-    "Retry-After": _header(
-        "Seconds to wait before asking again.", {"type": "integer", "minimum": 1}, 2
-    ),
+        "frontend-1-000042", type="string", pattern="^[A-Za-z0-9._-]{1,64}$"),
+    "Retry-After": _header("Seconds to wait before asking again.", 2, type="integer", minimum=1),
     "RateLimit-Policy": _header(
         "How fast the caller may ask: `q` requests in `w` seconds "
         "(draft-ietf-httpapi-ratelimit-headers-10). Absent when rates are not limited.",
-        _TEXT,
-        '"key";q=20000;w=1',
-        always=False,
-    ),
+        '"key";q=20000;w=1', always=False),
     "RateLimit": _header(
         "How many requests are left (`r`), and in how many seconds all are there again (`t`).",
-        _TEXT,
-        '"key";r=19999;t=1',
-        always=False,
-    ),
-    "WWW-Authenticate": _header("How to authenticate.", _TEXT, "Bearer"),
-    "Allow": _header("The methods the address takes.", _TEXT, "GET, HEAD"),
-    "ETag": _header("Names this state of what is answered.", _TEXT, 'W/"1-42"'),
-    "Cache-Control": _header("How long anybody may keep it.", _TEXT, "public, max-age=1"),
-    "Location": _header(
-        "Address of the reservation.",
-        {"type": "string", "format": "uri-reference"},
-        f"/v1/reservations/{RESERVATION_EXAMPLE}",
-    ),
-    "Idempotency-Replayed": _header(
-        "Present when an earlier request with the same key did it.",
-        {"type": "string", "enum": ["true"]},
-        "true",
-        always=False,
-    ),
+        '"key";r=19999;t=1', always=False),
+    "WWW-Authenticate": _header("How to authenticate.", "Bearer"),
+    "Allow": _header("The methods the address takes.", "GET, HEAD"),
+    "ETag": _header("Names this state of what is answered.", 'W/"1-42"'),
+    "Cache-Control": _header("How long anybody may keep it.", "public, max-age=1"),
+    "Location": _header("Address of the reservation.", f"/v1/reservations/{RESERVATION_EXAMPLE}",
+                        type="string", format="uri-reference"),
+    "Idempotency-Replayed": _header("Present when an earlier request with the same key did it.",
+                                    "true", always=False, type="string", enum=["true"]),
 }
+# fmt: on
 
 
 def openapi_document() -> dict[str, object]:
@@ -152,7 +137,13 @@ def openapi_document() -> dict[str, object]:
                 "Problem": schema_of(Problem, is_answer=True),
                 **{_name(problem): _problem_schema(problem) for problem in PROBLEMS.values()},
             },
-            "examples": {slug: _problem_example(problem) for slug, problem in PROBLEMS.items()},
+            "examples": {
+                slug: {
+                    "summary": problem.title,
+                    "value": problem.document(problem.meaning, **problem.example),
+                }
+                for slug, problem in PROBLEMS.items()
+            },
             "parameters": dict(PARAMETERS),
             "headers": dict(_HEADERS),
             "responses": {
@@ -209,7 +200,8 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema]]:
     etag = ("ETag",) if "If-None-Match" in operation.parameters else ()
     headers = (*etag, *operation.headers)
-    for status, body in operation.answers.items():
+    told = operation.answers
+    for status, body in ({200: Body(told)} if isinstance(told, str) else told).items():
         yield status, _answer(body, operation, (*headers, *(_RATE_HEADERS if route.scope else ())))
     if etag:
         unchanged = "Nothing has changed since the ETag named."
@@ -227,22 +219,24 @@ def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema
         yield status, _problem(slugs)
 
 
-def _answer(body: Body | str, operation: Operation, headers: Collection[str]) -> Schema:
-    response: Schema = {"headers": _headers(headers)}
-    if isinstance(body, str):
-        kind = "object" if body.endswith("json") else "string"
-        response |= {"description": "The document.", "content": {body: {"schema": {"type": kind}}}}
-    else:
-        response |= {"description": SCHEMAS[body.schema]["description"], "content": _content(body)}
-    if operation.links:
-        response["links"] = {
-            name: {"operationId": name, "parameters": {"reservation": "$response.body#/id"}}
-            for name in operation.links
-        }
-    return response
+def _answer(body: Body, operation: Operation, headers: Collection[str]) -> Schema:
+    schema = {"description": "The document."} if body.schema is None else SCHEMAS[body.schema]
+    links = {
+        name: {"operationId": name, "parameters": {"reservation": "$response.body#/id"}}
+        for name in operation.links
+    }
+    return {
+        "description": schema["description"],
+        "headers": _headers(headers),
+        "content": _content(body),
+        **({"links": links} if links else {}),
+    }
 
 
 def _content(body: Body) -> Schema:
+    if body.schema is None:
+        form = {"type": "object" if body.media_type.endswith("json") else "string"}
+        return {body.media_type: {"schema": form}}
     schema = component(body.schema)
     examples = body.examples or {body.schema: {}}
     shows = {name: {"value": shown(schema, told)} for name, told in examples.items()}
@@ -279,30 +273,12 @@ def _name(problem: ProblemType) -> str:
 
 def _problem_schema(problem: ProblemType) -> Schema:
     """Return the schema of a problem; its members are those its example shows."""
-    members: dict[str, Schema] = {
-        "type": {"const": problem.uri},
-        "title": {"const": problem.title},
-        "status": {"const": problem.status},
-        **{name: _PROBLEM_MEMBERS[name] for name in problem.example},
+    own = {"type": problem.uri, "title": problem.title, "status": problem.status}
+    members = {name: {"const": value} for name, value in own.items()} | {
+        name: _PROBLEM_MEMBERS[name] for name in problem.example
     }
-    own = {
-        "type": "object",
-        "description": problem.meaning,
-        "properties": members,
-        "required": list(members),
-    }
-    return {"allOf": [component("Problem"), own]}
-
-
-def _problem_example(problem: ProblemType) -> Schema:
-    value = {
-        "type": problem.uri,
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.meaning,
-        **problem.example,
-    }
-    return {"summary": problem.title, "value": value}
+    form = {"type": "object", "properties": members, "required": list(members)}
+    return {"allOf": [component("Problem"), {**form, "description": problem.meaning}]}
 
 
 def _headers(names: Collection[str]) -> Schema:

@@ -28,25 +28,25 @@ Members = Mapping[str, Any]
 class Body:
     """A body by the name of its schema, and the members that its examples show by name.
 
-    Without any it has one example, called as the schema.
+    Without any it has one example, called as the schema; a document of no schema has none.
     """
 
-    schema: str
+    schema: str | None
     examples: Mapping[str, Members] = field(default_factory=dict)
     media_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call: what it answers by status, a file by its media type; what it takes.
+    """One call: what it answers by status, or with 200 the body of one schema; what it takes.
 
     `parameters` are those beside the path's, by component name. `headers` and `links` come with an
     answer, beside the headers all have. A call that takes `If-None-Match` can answer 304.
     """
 
     id: str
+    answers: Mapping[int, Body] | str
     description: str
-    answers: Mapping[int, Body | str]
     body: Body | None = None
     parameters: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
@@ -65,164 +65,153 @@ _PAGE = ("after", "limit")
 
 # fmt: off
 OPERATIONS: Mapping[str, Operation] = {
-    "GET /v1/exams": Operation("list_exams",
+    "GET /v1/exams": Operation("list_exams", {200: Body("ExamList", {"exams": {"exams": [_EXAM]}})},
         "Served from memory; an import is seen by every process within about a second. Without "
         "`limit` all of them; where there may be many, ask for pages.",
-        {200: Body("ExamList", {"exams": {"exams": [_EXAM]}})},
         parameters=("after_exam", "exams_limit", "If-None-Match")),
-    "GET /v1/exams/{exam}": Operation("get_exam",
+    "GET /v1/exams/{exam}": Operation("get_exam", {200: Body("Exam", {"exam": _EXAM})},
         "Served from memory. `server_time` is the clock that opens and closes registration: count "
         "down by it, not by the visitor's own. It is no part of what the ETag names: a 304 has the "
-        "header `Date`.",
-        {200: Body("Exam", {"exam": _EXAM})}, parameters=("If-None-Match",)),
+        "header `Date`.", parameters=("If-None-Match",)),
     "PUT /v1/exams/{exam}": Operation("import_exam",
-        "Brings the whole definition in, or nothing of it; every mistake is listed at once. Seats "
-        "can be added at any time, and taken back as far as nobody has them. 201: the exam is new.",
         {200: Body("ImportResult", {"changed": {"warnings": []}, "unchanged": _UNCHANGED}),
          201: Body("ImportResult", {"created": {"created": True, "changes": []}})},
+        "Brings the whole definition in, or nothing of it; every mistake is listed at once. Seats "
+        "can be added at any time, and taken back as far as nobody has them. 201: the exam is new.",
         Body("ExamDefinition", {"definition": _DEFINITION})),
-    "GET /v1/exams/{exam}/availability": Operation("get_availability",
+    "GET /v1/exams/{exam}/availability": Operation("get_availability", "Availability",
         "No older than a fraction of a second (a setting of the service), or some seconds where "
         "the exam is large, and never passed off as newer than `as_of`. It is a look, not a "
-        "promise: only a reservation takes seats.",
-        {200: Body("Availability")}, parameters=("subjects", "If-None-Match")),
+        "promise: only a reservation takes seats.", parameters=("subjects", "If-None-Match")),
     "GET /v1/exams/{exam}/availability/stream": Operation("stream_availability",
+        {200: Body("AvailabilityEvent", media_type="text/event-stream")},
         "Server-sent events, made for `EventSource`; the schema is that of each. `snapshot` comes "
-        "first and carries the same JSON as the availability. `change` carries an "
-        "AvailabilityChange: only the quotas that differ, as they are now, every second or two at "
-        "most; set them in what you have. `stale` carries an AvailabilityStale: the seats cannot "
-        "be read at the moment, and what you have is only as of then; a `snapshot` ends it. A "
-        "comment is a heartbeat.\n\n"
+        "first and carries the availability. `change` carries an AvailabilityChange: only the "
+        "quotas that differ, as they are now, every second or two at most; set them in what you "
+        "have. `stale` carries an AvailabilityStale: the seats cannot be read at the moment, and a "
+        "`snapshot` ends it. A comment is a heartbeat.\n\n"
         "Each `snapshot` and `change` has an id. Sent as `Last-Event-ID`, which `EventSource` does "
         "by itself, it is answered with one `change` of all that came after, or with a `snapshot` "
-        "when this process does not remember it. A reader too slow for the changes misses some and "
-        "gets a `snapshot` instead. A filter beyond the number of filters that are watched at once "
-        "gets the quotas of all subjects. One that stops reading is cut off. A stream ends after "
+        "when this process does not remember it. A reader too slow for the changes gets a "
+        "`snapshot` instead, and one that stops reading is cut off. A filter beyond the number of "
+        "filters that are watched at once gets the quotas of all subjects. A stream ends after "
         "about an hour, and when the service shuts down: open it again after `retry`, and after "
         "`Retry-After` when it is answered 503. HEAD is answered at once.",
-        {200: Body("AvailabilityEvent", media_type="text/event-stream")},
         parameters=("subjects", "Last-Event-ID")),
-    "POST /v1/exams/{exam}/reservations": Operation("reserve",
+    "POST /v1/exams/{exam}/reservations": Operation("reserve", {201: Body("Reservation")},
         "Takes a seat in every subject at the first venue that has them all, or nothing at all. "
         "The seats are held until `deadline`. Send it again with the same Idempotency-Key when the "
         "answer was lost or was a 503: it has one effect and the same answer. With a fee of 0 the "
         "reservation is booked and `confirmed` when it is answered; `reservation-ended` is a "
         "repeat that comes when the seats of one that was never booked have gone back.",
-        {201: Body("Reservation")}, Body("Order"),
-        parameters=("Idempotency-Key", "Waiting-Room-Pass"),
+        Body("Order"), parameters=("Idempotency-Key", "Waiting-Room-Pass"),
         headers=("Location", "Idempotency-Replayed"),
         links=("get_reservation", "release", "checkout")),
-    "GET /v1/exams/{exam}/candidates/{candidate}": Operation("get_candidate",
-        "Reservations of every state, the ended ones too.", {200: Body("CandidateView")}),
+    "GET /v1/exams/{exam}/candidates/{candidate}": Operation("get_candidate", "CandidateView",
+        "Reservations of every state, the ended ones too."),
     "GET /v1/reservations/{reservation}": Operation("get_reservation",
-        "The reservation as it is now.",
-        {200: Body("Reservation", {"held": {}, "confirmed": _PAID})}),
+        {200: Body("Reservation", {"held": {}, "confirmed": _PAID})},
+        "The reservation as it is now."),
     "DELETE /v1/reservations/{reservation}": Operation("release",
+        {200: Body("Reservation", {"released": {"state": "released"}})},
         "The seats go back at once. Doing it again changes nothing, and one that has expired "
-        "meanwhile is answered as it ended.",
-        {200: Body("Reservation", {"released": {"state": "released"}})}),
+        "meanwhile is answered as it ended."),
     "POST /v1/reservations/{reservation}/checkout": Operation("checkout",
-        "Call it when the candidate is sent to the payment provider. The deadline moves out by the "
-        "exam's `checkout_grace_s` the first time; doing it again changes nothing.",
         {200: Body("Reservation", {"checked_out": {"deadline": "2023-03-14T04:25:12.678Z"}})},
-        _NOTHING),
+        "Call it when the candidate is sent to the payment provider. The deadline moves out by the "
+        "exam's `checkout_grace_s` the first time; doing it again changes nothing.", _NOTHING),
     "PUT /v1/reservations/{reservation}/venue": Operation("change_venue",
+        {200: Body("Reservation", {"moved": {**_PAID, "venue": "tianjin"}})},
         "The new seats are taken before the old ones go back, so a booking is never without; every "
         "seat of the old venue may be sold. At the venue it is at already, nothing changes. Ask "
-        "again after any 503: it has one effect.",
-        {200: Body("Reservation", {"moved": {**_PAID, "venue": "tianjin"}})}, Body("VenueChange")),
+        "again after any 503: it has one effect.", Body("VenueChange")),
     "POST /v1/reservations/{reservation}/refund": Operation("refund",
+        {200: Body("Reservation", {"refunded": {**_PAID, "state": "refunded"}})},
         "Ends a booking within the refund window; the candidate may register again. A second one, "
         "also of the same booking, is `refund-used`, which names the reservation that was "
-        "refunded: when an answer was lost, that tells whether it was done.",
-        {200: Body("Reservation", {"refunded": {**_PAID, "state": "refunded"}})}, _NOTHING),
+        "refunded: when an answer was lost, that tells whether it was done.", _NOTHING),
     "POST /v1/exams/{exam}/waiting-room": Operation("join_waiting_room",
+        {201: Body("Ticket", {"in_draw": {}, "in_queue": _QUEUING})},
         "Before the opening everybody who joins takes part in the draw, whenever and however often "
         "they do; after it numbers are given, first come, first served. Joining again gives the "
-        "same ticket, as long as it can be used.",
-        {201: Body("Ticket", {"in_draw": {}, "in_queue": _QUEUING})}, Body("Joining")),
-    "GET /v1/exams/{exam}/waiting-room": Operation("get_waiting_room",
+        "same ticket, as long as it can be used.", Body("Joining")),
+    "GET /v1/exams/{exam}/waiting-room": Operation("get_waiting_room", "WaitingRoom",
         "Served from memory, the same for everybody, made anew each second; any proxy may keep it "
         "for a second. After the opening it reveals the seed, by which anyone can check the draw.",
-        {200: Body("WaitingRoom")}, parameters=("If-None-Match",), headers=("Cache-Control",)),
+        parameters=("If-None-Match",), headers=("Cache-Control",)),
     "POST /v1/exams/{exam}/waiting-room/claims": Operation("claim_place",
+        {200: Body("Pass"), 201: Body("Pass")},
         "Claim when the turn has come. A candidate has one pass at a time: claiming again gives "
-        "the same one, with 200. Nobody holds a place who does not claim.",
-        {200: Body("Pass"), 201: Body("Pass")}, Body("Claim")),
-    "DELETE /v1/exams/{exam}/waiting-room/claims/{candidate}": Operation("finish_place",
+        "the same one, with 200. Nobody holds a place who does not claim.", Body("Claim")),
+    "DELETE /v1/exams/{exam}/waiting-room/claims/{candidate}": Operation("finish_place", "Finished",
         "Say that a candidate needs the place no more: somebody else is let in the sooner. Saying "
-        "it again changes nothing.",
-        {200: Body("Finished")}),
-    "PUT /v1/exams/{exam}/waiting-room": Operation("set_admission_rate",
+        "it again changes nothing."),
+    "PUT /v1/exams/{exam}/waiting-room": Operation("set_admission_rate", "SteeredRoom",
         "A rate that is set holds whatever the load, until it is set to null and adapts again. "
         "Even so nobody is admitted while no process reports its load.",
-        {200: Body("SteeredRoom")},
         Body("AdmissionRate", {"fixed_rate": {}, "adaptive_rate": {"rate": None}})),
     "POST /v1/exams/{exam}/waiting-room/pause": Operation("pause_admission",
+        {200: Body("SteeredRoom", {"paused": {"paused": True}})},
         "Nobody's turn comes until it is resumed. Whose turn has come may still claim, and no time "
-        "of the grace for that goes by. It needs no Redis.",
-        {200: Body("SteeredRoom", {"paused": {"paused": True}})}, _NOTHING),
-    "POST /v1/exams/{exam}/waiting-room/resume": Operation("resume_admission",
-        "Admission goes on from where it was, at the rate it had.",
-        {200: Body("SteeredRoom")}, _NOTHING),
-    "GET /v1/exams/{exam}/refunds-due": Operation("list_refunds_due",
+        "of the grace for that goes by. It needs no Redis.", _NOTHING),
+    "POST /v1/exams/{exam}/waiting-room/resume": Operation("resume_admission", "SteeredRoom",
+        "Admission goes on from where it was, at the rate it had.", _NOTHING),
+    "GET /v1/exams/{exam}/refunds-due": Operation("list_refunds_due", "RefundsDue",
         "Captured payments that could not be seated, and refunds asked for, until they are marked "
-        "as settled. `/v1/refunds-due` lists those that name no exam we know.",
-        {200: Body("RefundsDue")}, parameters=_PAGE),
+        "as settled. `/v1/refunds-due` lists those that name no exam we know.", parameters=_PAGE),
     "POST /v1/exams/{exam}/refunds-due/{refund}/settle": Operation("settle_refund_due",
-        "Say that the money was sent back. Saying it again changes nothing.",
-        {200: Body("RefundDue", _SETTLED)}),
+        {200: Body("RefundDue", _SETTLED)},
+        "Say that the money was sent back. Saying it again changes nothing."),
     "GET /v1/refunds-due": Operation("list_all_refunds_due",
+        {200: Body("RefundsDue", {"of_all": {"exam": None}})},
         "As of one exam, of all of them: each once, also what names no exam we know. `exam` "
-        "chooses one; left empty it chooses what names none.",
-        {200: Body("RefundsDue", {"of_all": {"exam": None}})}, parameters=("exam_asked", *_PAGE)),
+        "chooses one; left empty it chooses what names none.", parameters=("exam_asked", *_PAGE)),
     "POST /v1/refunds-due/{refund}/settle": Operation("settle_any_refund_due",
-        "Say that the money was sent back. Saying it again changes nothing.",
-        {200: Body("RefundDue", _SETTLED)}),
-    "GET /v1/unreadable-payments": Operation("list_unreadable_payments",
+        {200: Body("RefundDue", _SETTLED)},
+        "Say that the money was sent back. Saying it again changes nothing."),
+    "GET /v1/unreadable-payments": Operation("list_unreadable_payments", "UnreadablePayments",
         "Payment events with a right signature that were answered 400 or 422, also those under the "
         "id of another event: there may be money behind them. An entry goes when it is settled, or "
         "when the provider has told the event again in words that can be understood.",
-        {200: Body("UnreadablePayments")}, parameters=_PAGE),
+        parameters=_PAGE),
     "POST /v1/unreadable-payments/{payment}/settle": Operation("settle_unreadable_payment",
-        "Say that a person has dealt with it. Saying it again changes nothing.",
-        {200: Body("UnreadablePayment", _SETTLED)}),
-    "POST /v1/exams/{exam}/archive": Operation("archive_exam",
+        {200: Body("UnreadablePayment", _SETTLED)},
+        "Say that a person has dealt with it. Saying it again changes nothing."),
+    "POST /v1/exams/{exam}/archive": Operation("archive_exam", "Archived",
         "Once its windows and its last sitting are over, and nothing of it is held, being paid or "
         "due back. It leaves lists, metrics and Redis for good; its bookings, candidates and money "
-        "can still be read, and every other call answers `exam-archived`.",
-        {200: Body("Archived")}, _NOTHING),
+        "can still be read, and every other call answers `exam-archived`.", _NOTHING),
     "GET /v1/exams/{exam}/audit": Operation("audit_exam",
+        {200: Body("Audit", {"clean": {"clean": True, "differences": []}, "different": {}})},
         "Compares Redis and Postgres quota by quota, and Postgres with itself, while requests go "
-        "on; what is in flight is no difference. It reads whole tables: ask seldom.",
-        {200: Body("Audit", {"clean": {"clean": True, "differences": []}, "different": {}})}),
+        "on; what is in flight is no difference. It reads whole tables: ask seldom."),
     "GET /v1/exams/{exam}/bookings.csv": Operation("export_bookings",
-        "Streamed, however many there are, and safe to open in a spreadsheet: a cell that starts "
-        "like a formula has an apostrophe in front. With `?for=excel` the file starts with a byte "
-        "order mark, has titles beside ids and times on the clocks of the exam, and every text "
-        "that Excel would take for a number, a date or a formula has an apostrophe in front. A "
-        "connection that breaks off means that the file is not whole.",
-        {200: Body("BookingsFile", media_type="text/csv")}, parameters=("for",)),
+        {200: Body("BookingsFile", media_type="text/csv")},
+        "Streamed, and safe to open in a spreadsheet: a cell that starts like a formula has an "
+        "apostrophe in front. With `?for=excel` it starts with a byte order mark and has titles "
+        "beside ids and times on the clocks of the exam, and every text that Excel would take for "
+        "a number, a date or a formula has an apostrophe in front. A connection that breaks off "
+        "means that the file is not whole.", parameters=("for",)),
     "POST /v1/payment-callbacks": Operation("report_payment",
+        {200: Body("PaymentResult", {"confirmed": {}, "refund_due": _PAID_TWICE})},
         "Signed by the Standard Webhooks scheme: `webhook-signature` is `v1,` and the base64 of "
         "HMAC-SHA256 over `webhook-id.webhook-timestamp.body`. An answer of 200 is kept for good; "
         "after anything else the provider sends the event again, with the same id. A payment that "
         "is told under another event id is answered as it was the first time. What is signed and "
         "cannot be understood is kept for ops; members that are unknown are passed over.",
-        {200: Body("PaymentResult", {"confirmed": {}, "refund_due": _PAID_TWICE})},
         Body("PaymentCallback", {"captured": {}, "disputed": {"status": "disputed"}}),
         parameters=("webhook-id", "webhook-timestamp")),
-    "GET /livez": Operation("get_livez",
-        "Says only that the process answers; a failure is a reason to restart it.",
-        {200: Body("Health")}),
-    "GET /readyz": Operation("get_readyz",
+    "GET /livez": Operation("get_livez", "Health",
+        "The process answers; a failure is a reason to restart it."),
+    "GET /readyz": Operation("get_readyz", "Health",
         "Both stores answer, the scripts run, exams and keys are loaded, and it is not shutting "
-        "down; otherwise send traffic elsewhere.",
-        {200: Body("Health")}),
-    "GET /openapi.json": Operation("get_openapi", "OpenAPI 3.1.", {200: "application/json"}),
-    "GET /docs": Operation("get_docs", "Needs nothing from elsewhere.", {200: "text/html"}),
-    "GET /problems/{slug}": Operation("get_problem",
-        "What the `type` of a problem leads to.", {200: Body("ProblemMeaning")}),
+        "down; otherwise send traffic elsewhere."),
+    "GET /openapi.json": Operation("get_openapi", {200: Body(None, media_type="application/json")},
+        "OpenAPI 3.1."),
+    "GET /docs": Operation("get_docs", {200: Body(None, media_type="text/html")},
+        "Needs nothing from elsewhere."),
+    "GET /problems/{slug}": Operation("get_problem", "ProblemMeaning",
+        "What the `type` of a problem leads to."),
 }
 # fmt: on
 """The calls by method and address."""
@@ -242,24 +231,21 @@ def _printable(longest: int) -> str:
     return f"^[!-~]([ -~]{{0,{longest - 2}}}[!-~])?$"
 
 
-def _parameter(place: str, name: str, schema: Schema, example: Any = None, **more: Any) -> Schema:
+def _parameter(place: str, schema: Schema, example: Any = None, **more: Any) -> Schema:
     """Return a parameter. One without an example is left empty by whoever tries the call out."""
     return {
-        "name": name,
         "in": place,
         "description": schema["description"],
         **({"required": True} if place == "path" else {}),
-        "schema": {
-            name: schema[name] for name in schema if name not in {"description", "examples"}
-        },
+        "schema": {key: schema[key] for key in schema if key not in {"description", "examples"}},
         **({} if example is None else {"example": example}),
         **more,
     }
 
 
-def _of_type(name: str, model: Any) -> Schema:
+def _of_type(model: Any) -> Schema:
     schema = schema_of(model)
-    return _parameter("path", name, schema, shown(schema))
+    return _parameter("path", schema, shown(schema))
 
 
 _ID = "^[1-9][0-9]{0,17}$"
@@ -267,49 +253,52 @@ _AFTER = "The `next` of the page before; from the start when left out."
 _SUBJECTS = "Only these subjects, separated by commas; all when left out."
 
 # fmt: off
-PARAMETERS: Mapping[str, Schema] = {
-    "exam": _of_type("exam", ExamId),
-    "candidate": _of_type("candidate", CandidateId),
-    "reservation": _of_type("reservation", ReservationId),
-    "refund": _parameter("path", "refund", _text("Id of the refund due.", _ID), "42"),
-    "payment": _parameter("path", "payment", _text("Id of the entry.", _ID), "7"),
-    "slug": _parameter("path", "slug", _text("Name of the problem type.", enum=list(PROBLEMS)),
-        "sold-out"),
-    "subjects": _parameter("query", "subjects",
-        {**schema_of(Ids), "uniqueItems": False, "description": _SUBJECTS},
+_PARAMETERS: Mapping[str, Schema] = {
+    "exam": _of_type(ExamId),
+    "candidate": _of_type(CandidateId),
+    "reservation": _of_type(ReservationId),
+    "refund": _parameter("path", _text("Id of the refund due.", _ID), "42"),
+    "payment": _parameter("path", _text("Id of the entry.", _ID), "7"),
+    "slug": _parameter("path", _text("Name of the problem type.", enum=[*PROBLEMS]), "sold-out"),
+    "subjects": _parameter(
+        "query", {**schema_of(Ids), "uniqueItems": False, "description": _SUBJECTS},
         ["general", "qms"], style="form", explode=False),
-    "exam_asked": _parameter("query", "exam",
-        _text("Only this exam; all when left out, and what names none when empty.")),
-    "after": _parameter("query", "after", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),
-    "limit": _parameter("query", "limit",
-        _count("How many to list, 100 when left out.", PAGE_MAX)),
-    "after_exam": _parameter("query", "after", {**schema_of(Identifier), "description": _AFTER}),
-    "exams_limit": _parameter("query", "limit",
-        _count("How many to list, all of them when left out.", EXAMS_MAX)),
-    "for": _parameter("query", "for",
-        _text("`excel` for a file that a person opens; for programs when left out.",
-              enum=["excel"])),
-    "If-None-Match": _parameter("header", "If-None-Match",
-        _text("ETags known already; 304 when one is still right.")),
-    "Last-Event-ID": _parameter("header", "Last-Event-ID",
-        _text("The id of the event seen last; go on after it. Empty: none was seen.",
-              f"^({STATE_ID.pattern})?$")),
-    "Idempotency-Key": _parameter("header", "Idempotency-Key",
-        _text("Names the request: a new one for each order, the same for a repeat.",
-              _printable(IDEMPOTENCY_KEY_MAX)),
+    "exam_asked": _parameter(
+        "query", _text("Only this exam; all when left out, and what names none when empty."),
+        name="exam"),
+    "after": _parameter("query", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),
+    "after_exam": _parameter(
+        "query", {**schema_of(Identifier), "description": _AFTER}, name="after"),
+    "limit": _parameter("query", _count("How many to list, 100 when left out.", PAGE_MAX)),
+    "exams_limit": _parameter(
+        "query", _count("How many to list, all of them when left out.", EXAMS_MAX), name="limit"),
+    "for": _parameter(
+        "query", _text("`excel` for a file that a person opens; for programs when left out.",
+                       enum=["excel"])),
+    "If-None-Match": _parameter(
+        "header", _text("ETags known already; 304 when one is still right.")),
+    "Last-Event-ID": _parameter(
+        "header", _text("The id of the event seen last; go on after it. Empty: none was seen.",
+                        f"^({STATE_ID.pattern})?$")),
+    "Idempotency-Key": _parameter(
+        "header", _text("Names the request: a new one for each order, the same for a repeat.",
+                        _printable(IDEMPOTENCY_KEY_MAX)),
         "3c1f3f0e-7f53-4f39-9f0b-0d6c0c0f3f6a", required=True),
-    "Waiting-Room-Pass": _parameter("header", "Waiting-Room-Pass",
+    "Waiting-Room-Pass": _parameter(
+        "header",
         _text("The pass of the candidate where the exam has a waiting room; elsewhere ignored.")),
-    "webhook-id": _parameter("header", "webhook-id",
+    "webhook-id": _parameter(
+        "header",
         _text("Id of the event, the same each time it is sent.", _printable(EVENT_ID_MAX)),
         "evt_2KWPBgLlAfxdpx2AI54pPJ85f4W", required=True),
-    "webhook-timestamp": _parameter("header", "webhook-timestamp",
-        _text("When it is sent, in seconds since the Unix epoch; more than "
-              f"{TOLERANCE_S} s away from now it is refused.", "^[0-9]{1,15}$"),
+    "webhook-timestamp": _parameter(
+        "header", _text("When it is sent, in seconds since the Unix epoch; more than "
+                        f"{TOLERANCE_S} s away from now it is refused.", "^[0-9]{1,15}$"),
         "1678766400", required=True),
-    "X-Request-ID": _parameter("header", "X-Request-ID",
-        _text("Names the request in logs and in the answer, if it is 1 to 64 letters, digits, "
-              "dots, underscores and dashes; else a new one is made.")),
+    "X-Request-ID": _parameter(
+        "header", _text("Names the request in logs and in the answer, if it is 1 to 64 letters, "
+                        "digits, dots, underscores and dashes; else a new one is made.")),
 }
 # fmt: on
+PARAMETERS = {key: {"name": key, **told} for key, told in _PARAMETERS.items()}
 """Parameters by component name; those of paths are called as in the path."""

@@ -139,14 +139,12 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
 )}
 # fmt: on
 
-REQUESTS: Mapping[str, Any] = {
-    "Joining": waiting_room.Joining,
-    "Claim": waiting_room.Claim,
-    "AdmissionRate": waiting_room.AdmissionRate,
-    "VenueChange": reservations.VenueChange,
-    "Order": reservations.OrderBody,
-    "PaymentCallback": payments.PaymentCallback,
-    "Nothing": Nothing,
+REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
+    model.__name__: model
+    for model in (
+        *(waiting_room.Joining, waiting_room.Claim, waiting_room.AdmissionRate),
+        *(reservations.VenueChange, payments.PaymentCallback, Nothing, ExamDefinition),
+    )
 }
 """The models of request bodies by the name of their schema."""
 
@@ -165,7 +163,6 @@ SCHEMAS: Mapping[str, Schema] = {
         "examples": ["reservation,candidate,venue,subjects,state\r\n"],
     },
     **{name: schema_of(model) for name, model in REQUESTS.items()},
-    "ExamDefinition": schema_of(ExamDefinition),
 }
 """Schemas of bodies by component name."""
 

@@ -32,6 +32,11 @@ class ProblemType:
         """What stands in `type`."""
         return f"/problems/{self.slug}"
 
+    def document(self, detail: str, **members: Any) -> dict[str, Any]:
+        """Return the body of an answer: what all of the type have, and what happened this time."""
+        about = {"type": self.uri, "title": self.title, "status": self.status}
+        return {**about, "detail": detail, **members}
+
     def response(
         self, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
     ) -> Response:
@@ -39,13 +44,7 @@ class ProblemType:
 
         A 429 and a 503 say with Retry-After (seconds) when to ask again.
         """
-        body = {
-            "type": self.uri,
-            "title": self.title,
-            "status": self.status,
-            "detail": detail,
-            **members,
-        }
+        body = self.document(detail, **members)
         all_headers = dict(headers or {})
         if self.status in _ASK_AGAIN:
             all_headers["Retry-After"] = str(random.randint(*RETRY_AFTER_S))  # noqa: S311
