@@ -155,7 +155,7 @@ def subjects_asked(query: "MultiMapping[str]", exam: Exam) -> tuple[str, ...] | 
         raise InvalidRequest([("subjects", f"must have 1 to {LIST_MAX} members")])
     for subject in subjects:
         if subject not in exam.session_of:
-            raise UnknownSubject("subjects", subject[:64])
+            raise UnknownSubject(subject[:64], "subjects")
     return subjects
 
 

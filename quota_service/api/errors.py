@@ -18,10 +18,11 @@ QuotaError
 
 import logging
 from collections.abc import Sequence
+from typing import Any, cast
 
 from aiohttp import web
 
-from quota_service.api.problems import PROBLEMS, ProblemMembers
+from quota_service.api.problems import PROBLEMS, ProblemMembers, SeatsLeft
 from quota_service.domain import errors
 from quota_service.domain.definition import rfc3339
 from quota_service.http.response import Response
@@ -149,73 +150,32 @@ def answer_for(error: errors.QuotaError) -> Response:
     return PROBLEMS[error.slug].response(detail, **_members(error))
 
 
-def _members(error: errors.QuotaError) -> ProblemMembers:  # noqa: C901, PLR0911, PLR0912  one line an error
+def _members(error: errors.QuotaError) -> ProblemMembers:
+    """Return the members beside the standard ones: of a refusal those that a problem can have."""
+    members: dict[str, Any] = {}
+    if isinstance(error, errors.Refused):
+        for name, value in vars(error).items():
+            member = name.removesuffix("_ms").removesuffix("_s")
+            if member in ProblemMembers.__annotations__:
+                members[member] = rfc3339(value) if name.endswith("_ms") else value
+        if error.field:
+            members["errors"] = [{"field": error.field, "detail": str(error)}]
     match error:
         case errors.SoldOut(left=left):
-            return {
-                "left": [
-                    {
-                        "venue": q.venue,
-                        "subject": q.subject,
-                        "remaining": q.remaining,
-                        "offered": q.is_offered,
-                    }
-                    for q in left
-                ]
-            }
-        case errors.SessionConflict():
-            return {"session": error.session, "reservation": error.reservation}
-        case errors.TooManyUnpaidHolds():
-            ends_at = rfc3339(error.pause_ends_at_ms)
-            return {"unpaid_holds": error.unpaid_holds, "pause_ends_at": ends_at}
-        case errors.RegistrationNotOpen() | errors.RefundNotOpen():
-            return {"opens_at": rfc3339(error.opens_at_ms)}
-        case errors.RegistrationClosed() | errors.RefundClosed():
-            return {"closed_at": rfc3339(error.closed_at_ms)}
-        case errors.SessionStarted():
-            return {"session": error.session, "started_at": rfc3339(error.started_at_ms)}
-        case errors.ExamNotOver():
-            return {"ends_at": rfc3339(error.ends_at_ms)}
-        case errors.ExamUnfinished():
-            return {"unfinished": error.left}
-        case errors.NoticeNotAccepted():
-            return {"version": error.version, **_named("accepted_notice", error)}
-        case errors.UnknownVenue() | errors.UnknownSubject():
-            return _named(error.field, error)
-        case errors.SameSessionTwice(session=session, subjects=subjects):
-            return {"session": session, "subjects": subjects, **_named("subjects", error)}
-        case errors.IdempotencyKeyReused():
-            return _named("Idempotency-Key", error)
-        case errors.EventIdReused():
-            return _named("webhook-id", error)
-        case errors.TicketInvalid() | errors.TicketOfAnotherExam():
-            return _named("ticket", error)
-        case (
-            errors.WaitingRoomPassRequired()
-            | errors.PassInvalid()
-            | errors.PassExpired()
-            | errors.PassEnded()
-        ):
-            return _named("Waiting-Room-Pass", error)
-        case errors.NotYourTurn(threshold=threshold, serving=serving, poll_after_s=poll_after_s):
-            return {"threshold": threshold, "serving": serving, "poll_after": poll_after_s}
-        case errors.KeyShareUsed():
-            return {"key_share_max_percent": error.share_max_percent}
-        case errors.VenueChangesUsed():
-            return {"venue_changes_max": error.venue_changes_max}
-        case errors.RefundUsed():
-            return {"reservation": error.reservation}
-        case errors.ReservationEnded():
-            return {"state": error.state}
+            members["left"] = [_left(seats) for seats in left]
         case errors.DefinitionRefused(problems=wrong) | InvalidRequest(wrong=wrong):
-            return {"errors": [{"field": field, "detail": detail} for field, detail in wrong]}
-        case PayloadTooLarge():
-            return {"max_bytes": error.max_bytes}
-        case errors.Unavailable():
-            return {"part": error.part}
-        case _:
-            return {}
+            members["errors"] = [{"field": field, "detail": detail} for field, detail in wrong]
+        case PayloadTooLarge(max_bytes=max_bytes):
+            members["max_bytes"] = max_bytes
+        case errors.Unavailable(part=part):
+            members["part"] = part
+    return cast("ProblemMembers", members)
 
 
-def _named(field: str, error: errors.QuotaError) -> ProblemMembers:
-    return {"errors": [{"field": field, "detail": str(error)}]}
+def _left(seats: errors.SeatsLeft) -> SeatsLeft:
+    return {
+        "venue": seats.venue,
+        "subject": seats.subject,
+        "remaining": seats.remaining,
+        "offered": seats.is_offered,
+    }

@@ -1,58 +1,19 @@
-"""Every way in which the service says no, as one tree of exceptions; over 400 lines, as it is one.
+"""Every way in which the service says no, as one tree of exceptions.
 
     QuotaError
-    ├── Refused                     the request was understood and cannot be done; nothing changed
-    │   ├── SoldOut                 409  with what is left at each venue asked for
-    │   ├── SessionConflict         409  with the reservation that stands in the way
-    │   ├── TooManyUnpaidHolds      409  with when the next one can be made
-    │   ├── KeyShareUsed            409  with the share of a quota that a key may have unpaid
-    │   ├── RegistrationNotOpen     409  with when it opens
-    │   ├── RegistrationClosed      409
-    │   ├── SessionStarted          409  with the session that has begun, and when
-    │   ├── NoticeNotAccepted       422
-    │   ├── UnknownVenue            422
-    │   ├── UnknownSubject          422
-    │   ├── SameSessionTwice        422
-    │   ├── IdempotencyKeyReused    422
-    │   ├── EventIdReused           422
-    │   ├── ReservationEnded        409
-    │   ├── AlreadyConfirmed        409
-    │   ├── PaymentInProgress       409
-    │   ├── ChangeInProgress        409
-    │   ├── VenueChangesUsed        409  with how often it has changed
-    │   ├── NotConfirmed            409
-    │   ├── RefundUsed              409  with the reservation that was refunded
-    │   ├── RefundNotOpen           409  with when it opens
-    │   ├── RefundClosed            409
-    │   ├── UnknownRefund           404
-    │   ├── UnknownPayment          404
-    │   ├── UnknownExam             404
-    │   ├── ExamArchived            410
-    │   ├── ExamNotOver             409  with when it is over
-    │   ├── ExamUnfinished          409  with what is left
-    │   ├── UnknownReservation      404
-    │   ├── WaitingRoomOff          409
-    │   ├── TicketInvalid           422
-    │   ├── TicketOfAnotherExam     422
-    │   ├── NotYourTurn             409  with how far admission has come, and when to ask again
-    │   ├── TurnPassed              409
-    │   ├── TicketUsed              409
-    │   ├── WaitingRoomPassRequired 403
-    │   ├── PassInvalid             403
-    │   ├── PassExpired             403
-    │   ├── PassEnded               403
-    │   └── DefinitionRefused       422  with every problem of the definition
-    └── Unavailable                 503  nothing was lost; ask again
-        ├── Overloaded                   too much is at work already
-        ├── NotReady                     the shard is not open under the epoch we know
-        │   └── StaleDefinition          another definition is in force than the one we know
-        ├── ImportUnfinished             the definition is stored, its seats follow
-        ├── SeatsUnavailable             Redis did not answer, or refused the command
-        └── LedgerUnavailable            Postgres did not answer, or refused the command
+    ├── Refused                     the request was understood and cannot be done; nothing changed:
+    │                               a class for each reason
+    └── Unavailable                 nothing was lost; ask again
+        ├── Overloaded              too much is at work already
+        ├── NotReady                the shard is not open under the epoch we know
+        │   └── StaleDefinition     another definition is in force than the one we know
+        ├── ImportUnfinished        the definition is stored, its seats follow
+        ├── SeatsUnavailable        Redis did not answer, or refused the command
+        └── LedgerUnavailable       Postgres did not answer, or refused the command
 
-Each class carries a `slug` that never changes; only the API layer turns it into an HTTP status.
-An `Unavailable` names the `part` at fault and says with `applied` whether the command may have
-taken effect all the same. Over 400 lines because the tree is one, and most of it is data.
+Each class carries a `slug` that never changes. The API has a status, a title and a meaning for each
+(`api/problems.py`) and answers with the members of the refusal that a problem can have, so a new
+refusal is a class here and a line there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -69,7 +30,18 @@ class QuotaError(Exception):
 
 
 class Refused(QuotaError):
-    """The request was understood and cannot be done; nothing changed."""
+    """The request was understood and cannot be done; nothing changed.
+
+    `detail` is its text, with members of the refusal in braces; `field` is what of the request is
+    wrong, where it is one part of it.
+    """
+
+    detail = ""
+    field = ""
+
+    def __str__(self) -> str:
+        """Return what is refused and why."""
+        return self.detail.format_map(vars(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,407 +54,297 @@ class SeatsLeft:
     is_offered: bool = True
 
 
+@dataclass(eq=False)
 class SoldOut(Refused):
-    """No venue asked for has every subject asked for."""
-
     slug = "sold-out"
-
-    def __init__(self, left: Sequence[SeatsLeft]) -> None:
-        super().__init__("no venue asked for has a seat left in every subject asked for")
-        self.left = tuple(left)
+    detail = "no venue asked for has a seat left in every subject asked for"
+    left: tuple[SeatsLeft, ...]
 
     @classmethod
     def of(cls, exam: Exam, asked: Iterable[tuple[str, str]], left: Iterable[int]) -> Self:
         """Return the refusal for what is left of each venue and subject asked for."""
         return cls(
-            [
+            tuple(
                 SeatsLeft(venue, subject, seats, is_offered=Quota(venue, subject) in exam.seats)
                 for (venue, subject), seats in zip(asked, left, strict=True)
-            ]
+            )
         )
 
 
+@dataclass(eq=False)
 class SessionConflict(Refused):
-    """The candidate already has a subject in one of the sessions."""
-
     slug = "session-conflict"
-
-    def __init__(self, session: str, reservation: str) -> None:
-        super().__init__(f"the candidate already has a reservation in session {session}")
-        self.session = session
-        self.reservation = reservation
+    detail = "the candidate already has a reservation in session {session}"
+    session: str
+    reservation: str
 
 
+@dataclass(eq=False)
 class TooManyUnpaidHolds(Refused):
-    """So many holds of the candidate ended unpaid that the next one has to wait."""
-
     slug = "too-many-unpaid-holds"
-
-    def __init__(self, unpaid_holds: int, pause_ends_at_ms: int) -> None:
-        super().__init__(
-            f"{unpaid_holds} holds of this candidate ended unpaid: the next one has to wait"
-        )
-        self.unpaid_holds = unpaid_holds
-        self.pause_ends_at_ms = pause_ends_at_ms
+    detail = "{unpaid_holds} holds of this candidate ended unpaid: the next one has to wait"
+    unpaid_holds: int
+    pause_ends_at_ms: int
 
 
+@dataclass(eq=False)
 class KeyShareUsed(Refused):
     """The API key has as many seats in unpaid holds as it may, and seats are left for others."""
 
     slug = "key-share-used"
-
-    def __init__(self, share_max_percent: int) -> None:
-        super().__init__(
-            f"unpaid holds made with this API key have {share_max_percent} percent of the seats"
-        )
-        self.share_max_percent = share_max_percent
+    detail = "unpaid holds made with this API key have {key_share_max_percent} percent of the seats"
+    key_share_max_percent: int
 
 
+@dataclass(eq=False)
 class RegistrationNotOpen(Refused):
-    """The registration window has not opened."""
-
     slug = "registration-not-open"
-
-    def __init__(self, opens_at_ms: int) -> None:
-        super().__init__("registration has not opened yet")
-        self.opens_at_ms = opens_at_ms
+    detail = "registration has not opened yet"
+    opens_at_ms: int
 
 
+@dataclass(eq=False)
 class RegistrationClosed(Refused):
-    """The registration window is over."""
-
     slug = "registration-closed"
-
-    def __init__(self, closed_at_ms: int) -> None:
-        super().__init__("registration is closed")
-        self.closed_at_ms = closed_at_ms
+    detail = "registration is closed"
+    closed_at_ms: int
 
 
+@dataclass(eq=False)
 class SessionStarted(Refused):
     """The first sitting of an order has begun: nothing is reserved or moved any more."""
 
     slug = "session-started"
-
-    def __init__(self, session: str, started_at_ms: int) -> None:
-        super().__init__(f"session {session} has begun")
-        self.session = session
-        self.started_at_ms = started_at_ms
+    detail = "session {session} has begun"
+    session: str
+    started_at_ms: int
 
 
+@dataclass(eq=False)
 class NoticeNotAccepted(Refused):
-    """The candidate has not accepted the notice in its current version."""
-
     slug = "notice-not-accepted"
+    detail = "accepted_notice must name the current notice, version {version!r}"
+    field = "accepted_notice"
+    version: str
 
-    def __init__(self, version: str) -> None:
-        super().__init__(f"accepted_notice must name the current notice, version {version!r}")
-        self.version = version
 
-
+@dataclass(eq=False)
 class UnknownVenue(Refused):
-    """A venue that the exam does not have."""
-
     slug = "unknown-venue"
-
-    def __init__(self, field: str, venue: str) -> None:
-        super().__init__(f"the exam has no venue {venue!r}")
-        self.field = field
-        self.venue = venue
+    detail = "the exam has no venue {venue!r}"
+    venue: str
+    field: str = "venue"
 
 
+@dataclass(eq=False)
 class UnknownSubject(Refused):
-    """A subject that the exam does not have."""
-
     slug = "unknown-subject"
-
-    def __init__(self, field: str, subject: str) -> None:
-        super().__init__(f"the exam has no subject {subject!r}")
-        self.field = field
-        self.subject = subject
+    detail = "the exam has no subject {subject!r}"
+    subject: str
+    field: str = "subject"
 
 
+@dataclass(eq=False)
 class SameSessionTwice(Refused):
-    """Two subjects of one request share a session."""
-
     slug = "same-session-twice"
+    field = "subjects"
+    session: str
+    subjects: tuple[str, ...]
 
-    def __init__(self, session: str, subjects: Sequence[str]) -> None:
-        super().__init__(f"{' and '.join(subjects)} are both in session {session}; choose one")
-        self.session = session
-        self.subjects = tuple(subjects)
+    def __str__(self) -> str:
+        """Return what is refused and why."""
+        return f"{' and '.join(self.subjects)} are both in session {self.session}; choose one"
 
 
 class IdempotencyKeyReused(Refused):
-    """The idempotency key was used before with another body."""
-
     slug = "idempotency-key-reused"
-
-    def __init__(self) -> None:
-        super().__init__("this Idempotency-Key was used before with another body")
+    detail = "this Idempotency-Key was used before with another body"
+    field = "Idempotency-Key"
 
 
 class EventIdReused(Refused):
-    """The provider's event id was used before with another content."""
-
     slug = "event-id-reused"
+    detail = "this webhook-id was used before with another body"
+    field = "webhook-id"
 
-    def __init__(self) -> None:
-        super().__init__("this webhook-id was used before with another body")
 
-
+@dataclass(eq=False)
 class ReservationEnded(Refused):
-    """The reservation was released or has expired."""
-
     slug = "reservation-ended"
-
-    def __init__(self, state: str) -> None:
-        super().__init__(f"the reservation has ended: it is {state}")
-        self.state = state
+    detail = "the reservation has ended: it is {state}"
+    state: str
 
 
 class AlreadyConfirmed(Refused):
-    """The reservation is paid and confirmed."""
-
     slug = "already-confirmed"
-
-    def __init__(self) -> None:
-        super().__init__("the reservation is already paid and confirmed")
+    detail = "the reservation is already paid and confirmed"
 
 
 class PaymentInProgress(Refused):
-    """A payment is being recorded at this moment."""
-
     slug = "payment-in-progress"
-
-    def __init__(self) -> None:
-        super().__init__("a payment for the reservation is being recorded; look again in a moment")
+    detail = "a payment for the reservation is being recorded; look again in a moment"
 
 
 class ChangeInProgress(Refused):
-    """A change of venue is being recorded at this moment."""
-
     slug = "change-in-progress"
-
-    def __init__(self) -> None:
-        super().__init__("a change of venue is being recorded; look again in a moment")
+    detail = "a change of venue is being recorded; look again in a moment"
 
 
+@dataclass(eq=False)
 class VenueChangesUsed(Refused):
-    """The reservation has changed its venue as often as it may."""
-
     slug = "venue-changes-used"
-
-    def __init__(self, venue_changes_max: int) -> None:
-        super().__init__(f"the venue can be changed {venue_changes_max} times, which are used")
-        self.venue_changes_max = venue_changes_max
+    detail = "the venue can be changed {venue_changes_max} times, which are used"
+    venue_changes_max: int
 
 
 class NotConfirmed(Refused):
-    """There is no booking that could be refunded."""
-
     slug = "not-confirmed"
-
-    def __init__(self) -> None:
-        super().__init__("the reservation is not confirmed: there is nothing to refund")
+    detail = "the reservation is not confirmed: there is nothing to refund"
 
 
+@dataclass(eq=False)
 class RefundUsed(Refused):
-    """The candidate has had the one refund for the exam."""
-
     slug = "refund-used"
-
-    def __init__(self, reservation: str) -> None:
-        super().__init__("the one refund of this candidate for the exam is used")
-        self.reservation = reservation
+    detail = "the one refund of this candidate for the exam is used"
+    reservation: str
 
 
+@dataclass(eq=False)
 class RefundNotOpen(Refused):
-    """The refund window has not opened."""
-
     slug = "refund-not-open"
-
-    def __init__(self, opens_at_ms: int) -> None:
-        super().__init__("the refund window has not opened yet")
-        self.opens_at_ms = opens_at_ms
+    detail = "the refund window has not opened yet"
+    opens_at_ms: int
 
 
+@dataclass(eq=False)
 class RefundClosed(Refused):
-    """The refund window is over."""
-
     slug = "refund-closed"
-
-    def __init__(self, closed_at_ms: int) -> None:
-        super().__init__("the refund window is over")
-        self.closed_at_ms = closed_at_ms
+    detail = "the refund window is over"
+    closed_at_ms: int
 
 
 class UnknownRefund(Refused):
     """No refund of that id is due."""
 
     slug = "unknown-refund"
-
-    def __init__(self) -> None:
-        super().__init__("there is no refund of this id for the exam")
+    detail = "there is no refund of this id for the exam"
 
 
 class UnknownPayment(Refused):
-    """There is no unreadable payment event of this id."""
-
     slug = "unknown-payment"
-
-    def __init__(self) -> None:
-        super().__init__("there is no unreadable payment event of this id")
+    detail = "there is no unreadable payment event of this id"
 
 
+@dataclass(eq=False)
 class UnknownExam(Refused):
-    """No exam of that id."""
-
     slug = "unknown-exam"
+    detail = "there is no exam {exam!r}"
+    exam: str
 
-    def __init__(self, exam: str) -> None:
-        super().__init__(f"there is no exam {exam!r}")
 
-
+@dataclass(eq=False)
 class ExamArchived(Refused):
-    """The exam is over and archived: its bookings can be read, and nothing else."""
-
     slug = "exam-archived"
-
-    def __init__(self, exam: str) -> None:
-        super().__init__(f"exam {exam} is archived")
-        self.exam = exam
+    detail = "exam {exam} is archived"
+    exam: str
 
 
+@dataclass(eq=False)
 class ExamNotOver(Refused):
-    """An exam is archived once its windows and its last sitting are over."""
-
     slug = "exam-not-over"
-
-    def __init__(self, ends_at_ms: int) -> None:
-        super().__init__("the exam is not over yet")
-        self.ends_at_ms = ends_at_ms
+    detail = "the exam is not over yet"
+    ends_at_ms: int
 
 
+@dataclass(eq=False)
 class ExamUnfinished(Refused):
-    """Something of an exam is not at its end: `left` are holds, payments, refunds or a journal."""
+    """`unfinished` are holds, payments, refunds or a journal."""
 
     slug = "exam-unfinished"
+    unfinished: tuple[str, ...]
 
-    def __init__(self, left: Sequence[str]) -> None:
-        super().__init__(f"not at their end: {', '.join(left)}")
-        self.left = tuple(left)
+    def __str__(self) -> str:
+        """Return what is refused and why."""
+        return f"not at their end: {', '.join(self.unfinished)}"
 
 
 class UnknownReservation(Refused):
-    """No reservation of that id."""
-
     slug = "unknown-reservation"
-
-    def __init__(self) -> None:
-        super().__init__("there is no reservation of this id")
+    detail = "there is no reservation of this id"
 
 
 class WaitingRoomOff(Refused):
-    """The exam has no waiting room."""
-
     slug = "waiting-room-off"
-
-    def __init__(self) -> None:
-        super().__init__("the exam has no waiting room: reserve without a pass")
+    detail = "the exam has no waiting room: reserve without a pass"
 
 
 class TicketInvalid(Refused):
-    """A ticket that we did not give to this candidate."""
-
     slug = "ticket-invalid"
-
-    def __init__(self) -> None:
-        super().__init__("is no ticket of this candidate")
+    detail = "is no ticket of this candidate"
+    field = "ticket"
 
 
 class TicketOfAnotherExam(Refused):
-    """A ticket of the waiting room of another exam."""
-
     slug = "ticket-of-another-exam"
+    detail = "is a ticket of another exam"
+    field = "ticket"
 
-    def __init__(self) -> None:
-        super().__init__("is a ticket of another exam")
 
-
+@dataclass(eq=False)
 class NotYourTurn(Refused):
-    """The turn of the ticket has not come."""
-
     slug = "not-your-turn"
-
-    def __init__(self, threshold: str, serving: int, poll_after_s: float) -> None:
-        super().__init__("the turn of this ticket has not come yet")
-        self.threshold = threshold
-        self.serving = serving
-        self.poll_after_s = poll_after_s
+    detail = "the turn of this ticket has not come yet"
+    threshold: str
+    serving: int
+    poll_after_s: float
 
 
 class TurnPassed(Refused):
-    """The turn of the ticket came, and nobody claimed a place in time."""
-
     slug = "turn-passed"
-
-    def __init__(self) -> None:
-        super().__init__("the turn of this ticket has passed: join again, at the back")
+    detail = "the turn of this ticket has passed: join again, at the back"
 
 
 class TicketUsed(Refused):
     """The ticket had its place, which was finished or left idle."""
 
     slug = "ticket-used"
-
-    def __init__(self) -> None:
-        super().__init__("the pass of this ticket has ended: join again, at the back")
+    detail = "the pass of this ticket has ended: join again, at the back"
 
 
 class WaitingRoomPassRequired(Refused):
-    """The exam has a waiting room, and no pass of it was shown."""
-
     slug = "waiting-room-pass-required"
-
-    def __init__(self) -> None:
-        super().__init__("reserving needs a pass of the waiting room, in Waiting-Room-Pass")
+    detail = "reserving needs a pass of the waiting room, in Waiting-Room-Pass"
+    field = "Waiting-Room-Pass"
 
 
 class PassInvalid(Refused):
-    """A pass that we did not give to this candidate for this exam."""
-
     slug = "pass-invalid"
-
-    def __init__(self) -> None:
-        super().__init__("Waiting-Room-Pass is no pass of this candidate for this exam")
+    detail = "Waiting-Room-Pass is no pass of this candidate for this exam"
+    field = "Waiting-Room-Pass"
 
 
 class PassExpired(Refused):
-    """A pass whose time is over."""
-
     slug = "pass-expired"
-
-    def __init__(self) -> None:
-        super().__init__("the pass has expired: join the waiting room again")
+    detail = "the pass has expired: join the waiting room again"
+    field = "Waiting-Room-Pass"
 
 
 class PassEnded(Refused):
     """A pass whose place was finished, or went to others because it was not used."""
 
     slug = "pass-ended"
+    detail = "the place of this pass is free again: join the waiting room again"
+    field = "Waiting-Room-Pass"
 
-    def __init__(self) -> None:
-        super().__init__("the place of this pass is free again: join the waiting room again")
 
-
+@dataclass(eq=False)
 class DefinitionRefused(Refused):
-    """An exam definition that cannot be imported; every problem is listed."""
-
     slug = "definition-refused"
+    problems: Sequence[tuple[str, str]]
 
-    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        super().__init__("\n".join(f"{where}: {detail}" for where, detail in problems))
-        self.problems = tuple(problems)
+    def __str__(self) -> str:
+        """Return what is refused and why."""
+        return "\n".join(f"{where}: {detail}" for where, detail in self.problems)
 
 
 class Unavailable(QuotaError):

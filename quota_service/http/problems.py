@@ -16,6 +16,15 @@ RETRY_AFTER_S = (1, 3)
 _ASK_AGAIN = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 """Statuses that say when to ask again."""
 
+_TITLES = {
+    "malformed-json": "Malformed JSON",
+    "idempotency-key-missing": "Idempotency-Key missing",
+    "idempotency-key-ambiguous": "Idempotency-Key ambiguous",
+    "idempotency-key-reused": "Idempotency-Key reused",
+    "last-event-id-malformed": "Last-Event-ID malformed",
+}
+"""Titles whose words are spelled in a way of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
@@ -23,9 +32,13 @@ class ProblemType:
 
     slug: str
     status: int
-    title: str
     meaning: str
     example: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The words of the slug, as they are spelled."""
+        return _TITLES.get(self.slug) or self.slug.replace("-", " ").capitalize()
 
     @property
     def uri(self) -> str:

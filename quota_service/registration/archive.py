@@ -52,7 +52,7 @@ async def archive_exam(stores: MaintenanceStores, exam_id: str) -> int:
         if not alone:
             raise NotReady(f"an import or a recovery of exam {exam_id} is at work")
         if await stores.archive.is_money_due(exam_id):
-            raise ExamUnfinished(["refunds_due"])
+            raise ExamUnfinished(("refunds_due",))
         async with stores.ledger.transaction() as connection:
             fenced = await stores.recoveries.fence_in(
                 connection, exam_id, _ONLY_SHARD, "the exam is archived"
@@ -85,7 +85,7 @@ async def _check(stores: MaintenanceStores, exam: Exam) -> None:
     left += ["refunds_due"] if await stores.archive.is_money_due(exam.id) else []
     left += await stores.retention.unfinished(exam.id)
     if left:
-        raise ExamUnfinished(left)
+        raise ExamUnfinished(tuple(left))
 
 
 async def _forget(stores: MaintenanceStores, exam_id: str, number: int, epoch: int) -> None:

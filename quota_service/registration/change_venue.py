@@ -77,7 +77,7 @@ async def _change(
     shard, serial = stores.registry.locate(reservation_id)
     if venue not in exam.venue_ids:
         await check_in_force(stores, shard, exam)
-        raise UnknownVenue("venue", venue)
+        raise UnknownVenue(venue)
     stores.failpoint("change: before script")
     begun_s = attempt_clock_s()
     pin = secrets.token_hex(_PIN_BYTES)
@@ -146,9 +146,8 @@ async def _decide(
     except Oversold:
         # Redis had a seat that Postgres has not: it had lost a booking.
         await settle_changes(stores, shard, [changing])
-        raise SoldOut(
-            [SeatsLeft(changing.to_venue, subject, 0) for subject in changing.subjects]
-        ) from None
+        left = tuple(SeatsLeft(changing.to_venue, subject, 0) for subject in changing.subjects)
+        raise SoldOut(left) from None
     except Unavailable as error:
         if error.applied is False:
             # Nobody else books under this pin: the change has certainly not happened.

@@ -153,15 +153,15 @@ def _check(exam: Exam, order: Order) -> None:
     """Raise the refusal an order earns by the exam's definition alone."""
     for i, subject in enumerate(order.subjects):
         if subject not in exam.session_of:
-            raise UnknownSubject(f"subjects[{i}]", subject)
+            raise UnknownSubject(subject, f"subjects[{i}]")
     for i, venue in enumerate(order.venues):
         if venue not in exam.venue_ids:
-            raise UnknownVenue(f"venues[{i}]", venue)
+            raise UnknownVenue(venue, f"venues[{i}]")
     taken: dict[str, str] = {}
     for subject in order.subjects:
         other = taken.setdefault(exam.session_of[subject], subject)
         if other != subject:
-            raise SameSessionTwice(exam.session_of[subject], [other, subject])
+            raise SameSessionTwice(exam.session_of[subject], (other, subject))
     if order.accepted_notice not in (True, exam.notice.version):
         raise NoticeNotAccepted(exam.notice.version)
 

@@ -110,7 +110,7 @@ async def test_an_exam_is_not_archived_before_everything_of_it_is_at_its_end(
     with pytest.raises(ExamUnfinished) as refused:
         await archive_exam(service.stores.maintenance, "exam-1")
 
-    assert refused.value.left == ("holds", "payments", "refunds_due", "refunds")
+    assert refused.value.unfinished == ("holds", "payments", "refunds_due", "refunds")
     assert held.exam in [exam.id for exam in service.stores.registry.all()]
 
 
