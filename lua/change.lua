@@ -10,7 +10,7 @@
 -- KEYS[3] hash   remaining    venue/subject -> seats
 -- KEYS[4] hash   held         venue/subject -> seats
 -- KEYS[5] hash   confirming   venue/subject -> seats
--- KEYS[6] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[6] zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] hash   definition   the definition in force
 -- KEYS[9] hash   key_held     key/venue/subject -> seats in unpaid holds
@@ -20,7 +20,7 @@
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
 -- ARGV[3] venue to change to
--- ARGV[4] pin, a random word that names this attempt
+-- ARGV[4] attempt, a random word that names this change
 -- ARGV[5] registration opens, ms since the Unix epoch
 -- ARGV[6] registration closes, ms since the Unix epoch
 -- ARGV[7] revision of the definition the caller goes by
@@ -49,9 +49,9 @@
 -- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local confirming_key, pinned_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
+local confirming_key, attempts_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local definition_key, key_held_key, capacity_key, record_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
-local fence, serial, venue, pin = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local fence, serial, venue, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local opens_at_ms, closes_at_ms, revision = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local limit, share, by = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
 
@@ -116,9 +116,9 @@ else
   move_seats(record, venue, remaining_key, confirming_key)
   record[STATE] = 'changing_venue'
   record[TO_VENUE] = venue
-  record[PIN] = pin
-  record[PINNED_MS] = now_ms
-  redis.call('ZADD', pinned_key, now_ms, serial)
+  record[ATTEMPT] = attempt
+  record[ATTEMPT_BEGAN_MS] = now_ms
+  redis.call('ZADD', attempts_key, now_ms, serial)
 end
 local text = write_record(record_key, record)
 local version = append(version_key, journal_key, fence, by, 'change', serial, now_ms, text)

@@ -14,7 +14,7 @@
 -- KEYS[8]  hash   confirmed    venue/subject -> seats
 -- KEYS[9]  hash   claims       candidate/session -> serial
 -- KEYS[10] zset   due          serial by the time (ms) it may expire
--- KEYS[11] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[11] zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[12] stream journal      one entry a step
 -- KEYS[13] hash   definition   the definition in force
 -- KEYS[14] set    spent        serials of reservations that have ended

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- confirm: the booking is committed in Postgres; Redis learns of it.
--- Why atomic: the counters, the index of pinned records and the state must change together.
+-- Why atomic: the counters, the index of attempts and the state must change together.
 -- It may run when Redis is full: it only moves what is there.
 -- What only a hold needs is gone from the record then, so that it reads as Postgres tells of it.
 -- Transitions: confirming -> confirmed.
@@ -9,7 +9,7 @@
 -- KEYS[2] string version      counts the shard's steps
 -- KEYS[3] hash   confirming   venue/subject -> seats
 -- KEYS[4] hash   confirmed    venue/subject -> seats
--- KEYS[5] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[5] zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[6] stream journal      one entry a step
 -- KEYS[7] string record       the reservation's record
 --
@@ -19,7 +19,7 @@
 --
 -- Returns {DONE, record}          confirmed now
 --         {DONE_BEFORE, record}   confirmed before
---         {NOT_PINNED, record}    the record says neither: the stores disagree
+--         {NO_ATTEMPT, record}    the record says neither: the stores disagree
 --         {UNKNOWN}               no such record
 --         {NOT_READY}
 -- @include codes
@@ -29,7 +29,7 @@
 -- @include seats
 
 local epoch_key, version_key, confirming_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7]
+local attempts_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7]
 local fence, serial = ARGV[1], ARGV[2]
 local by = ARGV[3]
 
@@ -45,16 +45,16 @@ if state == 'confirmed' or state == 'changing_venue' or state == 'refunded' then
   return { DONE_BEFORE, record_text(record) }
 end
 if state ~= 'confirming' then
-  return { NOT_PINNED, record_text(record) }
+  return { NO_ATTEMPT, record_text(record) }
 end
 
 move_seats(record, record[VENUE], confirming_key, confirmed_key)
-redis.call('ZREM', pinned_key, serial)
+redis.call('ZREM', attempts_key, serial)
 record[STATE] = 'confirmed'
 record[DEADLINE_MS] = record[FIRST_DEADLINE_MS]
 record[DUE_MS] = record[FIRST_DEADLINE_MS]
 record[CHECKED_OUT], record[PAYMENT_SEEN] = '1', '1'
-record[PIN], record[PINNED_MS], record[KEY_ID] = '', '0', ''
+record[ATTEMPT], record[ATTEMPT_BEGAN_MS], record[KEY_ID] = '', '0', ''
 local text = write_record(record_key, record)
 append(version_key, journal_key, fence, by, 'confirm', serial, clock_ms(), text)
 return { DONE, text }

@@ -16,7 +16,7 @@
 -- KEYS[11] hash   key_held     key/venue/subject -> seats in unpaid holds
 -- KEYS[12] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
 -- KEYS[13] zset   due          serial by the time (ms) it may expire
--- KEYS[14] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[14] zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[15] set    spent        serials of reservations that have ended
 -- KEYS[16] stream journal      one entry a step
 -- KEYS[17] hash   room         epoch, last number handed out, limit of its block; draw_closed; claims

@@ -23,7 +23,7 @@
 -- KEYS[6]  hash   confirmed    venue/subject -> seats
 -- KEYS[7]  hash   claims       candidate/session -> serial
 -- KEYS[8]  zset   due          serial by the time (ms) it may expire
--- KEYS[9]  zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[9]  zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[10] stream journal      one entry a step
 -- KEYS[11] set    spent        serials of reservations that have ended
 -- KEYS[12] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
@@ -46,7 +46,7 @@
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local pinned_key, journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local attempts_key, journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local key_held_key = KEYS[13]
 local fence, fit, by = ARGV[1], ARGV[2], ARGV[3]
 local FIXED_KEYS, FIXED_ARGS = 13, 3
@@ -103,13 +103,13 @@ local function give_back(record, serial)
     redis.call('ZREM', due_key, serial)
   elseif state == 'confirming' then
     take(confirming, record[VENUE], record, -1)
-    redis.call('ZREM', pinned_key, serial)
+    redis.call('ZREM', attempts_key, serial)
   elseif state == 'confirmed' then
     take(confirmed, record[VENUE], record, -1)
   elseif state == 'changing_venue' then
     take(confirmed, record[VENUE], record, -1)
     take(confirming, record[TO_VENUE], record, -1)
-    redis.call('ZREM', pinned_key, serial)
+    redis.call('ZREM', attempts_key, serial)
   else
     return
   end
@@ -161,7 +161,7 @@ local function put_one(record_key, serial, grace_ms, text, text_before)
   local state = record[STATE]
   local has_expired = state == 'confirming' and record[DUE_MS] == '0'
   if has_expired or ((state == 'held' or state == 'confirming') and not fits(record)) then
-    record[STATE], record[PIN], record[PINNED_MS] = 'expired', '', 0
+    record[STATE], record[ATTEMPT], record[ATTEMPT_BEGAN_MS] = 'expired', '', 0
     record[DUE_MS] = has_expired and record[DEADLINE_MS] or math.min(tonumber(record[DUE_MS]), now_ms)
     count_end(record, before, serial)
     local ended = write_ended_record(record_key, record, spent_key, serial)
@@ -173,7 +173,7 @@ local function put_one(record_key, serial, grace_ms, text, text_before)
   end
   if state == 'held' or state == 'confirming' then
     if state == 'confirming' then
-      record[STATE], record[PIN], record[PINNED_MS] = 'held', '', 0
+      record[STATE], record[ATTEMPT], record[ATTEMPT_BEGAN_MS] = 'held', '', 0
       record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
       append(version_key, journal_key, fence, by, 'unpin', serial, now_ms, record_text(record))
     end

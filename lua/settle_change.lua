@@ -10,18 +10,18 @@
 -- KEYS[3] hash   remaining    venue/subject -> seats
 -- KEYS[4] hash   confirming   venue/subject -> seats
 -- KEYS[5] hash   confirmed    venue/subject -> seats
--- KEYS[6] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[6] zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[7] stream journal      one entry a step
 -- KEYS[8] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
--- ARGV[3] pin of the change
+-- ARGV[3] attempt of the change
 -- ARGV[4] 1 when Postgres has the booking at the new venue, 0 when it has it at the old one
 -- ARGV[5] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record}          settled now
---         {DONE_BEFORE, record}   not changing under this pin any more
+--         {DONE_BEFORE, record}   not changing under this attempt any more
 --         {UNKNOWN}               no such record
 --         {NOT_READY}
 -- @include codes
@@ -31,8 +31,8 @@
 -- @include seats
 
 local epoch_key, version_key, remaining_key, confirming_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local confirmed_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local fence, serial, pin, has_moved = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local confirmed_key, attempts_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local fence, serial, attempt, has_moved = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local by = ARGV[5]
 
 if not is_open(epoch_key, fence) then
@@ -42,7 +42,7 @@ local record = read_record(record_key)
 if not record then
   return { UNKNOWN }
 end
-if record[STATE] ~= 'changing_venue' or record[PIN] ~= pin then
+if record[STATE] ~= 'changing_venue' or record[ATTEMPT] ~= attempt then
   return { DONE_BEFORE, record_text(record) }
 end
 
@@ -54,11 +54,11 @@ if has_moved then
 else
   move_seats(record, record[TO_VENUE], confirming_key, remaining_key)
 end
-redis.call('ZREM', pinned_key, serial)
+redis.call('ZREM', attempts_key, serial)
 record[STATE] = 'confirmed'
 record[TO_VENUE] = ''
-record[PIN] = ''
-record[PINNED_MS] = 0
+record[ATTEMPT] = ''
+record[ATTEMPT_BEGAN_MS] = 0
 local text = write_record(record_key, record)
 append(version_key, journal_key, fence, by, 'settle_change', serial, clock_ms(), text)
 return { DONE, text }

@@ -13,7 +13,7 @@
 -- KEYS[6] hash   confirming   venue/subject -> seats
 -- KEYS[7] hash   confirmed    venue/subject -> seats
 -- KEYS[8] zset   due          serial by the time (ms) it may expire
--- KEYS[9] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[9] zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[10] stream journal     one entry a step
 -- KEYS[11] hash   claims      candidate/session -> serial
 --
@@ -22,9 +22,9 @@
 -- ARGV[3] cursor of the page: 0 for the first, then what the page before told
 -- ARGV[4] count: about how many quotas at most; 0 for none
 --
--- Returns {DONE, version, clock (ms), live holds, pins, undrained journal entries, claims, cursor of
+-- Returns {DONE, version, clock (ms), live holds, attempts, undrained journal entries, claims, cursor of
 --          the next page or 0, {venue/subject, capacity, remaining, held, confirming, confirmed, …}}
---         {DONE_BEFORE, version, clock (ms), live holds, pins, undrained journal entries, claims}
+--         {DONE_BEFORE, version, clock (ms), live holds, attempts, undrained journal entries, claims}
 --                      nothing was changed since the known version, or no quotas are wanted
 --         {NOT_READY}
 -- A quota may be told twice, as SCAN may.
@@ -33,7 +33,7 @@
 
 local epoch_key, version_key, capacity_key, remaining_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local held_key, confirming_key, confirmed_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local pinned_key, journal_key, claims_key = KEYS[9], KEYS[10], KEYS[11]
+local attempts_key, journal_key, claims_key = KEYS[9], KEYS[10], KEYS[11]
 local fence, known, cursor, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 if not is_open(epoch_key, fence) then
@@ -42,7 +42,7 @@ end
 local version = redis.call('GET', version_key)
 local answer = {
   DONE, tonumber(version), clock_ms(),
-  redis.call('ZCARD', due_key), redis.call('ZCARD', pinned_key),
+  redis.call('ZCARD', due_key), redis.call('ZCARD', attempts_key),
   redis.call('XLEN', journal_key), redis.call('HLEN', claims_key),
 }
 if version == known or count == '0' then

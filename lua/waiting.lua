@@ -4,17 +4,17 @@
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] zset   due          serial by the time (ms) it may expire
--- KEYS[3] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[3] zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[4] stream journal      one entry a step
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 --
--- Returns {DONE, pins, journal entries, age of the oldest overdue hold, of the oldest pin, of the
+-- Returns {DONE, attempts, journal entries, age of the oldest overdue hold, of the oldest attempt, of the
 -- oldest entry}, ages in ms, 0 when there is none; or {NOT_READY}.
 -- @include codes
 -- @include shard
 
-local epoch_key, due_key, pinned_key, journal_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local epoch_key, due_key, attempts_key, journal_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local fence = ARGV[1]
 
 if not is_open(epoch_key, fence) then
@@ -28,7 +28,7 @@ local function age_ms(since_ms)
 end
 
 local due = redis.call('ZRANGE', due_key, 0, 0, 'WITHSCORES')
-local pinned = redis.call('ZRANGE', pinned_key, 0, 0, 'WITHSCORES')
+local attempts = redis.call('ZRANGE', attempts_key, 0, 0, 'WITHSCORES')
 local entry = redis.call('XRANGE', journal_key, '-', '+', 'COUNT', 1)[1]
 local appended_ms
 if entry then
@@ -40,6 +40,6 @@ if entry then
   end
 end
 return {
-  DONE, redis.call('ZCARD', pinned_key), redis.call('XLEN', journal_key),
-  age_ms(due[2]), age_ms(pinned[2]), age_ms(appended_ms),
+  DONE, redis.call('ZCARD', attempts_key), redis.call('XLEN', journal_key),
+  age_ms(due[2]), age_ms(attempts[2]), age_ms(appended_ms),
 }

@@ -143,7 +143,7 @@ class Settings:
     """milliseconds of the p99 of reserve above which fewer are admitted from the waiting room;
     raise it to admit faster at the price of slower answers"""
 
-    pins_max: Annotated[int, Field(ge=0)] = 5000
+    payments_pending_max: Annotated[int, Field(ge=0)] = 5000
     """payments of a shard that may wait for Postgres, beyond it no new holds; lower it to stop
     selling sooner when Postgres is away"""
     recovery_age_s: Annotated[float, Field(ge=0, le=3600)] = 15.0

@@ -1,10 +1,10 @@
 """How long recovery takes to end the payments of a process that died with 10,000 of them at work.
 
-The confirm protocol itself leaves them behind: every other one dies after its pin, the rest after
+The use case itself leaves them behind: every other one dies after its attempt began, the rest after
 the commit, before Redis is told. Then a second process, with default settings but for the age it
 waits for, does recovery rounds until one finds nothing, and both stores are compared.
 
-    python -m loadtest.bench.recovery [--pins N]
+    python -m loadtest.bench.recovery [--attempts N]
 """
 
 import argparse
@@ -29,7 +29,7 @@ from quota_service.settings import Settings
 from quota_service.workers.recovery import RecoveryWorker
 
 _AT_WORK = 256
-_LINES = ("confirm: after pin", "confirm: after commit")
+_LINES = ("confirm: after attempt", "confirm: after commit")
 
 
 class DiedError(Exception):
@@ -46,8 +46,8 @@ def dying(stores: PaymentStores, line: str) -> PaymentStores:
     return dataclasses.replace(stores, failpoint=failpoint)
 
 
-async def leave_pins(service: Service, count: int) -> None:
-    """Let `count` payments die, in turns after their pin and after their commit."""
+async def leave_attempts(service: Service, count: int) -> None:
+    """Let `count` payments die, in turns after their attempt and after their commit."""
     made = await holds(service, count)
     waiting: Iterator[tuple[int, str]] = iter(enumerate(made))
 
@@ -77,19 +77,19 @@ async def check(service: Service, done: Counter[str], count: int) -> None:
     snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("bench", 0))
     rows = await service.stores.ledger.fetch("select_quotas", "bench")
     booked = sum(row["confirmed"] for row in rows)
-    seen = (snapshot.pins, sum(snapshot.confirming.values()), sum(snapshot.confirmed.values()))
+    seen = (snapshot.attempts, sum(snapshot.confirming.values()), sum(snapshot.confirmed.values()))
     halves = (count // 2, count - count // 2)
-    if seen != (0, 0, booked) or (done["finished"], done["unpinned"]) != halves:
+    if seen != (0, 0, booked) or (done["finished"], done["abandoned"]) != halves:
         raise AssertionError(f"redis has {seen}, postgres {booked} booked; {dict(done)}")
 
 
 async def bench(settings: Settings, count: int) -> None:
-    """Leave the pins, recover them, and print what that took."""
+    """Leave the attempts, recover them, and print what that took."""
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)
         await refresh_memory(service)
         await import_exam(service.stores.maintenance, bench_exam(seats=1_000_000))
-        await leave_pins(service, count)
+        await leave_attempts(service, count)
     at_once = dataclasses.replace(settings, recovery_age_s=0)
     async with open_service(at_once) as service:
         await refresh_memory(service)
@@ -103,14 +103,14 @@ async def bench(settings: Settings, count: int) -> None:
         elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_started
         await check(service, done, count)
     print(f"{count} payments of a dead process ended in {elapsed_s:.1f} s, {rounds} rounds")
-    print(f"  {done['finished']} booked and finished, {done['unpinned']} holds again")
+    print(f"  {done['finished']} booked and finished, {done['abandoned']} holds again")
     print(f"  in this process {cpu_s:.1f} s of CPU")
 
 
 def main() -> None:
     """Start the stores, run the bench, stop the stores."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pins", type=int, default=10_000)
+    parser.add_argument("--attempts", type=int, default=10_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
@@ -119,7 +119,7 @@ def main() -> None:
             EmbeddedRedis(data / "redis") as redis,
         ):
             settings = Settings(redis_url=redis.url, postgres_dsn=postgres.url)
-            asyncio.run(bench(settings, options.pins))
+            asyncio.run(bench(settings, options.attempts))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ async def _quiet(testbed: Testbed, exam: str) -> Shard:
         except (NotReady, SeatsUnavailable):  # also the first call after its server died
             return False
         found[:] = [shard]
-        return not seen.pins and not seen.journal_entries
+        return not seen.attempts and not seen.journal_entries
 
     await until(is_quiet, "both stores to be level", within_s=_QUIET_LIMIT_S)
     return found[0]

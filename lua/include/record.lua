@@ -3,7 +3,7 @@
 -- quota_service/seats/record.py reads the same order, and a test holds the two together. A record that
 -- was written before a field was there ends earlier; what it lacks is read as empty.
 local STATE, CANDIDATE, VENUE, SUBJECTS, SESSIONS, AMOUNT, CURRENCY, CREATED_MS,
-  FIRST_DEADLINE_MS, DEADLINE_MS, DUE_MS, CHECKED_OUT, PAYMENT_SEEN, PIN, PINNED_MS,
+  FIRST_DEADLINE_MS, DEADLINE_MS, DUE_MS, CHECKED_OUT, PAYMENT_SEEN, ATTEMPT, ATTEMPT_BEGAN_MS,
   REQUEST_HASH, TO_VENUE, FIRST_VENUE,
   VENUE_CHANGES, KEY_ID = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20
 

@@ -137,7 +137,7 @@ class SeatGauges:
         began_s, told = time.monotonic(), self._told.get(shard.exam)
         totals = await self._stores.seats.totals(shard)
         self._gauges.holds_live.labels(exam=shard.exam).set(totals.live_holds)
-        self._gauges.pins.labels(exam=shard.exam).set(totals.pins)
+        self._gauges.attempts.labels(exam=shard.exam).set(totals.attempts)
         self._gauges.journal_lag.labels(exam=shard.exam).set(totals.journal_entries)
         if (
             told is not None

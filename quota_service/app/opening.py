@@ -126,7 +126,7 @@ async def open_stores(
                     seats,
                     registry,
                     metrics,
-                    pins_max=settings.pins_max,
+                    payments_pending_max=settings.payments_pending_max,
                     journal_max=settings.journal_backlog_max,
                 ),
             ),

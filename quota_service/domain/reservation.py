@@ -67,7 +67,7 @@ class Reservation:
     `deadline_ms` is what the candidate is shown; `first_deadline_ms` and `first_venue` are what the
     first answer showed, so that a repeated request is answered as the first was. `due_ms` is when
     the expiry may take the seats back; 0 while a payment is recorded for a hold that had expired.
-    `pin` is the word of the attempt that is recording a payment or a change of venue, empty when
+    `attempt` names the attempt to record a payment or a change of venue, empty when
     none is; `to_venue` is where that change goes. `venue_changes` counts those that are done.
     `key_id` names the API key a hold was made with; a booking has none.
     """
@@ -87,8 +87,8 @@ class Reservation:
     due_ms: int
     checked_out: bool
     payment_seen: bool
-    pin: str
-    pinned_ms: int
+    attempt: str
+    attempt_began_ms: int
     request_hash: str
     to_venue: str = ""
     first_venue: str = ""
@@ -115,8 +115,8 @@ class Reservation:
             state=State.CONFIRMED,
             venue=self.to_venue,
             to_venue="",
-            pin="",
-            pinned_ms=0,
+            attempt="",
+            attempt_began_ms=0,
             venue_changes=self.venue_changes + 1,
         )
 

@@ -1,6 +1,6 @@
 """Changes of venue, group-committed.
 
-A group writes in the order every group takes: shards, pins, bookings, items, quota counters.
+A group writes in the order every group takes: shards, attempts, bookings, items, quota counters.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from quota_service.ledger.fence import (
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
-from quota_service.ledger.settling import settle_pins
+from quota_service.ledger.settling import decide_attempts
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VenueChange:
-    """A booking on its way from `reservation.venue` to `reservation.to_venue` under its pin.
+    """A booking on its way from `reservation.venue` to `reservation.to_venue` by its attempt.
 
     `version` is that of the shard after Redis took the new seats; `begun_s` is when the attempt
     began, by the clock of `attempt_clock_s`.
@@ -46,8 +46,8 @@ class ChangeEnd(Enum):
     """How a change of venue ended in Postgres."""
 
     MOVED = auto()
-    PIN_GONE = auto()
-    """The pin was given up meanwhile, and the booking is where it was."""
+    SUPERSEDED = auto()
+    """The attempt was given up meanwhile, and the booking is where it was."""
     NOT_BOOKED = auto()
     """The booking was refunded meanwhile."""
     FENCED = auto()
@@ -72,15 +72,15 @@ class ChangeLedger:
         """Commit a change. Raises Oversold when Postgres has no seat, LedgerUnavailable."""
         return await self._group.submit(change)
 
-    async def settle(self, pinned: Sequence[Reservation]) -> Mapping[str, bool]:
-        """Give up the pins of changes, waiting for those under way.
+    async def settle(self, changing: Sequence[Reservation]) -> Mapping[str, bool]:
+        """Give up the attempts of changes, waiting for those under way.
 
         Returns whether each of the reservations has moved; without those whose change does not end.
         """
-        pins = {r.id: r.pin for r in pinned}
-        decided = await settle_pins(self._ledger, list(pins.items()))
+        attempts = {r.id: r.attempt for r in changing}
+        decided = await decide_attempts(self._ledger, list(attempts.items()))
         ids = list(decided)
-        rows = await self._ledger.fetch("select_changed", ids, [pins[id_] for id_ in ids])
+        rows = await self._ledger.fetch("select_changed", ids, [attempts[id_] for id_ in ids])
         moved = {row["reservation"] for row in rows}
         return {id_: id_ in moved for id_ in ids}
 
@@ -95,15 +95,15 @@ class ChangeLedger:
         connection, opened = transaction.connection, transaction.opened
         since_s = attempt_clock_s() - ATTEMPT_LIFE_S
         fresh = [c for c in group if c.shard in opened and c.begun_s > since_s]
-        ours = await self._take_pins(connection, [change.reservation for change in fresh])
+        ours = await self._take_attempts(connection, [change.reservation for change in fresh])
         moved = await self._move(connection, [c for c in fresh if c.reservation.id in ours])
         return [_end(change, opened, ours, moved) for change in group]
 
-    async def _take_pins(
+    async def _take_attempts(
         self, connection: "Connection", changing: Sequence[Reservation]
     ) -> set[str]:
         rows = await connection.fetch(
-            self._query["settle_pins"], [r.id for r in changing], [r.pin for r in changing]
+            self._query["decide_attempts"], [r.id for r in changing], [r.attempt for r in changing]
         )
         return {row["reservation"] for row in rows}
 
@@ -114,7 +114,7 @@ class ChangeLedger:
             [r.id for r in changing],
             [r.venue for r in changing],
             [r.to_venue for r in changing],
-            [r.pin for r in changing],
+            [r.attempt for r in changing],
             [epoch for _, _, epoch in (change.shard for change in changes)],
             [change.version for change in changes],
         )
@@ -135,8 +135,8 @@ class ChangeLedger:
 
     async def _look_up(self, group: Sequence[VenueChange]) -> list[ChangeEnd | None]:
         changing = [change.reservation for change in group]
-        ids, pins = [r.id for r in changing], [r.pin for r in changing]
-        rows = await self._ledger.fetch("select_changed", ids, pins)
+        ids, attempts = [r.id for r in changing], [r.attempt for r in changing]
+        rows = await self._ledger.fetch("select_changed", ids, attempts)
         moved = {row["reservation"] for row in rows}
         return [ChangeEnd.MOVED if id_ in moved else None for id_ in ids]
 
@@ -147,5 +147,5 @@ def _end(
     if change.shard not in opened:
         return ChangeEnd.FENCED
     if change.reservation.id not in ours:
-        return ChangeEnd.PIN_GONE
+        return ChangeEnd.SUPERSEDED
     return ChangeEnd.MOVED if change.reservation.id in moved else ChangeEnd.NOT_BOOKED

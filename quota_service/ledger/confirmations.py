@@ -31,7 +31,7 @@ from quota_service.ledger.errors import (
 from quota_service.ledger.fence import ATTEMPT_LIFE_S, ShardEpoch, attempt_clock_s
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
-from quota_service.ledger.settling import settle_pins
+from quota_service.ledger.settling import decide_attempts
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 _RACES = (Oversold, SessionTaken, AlreadyBooked, EventRecorded)
 """Constraints that hold only against a group which was committed beside ours."""
 _TRIES_MAX = 3
-_PIN_KEPT = dt.timedelta(days=1)
-"""How long the fate of a pin is kept.
+_ATTEMPT_KEPT = dt.timedelta(days=1)
+"""How long the fate of an attempt is kept.
 
 An attempt lives for an hour, and `settle_payments` lets its call be half a day on the way.
 """
@@ -51,9 +51,9 @@ _NO_BOOKING = (None,) * 14
 
 @dataclass(frozen=True, slots=True)
 class PaymentDecision:
-    """How a payment event shall end: booked under a pin, or without a booking as `outcome`.
+    """How a payment event shall end: booked under an attempt, or without a booking as `outcome`.
 
-    A booking names the `shard` it was pinned in, with its epoch and the shard's `version` after
+    A booking names the `shard` its attempt began in, with its epoch and the shard's `version` after
     that, and when the attempt began, by the clock of `attempt_clock_s`.
     """
 
@@ -84,7 +84,7 @@ class RecordedPayment:
 
 @dataclass(frozen=True, slots=True)
 class AttemptSuperseded:
-    """The pin was given up meanwhile and nothing is booked: pin again."""
+    """The attempt was given up meanwhile and nothing is booked: begin another."""
 
 
 class ConfirmationLedger:
@@ -118,13 +118,13 @@ class ConfirmationLedger:
         """
         return await self._group.submit(verdict)
 
-    async def settle_pins(self, pins: Sequence[tuple[str, str]]) -> Mapping[str, bool]:
-        """Give up (reservation, pin) pairs, waiting for confirmations under way.
+    async def decide_attempts(self, attempts: Sequence[tuple[str, str]]) -> Mapping[str, bool]:
+        """Give up (reservation, attempt) pairs, waiting for confirmations under way.
 
         Returns whether each of the reservations has a booking; without those whose confirmation
         does not end.
         """
-        decided = await settle_pins(self._ledger, pins)
+        decided = await decide_attempts(self._ledger, attempts)
         rows = await self._ledger.fetch("select_booked", list(decided))
         booked = {row["reservation"] for row in rows}
         return {reservation: reservation in booked for reservation in decided}
@@ -147,9 +147,9 @@ class ConfirmationLedger:
             events[row["reservation"]].append(row["event"])
         return events
 
-    async def prune_pins(self, limit: int) -> int:
-        """Remove at most `limit` pins that no attempt can name any more; return how many."""
-        return len(await self._ledger.fetch("prune_settled_pins", _PIN_KEPT, limit))
+    async def prune_attempts(self, limit: int) -> int:
+        """Remove at most `limit` attempts' rows that nobody can name any more; return how many."""
+        return len(await self._ledger.fetch("prune_attempts", _ATTEMPT_KEPT, limit))
 
     async def _commit(
         self, group: Sequence[PaymentDecision]
@@ -196,7 +196,7 @@ def _names(verdict: PaymentDecision) -> Iterator[object]:
 def _row(verdict: PaymentDecision, since_s: float) -> tuple[Any, ...]:
     """Return the arguments of `settle_payments` for one event.
 
-    An attempt that began before `since_s` has no pin any more.
+    An attempt that began before `since_s` cannot book any more.
     """
     event, booking = verdict.event, verdict.booking
     told = (
@@ -221,7 +221,7 @@ def _row(verdict: PaymentDecision, since_s: float) -> tuple[Any, ...]:
         shard,
         epoch,
         verdict.version,
-        booking.pin if verdict.begun_s > since_s else None,
+        booking.attempt if verdict.begun_s > since_s else None,
         booking.candidate,
         booking.venue,
         ",".join(booking.subjects),

@@ -21,7 +21,7 @@ ShardEpoch = tuple[str, int, int]
 """An exam, the number of one of its shards, and an epoch of it."""
 
 ATTEMPT_LIFE_S = 3600.0
-"""An attempt to book or to move that is older books nothing: its pin may be forgotten by then.
+"""An attempt to book or to move that is older does nothing: its row may be gone by then.
 
 A process that stands still after it has looked at the age cannot come back: a transaction that is
 silent for longer than Postgres waits is ended, and `settle_payments` looks at the time it was

@@ -125,8 +125,8 @@ def _booked(row: "Record") -> Reservation:
         due_ms=0,
         checked_out=True,
         payment_seen=True,
-        pin="",
-        pinned_ms=0,
+        attempt="",
+        attempt_began_ms=0,
         request_hash=row["request_hash"],
         first_venue=row["first_venue"],
     )

@@ -1,8 +1,8 @@
-"""Giving pins up: whoever writes the row of a pin first decides what becomes of its attempt.
+"""Decide attempts: the writer of an attempt's row decides whether it books or is abandoned.
 
-A transaction that is booking or moving under a pin has written its row and not committed yet; it is
-waited for. One that stands still, behind a pooler perhaps, must not hold up the others: then each
-pin is tried by itself, and those that are held stay undecided until the next time.
+A transaction that books or moves under an attempt has written its row and not committed yet; it
+is waited for. One that has stopped, behind a pooler perhaps, must not hold up the others: then
+each attempt is tried by itself, and those that are held stay undecided until the next time.
 """
 
 from collections.abc import Sequence
@@ -14,27 +14,27 @@ _PATIENCE_MS = 1000
 _PATIENCE_EACH_MS = 50
 
 
-async def settle_pins(ledger: Ledger, pins: Sequence[tuple[str, str]]) -> set[str]:
-    """Give up (reservation, pin) pairs; return the reservations whose pin is decided now."""
+async def decide_attempts(ledger: Ledger, attempts: Sequence[tuple[str, str]]) -> set[str]:
+    """Give up (reservation, attempt) pairs; return those reservations that are decided."""
     try:
-        await _settle(ledger, pins, _PATIENCE_MS)
+        await _settle(ledger, attempts, _PATIENCE_MS)
     except LedgerLocked:
         decided = set()
-        for pin in pins:
+        for attempt in attempts:
             try:
-                await _settle(ledger, [pin], _PATIENCE_EACH_MS)
+                await _settle(ledger, [attempt], _PATIENCE_EACH_MS)
             except LedgerLocked:
                 continue
-            decided.add(pin[0])
+            decided.add(attempt[0])
         return decided
-    return {reservation for reservation, _ in pins}
+    return {reservation for reservation, _ in attempts}
 
 
-async def _settle(ledger: Ledger, pins: Sequence[tuple[str, str]], patience_ms: int) -> None:
+async def _settle(ledger: Ledger, attempts: Sequence[tuple[str, str]], patience_ms: int) -> None:
     async with ledger.transaction() as connection:
         await connection.execute(ledger.query["set_lock_timeout"], str(patience_ms))
         await connection.fetch(
-            ledger.query["settle_pins"],
-            [reservation for reservation, _ in pins],
-            [pin for _, pin in pins],
+            ledger.query["decide_attempts"],
+            [reservation for reservation, _ in attempts],
+            [attempt for _, attempt in attempts],
         )

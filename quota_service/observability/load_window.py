@@ -20,7 +20,7 @@ _RESERVE = ("POST", "/v1/exams/{exam}/reservations")
 _CALLBACK = ("POST", "/v1/payment-callbacks")
 _DONE, _FAILED = ("200", "201", "409"), ("500", "503")
 """How a request ends that the stores had to do with; others are turned down before, and quickly."""
-_SCRIPTS = ("report", "reserve", "pin", "confirm")
+_SCRIPTS = ("report", "reserve", "begin_payment", "confirm")
 """The scripts that candidates wait for; a report is made each second even if nobody comes."""
 
 Buckets = Counter[float]

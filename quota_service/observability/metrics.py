@@ -217,7 +217,7 @@ class Metrics:
                     "For how long the oldest unpaid hold is due to go back",
                 ),
                 (
-                    "pin",
+                    "attempt",
                     "quota_confirmations_pending_oldest_seconds",
                     "Age of the oldest payment that is between the two stores",
                 ),
@@ -337,7 +337,7 @@ class ServiceGauges:
         self.holds_live = Gauge(
             "quota_holds_live", "Holds that are not paid yet.", ("exam",), registry=registry
         )
-        self.pins = Gauge(
+        self.attempts = Gauge(
             "quota_confirmations_pending",
             "Payments between the two stores.",
             ("exam",),
@@ -359,6 +359,6 @@ class ServiceGauges:
         """Tell of no exam any more, so that those which are over are left out of what is read."""
         for gauge in (
             *self.seats.values(),
-            *(self.holds_live, self.pins, self.journal_lag, self.held_per_confirmed),
+            *(self.holds_live, self.attempts, self.journal_lag, self.held_per_confirmed),
         ):
             gauge.clear()

@@ -81,7 +81,7 @@ async def _check(stores: MaintenanceStores, exam: Exam) -> None:
     if not stores.registry.is_new(exam.id):
         totals = await stores.seats.totals(stores.registry.shard(exam.id, _ONLY_SHARD))
         left += ["holds"] if totals.live_holds else []
-        left += ["payments"] if totals.pins else []
+        left += ["payments"] if totals.attempts else []
     left += ["refunds_due"] if await stores.archive.is_money_due(exam.id) else []
     left += await stores.retention.unfinished(exam.id)
     if left:

@@ -221,7 +221,7 @@ def _between_stores(
     looks = (before, after)
     confirmed = [_sum(look, "confirmed", quota) for look in looks]
     confirming = max(_sum(look, "confirming", quota) for look in looks)
-    changing = max(sum(s.pins for s in look) for look in looks)
+    changing = max(sum(s.attempts for s in look) for look in looks)
     least = min(confirmed) - booked.returning - changing
     most = max(confirmed) + confirming
     if not least <= booked.confirmed <= most:

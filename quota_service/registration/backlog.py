@@ -1,8 +1,9 @@
 """The backlog: what waits in Redis for a worker or for Postgres, and when it is enough.
 
-Without Postgres, seats are still held and payments pinned, for a while. Beyond a bound no new seats
-are held: payments that could not be recorded, and steps that are in Redis alone, must not pile up
-without an end. When Postgres is back the workers bring the backlog down, and reserving goes on.
+Without Postgres, seats are still held and payments wait in Redis, for a while. Beyond a bound no
+new seats are held: payments that could not be recorded, and steps that are in Redis alone, must
+not pile up without an end. When Postgres is back the workers bring the backlog down, and reserving
+goes on.
 
 Every process tells the ages of the oldest of what waits, the API too: without a worker nobody else
 could.
@@ -26,13 +27,13 @@ class Backlog:
         registry: ExamRegistry,
         metrics: Metrics,
         *,
-        pins_max: int,
+        payments_pending_max: int,
         journal_max: int,
     ) -> None:
         self._seats = seats
         self._registry = registry
         self._gauges = metrics.oldest_ages
-        self._pins_max = pins_max
+        self._payments_pending_max = payments_pending_max
         self._journal_max = journal_max
         self._full: frozenset[str] = frozenset()
         self._told: frozenset[tuple[str, str]] = frozenset()
@@ -45,7 +46,10 @@ class Backlog:
         for shard in self._registry.open_shards_of(watched):
             with suppress(NotReady):  # a worker recovers it; the others are looked at
                 waiting = await self._seats.waiting(shard)
-                if waiting.pins > self._pins_max or waiting.journal_entries > self._journal_max:
+                if (
+                    waiting.attempts > self._payments_pending_max
+                    or waiting.journal_entries > self._journal_max
+                ):
                     full.add(shard.tag)
                 for kind, age_ms in waiting.oldest_ms.items():
                     key = shard.exam, kind

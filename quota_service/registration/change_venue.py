@@ -1,17 +1,17 @@
 """Change of venue: takes the new seats before the old ones are given back.
 
     1. one script call: a hold moves there at once and is done; a booking takes the new seats and is
-       pinned as changing, with the old seats still its own
-    2. one transaction: pin settled, booking and items at the new venue, quotas    <- the decision
+       changing, with the old seats still its own
+    2. one transaction: attempt decided, booking and items at the new venue, quotas <- the decision
     3. finish in Redis: the old seats go back
 
 What a crash leaves behind:
 
     before 1   the booking where it was
-    1 to 2     changing in Redis, with seats at both venues; recovery settles the pin in Postgres,
-               finds the booking where it was and gives the new seats back
-    in 2       Postgres has all of it or nothing; recovery waits for its end at the pin's row
-    2 to 3     moved; recovery finds the change's pin on the booking and gives the old seats back
+    1 to 2     changing in Redis, with seats at both venues; recovery decides the attempt in
+               Postgres, finds the booking where it was and gives the new seats back
+    in 2       Postgres has all of it or nothing; recovery waits for its end at the attempt's row
+    2 to 3     moved; recovery finds the attempt on the booking and gives the old seats back
 
 It works with every seat of the old venue sold: nothing there is asked for.
 """
@@ -53,7 +53,7 @@ from quota_service.seats.store import ScriptReply
 
 log = logging.getLogger(__name__)
 
-_PIN_BYTES = 8
+_ATTEMPT_BYTES = 8
 
 
 async def change_venue(stores: PaymentStores, reservation_id: str, venue: str) -> Reservation:
@@ -80,8 +80,8 @@ async def _change(
         raise UnknownVenue(venue)
     stores.failpoint("change: before script")
     begun_s = attempt_clock_s()
-    pin = secrets.token_hex(_PIN_BYTES)
-    answer = await stores.seats.change(shard, exam, serial, venue, pin)
+    attempt = secrets.token_hex(_ATTEMPT_BYTES)
+    answer = await stores.seats.change(shard, exam, serial, venue, attempt)
     stores.failpoint("change: after script")
     reservation = await _taken(stores, exam, venue, reservation_id, answer)
     if reservation.state is State.CHANGING_VENUE:
@@ -150,8 +150,8 @@ async def _decide(
         raise SoldOut(left) from None
     except Unavailable as error:
         if error.applied is False:
-            # Nobody else books under this pin: the change has certainly not happened.
-            await stores.seats.settle_change(shard, serial, changing.pin, has_moved=False)
+            # Nobody else books under this attempt: the change has certainly not happened.
+            await stores.seats.settle_change(shard, serial, changing.attempt, has_moved=False)
         raise
     stores.failpoint("change: after commit")
     if end is ChangeEnd.MOVED:
@@ -173,7 +173,7 @@ async def _finish(
 ) -> Reservation:
     """Tell Redis of a committed change. It is safe in Postgres: a fault here is recovery's."""
     try:
-        answer = await stores.seats.settle_change(shard, serial, changing.pin, has_moved=True)
+        answer = await stores.seats.settle_change(shard, serial, changing.attempt, has_moved=True)
     except Unavailable as error:
         log.warning("moved, and redis is not told yet", extra={"cause": str(error)})
     else:
@@ -195,9 +195,9 @@ async def settle_changes(
     async def follow(reservation: Reservation) -> None:
         _, serial = stores.registry.locate(reservation.id)
         has_moved = moved[reservation.id]
-        await stores.seats.settle_change(shard, serial, reservation.pin, has_moved=has_moved)
+        await stores.seats.settle_change(shard, serial, reservation.attempt, has_moved=has_moved)
 
-    # All of them are tried, so that one lost answer does not keep the others pinned.
+    # All of them are tried, so that one lost answer does not keep the others changing.
     decided = [reservation for reservation in changing if reservation.id in moved]
     ends = await asyncio.gather(*map(follow, decided), return_exceptions=True)
     for end in ends:

@@ -1,9 +1,9 @@
 """Confirm: a captured payment becomes a booking, or a refund that is due; never nothing.
 
-    1. pin the hold in Redis: it can no longer expire
-    2. if it has expired: look the event up; one that has its end is answered, for any other the
-       hold is pinned again, and takes its seats again, unless it is too late for that
-    3. one call of Postgres, a transaction by itself: settle the pin, payment event, booking,
+    1. begin the payment attempt in Redis: the hold can no longer expire
+    2. if it has expired: look the event up; one that has its end is answered, for any other an
+       attempt begins again, and takes the seats again, unless it is too late for that
+    3. one call of Postgres, a transaction by itself: decide the attempt, payment event, booking,
        counters                                                                     <- the decision
     4. finish in Redis: confirming -> confirmed
     5. answer 200
@@ -11,18 +11,19 @@
 What happens when the process dies:
 
     before 1   nothing happened; the provider sends the event again
-    1 to 3     the hold stays pinned; the event comes again and finds it so, or recovery settles the
-               pin in Postgres and, as nothing is booked, makes it what it was: a hold, or expired
+    1 to 3     the hold stays `confirming`; the event comes again and finds it so, or recovery
+               decides the attempt in Postgres and, as nothing is booked, makes it what it was: a
+               hold, or expired
     in 3       Postgres goes on with the call without us, and has all of it or nothing; both the
-               repeated event and recovery wait for its end at the pin's row, then follow what they
-               find
+               repeated event and recovery wait for its end at the attempt's row, then follow what
+               they find
     3 to 4     booked; recovery, or the repeated event, finishes in Redis
     4 to 5     done; the repeated event is answered the same
 
-A pin is a word that tells the event, and a random one; its row in `settled_pins` belongs to whoever
-inserts it first. So a confirmation that was stopped and goes on cannot book on a hold that recovery
-has given up: it finds the row and pins again. And recovery knows of a pin whether its event has had
-its end meanwhile, so that nothing is kept for a payment that is over.
+An attempt is named by a word that tells the event, and a random one; its row in `settled_pins`
+belongs to the first that inserts it. So a confirmation that was stopped and goes on cannot book on
+a hold that recovery has given back: it finds the row and begins again. And recovery knows of an
+attempt whether its event has ended meanwhile, so that nothing is kept for a payment that is over.
 """
 
 import asyncio
@@ -90,7 +91,7 @@ async def confirm(stores: PaymentStores, event: PaymentEvent) -> PaymentResult:
     else:
         settled = await stores.confirmations.settle(PaymentDecision(event, outcome))
     if isinstance(settled, AttemptSuperseded):
-        raise LedgerUnavailable("the pin of a payment was given up again and again")
+        raise LedgerUnavailable("the attempts to record a payment were abandoned again and again")
     counted = "repeated" if settled.repeated else settled.outcome
     stores.metrics.confirmations.labels(outcome=counted, reason=settled.reason or "").inc()
     return PaymentResult(settled.outcome, event.reservation, settled.reason)
@@ -114,18 +115,18 @@ async def _capture(
 async def _attempt(
     stores: PaymentStores, shard: Shard, serial: str, event: PaymentEvent
 ) -> RecordedPayment | AttemptSuperseded:
-    """Bring an event to its end under one pin; AttemptSuperseded when that was given up."""
+    """Bring an event to its end under one attempt; AttemptSuperseded when it was abandoned."""
     begun_s = attempt_clock_s()
-    stores.failpoint("confirm: before pin")
-    answer = await _pin(stores, shard, serial, event)
+    stores.failpoint("confirm: before attempt")
+    answer = await _begin(stores, shard, serial, event)
     if isinstance(answer, RecordedPayment):
         return answer
-    stores.failpoint("confirm: after pin")
+    stores.failpoint("confirm: after attempt")
     reason = await _refusal(stores, answer, event)
     if reason is not None:
         return await _refund(stores, event, reason)
     if answer.reservation is None:
-        raise AssertionError(f"pin answered {answer}")
+        raise AssertionError(f"begin_payment answered {answer}")
     booking = PaymentDecision(
         event,
         PaymentOutcome.CONFIRMED,
@@ -138,7 +139,7 @@ async def _attempt(
         settled = await stores.confirmations.settle(booking)
     except EventIdReused:
         if answer.code is Code.DONE:
-            await settle_pins(stores, shard, [answer.reservation], grace_ms=0)
+            await decide_attempts(stores, shard, [answer.reservation], grace_ms=0)
         raise
     stores.failpoint("confirm: after commit")
     if isinstance(settled, RecordedPayment) and settled.outcome is PaymentOutcome.CONFIRMED:
@@ -159,51 +160,53 @@ async def _shard(stores: PaymentStores, parts: ReservationId) -> Shard | None:
     return shard
 
 
-async def _pin(
+async def _begin(
     stores: PaymentStores, shard: Shard, serial: str, event: PaymentEvent
 ) -> ScriptReply | RecordedPayment:
-    """Pin a reservation for a payment; return the end of an event that came too late before."""
-    pin = _event_word(event.event) + secrets.token_hex(_RANDOM_BYTES)
-    answer = await stores.seats.pin(shard, serial, pin, event.amount, event.currency)
+    """Begin the attempt; return the end of an event that came too late before."""
+    attempt = _event_word(event.event) + secrets.token_hex(_RANDOM_BYTES)
+    answer = await stores.seats.begin_payment(shard, serial, attempt, event.amount, event.currency)
     if answer.code is not Code.ENDED or answer.reservation is None:
         return answer
     recorded = await stores.confirmations.recorded(event)
     if recorded is not None:
         return recorded
-    return await _pin_again(stores, shard, answer.reservation, pin, event)
+    return await _begin_again(stores, shard, answer.reservation, attempt, event)
 
 
-async def _pin_again(
-    stores: PaymentStores, shard: Shard, expired: Reservation, pin: str, event: PaymentEvent
+async def _begin_again(
+    stores: PaymentStores, shard: Shard, expired: Reservation, attempt: str, event: PaymentEvent
 ) -> ScriptReply:
     """Let an expired hold take its seats again, by the definition that is in force."""
     exam = stores.registry.find(shard.exam)
     amount, currency = event.amount, event.currency
     try:
-        return await stores.seats.pin_again(
-            shard, exam, expired, pin, amount=amount, currency=currency
+        return await stores.seats.begin_payment_again(
+            shard, exam, expired, attempt, amount=amount, currency=currency
         )
     except StaleDefinition:
         await catch_up(stores, exam)
     exam = stores.registry.find(shard.exam)
-    return await stores.seats.pin_again(shard, exam, expired, pin, amount=amount, currency=currency)
+    return await stores.seats.begin_payment_again(
+        shard, exam, expired, attempt, amount=amount, currency=currency
+    )
 
 
-def has_ended(pinned: Reservation, events: Iterable[str]) -> bool:
-    """Return whether the event that a reservation is pinned for is among those that have ended."""
-    word = pinned.pin[:_EVENT_CHARS]
+def has_ended(confirming: Reservation, events: Iterable[str]) -> bool:
+    """Return whether the event whose payment is being recorded is among those that have ended."""
+    word = confirming.attempt[:_EVENT_CHARS]
     return any(_event_word(event) == word for event in events)
 
 
 def _event_word(event: str) -> str:
-    """Return what tells an event in a pin."""
+    """Return what tells an event in an attempt."""
     return hashlib.blake2b(event.encode(), digest_size=_EVENT_BYTES).hexdigest()
 
 
 async def _refusal(
     stores: PaymentStores, answer: ScriptReply, event: PaymentEvent
 ) -> RefundReason | None:
-    """Return why the payment cannot have the reservation; None when it is pinned for it."""
+    """Return why the payment cannot have the reservation; None when the attempt has begun."""
     reason = _REFUND_REASONS.get(answer.code)
     if reason is RefundReason.UNKNOWN_RESERVATION:
         # Redis forgets bookings of an exam that is over; the ledger does not.
@@ -233,13 +236,13 @@ async def _refund(
 async def _give_up(
     stores: PaymentStores,
     shard: Shard,
-    pinned: Reservation,
+    confirming: Reservation,
     settled: RecordedPayment | AttemptSuperseded,
 ) -> None:
-    """Nothing was booked under this pin, and nothing may be from now on."""
+    """Nothing was booked under this attempt, and nothing may be from now on."""
     has_ended = isinstance(settled, RecordedPayment)
     grace_ms = 0 if has_ended else stores.retry_grace_ms
-    await settle_pins(stores, shard, [pinned], grace_ms)
+    await decide_attempts(stores, shard, [confirming], grace_ms)
 
 
 async def _finish(stores: PaymentStores, shard: Shard, serial: str) -> None:
@@ -253,15 +256,15 @@ async def _finish(stores: PaymentStores, shard: Shard, serial: str) -> None:
         log.error("booked, and redis disagrees", extra={"code": answer.code.name})
 
 
-async def settle_pins(
-    stores: PaymentStores, shard: Shard, pinned: Sequence[Reservation], grace_ms: int
+async def decide_attempts(
+    stores: PaymentStores, shard: Shard, confirming: Sequence[Reservation], grace_ms: int
 ) -> tuple[int, int]:
-    """Settle pins in Postgres, then finish in Redis what is booked and unpin what is not.
+    """Decide attempts in Postgres, then finish in Redis what is booked and abandon what is not.
 
-    What is unpinned does not expire for another `grace_ms`, but where the payment has its end.
-    Safe at any moment, from any number of processes. Returns how many were finished and unpinned.
+    What is abandoned does not expire for another `grace_ms`, but where the payment has its end.
+    Safe at any moment, from any number of processes. Returns how many were finished and abandoned.
     """
-    booked = await stores.confirmations.settle_pins([(r.id, r.pin) for r in pinned])
+    booked = await stores.confirmations.decide_attempts([(r.id, r.attempt) for r in confirming])
     left = [id_ for id_, is_booked in booked.items() if not is_booked]
     events = await stores.confirmations.events_of(left) if left and grace_ms else {}
 
@@ -270,10 +273,12 @@ async def settle_pins(
         if booked[reservation.id]:
             return await stores.seats.confirm(shard, serial)
         is_over = has_ended(reservation, events.get(reservation.id, ()))
-        return await stores.seats.unpin(shard, serial, reservation.pin, 0 if is_over else grace_ms)
+        return await stores.seats.abandon_payment(
+            shard, serial, reservation.attempt, 0 if is_over else grace_ms
+        )
 
-    # All of them are tried, so that one lost answer does not keep the others pinned.
-    decided = [reservation for reservation in pinned if reservation.id in booked]
+    # All of them are tried, so that one lost answer does not keep the others `confirming`.
+    decided = [reservation for reservation in confirming if reservation.id in booked]
     answers = await asyncio.gather(*map(follow, decided), return_exceptions=True)
     for answer in answers:
         if isinstance(answer, BaseException):

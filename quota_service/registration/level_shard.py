@@ -121,7 +121,7 @@ async def _end_attempts(stores: MaintenanceStores, shard: Shard) -> None:
     No transaction can book or move under the old epoch any more.
     """
     put = Put(stores, shard, fit=False)
-    while serials := await stores.seats.pinned(shard, _READ_MAX):
+    while serials := await stores.seats.with_attempt(shard, _READ_MAX):
         found = await stores.seats.read_many(shard, serials)
         ids = {r.id: r for r in found if r and r.state in _BETWEEN}
         if len(ids) < len(serials):
@@ -225,8 +225,8 @@ class Put:
                 paying[reservation] = parse_record(*_place(parts), record)
         if paying:
             events = await self._stores.payments.confirmations.events_of(list(paying))
-            for id_, pinned in paying.items():
-                if has_ended(pinned, events.get(id_, ())):
+            for id_, confirming in paying.items():
+                if has_ended(confirming, events.get(id_, ())):
                     graces[id_] = 0
         return graces
 

@@ -1,8 +1,8 @@
 """Recover: finishes or gives up what died between the two stores.
 
-Redis lists the reservations pinned for longer than any payment or change of venue takes. Settling
-their pins in Postgres waits for one that is still under way and decides every other one, so a pin
-taken over too early does no harm: its use case finds out. A hold that is unpinned here was paid in
+Redis lists the attempts that go on for longer than any payment or change of venue takes. Deciding
+them in Postgres waits for one that is still under way and decides every other one, so an attempt
+taken over too early does no harm: its use case finds out. A hold that is abandoned here was paid in
 time as far as anybody knows, so it is kept until the provider had time to say so again.
 """
 
@@ -10,42 +10,44 @@ from dataclasses import dataclass
 
 from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.change_venue import settle_changes
-from quota_service.registration.confirm import settle_pins
+from quota_service.registration.confirm import decide_attempts
 from quota_service.registration.stores import PaymentStores
 from quota_service.seats.keys import Shard
 
 _CLOCK_AHEAD_MS = 1000
-"""A pin from later than that was set before Redis's clock was set back."""
+"""An attempt from later than that began before Redis's clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """How many payments were finished and unpinned, how many changes moved and stayed."""
+    """How many payments were finished and abandoned, how many changes moved and stayed."""
 
     finished: int = 0
-    unpinned: int = 0
+    abandoned: int = 0
     moved: int = 0
     stayed: int = 0
 
 
-async def recover_pins(stores: PaymentStores, shard: Shard, age_ms: int, limit: int) -> Recovered:
-    """Settle at most `limit` pins older than `age_ms`."""
+async def recover_attempts(
+    stores: PaymentStores, shard: Shard, age_ms: int, limit: int
+) -> Recovered:
+    """Decide at most `limit` attempts older than `age_ms`."""
     serials = await stores.seats.overdue(shard, "pinned", age_ms, limit, _CLOCK_AHEAD_MS)
     found = await stores.seats.read_many(shard, serials)
     paying: list[Reservation] = [r for r in found if r and r.state is State.CONFIRMING]
     changing: list[Reservation] = [r for r in found if r and r.state is State.CHANGING_VENUE]
-    finished = unpinned = moved = stayed = 0
+    finished = abandoned = moved = stayed = 0
     try:
         if paying:
             grace_ms = stores.retry_grace_ms
-            finished, unpinned = await settle_pins(stores, shard, paying, grace_ms)
+            finished, abandoned = await decide_attempts(stores, shard, paying, grace_ms)
     finally:  # payments that cannot be settled now do not keep changes waiting
         if changing:
             moved, stayed = await settle_changes(stores, shard, changing)
-    recovered = Recovered(finished, unpinned, moved, stayed)
+    recovered = Recovered(finished, abandoned, moved, stayed)
     for result, count in (
         ("finished", finished),
-        ("unpinned", unpinned),
+        ("unpinned", abandoned),
         ("moved", moved),
         ("stayed", stayed),
     ):

@@ -1,6 +1,6 @@
 """Retention: what is not needed any more goes, by rules that are counted from the end of the exam.
 
-    pins that were decided    a day later: no attempt can name them any more
+    decided attempts          a day later: no attempt can name them any more
     an exam in Redis          a week after it is over: its records, claims and waiting room go, its
                               counters stay. Bookings are read from Postgres then
     the journal of an exam    when its retention is over, with what it tells of holds; bookings,
@@ -43,7 +43,7 @@ async def retire_exam(stores: MaintenanceStores, exam: Exam) -> bool:
 async def _is_finished(stores: MaintenanceStores, exam: str) -> bool:
     """Return whether nothing of an exam is held, paid for, drained or returned any more."""
     seen = await stores.seats.totals(stores.registry.shard(exam, _ONLY_SHARD))
-    is_quiet = not (seen.live_holds or seen.pins or seen.journal_entries)
+    is_quiet = not (seen.live_holds or seen.attempts or seen.journal_entries)
     return is_quiet and await stores.retention.is_finished(exam)
 
 

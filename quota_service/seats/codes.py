@@ -21,7 +21,7 @@ class Code(IntEnum):
     RELEASED = -11
     WRONG_AMOUNT = -12
     WRONG_CURRENCY = -13
-    NOT_PINNED = -14
+    NO_ATTEMPT = -14
     BELOW_TAKEN = -15
     REFUNDED = -16
     NO_NUMBERS = -17

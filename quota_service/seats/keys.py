@@ -17,7 +17,7 @@ Redis Cluster and every script runs in one slot. The catalogue:
     {exam:shard}:key_held      hash    key/venue/subject -> seats in unpaid holds of an API key
     {exam:shard}:unpaid        hash    candidate -> holds that ended unpaid|last end (ms)
     {exam:shard}:due           zset    serial of a hold by the time (ms) it may expire
-    {exam:shard}:pinned        zset    serial by the time (ms) a payment pinned it
+    {exam:shard}:pinned        zset    serial by the time (ms) its attempt began
     {exam:shard}:spent         set     serials of reservations that have ended
     {exam:shard}:journal       stream  one entry a step, id <epoch>-<version>
     {exam:shard}:r:<serial>    string  the record of a reservation

@@ -72,7 +72,7 @@ class Totals:
     version: int
     clock_ms: int
     live_holds: int
-    pins: int
+    attempts: int
     journal_entries: int
     claims: int
 
@@ -114,7 +114,7 @@ class Waiting:
     The kinds of `oldest_ms` are those of `Metrics.oldest_ages`.
     """
 
-    pins: int
+    attempts: int
     journal_entries: int
     oldest_ms: Mapping[str, int]
 
@@ -198,21 +198,23 @@ class SeatStore:
         """Move the deadline out by `grace_ms`, once."""
         return await self._step("checkout", shard, serial, grace_ms)
 
-    async def pin(
-        self, shard: Shard, serial: str, pin: str, amount: int, currency: str
+    async def begin_payment(
+        self, shard: Shard, serial: str, attempt: str, amount: int, currency: str
     ) -> ScriptReply:
-        """Let a captured payment take hold of the reservation, under the random word `pin`.
+        """Begin to record a captured payment, under the random word `attempt`.
 
         A hold that has expired is left: ENDED.
         """
-        return await self._step("pin", shard, serial, pin, amount, currency, 0, "", "")
+        return await self._step(
+            "begin_payment", shard, serial, attempt, amount, currency, 0, "", ""
+        )
 
-    async def pin_again(
+    async def begin_payment_again(
         self,
         shard: Shard,
         exam: Exam,
         reservation: Reservation,
-        pin: str,
+        attempt: str,
         *,
         amount: int,
         currency: str,
@@ -225,35 +227,37 @@ class SeatStore:
         # A subject that is gone has no seats; its session is as good as any.
         now = [exam.session_of.get(subject, session) for subject, session in pairs]
         _, _, serial = reservation.id.rpartition(".")
-        args = (pin, amount, currency, 1, exam.revision, ",".join(now))
-        return await self._step("pin", shard, serial, *args)
+        args = (attempt, amount, currency, 1, exam.revision, ",".join(now))
+        return await self._step("begin_payment", shard, serial, *args)
 
-    async def unpin(self, shard: Shard, serial: str, pin: str, grace_ms: int) -> ScriptReply:
-        """Make a pinned reservation a hold again, if it is still pinned by `pin`.
+    async def abandon_payment(
+        self, shard: Shard, serial: str, attempt: str, grace_ms: int
+    ) -> ScriptReply:
+        """Make a reservation a hold again, if it is still under `attempt`.
 
         It does not expire for another `grace_ms`.
         """
-        return await self._step("unpin", shard, serial, pin, grace_ms)
+        return await self._step("abandon_payment", shard, serial, attempt, grace_ms)
 
     async def confirm(self, shard: Shard, serial: str) -> ScriptReply:
         """Finish a reservation whose booking is committed."""
         return await self._step("confirm", shard, serial)
 
     async def change(
-        self, shard: Shard, exam: Exam, serial: str, venue: str, pin: str
+        self, shard: Shard, exam: Exam, serial: str, venue: str, attempt: str
     ) -> ScriptReply:
-        """Take the seats of another venue: a hold moves, a booking is changing under `pin`."""
+        """Take the seats of another venue: a hold moves, a booking is changing under `attempt`."""
         window = exam.registration
         times = (window.opens_at_ms, window.closes_at_ms)
         rules = (exam.fair_use.venue_changes_max, exam.fair_use.key_share_max_percent)
         args = (*times, exam.revision, *rules)
-        return await self._step("change", shard, serial, venue, pin, *args)
+        return await self._step("change", shard, serial, venue, attempt, *args)
 
     async def settle_change(
-        self, shard: Shard, serial: str, pin: str, *, has_moved: bool
+        self, shard: Shard, serial: str, attempt: str, *, has_moved: bool
     ) -> ScriptReply:
-        """End a change of venue as Postgres has decided it, if it still goes on under `pin`."""
-        return await self._step("settle_change", shard, serial, pin, int(has_moved))
+        """End a change of venue as Postgres has decided it, if it still goes on under `attempt`."""
+        return await self._step("settle_change", shard, serial, attempt, int(has_moved))
 
     async def refund(self, shard: Shard, serial: str) -> ScriptReply:
         """Give back the seats of a booking whose refund is committed."""
@@ -304,7 +308,7 @@ class SeatStore:
         )
         return Due(now_ms, None if first_ms < 0 else first_ms, serials)
 
-    async def pinned(self, shard: Shard, limit: int) -> list[str]:
+    async def with_attempt(self, shard: Shard, limit: int) -> list[str]:
         """Return at most `limit` serials whose payment or change of venue is being recorded."""
         return await self.overdue(shard, "pinned", -_EVER_MS, limit)
 
@@ -406,7 +410,7 @@ class SeatStore:
             first.version,
             first.clock_ms,
             first.live_holds,
-            first.pins,
+            first.attempts,
             first.journal_entries,
             first.claims,
             len(looks),
@@ -428,9 +432,9 @@ class SeatStore:
 
     async def waiting(self, shard: Shard) -> Waiting:
         """Return what of a shard waits for a worker."""
-        _, pins, entries, *ages_ms = await self._call("waiting", shard, [shard.fence])
-        kinds = ("overdue_hold", "pin", "journal_entry")
-        return Waiting(pins, entries, dict(zip(kinds, ages_ms, strict=True)))
+        _, attempts, entries, *ages_ms = await self._call("waiting", shard, [shard.fence])
+        kinds = ("overdue_hold", "attempt", "journal_entry")
+        return Waiting(attempts, entries, dict(zip(kinds, ages_ms, strict=True)))
 
     async def journal(
         self, shard: Shard, after: str, limit: int

@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
-from quota_service.registration.recover import recover_pins
+from quota_service.registration.recover import recover_attempts
 from quota_service.registration.refund import return_seats
 from quota_service.registration.stores import PaymentStores
 from quota_service.seats.keys import Shard
@@ -29,7 +29,7 @@ class RecoveryWorker:
         self._age_ms = round(settings.recovery_age_s * 1000)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Settle old pins and return the seats of refunds.
+        """Decide old attempts and return the seats of refunds.
 
         Returns {"finished": bookings, "unpinned": holds, "moved": bookings, "stayed": bookings,
         "returned": refunds}.
@@ -40,7 +40,7 @@ class RecoveryWorker:
         return counts + Counter(await each_of(shards, self._return))
 
     async def _recover(self, shard: Shard) -> Mapping[str, int]:
-        recovered = await recover_pins(self._stores, shard, self._age_ms, _BATCH_MAX)
+        recovered = await recover_attempts(self._stores, shard, self._age_ms, _BATCH_MAX)
         return dataclasses.asdict(recovered)
 
     async def _return(self, shard: Shard) -> Mapping[str, int]:

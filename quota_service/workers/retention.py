@@ -27,16 +27,16 @@ class RetentionWorker:
     async def run_once(self) -> Mapping[str, int]:
         """Remove one batch of each kind.
 
-        Returns {"forgotten": archived exams, "retired": exams, "pins": rows, "journal": rows}.
+        Returns {"forgotten": archived exams, "retired": exams, "attempts": rows, "journal": rows}.
         """
-        pins = await self._stores.payments.confirmations.prune_pins(_BATCH_MAX)
+        attempts = await self._stores.payments.confirmations.prune_attempts(_BATCH_MAX)
         journal = await prune_journals(self._stores, self._journal_days, _BATCH_MAX)
         retired = await each_of(self._schedule.exams(), self._retire)
         forgotten = await forget_archived(self._stores)
         return {
             "forgotten": forgotten,
             "retired": retired["retired"],
-            "pins": pins,
+            "attempts": attempts,
             "journal": journal,
         }
 

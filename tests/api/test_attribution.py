@@ -85,8 +85,8 @@ async def test_every_step_names_the_key_and_the_request_that_asked_for_it(
     (refund,) = await evidence.rows("SELECT key_id, request_id FROM refunds")
     assert tuple(refund) == (id_of(other), "r-4")
     (event,) = await evidence.rows("SELECT request_id FROM payment_events")
-    (pin,) = [request for verb, _, request in found if verb == "pin"]
-    assert event["request_id"] == pin
+    (attempt,) = [request for verb, _, request in found if verb == "pin"]
+    assert event["request_id"] == attempt
     view = (await api.get("/v1/exams/exam-1/candidates/c-1")).json["reservations"]
     history = [step for each in view for step in each["history"]]
     shown = [(step["step"], step["key_id"], step["request_id"]) for step in history]

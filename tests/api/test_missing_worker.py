@@ -120,7 +120,7 @@ async def test_the_api_tells_the_age_of_the_oldest_payment_that_is_not_finished(
     held = await hold(service)
     shard = service.stores.registry.shard("exam-1", 0)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(held))
+        await confirm(dying(service.stores, "confirm: after attempt").payments, payment(held))
     ((serial, since_ms),) = await redis_client.zrange(shard.key("pinned"), 0, 0, withscores=True)
     await redis_client.zadd(shard.key("pinned"), {serial: since_ms - HOUR_MS})
 

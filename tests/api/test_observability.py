@@ -129,7 +129,7 @@ async def test_every_metric_moves_with_what_it_counts(  # noqa: PLR0915  one lin
     assert value(after, "quota_seats_held_per_confirmed", exam="exam-1") == 0.5
     assert moved("quota_expiry_lag_seconds_count") == 1
     assert value(after, "quota_holds_live", exam="exam-1") == 1
-    for script in ("reserve", "pin", "confirm", "release", "expire", "snapshot"):
+    for script in ("reserve", "begin_payment", "confirm", "release", "expire", "snapshot"):
         assert moved("quota_redis_script_duration_seconds_count", script=script) > 0, script
     assert moved("quota_postgres_pool_wait_seconds_count") > 0
     assert moved("quota_group_commit_size_count") >= 2

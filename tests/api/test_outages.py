@@ -167,7 +167,7 @@ async def test_while_redis_hangs_requests_are_answered_in_time_and_repeats_have_
     await evidence.assert_books_balance()
 
 
-async def test_without_postgres_holds_are_served_and_a_payment_waits_pinned(
+async def test_without_postgres_holds_are_served_and_a_payment_waits_in_redis(
     running: Running, postgres_server: EmbeddedPostgres, evidence: Evidence
 ) -> None:
     api = running.client
@@ -190,7 +190,7 @@ async def test_without_postgres_holds_are_served_and_a_payment_waits_pinned(
         payments = [await api.pay(held, event="e-1") for _ in range(2)]
         failed = await api.pay(held, event="e-2", status="failed")
         unknown = await api.pay("nobody", event="e-3")
-        pinned = await api.get(path)
+        waiting = await api.get(path)
         deleted = await api.call("DELETE", path)
         await eventually(lambda: is_unready(api))
         alive = await api.get("/livez")
@@ -198,7 +198,7 @@ async def test_without_postgres_holds_are_served_and_a_payment_waits_pinned(
     assert (new.status, {reply.status for reply in served}) == (201, {200})
     assert served_s < PROMPT_S
     assert_unavailable([*payments, failed, unknown], "ledger")
-    assert (pinned.status, pinned.json["state"]) == (200, "confirming")
+    assert (waiting.status, waiting.json["state"]) == (200, "confirming")
     assert (deleted.status, deleted.slug) == (409, "payment-in-progress")
     assert alive.status == 200
 
@@ -228,20 +228,20 @@ async def test_a_payment_that_waits_for_postgres_keeps_its_seat_past_the_deadlin
             return (await worker.run_once())["expired"] == 1
 
         await eventually(the_other_expires)
-        pinned = await api.get(f"/v1/reservations/{held['id']}")
+        waiting = await api.get(f"/v1/reservations/{held['id']}")
 
-    assert pinned.json["state"] == "confirming"
+    assert waiting.json["state"] == "confirming"
     assert (await api.get(f"/v1/reservations/{other['id']}")).json["state"] == "expired"
 
     # Back again, recovery is faster than the provider: the seat still waits for the payment.
     recovery = RecoveryWorker(running.service.stores.payments, running.service.settings)
 
-    async def is_unpinned() -> bool:
+    async def is_abandoned() -> bool:
         with suppress(LedgerUnavailable):
-            return (await recovery.run_once())["unpinned"] == 1
+            return (await recovery.run_once())["abandoned"] == 1
         return False
 
-    await eventually(is_unpinned)
+    await eventually(is_abandoned)
     assert (await worker.run_once())["expired"] == 0
     assert (await api.get(f"/v1/reservations/{held['id']}")).json["state"] == "held"
     await eventually(confirms(api, held, "e-1"))

@@ -119,10 +119,10 @@ async def test_a_shutdown_lets_a_payment_finish(
     async with bookings_held(settings):
         paying = asyncio.create_task(api.pay(held))
 
-        async def is_pinned() -> bool:
+        async def is_under_attempt() -> bool:
             return [r.state for r in await evidence.reservations()] == ["confirming"]
 
-        await eventually(is_pinned)
+        await eventually(is_under_attempt)
         run.stop.set()
         await eventually(lambda: is_draining(run))
         assert not paying.done()
@@ -250,10 +250,10 @@ async def test_a_provider_that_leaves_while_postgres_works_does_not_stop_the_boo
     async with bookings_held(settings):
         paying = asyncio.create_task(api.pay(held, event="e-1", secret=PAYMENT_SECRET))
 
-        async def is_pinned() -> bool:
+        async def is_under_attempt() -> bool:
             return [r.state for r in await evidence.reservations()] == ["confirming"]
 
-        await eventually(is_pinned)
+        await eventually(is_under_attempt)
         paying.cancel()
         await asyncio.wait({paying})
     await eventually(lambda: is_quiet(running.service))

@@ -163,7 +163,9 @@ def without_end_of_events(folder: Path) -> None:
 
     _replace(ConfirmationLedger, "recorded", not_recorded)
     _replace(ConfirmationLedger, "events_of", no_events)
-    _cut(folder, "pin.lua", "  record[DUE_MS] = '0'\n", "end\nrecord[STATE] = 'confirming'")
+    _cut(
+        folder, "begin_payment.lua", "  record[DUE_MS] = '0'\n", "end\nrecord[STATE] = 'confirming'"
+    )
 
 
 def without_gaps(_folder: Path) -> None:

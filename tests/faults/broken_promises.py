@@ -43,8 +43,8 @@ def reservation(name: str, candidate: str, state: State) -> Reservation:
         due_ms=NOW_MS + 1000,
         checked_out=False,
         payment_seen=False,
-        pin="",
-        pinned_ms=0,
+        attempt="",
+        attempt_began_ms=0,
         request_hash="hash",
     )
 
@@ -272,7 +272,9 @@ def held_for_ever(evidence: Evidence) -> None:
 
 def ended_event_takes_seats_again(evidence: Evidence) -> None:
     expired = dataclasses.replace(evidence.seen.records[HELD], state=State.EXPIRED)
-    again = dataclasses.replace(expired, state=State.CONFIRMING, pin=f"{word_of('event-9')}aaaa")
+    again = dataclasses.replace(
+        expired, state=State.CONFIRMING, attempt=f"{word_of('event-9')}aaaa"
+    )
     evidence.calls.append(late_payment("event-9"))
     evidence.seen.journal.append(step(4, "expire", expired, NOW_MS + 1000))
     evidence.seen.journal.append(step(5, "pin", again, NOW_MS + 1001))
@@ -280,10 +282,12 @@ def ended_event_takes_seats_again(evidence: Evidence) -> None:
 
 def kept_for_an_ended_event(evidence: Evidence) -> None:
     held = evidence.seen.records[HELD]
-    pinned = dataclasses.replace(held, state=State.CONFIRMING, pin=f"{word_of('event-9')}aaaa")
+    confirming = dataclasses.replace(
+        held, state=State.CONFIRMING, attempt=f"{word_of('event-9')}aaaa"
+    )
     kept = dataclasses.replace(held, due_ms=NOW_MS + 600_000)
     evidence.calls.append(late_payment("event-9"))
-    evidence.seen.journal.append(step(4, "pin", pinned, NOW_MS))
+    evidence.seen.journal.append(step(4, "pin", confirming, NOW_MS))
     evidence.seen.journal.append(step(5, "unpin", kept, NOW_MS + 5_000))
 
 
@@ -322,4 +326,4 @@ def request_hung(evidence: Evidence) -> None:
 
 
 def never_quiet(evidence: Evidence) -> None:
-    evidence.seen = dataclasses.replace(evidence.seen, unquiet="1 are pinned")
+    evidence.seen = dataclasses.replace(evidence.seen, unquiet="1 have an attempt")

@@ -102,7 +102,7 @@ def nothing_kept(evidence: Evidence) -> Iterator[Violation]:
         if before is None:
             continue
         at_ms = round(row["at"].timestamp() * 1000)
-        event = events.get((record.pin or before.pin)[:_EVENT_CHARS])
+        event = events.get((record.attempt or before.attempt)[:_EVENT_CHARS])
         if event is None:
             continue
         since_ms = at_ms - over_ms[event]
@@ -140,7 +140,7 @@ def _over_ms(call: Call, machine_ms: int) -> int:
 
 
 def word_of(event: str) -> str:
-    """Return the word by which a pin tells its event."""
+    """Return the word by which an attempt tells its event."""
     return hashlib.blake2b(event.encode(), digest_size=_EVENT_BYTES).hexdigest()
 
 

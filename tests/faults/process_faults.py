@@ -16,8 +16,8 @@ from tests.faults.store_faults import Inject
 
 RESERVE_LINES = ("reserve: after script",)
 CONFIRM_LINES = (
-    "confirm: before pin",
-    "confirm: after pin",
+    "confirm: before attempt",
+    "confirm: after attempt",
     "confirm: before commit",
     "confirm: after commit",
     "confirm: after finish",
@@ -120,7 +120,7 @@ async def callbacks_repeated(injection: Injection) -> None:
     repeats = 0
     for _ in range(_REPEAT_ROUNDS):
         await api.kill()
-        await api.start(die_at="confirm: after pin", die_after=injection.rng.randint(1, 4))
+        await api.start(die_at="confirm: after attempt", die_after=injection.rng.randint(1, 4))
         for _ in range(_REPEATS):
             told = [
                 frontend.tell(event)

@@ -88,8 +88,8 @@ async def _in_flight(ledger: Any, seats: "redis.asyncio.Redis", exam: str) -> st
     drained = (row["drained_epoch"], row["drained_version"])
     if version and drained != (row["epoch"], version):
         return f"the journal is drained to {drained} of {(row['epoch'], version)}"
-    if pins := await seats.zcard(shard.key("pinned")):
-        return f"{pins} are pinned"
+    if attempts := await seats.zcard(shard.key("pinned")):
+        return f"{attempts} have an attempt"
     clock_s, micros = await seats.time()
     overdue = await seats.zcount(shard.key("due"), "-inf", clock_s * 1000 + micros // 1000)
     if overdue:

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from quota_service.domain.exam import Quota
-from quota_service.registration.recover import Recovered, recover_pins
+from quota_service.registration.recover import Recovered, recover_attempts
 from quota_service.settings import Settings, environment_of, variable
 from tests.conftest import Running
 from tests.support.client import ApiClient
@@ -30,7 +30,11 @@ TOLD = {
     for name in ("redis_url", "postgres_dsn", "payment_secrets", "port", "admin_port", *PATIENT)
 }
 """The settings that a process which dies has as the others; the rest are those by default."""
-BEFORE_THE_DECISION = ["confirm: before pin", "confirm: after pin", "confirm: before commit"]
+BEFORE_THE_DECISION = [
+    "confirm: before attempt",
+    "confirm: after attempt",
+    "confirm: before commit",
+]
 AFTER_THE_DECISION = ["confirm: after commit", "confirm: after finish"]
 
 
@@ -101,7 +105,7 @@ async def answers(running: Running, question: str, *, is_wanted: bool) -> None:
 
 async def recover(running: Running) -> Recovered:
     stores = running.service.stores
-    return await recover_pins(stores.payments, stores.registry.shard("exam-1", 0), 0, 100)
+    return await recover_attempts(stores.payments, stores.registry.shard("exam-1", 0), 0, 100)
 
 
 @pytest.mark.parametrize("line", BEFORE_THE_DECISION)
@@ -118,7 +122,7 @@ async def test_a_death_before_the_commit_leaves_a_hold_that_can_still_be_paid(
     after_recovery = await seats_in_both_stores(running)
     again = await running.client.pay(held, event="event-1")
 
-    assert recovered == Recovered(unpinned=0 if line == "confirm: before pin" else 1)
+    assert recovered == Recovered(abandoned=0 if line == "confirm: before attempt" else 1)
     assert (seen.json["state"], seen.json["deadline"]) == ("held", held["deadline"])
     assert after_recovery == {
         "remaining": 2, "held": 1, "confirming": 0, "confirmed": 0, "postgres": 0
@@ -229,6 +233,6 @@ async def test_what_costs_nothing_is_booked_once_by_a_repeat_of_the_request_that
 
     assert (again.status, again.json["state"]) == (201, "confirmed")
     stores = running.service.stores
-    await recover_pins(stores.payments, stores.registry.shard("free", 0), 0, 100)
+    await recover_attempts(stores.payments, stores.registry.shard("free", 0), 0, 100)
     snapshot = await stores.seats.snapshot(stores.registry.shard("free", 0))
     assert (snapshot.remaining[SEAT], snapshot.confirmed[SEAT]) == (2, 1)

@@ -88,8 +88,8 @@ async def test_a_change_that_is_asked_again_after_a_kill_moves_once_or_waits_for
     await recover(running)
     at_last = await running.client.call("PUT", path, json={"venue": "tianjin"})
 
-    is_pinned = line in {"change: after script", "change: after commit"}
-    assert told(again) == ((409, "change-in-progress") if is_pinned else (200, "tianjin"))
+    is_under_attempt = line in {"change: after script", "change: after commit"}
+    assert told(again) == ((409, "change-in-progress") if is_under_attempt else (200, "tianjin"))
     assert told(at_last) == (200, "tianjin")
     await check_agreement(running.service, booked=2)
 

@@ -56,7 +56,7 @@ from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.import_exam import finish_import, import_exam
-from quota_service.registration.recover import Recovered, recover_pins
+from quota_service.registration.recover import Recovered, recover_attempts
 from quota_service.registration.refund import refund, return_seats
 from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import Order, reserve
@@ -250,7 +250,7 @@ class Promises(Driver):
         call = self.report(event, held, True, status=PaymentStatus.FAILED)
         assert self.run(call) == ("ignored", None)
 
-    @rule(pick=PICKS, line=st.sampled_from(["after pin", "after commit"]))
+    @rule(pick=PICKS, line=st.sampled_from(["after attempt", "after commit"]))
     def die_in_a_confirmation_and_recover(self, pick: int, line: str) -> None:
         held = self.model.pick(pick, "held")
         if held is None:
@@ -259,12 +259,12 @@ class Promises(Driver):
         event = f"event-{next(_numbers)}"
         with pytest.raises(DiedError):
             self.run(confirm(self.dying(f"confirm: {line}"), self.event(event, held, True)))
-        recovered = self.run(recover_pins(self.stores.payments, self.shard, 0, 10))
+        recovered = self.run(recover_attempts(self.stores.payments, self.shard, 0, 10))
         if line == "after commit":
             held.state = "confirmed"
             self.model.events[event] = ("confirmed", None)
         assert recovered == (
-            Recovered(finished=1) if line == "after commit" else Recovered(unpinned=1)
+            Recovered(finished=1) if line == "after commit" else Recovered(abandoned=1)
         )
 
     @rule(pick=PICKS, venue=VENUE)
@@ -314,7 +314,7 @@ class Promises(Driver):
             return
         with pytest.raises(DiedError):
             self.run(change_venue(self.dying(f"change: {line}"), held.id, venue))
-        recovered = self.run(recover_pins(self.stores.payments, self.shard, 0, 10))
+        recovered = self.run(recover_attempts(self.stores.payments, self.shard, 0, 10))
         if line in {"after commit", "after finish"}:
             held.venue = venue
             held.changes += 1
@@ -474,7 +474,7 @@ class Promises(Driver):
             return
         snapshot = self.run(self.stores.seats.snapshot(self.shard))
         assert snapshot.live_holds == sum(r.state == "held" for r in self.model.reservations)
-        assert snapshot.pins == 0
+        assert snapshot.attempts == 0
         for venue, by_subject in self.model.seats.items():
             for subject, capacity in by_subject.items():
                 quota = Quota(venue, subject)

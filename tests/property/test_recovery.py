@@ -24,7 +24,7 @@ from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.import_exam import import_exam
-from quota_service.registration.recover import recover_pins
+from quota_service.registration.recover import recover_attempts
 from quota_service.registration.recover_shard import Way, rebuild_shard, recover_if_lost
 from quota_service.registration.refund import refund, return_seats
 from quota_service.registration.release import checkout, release
@@ -54,7 +54,7 @@ subjects = st.sampled_from([("general",), ("qms",), ("general", "service"), ("qm
 step = st.one_of(
     st.tuples(st.just("hold"), number, venue, subjects),
     st.tuples(st.just("hold"), number, venue, subjects),
-    st.tuples(st.sampled_from(["pay", "pay", "pay: after pin", "pay: after commit"]), number),
+    st.tuples(st.sampled_from(["pay", "pay", "pay: after attempt", "pay: after commit"]), number),
     st.tuples(st.sampled_from(["release", "expire", "checkout"]), number),
     st.tuples(
         st.sampled_from(["change", "change: after script", "change: after commit"]), number, venue
@@ -120,7 +120,7 @@ class History:
         if verb == "drain":
             await drain_journal(stores.maintenance, self.shard, 1000, 3)
         elif verb == "recover":
-            await recover_pins(stores.payments, self.shard, 0, 100)
+            await recover_attempts(stores.payments, self.shard, 0, 100)
         elif verb == "return":
             await return_seats(stores.payments, self.shard, 100)
         else:

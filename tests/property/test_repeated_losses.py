@@ -37,7 +37,7 @@ event = st.one_of(
     step,
     step,
     step,
-    st.tuples(st.sampled_from(["pay late", "pay late: after pin"]), number),
+    st.tuples(st.sampled_from(["pay late", "pay late: after attempt"]), number),
     st.just(("copy",)),
     st.tuples(st.just("lose"), st.integers(0, 5), st.sampled_from(["", *LINES])),
 )

@@ -104,7 +104,7 @@ async def test_an_exam_is_not_archived_before_everything_of_it_is_at_its_end(
     refunded = await book(service, "refunded", "tianjin")
     await refund(service.stores.payments, refunded.id)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(paying))
+        await confirm(dying(service.stores, "confirm: after attempt").payments, payment(paying))
     await end(service, 1)
 
     with pytest.raises(ExamUnfinished) as refused:

@@ -28,7 +28,7 @@ QUOTA = "jinan/general"
 
 @pytest.fixture
 async def busy(service: Service) -> Service:
-    """A service with a hold, a booking and a pinned payment."""
+    """A service with a hold, a booking and a payment begun."""
     await hold(service, "candidate-1")
     await confirm(service.stores.payments, payment(await hold(service, "candidate-2"), "event-2"))
     held = await hold(service, "candidate-3")

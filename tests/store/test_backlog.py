@@ -12,7 +12,7 @@ from quota_service.registration.drain_journal import drain_journal
 from tests.support.use_cases import DiedError, dying, hold, payment, recover
 
 
-@pytest.mark.parametrize("bound", ["pins_max", "journal_backlog_max"])
+@pytest.mark.parametrize("bound", ["payments_pending_max", "journal_backlog_max"])
 async def test_beyond_the_bound_no_new_seats_are_held_until_the_backlog_is_less(
     service: Service, bound: str
 ) -> None:
@@ -23,7 +23,7 @@ async def test_beyond_the_bound_no_new_seats_are_held_until_the_backlog_is_less(
     async with open_service(settings) as narrow:
         await refresh_memory(narrow)
         with pytest.raises(DiedError):
-            await confirm(dying(narrow.stores, "confirm: after pin").payments, payment(held))
+            await confirm(dying(narrow.stores, "confirm: after attempt").payments, payment(held))
         await narrow.stores.reservations.backlog.refresh()
 
         with pytest.raises(LedgerUnavailable):

@@ -87,7 +87,7 @@ async def test_a_hold_that_has_ended_or_is_paid_counts_no_more(
         await move_due(seats.client, seats.shard, serial)
         await seats.store.expire(seats.shard, [serial])
     else:
-        await seats.pin(serial)
+        await seats.begin_payment(serial)
         await seats.store.confirm(seats.shard, serial)
 
     assert await code_for(seats, "key-a") is Code.DONE
@@ -98,9 +98,9 @@ async def test_a_payment_that_is_given_up_makes_its_hold_count_again(
     seats: SeatsUnderTest,
 ) -> None:
     serial, _ = await use_up(seats)
-    await seats.pin(serial)
+    await seats.begin_payment(serial)
 
-    await seats.store.unpin(seats.shard, serial, "pin-1", 0)
+    await seats.store.abandon_payment(seats.shard, serial, "attempt-1", 0)
 
     assert await code_for(seats, "key-a") is Code.SHARE_USED
 
@@ -112,9 +112,9 @@ async def test_a_hold_counts_where_it_moves_to_and_moves_within_the_share(
     serial, _ = await use_up(seats)
     other, _ = await order(seats, "key-a", "jinan")
 
-    refused = await seats.store.change(seats.shard, exam, other, VENUE, "pin-2")
-    moved = await seats.store.change(seats.shard, exam, serial, "beijing", "pin-2")
-    again = await seats.store.change(seats.shard, exam, other, VENUE, "pin-2")
+    refused = await seats.store.change(seats.shard, exam, other, VENUE, "attempt-2")
+    moved = await seats.store.change(seats.shard, exam, serial, "beijing", "attempt-2")
+    again = await seats.store.change(seats.shard, exam, other, VENUE, "attempt-2")
 
     assert [refused.code, moved.code, again.code] == [Code.SHARE_USED, Code.DONE, Code.DONE]
     assert (await seats.snapshot()).held[Quota(VENUE, "general")] == MAY_HOLD

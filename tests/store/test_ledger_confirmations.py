@@ -114,12 +114,14 @@ async def test_a_second_payment_for_a_booking_is_due_to_go_back(books: LedgerUnd
     assert await books.confirmed() == {"jinan/general": 1}
 
 
-async def test_a_second_payment_under_a_new_pin_is_due_to_go_back(books: LedgerUnderTest) -> None:
-    reservation = books.reservation(pin="pin-1")
+async def test_a_second_payment_under_a_new_attempt_is_due_to_go_back(
+    books: LedgerUnderTest,
+) -> None:
+    reservation = books.reservation(attempt="attempt-1")
     await books.confirmations.settle(books.booking(reservation))
-    repinned = books.reservation(pin="pin-2", id=reservation.id)
+    begun_again = books.reservation(attempt="attempt-2", id=reservation.id)
 
-    settled = await books.confirmations.settle(books.booking(repinned))
+    settled = await books.confirmations.settle(books.booking(begun_again))
 
     assert settled == refund(RefundReason.ALREADY_PAID)
 
@@ -157,32 +159,32 @@ async def test_a_quota_the_ledger_does_not_know_is_refused_and_leaves_nothing(
     assert await books.reader.payments(verdict.event.reservation) == []
 
 
-async def test_a_pin_that_recovery_has_given_up_books_nothing(books: LedgerUnderTest) -> None:
-    reservation = books.reservation(pin="pin-1")
-    booked = await books.confirmations.settle_pins([(reservation.id, "pin-1")])
+async def test_an_attempt_that_recovery_has_given_up_books_nothing(books: LedgerUnderTest) -> None:
+    reservation = books.reservation(attempt="attempt-1")
+    booked = await books.confirmations.decide_attempts([(reservation.id, "attempt-1")])
 
     verdict = books.booking(reservation)
     settled = await books.confirmations.settle(verdict)
-    repinned = PaymentDecision(
+    begun_again = PaymentDecision(
         verdict.event,
         PaymentOutcome.CONFIRMED,
-        booking=books.reservation(pin="pin-2", id=reservation.id),
+        booking=books.reservation(attempt="attempt-2", id=reservation.id),
     )
 
     assert booked == {reservation.id: False}
     assert settled == AttemptSuperseded()
     assert await books.reader.payments(reservation.id) == []
-    assert await books.confirmations.settle(repinned) == BOOKED
+    assert await books.confirmations.settle(begun_again) == BOOKED
 
 
 async def test_recovery_is_told_which_reservations_are_booked(books: LedgerUnderTest) -> None:
     booked, unbooked = books.reservation("candidate-1"), books.reservation("candidate-2")
     await books.confirmations.settle(books.booking(booked))
 
-    found = await books.confirmations.settle_pins(
-        [(booked.id, booked.pin), (unbooked.id, unbooked.pin)]
+    found = await books.confirmations.decide_attempts(
+        [(booked.id, booked.attempt), (unbooked.id, unbooked.attempt)]
     )
-    again = await books.confirmations.settle_pins([(unbooked.id, unbooked.pin)])
+    again = await books.confirmations.decide_attempts([(unbooked.id, unbooked.attempt)])
 
     assert found == {booked.id: True, unbooked.id: False}
     assert again == {unbooked.id: False}
@@ -195,7 +197,7 @@ async def test_of_confirmation_and_recovery_at_once_exactly_one_has_the_pin(
 
     *ends, booked = await asyncio.gather(
         *(books.confirmations.settle(books.booking(r)) for r in reservations),
-        books.confirmations.settle_pins([(r.id, r.pin) for r in reversed(reservations)]),
+        books.confirmations.decide_attempts([(r.id, r.attempt) for r in reversed(reservations)]),
     )
 
     assert isinstance(booked, dict)
@@ -203,14 +205,14 @@ async def test_of_confirmation_and_recovery_at_once_exactly_one_has_the_pin(
     assert [end for end in ends if end not in (BOOKED, AttemptSuperseded())] == []
 
 
-async def test_a_refusal_of_one_event_leaves_its_pin_to_be_settled(
+async def test_a_refusal_of_one_event_leaves_its_attempt_to_be_settled(
     books: LedgerUnderTest,
 ) -> None:
     await books.book("candidate-1", ("general",), "beijing")
     reservation = books.reservation("candidate-2", ("general",), "beijing")
     await books.confirmations.settle(books.booking(reservation))
 
-    told = await books.confirmations.settle_pins([(reservation.id, reservation.pin)])
+    told = await books.confirmations.decide_attempts([(reservation.id, reservation.attempt)])
 
     assert told == {reservation.id: False}
 

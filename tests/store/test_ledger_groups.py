@@ -123,7 +123,7 @@ async def test_each_payment_of_a_group_has_an_end_of_its_own_in_one_transaction(
     fenced = large.booking(large.reservation("candidate-6"))
     await large.confirmations.settle(told)
     await large.book("candidate-3")
-    await large.confirmations.settle_pins([(given_up.id, given_up.pin)])
+    await large.confirmations.decide_attempts([(given_up.id, given_up.attempt)])
     groups, events = large.groups()
     verdicts = [
         dataclasses.replace(told, event=dataclasses.replace(told.event, event="event-x")),
@@ -152,7 +152,7 @@ async def test_each_payment_of_a_group_has_an_end_of_its_own_in_one_transaction(
 async def test_a_group_that_another_was_faster_than_is_settled_by_what_that_committed(
     settings: Settings, books: LedgerUnderTest, beside: LedgerUnderTest
 ) -> None:
-    """The call has looked already, and waits for a pin, when the other process commits."""
+    """The call has looked already, and waits for an attempt, when the other process commits."""
     booking = books.booking(books.reservation())
     same = PaymentDecision(books.event("x", status=PaymentStatus.FAILED), PaymentOutcome.IGNORED)
     lines: list[str] = []
@@ -161,7 +161,7 @@ async def test_a_group_that_another_was_faster_than_is_settled_by_what_that_comm
             transaction = holder.transaction()
             await transaction.start()
             await holder.execute(
-                "INSERT INTO settled_pins (reservation, pin) VALUES ($1, 'pin-1')",
+                "INSERT INTO settled_pins (reservation, pin) VALUES ($1, 'attempt-1')",
                 booking.event.reservation,
             )
             settling = asyncio.gather(*map(slow.confirmations.settle, (booking, same)))

@@ -22,7 +22,7 @@ SELECT 'old-' || n AS name, 'exam-1.0.old-' || n AS reservation FROM generate_se
 INSERT INTO payment_events (event, reservation, status, outcome, amount, currency, paid_at,
                             provider_reference, body_hash)
 SELECT name, reservation, 'captured', 'confirmed', 1, 'CNY', now(), name, '' FROM filling;
-INSERT INTO settled_pins (reservation, pin) SELECT reservation, 'pin' FROM filling;
+INSERT INTO settled_pins (reservation, pin) SELECT reservation, 'attempt' FROM filling;
 INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at)
 SELECT reservation, 'exam-1', name, 'jinan', 1, 'CNY', name, now() FROM filling;
 INSERT INTO booking_items (reservation, exam, candidate, session, venue, subject)
@@ -65,7 +65,7 @@ async def settle_every_way(books: LedgerUnderTest, n: int) -> None:
     assert await settle(books.booking(reservation)) == refund(RefundReason.ALREADY_PAID)
     assert await settle(books.booking(conflict)) == refund(RefundReason.SESSION_CONFLICT)
     assert await settle(books.booking(no_seat)) == refund(RefundReason.SOLD_OUT)
-    await books.rows("INSERT INTO settled_pins VALUES ($1, $2)", gone.id, gone.pin)
+    await books.rows("INSERT INTO settled_pins VALUES ($1, $2)", gone.id, gone.attempt)
     assert await settle(books.booking(gone)) == AttemptSuperseded()
     due = PaymentDecision(
         books.event("exam-1.0.nobody"), PaymentOutcome.REFUND_DUE, RefundReason.RELEASED

@@ -24,7 +24,7 @@ from tests.support.waiting import eventually, insisting
 BOUND_S = LIMIT_S / 2
 """Longer than all waits of a hasty ledger together; what takes longer waits without an end."""
 
-HOLD_PIN = "INSERT INTO settled_pins (reservation, pin) VALUES ($1, 'pin-1')"
+HOLD_ATTEMPT = "INSERT INTO settled_pins (reservation, pin) VALUES ($1, 'attempt-1')"
 
 
 @pytest.fixture
@@ -328,7 +328,7 @@ async def test_a_call_whose_connection_is_ended_is_looked_up_and_of_unknown_end(
 ) -> None:
     verdict = books.booking(books.reservation())
     async with books.ledger.transaction() as holder:
-        await holder.execute(HOLD_PIN, verdict.event.reservation)
+        await holder.execute(HOLD_ATTEMPT, verdict.event.reservation)
         settling = asyncio.create_task(books.confirmations.settle(verdict))
         pid = await books.waiting_for_a_lock()
 
@@ -347,7 +347,7 @@ async def test_a_call_that_waits_for_longer_than_a_command_may_has_done_nothing(
     async with open_books(hurried, books.exam) as impatient:
         verdict = impatient.booking(impatient.reservation())
         async with books.ledger.transaction() as holder:
-            await holder.execute(HOLD_PIN, verdict.event.reservation)
+            await holder.execute(HOLD_ATTEMPT, verdict.event.reservation)
 
             with pytest.raises(LedgerUnavailable):
                 await impatient.confirmations.settle(verdict)

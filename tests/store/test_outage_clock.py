@@ -125,17 +125,19 @@ async def test_windows_open_and_close_by_the_clock_of_redis(
     assert ends == [registration, registration, refunding]
 
 
-async def test_pins_are_taken_over_by_their_age_in_redis(service: Service, wrong_by_s: int) -> None:
+async def test_attempts_are_taken_over_by_their_age_in_redis(
+    service: Service, wrong_by_s: int
+) -> None:
     held = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(held))
+        await confirm(dying(service.stores, "confirm: after attempt").payments, payment(held))
     patient = dataclasses.replace(service.settings, recovery_age_s=60)
 
     early = await RecoveryWorker(service.stores.payments, patient).run_once()
     at_once = await RecoveryWorker(service.stores.payments, service.settings).run_once()
 
     assert wrong_by_s
-    assert (early["unpinned"], at_once["unpinned"]) == (0, 1)
+    assert (early["abandoned"], at_once["abandoned"]) == (0, 1)
     assert await state(service, held) is State.HELD
 
 

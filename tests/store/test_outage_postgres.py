@@ -91,7 +91,7 @@ async def test_a_server_that_turned_read_only_costs_the_pool_all_its_connections
     await eventually(is_refused)
     with pytest.raises(LedgerUnavailable) as raised:
         await confirm(service.stores.payments, payment(held))
-    pinned = await state(service, held)
+    waiting = await state(service, held)
     await execute(dsn, f"{read_only_switch}off")
     await execute(dsn, "SELECT pg_reload_conf()")
     end: list[PaymentResult] = []
@@ -104,7 +104,7 @@ async def test_a_server_that_turned_read_only_costs_the_pool_all_its_connections
     await eventually(is_booked)
 
     assert (refusals, raised.value.applied) == ([False], False)
-    assert pinned is State.CONFIRMING
+    assert waiting is State.CONFIRMING
     assert end[0].outcome is PaymentOutcome.CONFIRMED
     assert before.isdisjoint(await backends(service, 4))
     await check_after(service, booked=1)
@@ -174,7 +174,7 @@ async def test_while_postgres_stays_away_holds_are_given_up_to_a_bound_and_all_c
         await service.key_ledger.create(scope.value, frozenset({scope}))
         for scope in (Scope.FRONTEND, Scope.OPS)
     ]
-    bounded = dataclasses.replace(settings, pins_max=2)
+    bounded = dataclasses.replace(settings, payments_pending_max=2)
     async with (
         open_service(bounded) as long_lived,
         serving(long_lived, *keys, workers=True) as run,

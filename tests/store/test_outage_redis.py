@@ -127,7 +127,7 @@ async def test_with_a_full_redis_recovery_settles_what_died(
     running: Running, doctor: "redis.asyncio.Redis"
 ) -> None:
     service = running.service
-    for n, line in enumerate(("confirm: after pin", "confirm: after commit")):
+    for n, line in enumerate(("confirm: after attempt", "confirm: after commit")):
         held = await hold(service, f"candidate-{n}", "tianjin")
         with pytest.raises(DiedError):
             await confirm(dying(service.stores, line).payments, payment(held, f"event-{n}"))
@@ -135,7 +135,7 @@ async def test_with_a_full_redis_recovery_settles_what_died(
     async with full(doctor):
         done = await RecoveryWorker(service.stores.payments, service.settings).run_once()
 
-    assert (done["finished"], done["unpinned"]) == (1, 1)
+    assert (done["finished"], done["abandoned"]) == (1, 1)
     await check_agreement(service, booked=1)
 
 

@@ -78,11 +78,11 @@ async def times(service: Service, verb: str, reservation: Reservation) -> int:
     return int(count)
 
 
-async def pinned(service: Service, reservation: Reservation) -> None:
-    """Let the payment of a hold die with its pin set."""
+async def with_attempt(service: Service, reservation: Reservation) -> None:
+    """Let the payment of a hold die with its attempt set."""
     with pytest.raises(DiedError):
         await confirm(
-            dying(service.stores, "confirm: after pin").payments, payment(reservation, "lost")
+            dying(service.stores, "confirm: after attempt").payments, payment(reservation, "lost")
         )
 
 
@@ -123,12 +123,12 @@ async def test_a_stopped_expiry_takes_nothing_from_one_who_paid_meanwhile(
     await check_after(service, booked=1)
 
 
-@pytest.mark.parametrize("line", ["recovery", "unpin"])
-async def test_a_stopped_recovery_unpins_nothing_that_was_paid_meanwhile(
+@pytest.mark.parametrize("line", ["recovery", "abandon_payment"])
+async def test_a_stopped_recovery_abandons_nothing_that_was_paid_meanwhile(
     service: Service, line: str
 ) -> None:
     held = await hold(service)
-    await pinned(service, held)
+    await with_attempt(service, held)
 
     async with stopped(service.settings, line):
         await RecoveryWorker(service.stores.payments, service.settings).run_once()
@@ -140,16 +140,16 @@ async def test_a_stopped_recovery_unpins_nothing_that_was_paid_meanwhile(
     await check_after(service, booked=1)
 
 
-@pytest.mark.parametrize("line", ["recovery", "unpin"])
-async def test_a_stopped_recovery_leaves_the_pin_of_the_next_payment_alone(
+@pytest.mark.parametrize("line", ["recovery", "abandon_payment"])
+async def test_a_stopped_recovery_leaves_the_attempt_of_the_next_payment_alone(
     service: Service, line: str
 ) -> None:
     held = await hold(service)
-    await pinned(service, held)
+    await with_attempt(service, held)
 
     async with stopped(service.settings, line):
         await RecoveryWorker(service.stores.payments, service.settings).run_once()
-        await pinned(service, held)
+        await with_attempt(service, held)
 
     assert await state(service, held) is State.CONFIRMING
     assert await times(service, "unpin", held) == 1

@@ -18,7 +18,7 @@ from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.store import SeatStore
 from tests.support.bookings import left, now, recover
 from tests.support.lost_shards import check_after, rows
-from tests.support.records import HOUR_MS, change_fields, move_due, move_pinned
+from tests.support.records import HOUR_MS, change_fields, move_attempt, move_due
 from tests.support.redis_clients import redis_of
 from tests.support.use_cases import DiedError, dying, failing_at, hold, payment, state
 
@@ -32,10 +32,10 @@ async def expire(service: Service, reservation: Reservation) -> None:
     assert await expire_due_holds(service.stores, shard, 10) == 1
 
 
-async def let_be_nearly_due(service: Service, pinned: Reservation) -> int:
+async def let_be_nearly_due(service: Service, confirming: Reservation) -> int:
     """Let a hold be due in a minute once its payment is given up; return when (ms)."""
     due_ms = await service.stores.seats.clock_ms() + 60_000
-    place = service.stores.registry.locate(pinned.id)
+    place = service.stores.registry.locate(confirming.id)
     await change_fields(redis_of(service), *place, deadline_ms=due_ms, due_ms=due_ms)
     return due_ms
 
@@ -60,7 +60,7 @@ async def test_a_callback_that_is_repeated_after_its_end_takes_no_seat(service: 
     again = await confirm(watched.payments, payment(late))
 
     assert (again.outcome, again.reason) == (PaymentOutcome.REFUND_DUE, RefundReason.SOLD_OUT)
-    assert "confirm: after pin" not in lines
+    assert "confirm: after attempt" not in lines
     assert await state(service, late) is State.EXPIRED
     assert (before, await left(service, QUOTA)) == (1, 1)
     await check_after(service, booked=0)
@@ -86,7 +86,7 @@ async def test_an_attempt_that_died_on_a_hold_that_had_expired_leaves_it_expired
     late = await hold(service, "late", "beijing")
     await expire(service, late)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(late))
+        await confirm(dying(service.stores, "confirm: after attempt").payments, payment(late))
     during = await left(service, QUOTA)
 
     await recover(service)
@@ -124,7 +124,7 @@ async def test_nothing_is_kept_for_an_event_that_ended_while_its_attempt_could_n
         raise SeatsUnavailable("redis did not answer", applied=None)
 
     with monkeypatch.context() as patched:
-        patched.setattr(SeatStore, "unpin", away)
+        patched.setattr(SeatStore, "abandon_payment", away)
         with pytest.raises(SeatsUnavailable):
             await confirm(service.stores.payments, payment(held))
     await rows(service, "UPDATE quotas SET capacity = 1 WHERE venue = 'beijing'")
@@ -143,7 +143,7 @@ async def test_a_hold_whose_payment_is_not_recorded_yet_is_kept_for_its_provider
 ) -> None:
     held = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(held))
+        await confirm(dying(service.stores, "confirm: after attempt").payments, payment(held))
     other = await confirm(
         service.stores.payments, dataclasses.replace(payment(held, "event-2"), amount=1)
     )
@@ -162,9 +162,9 @@ async def test_an_attempt_from_before_the_clock_was_set_back_is_taken_over(
 ) -> None:
     held = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(held))
+        await confirm(dying(service.stores, "confirm: after attempt").payments, payment(held))
     shard, serial = service.stores.registry.locate(held.id)
-    await move_pinned(redis_of(service), shard, serial, ago_ms=-HOUR_MS)
+    await move_attempt(redis_of(service), shard, serial, ago_ms=-HOUR_MS)
 
     await recover(service)
 
@@ -172,7 +172,7 @@ async def test_an_attempt_from_before_the_clock_was_set_back_is_taken_over(
     await check_after(service, booked=0)
 
 
-async def test_an_attempt_that_is_older_than_its_pin_is_kept_books_nothing(
+async def test_an_attempt_that_is_older_than_its_row_is_kept_books_nothing(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = await hold(service)
@@ -201,7 +201,7 @@ async def test_a_call_that_was_half_a_day_on_its_way_books_nothing(
     assert await rows(service, "SELECT * FROM bookings") == []
 
 
-async def test_pins_are_forgotten_when_no_attempt_can_name_them_any_more(
+async def test_attempts_are_forgotten_when_nobody_can_name_them_any_more(
     service: Service,
 ) -> None:
     for n in range(3):
@@ -210,7 +210,7 @@ async def test_pins_are_forgotten_when_no_attempt_can_name_them_any_more(
     ((oldest,),) = await rows(service, "SELECT min(reservation) FROM settled_pins")
     await rows(service, old, oldest)
 
-    pruned = await service.stores.payments.confirmations.prune_pins(100)
+    pruned = await service.stores.payments.confirmations.prune_attempts(100)
 
     assert pruned == 1
     assert len(await rows(service, "SELECT 1 FROM settled_pins")) == 2
@@ -222,14 +222,15 @@ async def test_a_confirmation_that_stands_still_keeps_no_other_waiting(service: 
     for n, each in enumerate(holds):
         with pytest.raises(DiedError):
             await confirm(
-                dying(service.stores, "confirm: after pin").payments, payment(each, f"event-{n}")
+                dying(service.stores, "confirm: after attempt").payments,
+                payment(each, f"event-{n}"),
             )
     frozen = await service.stores.seats.read(*service.stores.registry.locate(holds[0].id))
     assert frozen is not None
 
     async with service.stores.ledger.connection() as connection, connection.transaction():
         await connection.execute(
-            "INSERT INTO settled_pins (reservation, pin) VALUES ($1, $2)", frozen.id, frozen.pin
+            "INSERT INTO settled_pins (reservation, pin) VALUES ($1, $2)", frozen.id, frozen.attempt
         )
         await recover(service)
         during = [await state(service, each) for each in holds]

@@ -46,7 +46,7 @@ async def everything(service: Service) -> dict[str, Reservation]:
     await release(service.stores, made["released"].id)
     with pytest.raises(DiedError):
         await confirm(
-            dying(service.stores, "confirm: after pin").payments,
+            dying(service.stores, "confirm: after attempt").payments,
             payment(made["paying"], "event-paying"),
         )
     return made

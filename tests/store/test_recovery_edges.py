@@ -71,7 +71,7 @@ async def test_a_hold_whose_seat_is_booked_is_left_out_and_journaled_as_expired(
     out = await hold(service, "first", LAST_SEAT)
     if paying:
         with pytest.raises(DiedError):
-            await confirm(dying(service.stores, "confirm: after pin").payments, payment(out))
+            await confirm(dying(service.stores, "confirm: after attempt").payments, payment(out))
     await drain(service)
     # The steps from here on are lost with Redis, but for the booking itself.
     await redis_of(service).flushall()

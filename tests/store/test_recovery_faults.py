@@ -80,7 +80,7 @@ async def test_a_torn_record_that_is_being_paid_does_not_close_the_shard(
     other = await hold(service, "other", "tianjin")
     torn = await hold(service, "torn")
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(torn))
+        await confirm(dying(service.stores, "confirm: after attempt").payments, payment(torn))
     await drain(service)
     shard, serial = service.stores.registry.locate(torn.id)
     text = await redis_of(service).get(shard.record_key(serial))
@@ -214,10 +214,10 @@ async def test_nothing_is_kept_for_a_payment_that_has_had_its_end(
     shard, serial = service.stores.registry.locate(held.id)
 
     async def dies(*_: object) -> None:
-        raise DiedError("before it gives the pin up")
+        raise DiedError("before it gives the attempt up")
 
     with monkeypatch.context() as patched:
-        patched.setattr(SeatStore, "unpin", dies)
+        patched.setattr(SeatStore, "abandon_payment", dies)
         patched.setattr("quota_service.ledger.confirmations.ATTEMPT_LIFE_S", -1.0)
         with pytest.raises(DiedError):
             await confirm(service.stores.payments, payment(held))
@@ -266,7 +266,9 @@ async def test_more_attempts_than_fit_in_one_batch_are_all_ended(service: Servic
     for start in range(0, len(holds), 100):
         await asyncio.gather(
             *(
-                service.stores.seats.pin(shard, each.id.rpartition(".")[2], "pin", 8000, "CNY")
+                service.stores.seats.begin_payment(
+                    shard, each.id.rpartition(".")[2], "attempt", 8000, "CNY"
+                )
                 for each in holds[start : start + 100]
             )
         )
@@ -280,7 +282,7 @@ async def test_more_attempts_than_fit_in_one_batch_are_all_ended(service: Servic
 
     await service.stores.registry.refresh()
     snapshot = await service.stores.seats.snapshot(service.stores.registry.shard(EXAM_2, 0))
-    assert (snapshot.pins, snapshot.live_holds) == (0, 620)
+    assert (snapshot.attempts, snapshot.live_holds) == (0, 620)
 
 
 async def test_many_exams_are_recovered_in_a_round(service: Service) -> None:

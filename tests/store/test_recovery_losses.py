@@ -208,7 +208,7 @@ async def test_a_recovery_that_died_goes_on_from_the_same_origin(
 ) -> None:
     paying = await hold(service, "paying", "tianjin")
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(paying))
+        await confirm(dying(service.stores, "confirm: after attempt").payments, payment(paying))
     booked = await hold(service, "booked")
     with pytest.raises(DiedError):
         await confirm(
@@ -235,7 +235,7 @@ async def test_a_payment_that_was_between_the_stores_is_told_again_and_booked(
 ) -> None:
     paying = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(paying))
+        await confirm(dying(service.stores, "confirm: after attempt").payments, payment(paying))
     await another_run(service)
     await recover_shards(service)
 

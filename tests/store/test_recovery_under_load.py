@@ -18,7 +18,7 @@ from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.import_exam import import_exam
-from quota_service.registration.recover import recover_pins
+from quota_service.registration.recover import recover_attempts
 from quota_service.registration.recover_shard import rebuild_shard, recover_if_lost
 from quota_service.registration.refund import refund, return_seats
 from quota_service.registration.release import release
@@ -118,7 +118,7 @@ async def round_of_all(worker: Service, age_ms: int) -> None:
     await worker.stores.registry.refresh()
     shard = worker.stores.registry.shard(EXAM, 0)
     await expire_due_holds(worker.stores, shard, 100)
-    await recover_pins(worker.stores.payments, shard, age_ms, 100)
+    await recover_attempts(worker.stores.payments, shard, age_ms, 100)
     await return_seats(worker.stores.payments, shard, 100)
     await drain_journal(worker.stores.maintenance, shard, 500, 3)
 

@@ -1,4 +1,4 @@
-"""What is not needed any more goes: pins, exams that are over, journals."""
+"""What is not needed any more goes: attempts, exams that are over, journals."""
 
 import dataclasses
 

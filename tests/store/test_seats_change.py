@@ -29,7 +29,12 @@ async def test_a_hold_moves_at_once_and_keeps_its_deadline(seats: SeatsUnderTest
     after = answer.reservation
     assert (answer.code, state_of(answer)) == (Code.DONE, State.HELD)
     assert after is not None
-    assert (after.venue, after.to_venue, after.pin, after.pinned_ms) == ("tianjin", "", "", 0)
+    assert (after.venue, after.to_venue, after.attempt, after.attempt_began_ms) == (
+        "tianjin",
+        "",
+        "",
+        0,
+    )
     assert (after.deadline_ms, after.due_ms) == (before.deadline_ms, before.due_ms)
     assert await seats.record(serial) == after
     assert await counted(seats, "jinan/general") == {"remaining": 3}
@@ -44,13 +49,13 @@ async def test_a_booking_has_the_seats_of_both_venues_while_it_is_changing(
     before_ms = await redis_now_ms(seats.client)
     serial = await seats.confirmed("candidate-1", ("general", "qms"))
 
-    answer = await change(seats, serial, pin="change-7")
+    answer = await change(seats, serial, attempt="change-7")
 
     after = answer.reservation
     assert (answer.code, state_of(answer)) == (Code.DONE, State.CHANGING_VENUE)
     assert after is not None
-    assert (after.venue, after.to_venue, after.pin) == ("jinan", "tianjin", "change-7")
-    assert before_ms <= after.pinned_ms <= await redis_now_ms(seats.client)
+    assert (after.venue, after.to_venue, after.attempt) == ("jinan", "tianjin", "change-7")
+    assert before_ms <= after.attempt_began_ms <= await redis_now_ms(seats.client)
     assert await counted(seats, "jinan/qms") == {"remaining": 1, "confirmed": 1}
     assert await counted(seats, "tianjin/qms") == {"remaining": 4, "confirming": 1}
     assert await seats.store.overdue(seats.shard, "pinned", 0, 10) == [serial]
@@ -73,7 +78,12 @@ async def test_a_moved_booking_gives_its_old_seats_back(seats: SeatsUnderTest) -
     after = answer.reservation
     assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMED)
     assert after is not None
-    assert (after.venue, after.to_venue, after.pin, after.pinned_ms) == ("tianjin", "", "", 0)
+    assert (after.venue, after.to_venue, after.attempt, after.attempt_began_ms) == (
+        "tianjin",
+        "",
+        "",
+        0,
+    )
     for subject, left in (("general", 3), ("qms", 2)):
         assert await counted(seats, f"jinan/{subject}") == {"remaining": left}
         assert await counted(seats, f"tianjin/{subject}") == {"remaining": 4, "confirmed": 1}
@@ -88,7 +98,12 @@ async def test_a_booking_that_stays_gives_the_new_seats_back(seats: SeatsUnderTe
     after = answer.reservation
     assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMED)
     assert after is not None
-    assert (after.venue, after.to_venue, after.pin, after.pinned_ms) == ("jinan", "", "", 0)
+    assert (after.venue, after.to_venue, after.attempt, after.attempt_began_ms) == (
+        "jinan",
+        "",
+        "",
+        0,
+    )
     assert await counted(seats, "jinan/qms") == {"remaining": 1, "confirmed": 1}
     assert await counted(seats, "tianjin/qms") == {"remaining": 5}
 
@@ -125,7 +140,7 @@ async def test_what_has_ended_changes_no_more(
 async def test_during_a_payment_or_another_change_there_is_no_change(
     seats: SeatsUnderTest, venue: str, *, paying: bool
 ) -> None:
-    serial = await (seats.pinned() if paying else seats.confirmed())
+    serial = await (seats.with_attempt() if paying else seats.confirmed())
     if not paying:
         await changing(seats, serial)
     before = await seats.record(serial)
@@ -194,12 +209,12 @@ async def test_of_many_changes_of_one_booking_at_once_one_holds(seats: SeatsUnde
 
     codes = [answer.code for answer in answers]
     assert (codes.count(Code.DONE), codes.count(Code.IN_PROGRESS)) == (1, 9)
-    assert len({answer.reservation.pin for answer in answers if answer.reservation}) == 1
+    assert len({answer.reservation.attempt for answer in answers if answer.reservation}) == 1
     assert await counted(seats, "tianjin/general") == {"remaining": 4, "confirming": 1}
 
 
 @pytest.mark.parametrize("has_moved", [False, True])
-async def test_a_change_is_settled_once_and_by_its_own_pin_alone(
+async def test_a_change_is_settled_once_and_by_its_own_attempt_alone(
     seats: SeatsUnderTest, *, has_moved: bool
 ) -> None:
     serial = await changing(seats, await seats.confirmed())
@@ -218,7 +233,7 @@ async def test_a_change_is_settled_once_and_by_its_own_pin_alone(
     assert await seats.record(serial) == right.reservation
 
 
-async def test_an_old_pin_does_not_settle_the_next_change(seats: SeatsUnderTest) -> None:
+async def test_an_old_attempt_does_not_settle_the_next_change(seats: SeatsUnderTest) -> None:
     serial = await changing(seats, await seats.confirmed())
     await settle(seats, serial, has_moved=True)
     await change(seats, serial, "beijing", "change-2")
@@ -229,15 +244,15 @@ async def test_an_old_pin_does_not_settle_the_next_change(seats: SeatsUnderTest)
 
 
 @pytest.mark.parametrize("has_moved", [False, True])
-async def test_an_empty_pin_settles_nothing_that_is_not_changing(
+async def test_an_empty_attempt_settles_nothing_that_is_not_changing(
     seats: SeatsUnderTest, *, has_moved: bool
 ) -> None:
     held, booked = await seats.hold("candidate-1"), await seats.confirmed("candidate-2")
 
     for serial in (held, booked):
         before = await seats.record(serial)
-        for pin in ("", before.pin):
-            answer = await settle(seats, serial, pin, has_moved=has_moved)
+        for attempt in ("", before.attempt):
+            answer = await settle(seats, serial, attempt, has_moved=has_moved)
             assert answer == ScriptReply(Code.DONE_BEFORE, before)
 
 
@@ -245,12 +260,12 @@ async def test_a_payment_of_a_changing_booking_is_one_too_many(seats: SeatsUnder
     serial = await changing(seats, await seats.confirmed())
     before = await seats.record(serial)
 
-    paid = await seats.pin(serial, "pin-2")
+    paid = await seats.begin_payment(serial, "attempt-2")
     confirmed = await seats.store.confirm(seats.shard, serial)
-    unpinned = await seats.store.unpin(seats.shard, serial, before.pin, grace_ms=0)
+    abandoned = await seats.store.abandon_payment(seats.shard, serial, before.attempt, grace_ms=0)
 
     assert paid.code is Code.ALREADY_CONFIRMED
-    assert [a.code for a in (confirmed, unpinned)] == [Code.DONE_BEFORE] * 2
+    assert [a.code for a in (confirmed, abandoned)] == [Code.DONE_BEFORE] * 2
     assert await seats.record(serial) == before
 
 
@@ -285,7 +300,7 @@ async def test_what_was_never_made_is_unknown_and_a_shard_of_another_epoch_not_r
 async def test_every_step_is_told_in_the_journal_with_its_venues(seats: SeatsUnderTest) -> None:
     serial = await seats.hold()
     await change(seats, serial, "tianjin")
-    await seats.pin(serial)
+    await seats.begin_payment(serial)
     await seats.store.confirm(seats.shard, serial)
     await change(seats, serial, "beijing")
     await settle(seats, serial, has_moved=False)
@@ -316,7 +331,7 @@ async def test_a_venue_is_changed_as_often_as_the_exam_allows(seats: SeatsUnderT
     serial = await seats.hold()
     codes = []
     for venue in ("tianjin", "beijing", "jinan", "beijing"):
-        answer = await seats.store.change(seats.shard, exam, serial, venue, "pin-2")
+        answer = await seats.store.change(seats.shard, exam, serial, venue, "attempt-2")
         codes.append(answer.code)
 
     assert codes == [Code.DONE, Code.DONE, Code.CHANGES_USED, Code.DONE_BEFORE]
@@ -325,9 +340,9 @@ async def test_a_venue_is_changed_as_often_as_the_exam_allows(seats: SeatsUnderT
 
 async def test_a_change_of_a_booking_counts_when_it_is_done(seats: SeatsUnderTest) -> None:
     serial = await seats.confirmed()
-    for pin, has_moved in (("pin-2", False), ("pin-3", True)):
-        await seats.store.change(seats.shard, seats.exam, serial, "tianjin", pin)
-        await seats.store.settle_change(seats.shard, serial, pin, has_moved=has_moved)
+    for attempt, has_moved in (("attempt-2", False), ("attempt-3", True)):
+        await seats.store.change(seats.shard, seats.exam, serial, "tianjin", attempt)
+        await seats.store.settle_change(seats.shard, serial, attempt, has_moved=has_moved)
 
     assert (await seats.record(serial)).venue_changes == 1
 
@@ -337,7 +352,7 @@ async def test_a_record_without_a_count_of_changes_is_counted_on(seats: SeatsUnd
     key = seats.shard.record_key(serial)
     await seats.client.set(key, (await seats.client.get(key)).rsplit("|", 2)[0])
 
-    answer = await seats.store.change(seats.shard, seats.exam, serial, "tianjin", "pin-2")
+    answer = await seats.store.change(seats.shard, seats.exam, serial, "tianjin", "attempt-2")
 
     assert answer.code is Code.DONE
     assert (await seats.record(serial)).venue_changes == 1

@@ -6,7 +6,7 @@ from collections import Counter
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
 from tests.support.books import DAY_MS
-from tests.support.records import HOUR_MS, move_due, move_pinned
+from tests.support.records import HOUR_MS, move_attempt, move_due
 from tests.support.seats import SeatsUnderTest
 
 
@@ -58,7 +58,7 @@ async def test_many_workers_at_once_expire_each_hold_once(seats: SeatsUnderTest)
 async def test_a_batch_takes_only_those_that_are_unpaid_and_due(seats: SeatsUnderTest) -> None:
     due = await seats.hold("candidate-1")
     later = await seats.hold("candidate-2")
-    paying = await seats.pinned("candidate-3")
+    paying = await seats.with_attempt("candidate-3")
     paid = await seats.confirmed("candidate-4", ("service",))
     gone = await seats.hold("candidate-5", ("qms",))
     await seats.store.release(seats.shard, gone)
@@ -140,8 +140,8 @@ async def test_overdue_reads_the_oldest_first_and_not_more_than_asked(
 async def test_overdue_leaves_out_what_is_younger_than_the_age_asked_for(
     seats: SeatsUnderTest,
 ) -> None:
-    young, old = await seats.pinned("candidate-1"), await seats.pinned("candidate-2")
-    await move_pinned(seats.client, seats.shard, old, ago_ms=HOUR_MS)
+    young, old = await seats.with_attempt("candidate-1"), await seats.with_attempt("candidate-2")
+    await move_attempt(seats.client, seats.shard, old, ago_ms=HOUR_MS)
 
     found = await seats.store.overdue(seats.shard, "pinned", HOUR_MS - 1, 10)
 
@@ -149,14 +149,14 @@ async def test_overdue_leaves_out_what_is_younger_than_the_age_asked_for(
     assert await seats.store.overdue(seats.shard, "pinned", 0, 10) == [old, young]
 
 
-async def test_what_was_pinned_before_the_clock_was_set_back_is_overdue_when_nothing_else_is(
+async def test_what_began_before_the_clock_was_set_back_is_overdue_when_nothing_else_is(
     seats: SeatsUnderTest,
 ) -> None:
-    ahead, old = await seats.pinned("candidate-1"), await seats.pinned("candidate-2")
-    near = await seats.pinned("candidate-3")
-    await move_pinned(seats.client, seats.shard, ahead, ago_ms=-HOUR_MS)
-    await move_pinned(seats.client, seats.shard, near, ago_ms=-60_000)
-    await move_pinned(seats.client, seats.shard, old)
+    ahead, old = await seats.with_attempt("candidate-1"), await seats.with_attempt("candidate-2")
+    near = await seats.with_attempt("candidate-3")
+    await move_attempt(seats.client, seats.shard, ahead, ago_ms=-HOUR_MS)
+    await move_attempt(seats.client, seats.shard, near, ago_ms=-60_000)
+    await move_attempt(seats.client, seats.shard, old)
 
     first = await seats.store.overdue(seats.shard, "pinned", HOUR_MS, 10, HOUR_MS // 2)
     await seats.store.confirm(seats.shard, old)
@@ -164,7 +164,7 @@ async def test_what_was_pinned_before_the_clock_was_set_back_is_overdue_when_not
     not_asked_for = await seats.store.overdue(seats.shard, "pinned", HOUR_MS, 10)
 
     assert (first, second, not_asked_for) == ([old], [ahead], [])
-    assert await seats.store.pinned(seats.shard, 10) == [near, ahead]
+    assert await seats.store.with_attempt(seats.shard, 10) == [near, ahead]
 
 
 async def test_a_large_batch_is_expired_in_one_call(seats: SeatsUnderTest) -> None:
@@ -281,7 +281,7 @@ async def test_asking_about_an_ended_reservation_does_not_keep_its_record_longer
     await seats.store.release(seats.shard, serial)
     await seats.store.checkout(seats.shard, serial, 1000)
     await seats.reserve(key="key-a")
-    answer = await seats.pin(serial)
+    answer = await seats.begin_payment(serial)
 
     assert answer.code is Code.RELEASED
     assert 0 < await seats.client.pttl(key) <= DAY_MS - 20_000

@@ -60,12 +60,12 @@ async def test_a_full_redis_still_records_payments_and_gives_seats_back(
     ]
     await move_due(seats.client, seats.shard, unpaid)
     async with server_setting(seats.client, "maxmemory", "1"):
-        await seats.pin(paying)
+        await seats.begin_payment(paying)
         await seats.store.confirm(seats.shard, paying)
         await seats.store.expire(seats.shard, [unpaid])
         await seats.store.release(seats.shard, given_back)
-        await seats.pin(lost)
-        await seats.store.unpin(seats.shard, lost, "pin-1", grace_ms=0)
+        await seats.begin_payment(lost)
+        await seats.store.abandon_payment(seats.shard, lost, "attempt-1", grace_ms=0)
         await seats.snapshot()
 
     states = [(await seats.record(s)).state for s in (paying, unpaid, given_back, lost)]

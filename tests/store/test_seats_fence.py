@@ -192,8 +192,12 @@ STEPS: dict[str, Callable[[SeatsUnderTest, Shard], Awaitable[Any]]] = {
     "reserve": lambda s, shard: s.store.reserve(shard, s.exam, s.request()),
     "release": lambda s, shard: s.store.release(shard, SERIAL),
     "checkout": lambda s, shard: s.store.checkout(shard, SERIAL, 1000),
-    "pin": lambda s, shard: s.store.pin(shard, SERIAL, "pin-1", 8000, "CNY"),
-    "unpin": lambda s, shard: s.store.unpin(shard, SERIAL, "pin-1", grace_ms=0),
+    "begin_payment": lambda s, shard: s.store.begin_payment(
+        shard, SERIAL, "attempt-1", 8000, "CNY"
+    ),
+    "abandon_payment": lambda s, shard: s.store.abandon_payment(
+        shard, SERIAL, "attempt-1", grace_ms=0
+    ),
     "confirm": lambda s, shard: s.store.confirm(shard, SERIAL),
     "read": lambda s, shard: s.store.read(shard, SERIAL),
     "claims": lambda s, shard: s.store.claims(shard, "candidate-1", ["day1-am"]),

@@ -1,4 +1,4 @@
-"""Pin, unpin and confirm: the steps a payment takes a reservation through."""
+"""Begin, abandon and confirm: the steps a payment takes a reservation through."""
 
 import asyncio
 
@@ -24,42 +24,45 @@ def state_of(answer: ScriptReply) -> State | None:
     return answer.reservation and answer.reservation.state
 
 
-async def test_a_pinned_hold_can_expire_no_more(seats: SeatsUnderTest) -> None:
+async def test_a_hold_being_paid_can_expire_no_more(seats: SeatsUnderTest) -> None:
     before_ms = await redis_now_ms(seats.client)
     serial = await seats.hold("candidate-1", ("general", "qms"))
 
-    answer = await seats.pin(serial, "pin-1")
+    answer = await seats.begin_payment(serial, "attempt-1")
 
     assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMING)
     assert answer.reservation is not None
-    assert (answer.reservation.pin, answer.reservation.payment_seen) == ("pin-1", True)
-    assert before_ms <= answer.reservation.pinned_ms <= await redis_now_ms(seats.client)
+    assert (answer.reservation.attempt, answer.reservation.payment_seen) == ("attempt-1", True)
+    assert before_ms <= answer.reservation.attempt_began_ms <= await redis_now_ms(seats.client)
     await seats.client.zadd(seats.shard.key("due"), {serial: 1})
     assert await seats.store.expire(seats.shard, [serial]) == (0, 0)
 
 
-async def test_a_second_pin_finds_the_first(seats: SeatsUnderTest) -> None:
-    serial = await seats.pinned(pin="pin-1")
+async def test_a_second_attempt_finds_the_first(seats: SeatsUnderTest) -> None:
+    serial = await seats.with_attempt(attempt="attempt-1")
 
-    answer = await seats.pin(serial, "pin-2")
+    answer = await seats.begin_payment(serial, "attempt-2")
 
     assert answer.code is Code.DONE_BEFORE
     assert answer.reservation is not None
-    assert answer.reservation.pin == "pin-1"
+    assert answer.reservation.attempt == "attempt-1"
 
 
-async def test_of_many_pins_at_once_one_holds_and_all_are_told_which(
+async def test_of_many_attempts_at_once_one_holds_and_all_are_told_which(
     seats: SeatsUnderTest,
 ) -> None:
     serial = await seats.hold()
 
     answers = await asyncio.gather(
-        *(seats.store.pin(seats.shard, serial, f"pin-{i}", 8000, "CNY") for i in range(10))
+        *(
+            seats.store.begin_payment(seats.shard, serial, f"attempt-{i}", 8000, "CNY")
+            for i in range(10)
+        )
     )
 
     codes = [answer.code for answer in answers]
     assert (codes.count(Code.DONE), codes.count(Code.DONE_BEFORE)) == (1, 9)
-    assert len({answer.reservation.pin for answer in answers if answer.reservation}) == 1
+    assert len({answer.reservation.attempt for answer in answers if answer.reservation}) == 1
 
 
 async def test_a_hold_past_its_deadline_that_nobody_has_expired_yet_is_paid_in_time(
@@ -68,7 +71,7 @@ async def test_a_hold_past_its_deadline_that_nobody_has_expired_yet_is_paid_in_t
     serial = await seats.hold()
     await move_due(seats.client, seats.shard, serial)
 
-    answer = await seats.pin(serial)
+    answer = await seats.begin_payment(serial)
 
     assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMING)
 
@@ -78,7 +81,7 @@ async def test_a_late_payment_takes_the_seats_again_while_they_are_there(
 ) -> None:
     serial = await expire(seats, await seats.hold("candidate-1", ("general", "qms")))
 
-    answer = await seats.pin(serial)
+    answer = await seats.begin_payment(serial)
 
     assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMING)
     assert await seats.remaining("jinan", "qms") == 1
@@ -92,7 +95,7 @@ async def test_a_late_payment_whose_seat_is_gone_takes_none_of_its_seats(
     serial = await expire(seats, await seats.hold("candidate-1", ("general", "service")))
     await seats.hold("candidate-2", ("service",))
 
-    answer = await seats.pin(serial)
+    answer = await seats.begin_payment(serial)
 
     assert (answer.code, answer.detail) == (Code.SOLD_OUT, (3, 0))
     assert await seats.remaining("jinan", "general") == 3
@@ -105,7 +108,7 @@ async def test_a_late_payment_gives_way_to_what_the_candidate_took_since(
     serial = await expire(seats, await seats.hold("candidate-1", ("general", "qms")))
     since = await seats.hold("candidate-1", ("ems",), ("jinan",))
 
-    answer = await seats.pin(serial)
+    answer = await seats.begin_payment(serial)
 
     assert (answer.code, answer.detail) == (Code.SESSION_CONFLICT, ("day1-pm", since))
     assert await seats.remaining("jinan", "general") == 3
@@ -117,7 +120,7 @@ async def test_a_payment_for_what_its_candidate_gave_back_is_refused(
     serial = await seats.hold()
     await seats.store.release(seats.shard, serial)
 
-    answer = await seats.pin(serial)
+    answer = await seats.begin_payment(serial)
 
     assert (answer.code, state_of(answer)) == (Code.RELEASED, State.RELEASED)
     assert await seats.remaining("jinan", "general") == 3
@@ -132,7 +135,7 @@ async def test_a_wrong_amount_takes_no_hold_of_anything(
     if late:
         await expire(seats, serial)
 
-    answer = await seats.pin(serial, amount=amount)
+    answer = await seats.begin_payment(serial, amount=amount)
 
     assert (answer.code, state_of(answer)) == (
         Code.WRONG_AMOUNT,
@@ -146,7 +149,7 @@ async def test_another_currency_takes_no_hold_of_anything(
 ) -> None:
     serial = await seats.hold()
 
-    answer = await seats.pin(serial, currency=currency)
+    answer = await seats.begin_payment(serial, currency=currency)
 
     assert (answer.code, state_of(answer)) == (Code.WRONG_CURRENCY, State.HELD)
 
@@ -154,7 +157,7 @@ async def test_another_currency_takes_no_hold_of_anything(
 async def test_a_second_payment_for_a_booking_is_told_so(seats: SeatsUnderTest) -> None:
     serial = await seats.confirmed()
 
-    answer = await seats.pin(serial, "pin-2")
+    answer = await seats.begin_payment(serial, "attempt-2")
 
     assert (answer.code, state_of(answer)) == (Code.ALREADY_CONFIRMED, State.CONFIRMED)
 
@@ -162,8 +165,8 @@ async def test_a_second_payment_for_a_booking_is_told_so(seats: SeatsUnderTest) 
 async def test_a_refused_payment_leaves_its_mark_once(seats: SeatsUnderTest) -> None:
     serial = await seats.hold()
 
-    await seats.pin(serial, amount=1)
-    await seats.pin(serial, amount=2)
+    await seats.begin_payment(serial, amount=1)
+    await seats.begin_payment(serial, amount=2)
 
     assert (await read_fields(seats.client, seats.shard, serial))["payment_seen"] == "1"
     assert await seats.verbs() == ["reserve", "see_payment"]
@@ -175,7 +178,7 @@ async def test_the_mark_on_an_ended_reservation_does_not_keep_its_record_for_eve
     serial = await seats.hold()
     await seats.store.release(seats.shard, serial)
 
-    await seats.pin(serial)
+    await seats.begin_payment(serial)
 
     assert 0 < await seats.client.pttl(seats.shard.record_key(serial)) <= DAY_MS
     assert await seats.verbs() == ["reserve", "release", "see_payment"]
@@ -183,37 +186,37 @@ async def test_the_mark_on_an_ended_reservation_does_not_keep_its_record_for_eve
 
 async def test_a_payment_refused_first_and_right_later_is_taken(seats: SeatsUnderTest) -> None:
     serial = await seats.hold()
-    await seats.pin(serial, amount=1)
+    await seats.begin_payment(serial, amount=1)
 
-    answer = await seats.pin(serial)
+    answer = await seats.begin_payment(serial)
 
     assert answer.code is Code.DONE
 
 
-async def test_unpinning_makes_it_a_hold_again_under_its_old_deadline(
+async def test_abandoning_makes_it_a_hold_again_under_its_old_deadline(
     seats: SeatsUnderTest,
 ) -> None:
     serial = await seats.hold()
     before = await seats.record(serial)
-    await seats.pin(serial, "pin-1")
+    await seats.begin_payment(serial, "attempt-1")
 
-    answer = await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
+    answer = await seats.store.abandon_payment(seats.shard, serial, "attempt-1", grace_ms=0)
 
     after = answer.reservation
     assert answer.code is Code.DONE
     assert after is not None
-    assert (after.state, after.pin, after.pinned_ms) == (State.HELD, "", 0)
+    assert (after.state, after.attempt, after.attempt_began_ms) == (State.HELD, "", 0)
     assert (after.deadline_ms, after.due_ms) == (before.deadline_ms, before.due_ms)
     assert after.payment_seen
 
 
-async def test_only_the_pin_that_holds_can_unpin(seats: SeatsUnderTest) -> None:
-    serial = await seats.pinned(pin="pin-1")
+async def test_only_the_attempt_that_holds_can_abandon(seats: SeatsUnderTest) -> None:
+    serial = await seats.with_attempt(attempt="attempt-1")
 
-    wrong = await seats.store.unpin(seats.shard, serial, "pin-2", grace_ms=0)
-    empty = await seats.store.unpin(seats.shard, serial, "", grace_ms=0)
-    right = await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
-    again = await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
+    wrong = await seats.store.abandon_payment(seats.shard, serial, "attempt-2", grace_ms=0)
+    empty = await seats.store.abandon_payment(seats.shard, serial, "", grace_ms=0)
+    right = await seats.store.abandon_payment(seats.shard, serial, "attempt-1", grace_ms=0)
+    again = await seats.store.abandon_payment(seats.shard, serial, "attempt-1", grace_ms=0)
 
     assert [a.code for a in (wrong, empty, right, again)] == [
         Code.DONE_BEFORE,
@@ -223,14 +226,14 @@ async def test_only_the_pin_that_holds_can_unpin(seats: SeatsUnderTest) -> None:
     ]
 
 
-async def test_an_old_pin_does_not_unpin_what_another_has_pinned_since(
+async def test_an_old_attempt_does_not_abandon_what_another_has_begun_since(
     seats: SeatsUnderTest,
 ) -> None:
-    serial = await seats.pinned(pin="pin-1")
-    await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
-    await seats.pin(serial, "pin-2")
+    serial = await seats.with_attempt(attempt="attempt-1")
+    await seats.store.abandon_payment(seats.shard, serial, "attempt-1", grace_ms=0)
+    await seats.begin_payment(serial, "attempt-2")
 
-    answer = await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
+    answer = await seats.store.abandon_payment(seats.shard, serial, "attempt-1", grace_ms=0)
 
     assert (answer.code, state_of(answer)) == (Code.DONE_BEFORE, State.CONFIRMING)
 
@@ -240,9 +243,9 @@ async def test_a_late_payment_that_comes_to_nothing_leaves_the_hold_expired(
     seats: SeatsUnderTest, grace_ms: int
 ) -> None:
     serial = await expire(seats, await seats.hold("candidate-1", ("general", "qms")))
-    await seats.pin(serial, "pin-1")
+    await seats.begin_payment(serial, "attempt-1")
 
-    answer = await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms)
+    answer = await seats.store.abandon_payment(seats.shard, serial, "attempt-1", grace_ms)
 
     assert (answer.code, state_of(answer)) == (Code.DONE, State.EXPIRED)
     assert await seats.remaining("jinan", "general") == 3
@@ -258,7 +261,7 @@ async def test_a_late_payment_that_does_not_ask_for_the_seats_again_finds_it_end
     serial = await expire(seats, await seats.hold())
     before = await read_fields(seats.client, seats.shard, serial)
 
-    answer = await seats.pin(serial, again=False)
+    answer = await seats.begin_payment(serial, again=False)
 
     assert (answer.code, state_of(answer)) == (Code.ENDED, State.EXPIRED)
     assert await seats.remaining("jinan", "general") == 3
@@ -267,25 +270,25 @@ async def test_a_late_payment_that_does_not_ask_for_the_seats_again_finds_it_end
 
 
 @pytest.mark.parametrize("again", [False, True])
-async def test_a_hold_is_pinned_whether_or_not_its_seats_may_be_taken_again(
+async def test_a_payment_begins_whether_or_not_its_seats_may_be_taken_again(
     seats: SeatsUnderTest, *, again: bool
 ) -> None:
     serial = await seats.hold()
 
-    answer = await seats.pin(serial, again=again)
+    answer = await seats.begin_payment(serial, again=again)
 
     assert (answer.code, state_of(answer)) == (Code.DONE, State.CONFIRMING)
 
 
-async def test_a_pin_tells_the_version_of_its_step_and_a_repeat_one_that_is_no_less(
+async def test_an_attempt_tells_the_version_of_its_step_and_a_repeat_one_that_is_no_less(
     seats: SeatsUnderTest,
 ) -> None:
     serial = await seats.hold()
 
-    first = await seats.pin(serial, "pin-1")
+    first = await seats.begin_payment(serial, "attempt-1")
     version = (await seats.snapshot()).version
     await seats.hold("candidate-2")
-    again = await seats.pin(serial, "pin-2")
+    again = await seats.begin_payment(serial, "attempt-2")
 
     assert (first.code, first.detail) == (Code.DONE, (version,))
     assert (again.code, again.detail) == (Code.DONE_BEFORE, (version + 1,))
@@ -294,7 +297,7 @@ async def test_a_pin_tells_the_version_of_its_step_and_a_repeat_one_that_is_no_l
 async def test_a_confirmed_reservation_keeps_its_seats_and_its_record(
     seats: SeatsUnderTest,
 ) -> None:
-    serial = await seats.pinned("candidate-1", ("general", "qms"))
+    serial = await seats.with_attempt("candidate-1", ("general", "qms"))
 
     answer = await seats.store.confirm(seats.shard, serial)
 
@@ -308,18 +311,18 @@ async def test_a_booking_keeps_nothing_that_only_a_hold_needs(seats: SeatsUnderT
     serial = await seats.hold()
     first = await seats.record(serial)
     await seats.store.checkout(seats.shard, serial, 1000)
-    await seats.pin(serial)
+    await seats.begin_payment(serial)
 
     booked = (await seats.store.confirm(seats.shard, serial)).reservation
 
     assert booked is not None
-    assert (booked.pin, booked.pinned_ms) == ("", 0)
+    assert (booked.attempt, booked.attempt_began_ms) == ("", 0)
     assert (booked.checked_out, booked.payment_seen) == (True, True)
     assert (booked.deadline_ms, booked.due_ms) == (first.deadline_ms, first.deadline_ms)
 
 
 async def test_a_reservation_is_confirmed_once(seats: SeatsUnderTest) -> None:
-    serial = await seats.pinned()
+    serial = await seats.with_attempt()
 
     answers = await asyncio.gather(*(seats.store.confirm(seats.shard, serial) for _ in range(5)))
 
@@ -328,15 +331,15 @@ async def test_a_reservation_is_confirmed_once(seats: SeatsUnderTest) -> None:
     assert (await seats.verbs()).count("confirm") == 1
 
 
-async def test_what_nobody_has_pinned_is_not_confirmed(seats: SeatsUnderTest) -> None:
+async def test_what_nobody_has_begun_to_pay_is_not_confirmed(seats: SeatsUnderTest) -> None:
     held, ended = await seats.hold("candidate-1"), await seats.hold("candidate-2")
     await seats.store.release(seats.shard, ended)
 
     answers = [await seats.store.confirm(seats.shard, serial) for serial in (held, ended)]
 
     assert [(answer.code, state_of(answer)) for answer in answers] == [
-        (Code.NOT_PINNED, State.HELD),
-        (Code.NOT_PINNED, State.RELEASED),
+        (Code.NO_ATTEMPT, State.HELD),
+        (Code.NO_ATTEMPT, State.RELEASED),
     ]
 
 
@@ -344,8 +347,8 @@ async def test_a_reservation_that_was_never_made_is_unknown_to_each_step(
     seats: SeatsUnderTest,
 ) -> None:
     answers = [
-        await seats.pin(NEVER_MADE, amount=8000),
-        await seats.store.unpin(seats.shard, NEVER_MADE, "pin-1", grace_ms=0),
+        await seats.begin_payment(NEVER_MADE, amount=8000),
+        await seats.store.abandon_payment(seats.shard, NEVER_MADE, "attempt-1", grace_ms=0),
         await seats.store.confirm(seats.shard, NEVER_MADE),
     ]
 
@@ -356,12 +359,20 @@ async def test_a_reservation_that_was_never_made_is_unknown_to_each_step(
 async def test_a_whole_life_is_told_in_the_journal_step_by_step(seats: SeatsUnderTest) -> None:
     serial = await seats.hold()
     await seats.store.checkout(seats.shard, serial, 1000)
-    await seats.pin(serial, "pin-1")
-    await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
+    await seats.begin_payment(serial, "attempt-1")
+    await seats.store.abandon_payment(seats.shard, serial, "attempt-1", grace_ms=0)
     await expire(seats, serial)
-    await seats.pin(serial, "pin-2")
+    await seats.begin_payment(serial, "attempt-2")
     await seats.store.confirm(seats.shard, serial)
 
     verbs = await seats.verbs()
 
-    assert verbs == ["reserve", "checkout", "pin", "unpin", "expire", "pin", "confirm"]
+    assert verbs == [
+        "reserve",
+        "checkout",
+        "pin",
+        "unpin",
+        "expire",
+        "pin",
+        "confirm",
+    ]

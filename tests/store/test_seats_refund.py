@@ -75,7 +75,7 @@ async def test_a_refund_tells_a_version_at_which_its_seats_were_back(
 async def test_what_is_not_booked_is_not_refunded(seats: SeatsUnderTest) -> None:
     serials = {
         State.HELD: await seats.hold("candidate-1"),
-        State.CONFIRMING: await seats.pinned("candidate-2"),
+        State.CONFIRMING: await seats.with_attempt("candidate-2"),
         State.CHANGING_VENUE: await changing(seats, await seats.confirmed("candidate-3")),
     }
 

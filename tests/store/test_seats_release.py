@@ -98,7 +98,7 @@ async def test_a_release_after_the_expiry_says_that_it_had_expired(seats: SeatsU
 async def test_a_hold_whose_payment_is_being_recorded_cannot_be_released(
     seats: SeatsUnderTest,
 ) -> None:
-    serial = await seats.pinned()
+    serial = await seats.with_attempt()
 
     answer = await release(seats, serial)
 
@@ -116,8 +116,8 @@ async def test_a_booking_cannot_be_released(seats: SeatsUnderTest) -> None:
 
 
 async def test_a_hold_whose_payment_came_to_nothing_can_be_released(seats: SeatsUnderTest) -> None:
-    serial = await seats.pinned()
-    await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
+    serial = await seats.with_attempt()
+    await seats.store.abandon_payment(seats.shard, serial, "attempt-1", grace_ms=0)
 
     answer = await release(seats, serial)
 
@@ -168,7 +168,7 @@ async def test_checkout_moves_the_deadline_once_however_often_it_is_asked(
 async def test_checkout_while_a_payment_is_recorded_changes_nothing(
     seats: SeatsUnderTest,
 ) -> None:
-    serial = await seats.pinned()
+    serial = await seats.with_attempt()
     before = await seats.record(serial)
 
     answer = await checkout(seats, serial)
@@ -201,8 +201,8 @@ async def test_a_hold_that_was_checked_out_is_not_moved_again_after_a_lost_payme
 ) -> None:
     serial = await seats.hold()
     await checkout(seats, serial)
-    await seats.pin(serial)
-    await seats.store.unpin(seats.shard, serial, "pin-1", grace_ms=0)
+    await seats.begin_payment(serial)
+    await seats.store.abandon_payment(seats.shard, serial, "attempt-1", grace_ms=0)
     before = await seats.record(serial)
 
     answer = await checkout(seats, serial)

@@ -33,7 +33,12 @@ async def test_a_hold_takes_a_seat_of_each_subject_and_tells_all_about_itself(
     assert before_ms <= held.created_ms <= after_ms
     assert held.first_deadline_ms == held.deadline_ms == held.created_ms + 900_000
     assert held.due_ms == held.deadline_ms
-    assert (held.checked_out, held.payment_seen, held.pin, held.pinned_ms) == (False, False, "", 0)
+    assert (held.checked_out, held.payment_seen, held.attempt, held.attempt_began_ms) == (
+        False,
+        False,
+        "",
+        0,
+    )
     assert (await seats.remaining("jinan", "general"), await seats.remaining("jinan", "qms")) == (
         2,
         1,
@@ -239,6 +244,6 @@ async def test_an_order_that_costs_nothing_is_paid_with_nothing(seats: SeatsUnde
     request = seats.request()
     await seats.store.reserve(seats.shard, free, request)
 
-    answer = await seats.pin(request.serial, amount=0)
+    answer = await seats.begin_payment(request.serial, amount=0)
 
     assert answer.code is Code.DONE

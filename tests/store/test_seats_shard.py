@@ -175,7 +175,7 @@ async def test_a_capacity_can_be_lowered_to_what_is_taken_and_no_further(
     seats: SeatsUnderTest,
 ) -> None:
     await seats.hold("candidate-1")
-    await seats.pinned("candidate-2")
+    await seats.with_attempt("candidate-2")
 
     too_low = await seats.store.set_capacity(seats.shard, {GENERAL: 1})
     just_right = await seats.store.set_capacity(seats.shard, {GENERAL: 2})
@@ -241,7 +241,7 @@ async def test_an_exam_of_many_quotas_is_set_and_read(seats: SeatsUnderTest) -> 
 
 async def test_a_snapshot_tells_every_counter(seats: SeatsUnderTest) -> None:
     await seats.hold("candidate-1")
-    await seats.pinned("candidate-2")
+    await seats.with_attempt("candidate-2")
     await seats.confirmed("candidate-3", ("qms",))
 
     found = await seats.snapshot()
@@ -308,7 +308,7 @@ async def test_every_key_of_the_catalogue_is_written_by_some_step_and_none_besid
 ) -> None:
     with called_with("key-a"):
         await seats.hold("candidate-1")
-    await seats.pinned("candidate-2")
+    await seats.with_attempt("candidate-2")
     await seats.store.release(seats.shard, await seats.hold("candidate-3"))
 
     found = {key async for key in seats.client.scan_iter(count=1000)}

@@ -166,7 +166,7 @@ async def test_a_hold_that_is_paid_late_did_not_end_unpaid(seats: SeatsUnderTest
     late = await expire(seats)
     await expire(seats)
 
-    paid = await seats.pin(late)
+    paid = await seats.begin_payment(late)
 
     assert paid.code is Code.DONE
     assert (await unpaid(seats))[0] == 1
@@ -179,10 +179,10 @@ async def test_a_late_payment_that_is_given_up_ended_unpaid_after_all(
 ) -> None:
     late = await expire(seats)
     before = await unpaid(seats)
-    await seats.pin(late)
+    await seats.begin_payment(late)
     assert await unpaid(seats) == (0, 0)
 
-    await seats.store.unpin(seats.shard, late, "pin-1", 0)
+    await seats.store.abandon_payment(seats.shard, late, "attempt-1", 0)
 
     assert await unpaid(seats) == before
 

@@ -363,7 +363,7 @@ async def test_redis_refuses_another_revision_than_that_in_force_and_does_nothin
     calls = {
         "reserve": lambda: seats.reserve("candidate-2", exam=other),
         "change": lambda: seats.store.change(seats.shard, other, serial, "tianjin", "change-1"),
-        "late payment": lambda: seats.pin(serial, exam=other),
+        "late payment": lambda: seats.begin_payment(serial, exam=other),
     }
 
     with pytest.raises(StaleDefinition):
@@ -378,8 +378,8 @@ async def test_a_payment_in_time_and_a_repeat_do_not_ask_for_the_definition(
     other = dataclasses.replace(seats.exam, revision=7)
     serial = await seats.hold()
 
-    assert (await seats.pin(serial, exam=other)).code is Code.DONE
-    assert (await seats.pin(serial, exam=other)).code is Code.DONE_BEFORE
+    assert (await seats.begin_payment(serial, exam=other)).code is Code.DONE
+    assert (await seats.begin_payment(serial, exam=other)).code is Code.DONE_BEFORE
 
 
 async def test_a_shard_without_a_definition_is_given_one_by_the_first_who_asks(

@@ -319,12 +319,12 @@ async def test_recovery_settles_those_that_moved_and_those_that_stayed_together(
             await change_venue(dying(service.stores, line).payments, booking.id, "jinan")
     held = await hold(service, "candidate-9", "beijing")
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(held))
+        await confirm(dying(service.stores, "confirm: after attempt").payments, payment(held))
 
     first, _ = await recover(service)
     second, _ = await recover(service)
 
-    assert first == Recovered(moved=2, stayed=1, unpinned=1)
+    assert first == Recovered(moved=2, stayed=1, abandoned=1)
     assert second == Recovered()
     await check_agreement(service, booked=4)
 

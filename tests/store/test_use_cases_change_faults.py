@@ -149,7 +149,7 @@ async def test_a_redis_that_is_not_told_the_end_learns_it_from_recovery(
         patched.setattr(SeatStore, "settle_change", away)
         if has_moved:
             moved = await change_venue(service.stores.payments, booking.id, "tianjin")
-            assert (moved.state, moved.venue, moved.pin) == (State.CONFIRMED, "tianjin", "")
+            assert (moved.state, moved.venue, moved.attempt) == (State.CONFIRMED, "tianjin", "")
         else:
             with pytest.raises(SeatsUnavailable):
                 await change_venue(service.stores.payments, booking.id, "tianjin")
@@ -172,11 +172,11 @@ async def test_one_change_redis_does_not_answer_for_keeps_no_other_waiting(
     _, silent = service.stores.registry.locate(bookings[0].id)
 
     async def once_away(
-        store: SeatStore, shard: Shard, serial: str, pin: str, *, has_moved: bool
+        store: SeatStore, shard: Shard, serial: str, attempt: str, *, has_moved: bool
     ) -> ScriptReply:
         if serial == silent:
             raise SeatsUnavailable("no answer")
-        return await settle(store, shard, serial, pin, has_moved=has_moved)
+        return await settle(store, shard, serial, attempt, has_moved=has_moved)
 
     with monkeypatch.context() as patched:
         patched.setattr(SeatStore, "settle_change", once_away)
@@ -266,7 +266,7 @@ async def test_under_an_epoch_that_is_over_nothing_moves(service: Service, fence
     await check_agreement(service, booked=1)
 
 
-async def test_an_attempt_that_is_older_than_its_pin_is_kept_moves_nothing(
+async def test_an_attempt_that_is_older_than_its_row_is_kept_moves_nothing(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     booking = await book(service)

@@ -16,7 +16,7 @@ from quota_service.registration.recover import Recovered
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
 from quota_service.workers.expiry import ExpiryWorker
-from tests.support.records import move_due, move_pinned
+from tests.support.records import move_attempt, move_due
 from tests.support.redis_clients import redis_of
 from tests.support.use_cases import (
     DiedError,
@@ -44,16 +44,20 @@ async def test_a_payment_that_died_after_its_commit_is_finished(service: Service
 async def test_a_payment_that_died_before_its_commit_is_a_hold_again(service: Service) -> None:
     reservation = await hold(service)
     with pytest.raises(DiedError):
-        await confirm(dying(service.stores, "confirm: after pin").payments, payment(reservation))
+        await confirm(
+            dying(service.stores, "confirm: after attempt").payments, payment(reservation)
+        )
 
     done = await recover(service)
 
-    assert done == Recovered(unpinned=1)
+    assert done == Recovered(abandoned=1)
     assert await state(service, reservation) is State.HELD
     await check_both_books(service, booked=0)
 
 
-@pytest.mark.parametrize("line", ["before pin", "after pin", "after commit", "after finish"])
+@pytest.mark.parametrize(
+    "line", ["before attempt", "after attempt", "after commit", "after finish"]
+)
 @pytest.mark.parametrize("recovered", [False, True])
 async def test_the_event_sent_again_ends_as_booked_wherever_the_first_died(
     service: Service, line: str, *, recovered: bool
@@ -75,15 +79,15 @@ async def test_a_payment_younger_than_the_age_is_left_to_its_process(service: Se
     for reservation in (young, old):
         with pytest.raises(DiedError):
             await confirm(
-                dying(service.stores, "confirm: after pin").payments,
+                dying(service.stores, "confirm: after attempt").payments,
                 payment(reservation, reservation.id),
             )
     shard, serial = service.stores.registry.locate(old.id)
-    await move_pinned(redis_of(service), shard, serial, ago_ms=60_000)
+    await move_attempt(redis_of(service), shard, serial, ago_ms=60_000)
 
     done = await recover(service, age_ms=30_000)
 
-    assert done == Recovered(unpinned=1)
+    assert done == Recovered(abandoned=1)
     assert (await state(service, young), await state(service, old)) == (
         State.CONFIRMING,
         State.HELD,
@@ -92,7 +96,7 @@ async def test_a_payment_younger_than_the_age_is_left_to_its_process(service: Se
 
 
 class Stalled:
-    """Lets something happen while a confirmation stands still between its pin and its commit."""
+    """Runs something while a confirmation stops between its attempt and its commit."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
@@ -108,7 +112,7 @@ class Stalled:
         self._monkeypatch.setattr(ConfirmationLedger, "settle", stalled)
 
 
-async def test_a_confirmation_that_stalled_longer_than_recovery_waits_pins_again(
+async def test_a_confirmation_that_stalled_longer_than_recovery_waits_begins_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reservation = await hold(service)
@@ -121,7 +125,7 @@ async def test_a_confirmation_that_stalled_longer_than_recovery_waits_pins_again
 
     result = await confirm(service.stores.payments, payment(reservation))
 
-    assert [count.unpinned for count in recovered] == [1]
+    assert [count.abandoned for count in recovered] == [1]
     assert result == PaymentResult(PaymentOutcome.CONFIRMED, reservation.id)
     await check_both_books(service, booked=1)
 
@@ -210,7 +214,7 @@ async def test_a_booking_redis_was_not_told_of_is_answered_and_finished_later(
     await check_both_books(service, booked=1)
 
 
-async def test_a_hold_postgres_has_no_seat_for_is_refunded_and_a_hold_no_longer_pinned(
+async def test_a_hold_postgres_has_no_seat_for_is_refunded_and_a_hold_no_longer_confirming(
     service: Service,
 ) -> None:
     reservation = await hold(service)
@@ -255,28 +259,28 @@ async def test_a_wrong_amount_is_refunded_also_while_another_payment_is_recorded
     await check_both_books(service, booked=1)
 
 
-async def test_one_pin_redis_does_not_answer_for_keeps_no_other_waiting(
+async def test_one_attempt_redis_does_not_answer_for_keeps_no_other_waiting(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reservations = [await hold(service, f"candidate-{i}") for i in range(3)]
     for reservation in reservations:
         with pytest.raises(DiedError):
             await confirm(
-                dying(service.stores, "confirm: after pin").payments,
+                dying(service.stores, "confirm: after attempt").payments,
                 payment(reservation, reservation.id),
             )
-    unpin = SeatStore.unpin
+    abandon_payment = SeatStore.abandon_payment
     parts = ReservationId.parse(reservations[0].id)
 
     async def once_away(
-        store: SeatStore, shard: Shard, serial: str, pin: str, grace_ms: int
+        store: SeatStore, shard: Shard, serial: str, attempt: str, grace_ms: int
     ) -> object:
         if parts is not None and serial == parts.serial:
             raise SeatsUnavailable("no answer")
-        return await unpin(store, shard, serial, pin, grace_ms)
+        return await abandon_payment(store, shard, serial, attempt, grace_ms)
 
     with monkeypatch.context() as patched:
-        patched.setattr(SeatStore, "unpin", once_away)
+        patched.setattr(SeatStore, "abandon_payment", once_away)
         with pytest.raises(SeatsUnavailable):
             await recover(service)
     states = [await state(service, reservation) for reservation in reservations]
@@ -294,7 +298,7 @@ async def test_a_payment_for_an_exam_nobody_knows_is_due_to_go_back(service: Ser
     assert result.reason is RefundReason.UNKNOWN_RESERVATION
 
 
-async def test_a_postgres_that_is_away_keeps_the_pin_for_the_event_sent_again(
+async def test_a_postgres_that_is_away_keeps_the_attempt_for_the_event_sent_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reservation = await hold(service)
@@ -306,9 +310,9 @@ async def test_a_postgres_that_is_away_keeps_the_pin_for_the_event_sent_again(
         patched.setattr(ConfirmationLedger, "settle", away)
         with pytest.raises(LedgerUnavailable):
             await confirm(service.stores.payments, payment(reservation))
-    pinned = await state(service, reservation)
+    waiting = await state(service, reservation)
     result = await confirm(service.stores.payments, payment(reservation))
 
-    assert pinned is State.CONFIRMING
+    assert waiting is State.CONFIRMING
     assert result.outcome is PaymentOutcome.CONFIRMED
     await check_both_books(service, booked=1)

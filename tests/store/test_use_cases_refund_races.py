@@ -51,10 +51,10 @@ async def test_a_refund_that_meets_a_change_before_its_commit_wins(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     booking = await book(service)
-    pinned, committed = asyncio.Event(), asyncio.Event()
+    begun, committed = asyncio.Event(), asyncio.Event()
 
     async def taken() -> None:
-        pinned.set()
+        begun.set()
         await committed.wait()
 
     meanwhile(monkeypatch, ChangeLedger, "change", taken)
@@ -63,7 +63,7 @@ async def test_a_refund_that_meets_a_change_before_its_commit_wins(
     async def begin_a_change() -> None:
         change = change_venue(service.stores.payments, booking.id, "tianjin")
         changes.append(asyncio.ensure_future(change))
-        await pinned.wait()
+        await begun.wait()
 
     meanwhile(monkeypatch, RefundLedger, "refund", begin_a_change)
 

@@ -22,7 +22,7 @@ from tests.support.use_cases import DiedError, dying, hold, payment, state
 
 async def test_the_recovery_worker_counts_what_it_did_and_how_it_ended(service: Service) -> None:
     booked, unbooked = await hold(service), await hold(service, "candidate-2")
-    for reservation, line in ((booked, "after commit"), (unbooked, "after pin")):
+    for reservation, line in ((booked, "after commit"), (unbooked, "after attempt")):
         with pytest.raises(DiedError):
             await confirm(
                 dying(service.stores, f"confirm: {line}").payments,

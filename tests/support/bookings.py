@@ -11,7 +11,7 @@ from quota_service.domain.exam import Quota
 from quota_service.domain.payment import PaymentOutcome
 from quota_service.domain.reservation import Reservation
 from quota_service.registration.confirm import confirm
-from quota_service.registration.recover import Recovered, recover_pins
+from quota_service.registration.recover import Recovered, recover_attempts
 from quota_service.registration.refund import return_seats
 from quota_service.registration.reserve import Order, reserve
 from tests.support.books import check_books, read_records
@@ -50,9 +50,9 @@ async def left(service: Service, quota: str, exam: str = "exam-1") -> int:
 
 
 async def recover(service: Service, exam: str = "exam-1") -> tuple[Recovered, int]:
-    """Do what the recovery worker does; return what became of pins, and the refunds finished."""
+    """Do what the recovery worker does; return the attempts' ends and the refunds finished."""
     shard = service.stores.registry.shard(exam, 0)
-    recovered = await recover_pins(service.stores.payments, shard, 0, 1000)
+    recovered = await recover_attempts(service.stores.payments, shard, 0, 1000)
     return recovered, await return_seats(service.stores.payments, shard, 1000)
 
 
@@ -94,7 +94,7 @@ async def check_agreement(service: Service, booked: int, exam: str = "exam-1") -
     shard = service.stores.registry.shard(exam, 0)
     await check_books(redis_of(service), shard)
     snapshot = await service.stores.seats.snapshot(shard)
-    assert (snapshot.pins, sum(snapshot.confirming.values())) == (0, 0)
+    assert (snapshot.attempts, sum(snapshot.confirming.values())) == (0, 0)
     async with service.stores.ledger.connection() as connection:
         counted = await service.stores.exams.confirmed(connection, exam)
         bookings = await connection.fetch("SELECT * FROM bookings WHERE exam = $1", exam)

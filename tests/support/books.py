@@ -11,7 +11,7 @@ from quota_service.seats.keys import SHARD_KEYS, Shard
 from quota_service.seats.record import parse_record
 
 COUNTERS = ("held", "confirming", "confirmed")
-PINNED = {State.CONFIRMING, State.CHANGING_VENUE}
+UNDER_ATTEMPT = {State.CONFIRMING, State.CHANGING_VENUE}
 DAY_MS = 86_400_000
 
 
@@ -94,12 +94,12 @@ async def _check_indexes(
     client: "redis.asyncio.Redis", shard: Shard, records: dict[str, Reservation]
 ) -> None:
     due: Any = await client.zrange(shard.key("due"), 0, -1, withscores=True)
-    pinned: Any = await client.zrange(shard.key("pinned"), 0, -1, withscores=True)
+    attempts: Any = await client.zrange(shard.key("pinned"), 0, -1, withscores=True)
     assert {serial: int(at) for serial, at in due} == {
         serial: r.due_ms for serial, r in records.items() if r.state is State.HELD
     }
-    assert {serial: int(at) for serial, at in pinned} == {
-        serial: r.pinned_ms for serial, r in records.items() if r.state in PINNED
+    assert {serial: int(at) for serial, at in attempts} == {
+        serial: r.attempt_began_ms for serial, r in records.items() if r.state in UNDER_ATTEMPT
     }
 
 
@@ -162,5 +162,5 @@ async def _check_journal(
         told = parse_record(shard.exam, shard.number, serial, body)
         if serial in records:
             assert told.state is records[serial].state, serial
-            assert told.pin == records[serial].pin, serial
+            assert told.attempt == records[serial].attempt, serial
             assert told.payment_seen == records[serial].payment_seen, serial

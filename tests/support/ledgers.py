@@ -47,10 +47,10 @@ class LedgerUnderTest:
         subjects: tuple[str, ...] = ("general",),
         venue: str = "jinan",
         *,
-        pin: str = "pin-1",
+        attempt: str = "attempt-1",
         **changes: Any,
     ) -> Reservation:
-        """Return a pinned reservation as Redis would tell it, with an id of its own."""
+        """Return a reservation under an attempt as Redis would report it, with an id of its own."""
         key = f"key-{next(self._numbers)}"
         fields: dict[str, Any] = {
             "id": str(ReservationId.derive(None, self.exam.id, 1, candidate, key)),
@@ -65,7 +65,7 @@ class LedgerUnderTest:
             "due_ms": PAID_AT_MS,
             "checked_out": True,
             "payment_seen": True,
-            "pinned_ms": PAID_AT_MS,
+            "attempt_began_ms": PAID_AT_MS,
             "request_hash": "hash",
         }
         return Reservation(
@@ -73,7 +73,7 @@ class LedgerUnderTest:
             candidate=candidate,
             venue=venue,
             subjects=subjects,
-            pin=pin,
+            attempt=attempt,
         )
 
     def event(self, reservation: Reservation | str, **changes: Any) -> PaymentEvent:

@@ -50,10 +50,10 @@ async def move_due_into_the_past(client: "redis.asyncio.Redis", reservation: str
     await move_due(client, Shard(parts.exam, parts.shard, 0), parts.serial)
 
 
-async def move_pinned(
+async def move_attempt(
     client: "redis.asyncio.Redis", shard: Shard, serial: str, *, ago_ms: int = HOUR_MS
 ) -> None:
-    """Let a pinned reservation have been pinned `ago_ms` ago by Redis's clock."""
-    pinned_ms = await redis_now_ms(client) - ago_ms
-    await change_fields(client, shard, serial, pinned_ms=pinned_ms)
-    await client.zadd(shard.key("pinned"), {serial: pinned_ms})
+    """Let the attempt on a reservation have begun `ago_ms` ago by Redis's clock."""
+    attempt_began_ms = await redis_now_ms(client) - ago_ms
+    await change_fields(client, shard, serial, attempt_began_ms=attempt_began_ms)
+    await client.zadd(shard.key("pinned"), {serial: attempt_began_ms})

@@ -67,39 +67,39 @@ class SeatsUnderTest:
         assert answer.code is Code.DONE, answer
         return request.serial
 
-    async def pin(
+    async def begin_payment(
         self,
         serial: str,
-        pin: str = "pin-1",
+        attempt: str = "attempt-1",
         amount: int | None = None,
         currency: str = "CNY",
         *,
         again: bool = True,
         exam: Exam | None = None,
     ) -> ScriptReply:
-        """Pin a reservation, paying what it costs unless told otherwise.
+        """Begin to pay a reservation, what it costs unless told otherwise.
 
         With `again` one that has expired takes its seats again, as the protocol lets it.
         """
         if amount is None:
             amount = (await self.record(serial)).amount
-        answer = await self.store.pin(self.shard, serial, pin, amount, currency)
+        answer = await self.store.begin_payment(self.shard, serial, attempt, amount, currency)
         if answer.code is not Code.ENDED or not again or answer.reservation is None:
             return answer
         exam, expired = exam or self.exam, answer.reservation
-        return await self.store.pin_again(
-            self.shard, exam, expired, pin, amount=amount, currency=currency
+        return await self.store.begin_payment_again(
+            self.shard, exam, expired, attempt, amount=amount, currency=currency
         )
 
-    async def pinned(self, *words: Any, pin: str = "pin-1", **options: Any) -> str:
-        """Reserve and pin, and return the serial."""
+    async def with_attempt(self, *words: Any, attempt: str = "attempt-1", **options: Any) -> str:
+        """Reserve, begin to pay, and return the serial."""
         serial = await self.hold(*words, **options)
-        assert (await self.pin(serial, pin)).code is Code.DONE
+        assert (await self.begin_payment(serial, attempt)).code is Code.DONE
         return serial
 
     async def confirmed(self, *words: Any, **options: Any) -> str:
-        """Reserve, pin and confirm, and return the serial."""
-        serial = await self.pinned(*words, **options)
+        """Reserve, pay, and return the serial."""
+        serial = await self.with_attempt(*words, **options)
         assert (await self.store.confirm(self.shard, serial)).code is Code.DONE
         return serial
 

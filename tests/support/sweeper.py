@@ -25,8 +25,8 @@ from quota_service.workers.recovery import RecoveryWorker
 
 STOPS: dict[str, tuple[type[Any], str, type[Any], str]] = {
     "expiry": (ExpiryWorker, "maintenance", SeatStore, "expire"),
-    "recovery": (RecoveryWorker, "payments", ConfirmationLedger, "settle_pins"),
-    "unpin": (RecoveryWorker, "payments", SeatStore, "unpin"),
+    "recovery": (RecoveryWorker, "payments", ConfirmationLedger, "decide_attempts"),
+    "abandon_payment": (RecoveryWorker, "payments", SeatStore, "abandon_payment"),
     "admission": (AdmissionWorker, "waiting_room", AdmissionLedger, "step"),
     "refunds": (RecoveryWorker, "payments", SeatStore, "refund"),
 }

@@ -7,7 +7,7 @@ from typing import TypeVar
 from quota_service.app.opening import Service
 from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.domain.reservation import Reservation, State
-from quota_service.registration.recover import Recovered, recover_pins
+from quota_service.registration.recover import Recovered, recover_attempts
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.stores import ExamStores
 from tests.support.books import check_books
@@ -69,7 +69,7 @@ def dying(stores: Part, line: str) -> Part:
 
 async def recover(service: Service, age_ms: int = 0) -> Recovered:
     shard = service.stores.registry.shard("exam-1", 0)
-    return await recover_pins(service.stores.payments, shard, age_ms, 100)
+    return await recover_attempts(service.stores.payments, shard, age_ms, 100)
 
 
 async def check_both_books(service: Service, booked: int) -> None:

@@ -14,21 +14,21 @@ async def change(
     seats: SeatsUnderTest,
     serial: str,
     venue: str = "tianjin",
-    pin: str = "change-1",
+    attempt: str = "change-1",
     window: Window | None = None,
 ) -> ScriptReply:
     """Change, after which the books must balance."""
     exam = dataclasses.replace(seats.exam, registration=window or seats.exam.registration)
-    answer = await seats.store.change(seats.shard, exam, serial, venue, pin)
+    answer = await seats.store.change(seats.shard, exam, serial, venue, attempt)
     await seats.check_books()
     return answer
 
 
 async def settle(
-    seats: SeatsUnderTest, serial: str, pin: str = "change-1", *, has_moved: bool
+    seats: SeatsUnderTest, serial: str, attempt: str = "change-1", *, has_moved: bool
 ) -> ScriptReply:
     """Settle a change, after which the books must balance."""
-    answer = await seats.store.settle_change(seats.shard, serial, pin, has_moved=has_moved)
+    answer = await seats.store.settle_change(seats.shard, serial, attempt, has_moved=has_moved)
     await seats.check_books()
     return answer
 
@@ -41,7 +41,7 @@ async def refund(seats: SeatsUnderTest, serial: str) -> ScriptReply:
 
 
 async def changing(seats: SeatsUnderTest, serial: str, venue: str = "tianjin") -> str:
-    """Let a booking be changing under the pin `change-1`."""
+    """Let a booking be changing under the attempt `change-1`."""
     assert (await change(seats, serial, venue)).code is Code.DONE
     return serial
 

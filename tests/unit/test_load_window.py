@@ -100,7 +100,7 @@ def test_what_is_beyond_the_last_bound_is_told_as_that_bound(metrics: Metrics) -
 
 def test_redis_and_the_pool_are_told_over_what_candidates_wait_for(metrics: Metrics) -> None:
     looking = window(metrics)
-    for script in ("reserve", "pin"):
+    for script in ("reserve", "begin_payment"):
         metrics.script_duration.labels(script=script).observe(0.02)
     metrics.pool_wait.observe(0.7)
 

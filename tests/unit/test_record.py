@@ -19,8 +19,8 @@ VALUES = {
     "due_ms": "1700001503000",
     "checked_out": "1",
     "payment_seen": "1",
-    "pin": "0123456789abcdef",
-    "pinned_ms": "1700000100000",
+    "attempt": "0123456789abcdef",
+    "attempt_began_ms": "1700000100000",
     "request_hash": "fedcba9876543210",
     "to_venue": "jinan",
     "first_venue": "hefei",
@@ -49,7 +49,7 @@ def test_every_field_of_a_record_comes_back() -> None:
         "candidate",
         "venue",
         "currency",
-        "pin",
+        "attempt",
         "request_hash",
         "to_venue",
         "first_venue",
@@ -64,7 +64,7 @@ def test_every_field_of_a_record_comes_back() -> None:
         "first_deadline_ms",
         "deadline_ms",
         "due_ms",
-        "pinned_ms",
+        "attempt_began_ms",
         "venue_changes",
     )
     assert {name: getattr(reservation, name) for name in numbers} == {
@@ -73,12 +73,14 @@ def test_every_field_of_a_record_comes_back() -> None:
 
 
 def test_a_hold_that_was_never_paid_has_an_empty_pin() -> None:
-    text = text_of(state="held", checked_out="0", payment_seen="0", pin="", pinned_ms="0")
+    text = text_of(
+        state="held", checked_out="0", payment_seen="0", attempt="", attempt_began_ms="0"
+    )
 
     reservation = parse_record("exam-1", 0, SERIAL, text)
 
     assert (reservation.checked_out, reservation.payment_seen) == (False, False)
-    assert (reservation.pin, reservation.pinned_ms) == ("", 0)
+    assert (reservation.attempt, reservation.attempt_began_ms) == ("", 0)
 
 
 @pytest.mark.parametrize("state", list(State))

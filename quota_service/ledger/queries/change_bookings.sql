@@ -1,15 +1,15 @@
--- Moves bookings to another venue, each under the pin of its change; answers those that were still
+-- Moves bookings to another venue, each under the attempt of its change; answers those that were still
 -- booked at the venue they come from.
 -- $1 reservations, text[]; the rest by position
 -- $2 venues from, text[]
 -- $3 venues to, text[]
--- $4 pins, text[]
+-- $4 attempts, text[]
 -- $5 epochs, bigint[]: of the step in Redis that took the new seats
 -- $6 versions, bigint[]
 WITH wanted AS (
     SELECT *
     FROM   unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
-           AS new (reservation, venue_from, venue_to, pin, epoch, version)
+           AS new (reservation, venue_from, venue_to, attempt, epoch, version)
 ),
 locked AS (
     SELECT b.reservation
@@ -21,7 +21,7 @@ locked AS (
 UPDATE bookings b
 SET    venue         = wanted.venue_to,
        venue_changes = b.venue_changes + 1,
-       last_change   = wanted.pin,
+       last_change   = wanted.attempt,
        step_epoch    = wanted.epoch,
        step_version  = wanted.version
 FROM   wanted

@@ -16,7 +16,7 @@
 -- $14 shards, integer[]
 -- $15 epochs, bigint[]: of the step in Redis that each payment was begun by
 -- $16 versions, bigint[]
--- $17 pins, text[]
+-- $17 attempts, text[]
 -- $18 candidates, text[]
 -- $19 venues, text[]
 -- $20 subjects, text[]: joined by commas

@@ -1,6 +1,6 @@
--- Decides the fate of pins; answers those that were still open, which are now ours.
+-- Decides the fate of attempts; answers those that were still open, which are now ours.
 -- $1 reservations, text[]
--- $2 pins, text[], by position
+-- $2 attempts, text[], by position
 INSERT INTO settled_pins (reservation, pin)
 SELECT reservation, pin
 FROM   unnest($1::text[], $2::text[]) AS new (reservation, pin)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- unpin: a pinned reservation turns out to have no booking, so it is a hold again, under the
--- deadline it had. The expiry leaves it alone for a grace, in which the payment may be told again.
--- One that had expired before it was pinned has expired: its seats go back.
+-- abandon_payment: an attempt to record a payment has made no booking, so its reservation is a hold
+-- again, under the deadline it had. The expiry leaves it alone for a grace, in which the payment may
+-- be reported again. One that had expired before the attempt has expired: its seats go back.
 -- Why atomic: the counters, the index of due holds and the state must change together.
 -- It may run when Redis is full: it only moves what is there.
 -- Transitions: confirming -> held, confirming -> expired.
@@ -13,7 +13,7 @@
 -- KEYS[5] hash   confirming   venue/subject -> seats
 -- KEYS[6] hash   claims       candidate/session -> serial
 -- KEYS[7] zset   due          serial by the time (ms) it may expire
--- KEYS[8] zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[8] zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[9] stream journal      one entry a step
 -- KEYS[10] set    spent       serials of reservations that have ended
 -- KEYS[11] hash   unpaid      candidate -> holds that ended unpaid|last end (ms)
@@ -22,12 +22,12 @@
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
--- ARGV[3] pin that is given up
+-- ARGV[3] attempt that is abandoned
 -- ARGV[4] grace, ms from now
 -- ARGV[5] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record}          a hold again, or expired
---         {DONE_BEFORE, record}   not pinned by this pin any more
+--         {DONE_BEFORE, record}   not under this attempt any more
 --         {UNKNOWN}               no such record
 --         {NOT_READY}
 -- @include codes
@@ -39,10 +39,10 @@
 -- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local confirming_key, claims_key, due_key, pinned_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local confirming_key, claims_key, due_key, attempts_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11]
 local key_held_key, record_key = KEYS[12], KEYS[13]
-local fence, serial, pin, grace_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local fence, serial, attempt, grace_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local by = ARGV[5]
 
 if not is_open(epoch_key, fence) then
@@ -52,14 +52,14 @@ local record = read_record(record_key)
 if not record then
   return { UNKNOWN }
 end
-if record[STATE] ~= 'confirming' or record[PIN] ~= pin then
+if record[STATE] ~= 'confirming' or record[ATTEMPT] ~= attempt then
   return { DONE_BEFORE, record_text(record) }
 end
 
 local now_ms = clock_ms()
-redis.call('ZREM', pinned_key, serial)
-record[PIN] = ''
-record[PINNED_MS] = 0
+redis.call('ZREM', attempts_key, serial)
+record[ATTEMPT] = ''
+record[ATTEMPT_BEGAN_MS] = 0
 local text
 if record[DUE_MS] == '0' then
   move_seats(record, record[VENUE], confirming_key, remaining_key)

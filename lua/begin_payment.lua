@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- pin: a captured payment takes hold of its reservation, which can then no longer expire. A hold
--- that has expired meanwhile gets its seats again if they are still there, in the sessions that its
+-- begin_payment: an attempt to record a captured payment locks its reservation, which can then no
+-- longer expire. A hold that has expired meanwhile gets its seats again if they are still there, in the sessions that its
 -- subjects are in now.
 -- Why atomic: between finding a hold alive and marking it, it could expire; between finding seats
 -- free and taking them, they could go.
@@ -16,7 +16,7 @@
 -- KEYS[5]  hash   confirming   venue/subject -> seats
 -- KEYS[6]  hash   claims       candidate/session -> serial
 -- KEYS[7]  zset   due          serial by the time (ms) it may expire
--- KEYS[8]  zset   pinned       serial by the time (ms) it was pinned
+-- KEYS[8]  zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[9]  stream journal      one entry a step
 -- KEYS[10] set    spent        serials of reservations that have ended
 -- KEYS[11] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
@@ -26,7 +26,7 @@
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
--- ARGV[3] pin, a random word that names this attempt
+-- ARGV[3] attempt, a random word that names it
 -- ARGV[4] amount paid, minor units
 -- ARGV[5] currency paid, ISO 4217
 -- ARGV[6] again: 1 when an expired hold takes its seats again, 0 when it is left
@@ -34,8 +34,8 @@
 -- ARGV[8] sessions_now: those of the reservation's subjects by it, joined by commas; '' with 0
 -- ARGV[9] by: who asked, <key id>/<request id>
 --
--- Returns {DONE, record, version}             pinned now, the shard's version after it
---         {DONE_BEFORE, record, version}      pinned before, at this version at the latest
+-- Returns {DONE, record, version}             it began now; the shard's version after it
+--         {DONE_BEFORE, record, version}      another began before, at this version at the latest
 --         {ENDED, record}                     expired, and left
 --         {ALREADY_CONFIRMED, record}         paid before
 --         {RELEASED, record}                  its candidate gave it back
@@ -62,10 +62,10 @@
 
 local epoch_key, version_key, remaining_key = KEYS[1], KEYS[2], KEYS[3]
 local held_key, confirming_key, claims_key = KEYS[4], KEYS[5], KEYS[6]
-local due_key, pinned_key, journal_key = KEYS[7], KEYS[8], KEYS[9]
+local due_key, attempts_key, journal_key = KEYS[7], KEYS[8], KEYS[9]
 local spent_key, unpaid_key = KEYS[10], KEYS[11]
 local definition_key, key_held_key, record_key = KEYS[12], KEYS[13], KEYS[14]
-local fence, serial, pin = ARGV[1], ARGV[2], ARGV[3]
+local fence, serial, attempt = ARGV[1], ARGV[2], ARGV[3]
 local amount, currency, again = ARGV[4], ARGV[5], ARGV[6]
 local revision, sessions_now, by = ARGV[7], ARGV[8], ARGV[9]
 
@@ -163,9 +163,9 @@ else
 end
 record[STATE] = 'confirming'
 record[PAYMENT_SEEN] = '1'
-record[PIN] = pin
-record[PINNED_MS] = now_ms
+record[ATTEMPT] = attempt
+record[ATTEMPT_BEGAN_MS] = now_ms
 local text = write_record(record_key, record)
-redis.call('ZADD', pinned_key, now_ms, serial)
+redis.call('ZADD', attempts_key, now_ms, serial)
 local version = append(version_key, journal_key, fence, by, 'pin', serial, now_ms, text)
 return { DONE, text, version }
