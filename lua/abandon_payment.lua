@@ -39,7 +39,7 @@
 -- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local confirming_key, claims_key, due_key, attempts_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local confirming_key, claims_key, due_key, pinned_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11]
 local key_held_key, record_key = KEYS[12], KEYS[13]
 local fence, serial, attempt, grace_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -57,7 +57,7 @@ if record[STATE] ~= 'confirming' or record[ATTEMPT] ~= attempt then
 end
 
 local now_ms = clock_ms()
-redis.call('ZREM', attempts_key, serial)
+redis.call('ZREM', pinned_key, serial)
 record[ATTEMPT] = ''
 record[ATTEMPT_BEGAN_MS] = 0
 local text

@@ -62,7 +62,7 @@
 
 local epoch_key, version_key, remaining_key = KEYS[1], KEYS[2], KEYS[3]
 local held_key, confirming_key, claims_key = KEYS[4], KEYS[5], KEYS[6]
-local due_key, attempts_key, journal_key = KEYS[7], KEYS[8], KEYS[9]
+local due_key, pinned_key, journal_key = KEYS[7], KEYS[8], KEYS[9]
 local spent_key, unpaid_key = KEYS[10], KEYS[11]
 local definition_key, key_held_key, record_key = KEYS[12], KEYS[13], KEYS[14]
 local fence, serial, attempt = ARGV[1], ARGV[2], ARGV[3]
@@ -128,10 +128,10 @@ if state == 'expired' then
   end
   local own = {}
   for _, session in ipairs(sessions) do
-    local standing = redis.call('HGET', claims_key, record[CANDIDATE] .. '/' .. session) or own[session]
+    local holder = redis.call('HGET', claims_key, record[CANDIDATE] .. '/' .. session) or own[session]
     own[session] = serial
-    if standing then
-      return refuse({ SESSION_CONFLICT, session, standing })
+    if holder then
+      return refuse({ SESSION_CONFLICT, session, holder })
     end
   end
   local refusal, has_all = { SOLD_OUT }, true
@@ -166,6 +166,6 @@ record[PAYMENT_SEEN] = '1'
 record[ATTEMPT] = attempt
 record[ATTEMPT_BEGAN_MS] = now_ms
 local text = write_record(record_key, record)
-redis.call('ZADD', attempts_key, now_ms, serial)
+redis.call('ZADD', pinned_key, now_ms, serial)
 local version = append(version_key, journal_key, fence, by, 'pin', serial, now_ms, text)
 return { DONE, text, version }

@@ -42,16 +42,16 @@ if #quotas == 0 then
   return { DONE, 0 }
 end
 -- One call for each hash: Redis keeps a small hash as a list, and walks it for each field it is asked for.
-local standing = redis.call('HMGET', capacity_key, unpack(quotas))
+local present = redis.call('HMGET', capacity_key, unpack(quotas))
 local free = redis.call('HMGET', remaining_key, unpack(quotas))
 
 local refusal, changed = { BELOW_TAKEN }, {}
 for i, quota in ipairs(quotas) do
-  local more = seats[i] - tonumber(standing[i] or 0)
+  local more = seats[i] - tonumber(present[i] or 0)
   if tonumber(free[i] or 0) + more < 0 then
     refusal[#refusal + 1] = quota
-    refusal[#refusal + 1] = tonumber(standing[i]) - tonumber(free[i])
-  elseif more ~= 0 or not standing[i] then
+    refusal[#refusal + 1] = tonumber(present[i]) - tonumber(free[i])
+  elseif more ~= 0 or not present[i] then
     changed[#changed + 1] = i
   end
 end
@@ -64,12 +64,12 @@ end
 
 local capacities, remainings, zeros = {}, {}, {}
 for _, i in ipairs(changed) do
-  local quota, more = quotas[i], seats[i] - tonumber(standing[i] or 0)
+  local quota, more = quotas[i], seats[i] - tonumber(present[i] or 0)
   capacities[#capacities + 1] = quota
   capacities[#capacities + 1] = seats[i]
   remainings[#remainings + 1] = quota
   remainings[#remainings + 1] = tonumber(free[i] or 0) + more
-  if not standing[i] then
+  if not present[i] then
     zeros[#zeros + 1] = quota
     zeros[#zeros + 1] = 0
   end

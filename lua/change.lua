@@ -49,7 +49,7 @@
 -- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local confirming_key, attempts_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
+local confirming_key, pinned_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local definition_key, key_held_key, capacity_key, record_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local fence, serial, venue, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local opens_at_ms, closes_at_ms, revision = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -118,7 +118,7 @@ else
   record[TO_VENUE] = venue
   record[ATTEMPT] = attempt
   record[ATTEMPT_BEGAN_MS] = now_ms
-  redis.call('ZADD', attempts_key, now_ms, serial)
+  redis.call('ZADD', pinned_key, now_ms, serial)
 end
 local text = write_record(record_key, record)
 local version = append(version_key, journal_key, fence, by, 'change', serial, now_ms, text)

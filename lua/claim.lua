@@ -19,8 +19,8 @@
 local epoch_key, version_key, origin_key = KEYS[1], KEYS[2], KEYS[3]
 local fence = ARGV[1]
 
-local standing = text_like(epoch_key, '^%d.*$')
-if standing and standing ~= fence and tonumber(epoch_of(standing)) >= tonumber(epoch_of(fence)) then
+local stored = text_like(epoch_key, '^%d.*$')
+if stored and stored ~= fence and tonumber(epoch_of(stored)) >= tonumber(epoch_of(fence)) then
   return { NOT_READY }
 end
 local origin = 'none'
@@ -28,7 +28,7 @@ if redis.call('EXISTS', origin_key) == 1 then
   origin = text_like(origin_key, '^%d+%-%d+$') or 'none'
 else
   local version = text_like(version_key, '^%d+$')
-  origin = standing and version and epoch_of(standing) .. '-' .. version or 'none'
+  origin = stored and version and epoch_of(stored) .. '-' .. version or 'none'
 end
 redis.call('SET', origin_key, origin)
 redis.call('SET', epoch_key, fence)

@@ -15,8 +15,8 @@
 if not is_open(KEYS[1], ARGV[1]) then
   return { NOT_READY }
 end
-local standing = redis.call('HMGET', KEYS[2], unpack(ARGV, 2))
-for i = 1, #standing do
-  standing[i] = standing[i] or ''
+local holders = redis.call('HMGET', KEYS[2], unpack(ARGV, 2))
+for i = 1, #holders do
+  holders[i] = holders[i] or ''
 end
-return { DONE, unpack(standing) }
+return { DONE, unpack(holders) }

@@ -29,7 +29,7 @@
 -- @include seats
 
 local epoch_key, version_key, confirming_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local attempts_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7]
+local pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7]
 local fence, serial = ARGV[1], ARGV[2]
 local by = ARGV[3]
 
@@ -49,7 +49,7 @@ if state ~= 'confirming' then
 end
 
 move_seats(record, record[VENUE], confirming_key, confirmed_key)
-redis.call('ZREM', attempts_key, serial)
+redis.call('ZREM', pinned_key, serial)
 record[STATE] = 'confirmed'
 record[DEADLINE_MS] = record[FIRST_DEADLINE_MS]
 record[DUE_MS] = record[FIRST_DEADLINE_MS]

@@ -16,11 +16,11 @@
 local epoch_key, version_key = KEYS[1], KEYS[2]
 local fence = ARGV[1]
 
-local standing = redis.call('GET', epoch_key)
-if standing == fence then
+local stored = redis.call('GET', epoch_key)
+if stored == fence then
   return { DONE_BEFORE }
 end
-if standing and string.match(standing, '^%d+@') ~= string.match(fence, '^%d+@') then
+if stored and string.match(stored, '^%d+@') ~= string.match(fence, '^%d+@') then
   return { NOT_READY }
 end
 redis.call('SETNX', version_key, 0)

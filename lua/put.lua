@@ -46,7 +46,7 @@
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local attempts_key, journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local pinned_key, journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local key_held_key = KEYS[13]
 local fence, fit, by = ARGV[1], ARGV[2], ARGV[3]
 local FIXED_KEYS, FIXED_ARGS = 13, 3
@@ -58,7 +58,7 @@ if not is_open(epoch_key, fence) then
 end
 
 local now_ms = clock_ms()
-local standing = redis.call('MGET', unpack(KEYS, FIXED_KEYS + 1, #KEYS))
+local stored = redis.call('MGET', unpack(KEYS, FIXED_KEYS + 1, #KEYS))
 
 -- Seats and claims are gathered, and written at the end: few calls for the whole batch.
 local remaining, held, confirming, confirmed, claimed, key_held = {}, {}, {}, {}, {}, {}
@@ -88,7 +88,7 @@ local function claims_of(record)
 end
 
 -- Who stands in a session, this batch included; false when nobody does.
-local function standing_in(claim)
+local function holder_of(claim)
   local serial = claimed[claim]
   if serial == nil then
     serial = redis.call('HGET', claims_key, claim)
@@ -103,18 +103,18 @@ local function give_back(record, serial)
     redis.call('ZREM', due_key, serial)
   elseif state == 'confirming' then
     take(confirming, record[VENUE], record, -1)
-    redis.call('ZREM', attempts_key, serial)
+    redis.call('ZREM', pinned_key, serial)
   elseif state == 'confirmed' then
     take(confirmed, record[VENUE], record, -1)
   elseif state == 'changing_venue' then
     take(confirmed, record[VENUE], record, -1)
     take(confirming, record[TO_VENUE], record, -1)
-    redis.call('ZREM', attempts_key, serial)
+    redis.call('ZREM', pinned_key, serial)
   else
     return
   end
   for _, claim in ipairs(claims_of(record)) do
-    if standing_in(claim) == serial then
+    if holder_of(claim) == serial then
       claimed[claim] = false
     end
   end
@@ -132,7 +132,7 @@ local function fits(record)
     end
   end
   for _, claim in ipairs(claims_of(record)) do
-    if standing_in(claim) then
+    if holder_of(claim) then
       return false
     end
   end
@@ -197,7 +197,7 @@ local answer = { DONE }
 for i = 1, #KEYS - FIXED_KEYS do
   local at = FIXED_ARGS + 3 * i
   local serial, grace_ms, text = ARGV[at - 2], tonumber(ARGV[at - 1]), ARGV[at]
-  if not put_one(KEYS[FIXED_KEYS + i], serial, grace_ms, text, standing[i]) then
+  if not put_one(KEYS[FIXED_KEYS + i], serial, grace_ms, text, stored[i]) then
     answer[#answer + 1] = serial
   end
 end

@@ -31,7 +31,7 @@
 -- @include seats
 
 local epoch_key, version_key, remaining_key, confirming_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local confirmed_key, attempts_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local confirmed_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local fence, serial, attempt, has_moved = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local by = ARGV[5]
 
@@ -54,7 +54,7 @@ if has_moved then
 else
   move_seats(record, record[TO_VENUE], confirming_key, remaining_key)
 end
-redis.call('ZREM', attempts_key, serial)
+redis.call('ZREM', pinned_key, serial)
 record[STATE] = 'confirmed'
 record[TO_VENUE] = ''
 record[ATTEMPT] = ''

@@ -33,7 +33,7 @@
 
 local epoch_key, version_key, capacity_key, remaining_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local held_key, confirming_key, confirmed_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local attempts_key, journal_key, claims_key = KEYS[9], KEYS[10], KEYS[11]
+local pinned_key, journal_key, claims_key = KEYS[9], KEYS[10], KEYS[11]
 local fence, known, cursor, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 if not is_open(epoch_key, fence) then
@@ -42,7 +42,7 @@ end
 local version = redis.call('GET', version_key)
 local answer = {
   DONE, tonumber(version), clock_ms(),
-  redis.call('ZCARD', due_key), redis.call('ZCARD', attempts_key),
+  redis.call('ZCARD', due_key), redis.call('ZCARD', pinned_key),
   redis.call('XLEN', journal_key), redis.call('HLEN', claims_key),
 }
 if version == known or count == '0' then

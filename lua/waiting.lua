@@ -14,7 +14,7 @@
 -- @include codes
 -- @include shard
 
-local epoch_key, due_key, attempts_key, journal_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local epoch_key, due_key, pinned_key, journal_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local fence = ARGV[1]
 
 if not is_open(epoch_key, fence) then
@@ -28,7 +28,7 @@ local function age_ms(since_ms)
 end
 
 local due = redis.call('ZRANGE', due_key, 0, 0, 'WITHSCORES')
-local attempts = redis.call('ZRANGE', attempts_key, 0, 0, 'WITHSCORES')
+local attempts = redis.call('ZRANGE', pinned_key, 0, 0, 'WITHSCORES')
 local entry = redis.call('XRANGE', journal_key, '-', '+', 'COUNT', 1)[1]
 local appended_ms
 if entry then
@@ -40,6 +40,6 @@ if entry then
   end
 end
 return {
-  DONE, redis.call('ZCARD', attempts_key), redis.call('XLEN', journal_key),
+  DONE, redis.call('ZCARD', pinned_key), redis.call('XLEN', journal_key),
   age_ms(due[2]), age_ms(attempts[2]), age_ms(appended_ms),
 }

@@ -31,7 +31,7 @@ from quota_service.observability.metrics import Metrics
 from quota_service.seats.connection import ScriptRunner, redis_pool
 from quota_service.seats.keys import Shard
 from quota_service.seats.recovery import RecoveryStore
-from quota_service.seats.room_survey import RoomSurveyor
+from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import ReserveRequest, SeatStore
 from quota_service.settings import Settings
@@ -138,8 +138,8 @@ async def measure_all(sizes: Sizes) -> None:
     for start in range(0, _PLACES, 20_000):
         part = list(places.items())[start : start + 20_000]
         await sizes.redis.zadd(shard.key("places"), dict(part))
-    surveyor = RoomSurveyor(sizes.runner)
-    await sizes.measure("1,000,000 places over", lambda: surveyor.survey(shard))
+    room_statistics = RoomStatisticsStore(sizes.runner)
+    await sizes.measure("1,000,000 places over", lambda: room_statistics.read(shard))
     await _measure_recovery(sizes, many, texts)
     await _measure_same_work(sizes)
 

@@ -9,12 +9,12 @@
 -- answers NOT_READY, whoever asks and over whichever connection. A server that was promoted forgets
 -- its history when it has had no replicas for a while, which is no failover.
 local function is_open(epoch_key, fence)
-  local standing = redis.call('GET', epoch_key)
-  if standing == fence then
+  local stored = redis.call('GET', epoch_key)
+  if stored == fence then
     return true
   end
   local start = string.match(fence, '^(.*%.)0$')
-  return start ~= nil and standing and string.sub(standing, 1, #start) == start
+  return start ~= nil and stored and string.sub(stored, 1, #start) == start
 end
 
 -- The epoch of a fence, as text; nil when it is no fence.

@@ -1,4 +1,4 @@
-"""The waiting room: join, look, claim, finish; and how ops steer it."""
+"""The waiting room: join, look, claim, finish; and how ops administer it."""
 
 import hashlib
 import logging
@@ -33,13 +33,13 @@ from quota_service.http.etags import not_modified
 from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.observability.caller import caller
-from quota_service.registration import steer_room
+from quota_service.registration import room_admin
 from quota_service.registration.waiting_room import claim, finish, join
 from quota_service.schema import TICKET_EXAMPLE, CandidateId, Meaning, Number, example
 from quota_service.waiting_room.document import PublicDocument
 from quota_service.waiting_room.signals import Report
 from quota_service.waiting_room.signing import SIGNED_MAX
-from quota_service.waiting_room.standing import Phase
+from quota_service.waiting_room.status import Phase
 
 log = logging.getLogger(__name__)
 
@@ -321,28 +321,32 @@ async def delete_claim(context: ApiContext, request: Request) -> Response:
 async def put_waiting_room(context: ApiContext, request: Request) -> Response:
     """PUT /v1/exams/{exam}/waiting-room."""
     rate = _RATE.read(parse_object(request.body))["rate"]
-    return _steered(
-        await steer_room.set_rate(context.stores.waiting_room, request.params["exam"], rate)
+    return _administered(
+        await room_admin.set_rate(context.stores.waiting_room, request.params["exam"], rate)
     )
 
 
 async def post_pause(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/waiting-room/pause."""
     refuse_members(request.body)
-    return _steered(await steer_room.pause(context.stores.waiting_room, request.params["exam"]))
+    return _administered(
+        await room_admin.pause(context.stores.waiting_room, request.params["exam"])
+    )
 
 
 async def post_resume(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/waiting-room/resume."""
     refuse_members(request.body)
-    return _steered(await steer_room.resume(context.stores.waiting_room, request.params["exam"]))
+    return _administered(
+        await room_admin.resume(context.stores.waiting_room, request.params["exam"])
+    )
 
 
-def _steered(steered: steer_room.SteeredRoom) -> Response:
-    """Return the answer with a waiting room, and leave a line that tells which key steered."""
-    room = steered.room
+def _administered(administered: room_admin.AdministeredRoom) -> Response:
+    """Return the answer with a waiting room, and leave a line that tells which key asked."""
+    room = administered.room
     log.info(
-        "a waiting room was steered",
+        "a waiting room was administered",
         extra={
             "exam": room.exam,
             "key": caller().key_id,
@@ -350,14 +354,14 @@ def _steered(steered: steer_room.SteeredRoom) -> Response:
             "fixed_rate": room.fixed_rate,
         },
     )
-    survey = steered.survey
+    statistics = administered.statistics
     answer: SteeredRoom = {
-        **_room_json(steered.document),
+        **_room_json(administered.document),
         "rate": room.rate if room.fixed_rate is None else room.fixed_rate,
         "fixed_rate": room.fixed_rate,
-        "places": None if survey is None else survey.places,
+        "places": None if statistics is None else statistics.places,
         "leader_epoch": room.leader_epoch,
-        "signals": [] if survey is None else [_report_json(report) for report in survey.reports],
+        "signals": [_report_json(each) for each in statistics.reports] if statistics else [],
     }
     return Response.json(answer)
 

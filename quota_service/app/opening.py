@@ -53,7 +53,7 @@ from quota_service.registration.stores import (
 from quota_service.seats.clock import RedisClock
 from quota_service.seats.connection import ScriptRunner, redis_pool
 from quota_service.seats.recovery import RecoveryStore
-from quota_service.seats.room_survey import RoomSurveyor
+from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.store import SeatStore
@@ -143,7 +143,7 @@ async def open_stores(
                     failpoint=failpoint,
                 ),
                 admission=AdmissionLedger(ledger),
-                surveyor=RoomSurveyor(runner),
+                room_statistics=RoomStatisticsStore(runner),
             ),
             maintenance=MaintenanceStores(
                 *common,

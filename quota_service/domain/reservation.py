@@ -37,8 +37,10 @@ TRANSITIONS: dict[str, frozenset[tuple[State, State]]] = {
     "checkout": frozenset({(State.HELD, State.HELD)}),
     "release": frozenset({(State.HELD, State.RELEASED)}),
     "expire": frozenset({(State.HELD, State.EXPIRED)}),
-    "pin": frozenset({(State.HELD, State.CONFIRMING), (State.EXPIRED, State.CONFIRMING)}),
-    "unpin": frozenset({(State.CONFIRMING, State.HELD), (State.CONFIRMING, State.EXPIRED)}),
+    "begin_payment": frozenset({(State.HELD, State.CONFIRMING), (State.EXPIRED, State.CONFIRMING)}),
+    "abandon_payment": frozenset(
+        {(State.CONFIRMING, State.HELD), (State.CONFIRMING, State.EXPIRED)}
+    ),
     "confirm": frozenset({(State.CONFIRMING, State.CONFIRMED)}),
     "change": frozenset({(State.HELD, State.HELD), (State.CONFIRMED, State.CHANGING_VENUE)}),
     "settle_change": frozenset({(State.CHANGING_VENUE, State.CONFIRMED)}),

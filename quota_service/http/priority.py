@@ -41,7 +41,7 @@ PARTS: dict[Priority, Part] = {
     Priority.OWN_READ: Part(share=0.04, ceiling=0.85),
     Priority.PUBLIC_READ: Part(share=0.04, ceiling=0.75),
     Priority.JOIN: Part(share=0.03, ceiling=0.60),
-    Priority.OPS: Part(share=0.05, ceiling=0.25),  # few, some long; what steers the day never waits
+    Priority.OPS: Part(share=0.05, ceiling=0.25),  # few, some long; ops never wait
 }
 """The part of each class. FREE has none: health has to answer, and a stream has a bound of its own.
 

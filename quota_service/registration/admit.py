@@ -1,7 +1,7 @@
 """Admit: lets the candidates of a waiting room in, a step a second, at the rate the service bears.
 
-    1. survey the room in Redis: who is inside, who waits, what the processes report of their load,
-       and whether registration is open by the definition in force there
+    1. read the statistics of the room in Redis: who is inside, who waits, what the processes report
+       of their load, and whether registration is open by the definition in force there
     2. take or renew the lease on the room in Postgres; go no further while somebody else has it
     3. decide how far to go on: nobody is let in while registration is not open, nor before the seed
        of the draw may be shown (`room_cache`)
@@ -29,7 +29,7 @@ from quota_service.domain.exam import Exam, WaitingRoomRules
 from quota_service.ledger.admission import Lease, Position
 from quota_service.registration.stores import WaitingRoomStores
 from quota_service.seats.keys import Shard
-from quota_service.seats.room_survey import RoomSurvey
+from quota_service.seats.room_statistics import RoomStatistics
 from quota_service.settings import Settings
 from quota_service.waiting_room.admission import (
     RANK_END,
@@ -104,15 +104,15 @@ class Admission:
             self._forget(exam.id)
             return _NOBODY
         shard = self._stores.registry.shard(exam.id, _ONLY_SHARD)
-        survey = await self._stores.surveyor.survey(shard)
-        if survey.revision != exam.revision:
+        statistics = await self._stores.room_statistics.read(shard)
+        if statistics.revision != exam.revision:
             return _NOBODY
-        if survey.is_over:
+        if statistics.is_over:
             await self._close(exam)
             return _NOBODY
         # Whoever leads next has to know it too.
-        places = self._places(shard, rules, survey)
-        self._stores.failpoint("admit: surveyed")
+        places = self._places(shard, rules, statistics)
+        self._stores.failpoint("admit: read")
         settings = self._settings
         lease = await self._stores.admission.lease(exam.id, self._name, settings.admission_lease_s)
         if lease is None:
@@ -120,20 +120,20 @@ class Admission:
             return _NOBODY
         self._stores.failpoint("admit: leased")
         memory = self._remember(lease.room)
-        step, healthy_s = self._decide(rules, lease, survey, places=places, memory=memory)
-        position = _position(step, survey, healthy_s)
+        step, healthy_s = self._decide(rules, lease, statistics, places=places, memory=memory)
+        position = _position(step, statistics, healthy_s)
         grace_ms = rules.claim_grace_s * 1000
         if not await self._stores.admission.step(lease.room, exam.revision, position, grace_ms):
             log.info("a step of admission was refused", extra={"exam": exam.id})
             return _NOBODY
-        self._note(exam.id, memory, step, survey, lease.room)
+        self._note(exam.id, memory, step, statistics, lease.room)
         return step.people
 
     def _decide(
         self,
         rules: WaitingRoomRules,
         lease: Lease,
-        survey: RoomSurvey,
+        statistics: RoomStatistics,
         *,
         places: int,
         memory: _Memory,
@@ -149,16 +149,16 @@ class Admission:
             carry=memory.carry,
             since_fall_s=now_s - memory.fell_s,
         )
-        if not survey.is_open or not room.is_draw_closed:
+        if not statistics.is_open or not room.is_draw_closed:
             memory.turnout.stand_still(now_s)
             rate, place = rules.rate_per_s, (progress.threshold, room.serving)
             return Step(rate, *place, _NOBODY, Limit.NOT_OPEN), 0.0
         demand = Demand(
-            drawn=max(room.drawn, survey.drawn),
-            claimed=survey.claimed,
-            last_number=_last_number(room, survey),
+            drawn=max(room.drawn, statistics.drawn),
+            claimed=statistics.claimed,
+            last_number=_last_number(room, statistics),
             places=places,
-            coming=memory.turnout.coming(now_s, survey.claims),
+            coming=memory.turnout.coming(now_s, statistics.claims),
         )
         policy = Policy(
             targets=self._targets,
@@ -172,10 +172,12 @@ class Admission:
         # saved up would come all at once.
         most_s = 2 * settings.admission_interval_s
         elapsed_s = min(max(lease.since_step_s or 0.0, 0.0), most_s)
-        step = decide(progress, demand, add_up(survey.reports, self._targets), policy, elapsed_s)
+        step = decide(
+            progress, demand, add_up(statistics.reports, self._targets), policy, elapsed_s
+        )
         return step, elapsed_s if step.is_healthy else 0.0
 
-    def _places(self, shard: Shard, rules: WaitingRoomRules, survey: RoomSurvey) -> int:
+    def _places(self, shard: Shard, rules: WaitingRoomRules, statistics: RoomStatistics) -> int:
         """Return how many have a place; those that Redis has lost go on counting for a while.
 
         They are inside still, their passes are good, and each is taken up again when it is used.
@@ -187,8 +189,8 @@ class Admission:
         if seen_epoch != shard.epoch:
             lost = max(seen, lost)
             self._lost_places[shard.exam] = (lost, now_s + rules.idle_s)
-        self._seen_places[shard.exam] = (shard.epoch, survey.places)
-        return max(survey.places, lost)
+        self._seen_places[shard.exam] = (shard.epoch, statistics.places)
+        return max(statistics.places, lost)
 
     def _remember(self, room: Room) -> _Memory:
         memory = self._memories.get(room.exam)
@@ -216,12 +218,12 @@ class Admission:
             self._closed.add(end)
 
     def _note(
-        self, exam: str, memory: _Memory, step: Step, survey: RoomSurvey, before: Room
+        self, exam: str, memory: _Memory, step: Step, statistics: RoomStatistics, before: Room
     ) -> None:
         """Remember a step that was written, and tell it to ops."""
         now_s = time.monotonic()
         memory.carry = step.carry
-        memory.turnout.note(now_s, step.people, survey.claims)
+        memory.turnout.note(now_s, step.people, statistics.claims)
         if step.has_fallen:
             memory.fell_s = now_s
         if step.limit is not memory.limit and Limit.SILENCE in (step.limit, memory.limit):
@@ -230,32 +232,32 @@ class Admission:
         metrics = self._stores.metrics
         metrics.admitted.labels(exam=exam).inc(step.people)
         share = step.threshold / RANK_END
-        drawn = max(before.drawn, survey.drawn)
-        queue = max(0, _last_number(before, survey) - step.serving)
+        drawn = max(before.drawn, statistics.drawn)
+        queue = max(0, _last_number(before, statistics) - step.serving)
         for name, value in {
             "rate": step.rate,
             "threshold_fraction": share,
             "serving": step.serving,
             "waiting": drawn * (1 - share) + queue,
-            "places": survey.places,
-            "turnout": memory.turnout.share(now_s, survey.claims),
+            "places": statistics.places,
+            "turnout": memory.turnout.share(now_s, statistics.claims),
         }.items():
             metrics.rooms[name].labels(exam=exam).set(value)
 
 
-def _last_number(room: Room, survey: RoomSurvey) -> int:
+def _last_number(room: Room, statistics: RoomStatistics) -> int:
     """Return the last number that may be out.
 
     Where Redis has lost it, that is any number which was ever set aside.
     """
-    return room.numbers_reserved if survey.last_number is None else survey.last_number
+    return room.numbers_reserved if statistics.last_number is None else statistics.last_number
 
 
-def _position(step: Step, survey: RoomSurvey, healthy_s: float) -> Position:
+def _position(step: Step, statistics: RoomStatistics, healthy_s: float) -> Position:
     return Position(
         threshold=f"{step.threshold:064x}",
         serving=step.serving,
         rate=step.rate,
-        drawn=survey.drawn,
+        drawn=statistics.drawn,
         healthy_ms=round(healthy_s * 1000),
     )

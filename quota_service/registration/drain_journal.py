@@ -98,11 +98,11 @@ async def undrained_shards(stores: MaintenanceStores, shards: Sequence[Shard]) -
     It costs as much for all of them as a drain of one that has nothing.
     """
     drained = await stores.recoveries.positions({shard.exam for shard in shards})
-    looks = await asyncio.gather(*(stores.recovery.standing(shard) for shard in shards))
+    looks = await asyncio.gather(*(stores.recovery.status(shard) for shard in shards))
     return [
         shard
-        for shard, standing in zip(shards, looks, strict=True)
-        if standing.version != drained.get((shard.exam, shard.number))
+        for shard, status in zip(shards, looks, strict=True)
+        if status.version != drained.get((shard.exam, shard.number))
     ]
 
 
@@ -132,8 +132,8 @@ async def _close_gap(
         count += len(records)
         if cursor == "0":
             break
-    standing = await stores.recovery.standing(shard)
-    if not standing.is_open:
+    status = await stores.recovery.status(shard)
+    if not status.is_open:
         raise NotReady(f"shard {shard.tag} was closed while its records were read")
     await drain.close_gap(through, count)
     log.warning("records were written again", extra={"shard": shard.tag, "records": count})

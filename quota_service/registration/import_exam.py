@@ -163,10 +163,10 @@ async def finish_import(stores: ExamStores, exam_id: str) -> bool:
         stored = await stores.exams.capacity(connection, exam_id)
     if not stores.registry.is_new(exam_id):
         shard = stores.registry.shard(exam_id, _ONLY_SHARD)
-        standing = (await stores.seats.snapshot(shard)).capacity
+        present = (await stores.seats.snapshot(shard)).capacity
         is_level = True
         async for quota, seats in in_slices(stored.items()):
-            is_level = is_level and standing.get(quota, 0) == seats
+            is_level = is_level and present.get(quota, 0) == seats
         if is_level and await definition_is_in_force(stores, exam_id):
             return False
     await sync_shard(stores, exam_id)

@@ -42,7 +42,7 @@ from quota_service.registration.level_shard import ContradictionError, rebuild, 
 from quota_service.registration.registry import UsedShard
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.keys import Shard
-from quota_service.seats.recovery import Standing
+from quota_service.seats.recovery import ShardStatus
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +92,11 @@ async def lost_shards(stores: MaintenanceStores, used: Sequence[UsedShard]) -> l
     lost = []
     for start in range(0, len(used), _LOOKS_MAX):
         page = used[start : start + _LOOKS_MAX]
-        looks = await asyncio.gather(*(stores.recovery.standing(each.shard) for each in page))
+        looks = await asyncio.gather(*(stores.recovery.status(each.shard) for each in page))
         lost += [
             each
-            for each, standing in zip(page, looks, strict=True)
-            if _problem(each, drained.get((each.shard.exam, each.shard.number), 0), standing)
+            for each, status in zip(page, looks, strict=True)
+            if _problem(each, drained.get((each.shard.exam, each.shard.number), 0), status)
         ]
     if not lost:
         return []
@@ -113,9 +113,9 @@ async def recover_if_lost(stores: MaintenanceStores, used: UsedShard) -> Recover
         await stores.registry.refresh()
         used = stores.registry.used_shard(used.shard.exam, used.shard.number)
         _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
-        standing = await stores.recovery.standing(used.shard)
-        reason = _problem(used, drained, standing)
-        return await _recover(stores, used.shard, standing, reason) if reason else None
+        status = await stores.recovery.status(used.shard)
+        reason = _problem(used, drained, status)
+        return await _recover(stores, used.shard, status, reason) if reason else None
 
 
 async def rebuild_shard(
@@ -128,29 +128,29 @@ async def rebuild_shard(
     async with stores.recoveries.alone(used.shard.exam) as alone:
         if not alone:
             return None
-        standing = await stores.recovery.standing(used.shard)
-        return await _recover(stores, used.shard, standing, reason, anew=True, retired=retired)
+        status = await stores.recovery.status(used.shard)
+        return await _recover(stores, used.shard, status, reason, anew=True, retired=retired)
 
 
-def _problem(used: UsedShard, drained: int, standing: Standing) -> str:
+def _problem(used: UsedShard, drained: int, status: ShardStatus) -> str:
     """Return how a shard may have lost something; "" when it is what Postgres knows.
 
-    What was `drained` was read before how Redis is `standing`: a drain between the two readings
+    `drained` was read before `status`: a drain between the two readings
     only moves Redis ahead.
     """
     if not used.is_open:
         return "a recovery was not finished"
-    if not standing.is_open:
-        return f"redis has it under {standing.fence!r}" if standing.fence else "redis lacks it"
-    if standing.version < drained:
-        return f"redis is at version {standing.version}, and {drained} was drained from it"
+    if not status.is_open:
+        return f"redis has it under {status.fence!r}" if status.fence else "redis lacks it"
+    if status.version < drained:
+        return f"redis is at version {status.version}, and {drained} was drained from it"
     return ""
 
 
 async def _recover(
     stores: MaintenanceStores,
     shard: Shard,
-    standing: Standing,
+    status: ShardStatus,
     reason: str,
     *,
     anew: bool = False,
@@ -161,7 +161,7 @@ async def _recover(
     level = logging.INFO if is_planned else logging.WARNING
     await stores.registry.refresh()  # no import is at work: the definition that is stored stays
     fenced = await recoveries.fence(
-        shard.exam, shard.number, reason, beyond=standing.epoch, retired=retired
+        shard.exam, shard.number, reason, beyond=status.epoch, retired=retired
     )
     begun = {"shard": shard.tag, "epoch": fenced.epoch, "cause": reason}
     log.log(level, "recovering", extra=begun)

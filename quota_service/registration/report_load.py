@@ -18,7 +18,7 @@ async def report_load(stores: WaitingRoomStores, process: str, signals: Signals)
             continue
         try:
             shard = stores.registry.shard(exam.id, _ONLY_SHARD)
-            await stores.surveyor.report(shard, process, signals)
+            await stores.room_statistics.report(shard, process, signals)
         except Unavailable as error:
             failure = error
     if failure is not None:

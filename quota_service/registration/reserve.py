@@ -52,7 +52,7 @@ from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import ReserveRequest, ScriptReply
 from quota_service.waiting_room.passes import Pass, PassFault, read_pass
-from quota_service.waiting_room.standing import Phase
+from quota_service.waiting_room.status import Phase
 
 
 @dataclass(slots=True)
@@ -168,15 +168,15 @@ def _check(exam: Exam, order: Order) -> None:
 
 def _granted(stores: ReservationStores, exam: Exam, candidate: str, text: str | None) -> Pass:
     """Return the pass of a candidate; whether its place is still kept the script will see."""
-    standing, now_ms = stores.rooms.current(exam.id).standing, stores.rooms.now_ms()
-    window = standing.registration
-    if standing.phase(now_ms) is Phase.CLOSED:
+    status, now_ms = stores.rooms.current(exam.id).status, stores.rooms.now_ms()
+    window = status.registration
+    if status.phase(now_ms) is Phase.CLOSED:
         raise RegistrationClosed(window.closes_at_ms)
     if not text:
         raise WaitingRoomPassRequired
     # A pass that ran out while the opening was postponed is good for its whole life after it.
-    kept_until_ms = window.opens_at_ms + standing.rules.pass_ttl_s * 1000
-    match read_pass(standing.room, candidate, text, now_ms, kept_until_ms):
+    kept_until_ms = window.opens_at_ms + status.rules.pass_ttl_s * 1000
+    match read_pass(status.room, candidate, text, now_ms, kept_until_ms):
         case PassFault.EXPIRED:
             raise PassExpired
         case PassFault.INVALID:
@@ -198,13 +198,13 @@ async def _repeat_of_older(
 
     The definition may have changed since, or the pass have ended.
     """
-    standing = await stores.seats.recall(shard, serial)
-    if standing.code is Code.ENDED or stores.registry.is_retired(shard.exam):
+    earlier = await stores.seats.recall(shard, serial)
+    if earlier.code is Code.ENDED or stores.registry.is_retired(shard.exam):
         return await _repeat_of_forgotten(stores, shard, serial, order, refusal)
-    if standing.reservation is None:
+    if earlier.reservation is None:
         await check_in_force(stores, shard, exam)
         raise refusal
-    return _repeated(standing.reservation, order)
+    return _repeated(earlier.reservation, order)
 
 
 async def _repeat_of_forgotten(
@@ -212,16 +212,16 @@ async def _repeat_of_forgotten(
 ) -> Reserved:
     """ScriptReply a repeat of what Postgres alone knows any more; else raise the refusal."""
     name = str(ReservationId(shard.exam, shard.number, serial))
-    standing = await forgotten_reservation(stores, name)
-    if standing is None:
+    earlier = await forgotten_reservation(stores, name)
+    if earlier is None:
         raise refusal
-    return _repeated(standing, order)
+    return _repeated(earlier, order)
 
 
-def _repeated(standing: Reservation, order: Order) -> Reserved:
-    if standing.request_hash != order.hash:
+def _repeated(earlier: Reservation, order: Order) -> Reserved:
+    if earlier.request_hash != order.hash:
         raise IdempotencyKeyReused
-    return Reserved(standing.as_first_answered(), replayed=True)
+    return Reserved(earlier.as_first_answered(), replayed=True)
 
 
 def _reserved(exam: Exam, shard: Shard, order: Order, answer: ScriptReply) -> Reserved:
@@ -238,8 +238,8 @@ def _reserved(exam: Exam, shard: Shard, order: Order, answer: ScriptReply) -> Re
         case ScriptReply(Code.PASS_ENDED):
             raise PassEnded
         case ScriptReply(Code.SESSION_CONFLICT, detail=(session, serial)):
-            standing = ReservationId(exam.id, shard.number, serial)
-            raise SessionConflict(session, str(standing))
+            earlier = ReservationId(exam.id, shard.number, serial)
+            raise SessionConflict(session, str(earlier))
         case ScriptReply(Code.UNPAID_PAUSE, detail=(ends_ms, holds)):
             raise TooManyUnpaidHolds(holds, ends_ms)
         case ScriptReply(Code.SHARE_USED):

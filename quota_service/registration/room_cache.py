@@ -32,7 +32,7 @@ from quota_service.seats.clock import RedisClock
 from quota_service.seats.rooms import RoomStore
 from quota_service.waiting_room.document import Polling, PublicDocument, public_document
 from quota_service.waiting_room.room import Room
-from quota_service.waiting_room.standing import Counts, Standing
+from quota_service.waiting_room.status import Counts, RoomStatus
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ _LOOK_AGAIN_S = 0.25
 class ShownRoom:
     """A waiting room as it was at the last look; a new look is another object."""
 
-    standing: Standing
+    status: RoomStatus
     document: PublicDocument
 
 
@@ -132,7 +132,7 @@ class WaitingRoomCache:
             for exam in with_room
             if exam.id in over & self._shown_over
             and (shown := self._shown.get(exam.id)) is not None
-            and shown.standing.exam is exam
+            and shown.status.exam is exam
         }
         with_room = [exam for exam in with_room if exam.id not in kept]
         if not with_room:
@@ -143,7 +143,7 @@ class WaitingRoomCache:
         try:
             rooms = await self._rooms.all([exam.id for exam in with_room])
         except Unavailable:
-            rooms = {exam: shown.standing.room for exam, shown in self._shown.items()}
+            rooms = {exam: shown.status.room for exam, shown in self._shown.items()}
             self._shown = kept | await self._show(with_room, rooms, may_note=False)
             raise
         self.read_at_s = time.monotonic()
@@ -159,15 +159,15 @@ class WaitingRoomCache:
             if rules is not None and room is not None:
                 before = self._shown.get(exam.id)
                 room, counts = await self._ask(room, before, may_note=may_note)
-                standing = Standing(exam, rules, room, counts)
+                status = RoomStatus(exam, rules, room, counts)
                 document = public_document(
-                    standing,
+                    status,
                     self._polling,
                     now_ms=self._clock.earliest_ms(),
                     jitter=self._jitter(),
                     before=None if before is None else before.document,
                 )
-                shown[exam.id] = ShownRoom(standing, document)
+                shown[exam.id] = ShownRoom(status, document)
         return shown
 
     async def _ask(
@@ -183,7 +183,7 @@ class WaitingRoomCache:
         except Unavailable as error:
             extra = {"exam": room.exam, "cause": str(error)}
             log.info("a waiting room cannot be counted", extra=extra)
-            return room, Counts() if before is None else before.standing.counts
+            return room, Counts() if before is None else before.status.counts
         if may_note and counts.is_draw_closed and not room.is_draw_closed:
             self._failpoint("look: draw closed in redis")
             try:

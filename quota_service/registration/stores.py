@@ -30,7 +30,7 @@ from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.seats.clock import RedisClock
 from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.recovery import RecoveryStore
-from quota_service.seats.room_survey import RoomSurveyor
+from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.store import SeatStore
 
@@ -86,7 +86,7 @@ class WaitingRoomStores(ExamStores):
     room_store: RoomStore
     numbers: QueueNumbers
     admission: AdmissionLedger
-    surveyor: RoomSurveyor
+    room_statistics: RoomStatisticsStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ from quota_service.seats.codes import Code
 from quota_service.seats.rooms import Claim
 from quota_service.waiting_room.passes import Pass, write_pass
 from quota_service.waiting_room.room import Room
-from quota_service.waiting_room.standing import Phase, Standing, Turn
+from quota_service.waiting_room.status import Phase, RoomStatus, Turn
 from quota_service.waiting_room.tickets import (
     Ticket,
     TicketFault,
@@ -87,15 +87,15 @@ async def join(stores: WaitingRoomStores, exam_id: str, candidate: str) -> Joine
 
     Raises WaitingRoomOff, RegistrationClosed and Overloaded.
     """
-    standing = stores.rooms.current(exam_id).standing
+    status = stores.rooms.current(exam_id).status
     now_ms = stores.rooms.now_ms()
-    ticket = Ticket(exam_id, candidate, await _place(stores, standing, candidate))
+    ticket = Ticket(exam_id, candidate, await _place(stores, status, candidate))
     kind = "draw" if ticket.is_for_draw else "number"
     stores.metrics.waiting_room_joins.labels(exam=exam_id, kind=kind).inc()
-    eta_s = _eta_s(stores, standing, ticket)
+    eta_s = _eta_s(stores, status, ticket)
     return Joined(
         ticket=ticket,
-        text=write_ticket(standing.room, ticket),
+        text=write_ticket(status.room, ticket),
         poll_after_s=stores.rooms.poll_after_s(eta_s),
         eta_s=None if ticket.is_for_draw else eta_s,
         issued_ms=now_ms,
@@ -125,31 +125,31 @@ async def finish(stores: WaitingRoomStores, exam_id: str, candidate: str) -> boo
 
 
 async def _claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: str) -> Claimed:
-    standing = _not_closed(stores, exam_id)
-    ticket = _ticket(standing.room, candidate, text)
-    if standing.turn(ticket) is Turn.TO_COME:
+    status = _not_closed(stores, exam_id)
+    ticket = _ticket(status.room, candidate, text)
+    if status.turn(ticket) is Turn.TO_COME:
         # Another process may have shown the candidate a newer document than ours.
         await stores.rooms.look_again()
-        standing = _not_closed(stores, exam_id)
-    turn = standing.turn(ticket)
+        status = _not_closed(stores, exam_id)
+    turn = status.turn(ticket)
     if turn is Turn.TO_COME:
-        raise _not_yet(stores, standing, _eta_s(stores, standing, ticket))
+        raise _not_yet(stores, status, _eta_s(stores, status, ticket))
     shard = stores.registry.shard_for(exam_id, candidate)
     answer = await stores.room_store.claim(
         shard, candidate, ticket.place, has_passed=turn is Turn.PASSED
     )
     stores.failpoint("claim: after script")
-    _refuse(stores, standing, answer)
+    _refuse(stores, status, answer)
     granted = Pass(exam_id, candidate, answer.place, answer.expires_ms, answer.epoch)
     return Claimed(
         granted,
-        write_pass(standing.room, granted),
-        standing.rules.idle_s,
+        write_pass(status.room, granted),
+        status.rules.idle_s,
         replayed=answer.code is Code.DONE_BEFORE,
     )
 
 
-def _refuse(stores: WaitingRoomStores, standing: Standing, answer: Claim) -> None:
+def _refuse(stores: WaitingRoomStores, status: RoomStatus, answer: Claim) -> None:
     """Raise the refusal a claim was answered with."""
     match answer.code:
         case Code.TICKET_USED:
@@ -159,13 +159,13 @@ def _refuse(stores: WaitingRoomStores, standing: Standing, answer: Claim) -> Non
         case Code.CLOSED:
             raise RegistrationClosed(answer.bound_ms)
         case Code.NOT_OPEN:
-            raise _not_yet(stores, standing, _until_s(stores, answer.bound_ms))
+            raise _not_yet(stores, status, _until_s(stores, answer.bound_ms))
         case _:
             return
 
 
-def _not_yet(stores: WaitingRoomStores, standing: Standing, eta_s: float) -> NotYourTurn:
-    room = standing.room
+def _not_yet(stores: WaitingRoomStores, status: RoomStatus, eta_s: float) -> NotYourTurn:
+    room = status.room
     return NotYourTurn(room.threshold, room.serving, stores.rooms.poll_after_s(eta_s))
 
 
@@ -173,11 +173,11 @@ def _until_s(stores: WaitingRoomStores, time_ms: int) -> float:
     return max(0.0, (time_ms - stores.rooms.now_ms()) / 1000)
 
 
-def _not_closed(stores: WaitingRoomStores, exam_id: str) -> Standing:
-    standing = stores.rooms.current(exam_id).standing
-    if standing.phase(stores.rooms.now_ms()) is Phase.CLOSED:
-        raise RegistrationClosed(standing.registration.closes_at_ms)
-    return standing
+def _not_closed(stores: WaitingRoomStores, exam_id: str) -> RoomStatus:
+    status = stores.rooms.current(exam_id).status
+    if status.phase(stores.rooms.now_ms()) is Phase.CLOSED:
+        raise RegistrationClosed(status.registration.closes_at_ms)
+    return status
 
 
 def _ticket(room: Room, candidate: str, text: str) -> Ticket:
@@ -190,14 +190,14 @@ def _ticket(room: Room, candidate: str, text: str) -> Ticket:
             return ticket
 
 
-async def _place(stores: WaitingRoomStores, standing: Standing, candidate: str) -> int:
+async def _place(stores: WaitingRoomStores, status: RoomStatus, candidate: str) -> int:
     """Return IN_DRAW or the number of a candidate; numbers are set aside where there are none."""
-    shard = stores.registry.shard(standing.exam.id, _ONLY_SHARD)
+    shard = stores.registry.shard(status.exam.id, _ONLY_SHARD)
     for _ in range(_TRIES):
         answer = await stores.room_store.join(
             shard,
             candidate,
-            late_through=standing.room.late_through,
+            late_through=status.room.late_through,
             numbers_max=stores.numbers.numbers_max,
         )
         if answer.code is Code.CLOSED:
@@ -210,13 +210,13 @@ async def _place(stores: WaitingRoomStores, standing: Standing, candidate: str) 
     raise Overloaded("too many ask for a number at once")
 
 
-def _eta_s(stores: WaitingRoomStores, standing: Standing, ticket: Ticket) -> float:
+def _eta_s(stores: WaitingRoomStores, status: RoomStatus, ticket: Ticket) -> float:
     """Return how long a ticket waits for its turn, by the smoothed rate that everybody is shown.
 
     A rank is as secret as the seed until the draw is closed: all in it are told the same then.
     """
-    until_opening_s = _until_s(stores, standing.registration.opens_at_ms)
-    if ticket.is_for_draw and not standing.room.is_draw_closed:
+    until_opening_s = _until_s(stores, status.registration.opens_at_ms)
+    if ticket.is_for_draw and not status.room.is_draw_closed:
         return until_opening_s
-    shown = stores.rooms.current(standing.exam.id).document.rate_per_s
-    return until_opening_s + standing.ahead_of(ticket) / max(shown, _RATE_MIN_PER_S)
+    shown = stores.rooms.current(status.exam.id).document.rate_per_s
+    return until_opening_s + status.ahead_of(ticket) / max(shown, _RATE_MIN_PER_S)

@@ -13,7 +13,7 @@ Redis Cluster and every script runs in one slot. The catalogue:
     {exam:shard}:held          hash    venue/subject -> seats in unpaid holds
     {exam:shard}:confirming    hash    venue/subject -> seats whose payment is being recorded
     {exam:shard}:confirmed     hash    venue/subject -> seats booked for good
-    {exam:shard}:claims        hash    candidate/session -> serial of the reservation standing there
+    {exam:shard}:claims        hash    candidate/session -> serial of the reservation that has it
     {exam:shard}:key_held      hash    key/venue/subject -> seats in unpaid holds of an API key
     {exam:shard}:unpaid        hash    candidate -> holds that ended unpaid|last end (ms)
     {exam:shard}:due           zset    serial of a hold by the time (ms) it may expire

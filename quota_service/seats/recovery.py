@@ -1,7 +1,7 @@
 """The recovery of a shard in Redis: claimed under a new epoch, brought level, and opened again.
 
 Only one recovery of a shard is at work at a time, under a lock in Postgres. The epoch in the fence
-holds back one that lost its lock and does not know it. Every method but `standing` takes the shard
+holds back one that lost its lock and does not know it. Every method but `status` takes the shard
 as `claimed` and raises NotReady when another recovery has taken over.
 """
 
@@ -26,7 +26,7 @@ _SUBJECTS = FIELDS.index("subjects")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ShardStatus:
     """How Redis has a shard: whether it is open to the caller, its fence and its version."""
 
     is_open: bool
@@ -52,10 +52,10 @@ class RecoveryStore:
         """The run of the server that answered last; empty before."""
         return self._runner.run
 
-    async def standing(self, shard: Shard) -> Standing:
+    async def status(self, shard: Shard) -> ShardStatus:
         """Return how Redis has a shard now."""
-        code, fence, version = await self._answer("standing", shard, [shard.fence])
-        return Standing(code == Code.DONE, str(fence), int(version))
+        code, fence, version = await self._answer("shard_status", shard, [shard.fence])
+        return ShardStatus(code == Code.DONE, str(fence), int(version))
 
     async def claim(self, claimed: Shard) -> tuple[int, int] | None:
         """Let no script run on the shard but those of this recovery.

@@ -13,7 +13,7 @@ from quota_service.domain.exam import Window
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner
 from quota_service.seats.keys import Shard
-from quota_service.waiting_room.standing import Counts
+from quota_service.waiting_room.status import Counts
 
 _NONE = -1
 """Stands in answers for a number there is not."""

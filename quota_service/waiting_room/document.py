@@ -7,7 +7,7 @@ A client compares its own rank with `threshold` or its number with `serving`, an
 from dataclasses import dataclass
 
 from quota_service.waiting_room.draw import commitment
-from quota_service.waiting_room.standing import Phase, Standing
+from quota_service.waiting_room.status import Phase, RoomStatus
 
 _SMOOTHING = 0.2
 """How much of a new rate shows at once: the time somebody has to wait must not jump about."""
@@ -61,7 +61,7 @@ class PublicDocument:
 
 
 def public_document(
-    standing: Standing,
+    status: RoomStatus,
     polling: Polling,
     *,
     now_ms: int,
@@ -72,16 +72,16 @@ def public_document(
 
     The seed is in it once nobody can get into the draw any more, and not a moment earlier.
     """
-    room, phase = standing.room, standing.phase(now_ms)
-    rate_per_s = standing.rate_per_s
+    room, phase = status.room, status.phase(now_ms)
+    rate_per_s = status.rate_per_s
     if before is not None:
         rate_per_s = before.rate_per_s + _SMOOTHING * (rate_per_s - before.rate_per_s)
-    opens_at_ms = standing.registration.opens_at_ms
-    eta_s = standing.waiting / rate_per_s
+    opens_at_ms = status.registration.opens_at_ms
+    eta_s = status.waiting / rate_per_s
     if phase is Phase.BEFORE:
         eta_s = (opens_at_ms - now_ms) / _MS_PER_S
     return PublicDocument(
-        exam=standing.exam.id,
+        exam=status.exam.id,
         phase=phase,
         is_paused=room.is_paused,
         threshold=room.threshold,
@@ -89,12 +89,12 @@ def public_document(
         serving=room.serving,
         late_through=room.late_through,
         rate_per_s=round(rate_per_s, 3),
-        waiting=standing.waiting,
+        waiting=status.waiting,
         poll_after_s=polling.after_s(eta_s, jitter),
         poll_after_max_s=polling.max_s,
         seed_commitment=commitment(room.seed),
         seed=room.seed.hex() if room.is_draw_closed else None,
         opens_at_ms=opens_at_ms,
-        claim_grace_s=standing.rules.claim_grace_s,
+        claim_grace_s=status.rules.claim_grace_s,
         server_time_ms=now_ms,
     )

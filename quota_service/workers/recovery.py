@@ -31,7 +31,7 @@ class RecoveryWorker:
     async def run_once(self) -> Mapping[str, int]:
         """Decide old attempts and return the seats of refunds.
 
-        Returns {"finished": bookings, "unpinned": holds, "moved": bookings, "stayed": bookings,
+        Returns {"finished": bookings, "abandoned": holds, "moved": bookings, "stayed": bookings,
         "returned": refunds}.
         """
         counts = await each_of(self._schedule.shards(), self._recover)

@@ -244,7 +244,7 @@ async def test_a_document_that_is_known_is_not_sent_again_before_it_is_another(
 async def test_the_seed_and_the_keys_are_in_no_answer_and_no_log_before_the_opening(
     drawing: Running, log_lines: Any
 ) -> None:
-    room = drawing.service.stores.waiting_room.rooms.current("exam-1").standing.room
+    room = drawing.service.stores.waiting_room.rooms.current("exam-1").status.room
     replies = [await join(drawing.client), await look(drawing.client)]
     replies.append(await claim(drawing.client, replies[0].json["ticket"]))
     replies.append(await drawing.client.get("/v1/exams/exam-1", key=None))

@@ -60,10 +60,10 @@ async def test_an_idle_place_is_free_for_others_and_its_ticket_is_used(
     now_ms = await redis_now_ms(redis_client)
     await redis_client.zadd(SHARD.key("places"), {"candidate-1": now_ms})
     used = await claim(queueing.client, ticket)
-    survey = await queueing.service.stores.waiting_room.surveyor.survey(SHARD)
+    statistics = await queueing.service.stores.waiting_room.room_statistics.read(SHARD)
 
     assert_refused(used, 409, "ticket-used")
-    assert survey.places == 0
+    assert statistics.places == 0
     assert (await join(queueing.client)).json["number"] == 2
 
 
@@ -89,7 +89,7 @@ async def test_a_turn_that_has_passed_goes_to_the_back_but_a_pass_stays_a_pass(
 async def test_a_late_rank_joins_the_queue_while_the_draw_goes_on(drawing: Running) -> None:
     ticket = (await join(drawing.client)).json["ticket"]
     await let_open(drawing.service)
-    rank = drawing.service.stores.waiting_room.rooms.current("exam-1").standing.rank("candidate-1")
+    rank = drawing.service.stores.waiting_room.rooms.current("exam-1").status.rank("candidate-1")
     await admit(drawing.service, threshold=rank, late_threshold=rank)
 
     refused = await claim(drawing.client, ticket)
@@ -143,7 +143,7 @@ async def test_before_the_opening_all_are_told_to_ask_again_at_the_same_time(
     await admit(drawing.service, drawn=10_000)
     cache = drawing.service.stores.waiting_room.rooms
     by_rank = sorted(
-        (f"candidate-{n}" for n in range(400)), key=cache.current("exam-1").standing.rank
+        (f"candidate-{n}" for n in range(400)), key=cache.current("exam-1").status.rank
     )
     monkeypatch.setattr(cache, "_jitter", lambda: 0.0)
 

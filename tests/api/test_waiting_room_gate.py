@@ -54,7 +54,7 @@ async def get_pass(queueing: Running, candidate: str = "candidate-1") -> str:
 
 
 def room_of(queueing: Running) -> Room:
-    return queueing.service.stores.waiting_room.rooms.current("exam-1").standing.room
+    return queueing.service.stores.waiting_room.rooms.current("exam-1").status.room
 
 
 async def test_with_a_pass_seats_are_reserved_as_without_a_waiting_room(queueing: Running) -> None:

@@ -64,7 +64,7 @@ def without_order_of_looking(_folder: Path) -> None:
     problem = recover_shard._problem  # noqa: SLF001
 
     async def lost_shards(stores: MaintenanceStores, used: Sequence[UsedShard]) -> list[UsedShard]:
-        found = [await stores.recovery.standing(each.shard) for each in used]
+        found = [await stores.recovery.status(each.shard) for each in used]
         drained = await stores.recoveries.positions({each.shard.exam for each in used})
         return [
             each
@@ -76,7 +76,7 @@ def without_order_of_looking(_folder: Path) -> None:
         async with stores.recoveries.alone(used.shard.exam) as alone:
             await stores.registry.refresh()
             used = stores.registry.used_shard(used.shard.exam, used.shard.number)
-            standing = await stores.recovery.standing(used.shard)
+            standing = await stores.recovery.status(used.shard)
             _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
             reason = problem(used, drained, standing)
             if not alone or not reason:

@@ -210,7 +210,7 @@ async def test_places_that_redis_has_forgotten_go_on_counting(service: Service) 
     await recover_shards(service)
     forgotten += [await room.second() for _ in range(2)]
 
-    assert (await service.stores.waiting_room.surveyor.survey(room.shard)).places == 0
+    assert (await service.stores.waiting_room.room_statistics.read(room.shard)).places == 0
     assert (full, forgotten) == ([0, 0], [0, 0, 0, 0, 0])
 
 
@@ -251,8 +251,8 @@ async def test_neither_script_of_the_admission_serves_another_epoch(service: Ser
     other = Shard(room.exam.id, 0, room.shard.epoch + 1)
 
     with pytest.raises(NotReady):
-        await service.stores.waiting_room.surveyor.survey(other)
+        await service.stores.waiting_room.room_statistics.read(other)
     with pytest.raises(NotReady):
-        await service.stores.waiting_room.surveyor.report(other, "process-1", CALM)
+        await service.stores.waiting_room.room_statistics.report(other, "process-1", CALM)
 
     assert not await redis_of(service).exists(room.shard.key("signals"))

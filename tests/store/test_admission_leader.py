@@ -109,7 +109,7 @@ async def test_a_leader_that_was_stopped_in_its_step_admits_nobody_when_it_goes_
     assert (standing.serving, standing.leader_epoch) == (served, taken + 1)
 
 
-@pytest.mark.parametrize("line", ["surveyed", "leased"])
+@pytest.mark.parametrize("line", ["read", "leased"])
 async def test_a_leader_that_dies_before_its_step_has_admitted_nobody(
     service: Service, line: str
 ) -> None:

@@ -13,7 +13,7 @@ from quota_service.domain.errors import LedgerUnavailable, SeatsUnavailable, Una
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
-from quota_service.registration.steer_room import pause, resume
+from quota_service.registration.room_admin import pause, resume
 from quota_service.settings import Settings
 from tests.support.admissions import RoomUnderTest, open_room
 from tests.support.exams import make_exam
@@ -121,10 +121,10 @@ async def test_a_room_can_be_paused_while_redis_is_away(
         after = await room.second()
 
     assert (paused.room.is_paused, paused.document.is_paused) == (True, True)
-    assert paused.survey is None
+    assert paused.statistics is None
     assert (during, after) == (0, 10)
-    assert resumed.survey is not None
-    assert [report.process for report in resumed.survey.reports] == ["process-1"]
+    assert resumed.statistics is not None
+    assert [report.process for report in resumed.statistics.reports] == ["process-1"]
 
 
 async def test_a_process_that_cannot_read_the_rooms_reports_no_load(
@@ -138,7 +138,7 @@ async def test_a_process_that_cannot_read_the_rooms_reports_no_load(
         cache, tell = service.stores.waiting_room.rooms, telling_load(service)
 
         async def reports() -> int:
-            return len((await service.stores.waiting_room.surveyor.survey(room.shard)).reports)
+            return len((await service.stores.waiting_room.room_statistics.read(room.shard)).reports)
 
         async def can_read() -> bool:
             try:

@@ -155,15 +155,17 @@ async def test_who_has_claimed_is_not_expected_any_more(service: Service) -> Non
 
 async def test_reports_are_kept_for_a_while_and_bounded(service: Service) -> None:
     room = await open_room(service)
-    surveyor = service.stores.waiting_room.surveyor
+    room_statistics = service.stores.waiting_room.room_statistics
     await room.report(BUSY, "process-1")
     await room.report(CALM, "process-2")
-    first = {each.process: each.signals for each in (await surveyor.survey(room.shard)).reports}
+    first = {
+        each.process: each.signals for each in (await room_statistics.read(room.shard)).reports
+    }
     await room.fall_silent(5_000)
     await room.report(CALM, "process-2")
-    still = {each.process for each in (await surveyor.survey(room.shard)).reports}
+    still = {each.process for each in (await room_statistics.read(room.shard)).reports}
     await room.fall_silent(6_000)
-    later = {each.process for each in (await surveyor.survey(room.shard)).reports}
+    later = {each.process for each in (await room_statistics.read(room.shard)).reports}
     key = room.shard.key("signals")
 
     assert first == {"process-1": BUSY, "process-2": CALM}
@@ -184,5 +186,5 @@ async def test_a_report_from_the_future_is_not_fresh(service: Service) -> None:
     served = await room.second(signals=None)
 
     assert served == 0
-    assert (await service.stores.waiting_room.surveyor.survey(room.shard)).reports == ()
+    assert (await service.stores.waiting_room.room_statistics.read(room.shard)).reports == ()
     assert not await redis_of(service).exists(room.shard.key("signals"))

@@ -26,7 +26,7 @@ from quota_service.settings import Settings
 from quota_service.waiting_room.document import PublicDocument
 from quota_service.waiting_room.passes import Pass, write_pass
 from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
-from quota_service.waiting_room.standing import Phase
+from quota_service.waiting_room.status import Phase
 from tests.support.admissions import RoomUnderTest, open_room
 from tests.support.lost_shards import lose_everything, recover_shards
 from tests.support.records import redis_now_ms
@@ -96,7 +96,7 @@ async def test_a_postponed_opening_keeps_the_draw_and_everybodys_turn(room: Room
     await move(room, -1000)
     await let_in_some(room)
     before = await room.room()
-    rank = room.service.stores.waiting_room.rooms.current(EXAM).standing.rank
+    rank = room.service.stores.waiting_room.rooms.current(EXAM).status.rank
     let_in = {each for each in tickets if rank(each) <= before.threshold}
 
     await move(room, HOUR_MS)
@@ -203,7 +203,7 @@ async def aged_pass(room: RoomUnderTest, candidate: str) -> str:
     text = await redis_of(room.service).hget(room.shard.key("passes"), candidate)
     place, expires_ms, epoch = map(int, text.split("|"))
     granted = Pass(EXAM, candidate, place, expires_ms, epoch)
-    return write_pass(room.service.stores.waiting_room.rooms.current(EXAM).standing.room, granted)
+    return write_pass(room.service.stores.waiting_room.rooms.current(EXAM).status.room, granted)
 
 
 async def test_places_are_idle_again_after_the_new_opening(room: RoomUnderTest) -> None:
@@ -215,9 +215,9 @@ async def test_places_are_idle_again_after_the_new_opening(room: RoomUnderTest) 
     await age(room, "candidate-1", by_ms=120_000)
 
     await move(room, -29_000)
-    kept = (await room.service.stores.waiting_room.surveyor.survey(room.shard)).places
+    kept = (await room.service.stores.waiting_room.room_statistics.read(room.shard)).places
     await move(room, -31_000)
-    left = (await room.service.stores.waiting_room.surveyor.survey(room.shard)).places
+    left = (await room.service.stores.waiting_room.room_statistics.read(room.shard)).places
 
     assert (kept, left) == (1, 0)
 
@@ -348,7 +348,7 @@ async def test_a_redis_that_was_lost_takes_nobody_into_a_draw_that_was_closed(
     await refresh_memory(other)
     ticket = (await joined(other, "candidate-1"))["candidate-1"]
 
-    assert not other.stores.waiting_room.rooms.current(EXAM).standing.room.is_draw_closed
+    assert not other.stores.waiting_room.rooms.current(EXAM).status.room.is_draw_closed
     assert ticket.ticket.place == 1
 
 

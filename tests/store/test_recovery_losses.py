@@ -20,7 +20,7 @@ from quota_service.registration.import_exam import import_exam
 from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
-from quota_service.seats.recovery import RecoveryStore, Standing
+from quota_service.seats.recovery import RecoveryStore, ShardStatus
 from quota_service.settings import Settings
 from tests.support.bookings import book, left, recover
 from tests.support.exams import make_exam
@@ -43,7 +43,7 @@ async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(
 ) -> None:
     """The pool was busy, so that the second reading came after a drain of what came meanwhile."""
     await hold(service, "first", "tianjin")
-    positions, standing = RecoveryLedger.positions, RecoveryStore.standing
+    positions, standing = RecoveryLedger.positions, RecoveryStore.status
     readings = []
 
     async def then_drained(
@@ -53,9 +53,9 @@ async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(
         await meanwhile("positions")
         return found
 
-    async def then_drained_too(self: RecoveryStore, *args: object) -> Standing:
+    async def then_drained_too(self: RecoveryStore, *args: object) -> ShardStatus:
         found = await standing(self, *args)  # type: ignore[arg-type]
-        await meanwhile("standing")
+        await meanwhile("status")
         return found
 
     async def meanwhile(reading: str) -> None:
@@ -65,11 +65,11 @@ async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(
         await drain_journal(service.stores.maintenance, shard, 1000, 3)
 
     monkeypatch.setattr(RecoveryLedger, "positions", then_drained)
-    monkeypatch.setattr(RecoveryStore, "standing", then_drained_too)
+    monkeypatch.setattr(RecoveryStore, "status", then_drained_too)
 
     recovered = await recover_shards(service)
 
-    assert readings == ["positions", "standing"]
+    assert readings == ["positions", "status"]
     assert recovered == 0
     assert await ways(service) == []
 

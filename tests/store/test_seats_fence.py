@@ -18,7 +18,7 @@ SOURCES = read_sources()
 KNOWS_FENCE = {
     name: source
     for name, source in SOURCES.items()
-    if source.args[0][1] == "fence the caller knows, <epoch>@<run>" and name != "standing"
+    if source.args[0][1] == "fence the caller knows, <epoch>@<run>" and name != "shard_status"
 }
 RECOVERS = {
     name: source
@@ -60,7 +60,7 @@ async def everything(seats: SeatsUnderTest) -> dict[str, bytes]:
 def test_every_script_but_those_that_open_close_and_look_knows_the_fence() -> None:
     writes = {"clear", "seed", "put", "put_unpaid", "spend", "forget", "forget_room"}
     assert set(RECOVERS) == {"claim", "reopen", *writes}
-    assert set(SOURCES) - set(KNOWS_FENCE) - set(RECOVERS) == {"open", "standing"}
+    assert set(SOURCES) - set(KNOWS_FENCE) - set(RECOVERS) == {"open", "shard_status"}
 
 
 async def not_ready(seats: SeatsUnderTest, names: Iterable[str], shard: Shard) -> None:

@@ -10,7 +10,7 @@ from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import MAX_CAPACITY, Quota
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import ROOM_KEYS, SHARD_KEYS, Shard
-from quota_service.seats.recovery import RecoveryStore, Standing
+from quota_service.seats.recovery import RecoveryStore, ShardStatus
 from quota_service.settings import Settings
 from tests.support.books import read_journal
 from tests.support.callers import called_with
@@ -74,18 +74,18 @@ async def test_how_a_shard_stands_is_told_whoever_it_is_open_to(seats: SeatsUnde
     await seats.hold()
     version, fence = (await seats.snapshot()).version, await seats.client.get("{exam-1:0}:epoch")
 
-    ours = await recovery.standing(seats.shard)
-    another_epoch = await recovery.standing(dataclasses.replace(seats.shard, epoch=2))
-    never_made = await recovery.standing(Shard("exam-9", 0, 1))
+    ours = await recovery.status(seats.shard)
+    another_epoch = await recovery.status(dataclasses.replace(seats.shard, epoch=2))
+    never_made = await recovery.status(Shard("exam-9", 0, 1))
     await seats.client.set(seats.shard.key("epoch"), "1@earlier")
-    another_run = await recovery.standing(seats.shard)
+    another_run = await recovery.status(seats.shard)
 
     assert (ours, another_epoch) == (
-        Standing(is_open=True, fence=str(fence), version=version),
-        Standing(is_open=False, fence=str(fence), version=version),
+        ShardStatus(is_open=True, fence=str(fence), version=version),
+        ShardStatus(is_open=False, fence=str(fence), version=version),
     )
-    assert never_made == Standing(is_open=False, fence="", version=0)
-    assert another_run == Standing(is_open=False, fence="1@earlier", version=version)
+    assert never_made == ShardStatus(is_open=False, fence="", version=0)
+    assert another_run == ShardStatus(is_open=False, fence="1@earlier", version=version)
 
 
 async def test_what_a_recovery_goes_on_from_is_told_until_the_shard_is_open_again(

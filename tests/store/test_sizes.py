@@ -13,7 +13,7 @@ from quota_service.seats.connection import ScriptCall
 from quota_service.seats.pages import QUOTAS_MAX
 from quota_service.seats.record import record_text
 from quota_service.seats.recovery import RecoveryStore
-from quota_service.seats.room_survey import RoomSurveyor
+from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.store import ReserveRequest
 from tests.support.exams import make_exam
 from tests.support.records import move_due
@@ -213,13 +213,13 @@ async def test_a_long_journal_is_read_and_trimmed_in_parts(
 async def test_places_whose_time_is_over_are_not_counted_and_are_removed_in_parts(
     seats: SeatsUnderTest,
 ) -> None:
-    key, surveyor = seats.shard.key("places"), RoomSurveyor(seats.runner)
+    key, room_statistics = seats.shard.key("places"), RoomStatisticsStore(seats.runner)
     await seats.client.zadd(key, {f"candidate-{n}": 1 for n in range(1_200)})
     await seats.client.zadd(key, {"candidate-there": 10**14})
 
-    places = [(await surveyor.survey(seats.shard)).places for _ in range(2)]
+    places = [(await room_statistics.read(seats.shard)).places for _ in range(2)]
     left = await seats.client.zcard(key)
-    await surveyor.survey(seats.shard)
+    await room_statistics.read(seats.shard)
 
     assert places == [1, 1]
     assert left == 1_200 + 1 - 2 * 500

@@ -20,7 +20,7 @@ from quota_service.registration.import_exam import import_exam
 from quota_service.registration.waiting_room import claim, finish, join
 from quota_service.settings import Settings
 from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
-from quota_service.waiting_room.standing import Phase
+from quota_service.waiting_room.status import Phase
 from tests.support.lost_shards import lose_everything, recover_shards, rows
 from tests.support.redis_clients import redis_of
 from tests.support.rooms import (
@@ -160,7 +160,7 @@ async def test_a_claim_asks_again_before_it_is_told_to_be_too_early(
     """One process knows since a moment that the turn has come; the other is asked."""
     ticket = await join(queue.stores.waiting_room, "exam-1", "candidate-1")
     await admit(queue, serving=1)
-    assert other.stores.waiting_room.rooms.current("exam-1").standing.room.serving == 0
+    assert other.stores.waiting_room.rooms.current("exam-1").status.room.serving == 0
 
     other.stores.waiting_room.rooms._looked_at = 0.0  # noqa: SLF001  its last look is long ago
     claimed = await claim(other.stores.waiting_room, "exam-1", "candidate-1", ticket.text)
@@ -216,8 +216,8 @@ async def test_the_board_keeps_what_it_knows_while_a_store_is_away(
     after = queue.stores.waiting_room.rooms.current("exam-1")
 
     assert after is not before
-    assert after.standing == before.standing
-    assert after.standing.counts.last_number == 1
+    assert after.status == before.status
+    assert after.status.counts.last_number == 1
 
 
 async def test_a_place_ends_with_its_pass_however_often_it_is_used(queue: Service) -> None:
@@ -240,11 +240,11 @@ async def test_every_claim_is_counted_once_also_the_second_of_a_candidate(queue:
         await claim(queue.stores.waiting_room, "exam-1", "candidate-1", ticket.text)
     await finish(queue.stores.waiting_room, "exam-1", "candidate-1")
 
-    once = await queue.stores.waiting_room.surveyor.survey(shard)
+    once = await queue.stores.waiting_room.room_statistics.read(shard)
     again = await join(queue.stores.waiting_room, "exam-1", "candidate-1")
     await admit(queue, serving=2)
     await claim(queue.stores.waiting_room, "exam-1", "candidate-1", again.text)
-    twice = await queue.stores.waiting_room.surveyor.survey(shard)
+    twice = await queue.stores.waiting_room.room_statistics.read(shard)
 
     assert (once.claims, once.claimed) == (1, 1)
     assert (twice.claims, twice.claimed) == (2, 1)

@@ -65,7 +65,7 @@ async def test_the_draw_is_the_same_after_everything_was_restarted(
 ) -> None:
     await open_room(service)
     tickets = await joined(service, *(f"candidate-{i}" for i in range(30)))
-    standing = service.stores.waiting_room.rooms.current("exam-1").standing
+    standing = service.stores.waiting_room.rooms.current("exam-1").status
     order = sorted(tickets, key=standing.rank)
 
     restart(redis_server)

@@ -85,7 +85,7 @@ class RoomUnderTest:
 
     async def report(self, signals: Signals = CALM, process: str = "process-1") -> None:
         """Let a process report."""
-        await self.service.stores.waiting_room.surveyor.report(self.shard, process, signals)
+        await self.service.stores.waiting_room.room_statistics.report(self.shard, process, signals)
 
     async def fall_silent(self, ago_ms: int) -> None:
         """Let every report be that much older."""

@@ -7,7 +7,7 @@ import pytest
 from quota_service.domain.exam import Exam, WaitingRoomRules, Window
 from quota_service.waiting_room.document import Polling, PublicDocument, public_document
 from quota_service.waiting_room.room import LAST_RANK, Room
-from quota_service.waiting_room.standing import Counts, Phase, Standing, Turn
+from quota_service.waiting_room.status import Counts, Phase, RoomStatus, Turn
 from quota_service.waiting_room.tickets import IN_DRAW, Ticket
 from tests.support.rooms import make_room, room_exam
 
@@ -22,8 +22,10 @@ def rules() -> WaitingRoomRules:
     return EXAM.waiting_room
 
 
-def standing(room: Room | None = None, counts: Counts | None = None, exam: Exam = EXAM) -> Standing:
-    return Standing(exam, rules(), room or make_room(), counts or Counts())
+def standing(
+    room: Room | None = None, counts: Counts | None = None, exam: Exam = EXAM
+) -> RoomStatus:
+    return RoomStatus(exam, rules(), room or make_room(), counts or Counts())
 
 
 def document(

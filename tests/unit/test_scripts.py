@@ -51,17 +51,17 @@ FENCES = {
     "open": "fence to open under, <epoch>@<run>",
 }
 """The first argument of scripts that are not for a shard that is open."""
-WITHOUT_EPOCH = {"open", "claim", "standing"}
+WITHOUT_EPOCH = {"open", "claim", "shard_status"}
 """Scripts that serve a shard that is not open to the caller: they open, close and look at it."""
 WRITES_EPOCH = {"open", "claim", "reopen", "forget"}
 """Scripts that open and close a shard."""
-STEPS_TOLD_AS = {"put": {"expire", "unpin"}}
-"""Scripts whose journal entries are those of other scripts."""
+STEPS_TOLD_AS = {"begin_payment": {"pin"}, "abandon_payment": {"unpin"}, "put": {"expire", "unpin"}}
+"""Scripts whose journal entries have other names: stored ones stay, or those of other scripts."""
 UNTOLD = {
     *("open", "claim", "clear", "seed", "spend", "define", "reopen", "trim_journal", "forget_room"),
     "forget",
     *("join_room", "give_numbers", "claim_place", "finish_place", "count_room"),
-    *("report", "survey", "put_unpaid"),
+    *("report", "room_statistics", "put_unpaid"),
 }
 """Scripts that take no step of a reservation."""
 WORDS_FOR = {"limit": "at most", "sessions": "session", "subjects": "subject", "venues": "venue"}

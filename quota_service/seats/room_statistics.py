@@ -1,4 +1,4 @@
-"""How a waiting room stands in Redis, and what the processes report there of their load."""
+"""The statistics of a waiting room in Redis, and the load that the processes report there."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ _FORGET_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class RoomSurvey:
+class RoomStatistics:
     """A waiting room at one moment, by Redis's clock.
 
     `revision` and `registration` are of the definition in force. `places` are live; `claims` counts
@@ -45,7 +45,7 @@ class RoomSurvey:
         return self.clock_ms >= self.registration.closes_at_ms
 
 
-class RoomSurveyor:
+class RoomStatisticsStore:
     """Asks and tells the rooms of one Redis.
 
     Raises NotReady when the shard is not open under the caller's epoch, and SeatsUnavailable.
@@ -54,14 +54,14 @@ class RoomSurveyor:
     def __init__(self, runner: ScriptRunner) -> None:
         self._runner = runner
 
-    async def survey(self, shard: Shard) -> RoomSurvey:
-        """Free the places whose time is over and return how the room stands."""
-        answer = await self._call("survey", shard, _FORGET_MS)
+    async def read(self, shard: Shard) -> RoomStatistics:
+        """Free the places whose time is over and return the room's statistics."""
+        answer = await self._call("room_statistics", shard, _FORGET_MS)
         _, clock_ms, revision, opens_at_ms, closes_at_ms, *rest = answer
         places, claims, claimed, drawn, epoch, last, reports = rest
         is_ours = epoch != "" and int(epoch) == shard.epoch
         triples = zip(reports[::3], reports[1::3], reports[2::3], strict=True)
-        return RoomSurvey(
+        return RoomStatistics(
             clock_ms=clock_ms,
             revision=revision,
             registration=Window(opens_at_ms, closes_at_ms),

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- standing: tells how a shard stands, whoever it is open to.
+-- shard_status: returns the fence and the version of a shard, open to the caller or not.
 -- Why atomic: the epoch, the run and the version must be of one moment.
 --
 -- KEYS[1] string epoch        the shard's epoch and run
@@ -15,8 +15,8 @@
 local epoch_key, version_key = KEYS[1], KEYS[2]
 local fence = ARGV[1]
 
-local standing, version = text_like(epoch_key, '^%d.*$'), text_like(version_key, '^%d+$')
-if not standing or not version or not is_open(epoch_key, fence) then
-  return { NOT_READY, standing or '', tonumber(version or 0) }
+local stored, version = text_like(epoch_key, '^%d.*$'), text_like(version_key, '^%d+$')
+if not stored or not version or not is_open(epoch_key, fence) then
+  return { NOT_READY, stored or '', tonumber(version or 0) }
 end
-return { DONE, standing, tonumber(version) }
+return { DONE, stored, tonumber(version) }

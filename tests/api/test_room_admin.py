@@ -1,4 +1,4 @@
-"""Ops steer a waiting room over HTTP, and the processes that serve tell it how they are."""
+"""Ops administer a waiting room over HTTP, and the processes that serve tell it how they are."""
 
 import time
 from typing import Any
@@ -29,7 +29,7 @@ async def room(running: Running) -> RoomUnderTest:
     return opened
 
 
-async def steer(
+async def administer(
     api: ApiClient, method: str, what: str, body: Any = None, *, room: str = ROOM
 ) -> Reply:
     """Call as ops; a PUT sets a rate unless told otherwise."""
@@ -40,10 +40,10 @@ async def steer(
 async def test_a_rate_is_set_told_at_once_and_let_go_again(
     api: ApiClient, room: RoomUnderTest
 ) -> None:
-    fixed = await steer(api, "PUT", "", {"rate": 7})
+    fixed = await administer(api, "PUT", "", {"rate": 7})
     served = await room.second()
     public = await api.get(ROOM, key=None)
-    adaptive = await steer(api, "PUT", "", {"rate": None})
+    adaptive = await administer(api, "PUT", "", {"rate": None})
 
     assert (fixed.status, fixed.json["rate"], fixed.json["fixed_rate"]) == (200, 7, 7)
     assert served == 7
@@ -55,11 +55,11 @@ async def test_a_rate_is_set_told_at_once_and_let_go_again(
 async def test_a_pause_is_told_to_everybody_at_once_and_ends_when_ops_say_so(
     api: ApiClient, room: RoomUnderTest
 ) -> None:
-    paused = await steer(api, "POST", "/pause")
+    paused = await administer(api, "POST", "/pause")
     told = await api.get(ROOM, key=None)
-    again = await steer(api, "POST", "/pause")
+    again = await administer(api, "POST", "/pause")
     during = await room.second()
-    resumed = await steer(api, "POST", "/resume")
+    resumed = await administer(api, "POST", "/resume")
     after = await room.second()
 
     assert [reply.json["paused"] for reply in (paused, told, again, resumed)] == [
@@ -79,7 +79,7 @@ async def test_ops_see_who_is_inside_and_what_every_process_reports(
         room.shard.key("signals"), "odd", f"{round(time.time() * 1000)}|nonsense"
     )
 
-    seen = (await steer(api, "POST", "/resume")).json
+    seen = (await administer(api, "POST", "/resume")).json
 
     measures = {report["process"]: report["measures"] for report in seen["signals"]}
     assert seen["places"] == 3
@@ -92,7 +92,7 @@ async def test_a_process_that_serves_reports_its_load_by_itself(api: ApiClient) 
     await api.reserve("candidate-1")
 
     async def is_told() -> bool:
-        seen = (await steer(api, "POST", "/resume")).json
+        seen = (await administer(api, "POST", "/resume")).json
         ours = [each for each in seen["signals"] if each["process"] != "process-1"]
         return bool(ours) and ours[0]["measures"]["requests"] > 0
 
@@ -104,7 +104,7 @@ async def test_each_of_several_processes_reports_what_it_saw_itself(service: Ser
     async with supervised(service.settings, 2):
 
         async def are_told() -> bool:
-            reports = (await service.stores.waiting_room.surveyor.survey(room.shard)).reports
+            reports = (await service.stores.waiting_room.room_statistics.read(room.shard)).reports
             return len(reports) == 2 and all(report.signals is not None for report in reports)
 
         await eventually(are_told)
@@ -137,7 +137,7 @@ async def test_a_candidate_is_let_in_by_the_workers_and_the_api_alone(service: S
 async def test_a_rate_that_is_none_is_refused_and_changes_nothing(
     api: ApiClient, room: RoomUnderTest, rate: object
 ) -> None:
-    refused = await steer(api, "PUT", "", {"rate": rate})
+    refused = await administer(api, "PUT", "", {"rate": rate})
 
     assert (refused.status, refused.slug) == (422, "invalid-request")
     assert [error["field"] for error in refused.json["errors"]] == ["rate"]
@@ -145,8 +145,8 @@ async def test_a_rate_that_is_none_is_refused_and_changes_nothing(
 
 
 async def test_a_rate_has_to_be_named_and_nothing_else(api: ApiClient, room: RoomUnderTest) -> None:
-    missing = await steer(api, "PUT", "", {})
-    unknown = await steer(api, "PUT", "", {"rate": 7, "colour": "red"})
+    missing = await administer(api, "PUT", "", {})
+    unknown = await administer(api, "PUT", "", {"rate": 7, "colour": "red"})
 
     assert [error["field"] for error in missing.json["errors"]] == ["rate"]
     assert [error["field"] for error in unknown.json["errors"]] == ["colour"]
@@ -154,7 +154,7 @@ async def test_a_rate_has_to_be_named_and_nothing_else(api: ApiClient, room: Roo
 
 
 @pytest.mark.parametrize(("method", "what"), CALLS)
-async def test_who_may_not_steer_is_refused_and_changes_nothing(
+async def test_who_may_not_administer_is_refused_and_changes_nothing(
     api: ApiClient, room: RoomUnderTest, method: str, what: str
 ) -> None:
     before = await room.room()
@@ -168,23 +168,23 @@ async def test_who_may_not_steer_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize(("method", "what"), CALLS)
-async def test_an_exam_without_a_room_has_nothing_to_steer(
+async def test_an_exam_without_a_room_has_nothing_to_administer(
     api: ApiClient, method: str, what: str
 ) -> None:
-    off = await steer(api, method, what, room="/v1/exams/exam-1/waiting-room")
-    unknown = await steer(api, method, what, room="/v1/exams/nowhere/waiting-room")
+    off = await administer(api, method, what, room="/v1/exams/exam-1/waiting-room")
+    unknown = await administer(api, method, what, room="/v1/exams/nowhere/waiting-room")
 
     assert (off.status, off.slug) == (409, "waiting-room-off")
     assert (unknown.status, unknown.slug) == (404, "unknown-exam")
 
 
 @pytest.mark.parametrize(("method", "what"), CALLS)
-async def test_steering_is_answered_as_documented(
+async def test_administering_is_answered_as_documented(
     api: ApiClient, room: RoomUnderTest, method: str, what: str
 ) -> None:
     await room.report()
     contract, call = Contract(), f"{method} /v1/exams/{{exam}}/waiting-room{what}"
 
-    contract.check(call, await steer(api, method, what))
-    contract.check(call, await steer(api, method, what, {"rate": 0, "colour": "red"}))
-    contract.check(call, await steer(api, method, what, room="/v1/exams/exam-1/waiting-room"))
+    contract.check(call, await administer(api, method, what))
+    contract.check(call, await administer(api, method, what, {"rate": 0, "colour": "red"}))
+    contract.check(call, await administer(api, method, what, room="/v1/exams/exam-1/waiting-room"))

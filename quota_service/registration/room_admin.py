@@ -1,4 +1,4 @@
-"""Steer a waiting room by hand: set its rate, pause it, let it go on.
+"""Administer a waiting room: set its rate, pause it, let it go on.
 
     1. write what ops want in Postgres                                             <- the decision
     2. look at the room again, so that this process tells of it at once
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from quota_service.domain.errors import Unavailable, WaitingRoomOff
 from quota_service.registration.stores import WaitingRoomStores
-from quota_service.seats.room_survey import RoomSurvey
+from quota_service.seats.room_statistics import RoomStatistics
 from quota_service.waiting_room.document import PublicDocument
 from quota_service.waiting_room.room import Room
 
@@ -23,15 +23,15 @@ _ONLY_SHARD = 0
 
 
 @dataclass(frozen=True, slots=True)
-class SteeredRoom:
-    """A room as ops see it; `survey` is None while Redis cannot be asked."""
+class AdministeredRoom:
+    """A room as ops see it; `statistics` is None while Redis cannot be asked."""
 
     room: Room
     document: PublicDocument
-    survey: RoomSurvey | None
+    statistics: RoomStatistics | None
 
 
-async def set_rate(stores: WaitingRoomStores, exam: str, rate: float | None) -> SteeredRoom:
+async def set_rate(stores: WaitingRoomStores, exam: str, rate: float | None) -> AdministeredRoom:
     """Let so many candidates in a second, whatever the load; None lets the rate adapt again.
 
     Raises UnknownExam, WaitingRoomOff, NotReady and LedgerUnavailable, after which it may stand.
@@ -40,13 +40,13 @@ async def set_rate(stores: WaitingRoomStores, exam: str, rate: float | None) -> 
     return await _seen(stores, await stores.admission.set_rate(exam, rate))
 
 
-async def pause(stores: WaitingRoomStores, exam: str) -> SteeredRoom:
+async def pause(stores: WaitingRoomStores, exam: str) -> AdministeredRoom:
     """Let nobody in until `resume`; whose turn has come may still claim. Raises as `set_rate`."""
     _refuse_without_room(stores, exam)
     return await _seen(stores, await stores.admission.set_paused(exam, paused=True))
 
 
-async def resume(stores: WaitingRoomStores, exam: str) -> SteeredRoom:
+async def resume(stores: WaitingRoomStores, exam: str) -> AdministeredRoom:
     """Let admission go on from where it was. Raises as `set_rate`."""
     _refuse_without_room(stores, exam)
     return await _seen(stores, await stores.admission.set_paused(exam, paused=False))
@@ -57,15 +57,15 @@ def _refuse_without_room(stores: WaitingRoomStores, exam: str) -> None:
         raise WaitingRoomOff
 
 
-async def _seen(stores: WaitingRoomStores, room: Room) -> SteeredRoom:
+async def _seen(stores: WaitingRoomStores, room: Room) -> AdministeredRoom:
     """Return the room as it is seen now; a Redis that is slow is waited for once, not twice."""
-    survey, _ = await asyncio.gather(_survey(stores, room.exam), stores.rooms.refresh())
-    return SteeredRoom(room, stores.rooms.current(room.exam).document, survey)
+    statistics, _ = await asyncio.gather(_statistics(stores, room.exam), stores.rooms.refresh())
+    return AdministeredRoom(room, stores.rooms.current(room.exam).document, statistics)
 
 
-async def _survey(stores: WaitingRoomStores, exam: str) -> RoomSurvey | None:
+async def _statistics(stores: WaitingRoomStores, exam: str) -> RoomStatistics | None:
     try:
-        return await stores.surveyor.survey(stores.registry.shard(exam, _ONLY_SHARD))
+        return await stores.room_statistics.read(stores.registry.shard(exam, _ONLY_SHARD))
     except Unavailable as error:
-        log.info("a waiting room cannot be surveyed", extra={"exam": exam, "cause": str(error)})
+        log.info("a waiting room cannot be read", extra={"exam": exam, "cause": str(error)})
         return None

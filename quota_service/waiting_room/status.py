@@ -1,4 +1,4 @@
-"""How a waiting room stands at a moment: whose turn it is, who waits, and for how long.
+"""The status of a waiting room: whose turn it is, who waits, and for how long.
 
 First all of the draw have their turn, by rank, then those with a number, by number. What the two
 stores know is put together here; nothing of it is decided here.
@@ -14,7 +14,7 @@ from quota_service.waiting_room.tickets import Ticket
 
 
 class Phase(StrEnum):
-    """Where a waiting room stands; each phase follows the one before it.
+    """The phase of a waiting room; each follows the one before it.
 
     A room whose opening is postponed is before it again: nobody is let in, and its draw stands.
     """
@@ -49,7 +49,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RoomStatus:
     """A room with its exam, its rules and what was counted last."""
 
     exam: Exam
@@ -63,7 +63,7 @@ class Standing:
         return self.counts.registration or self.exam.registration
 
     def phase(self, now_ms: int) -> Phase:
-        """Return where the room stands: nobody is let in before the seed is revealed."""
+        """Return the phase: nobody is let in before the seed is revealed."""
         if now_ms >= self.registration.closes_at_ms:
             return Phase.CLOSED
         if now_ms < self.registration.opens_at_ms or not self.room.is_draw_closed:
