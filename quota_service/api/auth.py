@@ -6,8 +6,8 @@ The app reads them again every second or so, which is how long a revoked key liv
 import hmac
 from collections.abc import Mapping
 
-from quota_service.api.errors import Forbidden, Unauthorized
 from quota_service.domain.errors import NotReady
+from quota_service.http.errors import Forbidden, Unauthorized
 from quota_service.ledger.api_keys import ApiKey, ApiKeyLedger, Scope, hash_secret, split_key
 from quota_service.observability.logs import KEY_ID
 

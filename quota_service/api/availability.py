@@ -7,7 +7,9 @@ from typing import Annotated, Any, Final, Literal, NotRequired
 from multidict import MultiMapping
 from pydantic import Field, WithJsonSchema
 
-from quota_service.api.answers import (
+from quota_service.api.context import ApiContext
+from quota_service.api.models import (
+    LIST_MAX,
     Answer,
     AVenueId,
     Count,
@@ -17,12 +19,10 @@ from quota_service.api.answers import (
     Time,
     VenueId,
 )
-from quota_service.api.bodies import LIST_MAX
-from quota_service.api.context import ApiContext
-from quota_service.api.errors import InvalidRequest
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import UnknownSubject
 from quota_service.domain.exam import Exam
+from quota_service.http.errors import InvalidRequest
 from quota_service.http.etags import not_modified
 from quota_service.http.request import Request
 from quota_service.http.response import Response

@@ -14,10 +14,15 @@ import orjson
 from pydantic import ConfigDict, Field
 from typing_extensions import TypeAliasType
 
-from quota_service.api.answers import Answer, ExamId, Next, Time
-from quota_service.api.bodies import parse_object, refuse_members
 from quota_service.api.context import ApiContext
-from quota_service.api.errors import InvalidRequest
+from quota_service.api.models import (
+    Answer,
+    ExamId,
+    Next,
+    Time,
+    parse_object,
+    refuse_members,
+)
 from quota_service.definitions.fields import MAX_LANGUAGES, Language
 from quota_service.definitions.files import parse_definition_json
 from quota_service.definitions.model import ExamMembers, optional
@@ -26,6 +31,7 @@ from quota_service.domain.definition import DefinitionError, exam_document, rfc3
 from quota_service.domain.errors import DefinitionRefused
 from quota_service.domain.exam import IDENTIFIER
 from quota_service.domain.exam import Exam as DefinedExam
+from quota_service.http.errors import InvalidRequest
 from quota_service.http.etags import Rendered, etag_of, not_modified
 from quota_service.http.request import Request
 from quota_service.http.response import Response

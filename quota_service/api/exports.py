@@ -24,10 +24,10 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from quota_service.api.context import CONTEXT, ApiContext
-from quota_service.api.errors import InvalidRequest
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import Overloaded
 from quota_service.domain.exam import Exam, Subject, Venue
+from quota_service.http.errors import InvalidRequest
 from quota_service.ledger.export import ExportedBooking, booking_pages
 from quota_service.observability.logs import REQUEST_ID
 

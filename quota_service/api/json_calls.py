@@ -25,11 +25,11 @@ from prometheus_client import Histogram
 from yarl import URL
 
 from quota_service.api.context import ApiContext
-from quota_service.api.errors import BodyTooSlow, MalformedRequest, answer_for, answer_to
-from quota_service.api.problems import PROBLEMS
+from quota_service.api.problems import PROBLEMS, answer_for, answer_to
 from quota_service.api.routes import AiohttpOnly, JsonHandler, Route
 from quota_service.awaited import IS_AWAITED
 from quota_service.http.application import PlainRequest
+from quota_service.http.errors import BodyTooSlow, MalformedRequest
 from quota_service.http.heads import Heads
 from quota_service.http.priority import CAN_WAIT, Priority
 from quota_service.http.problems import RETRY_AFTER_S

@@ -14,23 +14,22 @@ from contextlib import contextmanager
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from quota_service.api import documents
-from quota_service.api.bodies import within
+from quota_service.api import service
 from quota_service.api.context import CONTEXT, ApiContext
-from quota_service.api.errors import (
+from quota_service.api.json_calls import CLIENT_GONE, REFUSAL
+from quota_service.api.models import within
+from quota_service.api.problems import PROBLEMS, answer_to
+from quota_service.api.routes import ROUTES, AiohttpHandler, AiohttpOnly, JsonHandler, Route
+from quota_service.awaited import IS_AWAITED
+from quota_service.domain.errors import Overloaded
+from quota_service.http.errors import (
     BodyTooSlow,
     ClientLeft,
     ContentEncodingRefused,
     MalformedJson,
     MalformedRequest,
     PayloadTooLarge,
-    answer_to,
 )
-from quota_service.api.json_calls import CLIENT_GONE, REFUSAL
-from quota_service.api.problems import PROBLEMS
-from quota_service.api.routes import ROUTES, AiohttpHandler, AiohttpOnly, JsonHandler, Route
-from quota_service.awaited import IS_AWAITED
-from quota_service.domain.errors import Overloaded
 from quota_service.http.priority import Priority
 from quota_service.http.request import Request
 from quota_service.http.request_id import REQUEST_ID_HEADER, request_id
@@ -46,7 +45,7 @@ def add_routes(app: web.Application) -> None:
     for route in ROUTES:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             app.router.add_route(method, route.path, _checked(route))
-    documents.add_files(app)
+    service.add_files(app)
 
 
 def around_requests(metrics: Metrics) -> Middleware:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from quota_service.api.answers import ExamId, ReservationId
 from quota_service.api.availability import STATE_ID
 from quota_service.api.exams import EXAMS_MAX
+from quota_service.api.models import ExamId, ReservationId
 from quota_service.api.openapi_schemas import SCHEMAS, Schema, schema_of, shown
 from quota_service.api.ops import PAGE_MAX
 from quota_service.api.payments import EVENT_ID_MAX

@@ -12,14 +12,14 @@ from typing_extensions import TypedDict
 from quota_service.api import (
     availability,
     exams,
-    monitoring,
     ops,
     payments,
     problems,
     reservations,
+    service,
     waiting_room,
 )
-from quota_service.api.bodies import Nothing
+from quota_service.api.models import Nothing
 from quota_service.definitions.model import ExamDefinition
 
 Schema = dict[str, Any]
@@ -132,7 +132,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     exams.Exam, exams.ExamList, exams.ImportResult, exams.Archived,
     availability.Availability, availability.AvailabilityChange, availability.AvailabilityStale,
     reservations.Reservation, reservations.CandidateView, reservations.Refund,
-    payments.Payment, payments.PaymentResult, monitoring.Health, problems.ProblemMeaning,
+    payments.Payment, payments.PaymentResult, service.Health, problems.ProblemMeaning,
     waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
     waiting_room.Finished, ops.Audit, ops.RefundDue, ops.RefundsDue,
     ops.UnreadablePayment, ops.UnreadablePayments,

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from quota_service.api.answers import (
+from quota_service.api.context import ApiContext
+from quota_service.api.models import (
     Amount,
     Answer,
     Count,
@@ -18,12 +19,10 @@ from quota_service.api.answers import (
     Time,
     time_or_none,
 )
-from quota_service.api.bodies import whole_number
-from quota_service.api.context import ApiContext
-from quota_service.api.errors import InvalidRequest
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import UnknownPayment, UnknownRefund
 from quota_service.domain.payment import RefundReason
+from quota_service.http.errors import InvalidRequest
 from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.ledger import refunds_due, unreadable_payments
@@ -145,22 +144,16 @@ class Audit(Answer):
 
 
 async def get_refunds_due(context: ApiContext, request: Request) -> Response:
-    """GET /v1/exams/{exam}/refunds-due."""
-    exam = request.params["exam"]
-    context.stores.registry.check_known(exam)
-    return await _refunds_due(context, exam, *_page_asked(request))
+    """GET /v1/exams/{exam}/refunds-due; without an exam those of all, or of one with `?exam=`.
 
-
-async def get_all_refunds_due(context: ApiContext, request: Request) -> Response:
-    """GET /v1/refunds-due, of one exam with `?exam=`; an empty one asks for what names none."""
-    after, limit = _page_asked(request, "exam")
-    exam = request.read_query().get("exam")
+    An empty `?exam=` asks for what names none.
+    """
+    exam = request.params.get("exam")
+    after, limit = _page_asked(request, *(() if exam else ("exam",)))
+    if exam is None:
+        exam = request.read_query().get("exam")
     if exam:
         context.stores.registry.check_known(exam)
-    return await _refunds_due(context, exam, after, limit)
-
-
-async def _refunds_due(context: ApiContext, exam: str | None, after: int, limit: int) -> Response:
     page = await context.stores.payments.refunds_due.page(exam, after, limit)
     answer: RefundsDue = {
         "exam": exam or None,
@@ -175,7 +168,7 @@ async def post_refund_settled(context: ApiContext, request: Request) -> Response
     exam = request.params.get("exam")
     if exam is not None:
         context.stores.registry.check_known(exam)
-    number = whole_number(request.params["refund"], 1, _ID_MAX)
+    number = _whole_number(request.params["refund"], 1, _ID_MAX)
     if number is None:
         raise UnknownRefund
     due = await context.stores.payments.refunds_due.settle(exam, number, caller().key_id)
@@ -197,7 +190,7 @@ async def get_unreadable_payments(context: ApiContext, request: Request) -> Resp
 
 async def post_unreadable_settled(context: ApiContext, request: Request) -> Response:
     """POST /v1/unreadable-payments/{payment}/settle."""
-    number = whole_number(request.params["payment"], 1, _ID_MAX)
+    number = _whole_number(request.params["payment"], 1, _ID_MAX)
     if number is None:
         raise UnknownPayment
     unreadable = await context.stores.payments.unreadable.settle(number, caller().key_id)
@@ -232,8 +225,8 @@ def _page_asked(request: Request, *others: str) -> tuple[int, int]:
     query = request.read_query()
     unknown = [name for name in query if name not in {"after", "limit", *others}]
     wrong = [(name[:64], "is not a parameter of this call") for name in unknown]
-    after = whole_number(query.get("after", "0"), 0, _ID_MAX)
-    limit = whole_number(query.get("limit", str(_PAGE)), 1, PAGE_MAX)
+    after = _whole_number(query.get("after", "0"), 0, _ID_MAX)
+    limit = _whole_number(query.get("limit", str(_PAGE)), 1, PAGE_MAX)
     if after is None:
         wrong.append(("after", "must be the `next` of the page before"))
     if limit is None:
@@ -241,6 +234,13 @@ def _page_asked(request: Request, *others: str) -> tuple[int, int]:
     if wrong or after is None or limit is None:
         raise InvalidRequest(wrong)
     return after, limit
+
+
+def _whole_number(text: str, low: int, high: int) -> int | None:
+    """Return the number in a text, in its shortest form and within limits; None otherwise."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004  no larger than a bigint
+        return None
+    return int(text) if low <= int(text) <= high and text == str(int(text)) else None
 
 
 def _refund_due_json(due: refunds_due.RefundDue) -> RefundDue:

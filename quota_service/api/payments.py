@@ -15,17 +15,17 @@ from pydantic import BeforeValidator, ConfigDict, WithJsonSchema, with_config
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
-from quota_service.api.answers import (
+from quota_service.api.context import ApiContext
+from quota_service.api.models import (
     Amount,
     Answer,
     NamedReservation,
     ProviderReference,
+    Reader,
     Time,
+    parse_object,
     time_or_none,
 )
-from quota_service.api.bodies import Reader, parse_object
-from quota_service.api.context import ApiContext
-from quota_service.api.errors import BadRequest, InvalidRequest, Unauthorized
 from quota_service.domain.definition import EPOCH, LATEST_MS, rfc3339
 from quota_service.domain.errors import EventIdReused
 from quota_service.domain.payment import (
@@ -36,6 +36,7 @@ from quota_service.domain.payment import (
     RecordedPayment,
     RefundReason,
 )
+from quota_service.http.errors import BadRequest, InvalidRequest, Unauthorized
 from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.http.webhooks import verified_event

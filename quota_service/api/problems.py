@@ -1,15 +1,17 @@
 """Problem types (RFC 9457): every way a request can be answered with an error, and its status.
 
 The table is what responses, the OpenAPI document and `/problems/{slug}` are made from, so a slug
-that is not in it cannot be sent.
+that is not in it cannot be sent. `answer_to` is the one place that pairs an error with its problem.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
+from aiohttp import web
 from pydantic import Field, WithJsonSchema
 
-from quota_service.api.answers import (
+from quota_service.api.models import (
     Answer,
     ASubjectId,
     Count,
@@ -21,9 +23,15 @@ from quota_service.api.answers import (
     Time,
     VenueId,
 )
+from quota_service.domain import errors
+from quota_service.domain.definition import rfc3339
 from quota_service.domain.reservation import RESERVATION_ID, State
+from quota_service.http.errors import ContentEncodingRefused, InvalidRequest, PayloadTooLarge
 from quota_service.http.problems import ProblemType
+from quota_service.http.response import Response
 from quota_service.schema import RESERVATION_EXAMPLE, Identifier, Matching, example
+
+log = logging.getLogger(__name__)
 
 
 def _errors(name: str, detail: str) -> dict[str, Any]:
@@ -308,3 +316,60 @@ class Problem(Answer):
     """The HTTP status."""
     detail: str
     """What happened this time, for people."""
+
+
+def answer_to(error: BaseException | None) -> Response:
+    """Return the answer to any failure of a handler; what nobody foresaw is logged, and a 500."""
+    if isinstance(error, errors.QuotaError):
+        answer = answer_for(error)
+        if isinstance(error, errors.Unavailable):
+            log.info("unavailable", extra={"part": error.part, "cause": str(error)})
+        elif answer.status == web.HTTPInternalServerError.status_code:
+            log.error("request failed", exc_info=error)
+        return answer
+    log.error("request failed", exc_info=error)
+    return PROBLEMS["internal-error"].response("the request id finds the cause in the logs")
+
+
+def answer_for(error: errors.QuotaError) -> Response:
+    """Return the problem answer an error stands for."""
+    detail = str(error)
+    if isinstance(error, ContentEncodingRefused):
+        return PROBLEMS[error.slug].response(detail, headers={"Accept-Encoding": "identity"})
+    if isinstance(error, errors.SeatsUnavailable | errors.LedgerUnavailable):
+        # What the driver says names hosts and users: that is for the log.
+        detail = f"the {error.part} cannot be reached at the moment; nothing was lost, ask again"
+    if isinstance(error, errors.ImportUnfinished):
+        detail = error.told
+    return PROBLEMS[error.slug].response(detail, **_members(error))
+
+
+def _members(error: errors.QuotaError) -> ProblemMembers:
+    """Return the members beside the standard ones: of a refusal those that a problem can have."""
+    members: dict[str, Any] = {}
+    if isinstance(error, errors.Refused):
+        for name, value in vars(error).items():
+            member = name.removesuffix("_ms").removesuffix("_s")
+            if member in ProblemMembers.__annotations__:
+                members[member] = rfc3339(value) if name.endswith("_ms") else value
+        if error.field:
+            members["errors"] = [{"field": error.field, "detail": str(error)}]
+    match error:
+        case errors.SoldOut(left=left):
+            members["left"] = [_left(seats) for seats in left]
+        case errors.DefinitionRefused(problems=wrong) | InvalidRequest(wrong=wrong):
+            members["errors"] = [{"field": field, "detail": detail} for field, detail in wrong]
+        case PayloadTooLarge(max_bytes=max_bytes):
+            members["max_bytes"] = max_bytes
+        case errors.Unavailable(part=part):
+            members["part"] = part
+    return cast("ProblemMembers", members)
+
+
+def _left(seats: errors.SeatsLeft) -> SeatsLeft:
+    return {
+        "venue": seats.venue,
+        "subject": seats.subject,
+        "remaining": seats.remaining,
+        "offered": seats.is_offered,
+    }

@@ -7,38 +7,32 @@ from multidict import MultiMapping
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from quota_service.api.answers import (
+from quota_service.api.context import ApiContext
+from quota_service.api.models import (
+    ID_MAX,
+    LIST_MAX,
+    STRICT,
     Amount,
     Answer,
     ASubjectId,
     ExamId,
+    Id,
+    Reader,
     ReservationId,
     Time,
     VenueId,
-    time_or_none,
-)
-from quota_service.api.bodies import (
-    ID_MAX,
-    LIST_MAX,
-    STRICT,
-    Id,
-    Reader,
     parse_object,
     refuse_bad_candidate,
     refuse_members,
     refuse_resident_id,
-)
-from quota_service.api.context import ApiContext
-from quota_service.api.errors import (
-    IdempotencyKeyAmbiguous,
-    IdempotencyKeyMissing,
-    InvalidRequest,
+    time_or_none,
 )
 from quota_service.api.payments import Payment, payment_json
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.payment import RecordedPayment
 from quota_service.domain.reservation import Reservation as DomainReservation
 from quota_service.domain.reservation import State
+from quota_service.http.errors import BadRequest, InvalidRequest
 from quota_service.http.request import Request
 from quota_service.http.response import Headers, Response
 from quota_service.registration.change_venue import change_venue
@@ -61,6 +55,18 @@ Ids = Annotated[
     ),
 ]
 """Ids that must differ, see `_duplicates`."""
+
+
+class IdempotencyKeyMissing(BadRequest):
+    """The header is missing or empty."""
+
+    slug = "idempotency-key-missing"
+
+
+class IdempotencyKeyAmbiguous(BadRequest):
+    """There are several headers, and they differ."""
+
+    slug = "idempotency-key-ambiguous"
 
 
 @with_config(STRICT)

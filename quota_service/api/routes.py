@@ -10,13 +10,12 @@ from aiohttp import web
 
 from quota_service.api import (
     availability,
-    documents,
     exams,
     exports,
-    monitoring,
     ops,
     payments,
     reservations,
+    service,
     streams,
     waiting_room,
 )
@@ -204,7 +203,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/exams/{exam}/refunds-due/{refund}/settle",
           ops.post_refund_settled, OPS,
           "The money was sent back", (*_NO_EXAM, "unknown-refund", *_STORES)),
-    Route("GET", "/v1/refunds-due", ops.get_all_refunds_due, OPS,
+    Route("GET", "/v1/refunds-due", ops.get_refunds_due, OPS,
           "Money that has to go back, of every exam and of none",
           (*_NO_EXAM, "invalid-request", *_STORES), has_exam_in_query=True),
     Route("POST", "/v1/refunds-due/{refund}/settle", ops.post_refund_settled, OPS,
@@ -226,13 +225,13 @@ ROUTES: tuple[Route, ...] = (
           "The payment provider reports a payment, signed",
           (*_BODY, "unauthorized", "event-id-reused", *_STORES), verify=payments.verify_callback,
           own_priority=Priority.CONFIRM),
-    Route("GET", "/livez", monitoring.get_livez, ANYONE, "The process is up",
+    Route("GET", "/livez", service.get_livez, ANYONE, "The process is up",
           own_priority=Priority.FREE),
-    Route("GET", "/readyz", monitoring.get_readyz, ANYONE, "The service can serve", ("not-ready",),
+    Route("GET", "/readyz", service.get_readyz, ANYONE, "The service can serve", ("not-ready",),
           own_priority=Priority.FREE),
-    Route("GET", "/openapi.json", AiohttpOnly(documents.get_openapi), ANYONE, "This document"),
-    Route("GET", "/docs", AiohttpOnly(documents.get_docs), ANYONE, "A page to try the API"),
-    Route("GET", "/problems/{slug}", documents.get_problem, ANYONE,
+    Route("GET", "/openapi.json", AiohttpOnly(service.get_openapi), ANYONE, "This document"),
+    Route("GET", "/docs", AiohttpOnly(service.get_docs), ANYONE, "A page to try the API"),
+    Route("GET", "/problems/{slug}", service.get_problem, ANYONE,
           "What a problem type means", ("not-found",)),
 )
 # fmt: on

@@ -10,11 +10,11 @@ from aiohttp import HttpVersion11, web
 
 from quota_service.api.availability import STATE_ID, subjects_asked
 from quota_service.api.context import CONTEXT
-from quota_service.api.errors import LastEventIdMalformed
 from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.stream_channel import Channel, Group, Subjects
 from quota_service.domain.errors import Overloaded, Unavailable
 from quota_service.domain.exam import Exam
+from quota_service.http.errors import InvalidRequest
 from quota_service.http.event_stream import retry_field
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.observability.metrics import Metrics
@@ -23,6 +23,15 @@ from quota_service.settings import Settings
 
 _SPREAD = 0.1
 """By how much lives differ, so that streams opened together do not all end together."""
+
+
+class LastEventIdMalformed(InvalidRequest):
+    """The header is not the id of an event of a stream."""
+
+    slug = "last-event-id-malformed"
+
+    def __init__(self) -> None:
+        super().__init__([("Last-Event-ID", "must be the id of an event of this stream")])
 
 
 class Streams:

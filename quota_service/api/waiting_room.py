@@ -9,24 +9,22 @@ from typing import Annotated, Any, Final, Literal, cast
 from pydantic import Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
-from quota_service.api.answers import (
+from quota_service.api.context import ApiContext
+from quota_service.api.models import (
+    STRICT,
     Answer,
     Count,
     ExamId,
     Positive,
     Rank,
+    Reader,
     Seconds,
     Time,
-)
-from quota_service.api.bodies import (
-    STRICT,
-    Reader,
     parse_object,
     refuse_bad_candidate,
     refuse_members,
     refuse_resident_id,
 )
-from quota_service.api.context import ApiContext
 from quota_service.definitions.fields import MAX_RATE_PER_S, MIN_RATE_PER_S
 from quota_service.domain.definition import rfc3339
 from quota_service.http.etags import not_modified

@@ -9,18 +9,18 @@ import orjson
 from aiohttp import web
 
 from quota_service.api.context import CONTEXT
-from quota_service.api.documents import OPENAPI
 from quota_service.api.json_calls import JsonCalls
-from quota_service.api.monitoring import (
+from quota_service.api.on_aiohttp import add_routes, around_requests, on_aiohttp
+from quota_service.api.openapi import openapi_document
+from quota_service.api.routes import ROUTES
+from quota_service.api.service import (
     METRICS,
+    OPENAPI,
     SeatGauges,
     get_livez,
     get_metrics,
     get_readyz,
 )
-from quota_service.api.on_aiohttp import add_routes, around_requests, on_aiohttp
-from quota_service.api.openapi import openapi_document
-from quota_service.api.routes import ROUTES
 from quota_service.app.opening import Service
 from quota_service.http.acceptor import Acceptor, bind
 from quota_service.http.connections import Connections

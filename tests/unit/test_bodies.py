@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
-from quota_service.api.errors import InvalidRequest
 from quota_service.api.payments import parse_payment
 from quota_service.api.reservations import parse_order
+from quota_service.http.errors import InvalidRequest
 from tests.support.refusals import ORDER, PAYMENT
 
 

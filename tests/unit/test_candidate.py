@@ -6,9 +6,9 @@ nobody's.
 
 import pytest
 
-from quota_service.api.bodies import refuse_bad_candidate
-from quota_service.api.errors import InvalidRequest
+from quota_service.api.models import refuse_bad_candidate
 from quota_service.domain.candidate import is_resident_id
+from quota_service.http.errors import InvalidRequest
 
 
 def made_up_number(serial: int) -> str:

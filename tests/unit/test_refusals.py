@@ -8,8 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from quota_service.api.errors import answer_for
-from quota_service.api.problems import PROBLEMS
+from quota_service.api.problems import PROBLEMS, answer_for
 from quota_service.domain.errors import Refused, SeatsLeft
 
 STANDARD = {"type", "title", "status", "detail"}

@@ -1,8 +1,11 @@
-"""Reads request bodies: strict JSON, by the model that is also its schema in the OpenAPI document.
+"""What the models of all resources share: field types of answers, and the reader of bodies.
 
-Members are known ones, and everything that is wrong is named at once. The models are typed dicts
-beside the handlers, because orders and payments come by the thousand a second and an instance of a
-class takes as long to make as its members take to check.
+A model is a typed dict beside the handlers that read or return it, and is its schema in the OpenAPI
+document. Bodies are strict JSON of known members, and everything that is wrong is named at once.
+They are typed dicts because orders and payments come by the thousand a second and an instance of a
+class takes as long to make as its members take to check. Of answers the types hold what is rendered
+to them and nothing is checked at run time. Members may be added to answers later: a client ignores
+members it does not know.
 """
 
 import sys
@@ -10,33 +13,85 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import orjson
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
-from quota_service.api.errors import (
-    InvalidRequest,
-    MalformedJson,
-    NationalIdRefused,
-    PayloadTooLarge,
-)
 from quota_service.domain.candidate import is_resident_id
-from quota_service.schema import CandidateId, Fault, Meaning, faults
+from quota_service.domain.definition import rfc3339
+from quota_service.domain.exam import MAX_CAPACITY
+from quota_service.domain.reservation import RESERVATION_ID
+from quota_service.http.errors import InvalidRequest, MalformedJson, PayloadTooLarge
+from quota_service.schema import (
+    EXAM_EXAMPLE,
+    RESERVATION_EXAMPLE,
+    UTC_TIME,
+    CandidateId,
+    Fault,
+    Identifier,
+    Matching,
+    Meaning,
+    example,
+    faults,
+)
 
 ID_MAX = 64
 """Characters of an id that is looked up."""
 LIST_MAX = 32
 """Ids of one list."""
-
 _Body = TypeVar("_Body")
 STRICT: Final = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """How bodies are read that may have no unknown members."""
 
+Time = Annotated[str, WithJsonSchema(UTC_TIME)]
+Rank = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^[0-9a-f]{64}$",
+            "note": "64 hex digits, which compare as strings as they do as numbers.",
+            "examples": ["43" * 32],
+        }
+    ),
+]
+"""A rank in the draw, a threshold for ranks, or what is as long."""
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Amount = Annotated[Count, example(16000)]
+"""In minor units."""
+ReservationId = Annotated[
+    str,
+    Matching(RESERVATION_ID, "the id of a reservation"),
+    Field(description="Id of the reservation: exam, shard and serial, separated by dots."),
+    example(RESERVATION_EXAMPLE),
+]
+NamedReservation = Annotated[str, example(RESERVATION_EXAMPLE)]
+"""A reservation as a payment named it, which may be none of ours."""
+ProviderReference = Annotated[str, example("4200001878202303141234567890")]
+ExamId = Annotated[Identifier, Field(description="Id of the exam."), example(EXAM_EXAMPLE)]
+VenueId = Annotated[Identifier, Field(description="Id of the venue."), example("jinan")]
+SubjectId = Annotated[Identifier, Field(description="Id of the subject."), example("general")]
+AVenueId = Annotated[Identifier, Field(description="Id of a venue."), example("jinan")]
+ASubjectId = Annotated[Identifier, Field(description="Id of a subject."), example("general")]
+SeatCount = Annotated[int, Field(ge=0, le=MAX_CAPACITY)]
+Next = Annotated[str | None, Field(description="`after` of the next page; null on the last.")]
 Id = Annotated[
     str,
     Field(strict=True, min_length=1, max_length=ID_MAX),
     Meaning(f"an id of 1 to {ID_MAX} characters"),
 ]
 """An id that is looked up; one of another form is unknown."""
+
+
+@with_config(ConfigDict(use_attribute_docstrings=True))
+class Answer(TypedDict):
+    """A JSON object that is answered."""
+
+
+def time_or_none(ms: int | None) -> str | None:
+    """Return a time that may not have come, as it is answered."""
+    return None if ms is None else rfc3339(ms)
 
 
 @with_config(STRICT)
@@ -123,6 +178,15 @@ def refuse_members(body: bytes) -> None:
         _NOTHING.read(parse_object(body))
 
 
+class NationalIdRefused(InvalidRequest):
+    """The candidate id is a resident ID number; the number itself is never repeated."""
+
+    slug = "national-id-refused"
+
+    def __init__(self) -> None:
+        super().__init__([("candidate", "is a resident ID number; send an opaque id of your own")])
+
+
 def refuse_resident_id(candidate: str) -> None:
     """Raise NationalIdRefused for a resident ID."""
     if is_resident_id(candidate):
@@ -133,10 +197,3 @@ def refuse_bad_candidate(value: str) -> None:
     """Raise InvalidRequest for what is no candidate id, NationalIdRefused for a resident ID."""
     _CANDIDATE.read({"candidate": value})
     refuse_resident_id(value)
-
-
-def whole_number(text: str, low: int, high: int) -> int | None:
-    """Return the number in a text, in its shortest form and within limits; None otherwise."""
-    if not (text.isascii() and text.isdigit() and len(text) < 20):  # noqa: PLR2004  no larger than a bigint
-        return None
-    return int(text) if low <= int(text) <= high and text == str(int(text)) else None
