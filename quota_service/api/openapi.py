@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 
 import quota_service
-from quota_service.api.openapi_operations import OPERATIONS, PARAMETERS, Body, Operation
-from quota_service.api.openapi_schemas import SCHEMAS, Schema, component, schema_of, shown
+from quota_service.api.openapi_operations import OPERATIONS, Body, Operation, parameters
+from quota_service.api.openapi_schemas import Schema, component, schema_of, schemas, shown
 from quota_service.api.problems import PROBLEMS, Problem, ProblemMembers
 from quota_service.api.routes import ROUTES, Route
 from quota_service.http.priority import Priority
@@ -50,7 +50,6 @@ _PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
     503: ("Retry-After",),
 }
 """Headers that come with a status, whichever problem it is."""
-_PROBLEM_MEMBERS: Schema = schema_of(ProblemMembers, is_answer=True)["properties"]
 
 _DESCRIPTION = """\
 A reservation holds seats at once, a payment keeps them, and no seat is ever sold twice.
@@ -133,9 +132,8 @@ def openapi_document() -> dict[str, object]:
         "paths": _paths(),
         "components": {
             "schemas": {
-                **SCHEMAS,
-                "Problem": schema_of(Problem, is_answer=True),
-                **{_name(problem): _problem_schema(problem) for problem in PROBLEMS.values()},
+                **schemas(),
+                **_problem_schemas(),
             },
             "examples": {
                 slug: {
@@ -144,7 +142,7 @@ def openapi_document() -> dict[str, object]:
                 }
                 for slug, problem in PROBLEMS.items()
             },
-            "parameters": dict(PARAMETERS),
+            "parameters": parameters(),
             "headers": dict(_HEADERS),
             "responses": {
                 # What no call answers, but every address can.
@@ -220,7 +218,7 @@ def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema
 
 
 def _answer(body: Body, operation: Operation, headers: Collection[str]) -> Schema:
-    schema = {"description": "The document."} if body.schema is None else SCHEMAS[body.schema]
+    schema = {"description": "The document."} if body.schema is None else schemas()[body.schema]
     links = {
         name: {"operationId": name, "parameters": {"reservation": "$response.body#/id"}}
         for name in operation.links
@@ -239,7 +237,10 @@ def _content(body: Body) -> Schema:
         return {body.media_type: {"schema": form}}
     schema = component(body.schema)
     examples = body.examples or {body.schema: {}}
-    shows = {name: {"value": shown(schema, told)} for name, told in examples.items()}
+    shows = {
+        name: {"value": shown(schema, told() if callable(told) else told)}
+        for name, told in examples.items()
+    }
     return {body.media_type: {"schema": schema, "examples": shows}}
 
 
@@ -271,14 +272,19 @@ def _name(problem: ProblemType) -> str:
     return "".join(word.capitalize() for word in problem.slug.split("-")) + "Problem"
 
 
-def _problem_schema(problem: ProblemType) -> Schema:
-    """Return the schema of a problem; its members are those its example shows."""
-    own = {"type": problem.uri, "title": problem.title, "status": problem.status}
-    members = {name: {"const": value} for name, value in own.items()} | {
-        name: _PROBLEM_MEMBERS[name] for name in problem.example
-    }
-    form = {"type": "object", "properties": members, "required": list(members)}
-    return {"allOf": [component("Problem"), {**form, "description": problem.meaning}]}
+def _problem_schemas() -> Mapping[str, Schema]:
+    """Return what all problems share, and the schema of each: its members are its example's."""
+    made = {"Problem": schema_of(Problem, is_answer=True)}
+    all_members = schema_of(ProblemMembers, is_answer=True)["properties"]
+    for problem in PROBLEMS.values():
+        own = {"type": problem.uri, "title": problem.title, "status": problem.status}
+        members = {name: {"const": value} for name, value in own.items()} | {
+            name: all_members[name] for name in problem.example
+        }
+        form = {"type": "object", "properties": members, "required": list(members)}
+        own_form = {**form, "description": problem.meaning}
+        made[_name(problem)] = {"allOf": [component("Problem"), own_form]}
+    return made
 
 
 def _headers(names: Collection[str]) -> Schema:

@@ -4,14 +4,17 @@ Address, scope, summary and refusals are those of the table. A body is described
 shown by what `shown` composes; where one example does not do, its members that differ stand here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.config import JsonDict
 
 from quota_service.api.availability import STATE_ID
 from quota_service.api.exams import EXAMS_MAX
 from quota_service.api.models import ExamId, ReservationId
-from quota_service.api.openapi_schemas import SCHEMAS, Schema, schema_of, shown
+from quota_service.api.openapi_schemas import Schema, component, schema_of, shown
 from quota_service.api.ops import PAGE_MAX
 from quota_service.api.payments import EVENT_ID_MAX
 from quota_service.api.problems import PROBLEMS
@@ -22,6 +25,7 @@ from quota_service.http.webhooks import TOLERANCE_S
 from quota_service.schema import CandidateId, Identifier
 
 Members = Mapping[str, Any]
+"""Of a body; those that take some work to know are called for when the document is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Body:
     """
 
     schema: str | None
-    examples: Mapping[str, Members] = field(default_factory=dict)
+    examples: Mapping[str, Members | Callable[[], Members]] = field(default_factory=dict)
     media_type: str = "application/json"
 
 
@@ -53,9 +57,19 @@ class Operation:
     links: tuple[str, ...] = ()
 
 
-_DEFINITION = exam_document(load_sample_exam())
-_EXAM = shown(SCHEMAS["Exam"], _DEFINITION)
-_PAID = {"state": "confirmed", "deadline": None, "payment": shown(SCHEMAS["Payment"])}
+def _definition() -> Members:
+    return exam_document(load_sample_exam())
+
+
+def _exam() -> Members:
+    exam: Members = shown(component("Exam"), _definition())
+    return exam
+
+
+def _paid() -> Members:
+    return {"state": "confirmed", "deadline": None, "payment": shown(component("Payment"))}
+
+
 _SETTLED = {"settled": {"settled_at": "2023-03-15T01:00:00.000Z"}}
 _PAID_TWICE = {"outcome": "refund_due", "reason": "already-paid"}
 _QUEUING = {"kind": "number", "number": 412, "eta_s": 471.5}
@@ -65,11 +79,12 @@ _PAGE = ("after", "limit")
 
 # fmt: off
 OPERATIONS: Mapping[str, Operation] = {
-    "GET /v1/exams": Operation("list_exams", {200: Body("ExamList", {"exams": {"exams": [_EXAM]}})},
+    "GET /v1/exams": Operation("list_exams",
+        {200: Body("ExamList", {"exams": lambda: {"exams": [_exam()]}})},
         "Served from memory; an import is seen by every process within about a second. Without "
         "`limit` all of them; where there may be many, ask for pages.",
         parameters=("after_exam", "exams_limit", "If-None-Match")),
-    "GET /v1/exams/{exam}": Operation("get_exam", {200: Body("Exam", {"exam": _EXAM})},
+    "GET /v1/exams/{exam}": Operation("get_exam", {200: Body("Exam", {"exam": _exam})},
         "Served from memory. `server_time` is the clock that opens and closes registration: count "
         "down by it, not by the visitor's own. It is no part of what the ETag names: a 304 has the "
         "header `Date`.", parameters=("If-None-Match",)),
@@ -78,7 +93,7 @@ OPERATIONS: Mapping[str, Operation] = {
          201: Body("ImportResult", {"created": {"created": True, "changes": []}})},
         "Brings the whole definition in, or nothing of it; every mistake is listed at once. Seats "
         "can be added at any time, and taken back as far as nobody has them. 201: the exam is new.",
-        Body("ExamDefinition", {"definition": _DEFINITION})),
+        Body("ExamDefinition", {"definition": _definition})),
     "GET /v1/exams/{exam}/availability": Operation("get_availability", "Availability",
         "No older than a fraction of a second (a setting of the service), or some seconds where "
         "the exam is large, and never passed off as newer than `as_of`. It is a look, not a "
@@ -110,7 +125,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /v1/exams/{exam}/candidates/{candidate}": Operation("get_candidate", "CandidateView",
         "Reservations of every state, the ended ones too."),
     "GET /v1/reservations/{reservation}": Operation("get_reservation",
-        {200: Body("Reservation", {"held": {}, "confirmed": _PAID})},
+        {200: Body("Reservation", {"held": {}, "confirmed": _paid})},
         "The reservation as it is now."),
     "DELETE /v1/reservations/{reservation}": Operation("release",
         {200: Body("Reservation", {"released": {"state": "released"}})},
@@ -121,12 +136,12 @@ OPERATIONS: Mapping[str, Operation] = {
         "Call it when the candidate is sent to the payment provider. The deadline moves out by the "
         "exam's `checkout_grace_s` the first time; doing it again changes nothing.", _NOTHING),
     "PUT /v1/reservations/{reservation}/venue": Operation("change_venue",
-        {200: Body("Reservation", {"moved": {**_PAID, "venue": "tianjin"}})},
+        {200: Body("Reservation", {"moved": lambda: {**_paid(), "venue": "tianjin"}})},
         "The new seats are taken before the old ones go back, so a booking is never without; every "
         "seat of the old venue may be sold. At the venue it is at already, nothing changes. Ask "
         "again after any 503: it has one effect.", Body("VenueChange")),
     "POST /v1/reservations/{reservation}/refund": Operation("refund",
-        {200: Body("Reservation", {"refunded": {**_PAID, "state": "refunded"}})},
+        {200: Body("Reservation", {"refunded": lambda: {**_paid(), "state": "refunded"}})},
         "Ends a booking within the refund window; the candidate may register again. A second one, "
         "also of the same booking, is `refund-used`, which names the reservation that was "
         "refunded: when an answer was lost, that tells whether it was done.", _NOTHING),
@@ -210,8 +225,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "OpenAPI 3.1."),
     "GET /docs": Operation("get_docs", {200: Body(None, media_type="text/html")},
         "Needs nothing from elsewhere."),
-    "GET /problems/{slug}": Operation("get_problem", "ProblemMeaning",
-        "What the `type` of a problem leads to."),
+    "GET /problems/{slug}": Operation("get_problem", "ProblemMeaning", "Where `type` leads to."),
 }
 # fmt: on
 """The calls by method and address."""
@@ -231,74 +245,77 @@ def _printable(longest: int) -> str:
     return f"^[!-~]([ -~]{{0,{longest - 2}}}[!-~])?$"
 
 
-def _parameter(place: str, schema: Schema, example: Any = None, **more: Any) -> Schema:
-    """Return a parameter. One without an example is left empty by whoever tries the call out."""
-    return {
-        "in": place,
-        "description": schema["description"],
-        **({"required": True} if place == "path" else {}),
-        "schema": {key: schema[key] for key in schema if key not in {"description", "examples"}},
-        **({} if example is None else {"example": example}),
-        **more,
-    }
+def _in(place: str, form: Any, example: Any = None, **more: Any) -> Callable[[], Schema]:
+    """Return what makes a parameter; one without an example is left empty by who tries the call."""
 
+    def make() -> Schema:
+        schema = form if isinstance(form, dict) else schema_of(form)
+        shows = shown(schema) if example is None and place == "path" else example
+        return {
+            "in": place,
+            "description": schema["description"],
+            **({"required": True} if place == "path" else {}),
+            "schema": {k: schema[k] for k in schema if k not in {"description", "examples"}},
+            **({} if shows is None else {"example": shows}),
+            **more,
+        }
 
-def _of_type(model: Any) -> Schema:
-    schema = schema_of(model)
-    return _parameter("path", schema, shown(schema))
+    return make
 
 
 _ID = "^[1-9][0-9]{0,17}$"
 _AFTER = "The `next` of the page before; from the start when left out."
 _SUBJECTS = "Only these subjects, separated by commas; all when left out."
+_MAY_REPEAT: JsonDict = {"uniqueItems": False}
 
 # fmt: off
-_PARAMETERS: Mapping[str, Schema] = {
-    "exam": _of_type(ExamId),
-    "candidate": _of_type(CandidateId),
-    "reservation": _of_type(ReservationId),
-    "refund": _parameter("path", _text("Id of the refund due.", _ID), "42"),
-    "payment": _parameter("path", _text("Id of the entry.", _ID), "7"),
-    "slug": _parameter("path", _text("Name of the problem type.", enum=[*PROBLEMS]), "sold-out"),
-    "subjects": _parameter(
-        "query", {**schema_of(Ids), "uniqueItems": False, "description": _SUBJECTS},
+_PARAMETERS: Mapping[str, Callable[[], Schema]] = {
+    "exam": _in("path", ExamId),
+    "candidate": _in("path", CandidateId),
+    "reservation": _in("path", ReservationId),
+    "refund": _in("path", _text("Id of the refund due.", _ID), "42"),
+    "payment": _in("path", _text("Id of the entry.", _ID), "7"),
+    "slug": _in("path", _text("Name of the problem type.", enum=[*PROBLEMS]), "sold-out"),
+    "subjects": _in(
+        "query", Annotated[Ids, Field(description=_SUBJECTS, json_schema_extra=_MAY_REPEAT)],
         ["general", "qms"], style="form", explode=False),
-    "exam_asked": _parameter(
+    "exam_asked": _in(
         "query", _text("Only this exam; all when left out, and what names none when empty."),
         name="exam"),
-    "after": _parameter("query", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),
-    "after_exam": _parameter(
-        "query", {**schema_of(Identifier), "description": _AFTER}, name="after"),
-    "limit": _parameter("query", _count("How many to list, 100 when left out.", PAGE_MAX)),
-    "exams_limit": _parameter(
+    "after": _in("query", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),
+    "after_exam": _in("query", Annotated[Identifier, Field(description=_AFTER)], name="after"),
+    "limit": _in("query", _count("How many to list, 100 when left out.", PAGE_MAX)),
+    "exams_limit": _in(
         "query", _count("How many to list, all of them when left out.", EXAMS_MAX), name="limit"),
-    "for": _parameter(
+    "for": _in(
         "query", _text("`excel` for a file that a person opens; for programs when left out.",
                        enum=["excel"])),
-    "If-None-Match": _parameter(
-        "header", _text("ETags known already; 304 when one is still right.")),
-    "Last-Event-ID": _parameter(
+    "If-None-Match": _in("header", _text("ETags known already; 304 when one is still right.")),
+    "Last-Event-ID": _in(
         "header", _text("The id of the event seen last; go on after it. Empty: none was seen.",
                         f"^({STATE_ID.pattern})?$")),
-    "Idempotency-Key": _parameter(
+    "Idempotency-Key": _in(
         "header", _text("Names the request: a new one for each order, the same for a repeat.",
                         _printable(IDEMPOTENCY_KEY_MAX)),
         "3c1f3f0e-7f53-4f39-9f0b-0d6c0c0f3f6a", required=True),
-    "Waiting-Room-Pass": _parameter(
+    "Waiting-Room-Pass": _in(
         "header",
         _text("The pass of the candidate where the exam has a waiting room; elsewhere ignored.")),
-    "webhook-id": _parameter(
+    "webhook-id": _in(
         "header",
         _text("Id of the event, the same each time it is sent.", _printable(EVENT_ID_MAX)),
         "evt_2KWPBgLlAfxdpx2AI54pPJ85f4W", required=True),
-    "webhook-timestamp": _parameter(
+    "webhook-timestamp": _in(
         "header", _text("When it is sent, in seconds since the Unix epoch; more than "
                         f"{TOLERANCE_S} s away from now it is refused.", "^[0-9]{1,15}$"),
         "1678766400", required=True),
-    "X-Request-ID": _parameter(
+    "X-Request-ID": _in(
         "header", _text("Names the request in logs and in the answer, if it is 1 to 64 letters, "
                         "digits, dots, underscores and dashes; else a new one is made.")),
 }
 # fmt: on
-PARAMETERS = {key: {"name": key, **told} for key, told in _PARAMETERS.items()}
-"""Parameters by component name; those of paths are called as in the path."""
+
+
+def parameters() -> Mapping[str, Schema]:
+    """Return the parameters by component name; those of paths are called as in the path."""
+    return {key: {"name": key, **make()} for key, make in _PARAMETERS.items()}

@@ -1,6 +1,7 @@
 """The schemas of the OpenAPI document and the bodies that show them, made from the models."""
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import orjson
@@ -148,23 +149,24 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
 }
 """The models of request bodies by the name of their schema."""
 
-SCHEMAS: Mapping[str, Schema] = {
-    **{name: schema_of(model, _ANSWERS, is_answer=True) for name, model in _ANSWERS.items()},
-    "AvailabilityEvent": {
-        "description": "A server-sent event of the stream, once its lines are read.",
-        "oneOf": [
-            schema_of(event, is_answer=True)
-            for event in (availability.Snapshot, availability.Change, availability.Stale)
-        ],
-    },
-    "BookingsFile": {
-        "type": "string",
-        "description": "CSV (RFC 4180) in UTF-8 with a header line.",
-        "examples": ["reservation,candidate,venue,subjects,state\r\n"],
-    },
-    **{name: schema_of(model) for name, model in REQUESTS.items()},
-}
-"""Schemas of bodies by component name."""
+
+@cache
+def schemas() -> Mapping[str, Schema]:
+    """Return the schemas of bodies by component name."""
+    events = (availability.Snapshot, availability.Change, availability.Stale)
+    return {
+        **{name: schema_of(model, _ANSWERS, is_answer=True) for name, model in _ANSWERS.items()},
+        "AvailabilityEvent": {
+            "description": "A server-sent event of the stream, once its lines are read.",
+            "oneOf": [schema_of(event, is_answer=True) for event in events],
+        },
+        "BookingsFile": {
+            "type": "string",
+            "description": "CSV (RFC 4180) in UTF-8 with a header line.",
+            "examples": ["reservation,candidate,venue,subjects,state\r\n"],
+        },
+        **{name: schema_of(model) for name, model in REQUESTS.items()},
+    }
 
 
 def shown(schema: Schema, told: Mapping[str, Any] | None = None) -> Any:
@@ -174,7 +176,7 @@ def shown(schema: Schema, told: Mapping[str, Any] | None = None) -> Any:
     unless they have an example. Raises LookupError for a part that nothing shows.
     """
     if "$ref" in schema:
-        return shown(SCHEMAS[schema["$ref"].removeprefix(_COMPONENT)], told)
+        return shown(schemas()[schema["$ref"].removeprefix(_COMPONENT)], told)
     for value in () if told else _own_values(schema):
         return value
     if schema.get("type") == "object":
