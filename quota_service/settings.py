@@ -1,13 +1,14 @@
 """Every setting of the service: its `QUOTA_*` environment variable, meaning, unit and default.
 
 The dataclass is the one list. Pydantic reads the environment by it, and the table that
-`quota-service settings` prints is made from it; a setting without a `repr` is a secret. Neither has
-the internal fields of the class. Over 400 lines because the meanings of settings stand beside them.
+`quota-service settings` prints is made from it; a setting without a `repr` is a secret. What no
+deployment has a reason to set is a constant beside the code that uses it.
 """
 
 import dataclasses
 import functools
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,19 +20,14 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from quota_service.service_links import without_service_links
 
 _SECRET_MAX_BYTES = 64 * 1024
-_INTERNAL: Mapping[str, Any] = {"internal": True}
+_MASK = "********"
 
 
 class SettingsError(ValueError):
     """A setting that is missing, malformed, out of its limits or of no use; the text names it."""
 
 
-_Value = TypeVar("_Value")
-
-
-def _internal(default: _Value) -> _Value:
-    """Make a field of Settings that no environment variable sets."""
-    return field(default=default, metadata=_INTERNAL)
+_Limits = TypeVar("_Limits")
 
 
 @with_config(ConfigDict(use_attribute_docstrings=True, allow_inf_nan=False))
@@ -39,9 +35,7 @@ def _internal(default: _Value) -> _Value:
 class Settings:
     """The settings of one process; units stand last in each name.
 
-    A field with a plain default is set by the environment, and its text says why a deployment
-    would. The fields at the end, made by `_internal`, are constants of the service: only code, such
-    as a test that needs a short wait, gives them another value.
+    Every field but `limits` is set by the environment, and its text says why a deployment would.
     """
 
     redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
@@ -162,100 +156,34 @@ class Settings:
     """days that the journal of an exam is kept after its end; fit it to the law, 0 keeps it for
     good"""
 
-    body_max_bytes: int = _internal(16_384)
-    """larger request bodies are answered 413"""
-    use_cases_max: int = _internal(10_000)
-    """requests at work on the stores at once; more are answered 503"""
-    work_limit: int = _internal(2048)
-    """requests at work at once, at the start; it adapts to latency"""
-    work_limit_min: int = _internal(512)
-    """the least the limit adapts to"""
-    work_window_ms: int = _internal(100)
-    """how often the limit is moved, at most"""
-    work_limit_smoothing: float = _internal(0.2)
-    """how far one window moves the limit towards what it has shown"""
-    work_latency_tolerance: float = _internal(1.5)
-    """how many times its usual latency a request may take before the limit shrinks"""
-    work_latency_floor_ms: float = _internal(200.0)
-    """a latency that is never taken for overload"""
-    exports_max: int = _internal(2)
-    """exports of bookings at once; more are answered 503"""
-    export_timeout_s: float = _internal(900.0)
-    """an export that takes longer is broken off"""
-    worker_settled_s: float = _internal(10.0)
-    """a process of `serve --workers` that lived this long did not die of its start"""
-    worker_restarts_max: int = _internal(5)
-    """deaths of such a process soon after its start, in a row; one more ends the service"""
-    worker_backoff_max_s: float = _internal(5.0)
-    """longest pause before such a process is started again"""
-    redis_batch_max: int = _internal(64)
-    """script calls sent to Redis at once"""
-    redis_batches_in_flight_max: int = _internal(4)
-    """batches under way to Redis"""
-    redis_queue_max: int = _internal(20_000)
-    """script calls that may wait for a batch; more are answered 503"""
-    postgres_idle_transaction_timeout_s: float = _internal(10.0)
-    """after how long without a word Postgres ends our transaction"""
-    group_commit_max: int = _internal(128)
-    """payment events recorded in one transaction"""
-    group_commits_in_flight_max: int = _internal(2)
-    """transactions of them at once"""
-    group_commit_queue_max: int = _internal(5000)
-    """payment events that may wait; more are answered 503"""
-    waiting_room_refresh_s: float = _internal(1.0)
-    """how often the public documents of waiting rooms are made anew"""
-    waiting_room_block: int = _internal(500)
-    """numbers of a queue set aside in Postgres at a time"""
-    stream_filters_max: int = _internal(256)
-    """different ?subjects= of the streams of an exam; further ones get all subjects"""
-    stream_life_s: float = _internal(3600.0)
-    """a stream is ended after this time at most, to be opened again"""
-    stream_retry_ms: int = _internal(3000)
-    """about when a stream that ended is to be opened again"""
-    stream_changes_max: int = _internal(300)
-    """changes of an exam that are kept for streams that resume"""
-    stream_buffer_max_bytes: int = _internal(65_536)
-    """what may wait for the reader of a stream before it misses changes"""
-    stream_stall_timeout_s: float = _internal(30.0)
-    """a stream whose full buffer is not read in this time is cut off"""
-    stream_writes_per_turn_max: int = _internal(200)
-    """streams written to before other requests get their turn"""
-    admission_interval_s: float = _internal(1.0)
-    """pause between two steps of admission from the waiting room"""
-    admission_lease_s: float = _internal(5.0)
-    """how long admission waits for a leader that is gone"""
-    admission_rise_max: float = _internal(0.02)
-    """largest share by which admission gets faster in a second"""
-    admission_claim_window_s: float = _internal(20.0)
-    """how long a place is kept free for one who was admitted"""
-    admission_hold_after_s: float = _internal(2.5)
-    """age from which a process's report of its load counts as missing"""
-    admission_stop_after_s: float = _internal(5.0)
-    """without any report for so long, nobody is admitted"""
-    expiry_interval_ms: int = _internal(200)
-    """pause of the expiry worker when nothing is due"""
-    expiry_batch_max: int = _internal(200)
-    """holds expired in one call"""
-    journal_tries_max: int = _internal(3)
-    """tries before an entry that cannot be stored is quarantined"""
+    limits: tuple[object, ...] = ()
+    """what tests and the bench set in the place of constants; no environment variable does"""
+
+    def limits_of(self, kind: type[_Limits]) -> _Limits:
+        """Return the limits of one kind: those that were given, else the kind's own values."""
+        return next((given for given in self.limits if isinstance(given, kind)), kind())
+
+    def with_limits(self, *limits: object) -> "Settings":
+        """Return these settings with other values of some limits."""
+        return dataclasses.replace(self, limits=(*limits, *self.limits))
 
 
 _CONSTANTS = frozenset(
-    {
-        "admission_backlog_target",
-        "admission_failure_rate_target",
-        "admission_pool_wait_p99_target_ms",
-        "admission_redis_p99_target_ms",
-        "admission_settle_s",
-        "audit_interval_s",
-        "capacity_interval_s",
-        "journal_batch_max",
-        "protocols_max",
-        "recovery_batch_max",
-        "recovery_interval_s",
-        "shard_recovery_interval_s",
-        "waiting_room_poll_min_s",
-    }
+    """
+    admission_backlog_target admission_claim_window_s admission_failure_rate_target
+    admission_hold_after_s admission_interval_s admission_lease_s
+    admission_pool_wait_p99_target_ms admission_redis_p99_target_ms admission_rise_max
+    admission_settle_s admission_stop_after_s audit_interval_s body_max_bytes
+    capacity_interval_s expiry_batch_max expiry_interval_ms export_timeout_s exports_max
+    group_commit_max group_commit_queue_max group_commits_in_flight_max journal_batch_max
+    journal_tries_max postgres_idle_transaction_timeout_s protocols_max recovery_batch_max
+    recovery_interval_s redis_batch_max redis_batches_in_flight_max redis_queue_max
+    shard_recovery_interval_s stream_buffer_max_bytes stream_changes_max stream_filters_max
+    stream_life_s stream_retry_ms stream_stall_timeout_s stream_writes_per_turn_max
+    use_cases_max waiting_room_block waiting_room_poll_min_s waiting_room_refresh_s
+    work_latency_floor_ms work_latency_tolerance work_limit work_limit_min work_limit_smoothing
+    work_window_ms worker_backoff_max_s worker_restarts_max worker_settled_s
+    """.split()  # noqa: SIM905 - a line for each is too long
 )
 """What was a setting in earlier versions and is a constant or has another name in code now."""
 
@@ -284,7 +212,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         if text is not None:
             values[item.name] = text
     unknown = {name for name in environ if name.startswith("QUOTA_")} - known
-    fixed, mistyped = sorted(unknown & _fixed()), sorted(unknown - _fixed())
+    fixed = sorted(unknown & {variable(name) for name in _CONSTANTS})
+    mistyped = sorted(unknown.difference(fixed))
     refusals = []
     if fixed:
         refusals.append(f"no longer a setting, unset it: {', '.join(fixed)}; see CHANGELOG.md")
@@ -318,7 +247,7 @@ _NOT_OURS = frozenset(
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Return the variables from which a process reads these settings, but for internal ones."""
+    """Return the variables from which a process reads these settings, but for `limits`."""
     return {
         variable(item.name): str(getattr(settings, item.name))
         for item in settable()
@@ -328,14 +257,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 def settable() -> Iterator["dataclasses.Field[Any]"]:
     """Yield the fields of Settings that an environment variable sets."""
-    return (item for item in dataclasses.fields(Settings) if item.metadata != _INTERNAL)
-
-
-def _fixed() -> set[str]:
-    """Return the variables that were settings once and are no more."""
-    internal = {item.name for item in dataclasses.fields(Settings)}
-    internal -= {item.name for item in settable()}
-    return {variable(name) for name in internal | _CONSTANTS}
+    return (item for item in dataclasses.fields(Settings) if item.name != "limits")
 
 
 def variable(name: str) -> str:
@@ -369,7 +291,7 @@ def describe(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
     for item in settable():
         now, default = getattr(settings, item.name), item.default
         if _is_secret(item) and now != default:
-            now = "********"
+            now = _masked(str(now))
         meaning = " ".join(members[item.name]["description"].split())
         yield variable(item.name), _show(now), _show(default), meaning
 
@@ -377,6 +299,15 @@ def describe(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
 def _is_secret(item: "dataclasses.Field[Any]") -> bool:
     """Return whether a setting is kept out of all texts, and may come from a file."""
     return not item.repr
+
+
+def _masked(secret: str) -> str:
+    """Return a URL without its passwords, and nothing of a secret that is no URL."""
+    if "://" not in secret:
+        return _MASK
+    # Up to the last @: a password that is not escaped may hold one.
+    shown = re.sub(r"(?<=://)([^:@]*:).*(?=@)", rf"\1{_MASK}", secret, flags=re.DOTALL)
+    return re.sub(r"(?i)(password=)[^&]*", rf"\1{_MASK}", shown)
 
 
 def _show(value: object) -> str:

@@ -9,7 +9,6 @@ shared machine is noisy; what counts is the ratio of the medians.
 
 import argparse
 import asyncio
-import dataclasses
 import itertools
 import statistics
 import tempfile
@@ -22,6 +21,7 @@ from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam
 from quota_service.domain.payment import PaymentEvent, PaymentOutcome, PaymentStatus
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.ledger.group_commit import GroupCommitLimits
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
@@ -109,7 +109,7 @@ async def compare(
     """Run both targets in turns and return their rates, round by round."""
     targets = {
         GROUPED: settings,
-        ALONE: dataclasses.replace(settings, group_commit_max=1, group_commits_in_flight_max=8),
+        ALONE: settings.with_limits(GroupCommitLimits(batch_max=1, in_flight_max=8)),
     }
     async with open_service(settings) as service:
         await migrate(service.stores.ledger)

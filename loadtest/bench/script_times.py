@@ -28,7 +28,7 @@ from loadtest.bench.redis_client import redis_client
 from quota_service.domain.exam import MAX_SUBJECTS, MAX_VENUES, Quota
 from quota_service.embedded import EmbeddedRedis
 from quota_service.observability.metrics import Metrics
-from quota_service.seats.connection import ScriptRunner, redis_pool
+from quota_service.seats.connection import BatchLimits, ScriptRunner, redis_pool
 from quota_service.seats.keys import Shard
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.room_statistics import RoomStatisticsStore
@@ -85,8 +85,8 @@ class Sizes:
 async def largest(folder: Path) -> AsyncIterator[Sizes]:
     """Lend a shard without quotas yet, on a Redis that logs what is slow."""
     with EmbeddedRedis(folder) as server:
-        settings = Settings(
-            redis_url=server.url, redis_batch_max=_ORDERS, redis_command_timeout_s=30
+        settings = Settings(redis_url=server.url, redis_command_timeout_s=30).with_limits(
+            BatchLimits(batch_max=_ORDERS)
         )
         runner = ScriptRunner(redis_pool(settings), load_scripts(), settings, Metrics())
         async with redis_client(server.url) as client:

@@ -55,6 +55,16 @@ Column = tuple[str, Callable[[ExportedBooking], object]]
 
 
 @dataclass(frozen=True, slots=True)
+class ExportLimits:
+    """Bounds of the exports of a process."""
+
+    at_once_max: int = 2
+    """Exports at once; more are answered 503."""
+    timeout_s: float = 900.0
+    """An export that takes longer is broken off."""
+
+
+@dataclass(frozen=True, slots=True)
 class BookingFile:
     """One form of the file: its first bytes, and the lines of a page of bookings."""
 
@@ -85,7 +95,7 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
         if request.method == "HEAD":
             return response
         try:
-            async with asyncio.timeout(context.settings.export_timeout_s):
+            async with asyncio.timeout(context.settings.limits_of(ExportLimits).timeout_s):
                 await _write(response, file, first, pages)
         except ConnectionResetError:
             log.info("the reader of an export has left")

@@ -28,7 +28,7 @@ from quota_service.api.context import ApiContext
 from quota_service.api.problems import PROBLEMS, answer_for, answer_to
 from quota_service.api.routes import AiohttpOnly, JsonHandler, Route
 from quota_service.awaited import IS_AWAITED
-from quota_service.http.application import PlainRequest
+from quota_service.http.application import BODY_MAX_BYTES, PlainRequest
 from quota_service.http.errors import BodyTooSlow, MalformedRequest
 from quota_service.http.heads import Heads
 from quota_service.http.priority import CAN_WAIT, Priority
@@ -82,7 +82,7 @@ class JsonCalls:
         """`by_aiohttp` makes what serves a connection that has more than plain requests."""
         settings = context.settings
         self.context = context
-        self.body_max_bytes = settings.body_max_bytes
+        self.body_max_bytes = BODY_MAX_BYTES
         self.head_timeout_s = settings.head_timeout_s
         self.body_timeout_s = settings.request_timeout_s
         self.idle_timeout_s = settings.idle_timeout_s

@@ -22,6 +22,7 @@ from quota_service.api.problems import PROBLEMS, answer_to
 from quota_service.api.routes import ROUTES, AiohttpHandler, AiohttpOnly, JsonHandler, Route
 from quota_service.awaited import IS_AWAITED
 from quota_service.domain.errors import Overloaded
+from quota_service.http.application import BODY_MAX_BYTES
 from quota_service.http.errors import (
     BodyTooSlow,
     ClientLeft,
@@ -161,8 +162,7 @@ def _checked(route: Route) -> AiohttpHandler:
             with _at_work(asked, context, priority):
                 return await route.handler.handler(asked)
         # Whoever sends half a body takes no place at work.
-        longest = route.body_max_bytes or context.settings.body_max_bytes
-        request.body = await read_body(asked, longest)
+        request.body = await read_body(asked, route.body_max_bytes or BODY_MAX_BYTES)
         if route.verify is not None:
             request.event = route.verify(context, request)
         with _at_work(asked, context, priority):

@@ -51,7 +51,7 @@ class Route:
     refusals: tuple[str, ...] = ()
     has_exam_in_query: bool = False
     body_max_bytes: int | None = None
-    """The longest body it takes; None for the setting, which all others have."""
+    """The longest body it takes; None for that of all others."""
     is_long: bool = False
     """Whether it may take longer than other requests wait for the stores."""
     verify: Callable[[ApiContext, Request], str] | None = None

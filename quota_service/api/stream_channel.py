@@ -53,6 +53,26 @@ class Group:
         self.resumed.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """Bounds of the streams of an exam."""
+
+    filters_max: int = 256
+    """Different `?subjects=`; further ones get all subjects."""
+    life_s: float = 3600.0
+    """A stream is ended after this time at most, to be opened again."""
+    retry_ms: int = 3000
+    """About when a stream that ended is to be opened again."""
+    changes_max: int = 300
+    """Changes of an exam that are kept for streams that resume."""
+    buffer_max_bytes: int = 65_536
+    """What may wait for the reader of a stream before it misses changes."""
+    stall_timeout_s: float = 30.0
+    """A stream whose full buffer is not read in this time is cut off."""
+    writes_per_turn_max: int = 200
+    """Streams written to before other requests get their turn."""
+
+
 class Channel:
     """The watchers of one exam, and what they were told last."""
 
@@ -68,8 +88,9 @@ class Channel:
         self._cache = cache
         self._rendered = rendered
         self._settings = settings
+        self._limits = settings.limits_of(StreamLimits)
         self._metrics = metrics
-        self._recent = RecentChanges(settings.stream_changes_max)
+        self._recent = RecentChanges(self._limits.changes_max)
         self._groups: dict[Subjects, Group] = {}
         self._heartbeat = heartbeat()
         self._is_stale = False
@@ -81,7 +102,7 @@ class Channel:
         group = self._groups.get(subjects)
         if group is None and subjects is not None:
             filters = len(self._groups.keys() - {None})
-            if filters >= self._settings.stream_filters_max:
+            if filters >= self._limits.filters_max:
                 return self.enter(None)
         if group is None:
             group = self._groups[subjects] = Group(subjects)
@@ -120,7 +141,7 @@ class Channel:
         watcher = Watcher(
             transport,
             is_chunked=is_chunked,
-            stall_timeout_s=self._settings.stream_stall_timeout_s,
+            stall_timeout_s=self._limits.stall_timeout_s,
             caught_up=lambda watcher: self._catch_up(group, watcher),
             cut=self._metrics.streams_cut.inc,
         )
@@ -135,7 +156,7 @@ class Channel:
             group.watchers.discard(watcher)
 
     def _begin(self, group: Group, watcher: Watcher, last_state_id: str | None) -> None:
-        watcher.listen(self._settings.stream_buffer_max_bytes)
+        watcher.listen(self._limits.buffer_max_bytes)
         for message in self._first_messages(group, last_state_id):
             watcher.tell(message)
         if not group.watchers:
@@ -251,7 +272,7 @@ class Channel:
 
         Those who come meanwhile are not told: they begin with the state that is being told.
         """
-        slice_max = self._settings.stream_writes_per_turn_max
+        slice_max = self._limits.writes_per_turn_max
         for group, watchers in [(group, tuple(group.watchers)) for group in groups]:
             message = render(group)
             if message is None:

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion11, web
 from quota_service.api.availability import STATE_ID, subjects_asked
 from quota_service.api.context import CONTEXT
 from quota_service.api.rendered import RenderedAvailability
-from quota_service.api.stream_channel import Channel, Group, Subjects
+from quota_service.api.stream_channel import Channel, Group, StreamLimits, Subjects
 from quota_service.domain.errors import Overloaded, Unavailable
 from quota_service.domain.exam import Exam
 from quota_service.http.errors import InvalidRequest
@@ -94,7 +94,7 @@ class Streams:
 async def get_availability_stream(request: web.Request) -> web.StreamResponse:
     """GET /v1/exams/{exam}/availability/stream."""
     context = request.app[CONTEXT]
-    settings = context.settings
+    limits = context.settings.limits_of(StreamLimits)
     exam = context.stores.registry.find(request.match_info["exam"])
     subjects = _filter(subjects_asked(request.query, exam), exam)
     last_state_id = _last_event_id(request)
@@ -108,11 +108,11 @@ async def get_availability_stream(request: web.Request) -> web.StreamResponse:
         await channel.prepare()
         with suppress(ConnectionResetError):
             await response.prepare(request)
-            retry_ms = round(settings.stream_retry_ms * random.uniform(0.5, 1.5))  # noqa: S311
+            retry_ms = round(limits.retry_ms * random.uniform(0.5, 1.5))  # noqa: S311
             await response.write(retry_field(retry_ms))
             if request.transport is not None:
                 is_chunked = request.version >= HttpVersion11
-                life_s = settings.stream_life_s * random.uniform(1 - _SPREAD, 1)  # noqa: S311
+                life_s = limits.life_s * random.uniform(1 - _SPREAD, 1)  # noqa: S311
                 with channel.watching(
                     group, request.transport, is_chunked=is_chunked, last_state_id=last_state_id
                 ) as watcher:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from quota_service.api.auth import KeyRing
 from quota_service.api.context import ApiContext
+from quota_service.api.exports import ExportLimits
 from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.streams import Streams
 from quota_service.domain.errors import QuotaError
@@ -39,8 +40,8 @@ from quota_service.observability.health import Health
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.availability import AvailabilityCache
 from quota_service.registration.backlog import Backlog
-from quota_service.registration.in_flight import InFlight
-from quota_service.registration.queue_numbers import QueueNumbers
+from quota_service.registration.in_flight import InFlight, UseCaseLimits
+from quota_service.registration.queue_numbers import NumberBlock, QueueNumbers
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.registration.stores import (
@@ -138,7 +139,7 @@ async def open_stores(
                 numbers=QueueNumbers(
                     room_ledger,
                     room_store,
-                    block=settings.waiting_room_block,
+                    block=settings.limits_of(NumberBlock).size,
                     numbers_max=settings.waiting_room_numbers_max,
                     failpoint=failpoint,
                 ),
@@ -169,7 +170,10 @@ async def open_service(
         key_ledger = ApiKeyLedger(stores.ledger)
         keys = KeyRing(key_ledger)
         health = _health(stores, keys)
-        in_flight = InFlight(limit=settings.use_cases_max, timeout_s=settings.request_timeout_s)
+        in_flight = InFlight(
+            limit=settings.limits_of(UseCaseLimits).at_once_max,
+            timeout_s=settings.request_timeout_s,
+        )
         rendered = RenderedAvailability()
         availability = AvailabilityCache(
             stores.seats, stores.registry, settings.availability_refresh_ms, rendered.get_ready
@@ -185,7 +189,7 @@ async def open_service(
             rendered=rendered,
             rendered_rooms=RenderedOnce(),
             rendered_exams=RenderedOnce(),
-            exports=asyncio.Semaphore(settings.exports_max),
+            exports=asyncio.Semaphore(settings.limits_of(ExportLimits).at_once_max),
             streams=Streams(availability, rendered, settings, metrics),
             queue=FairQueue(asyncio.get_running_loop(), settings.queue_max),
             limiter=ConcurrencyLimiter.of(settings, metrics),

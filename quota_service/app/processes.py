@@ -21,6 +21,7 @@ import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 
 from quota_service.app.running import stopped_by_signals
 from quota_service.domain.errors import QuotaError
@@ -39,6 +40,18 @@ _PORT_MAX = 65_535
 _BACKOFF_FIRST_S = 0.1
 _CLOSING_S = 5.0
 """Time for a process to close its stores, after requests and use cases have had theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartLimits:
+    """When a process that ended is started again."""
+
+    settled_s: float = 10.0
+    """A process that lived this long did not die of its start."""
+    early_deaths_max: int = 5
+    """Deaths of a process soon after its start, in a row; one more ends the service."""
+    pause_max_s: float = 5.0
+    """Longest pause before it is started again."""
 
 
 async def serve_in_processes(settings: Settings, count: int) -> None:
@@ -120,7 +133,7 @@ class ApiProcess:
 
         The first start after an end comes at once, each further one after a longer pause.
         """
-        settings, early_deaths = self._settings, 0
+        early_deaths, limits = 0, self._settings.limits_of(RestartLimits)
         while not self._stopping.is_set():
             started_s = time.monotonic()
             status = await self._live()
@@ -130,8 +143,8 @@ class ApiProcess:
                 if status not in {0, -signal.SIGTERM}:
                     log.error("API process did not end in order", extra=told)
                 return
-            early_deaths = early_deaths + 1 if lived_s < settings.worker_settled_s else 0
-            if early_deaths > settings.worker_restarts_max:
+            early_deaths = early_deaths + 1 if lived_s < limits.settled_s else 0
+            if early_deaths > limits.early_deaths_max:
                 raise QuotaError(
                     f"API process {self._number} ended {early_deaths} times in a row soon after "
                     f"its start, last with status {status}"
@@ -139,7 +152,7 @@ class ApiProcess:
             pause_s = 0.0
             if early_deaths > 1:
                 pause_s = _BACKOFF_FIRST_S * 2.0 ** (early_deaths - 1)
-                pause_s = min(pause_s, settings.worker_backoff_max_s)
+                pause_s = min(pause_s, limits.pause_max_s)
             log.warning("API process ended and is replaced", extra={**told, "pause_s": pause_s})
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)

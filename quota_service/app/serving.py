@@ -23,6 +23,7 @@ from quota_service.api.service import (
 )
 from quota_service.app.opening import Service
 from quota_service.http.acceptor import Acceptor, bind
+from quota_service.http.application import BODY_MAX_BYTES
 from quota_service.http.connections import Connections
 from quota_service.http.protocol import HEAD_MAX_BYTES
 from quota_service.settings import address_of_setting
@@ -71,7 +72,7 @@ def api_app(service: Service) -> web.Application:
     """Return the public application."""
     app = web.Application(
         middlewares=[around_requests(service.metrics)],
-        client_max_size=service.settings.body_max_bytes + 1,
+        client_max_size=BODY_MAX_BYTES + 1,
     )
     app[CONTEXT] = service.context
     app[OPENAPI] = orjson.dumps(openapi_document())

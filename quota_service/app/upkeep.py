@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from quota_service.app.opening import Service
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.load_window import LoadWindow
+from quota_service.registration.admit import AdmissionLimits
 from quota_service.registration.report_load import report_load
+from quota_service.registration.room_cache import RoomRefresh
 from quota_service.seats.connection import server_warnings
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,10 @@ async def kept_fresh(service: Service, *, tells_load: bool) -> AsyncIterator[Non
         (_refreshing_health(service), _INTERVAL_S),
         (service.stores.reservations.backlog.refresh, _INTERVAL_S),
         (service.context.limiter.show, _INTERVAL_S),
-        (service.stores.waiting_room.rooms.refresh, service.settings.waiting_room_refresh_s),
+        (
+            service.stores.waiting_room.rooms.refresh,
+            service.settings.limits_of(RoomRefresh).interval_s,
+        ),
     ]
     if tells_load:
         rounds.append((telling_load(service), _INTERVAL_S))
@@ -74,10 +79,11 @@ def telling_load(service: Service) -> Callable[[], Awaitable[None]]:
     stores = service.stores
     window = LoadWindow(service.metrics, lambda: stores.payments.confirmations.waiting)
     process = secrets.token_hex(8)
+    unread_max_s = service.settings.limits_of(AdmissionLimits).hold_after_s
 
     async def tell() -> None:
         read_at_s = stores.waiting_room.rooms.read_at_s
-        if time.monotonic() - read_at_s > service.settings.admission_hold_after_s:
+        if time.monotonic() - read_at_s > unread_max_s:
             return  # who cannot show candidates their turn is no sign that turns are seen
         await report_load(stores.waiting_room, process, window.read())
 

@@ -10,6 +10,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 if TYPE_CHECKING:
     from quota_service.http.protocol import Connection
 
+BODY_MAX_BYTES = 16_384
+"""Larger bodies are answered 413, but for calls with a limit of their own."""
+
 
 class Application(Protocol):
     """What answers the requests of connections; `Found` is its own, a call and its parameters."""

@@ -19,6 +19,8 @@ _CLASSES = tuple(PARTS)
 _SAMPLED = frozenset(_CLASSES) - {Priority.OPS}
 """Classes whose latency says how busy the process is; an export takes as long as its reader."""
 
+_WINDOW_S = 0.1
+"""How often the limit is moved, at most."""
 _SAMPLES_MIN = 10
 """Requests a window has to see before it closes: one slow answer is no trend."""
 
@@ -64,7 +66,7 @@ class ConcurrencyLimiter:
     @classmethod
     def of(cls, settings: Settings, metrics: Metrics) -> "ConcurrencyLimiter":
         """Return the limiter the settings ask for."""
-        return cls(GradientLimit.of(settings), metrics, window_s=settings.work_window_ms / 1000)
+        return cls(GradientLimit.of(settings), metrics, window_s=_WINDOW_S)
 
     @property
     def limit(self) -> int:

@@ -16,6 +16,14 @@ from dataclasses import dataclass
 
 from quota_service.settings import Settings
 
+INITIAL = 2048
+"""Requests at work at once, at the start."""
+_LOW = 512
+"""The least the limit adapts to."""
+_SMOOTHING = 0.2
+"""How far one window moves the limit towards what it has shown."""
+_TOLERANCE = 1.5
+"""How many times its usual latency a request may take before the limit shrinks."""
 _GRADIENT_MIN = 0.5
 """The most that one window can ask to shrink: one bad moment must not close the service."""
 _LONG_WINDOWS = 600
@@ -23,6 +31,13 @@ _LONG_WINDOWS = 600
 _RECOVERED = 2.0
 """How many times the latency of now the long-term one may be before it is brought down faster."""
 _RECOVERY = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyFloor:
+    """A latency that is never taken for overload."""
+
+    floor_ms: float = 200.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +74,12 @@ class GradientLimit:
     def of(cls, settings: Settings) -> "GradientLimit":
         """Return the limit the settings ask for."""
         return cls(
-            initial=settings.work_limit,
-            low=settings.work_limit_min,
+            initial=INITIAL,
+            low=_LOW,
             high=settings.work_limit_max,
-            smoothing=settings.work_limit_smoothing,
-            tolerance=settings.work_latency_tolerance,
-            floor_s=settings.work_latency_floor_ms / 1000,
+            smoothing=_SMOOTHING,
+            tolerance=_TOLERANCE,
+            floor_s=settings.limits_of(LatencyFloor).floor_ms / 1000,
         )
 
     @property

@@ -6,6 +6,7 @@ of unknown end is looked up by key, never assumed.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from quota_service.coalescing import Coalescer, QueueFullError
@@ -17,6 +18,18 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCommitLimits:
+    """How payment events go to Postgres."""
+
+    batch_max: int = 128
+    """Events recorded in one transaction."""
+    in_flight_max: int = 2
+    """Transactions of them at once."""
+    queue_max: int = 5000
+    """Events that may wait; more are answered 503."""
 
 
 class GroupCommit(Generic[Item, Result]):
@@ -41,11 +54,12 @@ class GroupCommit(Generic[Item, Result]):
         self._commit = commit
         self._look_up = look_up
         self._size = metrics.group_commit_size
+        limits = settings.limits_of(GroupCommitLimits)
         self._coalescer: Coalescer[Item, Result] = Coalescer(
             self._settle,
-            batch_max=settings.group_commit_max,
-            in_flight_max=settings.group_commits_in_flight_max,
-            queue_max=settings.group_commit_queue_max,
+            batch_max=limits.batch_max,
+            in_flight_max=limits.in_flight_max,
+            queue_max=limits.queue_max,
         )
 
     @property

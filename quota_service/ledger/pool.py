@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -32,6 +33,14 @@ _KEEPALIVES = {
 """Seconds, seconds and tries; a server on a socket of the machine ignores them."""
 
 
+@dataclass(frozen=True, slots=True)
+class TransactionLimits:
+    """How long a transaction lives."""
+
+    idle_timeout_s: float = 10.0
+    """After how long without a word Postgres ends it."""
+
+
 class Ledger:
     """Connections to the ledger and its named queries."""
 
@@ -39,9 +48,10 @@ class Ledger:
         self._pool = pool
         self._acquire_timeout_s = settings.postgres_acquire_timeout_s
         # Behind a pooler a session has no settings of ours: each transaction gets the limit itself.
-        idle_ms = round(settings.postgres_idle_transaction_timeout_s * 1000)
+        idle_timeout_s = settings.limits_of(TransactionLimits).idle_timeout_s
+        idle_ms = round(idle_timeout_s * 1000)
         self._idle_timeout = "" if settings.postgres_statement_cache else str(idle_ms)
-        self._beat_s = settings.postgres_idle_transaction_timeout_s / 4
+        self._beat_s = idle_timeout_s / 4
         self._wait = metrics.pool_wait
         self.query = load_queries()
 
@@ -165,7 +175,7 @@ async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Led
     if settings.postgres_statement_cache:  # a pooler takes no such settings
         # A server that cannot reach us any more must not keep our locks: it ends a transaction
         # that is without a word, and looks after 15 s whether we are still there.
-        idle_ms = round(settings.postgres_idle_transaction_timeout_s * 1000)
+        idle_ms = round(settings.limits_of(TransactionLimits).idle_timeout_s * 1000)
         server_settings["idle_in_transaction_session_timeout"] = str(idle_ms)
         server_settings |= _KEEPALIVES
     pool = await asyncpg.create_pool(

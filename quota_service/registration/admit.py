@@ -57,6 +57,25 @@ BACKLOG_TARGET = 500
 SETTLE_S = 15.0
 """Time a slower admission gets to show before the next fall."""
 
+
+@dataclass(frozen=True, slots=True)
+class AdmissionLimits:
+    """The times of admission, and how fast it gets faster."""
+
+    interval_s: float = 1.0
+    """Pause between two steps."""
+    lease_s: float = 5.0
+    """How long admission waits for a leader that is gone."""
+    rise_max: float = 0.02
+    """Largest share by which admission gets faster in a second."""
+    claim_window_s: float = 20.0
+    """How long a place is kept free for a candidate who was admitted."""
+    hold_after_s: float = 2.5
+    """Age from which a process's report of its load counts as missing."""
+    stop_after_s: float = 5.0
+    """Without any report for so long, nobody is admitted."""
+
+
 _ONLY_SHARD = 0
 _NOBODY = 0.0
 
@@ -77,7 +96,7 @@ class Admission:
 
     def __init__(self, stores: WaitingRoomStores, settings: Settings) -> None:
         self._stores = stores
-        self._settings = settings
+        self._limits = settings.limits_of(AdmissionLimits)
         self._name = secrets.token_hex(8)
         self._memories: dict[str, _Memory] = {}
         self._closed: set[tuple[str, int]] = set()
@@ -89,8 +108,8 @@ class Admission:
             pool_wait_p99_ms=POOL_WAIT_P99_TARGET_MS,
             failure_rate=FAILURE_RATE_TARGET,
             backlog=BACKLOG_TARGET,
-            hold_after_s=settings.admission_hold_after_s,
-            stop_after_s=settings.admission_stop_after_s,
+            hold_after_s=self._limits.hold_after_s,
+            stop_after_s=self._limits.stop_after_s,
         )
 
     async def admit(self, exam: Exam) -> float:
@@ -113,8 +132,7 @@ class Admission:
         # Whoever leads next has to know it too.
         places = self._places(shard, rules, statistics)
         self._stores.failpoint("admit: read")
-        settings = self._settings
-        lease = await self._stores.admission.lease(exam.id, self._name, settings.admission_lease_s)
+        lease = await self._stores.admission.lease(exam.id, self._name, self._limits.lease_s)
         if lease is None:
             self._forget(exam.id)
             return _NOBODY
@@ -139,7 +157,7 @@ class Admission:
         memory: _Memory,
     ) -> tuple[Step, float]:
         """Return the next step, and the seconds it adds to the grace of claims."""
-        room, settings, now_s = lease.room, self._settings, time.monotonic()
+        room, now_s = lease.room, time.monotonic()
         progress = Progress(
             rate=room.rate,
             fixed_rate=room.fixed_rate,
@@ -165,12 +183,12 @@ class Admission:
             rate_min=rules.rate_min_per_s,
             rate_max=rules.rate_max_per_s,
             places_max=rules.places_max,
-            rise_max=settings.admission_rise_max,
+            rise_max=self._limits.rise_max,
             settle_s=SETTLE_S,
         )
         # What an outage or a change of leaders has left out is not made up for: a crowd that was
         # saved up would come all at once.
-        most_s = 2 * settings.admission_interval_s
+        most_s = 2 * self._limits.interval_s
         elapsed_s = min(max(lease.since_step_s or 0.0, 0.0), most_s)
         step = decide(
             progress, demand, add_up(statistics.reports, self._targets), policy, elapsed_s
@@ -196,7 +214,7 @@ class Admission:
         memory = self._memories.get(room.exam)
         if memory is None or memory.epoch != room.leader_epoch:
             memory = self._memories[room.exam] = _Memory(
-                room.leader_epoch, Turnout(self._settings.admission_claim_window_s)
+                room.leader_epoch, Turnout(self._limits.claim_window_s)
             )
             self._stores.metrics.leader_changes.labels(exam=room.exam).inc()
             log.info("leads admission", extra={"exam": room.exam, "epoch": room.leader_epoch})

@@ -10,6 +10,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from quota_service.domain.errors import Overloaded, Unavailable
@@ -17,6 +18,14 @@ from quota_service.domain.errors import Overloaded, Unavailable
 Result = TypeVar("Result")
 End = Callable[[Any, BaseException | None], None]
 """Told once how a use case ended: its result, or its error."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseCaseLimits:
+    """Bounds of the use cases of a process."""
+
+    at_once_max: int = 10_000
+    """Use cases at work; more are answered 503."""
 
 
 class _UseCase:

@@ -10,10 +10,18 @@ the epoch is new, they are skipped: nobody knows any more which of them candidat
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.seats.keys import Shard
 from quota_service.seats.rooms import RoomStore
+
+
+@dataclass(frozen=True, slots=True)
+class NumberBlock:
+    """Numbers of a queue set aside in Postgres at a time."""
+
+    size: int = 500
 
 
 class QueueNumbers:

@@ -51,6 +51,13 @@ class ShownRoom:
     document: PublicDocument
 
 
+@dataclass(frozen=True, slots=True)
+class RoomRefresh:
+    """How often the public documents of waiting rooms are made anew."""
+
+    interval_s: float = 1.0
+
+
 class WaitingRoomCache:
     """The waiting room of every exam that has one, as it was when `refresh` last ran."""
 

@@ -118,6 +118,18 @@ def redis_pool(settings: Settings) -> ConnectionPool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How script calls go to Redis."""
+
+    batch_max: int = 64
+    """Calls sent at once."""
+    in_flight_max: int = 4
+    """Batches under way."""
+    queue_max: int = 20_000
+    """Calls that may wait for a batch; more are answered 503."""
+
+
 class ScriptRunner:
     """Runs scripts, those called in one event-loop turn as one pipeline.
 
@@ -137,15 +149,15 @@ class ScriptRunner:
         self._durations = {
             name: metrics.script_duration.labels(script=name) for name in self.scripts
         }
-        timeout_s = settings.redis_command_timeout_s
+        timeout_s, limits = settings.redis_command_timeout_s, settings.limits_of(BatchLimits)
         self._connection = PipelinedConnection(pool, timeout_s=timeout_s)
         self._replicas = settings.redis_wait_replicas
         self._replicas_timeout_ms = round(timeout_s * 500)
         self._coalescer: Coalescer[ScriptCall, list[Any]] = Coalescer(
             self._send,
-            batch_max=settings.redis_batch_max,
-            in_flight_max=1 if self._replicas else settings.redis_batches_in_flight_max,
-            queue_max=settings.redis_queue_max,
+            batch_max=limits.batch_max,
+            in_flight_max=1 if self._replicas else limits.in_flight_max,
+            queue_max=limits.queue_max,
             is_awaited=lambda call: call.is_awaited is None or call.is_awaited(),
         )
 

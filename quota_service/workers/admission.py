@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from quota_service.registration.admit import Admission
+from quota_service.registration.admit import Admission, AdmissionLimits
 from quota_service.registration.stores import WaitingRoomStores
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
@@ -21,7 +21,7 @@ class AdmissionWorker:
         self._stores = stores
         self._schedule = Schedule(stores.registry, SELDOM_S)
         self._admission = Admission(stores, settings)
-        self.interval_s = settings.admission_interval_s
+        self.interval_s = settings.limits_of(AdmissionLimits).interval_s
 
     async def run_once(self) -> Mapping[str, int]:
         """Take a step for each room; returns {"admitted": candidates}."""

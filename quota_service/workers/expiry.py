@@ -13,6 +13,7 @@ others between the two.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from quota_service.registration.expire import expire_holds
 from quota_service.registration.stores import ExamStores
@@ -21,6 +22,8 @@ from quota_service.seats.pages import in_pages
 from quota_service.settings import Settings
 from quota_service.workers.loop import each_of
 
+_INTERVAL_S = 0.2
+"""Pause when nothing is due."""
 _LOOK_MS = 1000
 _LOOK_OVER_MS = 60_000
 _LOOKS_AT_ONCE = 50
@@ -31,6 +34,14 @@ _CLOCK_BACK_MS = 1000
 """A clock that has gone back by more was set: what was to be looked at is not known any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class ExpiryLimits:
+    """Bounds of the expiry worker."""
+
+    batch_max: int = 200
+    """Holds expired in one call."""
+
+
 class ExpiryWorker:
     """What is due in each shard, to a bound, a round."""
 
@@ -38,8 +49,8 @@ class ExpiryWorker:
 
     def __init__(self, stores: ExamStores, settings: Settings) -> None:
         self._stores = stores
-        self._batch_max = settings.expiry_batch_max
-        self.interval_s = settings.expiry_interval_ms / 1000
+        self._batch_max = settings.limits_of(ExpiryLimits).batch_max
+        self.interval_s = _INTERVAL_S
         self._shards: Sequence[Shard] = ()
         self._next_ms: dict[Shard, int] = {}
         self._first_ms = 0

@@ -17,6 +17,8 @@ from quota_service.workers.schedule import Schedule
 
 _BATCH_MAX = 500
 """Entries drained in one transaction."""
+_TRIES_MAX = 3
+"""Tries before an entry that cannot be stored is quarantined."""
 _BATCHES_MAX = 100
 """Batches of one shard in a round; then it is the next one's turn."""
 
@@ -26,10 +28,12 @@ class JournalDrainWorker:
 
     name = "journal_drain"
 
-    def __init__(self, stores: MaintenanceStores, settings: Settings) -> None:
+    def __init__(
+        self, stores: MaintenanceStores, settings: Settings, *, tries_max: int = _TRIES_MAX
+    ) -> None:
         self._stores = stores
         self._schedule = Schedule(stores.registry)
-        self._tries_max = settings.journal_tries_max
+        self._tries_max = tries_max
         self.interval_s = settings.journal_interval_ms / 1000
 
     async def run_once(self) -> Mapping[str, int]:

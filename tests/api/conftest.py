@@ -19,14 +19,17 @@ NothingChanges = Callable[[], AbstractAsyncContextManager[None]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "settings(**changes): other settings for this test")
+    text = "settings(*limits, **changes): other limits and settings for this test"
+    config.addinivalue_line("markers", text)
 
 
 @pytest.fixture
 def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     """The settings of every test, changed as the test's marker says."""
     marker = request.node.get_closest_marker("settings")
-    return dataclasses.replace(settings, **marker.kwargs) if marker else settings
+    if marker is None:
+        return settings
+    return dataclasses.replace(settings, **marker.kwargs).with_limits(*marker.args)
 
 
 @pytest.fixture

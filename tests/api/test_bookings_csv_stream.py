@@ -13,6 +13,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from quota_service.api.exports import ExportLimits
 from quota_service.app.opening import open_service
 from quota_service.embedded import EmbeddedPostgres
 from quota_service.ledger.migrations import migrate
@@ -144,7 +145,7 @@ async def test_without_postgres_an_export_is_answered_503_before_anything_is_sen
     await eventually(lambda: is_served(running.client))
 
 
-@pytest.mark.settings(exports_max=1)
+@pytest.mark.settings(ExportLimits(at_once_max=1))
 async def test_when_postgres_dies_in_the_middle_the_client_sees_that_the_file_is_not_whole(
     running: Running, postgres_server: EmbeddedPostgres
 ) -> None:
@@ -160,7 +161,7 @@ async def test_when_postgres_dies_in_the_middle_the_client_sees_that_the_file_is
     await eventually(lambda: is_served(running.client))
 
 
-@pytest.mark.settings(exports_max=1, export_timeout_s=1)
+@pytest.mark.settings(ExportLimits(at_once_max=1, timeout_s=1))
 async def test_an_export_that_takes_too_long_is_broken_off_and_nothing_else_is_sent(
     running: Running,
 ) -> None:
@@ -182,7 +183,7 @@ async def test_an_export_that_takes_too_long_is_broken_off_and_nothing_else_is_s
     assert not received.endswith(b"\r\n0\r\n\r\n")
 
 
-@pytest.mark.settings(exports_max=1)
+@pytest.mark.settings(ExportLimits(at_once_max=1))
 async def test_an_export_beyond_the_limit_is_refused_until_another_has_ended(
     running: Running,
 ) -> None:
@@ -200,7 +201,7 @@ async def test_an_export_beyond_the_limit_is_refused_until_another_has_ended(
     await eventually(lambda: is_served(api))
 
 
-@pytest.mark.settings(exports_max=2)
+@pytest.mark.settings(ExportLimits(at_once_max=2))
 async def test_as_many_exports_as_the_limit_allows_are_served_at_once(running: Running) -> None:
     api = running.client
 
@@ -212,7 +213,7 @@ async def test_as_many_exports_as_the_limit_allows_are_served_at_once(running: R
     assert all(rest.endswith(b"\r\n") for rest in rests)
 
 
-@pytest.mark.settings(exports_max=1)
+@pytest.mark.settings(ExportLimits(at_once_max=1))
 async def test_a_client_that_leaves_in_the_middle_makes_room_for_the_next(running: Running) -> None:
     api = running.client
 
@@ -223,7 +224,7 @@ async def test_a_client_that_leaves_in_the_middle_makes_room_for_the_next(runnin
     await eventually(lambda: is_served(api))
 
 
-@pytest.mark.settings(exports_max=1)
+@pytest.mark.settings(ExportLimits(at_once_max=1))
 async def test_a_refused_export_takes_no_room(
     running: Running, postgres_server: EmbeddedPostgres
 ) -> None:

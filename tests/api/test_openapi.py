@@ -15,6 +15,7 @@ from quota_service.api.routes import ROUTES
 from quota_service.app.opening import Service
 from quota_service.app.serving import api_app
 from quota_service.ledger.api_keys import Scope
+from quota_service.registration.in_flight import UseCaseLimits
 from quota_service.schema import CANDIDATE_EXAMPLE, EXAM_EXAMPLE
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
@@ -307,7 +308,7 @@ async def test_other_refusals_are_answered_as_documented(
         contract.check(call, reply)
 
 
-@pytest.mark.settings(use_cases_max=0)
+@pytest.mark.settings(UseCaseLimits(at_once_max=0))
 async def test_asking_to_come_back_is_answered_as_documented(
     contract: Contract, running: Running
 ) -> None:

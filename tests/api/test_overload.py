@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 import redis.asyncio
 
+from quota_service.http.gradient import INITIAL
 from quota_service.http.priority import Priority
+from quota_service.seats.connection import BatchLimits
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.contract import Contract
@@ -190,7 +192,7 @@ async def test_what_waited_beyond_its_deadline_is_dropped_before_it_touches_a_st
     await eventually(lambda: is_idle(running))
 
 
-@pytest.mark.settings(redis_batches_in_flight_max=1)
+@pytest.mark.settings(BatchLimits(in_flight_max=1))
 async def test_a_caller_that_has_gone_before_its_turn_costs_redis_nothing(
     running: Running, redis_client: "redis.asyncio.Redis"
 ) -> None:
@@ -236,5 +238,5 @@ async def test_the_metrics_show_the_limit_and_what_is_at_work(running: Running) 
     await eventually(lambda: shown(1))
     limiter.release(Priority.RESERVE)
     await eventually(lambda: shown(0))
-    assert before == running.service.settings.work_limit
+    assert before == INITIAL
     assert counted(running, "quota_requests_waiting") == 0

@@ -307,7 +307,7 @@ async def test_a_process_that_somebody_asks_to_end_finishes_and_is_replaced(
     assert (told["number"], told["status"]) == (2, 0)
 
 
-@pytest.mark.settings(worker_settled_s=3600.0, worker_restarts_max=1)
+@pytest.mark.settings(processes.RestartLimits(settled_s=3600, early_deaths_max=1))
 async def test_a_process_that_dies_again_and_again_ends_the_service_with_an_error(
     pair: Pair,
 ) -> None:
@@ -331,7 +331,9 @@ async def test_the_pause_before_a_start_grows_with_each_early_death(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(processes, "_COMMAND", (sys.executable, "-S", "-c", "raise SystemExit(3)"))
-    settings = Settings(port=0, admin_port=0, worker_restarts_max=4, worker_backoff_max_s=0.3)
+    settings = Settings(port=0, admin_port=0).with_limits(
+        processes.RestartLimits(early_deaths_max=4, pause_max_s=0.3)
+    )
 
     with pytest.raises(QuotaError, match=r"process 1 ended 5 times in a row.* with status 3"):
         await processes.serve_in_processes(settings, 1)

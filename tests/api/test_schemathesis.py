@@ -32,6 +32,7 @@ from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER, HookContext
 
 from quota_service.api.openapi import openapi_document
 from quota_service.api.routes import ROUTES
+from quota_service.api.stream_channel import StreamLimits
 from quota_service.http.webhooks import sign
 from quota_service.registration.import_exam import import_exam
 from quota_service.schema import (
@@ -196,7 +197,7 @@ async def _ticket_whose_turn_has_come(running: Running) -> str:
 
 
 # The tool reads every answer to its end, so streams end at once.
-@pytest.mark.settings(stream_life_s=0.01)
+@pytest.mark.settings(StreamLimits(life_s=0.01))
 @pytest.mark.parametrize("call", CALLS)
 async def test_made_up_requests_are_answered_as_documented(
     api: ApiClient, document: dict[str, Any], call: str

@@ -10,6 +10,7 @@ import redis.asyncio
 
 from quota_service.app.opening import Service
 from quota_service.ledger.api_keys import Scope
+from quota_service.registration.in_flight import UseCaseLimits
 from quota_service.registration.registry import ExamRegistry
 from quota_service.settings import Settings
 from tests.conftest import Running
@@ -265,7 +266,7 @@ async def test_a_provider_that_leaves_while_postgres_works_does_not_stop_the_boo
     await evidence.assert_books_balance()
 
 
-@pytest.mark.settings(use_cases_max=3)
+@pytest.mark.settings(UseCaseLimits(at_once_max=3))
 async def test_what_is_beyond_the_limit_of_requests_at_work_is_refused_at_once(
     running: Running, redis_client: "redis.asyncio.Redis", evidence: Evidence
 ) -> None:

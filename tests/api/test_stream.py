@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from quota_service.api import stream_channel
+from quota_service.api.stream_channel import StreamLimits
 from quota_service.http.event_stream import Message, Watcher
 from quota_service.registration.availability_changes import AvailabilityChange
 from tests.api.conftest import NothingChanges
@@ -246,7 +247,7 @@ async def test_an_event_that_is_not_remembered_is_answered_with_a_snapshot(
     assert len(first.left) == sum(map(len, SEATS.values()))
 
 
-@pytest.mark.settings(stream_interval_ms=10, stream_changes_max=2)
+@pytest.mark.settings(StreamLimits(changes_max=2), stream_interval_ms=10)
 async def test_an_event_that_is_too_old_is_answered_with_a_snapshot(api: ApiClient) -> None:
     async with opened(api) as watching:
         events = [await watching.next()]
@@ -319,7 +320,7 @@ async def test_it_cannot_be_written_to(api: ApiClient) -> None:
     assert_refused(reply, 405, "method-not-allowed")
 
 
-@pytest.mark.settings(stream_interval_ms=10, stream_life_s=0.05, stream_retry_ms=1000)
+@pytest.mark.settings(StreamLimits(life_s=0.05, retry_ms=1000), stream_interval_ms=10)
 async def test_a_stream_ends_by_itself_and_says_when_to_come_back(api: ApiClient) -> None:
     async with opened(api) as stream:
         events = await stream.rest()
@@ -330,7 +331,7 @@ async def test_a_stream_ends_by_itself_and_says_when_to_come_back(api: ApiClient
     assert stream.response.headers["Connection"] == "close"
 
 
-@pytest.mark.settings(stream_interval_ms=10, stream_life_s=0.05)
+@pytest.mark.settings(StreamLimits(life_s=0.05), stream_interval_ms=10)
 async def test_a_proxy_that_speaks_http_1_0_gets_the_events_without_chunks(api: ApiClient) -> None:
     answer = await exchange(api.url, f"GET {PATH} HTTP/1.0\r\nHost: quota\r\n\r\n".encode())
 
@@ -354,7 +355,7 @@ async def test_a_quiet_stream_has_heartbeats_and_a_change_between_them(api: ApiC
     assert changed.left == {("jinan", "general"): 2}
 
 
-@pytest.mark.settings(stream_interval_ms=10, stream_writes_per_turn_max=7)
+@pytest.mark.settings(StreamLimits(writes_per_turn_max=7), stream_interval_ms=10)
 async def test_a_crowd_costs_one_rendering_and_is_written_to_in_slices(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio
 
+from quota_service.api.stream_channel import StreamLimits
 from quota_service.app.opening import Service
 from quota_service.ledger.api_keys import Scope
 from tests.conftest import Running
@@ -51,7 +52,7 @@ async def take_seats(running: Running, path: str, count: int) -> None:
             await keeps_up.next()
 
 
-@pytest.mark.settings(stream_interval_ms=10, stream_buffer_max_bytes=4096)
+@pytest.mark.settings(StreamLimits(buffer_max_bytes=4096), stream_interval_ms=10)
 async def test_a_slow_reader_misses_changes_and_gets_one_snapshot_when_it_has_read_on(
     running: Running,
 ) -> None:
@@ -72,7 +73,7 @@ async def test_a_slow_reader_misses_changes_and_gets_one_snapshot_when_it_has_re
     assert sample(running, CUT) == 0
 
 
-@pytest.mark.settings(stream_interval_ms=10, stream_buffer_max_bytes=4096)
+@pytest.mark.settings(StreamLimits(buffer_max_bytes=4096), stream_interval_ms=10)
 async def test_a_reader_that_caught_up_hears_of_changes_again(running: Running) -> None:
     path = await import_large_exam(running)
 
@@ -88,7 +89,7 @@ async def test_a_reader_that_caught_up_hears_of_changes_again(running: Running) 
 
 
 @pytest.mark.settings(
-    stream_interval_ms=10, stream_buffer_max_bytes=4096, stream_stall_timeout_s=0.1
+    StreamLimits(buffer_max_bytes=4096, stall_timeout_s=0.1), stream_interval_ms=10
 )
 async def test_a_reader_that_does_not_read_is_cut_off(running: Running) -> None:
     path = await import_large_exam(running)
@@ -123,7 +124,7 @@ async def test_streams_beyond_the_limit_are_refused_until_one_is_closed(running:
     assert first.name == "snapshot"
 
 
-@pytest.mark.settings(stream_interval_ms=10, stream_filters_max=1)
+@pytest.mark.settings(StreamLimits(filters_max=1), stream_interval_ms=10)
 async def test_filters_beyond_the_limit_get_all_subjects_and_known_ones_what_they_ask_for(
     running: Running,
 ) -> None:
@@ -257,7 +258,9 @@ async def test_an_event_of_another_epoch_is_answered_with_a_snapshot(running: Ru
     assert told.left == first.left
 
 
-@pytest.mark.settings(stream_interval_ms=10, stream_buffer_max_bytes=4096, shutdown_drain_s=DRAIN_S)
+@pytest.mark.settings(
+    StreamLimits(buffer_max_bytes=4096), stream_interval_ms=10, shutdown_drain_s=DRAIN_S
+)
 async def test_a_shutdown_ends_streams_at_once_and_waits_for_no_reader(run: Serving) -> None:
     running = Running(run.service, run.addresses, run.client)
     path = await import_large_exam(running)

@@ -10,6 +10,7 @@ import pytest
 import redis.asyncio
 
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.room_cache import RoomRefresh
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient
@@ -206,7 +207,7 @@ async def test_only_a_frontend_joins_claims_and_finishes(drawing: Running) -> No
         assert_refused(forbidden, 403, "forbidden")
 
 
-@pytest.mark.settings(waiting_room_refresh_s=3600)
+@pytest.mark.settings(RoomRefresh(3600))
 async def test_a_poll_costs_redis_and_postgres_nothing(
     drawing: Running, redis_client: "redis.asyncio.Redis"
 ) -> None:
@@ -224,7 +225,7 @@ async def test_a_poll_costs_redis_and_postgres_nothing(
     assert len({reply.body for reply in replies}) == 1
 
 
-@pytest.mark.settings(waiting_room_refresh_s=3600)
+@pytest.mark.settings(RoomRefresh(3600))
 async def test_a_document_that_is_known_is_not_sent_again_before_it_is_another(
     drawing: Running,
 ) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from quota_service.app.opening import Service
 from quota_service.embedded.parent_death import die_with_parent
+from quota_service.registration.admit import AdmissionLimits
 from quota_service.settings import Settings
 from tests.support.admissions import RoomUnderTest, open_room
 from tests.support.service_cli import command, environment
@@ -24,7 +25,7 @@ from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 30
-CHANGED = {"admission_interval_s": 0.1, "admission_lease_s": 1}
+CHANGED = AdmissionLimits(interval_s=0.1, lease_s=1)
 GRACE_S = 86_400
 
 
@@ -73,7 +74,7 @@ async def test_another_worker_takes_over_and_nobody_is_skipped(
     room = await open_room(service, claim_grace_s=GRACE_S)
     await room.queue(1_000_000)
     await service.stores.waiting_room.admission.set_rate(room.exam.id, 50)
-    settings = dataclasses.replace(service.settings, **CHANGED)
+    settings = service.settings.with_limits(CHANGED)
     async with a_worker(settings) as leader:
         await serves_beyond(room, 5)
         async with a_worker(settings):

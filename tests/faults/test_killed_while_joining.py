@@ -3,12 +3,12 @@
 No number may be given twice, none left out while Redis counts, and nobody may lose a place.
 """
 
-import dataclasses
 from typing import Any
 
 import aiohttp
 import pytest
 
+from quota_service.registration.queue_numbers import NumberBlock
 from quota_service.settings import Settings
 from tests.conftest import Running
 from tests.faults.test_killed_between_lines import dying_api
@@ -30,7 +30,7 @@ LINES = [
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return dataclasses.replace(settings, waiting_room_block=BLOCK)
+    return settings.with_limits(NumberBlock(BLOCK))
 
 
 async def join(api: ApiClient, candidate: str) -> Reply:

@@ -9,6 +9,7 @@ from quota_service.app.opening import Service
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Window
 from quota_service.ledger.admission import Position
+from quota_service.registration.admit import AdmissionLimits
 from quota_service.seats.keys import Shard
 from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
 from quota_service.workers.admission import AdmissionWorker
@@ -235,7 +236,7 @@ async def test_admission_ends_with_the_registration(service: Service) -> None:
 async def test_the_worker_steps_every_room_and_leaves_other_exams_alone(service: Service) -> None:
     room = await open_room(service)
     await room.queue(1000)
-    settings = dataclasses.replace(service.settings, admission_interval_s=0.5)
+    settings = service.settings.with_limits(AdmissionLimits(interval_s=0.5))
     worker = AdmissionWorker(service.stores.waiting_room, settings)
     await worker.run_once()
     await room.pass_time(1)

@@ -12,6 +12,7 @@ from quota_service.app.upkeep import refresh_memory, telling_load
 from quota_service.domain.errors import LedgerUnavailable, SeatsUnavailable, Unavailable
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.migrations import migrate
+from quota_service.registration.admit import AdmissionLimits
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.room_admin import pause, resume
 from quota_service.settings import Settings
@@ -148,7 +149,7 @@ async def test_a_process_that_cannot_read_the_rooms_reports_no_load(
             return True
 
         await cache.refresh()
-        cache.read_at_s -= settings.admission_hold_after_s
+        cache.read_at_s -= AdmissionLimits().hold_after_s
         with killed(postgres_server):
             assert not await can_read()
             await tell()

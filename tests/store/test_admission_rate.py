@@ -40,7 +40,7 @@ async def test_without_reports_the_rate_holds_then_nobody_is_admitted_and_then_a
     service: Service,
 ) -> None:
     room = await open_room(service)
-    room.leader = room.another_leader(admission_hold_after_s=1, admission_stop_after_s=9)
+    room.leader = room.another_leader(hold_after_s=1, stop_after_s=9)
     await room.queue(100_000)
     await room.second()
     await room.fall_silent(2_000)
@@ -134,7 +134,7 @@ async def test_those_on_their_way_are_expected_but_no_shows_cost_nothing(
     await room.second()
 
     served = [await room.second() for _ in range(4)]
-    forgetful = room.another_leader(admission_claim_window_s=0)
+    forgetful = room.another_leader(claim_window_s=0)
     await room.end_lease()
     without = [await room.second(forgetful) for _ in range(3)]
 

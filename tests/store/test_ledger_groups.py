@@ -11,6 +11,7 @@ from quota_service.domain.errors import EventIdReused, NotReady, Overloaded
 from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RefundReason
 from quota_service.ledger.confirmations import AttemptSuperseded, PaymentDecision, RecordedPayment
 from quota_service.ledger.errors import LedgerRefused
+from quota_service.ledger.group_commit import GroupCommitLimits
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
 from tests.support.ledgers import BOOKED, LedgerUnderTest, open_books, refund
@@ -242,7 +243,7 @@ async def test_two_payments_for_one_reservation_in_a_group_book_it_once(
 async def test_more_payments_than_may_wait_are_turned_away_untouched(
     settings: Settings,
 ) -> None:
-    few = dataclasses.replace(settings, group_commit_queue_max=5)
+    few = settings.with_limits(GroupCommitLimits(queue_max=5))
     async with open_books(few, make_exam(seats=SEATS)) as books:
         verdicts = [books.booking(books.reservation(f"candidate-{i}")) for i in range(8)]
 

@@ -345,9 +345,7 @@ def test_positions_are_ordered_by_epoch_first() -> None:
 
 
 async def test_the_worker_counts_what_it_did(service: Service) -> None:
-    worker = JournalDrainWorker(
-        service.stores.maintenance, dataclasses.replace(service.settings, journal_tries_max=1)
-    )
+    worker = JournalDrainWorker(service.stores.maintenance, service.settings, tries_max=1)
     await add_poison(service)
     entries = await waiting(service)
 

@@ -21,6 +21,7 @@ from quota_service.domain.exam import Window
 from quota_service.ledger.admission import Position
 from quota_service.ledger.pool import Ledger
 from quota_service.registration.reserve import Order, reserve
+from quota_service.registration.room_cache import RoomRefresh
 from quota_service.registration.waiting_room import Claimed, Joined, claim, finish, join
 from quota_service.settings import Settings
 from quota_service.waiting_room.document import PublicDocument
@@ -41,7 +42,7 @@ IN_DRAW = [f"candidate-{n}" for n in range(20)]
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return dataclasses.replace(settings, waiting_room_refresh_s=10, registry_refresh_s=10)
+    return dataclasses.replace(settings, registry_refresh_s=10).with_limits(RoomRefresh(10))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Whatever is wrong with a Redis or with old data, a recovery ends, and opens the shard."""
 
 import asyncio
-import dataclasses
 
 import asyncpg
 import pytest
@@ -16,6 +15,7 @@ from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.import_exam import import_exam, sync_shard
 from quota_service.registration.refund import refund
+from quota_service.seats.connection import BatchLimits
 from quota_service.seats.store import SeatStore
 from tests.support.bookings import book, recover
 from tests.support.exams import make_exam
@@ -274,7 +274,7 @@ async def test_more_attempts_than_fit_in_one_batch_are_all_ended(service: Servic
         )
     await drain_journal(service.stores.maintenance, shard, 5000, 3)
     await another_run(service, EXAM_2)
-    small = dataclasses.replace(service.settings, redis_queue_max=1000)
+    small = service.settings.with_limits(BatchLimits(queue_max=1000))
 
     async with open_service(small) as other:
         await refresh_memory(other)

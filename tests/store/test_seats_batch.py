@@ -8,7 +8,7 @@ import pytest
 from quota_service.domain.errors import NotReady, Overloaded, SeatsUnavailable
 from quota_service.domain.exam import Quota
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptCall, ScriptRunner, redis_pool
+from quota_service.seats.connection import BatchLimits, ScriptCall, ScriptRunner, redis_pool
 from quota_service.seats.keys import Shard
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
@@ -240,7 +240,7 @@ async def test_the_check_loads_the_scripts_that_are_missing(seats: SeatsUnderTes
 async def test_more_calls_than_may_wait_are_refused_before_they_are_sent(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
-    settings = dataclasses.replace(redis_settings, redis_queue_max=10)
+    settings = redis_settings.with_limits(BatchLimits(queue_max=10))
     runner = ScriptRunner(redis_pool(settings), seats.runner.scripts, settings, seats.metrics)
     store = SeatStore(runner)
 

@@ -12,7 +12,7 @@ import redis.asyncio
 from quota_service.domain.errors import SeatsUnavailable
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import server_warnings
+from quota_service.seats.connection import BatchLimits, server_warnings
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 from tests.support.books import check_books
@@ -206,7 +206,7 @@ async def test_a_redis_that_is_away_is_unavailable_and_no_fault_of_ours() -> Non
 async def test_more_batches_at_once_than_may_be_in_flight_all_get_their_turn(
     seats: SeatsUnderTest, redis_settings: Settings
 ) -> None:
-    settings = dataclasses.replace(redis_settings, redis_batch_max=1, redis_batches_in_flight_max=8)
+    settings = redis_settings.with_limits(BatchLimits(batch_max=1, in_flight_max=8))
     async with runner_of(settings) as runner:
         store = SeatStore(runner)
 

@@ -4,7 +4,6 @@ Over 400 lines because it follows one use case through its crash table.
 """
 
 import asyncio
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from quota_service.domain.errors import (
 )
 from quota_service.domain.exam import Exam, Quota
 from quota_service.ledger.exams import ExamLedger, StoredExam
+from quota_service.ledger.pool import TransactionLimits
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.store import SeatStore
@@ -396,7 +396,7 @@ async def test_an_import_that_fails_before_its_commit_has_changed_nothing(
 async def test_an_import_may_take_longer_in_redis_than_postgres_waits_for_a_silent_transaction(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patient = dataclasses.replace(settings, postgres_idle_transaction_timeout_s=2)
+    patient = settings.with_limits(TransactionLimits(idle_timeout_s=2))
     async with open_service(patient) as service:
         await refresh_memory(service)
         await import_exam(service.stores.maintenance, exam())

@@ -1,6 +1,5 @@
 """The workers: what a round counts, and how much it takes on."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import pytest
@@ -11,7 +10,7 @@ from quota_service.domain.reservation import State
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
 from quota_service.seats.keys import Shard
-from quota_service.workers.expiry import ExpiryWorker
+from quota_service.workers.expiry import ExpiryLimits, ExpiryWorker
 from quota_service.workers.loop import each_of
 from quota_service.workers.recovery import RecoveryWorker
 from tests.support.exams import make_exam
@@ -67,7 +66,7 @@ async def test_a_worker_takes_five_batches_in_a_round_at_most(service: Service) 
     held = [await hold(service, f"candidate-{i}", venue) for i, venue in enumerate(venues)]
     for reservation in held:
         await move_due(redis_of(service), *service.stores.registry.locate(reservation.id))
-    worker = ExpiryWorker(service.stores, dataclasses.replace(service.settings, expiry_batch_max=1))
+    worker = ExpiryWorker(service.stores, service.settings.with_limits(ExpiryLimits(batch_max=1)))
 
     rounds = [(await worker.run_once())["expired"] for _ in range(3)]
 

@@ -17,6 +17,7 @@ from quota_service.domain.errors import (
     WaitingRoomOff,
 )
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.room_cache import RoomRefresh
 from quota_service.registration.waiting_room import claim, finish, join
 from quota_service.settings import Settings
 from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
@@ -37,7 +38,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return dataclasses.replace(settings, waiting_room_refresh_s=10)
+    return settings.with_limits(RoomRefresh(10))
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 from quota_service.app.opening import Service
 from quota_service.domain.errors import LedgerUnavailable, NotReady, NotYourTurn, Overloaded
 from quota_service.ledger.pool import Ledger
+from quota_service.registration.queue_numbers import NumberBlock
+from quota_service.registration.room_cache import RoomRefresh
 from quota_service.registration.waiting_room import claim, join
 from quota_service.seats.codes import Code
 from quota_service.settings import Settings
@@ -20,7 +22,7 @@ BLOCK = 5
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return dataclasses.replace(settings, waiting_room_block=BLOCK, waiting_room_refresh_s=10)
+    return settings.with_limits(NumberBlock(BLOCK), RoomRefresh(10))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 The Redis of this module is its own, because it is killed.
 """
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from quota_service.app.opening import Service, open_service
 from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import NotYourTurn
 from quota_service.embedded import EmbeddedRedis
+from quota_service.registration.queue_numbers import NumberBlock
+from quota_service.registration.room_cache import RoomRefresh
 from quota_service.registration.waiting_room import Joined, claim, join
 from quota_service.settings import Settings
 from quota_service.waiting_room.room import LAST_RANK
@@ -34,7 +35,7 @@ def redis_server(data_dir: Path) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return dataclasses.replace(settings, waiting_room_block=5, waiting_room_refresh_s=10)
+    return settings.with_limits(NumberBlock(5), RoomRefresh(10))
 
 
 async def joined(service: Service, *candidates: str) -> dict[str, Joined]:

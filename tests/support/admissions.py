@@ -7,7 +7,7 @@ from typing import Any
 from quota_service.app.opening import Service
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.exam import Exam, Window
-from quota_service.registration.admit import Admission
+from quota_service.registration.admit import Admission, AdmissionLimits
 from quota_service.registration.import_exam import import_exam
 from quota_service.seats.keys import Shard
 from quota_service.waiting_room.room import Room
@@ -47,12 +47,10 @@ class RoomUnderTest:
     def shard(self) -> Shard:
         return self.service.stores.registry.shard(self.exam.id, 0)
 
-    def another_leader(self, **settings: Any) -> Admission:
+    def another_leader(self, **limits: Any) -> Admission:
         """Return the admission of another process."""
-        changed = dataclasses.replace(
-            self.service.settings,
-            **{"admission_interval_s": 0.5, "admission_rise_max": 0.05, **settings},
-        )
+        limits = {"interval_s": 0.5, "rise_max": 0.05, **limits}
+        changed = self.service.settings.with_limits(AdmissionLimits(**limits))
         return Admission(self.service.stores.waiting_room, changed)
 
     async def move(self, registration: Window) -> None:

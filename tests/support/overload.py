@@ -8,7 +8,7 @@ from tests.conftest import Running
 from tests.support import raw_http
 from tests.support.client import ApiClient
 
-SMALL = {"work_limit": 16, "work_limit_min": 16, "work_limit_max": 16}
+SMALL = {"work_limit_max": 16}
 RESERVE = "POST /v1/exams/{exam}/reservations"
 RESERVES_MAX = 10
 """Reservations at work at once under that limit: three of their own, seven borrowed."""

@@ -7,6 +7,8 @@ something was done within a limit that a busy machine could miss.
 from collections.abc import Mapping
 from typing import Any
 
+from quota_service.http.gradient import LatencyFloor
+
 LIMIT_S = 30.0
 
 START_LIMIT_S = 120.0
@@ -20,6 +22,6 @@ PATIENT: Mapping[str, Any] = {
     "postgres_command_timeout_s": LIMIT_S,
     "request_timeout_s": LIMIT_S,
     "head_timeout_s": LIMIT_S,
-    "work_latency_floor_ms": 10_000,
+    "limits": (LatencyFloor(floor_ms=10_000),),
 }
 """Settings of a service that gives nothing up and takes no latency for overload."""

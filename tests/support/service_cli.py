@@ -1,18 +1,18 @@
 """Runs `quota-service` as a process of its own, with the settings of a test.
 
-Internal settings, which no environment variable sets, come as JSON in a variable of the tests; the
-processes that `serve --workers` starts have those by default.
+Limits, which no environment variable sets, come in a variable of the tests; the processes that
+`serve --workers` starts have those by default.
 """
 
-import dataclasses
-import json
+import base64
 import os
+import pickle
 import sys
 
 from quota_service import cli
-from quota_service.settings import Settings, environment_of, read_settings, variable
+from quota_service.settings import Settings, environment_of, read_settings
 
-_INTERNAL = "TEST_INTERNAL_SETTINGS"
+_LIMITS = "TEST_LIMITS"
 
 
 def command(*arguments: str) -> tuple[str, ...]:
@@ -23,17 +23,13 @@ def command(*arguments: str) -> tuple[str, ...]:
 def environment(settings: Settings) -> dict[str, str]:
     """The whole environment of a process that is to have these settings."""
     inherited = {name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")}
-    told = environment_of(settings)
-    internal = {
-        item.name: getattr(settings, item.name)
-        for item in dataclasses.fields(Settings)
-        if variable(item.name) not in told and getattr(settings, item.name) != item.default
-    }
-    return {**inherited, **told, _INTERNAL: json.dumps(internal)}
+    limits = base64.b64encode(pickle.dumps(settings.limits)).decode()
+    return {**inherited, **environment_of(settings), _LIMITS: limits}
 
 
 def _settings() -> Settings:
-    return dataclasses.replace(read_settings(), **json.loads(os.environ[_INTERNAL]))
+    limits = pickle.loads(base64.b64decode(os.environ[_LIMITS]))  # noqa: S301 - our own
+    return read_settings().with_limits(*limits)
 
 
 if __name__ == "__main__":

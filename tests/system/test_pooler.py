@@ -9,6 +9,7 @@ from quota_service.app.opening import open_service
 from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.payment import PaymentOutcome
 from quota_service.ledger.api_keys import Scope
+from quota_service.ledger.group_commit import GroupCommitLimits
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
@@ -32,8 +33,7 @@ async def test_everything_works_while_each_transaction_gets_another_connection(
             postgres_dsn=dsn,
             postgres_statement_cache=False,
             postgres_acquire_timeout_s=30,  # two connections for everyone: it may take its time
-            group_commit_max=4,
-        )
+        ).with_limits(GroupCommitLimits(batch_max=4))
         async with open_service(behind) as service:
             await migrate(service.stores.ledger)
             seats = {"jinan": {"general": CANDIDATES}}

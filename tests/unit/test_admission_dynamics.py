@@ -16,7 +16,7 @@ from quota_service.settings import Settings
 from quota_service.waiting_room.admission import RANK_END, Demand, Policy, Progress, decide
 from quota_service.waiting_room.signals import Report, Signals, Targets, add_up
 
-SHIPPED = Settings()
+SHIPPED, LIMITS = Settings(), admit.AdmissionLimits()
 POLICY = Policy(
     targets=Targets(
         reserve_p99_ms=SHIPPED.admission_reserve_p99_target_ms,
@@ -24,13 +24,13 @@ POLICY = Policy(
         pool_wait_p99_ms=admit.POOL_WAIT_P99_TARGET_MS,
         failure_rate=admit.FAILURE_RATE_TARGET,
         backlog=admit.BACKLOG_TARGET,
-        hold_after_s=SHIPPED.admission_hold_after_s,
-        stop_after_s=SHIPPED.admission_stop_after_s,
+        hold_after_s=LIMITS.hold_after_s,
+        stop_after_s=LIMITS.stop_after_s,
     ),
     rate_min=1,
     rate_max=1000,
     places_max=1_000_000,
-    rise_max=SHIPPED.admission_rise_max,
+    rise_max=LIMITS.rise_max,
     settle_s=admit.SETTLE_S,
 )
 ENDLESS = Demand(drawn=0, claimed=0, last_number=10**9, places=0)

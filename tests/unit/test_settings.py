@@ -17,7 +17,6 @@ from quota_service.settings import (
 )
 
 FIELDS = {item.name: item for item in settable()}
-INTERNAL = {item.name for item in dataclasses.fields(Settings)} - FIELDS.keys()
 MEMBERS = TypeAdapter(Settings).json_schema()["properties"]
 SECRETS = {name for name, item in FIELDS.items() if not item.repr}
 NUMBERS = {name for name in FIELDS if MEMBERS[name]["type"] in {"integer", "number"}}
@@ -154,17 +153,27 @@ def test_a_variable_that_is_no_setting_is_refused_by_name(name: str) -> None:
         read_settings({name: "1"})
 
 
-@pytest.mark.parametrize("name", sorted(INTERNAL))
-def test_an_internal_setting_is_refused_and_not_printed(name: str) -> None:
-    with pytest.raises(SettingsError, match=f"^no longer a setting, unset it: {variable(name)};"):
-        read_settings({variable(name): str(getattr(Settings(), name))})
+def test_limits_are_not_set_by_the_environment_and_not_printed() -> None:
+    with pytest.raises(SettingsError, match="unknown setting QUOTA_LIMITS;"):
+        read_settings({"QUOTA_LIMITS": "()"})
 
-    assert variable(name) not in {row[0] for row in describe(Settings())}
+    assert "QUOTA_LIMITS" not in {row[0] for row in describe(Settings())}
+
+
+def test_limits_are_those_of_their_kind_unless_others_are_given() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Tries:
+        most: int = 3
+
+    given = Settings().with_limits(Tries(1)).with_limits(Tries(2), "of another kind")
+
+    assert Settings().limits_of(Tries) == Tries(3)
+    assert given.limits_of(Tries) == Tries(2)
 
 
 def test_every_variable_that_was_a_setting_is_named_at_once() -> None:
-    names = "QUOTA_AUDIT_INTERVAL_S, QUOTA_RECOVERY_INTERVAL_S"
-    gone = {"QUOTA_RECOVERY_INTERVAL_S": "1", "QUOTA_AUDIT_INTERVAL_S": "60"}
+    names = "QUOTA_AUDIT_INTERVAL_S, QUOTA_STREAM_LIFE_S"
+    gone = {"QUOTA_STREAM_LIFE_S": "1", "QUOTA_AUDIT_INTERVAL_S": "60"}
 
     with pytest.raises(SettingsError) as refused:
         read_settings(gone | {"QUOTA_PORT": "1", "QUOTA_PROT": "1"})
@@ -265,6 +274,31 @@ def test_secrets_are_masked_when_printed_and_absent_from_the_text_of_the_setting
         variable(name) for name in SECRETS
     }
     assert "hush-hush" not in str(printed) + repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("redis://:hush@redis:6379/0", "redis://:********@redis:6379/0"),
+        ("rediss://quota:hush@redis/1", "rediss://quota:********@redis/1"),
+        ("redis://:hu@sh@redis/0", "redis://:********@redis/0"),
+        ("redis://redis:6379/2", "redis://redis:6379/2"),
+        (
+            "postgresql://quota@one:5432,two:5432/quota",
+            "postgresql://quota@one:5432,two:5432/quota",
+        ),
+        ("postgresql://q:hush@one,two/quota?a=b", "postgresql://q:********@one,two/quota?a=b"),
+        (
+            "postgresql://one/quota?password=hush&a=b",
+            "postgresql://one/quota?password=********&a=b",
+        ),
+        ("no URL: hush", "********"),
+    ],
+)
+def test_a_url_is_printed_with_its_password_hidden(given: str, shown: str) -> None:
+    rows = {row[0]: row[1] for row in describe(Settings(redis_url=given, postgres_dsn=given))}
+
+    assert rows["QUOTA_REDIS_URL"] == rows["QUOTA_POSTGRES_DSN"] == shown
 
 
 def test_a_name_that_sounds_secret_is_a_secret() -> None:
