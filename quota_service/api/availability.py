@@ -142,7 +142,7 @@ def _answer(context: ApiContext, request: Request, found: AvailabilityRead) -> R
 
 
 def subjects_asked(query: "MultiMapping[str]", exam: Exam) -> tuple[str, ...] | None:
-    """Return the subjects in `?subjects=a,b`, or None for all."""
+    """Return the subjects in `?subjects=a,b`, or None for all of the exam."""
     asked = query.getall("subjects", [])
     unknown = [name for name in query if name != "subjects"]
     if unknown:
@@ -156,7 +156,7 @@ def subjects_asked(query: "MultiMapping[str]", exam: Exam) -> tuple[str, ...] | 
     for subject in subjects:
         if subject not in exam.session_of:
             raise UnknownSubject(subject[:64], "subjects")
-    return subjects
+    return None if len(subjects) == len(exam.session_of) else subjects
 
 
 def change_json(change: ChangeRead, subjects: Sequence[str] | None) -> AvailabilityChange:

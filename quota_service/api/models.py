@@ -197,3 +197,9 @@ def refuse_bad_candidate(value: str) -> None:
     """Raise InvalidRequest for what is no candidate id, NationalIdRefused for a resident ID."""
     _CANDIDATE.read({"candidate": value})
     refuse_resident_id(value)
+
+
+def refuse_unprintable(header: str, value: str, longest: int) -> None:
+    """Raise InvalidRequest for a header that is too long or not printable ASCII."""
+    if len(value) > longest or not (value.isascii() and value.isprintable()):
+        raise InvalidRequest([(header, f"must be 1 to {longest} printable ASCII characters")])

@@ -115,7 +115,7 @@ class RenderedAvailability:
         Raises Overloaded when it is bounded, and bodies that are not kept have had their time.
         """
         rendered = self._exams[availability.exam.id]
-        wanted = _filter(availability, subjects)
+        wanted = None if subjects is None else frozenset(subjects)
         kept = rendered.bodies.get(wanted)
         if kept is not None and kept.availability is availability:
             rendered.bodies.move_to_end(wanted)
@@ -140,12 +140,6 @@ class RenderedAvailability:
         if used_until_s - now_s >= _BURST_S:
             raise Overloaded("too many ?subjects= that nobody asked for lately; ask again")
         self._used_until_s = used_until_s + cost_ms / 1000 / _SHARE
-
-
-def _filter(availability: Availability, subjects: Collection[str] | None) -> Filter:
-    if subjects is None or len(subjects) == len(availability.exam.subjects):
-        return None
-    return frozenset(subjects)
 
 
 def _head(availability: Availability) -> bytes:

@@ -25,6 +25,7 @@ from quota_service.api.models import (
     refuse_bad_candidate,
     refuse_members,
     refuse_resident_id,
+    refuse_unprintable,
     time_or_none,
 )
 from quota_service.api.payments import Payment, payment_json
@@ -32,7 +33,7 @@ from quota_service.domain.definition import rfc3339
 from quota_service.domain.payment import RecordedPayment
 from quota_service.domain.reservation import Reservation as DomainReservation
 from quota_service.domain.reservation import State
-from quota_service.http.errors import BadRequest, InvalidRequest
+from quota_service.http.errors import BadRequest
 from quota_service.http.request import Request
 from quota_service.http.response import Headers, Response
 from quota_service.registration.change_venue import change_venue
@@ -288,9 +289,7 @@ def _idempotency_key(headers: "MultiMapping[str]") -> str:
     key = offered.pop() if offered else ""
     if not key:
         raise IdempotencyKeyMissing("send an Idempotency-Key header, a new one for each order")
-    if len(key) > IDEMPOTENCY_KEY_MAX or not (key.isascii() and key.isprintable()):
-        wanted = f"must be 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters"
-        raise InvalidRequest([("Idempotency-Key", wanted)])
+    refuse_unprintable("Idempotency-Key", key, IDEMPOTENCY_KEY_MAX)
     return key
 
 

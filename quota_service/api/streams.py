@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from aiohttp import HttpVersion11, web
 
@@ -13,7 +14,6 @@ from quota_service.api.context import CONTEXT
 from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.stream_channel import Channel, Group, StreamLimits, Subjects
 from quota_service.domain.errors import Overloaded, Unavailable
-from quota_service.domain.exam import Exam
 from quota_service.http.errors import InvalidRequest
 from quota_service.http.event_stream import retry_field
 from quota_service.observability.logs import REQUEST_ID
@@ -44,10 +44,11 @@ class Streams:
         settings: Settings,
         metrics: Metrics,
     ) -> None:
-        self._cache = cache
-        self._rendered = rendered
         self._settings = settings
         self._metrics = metrics
+        self._open_channel = partial(
+            Channel, cache=cache, rendered=rendered, settings=settings, metrics=metrics
+        )
         self._channels: dict[str, Channel] = {}
         self._open = 0
         self._of_address: Counter[str] = Counter()
@@ -68,8 +69,7 @@ class Streams:
             raise Overloaded("too many streams are open to this address already")
         channel = self._channels.get(exam)
         if channel is None:
-            channel = Channel(exam, self._cache, self._rendered, self._settings, self._metrics)
-            self._channels[exam] = channel
+            channel = self._channels[exam] = self._open_channel(exam)
         group = channel.enter(subjects)
         self._open += 1
         self._of_address[address] += 1
@@ -96,7 +96,9 @@ async def get_availability_stream(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
     limits = context.settings.limits_of(StreamLimits)
     exam = context.stores.registry.find(request.match_info["exam"])
-    subjects = _filter(subjects_asked(request.query, exam), exam)
+    subjects = subjects_asked(request.query, exam)
+    if subjects is not None:  # in the exam's order: who wants the same is told the same bytes
+        subjects = tuple(subject for subject in exam.session_of if subject in subjects)
     last_state_id = _last_event_id(request)
     response = _response()
     if request.method == "HEAD":
@@ -132,13 +134,6 @@ def _response() -> web.StreamResponse:
     # The connection ends with the stream: the next stream may go to another process.
     response.force_close()
     return response
-
-
-def _filter(subjects: tuple[str, ...] | None, exam: Exam) -> tuple[str, ...] | None:
-    """Return the subjects in the exam's order: who wants the same is told the same bytes."""
-    if subjects is None or len(subjects) == len(exam.session_of):
-        return None
-    return tuple(subject for subject in exam.session_of if subject in subjects)
 
 
 def _last_event_id(request: web.Request) -> str | None:
