@@ -23,7 +23,8 @@ sent over HTTP has the same limit."""
 SAMPLE_EXAM_ID = "ccaa-2023-1"
 SAMPLE_EXAM = f"{SAMPLE_EXAM_ID}.toml"
 
-_SEATS_COLUMNS = ({"venue", "subject", "seats"}, {"venue", "subject", "capacity"})
+_COUNTS = {"seats", "capacity"}
+_SEATS_COLUMNS = [{"venue", "subject", count} for count in _COUNTS]
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,12}", re.ASCII)
 _TOML_LINE = re.compile(r"\s*\(at (?:line (?P<line>[0-9]+), column [0-9]+|end of document)\)$")
 
@@ -67,14 +68,31 @@ def load_exam_file(path: Path) -> Exam:
 
 def _read_definition(path: Path) -> dict[str, object]:
     """Return the document in a definition file; `DefinitionError` names file and line."""
+    text = _read(path)
     try:
-        text = _read(path)
-        document = _json(text, path) if path.suffix == ".json" else _toml(text, path)
-    except RecursionError as error:
-        raise DefinitionError([Problem(path.name, "is nested too deeply")]) from error
+        document = _json(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (RecursionError, ValueError) as error:
+        line, detail = _mistake(error, text)
+        where = path.name if line is None else f"{path.name}:{line}"
+        raise DefinitionError([Problem(where, detail)]) from error
     if not isinstance(document, dict):
         raise DefinitionError([Problem(path.name, "must be a table at the top")])
     return document
+
+
+def _mistake(error: Exception, text: str) -> tuple[int | None, str]:
+    """Return the line of a mistake in the syntax of a file, None where untold, and what it is."""
+    match error:
+        case RecursionError():
+            return None, "is nested too deeply"
+        case json.JSONDecodeError():
+            return error.lineno, error.msg
+    # The message of TOML ends with the place; an overlong number is refused without one.
+    message = str(error)
+    place = _TOML_LINE.search(message)
+    if place is None:
+        return None, message
+    return int(place["line"] or text.count("\n") + 1), message[: place.start()]
 
 
 def _seats_rows(
@@ -105,23 +123,16 @@ def _seats_rows(
             if len(cells) != len(header):
                 found.append(Problem(line, f"has {len(cells)} columns, not {len(header)}"))
                 continue
-            yield (
-                line,
-                {
-                    key: int(cell) if _is_number(key, cell) else cell
-                    for key, cell in zip(header, map(str.strip, cells), strict=True)
-                },
-            )
+            row: dict[str, object] = dict(zip(header, map(str.strip, cells), strict=True))
+            for count in _COUNTS & row.keys():
+                if _WHOLE_NUMBER.fullmatch(str(row[count])):
+                    row[count] = int(str(row[count]))
+            yield line, row
         if is_empty:
             detail = "must give the seats of at least one venue and subject"
             found.append(Problem(name, detail))
     except csv.Error as error:
         found.append(Problem(f"{name}:{reader.line_num}", f"is not CSV: {error}"))
-
-
-def _is_number(column: str, cell: str) -> bool:
-    is_count = column in {"seats", "capacity"}
-    return is_count and _WHOLE_NUMBER.fullmatch(cell) is not None
 
 
 def _read(path: Path) -> str:
@@ -143,27 +154,8 @@ def _read(path: Path) -> str:
         raise DefinitionError([Problem(f"{path.name}:{line}", "is not UTF-8")]) from error
 
 
-def _toml(text: str, path: Path) -> object:
-    try:
-        return tomllib.loads(text)
-    except ValueError as error:
-        # The message ends with the place; an overlong number is refused without one.
-        message = str(error)
-        place = _TOML_LINE.search(message)
-        if place is None:
-            raise DefinitionError([Problem(path.name, message)]) from error
-        line = place["line"] or str(text.count("\n") + 1)
-        where = f"{path.name}:{line}"
-        raise DefinitionError([Problem(where, message[: place.start()])]) from error
-
-
-def _json(text: str, path: Path) -> object:
-    try:
-        return json.loads(text, object_pairs_hook=_unique_members)
-    except json.JSONDecodeError as error:
-        raise DefinitionError([Problem(f"{path.name}:{error.lineno}", error.msg)]) from error
-    except ValueError as error:
-        raise DefinitionError([Problem(path.name, str(error))]) from error
+def _json(text: str | bytes) -> object:
+    return json.loads(text, object_pairs_hook=_unique_members)
 
 
 def parse_definition_json(content: bytes) -> object:
@@ -173,7 +165,7 @@ def parse_definition_json(content: bytes) -> object:
     ValueError for what is no JSON.
     """
     try:
-        return json.loads(content, object_pairs_hook=_unique_members)
+        return _json(content)
     except _DuplicateKeyError as error:
         raise DefinitionError([Problem("definition", str(error))]) from error
     except RecursionError as error:
