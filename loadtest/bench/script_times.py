@@ -31,9 +31,10 @@ from quota_service.observability.metrics import Metrics
 from quota_service.seats.connection import BatchLimits, ScriptRunner, redis_pool
 from quota_service.seats.keys import Shard
 from quota_service.seats.recovery import RecoveryStore
+from quota_service.seats.replies import ReserveRequest
 from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.scripts import load_scripts
-from quota_service.seats.store import ReserveRequest, SeatStore
+from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 
 _LIST_MAX = 32

@@ -37,7 +37,7 @@ from quota_service.http.response import Response
 from quota_service.observability.metrics import Metrics, ServiceGauges
 from quota_service.registration.stores import Stores
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import ShardSnapshot
+from quota_service.seats.replies import ShardSnapshot
 from quota_service.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,6 @@ work is kept, as bytes, and beyond a bound not read. At the first request that i
 connection becomes aiohttp's, with the bytes from that request on; by then every request before it
 was answered. aiohttp ends the connection behind its answer, so that the connections of a proxy do
 not become aiohttp's one by one.
-
-Over 400 lines because the states of a connection change together, and nowhere else.
 """
 
 import asyncio
@@ -82,14 +80,9 @@ class Connection(asyncio.Protocol):
         self._aiohttp: asyncio.Protocol | None = None
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._buffer = bytearray()
-        self._is_busy = False
-        self._is_eof = False
-        self._is_over = False
-        self._is_reading_paused = False
-        self._is_unread = False
-        self._is_writing_paused = False
-        self._is_advancing = False
-        self._is_answered = False
+        self._is_busy = self._is_advancing = self._is_answered = False
+        self._is_eof = self._is_over = self._is_unread = False
+        self._is_reading_paused = self._is_writing_paused = False
         self._plain: PlainRequest | None = None
         self._expect_request()
 

@@ -29,7 +29,7 @@ from quota_service.registration.recover_shard import rebuild_shard
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.definition import is_in_force
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import ShardSnapshot
+from quota_service.seats.replies import ShardSnapshot
 from quota_service.slices import in_slices
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ async def _holds_in_their_sessions(
     for index in ("due", "pinned"):
         cursor = ""
         while cursor != "0":
-            cursor, records = await stores.seats.live_records(
+            cursor, records = await stores.recovery.live_records(
                 shard, index, cursor or "0", _HOLDS_AT_ONCE
             )
             for serial, text in records.items():

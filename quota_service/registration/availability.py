@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from quota_service.domain.exam import Exam, Quota
 from quota_service.registration.registry import ExamRegistry
-from quota_service.seats.store import QuotaSeats, SeatStore, Totals
+from quota_service.seats.replies import QuotaSeats, Totals
+from quota_service.seats.store import SeatStore
 
 _ONLY_SHARD = 0
 """Exams have one shard as yet."""

@@ -49,7 +49,7 @@ from quota_service.registration.stores import PaymentStores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import ScriptReply
+from quota_service.seats.replies import ScriptReply
 
 log = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ from quota_service.registration.catch_up import catch_up
 from quota_service.registration.stores import PaymentStores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import ScriptReply
+from quota_service.seats.replies import ScriptReply
 
 log = logging.getLogger(__name__)
 

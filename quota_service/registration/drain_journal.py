@@ -126,7 +126,7 @@ async def _close_gap(
     through = Position(epoch, version)
     cursor, count = "0", 0
     while True:
-        cursor, found = await stores.seats.records(shard, cursor, _SCAN_COUNT)
+        cursor, found = await stores.recovery.records(shard, cursor, _SCAN_COUNT)
         records = list(_readable(shard, found))
         await drain.fill_gap(through, records)
         count += len(records)

@@ -14,7 +14,7 @@ from quota_service.domain.reservation import Reservation
 from quota_service.registration.stores import ExamStores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
-from quota_service.seats.store import ScriptReply
+from quota_service.seats.replies import ScriptReply
 
 
 async def release(stores: ExamStores, reservation_id: str) -> Reservation:

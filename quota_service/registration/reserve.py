@@ -50,7 +50,7 @@ from quota_service.registration.stores import ReservationStores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import ReserveRequest, ScriptReply
+from quota_service.seats.replies import ReserveRequest, ScriptReply
 from quota_service.waiting_room.passes import Pass, PassFault, read_pass
 from quota_service.waiting_room.status import Phase
 

@@ -105,9 +105,4 @@ class Shard:
 
     def keys_for(self, names: Sequence[str]) -> list[str]:
         """Return the keys called `names`, in order."""
-        return keys_for(self.tag, names)
-
-
-def keys_for(tag: str, names: Sequence[str]) -> list[str]:
-    """Return the keys called `names` of the shard that has the tag, in order."""
-    return [f"{tag}:{name}" for name in names]
+        return [f"{self.tag}:{name}" for name in names]

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Quota
 from quota_service.observability.caller import caller
+from quota_service.seats.calls import ShardScripts
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptCall, ScriptRunner
+from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.keys import Shard
 from quota_service.seats.pages import QUOTAS_MAX, RESERVED_SEATS_MAX, in_pages
 from quota_service.seats.record import FIELDS
@@ -45,7 +45,7 @@ class RecoveryStore:
 
     def __init__(self, runner: ScriptRunner) -> None:
         self._runner = runner
-        self._scripts = runner.scripts
+        self._calls = ShardScripts(runner)
 
     @property
     def run(self) -> str:
@@ -54,7 +54,8 @@ class RecoveryStore:
 
     async def status(self, shard: Shard) -> ShardStatus:
         """Return how Redis has a shard now."""
-        code, fence, version = await self._answer("shard_status", shard, [shard.fence])
+        call = self._calls.prepared("shard_status", shard, [shard.fence])
+        code, fence, version = await self._runner.call(call)
         return ShardStatus(code == Code.DONE, str(fence), int(version))
 
     async def claim(self, claimed: Shard) -> tuple[int, int] | None:
@@ -122,6 +123,36 @@ class RecoveryStore:
             left_out += await self._call("put", claimed, args, keys)
         return left_out
 
+    async def records(self, shard: Shard, cursor: str, count: int) -> tuple[str, dict[str, str]]:
+        """Return the next cursor and about `count` records by serial; begin and end at cursor "0".
+
+        As with SCAN, one that stands all the time is told at least once.
+        """
+        prefix = shard.record_key("")
+        cursor, keys = await self._runner.command(
+            "SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", count
+        )
+        texts = await self._runner.command("MGET", *keys) if keys else []
+        found = zip(keys, texts, strict=True)
+        return cursor, {key.removeprefix(prefix): text for key, text in found if text is not None}
+
+    async def live_records(
+        self, shard: Shard, index: str, cursor: str, count: int
+    ) -> tuple[str, dict[str, str]]:
+        """Return the next cursor and about `count` records in an index, `due` or `pinned`.
+
+        Begin and end at cursor "0". As with SCAN, one that stands all the time is told at least
+        once.
+        """
+        key = shard.key(index)
+        cursor, flat = await self._runner.command("ZSCAN", key, cursor, "COUNT", count)
+        serials = flat[::2]
+        if not serials:
+            return cursor, {}
+        texts = await self._runner.command("MGET", *map(shard.record_key, serials))
+        found = zip(serials, texts, strict=True)
+        return cursor, {serial: text for serial, text in found if text is not None}
+
     async def put_unpaid(self, claimed: Shard, candidates: Sequence[tuple[str, int, int]]) -> None:
         """Set how many holds of candidates ended unpaid: (candidate, holds, last end in ms)."""
         args: list[str | int] = [claimed.fence]
@@ -137,17 +168,8 @@ class RecoveryStore:
     async def _call(
         self, name: str, claimed: Shard, args: Sequence[str | int], records: Sequence[str] = ()
     ) -> list[Any]:
-        code, *answer = await self._answer(name, claimed, args, records)
-        if code == Code.NOT_READY:
-            raise NotReady(f"another recovery of shard {claimed.tag} has taken over")
+        _, *answer = await self._calls.call(name, claimed, args, chosen=records)
         return answer
-
-    async def _answer(
-        self, name: str, shard: Shard, args: Sequence[str | int], records: Sequence[str] = ()
-    ) -> list[Any]:
-        script = self._scripts[name]
-        keys = [*shard.keys_for(script.shard_keys), *records]
-        return await self._runner.call(ScriptCall(script, keys, args))
 
 
 def _with_seats_bounded(

@@ -1,12 +1,10 @@
 """The statistics of a waiting room in Redis, and the load that the processes report there."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Window
-from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptCall, ScriptRunner
+from quota_service.seats.calls import ShardScripts
+from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.keys import Shard
 from quota_service.waiting_room.signals import Report, Signals, parse_signals
 
@@ -52,11 +50,11 @@ class RoomStatisticsStore:
     """
 
     def __init__(self, runner: ScriptRunner) -> None:
-        self._runner = runner
+        self._calls = ShardScripts(runner)
 
     async def read(self, shard: Shard) -> RoomStatistics:
         """Free the places whose time is over and return the room's statistics."""
-        answer = await self._call("room_statistics", shard, _FORGET_MS)
+        answer = await self._calls.call("room_statistics", shard, [shard.fence, _FORGET_MS])
         _, clock_ms, revision, opens_at_ms, closes_at_ms, *rest = answer
         places, claims, claimed, drawn, epoch, last, reports = rest
         is_ours = epoch != "" and int(epoch) == shard.epoch
@@ -78,12 +76,6 @@ class RoomStatisticsStore:
 
     async def report(self, shard: Shard, process: str, signals: Signals) -> None:
         """Tell how this process bears its load."""
-        await self._call("report", shard, process, signals.text(), _PROCESSES_MAX, _FORGET_MS)
-
-    async def _call(self, name: str, shard: Shard, *args: str | int) -> list[Any]:
-        script = self._runner.scripts[name]
-        keys = shard.keys_for(script.shard_keys)
-        answer = await self._runner.call(ScriptCall(script, keys, [shard.fence, *args]))
-        if answer[0] == Code.NOT_READY:
-            raise NotReady(f"shard {shard.tag} is not open under epoch {shard.epoch}")
-        return answer
+        await self._calls.call(
+            "report", shard, [shard.fence, process, signals.text(), _PROCESSES_MAX, _FORGET_MS]
+        )

@@ -4,14 +4,12 @@ As in the seat store, methods return outcomes and raise NotReady when the shard 
 the caller's epoch, and SeatsUnavailable when Redis fails.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Window
+from quota_service.seats.calls import ShardScripts
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptCall, ScriptRunner
+from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.keys import Shard
 from quota_service.waiting_room.status import Counts
 
@@ -53,15 +51,14 @@ class RoomStore:
     """The waiting rooms of one Redis."""
 
     def __init__(self, runner: ScriptRunner) -> None:
-        self._runner = runner
-        self._scripts = runner.scripts
+        self._calls = ShardScripts(runner)
 
     async def join(
         self, shard: Shard, candidate: str, *, late_through: int, numbers_max: int
     ) -> Joining:
         """Give a candidate part in the draw while it is not closed, else a number."""
         args: list[str | int] = [shard.fence, candidate, late_through, numbers_max]
-        answer = await self._call("join_room", shard, args)
+        answer = await self._calls.call("join_room", shard, args)
         match answer:
             case [Code.DONE | Code.DONE_BEFORE as code, number]:
                 return Joining(Code(code), number)
@@ -76,13 +73,13 @@ class RoomStore:
 
     async def give_numbers(self, shard: Shard, start: int, limit: int) -> bool:
         """Give the queue the numbers after `start` up to `limit`; False when it has as many."""
-        code, *_ = await self._call("give_numbers", shard, [shard.fence, start, limit])
+        code, *_ = await self._calls.call("give_numbers", shard, [shard.fence, start, limit])
         return Code(code) is Code.DONE
 
     async def claim(self, shard: Shard, candidate: str, place: int, *, has_passed: bool) -> Claim:
         """Give a candidate a place for the ticket of `place`, or say which pass it has."""
         args: list[str | int] = [shard.fence, candidate, place, int(has_passed)]
-        match await self._call("claim_place", shard, args):
+        match await self._calls.call("claim_place", shard, args):
             case [Code.NOT_OPEN | Code.CLOSED as code, bound_ms]:
                 return Claim(Code(code), bound_ms=bound_ms)
             case [code, *granted]:
@@ -92,12 +89,12 @@ class RoomStore:
 
     async def finish(self, shard: Shard, candidate: str) -> bool:
         """Free the place of a candidate; False when there was none."""
-        code, *_ = await self._call("finish_place", shard, [shard.fence, candidate])
+        code, *_ = await self._calls.call("finish_place", shard, [shard.fence, candidate])
         return Code(code) is Code.DONE
 
     async def counts(self, shard: Shard, *, is_draw_closed: bool) -> Counts:
         """Tell how the room stands; its draw is closed where it is known to be, or has to be."""
-        answer = await self._call("count_room", shard, [shard.fence, int(is_draw_closed)])
+        answer = await self._calls.call("count_room", shard, [shard.fence, int(is_draw_closed)])
         _, last, drawn, opens_at_ms, closes_at_ms, is_closed = answer
         return Counts(
             last_number=None if last == _NONE else last,
@@ -105,11 +102,3 @@ class RoomStore:
             registration=Window(opens_at_ms, closes_at_ms),
             is_draw_closed=bool(is_closed),
         )
-
-    async def _call(self, name: str, shard: Shard, args: Sequence[str | int]) -> list[Any]:
-        script = self._scripts[name]
-        keys = shard.keys_for(script.shard_keys)
-        answer = await self._runner.call(ScriptCall(script, keys, args))
-        if answer[0] == Code.NOT_READY:
-            raise NotReady(f"shard {shard.tag} is not open under epoch {shard.epoch}")
-        return answer

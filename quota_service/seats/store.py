@@ -6,126 +6,39 @@ are given an exam StaleDefinition when another definition is in force, and all S
 Redis fails; only then is it unknown whether the step was taken.
 
 Redis serves all exams in turn, so no call may be long: what grows with the size of an exam goes in
-pages (`pages`). Over 400 lines because it is one class, with a method for each script.
+pages (`pages`).
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from quota_service.awaited import IS_AWAITED
-from quota_service.domain.errors import NotReady, StaleDefinition
 from quota_service.domain.exam import Exam, Quota
 from quota_service.domain.reservation import Reservation
 from quota_service.observability.caller import caller
+from quota_service.seats.calls import ShardScripts, not_ready
 from quota_service.seats.codes import CODES, Code
 from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
 from quota_service.seats.definition import fields_in_force
-from quota_service.seats.keys import Shard, keys_for
+from quota_service.seats.keys import Shard
 from quota_service.seats.pages import ENTRIES_MAX, QUOTAS_MAX, in_pages, leave_others_time
 from quota_service.seats.record import parse_record
+from quota_service.seats.replies import (
+    Due,
+    QuotaSeats,
+    ReserveRequest,
+    ScriptReply,
+    ShardSnapshot,
+    Totals,
+    Waiting,
+)
 from quota_service.waiting_room.passes import Pass
 
 _EVER_MS = 10**15
-_NOT_READY = (Code.NOT_READY, Code.STALE)
 _SEAT_US = 6
 """What a seat that is taken costs Redis in a batch (µs); one that is looked at costs a sixth."""
-
-
-@dataclass(slots=True)
-class ScriptReply:
-    """How a step ended: its code, the reservation after it, and what else the script said.
-
-    `detail` is as the script's header says: for SESSION_CONFLICT the session and the serial that
-    stands in it, for SOLD_OUT the seats left, for UNPAID_PAUSE when it ends (ms) and how many holds
-    ended unpaid, for BELOW_TAKEN quotas and seats.
-    """
-
-    code: Code
-    reservation: Reservation | None = None
-    detail: tuple[Any, ...] = ()
-
-
-@dataclass(slots=True)
-class ReserveRequest:
-    """What `reserve` needs of one request; `venues` in order of choice.
-
-    `granted` is the pass of the waiting room, None where the exam has none.
-    """
-
-    serial: str
-    candidate: str
-    subjects: tuple[str, ...]
-    sessions: tuple[str, ...]
-    venues: tuple[str, ...]
-    request_hash: str
-    granted: Pass | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What a shard has in all at one moment, whatever its size; time in ms by Redis's clock."""
-
-    epoch: int
-    version: int
-    clock_ms: int
-    live_holds: int
-    attempts: int
-    journal_entries: int
-    claims: int
-
-
-class QuotaSeats(NamedTuple):
-    """The counters of one quota at one moment."""
-
-    name: str
-    """The quota as `venue/subject`."""
-    capacity: int
-    remaining: int
-    held: int
-    confirming: int
-    confirmed: int
-
-
-@dataclass(frozen=True, slots=True)
-class ShardSnapshot(Totals):
-    """Every counter of a shard, seats by quota; each quota is of one moment.
-
-    The totals are as before the first quota was read, in `pages`. `steps` were taken until the last
-    was: with none all is of one moment. Every step up to the version is in the counters, and some
-    later ones may be.
-    """
-
-    pages: int
-    steps: int
-    capacity: Mapping[Quota, int]
-    remaining: Mapping[Quota, int]
-    held: Mapping[Quota, int]
-    confirming: Mapping[Quota, int]
-    confirmed: Mapping[Quota, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What of a shard waits for a worker, and the ages of the oldest in ms, 0 when there is none.
-
-    The kinds of `oldest_ms` are those of `Metrics.oldest_ages`.
-    """
-
-    attempts: int
-    journal_entries: int
-    oldest_ms: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """The serials of holds that are due at a time; `first_ms` is that of the first hold of all."""
-
-    now_ms: int
-    first_ms: int | None
-    serials: list[str]
 
 
 class SeatStore:
@@ -135,7 +48,7 @@ class SeatStore:
         self._runner = runner
         self._scripts = runner.scripts
         self._shared: dict[str, tuple[Exam, int, SharedPart]] = {}
-        self._keys: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._calls = ShardScripts(runner)
 
     async def reserve(self, shard: Shard, exam: Exam, request: ReserveRequest) -> ScriptReply:
         """Take all subjects at the first venue that has them, or nothing."""
@@ -161,7 +74,7 @@ class SeatStore:
         )
         answer = await self._runner.call(call)
         if answer[0] < Code.DONE:
-            raise _not_ready(shard, answer[0])
+            raise not_ready(shard, answer[0])
         return self._answer(shard, request.serial, answer[1])
 
     def _reserve_shared(self, shard: Shard, exam: Exam) -> SharedPart:
@@ -170,7 +83,7 @@ class SeatStore:
         if known is not None and known[0] is exam and known[1] == shard.epoch:
             return known[2]
         shared = SharedPart(
-            self._shard_keys(shard.tag, "reserve"),
+            self._calls.keys(shard, "reserve"),
             (
                 shard.fence,
                 exam.registration.opens_at_ms,
@@ -273,7 +186,7 @@ class SeatStore:
 
     async def recall(self, shard: Shard, serial: str) -> ScriptReply:
         """Return DONE with the reservation, ENDED when its record is gone since, or UNKNOWN."""
-        answer = await self._call("read", shard, [shard.fence, serial], records=(serial,))
+        answer = await self._calls.call("read", shard, [shard.fence, serial], records=(serial,))
         return self._answer(shard, serial, answer)
 
     async def read_many(self, shard: Shard, serials: Sequence[str]) -> list[Reservation | None]:
@@ -283,7 +196,7 @@ class SeatStore:
     async def claims(self, shard: Shard, candidate: str, sessions: Sequence[str]) -> list[str]:
         """Return the serials of the candidate's reservations that stand in the sessions."""
         args: list[str | int] = [shard.fence, *(f"{candidate}/{session}" for session in sessions)]
-        _, *serials = await self._call("claims", shard, args)
+        _, *serials = await self._calls.call("claims", shard, args)
         return sorted({serial for serial in serials if serial})
 
     async def overdue(
@@ -295,7 +208,7 @@ class SeatStore:
         something was done. Redis's clock was set back since.
         """
         args: list[str | int] = [shard.fence, age_ms, limit, ahead_ms]
-        _, _now_ms, _first_ms, *serials = await self._call(
+        _, _now_ms, _first_ms, *serials = await self._calls.call(
             "overdue", shard, args, chosen=(shard.key(index),)
         )
         return serials
@@ -303,7 +216,7 @@ class SeatStore:
     async def due(self, shard: Shard, limit: int) -> Due:
         """Return at most `limit` holds whose time has come, and when the next one's comes."""
         args: list[str | int] = [shard.fence, 0, limit, ""]
-        _, now_ms, first_ms, *serials = await self._call(
+        _, now_ms, first_ms, *serials = await self._calls.call(
             "overdue", shard, args, chosen=(shard.key("due"),)
         )
         return Due(now_ms, None if first_ms < 0 else first_ms, serials)
@@ -318,15 +231,13 @@ class SeatStore:
         One call has a bound for its work; holds that are left are due again.
         """
         args: list[str | int] = [shard.fence, caller().text, *serials]
-        _, expired, lag_ms = await self._call("expire", shard, args, records=serials)
+        _, expired, lag_ms = await self._calls.call("expire", shard, args, records=serials)
         return expired, lag_ms
 
     async def open(self, shard: Shard) -> bool:
         """Open a shard that never was; False when it is open under another epoch."""
-        script = self._scripts["open"]
-        code, *_ = await self._runner.call(
-            ScriptCall(script, shard.keys_for(script.shard_keys), [shard.fence])
-        )
+        call = self._calls.prepared("open", shard, [shard.fence])
+        code, *_ = await self._runner.call(call)
         return Code(code) >= Code.DONE
 
     async def definition(self, shard: Shard) -> dict[str, str]:
@@ -346,7 +257,7 @@ class SeatStore:
         """Put a stored definition in force in the place of the revision `before`, "" for none."""
         args: list[str | int] = [shard.fence, before]
         args += [word for field in fields_in_force(exam).items() for word in field]
-        await self._call("define", shard, args)
+        await self._calls.call("define", shard, args)
 
     async def set_capacity(self, shard: Shard, capacity: Mapping[Quota, int]) -> ScriptReply:
         """Set the capacity of quotas: DONE with how many changed, or BELOW_TAKEN.
@@ -360,7 +271,7 @@ class SeatStore:
             args: list[str | int] = [shard.fence, caller().text]
             for quota, seats in page:
                 args += [str(quota), seats]
-            code, *detail = await self._call("capacity", shard, args)
+            code, *detail = await self._calls.call("capacity", shard, args)
             if code == Code.BELOW_TAKEN:
                 refused += detail
             else:
@@ -422,7 +333,7 @@ class SeatStore:
         self, shard: Shard, known: str, cursor: str, count: int
     ) -> tuple[Totals, str, list[QuotaSeats]]:
         args: list[str | int] = [shard.fence, known, cursor, count]
-        code, *answer = await self._call("snapshot", shard, args)
+        code, *answer = await self._calls.call("snapshot", shard, args)
         totals = Totals(shard.epoch, *answer[:6])
         if code == Code.DONE_BEFORE:
             return totals, "0", []
@@ -432,7 +343,7 @@ class SeatStore:
 
     async def waiting(self, shard: Shard) -> Waiting:
         """Return what of a shard waits for a worker."""
-        _, attempts, entries, *ages_ms = await self._call("waiting", shard, [shard.fence])
+        _, attempts, entries, *ages_ms = await self._calls.call("waiting", shard, [shard.fence])
         kinds = ("overdue_hold", "attempt", "journal_entry")
         return Waiting(attempts, entries, dict(zip(kinds, ages_ms, strict=True)))
 
@@ -447,7 +358,7 @@ class SeatStore:
         told: list[tuple[str, dict[str, str]]] = []
         while True:
             wanted = min(ENTRIES_MAX, limit - len(told))
-            answer = await self._call("read_journal", shard, [shard.fence, after, wanted])
+            answer = await self._calls.call("read_journal", shard, [shard.fence, after, wanted])
             version = answer[1] if version is None else version
             entries = answer[2:]
             told += ((id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in entries)
@@ -455,74 +366,19 @@ class SeatStore:
                 return version, told
             after = entries[-1][0]
 
-    async def records(self, shard: Shard, cursor: str, count: int) -> tuple[str, dict[str, str]]:
-        """Return the next cursor and about `count` records by serial; begin and end at cursor "0".
-
-        As with SCAN, one that stands all the time is told at least once.
-        """
-        prefix = shard.record_key("")
-        cursor, keys = await self._runner.command(
-            "SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", count
-        )
-        texts = await self._runner.command("MGET", *keys) if keys else []
-        found = zip(keys, texts, strict=True)
-        return cursor, {key.removeprefix(prefix): text for key, text in found if text is not None}
-
-    async def live_records(
-        self, shard: Shard, index: str, cursor: str, count: int
-    ) -> tuple[str, dict[str, str]]:
-        """Return the next cursor and about `count` records in an index, `due` or `pinned`.
-
-        Begin and end at cursor "0". As with SCAN, one that stands all the time is told at least
-        once.
-        """
-        key = shard.key(index)
-        cursor, flat = await self._runner.command("ZSCAN", key, cursor, "COUNT", count)
-        serials = flat[::2]
-        if not serials:
-            return cursor, {}
-        texts = await self._runner.command("MGET", *map(shard.record_key, serials))
-        found = zip(serials, texts, strict=True)
-        return cursor, {serial: text for serial, text in found if text is not None}
-
     async def trim_journal(self, shard: Shard, through: tuple[int, int]) -> None:
         """Forget the journal entries up to (epoch, version), which are in Postgres."""
         epoch, version = through
         more = 1
         while more:
-            _, more = await self._call(
+            _, more = await self._calls.call(
                 "trim_journal", shard, [shard.fence, f"{epoch}-{version + 1}"]
             )
 
     async def _step(self, name: str, shard: Shard, serial: str, *args: str | int) -> ScriptReply:
         words = [shard.fence, serial, *args, caller().text]
-        answer = await self._call(name, shard, words, records=(serial,))
+        answer = await self._calls.call(name, shard, words, records=(serial,))
         return self._answer(shard, serial, answer)
-
-    async def _call(
-        self,
-        name: str,
-        shard: Shard,
-        args: Sequence[str | int],
-        *,
-        records: Sequence[str] = (),
-        chosen: Sequence[str] = (),
-    ) -> list[Any]:
-        script = self._scripts[name]
-        keys = [*self._shard_keys(shard.tag, name), *chosen]
-        keys += [shard.record_key(serial) for serial in records]
-        answer = await self._runner.call(ScriptCall(script, keys, args))
-        if answer[0] in _NOT_READY:
-            raise _not_ready(shard, answer[0])
-        return answer
-
-    def _shard_keys(self, tag: str, name: str) -> tuple[str, ...]:
-        """Return the shard's keys that a script wants, made once."""
-        keys = self._keys.get((tag, name))
-        if keys is None:
-            keys = tuple(keys_for(tag, self._scripts[name].shard_keys))
-            self._keys[tag, name] = keys
-        return keys
 
     def _answer(self, shard: Shard, serial: str, answer: Sequence[Any]) -> ScriptReply:
         code, *detail = answer
@@ -534,9 +390,3 @@ class SeatStore:
 
 def _pass_text(granted: Pass) -> str:
     return f"{granted.place}|{granted.expires_ms}|{granted.epoch}"
-
-
-def _not_ready(shard: Shard, code: int) -> NotReady:
-    if code == Code.STALE:
-        return StaleDefinition(f"another definition of exam {shard.exam} is in force now")
-    return NotReady(f"shard {shard.tag} is not open under epoch {shard.epoch}")

@@ -7,7 +7,7 @@ import pytest
 
 from quota_service.domain.exam import FairUseRules, Quota
 from quota_service.seats.codes import Code
-from quota_service.seats.store import ScriptReply
+from quota_service.seats.replies import ScriptReply
 from tests.support.callers import called_with
 from tests.support.records import move_due
 from tests.support.seats import SeatsUnderTest

@@ -11,7 +11,7 @@ from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import parse_record
-from quota_service.seats.store import ScriptReply
+from quota_service.seats.replies import ScriptReply
 from tests.support.books import DAY_MS, read_journal
 from tests.support.records import HOUR_MS, read_fields, redis_now_ms
 from tests.support.seats import SeatsUnderTest

@@ -6,7 +6,7 @@ import pytest
 
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
-from quota_service.seats.store import ScriptReply
+from quota_service.seats.replies import ScriptReply
 from tests.support.books import DAY_MS
 from tests.support.records import move_due, read_fields, redis_now_ms
 from tests.support.seats import SeatsUnderTest

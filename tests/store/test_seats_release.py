@@ -8,7 +8,7 @@ import pytest
 
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
-from quota_service.seats.store import ScriptReply
+from quota_service.seats.replies import ScriptReply
 from tests.support.records import move_due
 from tests.support.seats import SeatsUnderTest
 

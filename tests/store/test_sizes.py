@@ -13,8 +13,8 @@ from quota_service.seats.connection import ScriptCall
 from quota_service.seats.pages import QUOTAS_MAX
 from quota_service.seats.record import record_text
 from quota_service.seats.recovery import RecoveryStore
+from quota_service.seats.replies import ReserveRequest
 from quota_service.seats.room_statistics import RoomStatisticsStore
-from quota_service.seats.store import ReserveRequest
 from tests.support.exams import make_exam
 from tests.support.records import move_due
 from tests.support.seats import SeatsUnderTest

@@ -22,7 +22,8 @@ from quota_service.registration.import_exam import import_exam
 from quota_service.registration.recover import Recovered
 from quota_service.registration.refund import refund
 from quota_service.seats.keys import Shard
-from quota_service.seats.store import ScriptReply, SeatStore
+from quota_service.seats.replies import ScriptReply
+from quota_service.seats.store import SeatStore
 from tests.support.bookings import Groups, book, check_agreement, left, now, recover
 from tests.support.exams import make_exam
 from tests.support.proxy import Proxy
