@@ -3,16 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from quota_service.ledger.errors import ends_connection, is_refusal, translate
-from quota_service.ledger.queries import load_queries
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -39,6 +40,15 @@ class TransactionLimits:
 
     idle_timeout_s: float = 10.0
     """After how long without a word Postgres ends it."""
+
+
+def load_queries() -> Mapping[str, str]:
+    """Return every query by the name of its file, one `.sql` each beside this module."""
+    folder = resources.files("quota_service") / "ledger" / "queries"
+    files = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
+    return MappingProxyType(
+        {file.name.removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
+    )
 
 
 class Ledger:

@@ -13,12 +13,6 @@ from quota_service.registration.stores import ExamStores
 from quota_service.seats.keys import Shard
 
 
-async def expire_due_holds(stores: ExamStores, shard: Shard, limit: int) -> int:
-    """Expire at most `limit` due holds of a shard; return how many."""
-    due = await stores.seats.due(shard, limit)
-    return await expire_holds(stores, shard, due.serials)
-
-
 async def expire_holds(stores: ExamStores, shard: Shard, serials: Sequence[str]) -> int:
     """Expire the holds that were found due, in one call; return how many."""
     if not serials:

@@ -17,14 +17,20 @@ from quota_service.app.upkeep import refresh_memory
 from quota_service.ledger.leases import WorkerLease
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.expire import expire_due_holds
 from quota_service.settings import Settings
 from quota_service.workers.lease import LeaseWorker
 from tests.conftest import Running
 from tests.support.exams import SEATS
 from tests.support.lost_shards import rows
 from tests.support.records import HOUR_MS, move_due_into_the_past, redis_now_ms
-from tests.support.use_cases import DiedError, dying, hold, payment, recover
+from tests.support.use_cases import (
+    DiedError,
+    dying,
+    expire_due_holds,
+    hold,
+    payment,
+    recover,
+)
 
 OLDEST = {
     "hold": "quota_expiry_lag_oldest_seconds",

@@ -17,8 +17,7 @@ from quota_service.domain.payment import PaymentEvent
 from quota_service.ledger import changes, pool, refunds
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.fence import FencedTransaction, ShardEpoch
-from quota_service.ledger.pool import Ledger
-from quota_service.ledger.queries import load_queries
+from quota_service.ledger.pool import Ledger, load_queries
 from quota_service.ledger.recoveries import Records, RecoveryLedger, Step
 from quota_service.registration import drain_journal, recover_shard
 from quota_service.registration.recover_shard import Recovery

@@ -54,7 +54,6 @@ from quota_service.registration.audit import audit
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.import_exam import finish_import, import_exam
 from quota_service.registration.recover import Recovered, recover_attempts
 from quota_service.registration.refund import refund, return_seats
@@ -75,6 +74,7 @@ from tests.support.promises_model import (
 from tests.support.records import move_due_into_the_past
 from tests.support.redis_clients import redis_of
 from tests.support.running_service import running_service
+from tests.support.use_cases import expire_due_holds
 
 CANDIDATES = st.sampled_from(["ann", "bob", "cai", "dan"])
 SUBJECTS = st.sampled_from(

@@ -22,7 +22,6 @@ from quota_service.domain.reservation import Reservation
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.recover import recover_attempts
 from quota_service.registration.recover_shard import Way, rebuild_shard, recover_if_lost
@@ -36,7 +35,12 @@ from tests.support.exams import make_exam
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
 from tests.support.running_service import running_service
-from tests.support.use_cases import DiedError, dying, payment
+from tests.support.use_cases import (
+    DiedError,
+    dying,
+    expire_due_holds,
+    payment,
+)
 
 SEATS = {
     "jinan": {"general": 2, "qms": 1, "service": 2},

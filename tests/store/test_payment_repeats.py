@@ -12,7 +12,6 @@ from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger import fence
 from quota_service.registration.confirm import confirm
-from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.store import SeatStore
@@ -20,7 +19,15 @@ from tests.support.bookings import left, now, recover
 from tests.support.lost_shards import check_after, rows
 from tests.support.records import HOUR_MS, change_fields, move_attempt, move_due
 from tests.support.redis_clients import redis_of
-from tests.support.use_cases import DiedError, dying, failing_at, hold, payment, state
+from tests.support.use_cases import (
+    DiedError,
+    dying,
+    expire_due_holds,
+    failing_at,
+    hold,
+    payment,
+    state,
+)
 
 QUOTA = "beijing/general"
 """It has one seat."""

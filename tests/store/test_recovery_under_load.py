@@ -16,7 +16,6 @@ from quota_service.registration.audit import audit
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.expire import expire_due_holds
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.recover import recover_attempts
 from quota_service.registration.recover_shard import rebuild_shard, recover_if_lost
@@ -27,7 +26,10 @@ from quota_service.settings import Settings
 from tests.support.exams import make_exam
 from tests.support.lost_shards import check_after_recovery, rows, ways
 from tests.support.redis_clients import redis_of
-from tests.support.use_cases import payment
+from tests.support.use_cases import (
+    expire_due_holds,
+    payment,
+)
 from tests.support.waiting import eventually
 
 EXAM = "exam-f"

@@ -7,9 +7,11 @@ from typing import TypeVar
 from quota_service.app.opening import Service
 from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.domain.reservation import Reservation, State
+from quota_service.registration.expire import expire_holds
 from quota_service.registration.recover import Recovered, recover_attempts
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.stores import ExamStores
+from quota_service.seats.keys import Shard
 from tests.support.books import check_books
 from tests.support.redis_clients import redis_of
 
@@ -65,6 +67,11 @@ def dying(stores: Part, line: str) -> Part:
             raise DiedError(line)
 
     return failing_at(stores, failpoint)
+
+
+async def expire_due_holds(stores: ExamStores, shard: Shard, limit: int) -> int:
+    """Expire at most `limit` due holds of a shard, as the worker does; return how many."""
+    return await expire_holds(stores, shard, (await stores.seats.due(shard, limit)).serials)
 
 
 async def recover(service: Service, age_ms: int = 0) -> Recovered:

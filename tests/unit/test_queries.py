@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from quota_service.ledger import queries
-from quota_service.ledger.queries import load_queries
+from quota_service.ledger import pool
+from quota_service.ledger.pool import load_queries
 from tests.support.facts import for_each
 
-LEDGER = Path(queries.__file__).parent
+LEDGER = Path(pool.__file__).parent
 QUERIES = load_queries()
 USE = re.compile(r"""(?:quer(?:y|ies)\[|\b(?:fetch|commit)\()\s*"(\w+)["]""")
 

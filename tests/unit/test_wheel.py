@@ -14,7 +14,7 @@ from quota_service.api.openapi import openapi_document
 from quota_service.definitions.files import SAMPLE_EXAM
 from quota_service.definitions.files import load_exam_file
 from quota_service.ledger.migrations import load_migrations
-from quota_service.ledger.queries import load_queries
+from quota_service.ledger.pool import load_queries
 from quota_service.seats.scripts import load_scripts
 import quota_service
 
