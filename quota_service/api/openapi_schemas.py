@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from quota_service.api import (
     availability,
     exams,
+    exports,
     ops,
     payments,
     problems,
@@ -163,7 +164,7 @@ def schemas() -> Mapping[str, Schema]:
         "BookingsFile": {
             "type": "string",
             "description": "CSV (RFC 4180) in UTF-8 with a header line.",
-            "examples": ["reservation,candidate,venue,subjects,state\r\n"],
+            "examples": [exports.plain_file().head.decode()],
         },
         **{name: schema_of(model) for name, model in REQUESTS.items()},
     }
@@ -177,8 +178,9 @@ def shown(schema: Schema, told: Mapping[str, Any] | None = None) -> Any:
     """
     if "$ref" in schema:
         return shown(schemas()[schema["$ref"].removeprefix(_COMPONENT)], told)
-    for value in () if told else _own_values(schema):
-        return value
+    own_values = () if told else tuple(_own_values(schema))
+    if own_values:
+        return own_values[0]
     if schema.get("type") == "object":
         told, needed = told or {}, schema.get("required", ())
         return {
