@@ -40,7 +40,7 @@ class LocalServer(ABC):
     """A server of this machine with its data in `data_dir`.
 
     It is not safe for use by two threads at once. `start()` may be called from any thread, also
-    from one that ends before the server does.
+    from one that ends before the server does. The server ends with this object at the latest.
     """
 
     name: ClassVar[str]

@@ -105,9 +105,16 @@ class EmbeddedPostgres(LocalServer):
         """Make cluster, superuser and password.
 
         The cluster is made under another name and renamed when it is complete, so that a start that
-        is killed half-way leaves nothing that looks like one.
+        is killed half-way leaves nothing that looks like one. Raises EmbeddedError when there was a
+        complete one: it is lost, and another in its place would hide that.
         """
         making = self.pgdata.with_suffix(".new")
+        if password_file.exists() and not making.exists():
+            raise EmbeddedError(
+                f"{self.pgdata} is gone, whose password is still in {password_file}; put it back, "
+                f"or remove {self._data_dir} to start afresh"
+            )
+        password_file.unlink(missing_ok=True)
         if making.exists():
             shutil.rmtree(making)
         making.mkdir(mode=0o700)

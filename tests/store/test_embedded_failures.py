@@ -1,6 +1,7 @@
 """Starts of local servers that fail, and programs that are found, copied or refused."""
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -132,6 +133,37 @@ def test_a_cluster_of_another_major_version_is_refused_by_name(
 
     with pytest.raises(EmbeddedError, match=r"(?s)did not start.*version 14"):
         server.start()
+
+
+def test_a_cluster_that_is_gone_is_an_error_and_not_replaced(
+    tmp_path: Path, postgres_of: MakePostgres
+) -> None:
+    server = postgres_of()
+    server.start()
+    server.stop()
+    shutil.rmtree(server.pgdata)
+
+    with pytest.raises(EmbeddedError, match=r"pgdata is gone.*remove .* to start afresh"):
+        server.start()
+
+    assert not server.pgdata.exists()
+    shutil.rmtree(tmp_path / "postgres")
+    server.start()
+
+
+def test_a_start_that_was_killed_while_the_cluster_was_made_is_begun_anew(
+    tmp_path: Path, postgres_of: MakePostgres
+) -> None:
+    half = tmp_path / "postgres" / "pgdata.new"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18\n")
+    (tmp_path / "postgres" / "postgres.password").write_text("never used\n")
+    server = postgres_of()
+
+    server.start()
+
+    assert query(server.url, "SELECT 1") == 1
+    assert not half.exists()
 
 
 def test_a_data_directory_of_an_earlier_version_is_refused(
