@@ -6,6 +6,7 @@ out, each of its workers has servers of its own.
 
 import asyncio
 import base64
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,14 +38,13 @@ pytest_plugins = ["tests.support.xdist_reports"]
 
 _TEMPLATE = "quota_template"
 
-_LONGEST = {
+_LONGEST = (
+    "test_harness_goes_red.py",
     "test_harness.py",
     "test_promises.py",
     "test_bookings_csv_stream.py",
-    "test_demo.py",
-    "test_readme_session.py",
-}
-"""Files with tests of more than ten seconds."""
+)
+"""Files whose tests take longest, for more than twenty seconds together, the longest first."""
 
 
 _STORES = pytest.StashKey[str]()
@@ -75,9 +75,26 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"stores: {config.stash[_STORES]}"
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest, so that no process waits at the end for another's."""
-    items.sort(key=lambda item: item.path.name not in _LONGEST)
+    """Begin the share of each process with one of the longest files.
+
+    No process then waits at the end for another. pytest-xdist gives each as many tests in a row,
+    and takes those of a process that is late from the end of its row.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    longest: dict[str, list[pytest.Item]] = {name: [] for name in _LONGEST}
+    others: list[pytest.Item] = []
+    for item in items:
+        longest.get(item.path.name, others).append(item)
+    dealt: list[pytest.Item] = []
+    for process in range(processes):
+        end = len(dealt) + (len(items) - len(dealt)) // (processes - process)
+        dealt += [item for name in _LONGEST[process::processes] for item in longest[name]]
+        count = max(end - len(dealt), 0)
+        dealt += others[:count]
+        del others[:count]
+    items[:] = dealt + others
 
 
 @pytest.fixture(scope="session")

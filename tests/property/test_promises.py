@@ -61,6 +61,7 @@ from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.view import view_candidate
 from quota_service.settings import Settings
+from tests.support.examples import examples
 from tests.support.exams import exam_definition
 from tests.support.promises_driver import DiedError, Driver
 from tests.support.promises_model import (
@@ -523,7 +524,7 @@ def test_the_promises_hold_after_every_step() -> None:
     run_state_machine_as_test(
         Promises,
         settings=hypothesis_settings(
-            max_examples=100,
+            max_examples=examples(25),
             stateful_step_count=50,
             suppress_health_check=list(HealthCheck),
         ),

@@ -31,6 +31,7 @@ from quota_service.registration.reserve import Order, reserve
 from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
 from tests.support.callers import called_with
+from tests.support.examples import examples
 from tests.support.exams import make_exam
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
@@ -50,7 +51,7 @@ NOT_COMPARED = ("epoch", "origin", "version", "journal")
 """Who may act, and how many steps were taken: each recovery takes steps of its own."""
 
 EXAMS = itertools.count(1)
-EXAMPLES = 60
+EXAMPLES = examples(20)
 
 number = st.integers(0, 7)
 venue = st.sampled_from(sorted(SEATS))

@@ -18,11 +18,12 @@ from quota_service.registration.recover_shard import rebuild_shard, recover_if_l
 from quota_service.seats.keys import Shard
 from quota_service.settings import Settings
 from tests.property.test_recovery import EXAMS, SEATS, History, dumped, number, read, step
+from tests.support.examples import examples
 from tests.support.exams import make_exam
 from tests.support.running_service import running_service
 from tests.support.use_cases import DiedError, dying, payment
 
-EXAMPLES = 20
+EXAMPLES = examples(10)
 LINES = (
     "recover: fenced",
     "recover: claimed",

@@ -1,7 +1,8 @@
 """`python -m tests.system`: the tests that need programs of the system, and tests on other stores.
 
-Options are pytest's, for each of its runs; `--packages` prints the Debian packages that are missing
-instead. Exit status 0 when every run passes, 1 when one does not or a program is missing.
+The property tests run with more histories. Options are pytest's, for each of its runs; `--packages`
+prints the Debian packages that are missing instead. Exit status 0 when every run passes, 1 when one
+does not or a program is missing.
 """
 
 import os
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.examples import MORE
 from tests.support.programs import PACKAGES, find_program
 from tests.support.servers import version_of
 
@@ -21,11 +23,11 @@ OLDEST_POSTGRES = Path("/usr/lib/postgresql/15/bin")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of pytest: what it chooses, and the stores it is told to use."""
+    """One run of pytest: what it chooses, and what its environment says beside ours."""
 
     title: str
     chosen: Sequence[str]
-    stores: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,6 +57,7 @@ def _runs() -> Iterator[Run]:
         yield Run(title, _files("test_ledger_*.py"), stores)
     else:
         print(f"there is no Postgres in {OLDEST_POSTGRES}: nothing is tested on it")
+    yield Run("more histories of the property tests", [str(ROOT / "tests/property")], MORE)
 
 
 def _on_oldest_redis() -> Run:
@@ -79,7 +82,7 @@ def _files(*patterns: str) -> list[str]:
 def _passes(run: Run, arguments: Sequence[str]) -> bool:
     print(f"--- {run.title}", flush=True)
     command = [sys.executable, "-m", "pytest", *run.chosen, *arguments]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **run.stores}, check=False)
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **run.environment}, check=False)
     return done.returncode == 0
 
 
