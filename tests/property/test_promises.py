@@ -63,7 +63,7 @@ from quota_service.registration.view import view_candidate
 from quota_service.settings import Settings
 from tests.support.examples import examples
 from tests.support.exams import exam_definition
-from tests.support.promises_driver import DiedError, Driver
+from tests.support.promises_driver import Driver
 from tests.support.promises_model import (
     FAIR_USE,
     SEATS,
@@ -75,7 +75,7 @@ from tests.support.promises_model import (
 from tests.support.records import move_due_into_the_past
 from tests.support.redis_clients import redis_of
 from tests.support.running_service import running_service
-from tests.support.use_cases import expire_due_holds
+from tests.support.use_cases import DiedError, expire_due_holds
 
 CANDIDATES = st.sampled_from(["ann", "bob", "cai", "dan"])
 SUBJECTS = st.sampled_from(
@@ -259,7 +259,9 @@ class Promises(Driver):
 
         event = f"event-{next(_numbers)}"
         with pytest.raises(DiedError):
-            self.run(confirm(self.dying(f"confirm: {line}"), self.event(event, held, True)))
+            self.run(
+                confirm(self.dying("payments", f"confirm: {line}"), self.event(event, held, True))
+            )
         recovered = self.run(recover_attempts(self.stores.payments, self.shard, 0, 10))
         if line == "after commit":
             held.state = "confirmed"
@@ -314,7 +316,7 @@ class Promises(Driver):
         if self.model.has_used_changes(held):
             return
         with pytest.raises(DiedError):
-            self.run(change_venue(self.dying(f"change: {line}"), held.id, venue))
+            self.run(change_venue(self.dying("payments", f"change: {line}"), held.id, venue))
         recovered = self.run(recover_attempts(self.stores.payments, self.shard, 0, 10))
         if line in {"after commit", "after finish"}:
             held.venue = venue
@@ -354,7 +356,7 @@ class Promises(Driver):
         if held is None or not self.model.can_be_refunded(held):
             return
         with pytest.raises(DiedError):
-            self.run(refund(self.dying(f"refund: {line}"), held.id))
+            self.run(refund(self.dying("payments", f"refund: {line}"), held.id))
         returned = self.run(return_seats(self.stores.payments, self.shard, 10))
         if line == "after commit":
             self.model.refund(held)
@@ -460,7 +462,7 @@ class Promises(Driver):
         """The definition it would have stored is forgotten by whoever asks next."""
         exam = dataclasses.replace(self.exam(), time_zone="Asia/Tokyo")
         with pytest.raises(DiedError):
-            self.run(import_exam(self.dying(f"import: {line}"), exam))
+            self.run(import_exam(self.dying("maintenance", f"import: {line}"), exam))
 
     @rule()
     def audit(self) -> None:

@@ -12,13 +12,9 @@ from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.registration.confirm import confirm
 from quota_service.seats.keys import Shard
 from tests.support.promises_model import Held, Model
-from tests.support.use_cases import failing_at
+from tests.support.use_cases import dying
 
 Result = TypeVar("Result")
-
-
-class DiedError(BaseException):
-    """Stands for the death of the process at a marked line."""
 
 
 class Driver(RuleBasedStateMachine):
@@ -38,14 +34,9 @@ class Driver(RuleBasedStateMachine):
     def stores(self) -> Any:
         return self.service.stores
 
-    def dying(self, line: str) -> Any:
-        """Return stores whose protocol dies at a marked line."""
-
-        def die(reached: str) -> None:
-            if reached == line:
-                raise DiedError
-
-        return failing_at(self.stores, die)
+    def dying(self, part: str, line: str) -> Any:
+        """Return a part of the stores whose use cases die at a marked line."""
+        return dying(getattr(self.stores, part), line)
 
     async def drained_states(self) -> dict[str, str]:
         """What the drained journal says of every reservation of the exam."""
