@@ -28,12 +28,11 @@ from quota_service.api.context import ApiContext
 from quota_service.api.problems import PROBLEMS, answer_for, answer_to
 from quota_service.api.routes import AiohttpOnly, JsonHandler, Route
 from quota_service.awaited import IS_AWAITED
-from quota_service.http.application import BODY_MAX_BYTES, PlainRequest
+from quota_service.http.application import BODY_MAX_BYTES, Client, PlainRequest
 from quota_service.http.errors import BodyTooSlow, MalformedRequest
 from quota_service.http.heads import Heads
 from quota_service.http.priority import CAN_WAIT, Priority
 from quota_service.http.problems import RETRY_AFTER_S
-from quota_service.http.protocol import Connection
 from quota_service.http.request import Request
 from quota_service.http.request_id import request_id
 from quota_service.http.response import Response
@@ -111,7 +110,7 @@ class JsonCalls:
         """Return whether an answer of aiohttp has an end."""
         return not target.partition("?")[0].endswith("/stream")
 
-    def take(self, connection: Connection, plain: PlainRequest) -> None:
+    def take(self, client: Client, plain: PlainRequest) -> None:
         """Let a request wait for its turn, or answer it at once."""
         call: _Call = plain.found.call
         route, queue = call.route, self.context.queue
@@ -119,9 +118,9 @@ class JsonCalls:
             # Before anything is made or looked at: at a rush most of the work would be refusing.
             self.context.limiter.count_refusal(route.priority, "queue")
             self.observe(call, HTTPStatus.SERVICE_UNAVAILABLE, 0)
-            self.send(connection, self.refusal(), request_id(plain.offered_id))
+            self.send(client, self.refusal(), request_id(plain.offered_id))
             return
-        taken = _Taken(self, connection, call, plain)
+        taken = _Taken(self, client, call, plain)
         REQUEST_ID.set(taken.name)
         KEY_ID.set("")
         try:
@@ -134,7 +133,7 @@ class JsonCalls:
         else:
             queue.put(taken.begin, goes_first=goes_first)
 
-    def refuse_malformed(self, connection: Connection, cause: str) -> None:
+    def refuse_malformed(self, client: Client, cause: str) -> None:
         """Answer what is no request, as the connection's last."""
         name = request_id(None)
         token = REQUEST_ID.set(name)
@@ -144,23 +143,23 @@ class JsonCalls:
         response = answer_for(MalformedRequest(cause))
         status = str(response.status)
         self._durations.labels(method="other", route="unmatched", status=status).observe(0)
-        connection.answer(self._heads.bytes_of(response, name, is_last=True), is_last=True)
+        client.answer(self._heads.bytes_of(response, name, is_last=True), is_last=True)
 
-    def refuse_slow(self, connection: Connection, plain: PlainRequest) -> None:
+    def refuse_slow(self, client: Client, plain: PlainRequest) -> None:
         """Answer a request whose body does not come, as the connection's last."""
         response = answer_for(BodyTooSlow("the body did not arrive in time"))
         self.observe(plain.found.call, response.status, self.body_timeout_s)
         name = request_id(plain.offered_id)
-        connection.answer(self._heads.bytes_of(response, name, is_last=True), is_last=True)
+        client.answer(self._heads.bytes_of(response, name, is_last=True), is_last=True)
 
     def refusal(self) -> Response:
         """Return the answer to what is too much; Retry-After is drawn evenly for each."""
         return random.choice(self._overloaded)  # noqa: S311
 
-    def send(self, connection: Connection, response: Response, name: str) -> None:
+    def send(self, client: Client, response: Response, name: str) -> None:
         """Send an answer; while the service shuts down, as the connection's last."""
         is_last = self.context.health.is_draining
-        connection.answer(self._heads.bytes_of(response, name, is_last=is_last), is_last=is_last)
+        client.answer(self._heads.bytes_of(response, name, is_last=is_last), is_last=is_last)
 
     def observe(self, call: _Call, status: int, seconds: float) -> None:
         """Count an answered request."""
@@ -199,7 +198,7 @@ class _Taken:
         "_begun_s",
         "_call",
         "_calls",
-        "_connection",
+        "_client",
         "_is_in",
         "_key_id",
         "_request",
@@ -207,11 +206,9 @@ class _Taken:
         "name",
     )
 
-    def __init__(
-        self, calls: JsonCalls, connection: Connection, call: _Call, plain: PlainRequest
-    ) -> None:
+    def __init__(self, calls: JsonCalls, client: Client, call: _Call, plain: PlainRequest) -> None:
         self._calls = calls
-        self._connection = connection
+        self._client = client
         self._call = call
         self.name = request_id(plain.offered_id)
         self._key_id = ""
@@ -222,7 +219,7 @@ class _Taken:
             plain.read_headers(),
             plain.body,
             lambda: URL.build(query_string=plain.target.partition("?")[2], encoded=True).query,
-            connection.address,
+            client.address,
         )
 
     def check(self) -> bool:
@@ -282,7 +279,7 @@ class _Taken:
 
     def is_gone(self) -> bool:
         """Return whether its caller has left, and count it."""
-        if self._connection.is_gone:
+        if self._client.is_gone:
             self._calls.context.limiter.count_refusal(self._call.route.priority, "caller_left")
             return True
         return False
@@ -297,8 +294,8 @@ class _Taken:
 
     def _finish(self, response: Response) -> None:
         # Counted first: whoever has an answer finds it in the metrics, even if we die here.
-        calls, is_gone = self._calls, self._connection.is_gone
+        calls, is_gone = self._calls, self._client.is_gone
         elapsed_s = time.perf_counter() - self._started_s
         calls.observe(self._call, CLIENT_GONE if is_gone else response.status, elapsed_s)
         if not is_gone:
-            calls.send(self._connection, response, self.name)
+            calls.send(self._client, response, self.name)

@@ -3,15 +3,25 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-if TYPE_CHECKING:
-    from quota_service.http.protocol import Connection
-
 BODY_MAX_BYTES = 16_384
 """Larger bodies are answered 413, but for calls with a limit of their own."""
+
+
+class Client(Protocol):
+    """The client of a connection, as the application sees it."""
+
+    address: str
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody is there any more to read an answer."""
+
+    def answer(self, data: bytes, *, is_last: bool = False) -> None:
+        """Send the answer to the request at work."""
 
 
 class Application(Protocol):
@@ -35,14 +45,14 @@ class Application(Protocol):
     def find(self, method: bytes, target: str) -> Any:
         """Return the call that a request is for; None when it is none for plain requests."""
 
-    def take(self, connection: "Connection", plain: "PlainRequest") -> None:
-        """Answer a request, now or later, by the connection's `answer`."""
+    def take(self, client: Client, plain: "PlainRequest") -> None:
+        """Answer a request, now or later, by the client's `answer`."""
 
-    def refuse_malformed(self, connection: "Connection", cause: str) -> None:
-        """Answer what is no HTTP, or no request, as the connection's last."""
+    def refuse_malformed(self, client: Client, cause: str) -> None:
+        """Answer what is no HTTP, or no request, as the last of its connection."""
 
-    def refuse_slow(self, connection: "Connection", plain: "PlainRequest") -> None:
-        """Answer a request whose body does not come, as the connection's last."""
+    def refuse_slow(self, client: Client, plain: "PlainRequest") -> None:
+        """Answer a request whose body does not come, as the last of its connection."""
 
     def by_aiohttp(self) -> asyncio.Protocol:
         """Return what a connection becomes that has more than plain requests."""
