@@ -48,7 +48,7 @@ _REFUSALS = (
     orjson.JSONDecodeError,
     UnicodeDecodeError,
 )
-"""What a command may end with, told in one line."""
+"""Errors that a command reports in one line."""
 
 Command = Callable[[argparse.Namespace, Settings], Awaitable[int]]
 
@@ -75,10 +75,10 @@ async def _run(command: Command, options: argparse.Namespace, settings: Settings
 
 
 def _user() -> str:
-    """Return who runs the command, for what is imported and repaired."""
+    """Return the name of the user who runs the command, for the record of imports and repairs."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # nobody of that number is known, as in a container
+    except (KeyError, OSError):  # the number has no name, as in a container
         return str(os.getuid())
 
 
@@ -107,8 +107,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_process_count,
         default=1,
         metavar="N",
-        help=f"API processes on the one port, 1 to {PROCESSES_MAX}, each with the next admin port "
-        "(%(default)s)",
+        help=f"API processes that share the port, 1 to {PROCESSES_MAX}; each has its own "
+        "admin port, counted up from the first (%(default)s)",
     )
     # For the processes that `--workers` starts.
     serve.add_argument(REUSE_PORT, action="store_true", help=argparse.SUPPRESS)
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = add(commands, "audit", _audit, "compare both stores; exit status 1 when they differ")
     check.add_argument("exam")
-    check.add_argument("--repair", action="store_true", help="mend what is safe to mend")
+    check.add_argument("--repair", action="store_true", help="repair what can be repaired safely")
 
     draw = commands.add_parser("draw", help="check the draw of a waiting room")
     draws = draw.add_subparsers(required=True, metavar="COMMAND")
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         "verify",
         _verify_draw,
         "check a published draw offline: print candidates in drawn order; exit status 1 when the "
-        "seed is not the one that was committed to",
+        "seed does not match its commitment",
     )
     verify.add_argument(
         "document", help="the public document of the waiting room as a JSON file, - for stdin"
@@ -145,37 +145,41 @@ def _parser() -> argparse.ArgumentParser:
 
     key = commands.add_parser("keys", help="create, list and revoke API keys")
     keys = key.add_subparsers(required=True, metavar="COMMAND")
-    create = add(keys, "create", _create_key, "create a key and print it, for the only time")
-    create.add_argument("name", help="who uses it")
+    create = add(keys, "create", _create_key, "create a key; it is printed this one time only")
+    create.add_argument("name", help="name of the frontend or person that uses the key")
     create.add_argument("--scope", action="append", required=True, choices=list(Scope))
     create.add_argument(
-        "--exam", action="append", help="bind it to this exam, again for more (all exams)"
+        "--exam", action="append", help="limit the key to this exam, again for more (default: all)"
     )
     add(keys, "list", _list_keys, "list the keys")
     add(keys, "revoke", _revoke_key, "revoke a key").add_argument("id")
 
     trial = add(commands, "demo", _demo, "run everything on this machine, stores included")
-    trial.add_argument("--data-dir", type=Path, help="keep the data here between runs")
+    trial.add_argument("--data-dir", type=Path, help="keep the data in this directory between runs")
     trial.add_argument("--host", default="127.0.0.1", help="address of both ports (%(default)s)")
     trial.add_argument("--port", type=int, default=8080, help="port of the API (%(default)s)")
     trial.add_argument(
         "--admin-port", type=int, default=9090, help="port of /metrics (%(default)s)"
     )
     trial.add_argument(
-        "--opens-in", type=float, default=0, metavar="SECONDS", help="registration opens then"
+        "--opens-in",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="time until registration opens (%(default)s)",
     )
     trial.add_argument(
         "--hold-ttl",
         type=int,
         default=60,
         metavar="SECONDS",
-        help="life of an unpaid hold; short, so that one can be seen to expire (%(default)s)",
+        help="lifetime of an unpaid hold (%(default)s)",
     )
     trial.add_argument("--redis-url", help="use this Redis instead of starting one")
     trial.add_argument("--postgres-dsn", help="use this Postgres instead of starting one")
     trials = trial.add_subparsers(metavar="COMMAND")
     add(
-        trials, "pay", _pay, "pay a reservation of the running demo by a signed callback"
+        trials, "pay", _pay, "pay a reservation of the running demo with a signed callback"
     ).add_argument("reservation")
     return parser
 
@@ -262,7 +266,7 @@ async def _audit(options: argparse.Namespace, settings: Settings) -> int:
             await stores.registry.refresh()
             found = await audit(stores, options.exam)
             for difference in found.differences:
-                print(f"left: {difference}")
+                print(f"not repaired: {difference}")
     checked = ", ".join(found.checked)
     print(
         f"{found.exam}: {checked} over {found.quotas} quotas: {len(found.differences)} differences"
@@ -277,7 +281,7 @@ async def _verify_draw(options: argparse.Namespace, _settings: Settings) -> int:
     document = orjson.loads(_read(options.document))
     for position, drawn in enumerate(verify_draw(document, candidates), start=1):
         print(f"{position}\t{drawn.rank}\t{drawn.candidate}")
-    print(f"the seed is the one that was committed to: {document['seed_commitment']}")
+    print(f"the seed matches its commitment: {document['seed_commitment']}")
     return 0
 
 
@@ -297,7 +301,7 @@ async def _create_key(options: argparse.Namespace, settings: Settings) -> int:
 async def _list_keys(_options: argparse.Namespace, settings: Settings) -> int:
     async with _postgres(settings) as ledger:
         for key in await ApiKeyLedger(ledger).all():
-            state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in force"
+            state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "active"
             exams = "all exams" if key.exams is None else ",".join(sorted(key.exams))
             print(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{exams}\t{state}")
     return 0
@@ -306,7 +310,7 @@ async def _list_keys(_options: argparse.Namespace, settings: Settings) -> int:
 async def _revoke_key(options: argparse.Namespace, settings: Settings) -> int:
     async with _postgres(settings) as ledger:
         if not await ApiKeyLedger(ledger).revoke(options.id):
-            print(f"quota-service: no key {options.id} in force", file=sys.stderr)
+            print(f"quota-service: no active key {options.id}", file=sys.stderr)
             return 1
     print(f"revoked {options.id}")
     return 0

@@ -40,7 +40,7 @@ _KEYS = {
     "QUOTA_FRONTEND_KEY": frozenset({Scope.FRONTEND, Scope.REFUNDS}),
     "QUOTA_OPS_KEY": frozenset({Scope.OPS}),
 }
-"""The keys of the demo, by the variable that tells each, and their scopes."""
+"""The keys of the demo, by environment variable, with their scopes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def demo(options: DemoOptions, settings: Settings) -> int:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except KeyboardInterrupt:
-        print("stopped before it was ready", flush=True)
+        print("stopped before the demo was ready", flush=True)
         return 130
     print("stopped", flush=True)
     return 0
@@ -160,7 +160,7 @@ async def _key(service: Service, name: str, known: Mapping[str, str]) -> str:
 
 
 def _exam_of_earlier_run(service: Service) -> Exam:
-    """Return the exam as it stands in the data directory, or the sample."""
+    """Return the exam of an earlier run in the data directory, or the sample."""
     for exam in service.stores.registry.all():
         if exam.id == SAMPLE_EXAM_ID:
             return exam

@@ -19,7 +19,7 @@ _TIMEOUT_S = 30
 
 
 class DemoPaymentError(Exception):
-    """The reservation was not paid; the text says why, in words of the service where it spoke."""
+    """The reservation was not paid; the text says why."""
 
 
 async def pay(reservation: str, environment: Mapping[str, str]) -> str:
@@ -81,5 +81,5 @@ async def _taken(response: aiohttp.ClientResponse) -> bytes:
         problem = orjson.loads(body)
         reason = f"{problem['title']}: {problem['detail']}"
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        reason = "the answer is no problem document"
+        reason = "the answer is not a problem document"
     raise DemoPaymentError(f"{response.method} {response.url}: {response.status}, {reason}")

@@ -150,7 +150,7 @@ class Words:
         if not value.strip():
             raise wrong("must not be empty")
         if len(value) > self.longest:
-            raise wrong(f"has {len(value)} characters, at most {self.longest} are allowed")
+            raise wrong(f"must have at most {self.longest} characters, not {len(value)}")
         for character in value:
             # Cs are lone surrogates, which no encoder writes; Zl and Zp break lines like controls.
             if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} and not (
@@ -191,8 +191,8 @@ _DETAILS = {
     "missing": "is missing",
     "extra_forbidden": "unknown key",
     "string_unicode": "has a key that is not Unicode text",
-    "too_short": "must have {min_length} entries or more, not {actual_length}",
-    "too_long": "must have {max_length} entries at most, not {actual_length}",
+    "too_short": "must have at least {min_length} entries, not {actual_length}",
+    "too_long": "must have at most {max_length} entries, not {actual_length}",
 }
 """What is said of errors of pydantic; all others are that a value is no list or no table."""
 

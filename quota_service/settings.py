@@ -24,7 +24,7 @@ _MASK = "********"
 
 
 class SettingsError(ValueError):
-    """A setting that is missing, malformed, out of its limits or of no use; the text names it."""
+    """A setting that is missing, malformed, out of its limits or unusable; the text names it."""
 
 
 _Limits = TypeVar("_Limits")
@@ -64,32 +64,32 @@ class Settings:
     """seconds a request may wait for the stores before it is answered 503, and its body may take
     before 408; keep it below the timeout of the clients"""
     connections_max: Annotated[int, Field(ge=16)] = 25_000
-    """connections at once in each process, fewer when it has fewer file descriptors; lower it
-    where memory is short, those beyond wait to be accepted"""
+    """connections at once in each process, fewer when it has fewer file descriptors; further ones
+    wait to be accepted, lower it where memory is short"""
     connections_address_share: Annotated[float, Field(ge=0.001, le=1)] = 0.5
-    """the part of them that one address may have; 1 behind a proxy that bounds its clients"""
+    """share of connections_max that one address may have; 1 behind a proxy that limits clients"""
     head_timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
     """seconds the head of a request may take before its connection is closed; raise it for clients
-    on slow networks without a proxy before them"""
+    on slow networks without a proxy"""
     idle_timeout_s: Annotated[float, Field(ge=0.1, le=3600)] = 30.0
     """seconds after which a connection without a request, or whose client reads nothing, is closed;
-    a proxy in front has to close its idle ones before"""
+    a proxy must close its idle connections earlier"""
     work_limit_max: Annotated[int, Field(ge=16)] = 8192
-    """requests at work at once in one process, at most; the limit adapts below it, raise it when
+    """most requests in progress at once in one process; the limit adapts below it, raise it when
     the limit stays there while latency is good"""
     queue_max: Annotated[int, Field(ge=1)] = 500
-    """whole requests that may wait to be begun; while so many wait, reservations, reads and joins
-    are answered 503, so lower it to refuse sooner and raise it to refuse less in a short burst"""
+    """complete requests that may wait to be started; beyond it reservations, reads and joins are
+    answered 503, so lower it to refuse sooner and raise it to refuse less in a short burst"""
     shutdown_notice_s: Annotated[float, Field(ge=0, le=600)] = 0.0
-    """seconds between readiness going and the port closing at shutdown; give the proxy the time to
-    see it"""
+    """seconds from failing readiness to closing the port at shutdown; set it to the time in which
+    the proxy notices"""
     shutdown_drain_s: Annotated[float, Field(ge=0, le=600)] = 10.0
     """seconds for requests under way to finish at shutdown; keep it and the notice below the time
     after which the supervisor kills the process"""
     worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
-    """niceness of `worker`; it lets the API on the same machine go first, 0 where there is none"""
+    """niceness of `worker`, lets the API on the same machine go first; 0 on a machine without it"""
     metrics_quotas_max: Annotated[int, Field(ge=0)] = 2000
-    """quotas with seat gauges of their own, further ones are summed up; lower it to spare
+    """quotas with seat gauges of their own, further ones are summed; lower it for less load on
     Prometheus, raise it to watch a larger exam quota by quota"""
 
     redis_connect_timeout_s: Annotated[float, Field(ge=0.01, le=30)] = 1.0
@@ -97,8 +97,8 @@ class Settings:
     redis_command_timeout_s: Annotated[float, Field(ge=0.01, le=30)] = 2.0
     """seconds for Redis to answer a batch of commands; raise it when its disk syncs more slowly"""
     redis_wait_replicas: Annotated[int, Field(ge=0, le=16)] = 0
-    """replicas that must have a write before it is acknowledged, fewer: 503; 1 or more so that a
-    failover loses nothing that was acknowledged, at the price of latency"""
+    """replicas that must have a write before it is acknowledged, with fewer the answer is 503; with
+    1 or more a failover loses no acknowledged write, at the price of latency"""
     postgres_pool_max: Annotated[int, Field(ge=4, le=1000)] = 8
     """connections of one process to Postgres; a recovery holds two at a time, and all processes
     together must stay below its max_connections"""
@@ -115,7 +115,7 @@ class Settings:
     """seconds between two reads of exams and API keys from Postgres; raise it where many processes
     share a small Postgres, a new or revoked key takes that long to take effect"""
     availability_refresh_ms: Annotated[int, Field(ge=10, le=10_000)] = 200
-    """milliseconds that an availability answer may be old; raise it to ask Redis less often"""
+    """maximum age of an availability answer in milliseconds; raise it to read Redis less often"""
     streams_max: Annotated[int, Field(ge=1)] = 20_000
     """availability streams open at once in one process, more are answered 503; keep it below its
     file descriptors"""
@@ -123,38 +123,38 @@ class Settings:
     """the same for each address; raise it to streams_max behind a proxy, which is one address"""
     stream_interval_ms: Annotated[int, Field(ge=10, le=10_000)] = 2000
     """milliseconds between two rounds of changes to the streams of an exam; lower it for fresher
-    pages, raise it to spare processor and network"""
+    pages, raise it for less CPU and network use"""
     stream_heartbeat_s: Annotated[float, Field(ge=1, le=300)] = 15.0
     """seconds without a change after which a stream gets a comment; keep it below the idle timeout
     of every proxy on the way"""
     waiting_room_poll_max_s: Annotated[float, Field(ge=1, le=600)] = 15.0
-    """seconds after which a waiting client asks again, at most; raise it for crowds whose polls are
-    too many for the network"""
+    """maximum of seconds between two polls of a waiting client; raise it when polls are too many
+    for the network"""
     waiting_room_numbers_max: Annotated[int, Field(ge=1)] = 1_000_000
     """candidates in one queue whose turn has not passed, more are answered 503; raise it for a
     larger crowd where Redis has the memory"""
     admission_reserve_p99_target_ms: Annotated[float, Field(ge=1, le=60_000)] = 250.0
-    """milliseconds of the p99 of reserve above which fewer are admitted from the waiting room;
-    raise it to admit faster at the price of slower answers"""
+    """p99 of reserve in milliseconds above which the waiting room admits fewer candidates; raise it
+    to admit faster at the price of slower answers"""
 
     payments_pending_max: Annotated[int, Field(ge=0)] = 5000
-    """payments of a shard that may wait for Postgres, beyond it no new holds; lower it to stop
-    selling sooner when Postgres is away"""
+    """payments of a shard that may wait for Postgres, beyond it no new holds are made; lower it to
+    stop selling sooner when Postgres is unavailable"""
     recovery_age_s: Annotated[float, Field(ge=0, le=3600)] = 15.0
     """seconds after which a worker takes over a payment whose process died; keep it above the
     timeouts of a request"""
     payment_retry_grace_s: Annotated[float, Field(ge=0, le=86_400)] = 600.0
     """seconds that a hold whose payment could not be recorded is kept for the provider to send the
-    payment again; fit it to how often the provider does"""
+    payment again; fit it to the provider's retry interval"""
     journal_backlog_max: Annotated[int, Field(ge=0)] = 500_000
-    """journal entries of a shard that may wait for Postgres, beyond it no new holds; fit it to the
-    memory of Redis"""
+    """journal entries of a shard that may wait for Postgres, beyond it no new holds are made;
+    fit it to the memory of Redis"""
     journal_interval_ms: Annotated[int, Field(ge=10, le=60_000)] = 250
-    """milliseconds between two rounds of the journal worker; raise it to write to Postgres less
-    often, candidates' histories lag by that much"""
+    """milliseconds between two rounds of the journal worker; candidates' histories lag by as
+    much; raise it to write to Postgres less often"""
     journal_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 365
-    """days that the journal of an exam is kept after its end; fit it to the law, 0 keeps it for
-    good"""
+    """days that the journal of an exam is kept after its end; fit it to the law, 0 keeps it
+    forever"""
 
     limits: tuple[object, ...] = ()
     """what tests and the bench set in the place of constants; no environment variable does"""
@@ -185,7 +185,7 @@ _CONSTANTS = frozenset(
     work_window_ms worker_backoff_max_s worker_restarts_max worker_settled_s
     """.split()  # noqa: SIM905 - a line for each is too long
 )
-"""What was a setting in earlier versions and is a constant or has another name in code now."""
+"""Settings of earlier versions that are constants now, or have other names in code."""
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -236,14 +236,14 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 @functools.cache
 def _model() -> TypeAdapter[Settings]:
-    """Return what reads settings, which takes a moment to make."""
+    """Return the reader of settings; making it takes some milliseconds."""
     return TypeAdapter(Settings)
 
 
 _NOT_OURS = frozenset(
     {"QUOTA_URL", "QUOTA_ADMIN_URL", "QUOTA_FRONTEND_KEY", "QUOTA_OPS_KEY", "QUOTA_PAYMENT_SECRET"}
 )
-"""Variables of `demo.env`, which a shell may hold: they are for clients of the service."""
+"""Variables of `demo.env` that may be set in a shell; they are for clients of the service."""
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

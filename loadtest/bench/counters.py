@@ -18,8 +18,8 @@ from loadtest.bench.errors import BenchError
 
 Seen = TypeVar("Seen")
 
-_SETTLE_PAUSE_S = 0.1
-_SETTLE_LIMIT_S = 20.0
+_STEADY_PAUSE_S = 0.1
+_STEADY_LIMIT_S = 20.0
 
 
 async def counted(
@@ -38,12 +38,12 @@ async def counted(
     return found
 
 
-async def settled(read: Callable[[], Awaitable[Seen]]) -> Seen:
-    """Return what is read once it stands still: what the client did not wait for is then done."""
-    async with asyncio.timeout(_SETTLE_LIMIT_S):
+async def steady(read: Callable[[], Awaitable[Seen]]) -> Seen:
+    """Read until two readings are equal: work that the client did not wait for is then done."""
+    async with asyncio.timeout(_STEADY_LIMIT_S):
         before = await read()
         while True:
-            await asyncio.sleep(_SETTLE_PAUSE_S)
+            await asyncio.sleep(_STEADY_PAUSE_S)
             now = await read()
             if now == before:
                 return now

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Self
 
-from loadtest.bench.counters import check_count, check_only, counted, settled
+from loadtest.bench.counters import check_count, check_only, counted, steady
 from loadtest.bench.errors import BenchError
 from loadtest.bench.testbed import Api, Testbed
 
@@ -33,7 +33,7 @@ class OrderCounts:
                 testbed.http, api.admin_urls, "quota_reservations_total", exam=exam
             )
 
-        found = await settled(outcomes)
+        found = await steady(outcomes)
         refused = await counted(
             testbed.http, api.admin_urls, "quota_requests_refused_total", work="reserve"
         )

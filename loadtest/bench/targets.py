@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from loadtest.bench.counters import check_count, check_only, counted, redis_use, settled
+from loadtest.bench.counters import check_count, check_only, counted, redis_use, steady
 from loadtest.bench.errors import BenchError
 from loadtest.bench.holding import hold, trim_journal
 from loadtest.bench.messages import order_requests, payment_requests
@@ -81,9 +81,9 @@ class RowLock(Target):
     async def measure(self, connections: int, seconds: int) -> Sample:
         """Order, and count the orders in the database."""
         requests = order_requests("/orders", "none", self.testbed.new_name("run"))
-        before = await settled(self._orders)
+        before = await steady(self._orders)
         done = await run_wrk(self._url, requests, connections=connections, seconds=seconds)
-        made = await settled(self._orders) - before
+        made = await steady(self._orders) - before
         check_count(self.name, done.requests - done.refused, made, connections)
         if done.refused:
             raise BenchError(f"{self.name}: {done.refused} refused")
@@ -136,10 +136,10 @@ class Payments(Target):
         """Pay, and see in the service's counters and in Postgres that all of it was booked."""
         for _ in range(_TRIES):
             requests = await self._prepare(connections, seconds)
-            outcomes, booked = await settled(self._outcomes), await self._booked()
+            outcomes, booked = await steady(self._outcomes), await self._booked()
             url = self.testbed.api.url
             done = await run_wrk(url, requests, connections=connections, seconds=seconds)
-            grown = await settled(self._outcomes) - outcomes
+            grown = await steady(self._outcomes) - outcomes
             made = await self._booked() - booked
             await trim_journal(self.testbed.service, self.testbed.redis, self.exam)
             self._per_s = done.requests / done.duration_s
@@ -190,14 +190,14 @@ class Reads(Target):
     async def measure(self, connections: int, seconds: int) -> Sample:
         """Look, and see what was answered and how many commands Redis was sent meanwhile."""
         client = self.testbed.redis
-        answers = await settled(self._answers)
+        answers = await steady(self._answers)
         with self.testbed.worker_stopped():
             used = await redis_use(client)
             done = await run_wrk(
                 self.testbed.api.url, self._requests, connections=connections, seconds=seconds
             )
             use = (await redis_use(client)).since(used)
-        grown = await settled(self._answers) - answers
+        grown = await steady(self._answers) - answers
         # At the end wrk leaves, whatever it still waits for.
         left = grown.pop(_CLIENT_LEFT, 0)
         check_count(f"{self.name} of clients that left", 0, left, connections)

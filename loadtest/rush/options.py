@@ -81,7 +81,7 @@ class Options:
     pass_ttl_s: int = 60
     connections_max: int = 512
     request_timeout_s: float = 30.0
-    settle_s: float = 60.0
+    callbacks_end_s: float = 60.0
     """How long the provider may take, after the last candidate, to have every callback answered."""
 
 

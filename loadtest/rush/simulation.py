@@ -189,7 +189,7 @@ class Simulation:
 
     def _await_end(self, world: World) -> None:
         """Wait until all have gone home, all callbacks are answered and unpaid holds have ended."""
-        deadline_s = time.time() + CANDIDATES_END_S + self._options.settle_s
+        deadline_s = time.time() + CANDIDATES_END_S + self._options.callbacks_end_s
         is_distributed = self._options.role == "master"
         gevent.sleep(_REPORT_LAG_S if is_distributed else 0.0)
         while time.time() < deadline_s:

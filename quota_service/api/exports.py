@@ -78,7 +78,7 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
     exam = await _exam_to_read(context, request.match_info["exam"])
     file = _file_asked(request, exam)
     if context.exports.locked():
-        raise Overloaded("too many exports are at work already")
+        raise Overloaded("too many exports are in progress")
     async with context.exports:
         pages = booking_pages(context.stores.ledger, exam.id, _EXPORT_PAGE)
         # A Postgres that is away is told before anything is sent.

@@ -41,7 +41,7 @@ from quota_service.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-REFUSAL = "too much is at work already; the request was not begun"
+REFUSAL = "too many requests are in progress; this one was not started"
 CLIENT_GONE = 499
 """The status metrics show for a request whose client left before the answer."""
 

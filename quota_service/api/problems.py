@@ -58,12 +58,12 @@ _TYPES = (
                 "send the pass in Waiting-Room-Pass.", _errors("Waiting-Room-Pass", "is missing")),
     ProblemType("pass-invalid", 403,
                 "The pass was not issued to this candidate for this exam.",
-                _errors("Waiting-Room-Pass", "is no pass of this candidate")),
+                _errors("Waiting-Room-Pass", "was not issued to this candidate")),
     ProblemType("pass-expired", 403,
-                "The time of the pass is over; join the waiting room again.",
+                "The pass has expired; join the waiting room again.",
                 _errors("Waiting-Room-Pass", "has expired")),
     ProblemType("pass-ended", 403,
-                "The place of the pass was finished, or was not used for too long; join the "
+                "The place of the pass was finished, or was idle for too long; join the "
                 "waiting room again.", _errors("Waiting-Room-Pass", "has ended")),
     ProblemType("not-found", 404, "There is nothing at this address."),
     ProblemType("unknown-exam", 404, "There is no exam of this id."),
@@ -76,7 +76,7 @@ _TYPES = (
     ProblemType("method-not-allowed", 405,
                 "The address does not take this method; Allow lists those it takes."),
     ProblemType("body-too-slow", 408,
-                "The body did not arrive in the time a request has; nothing was begun."),
+                "The body did not arrive within the request timeout; nothing was started."),
     ProblemType("sold-out", 409,
                 "No venue asked for has a seat left in every subject asked for.",
                 {"left": [
@@ -87,8 +87,8 @@ _TYPES = (
                 "The candidate already has a reservation in one of the sessions.",
                 {"session": "day1-pm", "reservation": RESERVATION_EXAMPLE}),
     ProblemType("too-many-unpaid-holds", 409,
-                "So many holds of the candidate ended unpaid that the next one has to wait until "
-                "the time told. A hold that is paid late does not count.",
+                "So many holds of the candidate ended unpaid that the next one must wait until "
+                "`pause_ends_at`. A hold that is paid late does not count.",
                 {"unpaid_holds": 3, "pause_ends_at": "2023-03-14T04:40:00.000Z"}),
     ProblemType("key-share-used", 409,
                 "Seats are left, but unpaid holds made with this API key have all of them that "
@@ -105,7 +105,7 @@ _TYPES = (
                 "An exam can be archived once its windows and its last sitting are over.",
                 {"ends_at": "2023-05-14T09:00:00.000Z"}),
     ProblemType("exam-unfinished", 409,
-                "Something of the exam is not at its end: holds, payments, money that is due "
+                "Something of the exam is not finished: holds, payments, money that is due "
                 "back, refunds, or journal entries a person has to look at.",
                 {"unfinished": ["refunds_due"]}),
     ProblemType("session-started", 409,
@@ -117,16 +117,16 @@ _TYPES = (
     ProblemType("already-confirmed", 409,
                 "The reservation is paid and confirmed."),
     ProblemType("payment-in-progress", 409,
-                "A payment for the reservation is being recorded; look again in a moment."),
+                "A payment is being recorded; read the reservation again in a second."),
     ProblemType("change-in-progress", 409,
-                "A change of venue is being recorded; look again in a moment."),
+                "A change of venue is being recorded; read the reservation again in a second."),
     ProblemType("venue-changes-used", 409,
                 "The reservation has changed its venue as often as the exam allows.",
                 {"venue_changes_max": 5}),
     ProblemType("not-confirmed", 409,
-                "Only a booking can be refunded; a hold is given back with DELETE."),
+                "Only a booking can be refunded; release a hold with DELETE."),
     ProblemType("refund-used", 409,
-                "A person has one refund for an exam, and this one's is used.",
+                "A candidate has one refund for an exam, and has used it.",
                 {"reservation": RESERVATION_EXAMPLE}),
     ProblemType("refund-not-open", 409,
                 "The refund window has not opened yet.", {"opens_at": "2023-03-28T04:00:00.000Z"}),
@@ -148,13 +148,13 @@ _TYPES = (
     ProblemType("content-encoding-refused", 415,
                 "The body has a Content-Encoding; send it as it is."),
     ProblemType("invalid-request", 422,
-                "The request is well-formed, but its members are not right; each is named.",
+                "The request is well-formed, but members of it are invalid; each is named.",
                 _errors("subjects[1]", "is duplicated")),
     ProblemType("national-id-refused", 422,
                 "The candidate id is a resident ID number; send an opaque id of your own instead.",
                 _errors("candidate", "is a resident ID number; send an opaque id of your own")),
     ProblemType("last-event-id-malformed", 422,
-                "The Last-Event-ID is not the id of an event of the stream; leave it out to begin "
+                "The Last-Event-ID is not the id of an event of the stream; omit it to start "
                 "with a snapshot.",
                 _errors("Last-Event-ID", "must be the id of an event of this stream")),
     ProblemType("notice-not-accepted", 422,
@@ -178,7 +178,7 @@ _TYPES = (
                 _errors("webhook-id", "was used before with another body")),
     ProblemType("ticket-invalid", 422,
                 "The ticket was not issued to this candidate.",
-                _errors("ticket", "is no ticket of this candidate")),
+                _errors("ticket", "was not issued to this candidate")),
     ProblemType("ticket-of-another-exam", 422,
                 "The ticket is for the waiting room of another exam.",
                 _errors("ticket", "is a ticket of another exam")),
@@ -189,12 +189,12 @@ _TYPES = (
                 "The caller asks faster than it may; RateLimit-Policy says how fast, Retry-After "
                 "when.", {"policy": "key", "limit_per_s": 20000}),
     ProblemType("internal-error", 500,
-                "Something went wrong that should not; the request id finds it in the logs."),
+                "An unexpected error of the service; the request id finds it in the logs."),
     ProblemType("not-ready", 503,
-                "A part of the service is away; nothing acknowledged is lost. Ask again after "
+                "A part of the service is unavailable; nothing acknowledged is lost. Repeat after "
                 "Retry-After, with the same Idempotency-Key.", {"part": "seats"}),
     ProblemType("overloaded", 503,
-                "Too much is at work already and the request was not begun; ask again after "
+                "Too many requests are in progress and this one was not started; ask again after "
                 "Retry-After.", {"part": "service"}),
 )
 # fmt: on
@@ -230,12 +230,12 @@ class ProblemMeaning(Answer):
 
 
 class WrongPart(Answer):
-    """One part that is wrong."""
+    """One invalid part of a request."""
 
     field: str
     """Where: a member such as `subjects[1]`, a parameter, a header."""
     detail: str
-    """What is wrong with it, for people."""
+    """Why it is invalid, for people."""
 
 
 class SeatsLeft(Answer):
@@ -253,7 +253,7 @@ class ProblemMembers(Answer, total=False):
     """The members that a problem can have beside the standard ones."""
 
     errors: Sequence[WrongPart]
-    """Every part of the request that is wrong."""
+    """Every invalid part of the request."""
     left: Sequence[SeatsLeft]
     """What is left of each quota asked for, in the order it was asked for."""
     session: Identifier
@@ -261,11 +261,11 @@ class ProblemMembers(Answer, total=False):
     subjects: Sequence[ASubjectId]
     """The subjects that share the session."""
     reservation: Annotated[str, Matching(RESERVATION_ID, "the id of a reservation")]
-    """The reservation that stands in the way."""
+    """The reservation that causes the refusal."""
     unpaid_holds: Positive
     """Holds of the candidate that ended unpaid."""
     pause_ends_at: Time
-    """From when on the candidate can make the next hold."""
+    """When the candidate can make the next hold."""
     key_share_max_percent: Annotated[int, Field(ge=1, le=100)]
     """The share of a quota one API key may have unpaid."""
     venue_changes_max: Count
@@ -281,7 +281,7 @@ class ProblemMembers(Answer, total=False):
     unfinished: Sequence[
         Annotated[str, _one_of("holds", "payments", "refunds_due", "refunds", "journal")]
     ]
-    """What is not at its end."""
+    """What is not finished."""
     state: Annotated[str, _one_of(*(state for state in State if state.is_ended))]
     """How the reservation ended."""
     threshold: Rank
@@ -299,13 +299,13 @@ class ProblemMembers(Answer, total=False):
     limit_per_s: Positive
     """Requests a second that are taken; of `render`, milliseconds."""
     part: str
-    """The part of the service that is at fault."""
+    """The part of the service that is unavailable."""
 
 
 class Problem(Answer):
     """A problem by RFC 9457.
 
-    Clients tell problems apart by `type`, never by `title` or `detail`.
+    Clients distinguish problems by `type`, never by `title` or `detail`.
     """
 
     type: ProblemAddress
@@ -340,7 +340,7 @@ def answer_for(error: errors.QuotaError) -> Response:
         # What the driver says names hosts and users: that is for the log.
         detail = f"the {error.part} cannot be reached at the moment; nothing was lost, ask again"
     if isinstance(error, errors.ImportUnfinished):
-        detail = error.told
+        detail = error.summary
     return PROBLEMS[error.slug].response(detail, **_members(error))
 
 

@@ -138,7 +138,7 @@ class RenderedAvailability:
         now_s = time.monotonic()
         used_until_s = max(self._used_until_s, now_s)
         if used_until_s - now_s >= _BURST_S:
-            raise Overloaded("too many ?subjects= that nobody asked for lately; ask again")
+            raise Overloaded("too many new ?subjects= filters at once; ask again")
         self._used_until_s = used_until_s + cost_ms / 1000 / _SHARE
 
 

@@ -46,7 +46,7 @@ _CLOSING_S = 5.0
 class RestartLimits:
     """When a process that ended is started again."""
 
-    settled_s: float = 10.0
+    started_after_s: float = 10.0
     """A process that lived this long did not die of its start."""
     early_deaths_max: int = 5
     """Deaths of a process soon after its start, in a row; one more ends the service."""
@@ -141,9 +141,9 @@ class ApiProcess:
             told = {"number": self._number, "status": status, "lived_s": round(lived_s, 3)}
             if self._stopping.is_set():
                 if status not in {0, -signal.SIGTERM}:
-                    log.error("API process did not end in order", extra=told)
+                    log.error("API process did not shut down cleanly", extra=told)
                 return
-            early_deaths = early_deaths + 1 if lived_s < limits.settled_s else 0
+            early_deaths = early_deaths + 1 if lived_s < limits.started_after_s else 0
             if early_deaths > limits.early_deaths_max:
                 raise QuotaError(
                     f"API process {self._number} ended {early_deaths} times in a row soon after "
@@ -204,7 +204,7 @@ async def _keep_alive_until(
     limit_s = settings.shutdown_notice_s + 2 * settings.shutdown_drain_s + _CLOSING_S
     _, late = await asyncio.wait(kept, timeout=limit_s)
     if late:
-        log.error("API processes were still at work at shutdown", extra={"count": len(late)})
+        log.error("API processes were still running at shutdown", extra={"count": len(late)})
     for process in processes:
         process.kill()
     await asyncio.gather(*kept)

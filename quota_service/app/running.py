@@ -88,7 +88,7 @@ async def run_service(
                 await service.stores.worker_lease.renew()
         await stack.enter_async_context(kept_fresh(service, tells_load=api))
         if api and not service.context.payment_secrets:
-            log.warning("no payment secrets: every callback will be refused")
+            log.warning("no payment secrets: every payment callback is refused")
         if workers:
             await stack.enter_async_context(_working(service))
         stack.push_async_callback(_drain, service)
@@ -121,7 +121,7 @@ async def _drain(service: Service) -> None:
     """Let what is under way in the stores finish."""
     left = await service.in_flight.drain(service.settings.shutdown_drain_s)
     if left:
-        log.error("use cases were still at work at shutdown", extra={"count": left})
+        log.error("use cases were still running at shutdown", extra={"count": left})
 
 
 @asynccontextmanager

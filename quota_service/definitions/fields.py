@@ -82,14 +82,14 @@ def _time_ms(value: Any, info: ValidationInfo) -> int | None:
         raise wrong("must be an RFC 3339 date and time", FORM)
     moment = _moment(value) if isinstance(value, str) else value
     if moment.microsecond % 1000:
-        raise wrong("is finer than milliseconds")
+        raise wrong("must not be more precise than milliseconds")
     if moment.tzinfo is None:
         zone = info.context
         if zone is None:
             return None
         moment = moment.replace(tzinfo=zone)
         if moment.utcoffset() != moment.replace(fold=1).utcoffset():
-            raise wrong(f"falls on a clock change of {zone.key}: give it with its offset")
+            raise wrong(f"is ambiguous or skipped by a clock change of {zone.key}: give its offset")
     since_epoch_ms = (moment - EPOCH) // timedelta(milliseconds=1)
     if not 0 <= since_epoch_ms <= LATEST_MS:
         raise wrong("must be from the year 1970 to 9999")
@@ -104,11 +104,11 @@ def _moment(text: str) -> datetime:
             f"not {text[:MAX_SHOWN]!r}{'…' if len(text) > MAX_SHOWN else ''}"
         )
     if (parts["fraction"] or "")[3:].strip("0"):
-        raise wrong("is finer than milliseconds")
+        raise wrong("must not be more precise than milliseconds")
     try:
         return datetime.fromisoformat(text.upper())
     except ValueError as fault:
-        raise wrong(f"{text!r} is on no calendar or clock: {fault}") from fault
+        raise wrong(f"{text!r} is not a valid date and time: {fault}") from fault
 
 
 def _compared(holds: Callable[[Any, Any], bool], words: str) -> Callable[[str], AfterValidator]:

@@ -54,7 +54,7 @@ def load_exam_file(path: Path) -> Exam:
     if "seats_csv" not in document:
         return read_exam(document, found, None)
     if "seats" in document:
-        found.append(Problem("seats_csv", "stands beside `seats`: give one of them"))
+        found.append(Problem("seats_csv", "cannot be given together with `seats`"))
     rows: list[dict[str, object]] = []
     lines: list[str] = []
     try:

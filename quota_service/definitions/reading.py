@@ -155,7 +155,7 @@ def _contradictions(document: Mapping[str, Any], lines: Sequence[str] | None) ->
             entry_id = entry.get("id")
             if isinstance(entry_id, str) and first.setdefault(entry_id, i) != i:
                 given_at = f"{key}[{first[entry_id]}]"
-                yield Fault((key, i, "id"), f"{shown(entry_id)} is the id of {given_at} already")
+                yield Fault((key, i, "id"), f"{shown(entry_id)} is already the id of {given_at}")
         if not isinstance(entries, list) or not 1 <= len(entries) <= most:
             ids[key] = None
     for i, subject in _tables(document.get("subjects")):
@@ -185,7 +185,7 @@ def _wrong_seats(
             first = given_at.setdefault((venue, subject), i)
             if first != i:
                 quota, place = shown(f"{venue}/{subject}"), _path(("seats", first), lines)
-                yield Fault(("seats", i), f"the seats of {quota} are given already at {place}")
+                yield Fault(("seats", i), f"the seats of {quota} are already given at {place}")
     known = venues or ()
     if seats == [] or (
         isinstance(seats, Mapping)

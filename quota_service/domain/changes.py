@@ -82,7 +82,7 @@ def find_problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> tuple[Pro
 
 def _problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Problem]:
     if old.id != new.id:
-        yield Problem("id", f"cannot change from {old.id} to {new.id}: that is another exam")
+        yield Problem("id", f"cannot change from {old.id} to {new.id}")
     everything = sum(taken.values())
     for name in ("amount", "currency"):
         if everything and getattr(old.fee, name) != getattr(new.fee, name):
@@ -98,11 +98,13 @@ def _problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Prob
     for subject in old.subjects:
         count = of_subject[subject.id]
         if count and subject.id not in subjects:
-            yield Problem(f"subjects.{subject.id}", f"cannot go while {_seats(count)} taken")
+            yield Problem(
+                f"subjects.{subject.id}", f"cannot be removed while {_seats(count)} taken"
+            )
     for venue in old.venues:
         count = at_venue[venue.id]
         if count and venue.id not in new.venue_ids:
-            yield Problem(f"venues.{venue.id}", f"cannot go while {_seats(count)} taken")
+            yield Problem(f"venues.{venue.id}", f"cannot be removed while {_seats(count)} taken")
     yield from _lowered_quotas(old, new, taken)
 
 
@@ -129,7 +131,7 @@ def _lowered_quotas(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterato
             and quota.venue in new.venue_ids
             and quota.subject in new.session_of  # else said of the venue or subject already
         ):
-            yield Problem(where, f"cannot go while {_seats(count)} taken")
+            yield Problem(where, f"cannot be removed while {_seats(count)} taken")
 
 
 def _seats(count: int) -> str:

@@ -1,13 +1,13 @@
-"""Every way in which the service says no, as one tree of exceptions.
+"""Every error the service raises on purpose, as one tree of exceptions.
 
     QuotaError
     ├── Refused                     the request was understood and cannot be done; nothing changed:
     │                               a class for each reason
     └── Unavailable                 nothing was lost; ask again
-        ├── Overloaded              too much is at work already
-        ├── NotReady                the shard is not open under the epoch we know
-        │   └── StaleDefinition     another definition is in force than the one we know
-        ├── ImportUnfinished        the definition is stored, its seats follow
+        ├── Overloaded              too many requests are in progress
+        ├── NotReady                the shard is not open under the epoch of this process
+        │   └── StaleDefinition     this process knows an older definition of the exam
+        ├── ImportUnfinished        the definition is stored, its seats are not applied yet
         ├── SeatsUnavailable        Redis did not answer, or refused the command
         └── LedgerUnavailable       Postgres did not answer, or refused the command
 
@@ -82,17 +82,17 @@ class SessionConflict(Refused):
 @dataclass(eq=False)
 class TooManyUnpaidHolds(Refused):
     slug = "too-many-unpaid-holds"
-    detail = "{unpaid_holds} holds of this candidate ended unpaid: the next one has to wait"
+    detail = "{unpaid_holds} holds of this candidate ended unpaid; wait before the next one"
     unpaid_holds: int
     pause_ends_at_ms: int
 
 
 @dataclass(eq=False)
 class KeyShareUsed(Refused):
-    """The API key has as many seats in unpaid holds as it may, and seats are left for others."""
+    """The API key has reached its share of seats in unpaid holds; seats are left for other keys."""
 
     slug = "key-share-used"
-    detail = "unpaid holds made with this API key have {key_share_max_percent} percent of the seats"
+    detail = "unpaid holds of this API key hold {key_share_max_percent} percent of the seats"
     key_share_max_percent: int
 
 
@@ -182,18 +182,18 @@ class AlreadyConfirmed(Refused):
 
 class PaymentInProgress(Refused):
     slug = "payment-in-progress"
-    detail = "a payment for the reservation is being recorded; look again in a moment"
+    detail = "a payment is being recorded; read the reservation again in a second"
 
 
 class ChangeInProgress(Refused):
     slug = "change-in-progress"
-    detail = "a change of venue is being recorded; look again in a moment"
+    detail = "a change of venue is being recorded; read the reservation again in a second"
 
 
 @dataclass(eq=False)
 class VenueChangesUsed(Refused):
     slug = "venue-changes-used"
-    detail = "the venue can be changed {venue_changes_max} times, which are used"
+    detail = "the venue was changed {venue_changes_max} times already, which is the limit"
     venue_changes_max: int
 
 
@@ -205,7 +205,7 @@ class NotConfirmed(Refused):
 @dataclass(eq=False)
 class RefundUsed(Refused):
     slug = "refund-used"
-    detail = "the one refund of this candidate for the exam is used"
+    detail = "the candidate has used the one refund of the exam"
     reservation: str
 
 
@@ -265,7 +265,7 @@ class ExamUnfinished(Refused):
 
     def __str__(self) -> str:
         """Return what is refused and why."""
-        return f"not at their end: {', '.join(self.unfinished)}"
+        return f"not finished: {', '.join(self.unfinished)}"
 
 
 class UnknownReservation(Refused):
@@ -280,7 +280,7 @@ class WaitingRoomOff(Refused):
 
 class TicketInvalid(Refused):
     slug = "ticket-invalid"
-    detail = "is no ticket of this candidate"
+    detail = "was not issued to this candidate"
     field = "ticket"
 
 
@@ -305,7 +305,7 @@ class TurnPassed(Refused):
 
 
 class TicketUsed(Refused):
-    """The ticket had its place, which was finished or left idle."""
+    """The place of the ticket was finished, or ended because it was idle."""
 
     slug = "ticket-used"
     detail = "the pass of this ticket has ended: join again, at the back"
@@ -319,7 +319,7 @@ class WaitingRoomPassRequired(Refused):
 
 class PassInvalid(Refused):
     slug = "pass-invalid"
-    detail = "Waiting-Room-Pass is no pass of this candidate for this exam"
+    detail = "Waiting-Room-Pass was not issued to this candidate for this exam"
     field = "Waiting-Room-Pass"
 
 
@@ -330,10 +330,10 @@ class PassExpired(Refused):
 
 
 class PassEnded(Refused):
-    """A pass whose place was finished, or went to others because it was not used."""
+    """The place of the pass was finished, or ended because it was idle."""
 
     slug = "pass-ended"
-    detail = "the place of this pass is free again: join the waiting room again"
+    detail = "the place of this pass was finished or idle: join the waiting room again"
     field = "Waiting-Room-Pass"
 
 
@@ -348,7 +348,7 @@ class DefinitionRefused(Refused):
 
 
 class Unavailable(QuotaError):
-    """A fault on our side; nothing acknowledged was lost, and asking again is right.
+    """A fault of the service; nothing acknowledged was lost, and the request may be repeated.
 
     `applied` is False when the command certainly had no effect and None when that is unknown.
     """
@@ -362,39 +362,39 @@ class Unavailable(QuotaError):
 
 
 class Overloaded(Unavailable):
-    """Too much is at work already; the request was not begun."""
+    """Too many requests are in progress; this one was not started."""
 
     slug = "overloaded"
 
 
 class NotReady(Unavailable):
-    """The shard is not open, or is open under another epoch than ours."""
+    """The shard is not open under the epoch that this process knows."""
 
     part = "shard"
 
 
 class StaleDefinition(NotReady):
-    """Another definition of the exam is in force than the one we go by; nothing was done."""
+    """The definition in force is not the one of the request; nothing was done."""
 
 
 class ImportUnfinished(Unavailable):
-    """A definition is stored, and not all of it is in Redis yet: a worker finishes it."""
+    """A definition is stored in Postgres and not yet whole in Redis; a worker finishes it."""
 
     part = "seats"
 
     def __init__(self, exam: str, cause: str) -> None:
-        told = f"the definition of {exam} is stored; its seats follow by themselves"
-        super().__init__(f"{told}, or when it is imported again ({cause})", applied=True)
-        self.told = told
+        summary = f"the definition of {exam} is stored; a worker applies its seats"
+        super().__init__(f"{summary}, or another import does ({cause})", applied=True)
+        self.summary = summary
 
 
 class SeatsUnavailable(Unavailable):
-    """Redis is away, too slow, or refuses commands."""
+    """Redis is unreachable, too slow, or refuses commands."""
 
     part = "seats"
 
 
 class LedgerUnavailable(Unavailable):
-    """Postgres is away, too slow, or refuses commands."""
+    """Postgres is unreachable, too slow, or refuses commands."""
 
     part = "ledger"

@@ -43,7 +43,7 @@ TRANSITIONS: dict[str, frozenset[tuple[State, State]]] = {
     ),
     "confirm": frozenset({(State.CONFIRMING, State.CONFIRMED)}),
     "change": frozenset({(State.HELD, State.HELD), (State.CONFIRMED, State.CHANGING_VENUE)}),
-    "settle_change": frozenset({(State.CHANGING_VENUE, State.CONFIRMED)}),
+    "finish_change": frozenset({(State.CHANGING_VENUE, State.CONFIRMED)}),
     "refund": frozenset({(State.CONFIRMED, State.REFUNDED)}),
     "put": frozenset(
         {

@@ -24,7 +24,7 @@ _KEPT_DESCRIPTORS = 128
 """For the admin port, Redis, logs and files, beside those for Postgres."""
 _LOOK_EVERY_S = 1.0
 """How often to look for connections that take too long."""
-_SETTLE_S = 0.02
+_DRAIN_CHECK_S = 0.02
 """How often to look, while connections end, which are idle by now."""
 
 
@@ -58,14 +58,14 @@ class Connections:
         self._full_lines = OnceASecond()
         self._refused_lines = OnceASecond()
         if self._max < settings.connections_max:
-            log.info("file descriptors bound the connections", extra={"max": self._max})
+            log.info("file descriptors limit the connections", extra={"max": self._max})
 
     def has_room(self) -> bool:
         """Return whether there may be one more."""
         if self.count < self._max:
             return True
         if self._full_lines.count():
-            log.warning("no room for more connections", extra={"connections": self.count})
+            log.warning("connection limit reached", extra={"connections": self.count})
         return False
 
     def begin(self, connection: socket.socket) -> None:
@@ -80,7 +80,7 @@ class Connections:
             self._refused.inc()
             if refused := self._refused_lines.count():
                 extra = {"address": address, "refused": refused}
-                log.warning("an address has all the connections it may have", extra=extra)
+                log.warning("connection limit of an address reached", extra=extra)
             return
         self._count(address, 1)
         task = self._loop.create_task(self._begin(connection, address))
@@ -95,11 +95,11 @@ class Connections:
         await asyncio.gather(*self._beginnings)
         ends_at_s = self._loop.time() + timeout_s
         # What had come before the port was closed is read in the next turns of the loop.
-        await asyncio.sleep(_SETTLE_S)
+        await asyncio.sleep(_DRAIN_CHECK_S)
         while self._connections and self._loop.time() < ends_at_s:
             for connection in [each for each in self._connections if each.is_idle]:
                 connection.close()
-            await asyncio.sleep(_SETTLE_S)
+            await asyncio.sleep(_DRAIN_CHECK_S)
         for connection in list(self._connections):
             connection.abort()
         self._looking.cancel()

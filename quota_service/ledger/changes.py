@@ -10,6 +10,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from quota_service.domain.reservation import Reservation
+from quota_service.ledger.attempts import decide_attempts
 from quota_service.ledger.fence import (
     ATTEMPT_LIFE_S,
     FencedTransaction,
@@ -20,7 +21,6 @@ from quota_service.ledger.fence import (
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.quotas import count_seats
-from quota_service.ledger.settling import decide_attempts
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -72,8 +72,8 @@ class ChangeLedger:
         """Commit a change. Raises Oversold when Postgres has no seat, LedgerUnavailable."""
         return await self._group.submit(change)
 
-    async def settle(self, changing: Sequence[Reservation]) -> Mapping[str, bool]:
-        """Give up the attempts of changes, waiting for those under way.
+    async def finish(self, changing: Sequence[Reservation]) -> Mapping[str, bool]:
+        """Abandon the attempts of changes, after those under way have ended.
 
         Returns whether each of the reservations has moved; without those whose change does not end.
         """

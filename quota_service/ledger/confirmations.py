@@ -21,6 +21,7 @@ from quota_service.domain.payment import (
     RefundReason,
 )
 from quota_service.domain.reservation import Reservation
+from quota_service.ledger.attempts import decide_attempts
 from quota_service.ledger.errors import (
     AlreadyBooked,
     EventRecorded,
@@ -31,7 +32,6 @@ from quota_service.ledger.errors import (
 from quota_service.ledger.fence import ATTEMPT_LIFE_S, ShardEpoch, attempt_clock_s
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
-from quota_service.ledger.settling import decide_attempts
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
 
@@ -166,7 +166,7 @@ class ConfirmationLedger:
                 race = refusal
             else:
                 return list(map(_end, rows))
-        raise LedgerUnavailable("payments kept changing under us") from race
+        raise LedgerUnavailable("other transactions kept changing the same payments") from race
 
     async def _look_up(
         self, group: Sequence[PaymentDecision]

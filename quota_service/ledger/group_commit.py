@@ -35,7 +35,7 @@ class GroupCommitLimits:
 class GroupCommit(Generic[Item, Result]):
     """One queue of items of a kind.
 
-    `commit` settles a group in one transaction and returns one result for each item, in order; an
+    `commit` writes a group in one transaction and returns one result for each item, in order; an
     exception in the place of a result goes to that item's caller alone. `names_of` names what an
     item writes: no two items of one name share a transaction. `look_up` returns by key how items
     ended whose commit is unknown, None in the place of those that did not happen.
@@ -56,7 +56,7 @@ class GroupCommit(Generic[Item, Result]):
         self._size = metrics.group_commit_size
         limits = settings.limits_of(GroupCommitLimits)
         self._coalescer: Coalescer[Item, Result] = Coalescer(
-            self._settle,
+            self._commit_all,
             batch_max=limits.batch_max,
             in_flight_max=limits.in_flight_max,
             queue_max=limits.queue_max,
@@ -77,28 +77,28 @@ class GroupCommit(Generic[Item, Result]):
         except QueueFullError as error:
             raise Overloaded("too many requests wait for Postgres") from error
 
-    async def _settle(self, items: list[Item]) -> list[Result | BaseException]:
+    async def _commit_all(self, items: list[Item]) -> list[Result | BaseException]:
         results: dict[int, Result | BaseException] = {}
-        for turn in self._turns(items):
-            group = [items[i] for i in turn]
-            results.update(zip(turn, await self._settle_turn(group), strict=True))
+        for positions in self._groups(items):
+            group = [items[i] for i in positions]
+            results.update(zip(positions, await self._commit_group(group), strict=True))
         return [results[i] for i in range(len(items))]
 
-    def _turns(self, items: Sequence[Item]) -> list[list[int]]:
-        """Deal positions into turns in which no name is duplicated."""
-        turns: list[tuple[list[int], set[object]]] = []
+    def _groups(self, items: Sequence[Item]) -> list[list[int]]:
+        """Split positions into groups in which no name is duplicated."""
+        groups: list[tuple[list[int], set[object]]] = []
         for i, item in enumerate(items):
             names = set(self._names_of(item))
-            for positions, taken in turns:
+            for positions, taken in groups:
                 if names.isdisjoint(taken):
                     positions.append(i)
                     taken.update(names)
                     break
             else:
-                turns.append(([i], names))
-        return [positions for positions, _ in turns]
+                groups.append(([i], names))
+        return [positions for positions, _ in groups]
 
-    async def _settle_turn(self, group: Sequence[Item]) -> Sequence[Result | BaseException]:
+    async def _commit_group(self, group: Sequence[Item]) -> Sequence[Result | BaseException]:
         try:
             results = await self._commit(group)
         except LedgerUnavailable as error:
@@ -106,7 +106,7 @@ class GroupCommit(Generic[Item, Result]):
         except Exception as error:  # noqa: BLE001  one is at fault, and alone it shows which
             if len(group) == 1:
                 return [error]
-            return [(await self._settle_turn([item]))[0] for item in group]
+            return [(await self._commit_group([item]))[0] for item in group]
         self._size.observe(len(group))
         return results
 
@@ -119,6 +119,6 @@ class GroupCommit(Generic[Item, Result]):
         try:
             found = await self._look_up(group)
         except LedgerUnavailable:
-            log.warning("a commit is unknown and postgres cannot be asked")
+            log.warning("outcome of a commit is unknown, and postgres does not answer")
             return [error] * len(group)
         return [error if result is None else result for result in found]

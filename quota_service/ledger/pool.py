@@ -149,7 +149,7 @@ class Ledger:
             await self._pool.release(connection, timeout=self._acquire_timeout_s)
         except Exception as error:  # noqa: BLE001  whatever it is, the connection is gone
             log.warning(
-                "a connection was dropped", extra={"cause": f"{type(error).__name__}: {error}"}
+                "postgres connection dropped", extra={"cause": f"{type(error).__name__}: {error}"}
             )
 
     async def fetch(self, name: str, *args: Any) -> "list[Record]":

@@ -26,4 +26,4 @@ async def count_seats(
         ledger.query["count_confirmed"], exams, venues, subjects, list(changed.values())
     )
     if len(counted) != len(changed):
-        raise LedgerRefused("a quota that is not in the ledger")
+        raise LedgerRefused("the ledger has no such quota")

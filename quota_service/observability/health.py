@@ -57,11 +57,11 @@ class Health:
             except Exception as error:  # noqa: BLE001  whatever it is, the part is not vouched for
                 cause = str(error) if isinstance(error, QuotaError) else repr(error)
                 if part not in self._faults:
-                    log.warning("part went away", extra={"part": part, "cause": cause})
+                    log.warning("part is unavailable", extra={"part": part, "cause": cause})
                 self._faults[part] = cause
             else:
                 if self._faults.pop(part, None) is not None:
-                    log.info("part answers", extra={"part": part})
+                    log.info("part is available again", extra={"part": part})
             self._up.labels(store=part).set(part not in self._faults)
         await self._look_for_warnings()
         if "redis" not in self._faults:
@@ -80,7 +80,7 @@ class Health:
         for part, cause in now.items():
             self._warned.labels(part=part).set(1)
             if part not in before:
-                log.warning("readiness warns", extra={"part": part, "cause": cause})
+                log.warning("readiness warning", extra={"part": part, "cause": cause})
         for part in before.keys() - now.keys():
             self._warned.labels(part=part).set(0)
-            log.info("readiness warns no longer", extra={"part": part})
+            log.info("readiness warning ended", extra={"part": part})

@@ -1,4 +1,4 @@
-"""Every metric of the service, made once for each process and handed to those who count.
+"""Every metric of the service, made once for each process and passed to the code that counts.
 
 Names follow the Prometheus conventions: base units, `_total` on counters. Labels come from closed
 sets (routes, outcomes, scripts) or from exam definitions; seat gauges are capped by a setting.
@@ -40,68 +40,68 @@ class Metrics:
         )
         self.requests_refused = Counter(
             "quota_requests_refused",
-            "Requests turned away before any work, by class of work and reason.",
+            "Requests refused before they were started, by class of work and reason.",
             ("work", "reason"),
             registry=registry,
         )
         self.reservations = Counter(
             "quota_reservations",
-            "Reservation requests by how they ended.",
+            "Reservation requests by outcome.",
             ("exam", "outcome"),
             registry=registry,
         )
         self.confirmations = Counter(
             "quota_confirmations",
-            "Payment events by how they ended.",
+            "Payment events by outcome.",
             ("outcome", "reason"),
             registry=registry,
         )
         self.payments_unreadable = Counter(
             "quota_payment_events_unreadable",
-            "Payment events, rightly signed, that could not be understood. Alert on any.",
+            "Payment events with a valid signature that could not be parsed. Alert on any.",
             registry=registry,
         )
         self.waiting_room_joins = Counter(
             "quota_waiting_room_joins",
-            "Tickets given, for the draw or with a number.",
+            "Tickets issued, for the draw or with a number.",
             ("exam", "kind"),
             registry=registry,
         )
         self.waiting_room_claims = Counter(
             "quota_waiting_room_claims",
-            "Claims of a place by how they ended.",
+            "Claims of a place by outcome.",
             ("exam", "outcome"),
             registry=registry,
         )
         self.changes = Counter(
-            "quota_venue_changes", "Changes of venue done.", ("exam",), registry=registry
+            "quota_venue_changes", "Completed changes of venue.", ("exam",), registry=registry
         )
         self.refunds = Counter("quota_refunds", "Bookings refunded.", ("exam",), registry=registry)
         self.holds_expired = Counter(
-            "quota_holds_expired", "Holds given back by the clock.", ("exam",), registry=registry
+            "quota_holds_expired", "Expired holds.", ("exam",), registry=registry
         )
         self.holds_ended_unpaid = Counter(
             "quota_holds_ended_unpaid",
-            "Holds whose seats went back without a booking, by how they ended.",
+            "Holds that ended without a booking, by their end.",
             ("exam", "end"),
             registry=registry,
         )
         self.expiry_lag = Histogram(
             "quota_expiry_lag_seconds",
-            "Time from when a hold was due until its seats were back, largest of each batch.",
+            "Time from the deadline of a hold to the return of its seats, largest of each batch.",
             buckets=_LAG_BUCKETS_S,
             registry=registry,
         )
         self.script_duration = Histogram(
             "quota_redis_script_duration_seconds",
-            "Time for Redis to answer the batch a script call was part of.",
+            "Time for Redis to answer the batch that contained a script call.",
             ("script",),
             buckets=_STORE_BUCKETS_S,
             registry=registry,
         )
         self.pool_wait = Histogram(
             "quota_postgres_pool_wait_seconds",
-            "Time to get a connection of the pool.",
+            "Time to acquire a connection from the pool.",
             buckets=_STORE_BUCKETS_S,
             registry=registry,
         )
@@ -113,13 +113,13 @@ class Metrics:
         )
         self.recoveries = Counter(
             "quota_recoveries",
-            "Pinned reservations taken over from a process that died, by how they ended.",
+            "Payment attempts and venue changes taken over from a dead process, by result.",
             ("result",),
             registry=registry,
         )
         self.recovered_shards = Counter(
             "quota_shard_recoveries",
-            "Shards opened again after Redis may have lost something, by way.",
+            "Shards reopened after Redis may have lost writes, by way of recovery.",
             ("exam", "way"),
             registry=registry,
         )
@@ -140,33 +140,33 @@ class Metrics:
         )
         self.journal_missing = Counter(
             "quota_journal_entries_missing",
-            "Steps found to be in no journal; their records were written again. Alert on any.",
+            "Steps missing from the journal; their records were written again. Alert on any.",
             ("exam",),
             registry=registry,
         )
         self.streams_behind = Counter(
             "quota_streams_fallen_behind",
-            "Times a slow reader missed changes and was sent a snapshot instead.",
+            "Snapshots sent to slow readers in place of missed changes.",
             registry=registry,
         )
         self.streams_cut = Counter(
             "quota_streams_cut",
-            "Availability streams cut off because their reader had stopped reading.",
+            "Availability streams closed because the reader had stopped reading.",
             registry=registry,
         )
         self.connections = Gauge(
             "quota_connections",
-            "Connections of clients that are open.",
+            "Open client connections.",
             registry=registry,
         )
         self.connections_refused = Counter(
             "quota_connections_refused",
-            "Connections closed at once, as their address had all it may have.",
+            "Connections closed because their address had reached its limit.",
             registry=registry,
         )
         self.streams = Gauge(
             "quota_streams",
-            "Availability streams that are open.",
+            "Open availability streams.",
             registry=registry,
         )
         self.stores_up = Gauge(
@@ -177,36 +177,36 @@ class Metrics:
         )
         self.warnings = Gauge(
             "quota_warnings",
-            "1 while /readyz warns of a part that ops have to look at; alert above 0.",
+            "1 while /readyz warns about a part; alert above 0.",
             ("part",),
             registry=registry,
         )
         self.audit_differences = Gauge(
             "quota_audit_differences",
-            "What the last audit found not to be as promised; alert above 0.",
+            "Differences that the last audit found; alert above 0.",
             ("exam", "promise"),
             registry=registry,
         )
         self.requests_at_work = Gauge(
             "quota_requests_at_work",
-            "Requests let in and not answered yet, as of the last second.",
+            "Requests in progress, as of the last second.",
             ("work",),
             registry=registry,
         )
         self.work_limit = Gauge(
             "quota_work_limit",
-            "How many requests may be at work at once; adapts to latency.",
+            "Limit of requests in progress; it adapts to latency.",
             registry=registry,
         )
         self.requests_waiting = Gauge(
             "quota_requests_waiting",
-            "Whole requests that wait to be begun.",
+            "Complete requests that wait to be started.",
             registry=registry,
         )
         self.oldest_ages = {
             kind: Gauge(
                 name,
-                f"{meaning}, 0 when there is none. Every process tells.",
+                f"{meaning}, 0 when there is none. Every process exports it.",
                 ("exam",),
                 registry=registry,
             )
@@ -214,17 +214,17 @@ class Metrics:
                 (
                     "overdue_hold",
                     "quota_expiry_lag_oldest_seconds",
-                    "For how long the oldest unpaid hold is due to go back",
+                    "Time since the deadline of the oldest overdue hold",
                 ),
                 (
                     "attempt",
                     "quota_confirmations_pending_oldest_seconds",
-                    "Age of the oldest payment that is between the two stores",
+                    "Age of the oldest payment recorded in one of the two stores only",
                 ),
                 (
                     "journal_entry",
                     "quota_journal_lag_oldest_seconds",
-                    "Age of the oldest journal entry that is not in Postgres",
+                    "Age of the oldest journal entry not yet in Postgres",
                 ),
             )
         }
@@ -241,7 +241,7 @@ class Metrics:
         counter.inc()
 
     def forget_exams(self, archived: frozenset[str]) -> None:
-        """Remove what is told of exams that are archived now."""
+        """Remove the samples of exams that are archived now."""
         for exam in archived - self._forgotten:
             for metric in self._of_an_exam():
                 metric.remove_by_labels({"exam": exam})
@@ -274,38 +274,38 @@ class Metrics:
         """Make the metrics of the process that leads the admission of a waiting room."""
         self.admitted = Counter(
             "quota_waiting_room_admitted",
-            "Candidates whose turn has come, as far as can be told.",
+            "Candidates admitted, estimated.",
             ("exam",),
             registry=registry,
         )
         self.leader_changes = Counter(
             "quota_waiting_room_leader_changes",
-            "Times this process has become the leader of admission.",
+            "Times this process became the leader of admission.",
             ("exam",),
             registry=registry,
         )
         self.rooms = {
             name: Gauge(
                 f"quota_waiting_room_{name}",
-                f"{meaning} Only the leader tells.",
+                f"{meaning} Only the leader exports it.",
                 ("exam",),
                 registry=registry,
             )
             for name, meaning in {
-                "rate": "Candidates admitted a second.",
-                "threshold_fraction": "Share of the draw that has had its turn.",
-                "serving": "Number up to which the queue has had its turn.",
-                "waiting": "Candidates who wait, as far as can be told.",
+                "rate": "Candidates admitted per second.",
+                "threshold_fraction": "Share of the draw that is admitted.",
+                "serving": "Highest admitted number of the queue.",
+                "waiting": "Waiting candidates, estimated.",
                 "places": "Candidates with a place.",
-                "turnout": "Share of those admitted who are expected to claim a place.",
+                "turnout": "Share of admitted candidates expected to claim a place.",
             }.items()
         }
 
 
 class ServiceGauges:
-    """Gauges of the service, not of a process: read from the stores when somebody scrapes.
+    """Gauges of the service, not of a process: read from the stores at each scrape.
 
-    They are on a registry of their own, because one process tells them for all: `sum` over all
+    They are on a registry of their own, because one process exports them for all: `sum` over all
     processes that are scraped counts each seat once.
     """
 
@@ -320,26 +320,26 @@ class ServiceGauges:
                 "remaining": "that can be reserved now",
                 "held": "in unpaid holds",
                 "confirming": "whose payment is being recorded",
-                "confirmed": "booked for good",
+                "confirmed": "booked",
             }.items()
         }
         self.seats_unlisted = Gauge(
             "quota_seats_unlisted_quotas",
-            "Quotas beyond the cap, summed up as venue 'other'.",
+            "Quotas beyond the limit, summed as venue 'other'.",
             registry=registry,
         )
         self.held_per_confirmed = Gauge(
             "quota_seats_held_per_confirmed",
-            "Seats in unpaid holds for each seat booked; of none booked, as if it were one.",
+            "Seats in unpaid holds divided by seats booked, or by 1 while none is booked.",
             ("exam",),
             registry=registry,
         )
         self.holds_live = Gauge(
-            "quota_holds_live", "Holds that are not paid yet.", ("exam",), registry=registry
+            "quota_holds_live", "Live unpaid holds.", ("exam",), registry=registry
         )
         self.attempts = Gauge(
             "quota_confirmations_pending",
-            "Payments between the two stores.",
+            "Payments recorded in one of the two stores only.",
             ("exam",),
             registry=registry,
         )
@@ -351,12 +351,12 @@ class ServiceGauges:
         )
         self.journal_quarantined = Gauge(
             "quota_journal_quarantined_entries",
-            "Journal entries that could not be stored and wait for a person; alert above 0.",
+            "Journal entries that could not be stored and need a person; alert above 0.",
             registry=registry,
         )
 
     def forget_exams(self) -> None:
-        """Tell of no exam any more, so that those which are over are left out of what is read."""
+        """Remove all samples, so that exams that are over have none after the next read."""
         for gauge in (
             *self.seats.values(),
             *(self.holds_live, self.attempts, self.journal_lag, self.held_per_confirmed),

@@ -54,7 +54,7 @@ FAILURE_RATE_TARGET = 0.02
 """Share of answers 5xx above which admission gets slower."""
 BACKLOG_TARGET = 500
 """Payments waiting for a transaction above which admission gets slower."""
-SETTLE_S = 15.0
+FALL_EFFECT_S = 15.0
 """Time a slower admission gets to show before the next fall."""
 
 
@@ -142,7 +142,7 @@ class Admission:
         position = _position(step, statistics, healthy_s)
         grace_ms = rules.claim_grace_s * 1000
         if not await self._stores.admission.step(lease.room, exam.revision, position, grace_ms):
-            log.info("a step of admission was refused", extra={"exam": exam.id})
+            log.info("admission step refused", extra={"exam": exam.id})
             return _NOBODY
         self._note(exam.id, memory, step, statistics, lease.room)
         return step.people
@@ -184,7 +184,7 @@ class Admission:
             rate_max=rules.rate_max_per_s,
             places_max=rules.places_max,
             rise_max=self._limits.rise_max,
-            settle_s=SETTLE_S,
+            fall_effect_s=FALL_EFFECT_S,
         )
         # What an outage or a change of leaders has left out is not made up for: a crowd that was
         # saved up would come all at once.
@@ -217,13 +217,13 @@ class Admission:
                 room.leader_epoch, Turnout(self._limits.claim_window_s)
             )
             self._stores.metrics.leader_changes.labels(exam=room.exam).inc()
-            log.info("leads admission", extra={"exam": room.exam, "epoch": room.leader_epoch})
+            log.info("admission leader", extra={"exam": room.exam, "epoch": room.leader_epoch})
         return memory
 
     def _forget(self, exam: str) -> None:
         """Be no leader of an exam any more; its gauges are told by who is."""
         if self._memories.pop(exam, None) is not None:
-            log.info("leads admission no more", extra={"exam": exam})
+            log.info("admission leadership ended", extra={"exam": exam})
             for gauge in self._stores.metrics.rooms.values():
                 gauge.remove(exam)
 
@@ -232,7 +232,7 @@ class Admission:
         end = (exam.id, exam.registration.closes_at_ms)
         if end not in self._closed:
             if await self._stores.admission.close(exam.id):
-                log.info("admission is closed", extra={"exam": exam.id})
+                log.info("admission closed", extra={"exam": exam.id})
             self._closed.add(end)
 
     def _note(

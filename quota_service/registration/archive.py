@@ -1,4 +1,4 @@
-"""Archive: takes an exam that is over and settled out of everything but Postgres.
+"""Archive: takes an exam that is over, with all money settled, out of everything but Postgres.
 
     1. check that it is over, and that nothing of it is held, paid for or due back
     2. retire it: its journal is drained, and it leaves Redis but for definition and counters
@@ -46,11 +46,11 @@ async def archive_exam(stores: MaintenanceStores, exam_id: str) -> int:
     if not stores.registry.is_retired(exam_id) and not stores.registry.is_new(exam_id):
         used = stores.registry.used_shard(exam_id, _ONLY_SHARD)
         if await rebuild_shard(stores, used, "the exam is archived", retired=True) is None:
-            raise NotReady(f"an import or a recovery of exam {exam_id} is at work")
+            raise NotReady(f"an import or a recovery of exam {exam_id} is running")
     stores.failpoint("archive: retired")
     async with stores.recoveries.alone(exam_id) as alone:
         if not alone:
-            raise NotReady(f"an import or a recovery of exam {exam_id} is at work")
+            raise NotReady(f"an import or a recovery of exam {exam_id} is running")
         if await stores.archive.is_money_due(exam_id):
             raise ExamUnfinished(("refunds_due",))
         async with stores.ledger.transaction() as connection:

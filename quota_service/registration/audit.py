@@ -278,7 +278,7 @@ async def _raise_counters(stores: MaintenanceStores, exam_id: str) -> list[str]:
             epoch = (shard.exam, shard.number, shard.epoch)
             await stores.auditing.raise_confirmed(epoch, quota, booked.items)
         except Oversold:
-            log.exception("more booked than there are seats", extra={"quota": str(quota)})
+            log.exception("more seats booked than the capacity", extra={"quota": str(quota)})
             continue
         told = f"counted {booked.items} booked seats, not {booked.confirmed}"
         await stores.auditing.note(exam_id, Promise.P1, str(quota), told)

@@ -65,4 +65,4 @@ class Backlog:
     def check(self, shard: Shard) -> None:
         """Raise LedgerUnavailable when the shard is to take no more before Postgres is back."""
         if shard.tag in self._full:
-            raise LedgerUnavailable("too much waits for postgres: no new holds until it is less")
+            raise LedgerUnavailable("too many entries wait for Postgres; no new holds for now")

@@ -145,13 +145,13 @@ async def _decide(
         end = await stores.changes.change(change)
     except Oversold:
         # Redis had a seat that Postgres has not: it had lost a booking.
-        await settle_changes(stores, shard, [changing])
+        await finish_changes(stores, shard, [changing])
         left = tuple(SeatsLeft(changing.to_venue, subject, 0) for subject in changing.subjects)
         raise SoldOut(left) from None
     except Unavailable as error:
         if error.applied is False:
             # Nobody else books under this attempt: the change has certainly not happened.
-            await stores.seats.settle_change(shard, serial, changing.attempt, has_moved=False)
+            await stores.seats.finish_change(shard, serial, changing.attempt, has_moved=False)
         raise
     stores.failpoint("change: after commit")
     if end is ChangeEnd.MOVED:
@@ -160,12 +160,12 @@ async def _decide(
         return moved
     if end is ChangeEnd.FENCED:
         raise NotReady("the shard is being recovered")
-    await settle_changes(stores, shard, [changing])
-    # A refund that came meanwhile has settled the change.
+    await finish_changes(stores, shard, [changing])
+    # A refund that came meanwhile has finished the change.
     seen = await stores.seats.read(shard, serial)
     if end is ChangeEnd.NOT_BOOKED or (seen is not None and seen.state is State.REFUNDED):
         raise ReservationEnded(State.REFUNDED)
-    raise LedgerUnavailable("the change was given up by recovery: ask again")
+    raise LedgerUnavailable("recovery abandoned the change; repeat the request")
 
 
 async def _finish(
@@ -173,29 +173,29 @@ async def _finish(
 ) -> Reservation:
     """Tell Redis of a committed change. It is safe in Postgres: a fault here is recovery's."""
     try:
-        answer = await stores.seats.settle_change(shard, serial, changing.attempt, has_moved=True)
+        answer = await stores.seats.finish_change(shard, serial, changing.attempt, has_moved=True)
     except Unavailable as error:
-        log.warning("moved, and redis is not told yet", extra={"cause": str(error)})
+        log.warning("venue changed in postgres, redis not updated yet", extra={"cause": str(error)})
     else:
         if answer.reservation is not None:
             return answer.reservation
-        log.error("moved, and redis disagrees", extra={"code": answer.code.name})
+        log.error("venue changed in postgres, redis disagrees", extra={"code": answer.code.name})
     return changing.as_moved()
 
 
-async def settle_changes(
+async def finish_changes(
     stores: PaymentStores, shard: Shard, changing: Sequence[Reservation]
 ) -> tuple[int, int]:
-    """Settle changes in Postgres, then in Redis as Postgres has them.
+    """Finish changes in Postgres, then in Redis as Postgres has them.
 
     Safe at any moment, from any number of processes. Returns how many moved and how many stayed.
     """
-    moved = await stores.changes.settle(changing)
+    moved = await stores.changes.finish(changing)
 
     async def follow(reservation: Reservation) -> None:
         _, serial = stores.registry.locate(reservation.id)
         has_moved = moved[reservation.id]
-        await stores.seats.settle_change(shard, serial, reservation.attempt, has_moved=has_moved)
+        await stores.seats.finish_change(shard, serial, reservation.attempt, has_moved=has_moved)
 
     # All of them are tried, so that one lost answer does not keep the others changing.
     decided = [reservation for reservation in changing if reservation.id in moved]

@@ -91,7 +91,7 @@ async def confirm(stores: PaymentStores, event: PaymentEvent) -> PaymentResult:
     else:
         settled = await stores.confirmations.settle(PaymentDecision(event, outcome))
     if isinstance(settled, AttemptSuperseded):
-        raise LedgerUnavailable("the attempts to record a payment were abandoned again and again")
+        raise LedgerUnavailable("each attempt to record the payment was abandoned")
     counted = "repeated" if settled.repeated else settled.outcome
     stores.metrics.confirmations.labels(outcome=counted, reason=settled.reason or "").inc()
     return PaymentResult(settled.outcome, event.reservation, settled.reason)
@@ -250,10 +250,10 @@ async def _finish(stores: PaymentStores, shard: Shard, serial: str) -> None:
     try:
         answer = await stores.seats.confirm(shard, serial)
     except Unavailable as error:
-        log.warning("booked, and redis is not told yet", extra={"cause": str(error)})
+        log.warning("booked in postgres, redis not updated yet", extra={"cause": str(error)})
         return
     if answer.code < Code.DONE:
-        log.error("booked, and redis disagrees", extra={"code": answer.code.name})
+        log.error("booked in postgres, redis disagrees", extra={"code": answer.code.name})
 
 
 async def decide_attempts(

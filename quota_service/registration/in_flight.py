@@ -97,7 +97,7 @@ class InFlight:
         """
         if len(self._at_work) >= self._limit:
             use_case.close()
-            raise Overloaded("too many requests are at work already")
+            raise Overloaded("too many requests are in progress")
         loop = asyncio.get_running_loop()
         work = _UseCase(end, loop.time() + self._timeout_s, self)
         self._at_work.add(work)

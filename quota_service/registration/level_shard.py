@@ -47,7 +47,7 @@ async def reconcile(
     await _check_definition(stores, shard)
     if known > origin:
         if origin[0] < fenced.steps_since:
-            raise ContradictionError(f"bookings of epoch {origin[0]} do not tell their step")
+            raise ContradictionError(f"bookings of epoch {origin[0]} have no step")
         entries = await recoveries.entries_between(exam, number, origin, known)
         if entries != known[1] - origin[1]:
             raise ContradictionError(f"the journal between {origin} and {known} is not whole")
@@ -125,7 +125,7 @@ async def _end_attempts(stores: MaintenanceStores, shard: Shard) -> None:
         found = await stores.seats.read_many(shard, serials)
         ids = {r.id: r for r in found if r and r.state in _BETWEEN}
         if len(ids) < len(serials):
-            raise ContradictionError("a payment is being recorded for no such record")
+            raise ContradictionError("a payment in progress has no record")
         booked = await stores.recoveries.booked(list(ids))
         for reservation in ids.values():
             is_changing = reservation.state is State.CHANGING_VENUE

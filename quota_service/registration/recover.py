@@ -9,7 +9,7 @@ time as far as anybody knows, so it is kept until the provider had time to say s
 from dataclasses import dataclass
 
 from quota_service.domain.reservation import Reservation, State
-from quota_service.registration.change_venue import settle_changes
+from quota_service.registration.change_venue import finish_changes
 from quota_service.registration.confirm import decide_attempts
 from quota_service.registration.stores import PaymentStores
 from quota_service.seats.keys import Shard
@@ -41,9 +41,9 @@ async def recover_attempts(
         if paying:
             grace_ms = stores.retry_grace_ms
             finished, abandoned = await decide_attempts(stores, shard, paying, grace_ms)
-    finally:  # payments that cannot be settled now do not keep changes waiting
+    finally:  # payments that cannot be decided now do not keep changes waiting
         if changing:
-            moved, stayed = await settle_changes(stores, shard, changing)
+            moved, stayed = await finish_changes(stores, shard, changing)
     recovered = Recovered(finished, abandoned, moved, stayed)
     for result, count in (
         ("finished", finished),

@@ -214,10 +214,10 @@ async def _go_on(
 ) -> None:
     """Drain Redis and bring it level from where it stands; ContradictionError if that cannot be."""
     if origin is None:
-        raise ContradictionError("redis has nothing to go on from")
+        raise ContradictionError("redis has no state to continue from")
     branch = await stores.recoveries.branch(shard.exam, shard.number, origin[0])
     if branch is not None and origin > branch:
-        raise ContradictionError(f"redis is at {origin}, and the ledger went on from {branch}")
+        raise ContradictionError(f"redis is at {origin}, the ledger continued from {branch}")
     await _drain(stores, shard)
     recovery.recovered = await stores.recoveries.position(shard.exam, shard.number)
     stores.failpoint("recover: drained")

@@ -4,7 +4,7 @@
        that is in force
     2. one transaction: booking ended, the one refund of this person and exam, the money due, the
        sessions free, the quotas lower                                          <- the decision
-    3. give the seats back in Redis. A change of venue that is under way is settled first, as
+    3. give the seats back in Redis. A change of venue that is under way is finished first, as
        Postgres has decided it: whoever is answered finds the reservation refunded at once
 
 A process that dies before 2 has done nothing. After 2, the refund's row says that its seats may not
@@ -30,7 +30,7 @@ from quota_service.ledger.errors import RefundTaken
 from quota_service.ledger.refunds import Refund, RefundEnd
 from quota_service.observability.caller import caller
 from quota_service.registration.catch_up import exam_in_force
-from quota_service.registration.change_venue import settle_changes
+from quota_service.registration.change_venue import finish_changes
 from quota_service.registration.stores import PaymentStores
 from quota_service.registration.view import read_reservation
 from quota_service.seats.codes import Code
@@ -38,8 +38,8 @@ from quota_service.seats.keys import Shard
 
 log = logging.getLogger(__name__)
 
-_CHANGES_SETTLED_MAX = 3
-"""Changes of venue that one refund settles; another may begin until Redis knows of the refund."""
+_CHANGES_FINISHED_MAX = 3
+"""Changes of venue that one refund finishes; another may begin until Redis knows of the refund."""
 
 
 async def refund(stores: PaymentStores, reservation_id: str) -> Reservation:
@@ -97,16 +97,16 @@ async def _finish(stores: PaymentStores, shard: Shard, serial: str) -> Reservati
     """Give the seats back. The refund is safe in Postgres: a fault here is recovery's."""
     try:
         answer = await stores.seats.refund(shard, serial)
-        for _ in range(_CHANGES_SETTLED_MAX):
+        for _ in range(_CHANGES_FINISHED_MAX):
             if answer.code is not Code.IN_PROGRESS or answer.reservation is None:
                 break
-            await settle_changes(stores, shard, [answer.reservation])
+            await finish_changes(stores, shard, [answer.reservation])
             answer = await stores.seats.refund(shard, serial)
     except Unavailable as error:
-        log.warning("refunded, and redis is not told yet", extra={"cause": str(error)})
+        log.warning("refunded in postgres, redis not updated yet", extra={"cause": str(error)})
         return None
     if answer.code < Code.DONE:
-        log.warning("refunded, and redis is not ready for it", extra={"code": answer.code.name})
+        log.warning("refunded in postgres, redis not ready", extra={"code": answer.code.name})
         return None
     return answer.reservation
 
@@ -122,7 +122,7 @@ async def return_seats(stores: PaymentStores, shard: Shard, limit: int) -> int:
         _, serial = stores.registry.locate(reservation_id)
         answer = await stores.seats.refund(shard, serial)
         if answer.code is Code.ENDED:
-            log.error("refunded, and redis had given the seats back before")
+            log.error("refunded in postgres, redis had returned the seats before")
         if answer.code is not Code.IN_PROGRESS:
             returned[reservation_id] = answer.detail[0]
     if returned:

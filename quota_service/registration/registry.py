@@ -14,7 +14,7 @@ from quota_service.ledger.exams import ExamLedger, ShardState, StoredExam
 from quota_service.seats.clock import RedisClock
 from quota_service.seats.keys import Shard
 
-_SETTLING_MS = 3_600_000
+_FINISHING_MS = 3_600_000
 """How long after its end an exam goes on for workers: what was begun by then has ended."""
 
 
@@ -214,7 +214,7 @@ class ExamRegistry:
         of, until_ms, progress = self._progress
         if of is known and now_ms < until_ms:
             return progress
-        ends = {exam.id: exam.ends_at_ms + _SETTLING_MS for exam in self.all()}
+        ends = {exam.id: exam.ends_at_ms + _FINISHING_MS for exam in self.all()}
         progress = Progress(
             tuple(exam for exam, end_ms in ends.items() if end_ms > now_ms),
             tuple(exam for exam, end_ms in ends.items() if end_ms <= now_ms),

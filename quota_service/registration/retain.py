@@ -36,7 +36,7 @@ async def retire_exam(stores: MaintenanceStores, exam: Exam) -> bool:
     used = registry.used_shard(exam.id, _ONLY_SHARD)
     done = await rebuild_shard(stores, used, "the exam is over", retired=True)
     if done is not None:
-        log.info("retired", extra={"exam": exam.id})
+        log.info("exam removed from redis", extra={"exam": exam.id})
     return done is not None
 
 

@@ -67,5 +67,5 @@ async def _statistics(stores: WaitingRoomStores, exam: str) -> RoomStatistics | 
     try:
         return await stores.room_statistics.read(stores.registry.shard(exam, _ONLY_SHARD))
     except Unavailable as error:
-        log.info("a waiting room cannot be read", extra={"exam": exam, "cause": str(error)})
+        log.info("waiting room cannot be read", extra={"exam": exam, "cause": str(error)})
         return None

@@ -123,7 +123,7 @@ class WaitingRoomCache:
             try:
                 await self.refresh()
             except Unavailable as error:
-                log.info("cannot look at the rooms again", extra={"cause": str(error)})
+                log.info("waiting rooms cannot be refreshed", extra={"cause": str(error)})
 
     def _looked(self, task: "asyncio.Task[None]") -> None:
         self._looking = None
@@ -189,7 +189,7 @@ class WaitingRoomCache:
             counts = await self._store.counts(shard, is_draw_closed=room.is_draw_closed)
         except Unavailable as error:
             extra = {"exam": room.exam, "cause": str(error)}
-            log.info("a waiting room cannot be counted", extra=extra)
+            log.info("waiting room cannot be counted", extra=extra)
             return room, Counts() if before is None else before.status.counts
         if may_note and counts.is_draw_closed and not room.is_draw_closed:
             self._failpoint("look: draw closed in redis")
@@ -198,7 +198,7 @@ class WaitingRoomCache:
                 self._failpoint("look: draw closed in postgres")
             except Unavailable as error:
                 extra = {"exam": room.exam, "cause": str(error)}
-                log.info("the seed of a draw cannot be shown yet", extra=extra)
+                log.info("seed of a draw cannot be published yet", extra=extra)
         return room, counts
 
     def _jitter(self) -> float:

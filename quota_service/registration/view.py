@@ -94,18 +94,18 @@ async def view_candidate(stores: PaymentStores, exam_id: str, candidate: str) ->
 async def _current(
     stores: ExamStores, exam_id: str, candidate: str, known: Mapping[str, Reservation]
 ) -> dict[str, Reservation]:
-    """Return what Redis tells of a candidate's reservations that are not known to have ended.
+    """Return a candidate's reservations in Redis, without those known to have ended.
 
     They may have moved on since, or not be known at all.
     """
     shard = stores.registry.shard_for(exam_id, candidate)
     sessions = [session.id for session in stores.registry.find(exam_id).sessions]
-    unsettled = set(await stores.seats.claims(shard, candidate, sessions))
+    open_serials = set(await stores.seats.claims(shard, candidate, sessions))
     for reservation_id, reservation in known.items():
         parts = ReservationId.parse(reservation_id)
         if parts is not None and not reservation.state.is_ended:
-            unsettled.add(parts.serial)
-    current = await stores.seats.read_many(shard, sorted(unsettled))
+            open_serials.add(parts.serial)
+    current = await stores.seats.read_many(shard, sorted(open_serials))
     return {reservation.id: reservation for reservation in current if reservation}
 
 

@@ -203,11 +203,11 @@ async def _place(stores: WaitingRoomStores, status: RoomStatus, candidate: str) 
         if answer.code is Code.CLOSED:
             raise RegistrationClosed(answer.closed_ms)
         if answer.code is Code.QUEUE_FULL:
-            raise Overloaded("too many candidates wait in the queue already")
+            raise Overloaded("the queue has reached its limit of candidates")
         if answer.code is not Code.NO_NUMBERS:
             return answer.number
         await stores.numbers.extend(shard, answer.reached)
-    raise Overloaded("too many ask for a number at once")
+    raise Overloaded("too many candidates request a number at once")
 
 
 def _eta_s(stores: WaitingRoomStores, status: RoomStatus, ticket: Ticket) -> float:

@@ -172,7 +172,7 @@ class ScriptRunner:
         except QueueFullError as error:
             raise Overloaded("too many calls wait for Redis") from error
         except NotAwaitedError as error:
-            raise Overloaded("the request waited too long; it was not begun") from error
+            raise Overloaded("the request waited too long; it was not started") from error
 
     async def command(self, *words: str | int) -> Any:
         """Run one plain command outside the hot path; SeatsUnavailable when Redis fails."""

@@ -174,7 +174,7 @@ class PipelinedConnection:
             while True:
                 reply = await _reply(link.connection)
                 if not link.batches:
-                    raise RedisConnectionError(f"redis said what was not asked for: {reply}")
+                    raise RedisConnectionError(f"redis sent an unexpected reply: {reply}")
                 batch = link.batches[0]
                 batch.replies.append(reply)
                 if len(batch.replies) == batch.count:

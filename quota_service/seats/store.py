@@ -166,11 +166,11 @@ class SeatStore:
         args = (*times, exam.revision, *rules)
         return await self._step("change", shard, serial, venue, attempt, *args)
 
-    async def settle_change(
+    async def finish_change(
         self, shard: Shard, serial: str, attempt: str, *, has_moved: bool
     ) -> ScriptReply:
         """End a change of venue as Postgres has decided it, if it still goes on under `attempt`."""
-        return await self._step("settle_change", shard, serial, attempt, int(has_moved))
+        return await self._step("finish_change", shard, serial, attempt, int(has_moved))
 
     async def refund(self, shard: Shard, serial: str) -> ScriptReply:
         """Give back the seats of a booking whose refund is committed."""

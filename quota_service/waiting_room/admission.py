@@ -48,7 +48,7 @@ class Policy:
     """What the exam and the settings allow; rates in people a second.
 
     `rise_max` is the largest share the rate rises by in a second. After a fall it does not fall
-    again for `settle_s`, the time in which those admitted before reach the reservation.
+    again for `fall_effect_s`, the time in which those admitted before reach the reservation.
     """
 
     targets: Targets
@@ -56,7 +56,7 @@ class Policy:
     rate_max: float
     places_max: int
     rise_max: float
-    settle_s: float
+    fall_effect_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _is_too_much(progress: Progress, load: Load, policy: Policy) -> bool:
     """Return whether the rate has to fall now."""
     if progress.fixed_rate is not None or load.value <= 1:
         return False
-    return progress.since_fall_s >= policy.settle_s
+    return progress.since_fall_s >= policy.fall_effect_s
 
 
 def _next_rate(

@@ -32,7 +32,7 @@ def verify_draw(document: object, candidates: Iterable[str]) -> list[Drawn]:
     Raises DrawNotVerified, also where the seed is not the one that was committed to.
     """
     if not isinstance(document, Mapping):
-        raise DrawNotVerified("the document is no JSON object")
+        raise DrawNotVerified("the document is not a JSON object")
     exam, committed, seed = (document.get(key) for key in ("exam", "seed_commitment", "seed"))
     if not isinstance(exam, str) or IDENTIFIER.fullmatch(exam) is None:
         raise DrawNotVerified("the document does not name its exam")
@@ -43,7 +43,7 @@ def verify_draw(document: object, candidates: Iterable[str]) -> list[Drawn]:
     if not isinstance(seed, str) or _SHA_256.fullmatch(seed) is None:
         raise DrawNotVerified("the seed is not 64 hex digits")
     if commitment(bytes.fromhex(seed)) != committed:
-        raise DrawNotVerified("the seed is not the one that was committed to")
+        raise DrawNotVerified("the seed does not match seed_commitment")
     key = bytes.fromhex(seed)
     ranked = [(rank(key, exam, candidate), candidate) for candidate in set(candidates)]
     return [Drawn(*pair) for pair in sorted(ranked)]

@@ -1,4 +1,4 @@
-"""The lease worker: shows that a worker runs, and settles which one tells what is told once."""
+"""The lease worker: shows that a worker runs, and decides which one exports the shared gauges."""
 
 from collections.abc import Mapping
 

@@ -105,7 +105,7 @@ class WorkerLoop:
             self._last_failure = failure
             return None
         if self._last_failure:
-            log.info("worker works again", extra={"worker": self._worker.name})
+            log.info("worker recovered", extra={"worker": self._worker.name})
             self._last_failure = ""
         if any(counts.values()):
             log.debug("worker round", extra={"worker": self._worker.name, **counts})

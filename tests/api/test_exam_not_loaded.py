@@ -79,7 +79,7 @@ async def test_an_exam_that_cannot_be_loaded_is_named_and_the_others_are_served(
         assert_refused(reply, 503, "not-ready")
     assert (ready.status, ready.json) == (200, {"status": "ok", "warnings": ["exam:exam-2"]})
     assert await warning_metric(running, "exam:exam-2") == 1
-    (line,) = logged(log_lines, message="readiness warns", part="exam:exam-2")
+    (line,) = logged(log_lines, message="readiness warning", part="exam:exam-2")
     assert "time_zone" in line["cause"]
     assert "Mars/Base" in line["cause"]
 
@@ -97,7 +97,7 @@ async def test_an_exam_that_can_be_loaded_again_is_served_and_no_warning_stays(
     assert served.status == 201
     assert ready.json == {"status": "ok"}
     assert await warning_metric(running, "exam:exam-2") == 0
-    assert len(logged(log_lines, message="readiness warns no longer", part="exam:exam-2")) == 1
+    assert len(logged(log_lines, message="readiness warning ended", part="exam:exam-2")) == 1
 
 
 async def test_holds_of_an_exam_that_cannot_be_loaded_expire_all_the_same(

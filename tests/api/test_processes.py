@@ -222,7 +222,7 @@ async def test_a_shutdown_lets_every_process_finish_also_when_it_is_asked_for_tw
     assert not any(runs(pid) for pid in pids.values())
     assert await refuses_connections(pair.run.admin)
     assert pair.run.said("API process ended and is replaced") == []
-    assert pair.run.said("API process did not end in order") == []
+    assert pair.run.said("API process did not shut down cleanly") == []
     await evidence.assert_books_balance()
 
 
@@ -307,7 +307,7 @@ async def test_a_process_that_somebody_asks_to_end_finishes_and_is_replaced(
     assert (told["number"], told["status"]) == (2, 0)
 
 
-@pytest.mark.settings(processes.RestartLimits(settled_s=3600, early_deaths_max=1))
+@pytest.mark.settings(processes.RestartLimits(started_after_s=3600, early_deaths_max=1))
 async def test_a_process_that_dies_again_and_again_ends_the_service_with_an_error(
     pair: Pair,
 ) -> None:

@@ -185,7 +185,7 @@ async def test_an_attempt_that_is_older_than_its_row_is_kept_books_nothing(
     held = await hold(service)
     monkeypatch.setattr("quota_service.ledger.confirmations.ATTEMPT_LIFE_S", -1.0)
 
-    with pytest.raises(Exception, match="abandoned again and again"):
+    with pytest.raises(Exception, match="each attempt to record the payment was abandoned"):
         await confirm(service.stores.payments, payment(held))
 
     assert fence.ATTEMPT_LIFE_S == 3600
@@ -202,7 +202,7 @@ async def test_a_call_that_was_half_a_day_on_its_way_books_nothing(
     stopped = SimpleNamespace(UTC=dt.UTC, datetime=SimpleNamespace(now=lambda _zone: then))
     monkeypatch.setattr("quota_service.ledger.confirmations.dt", stopped)
 
-    with pytest.raises(LedgerUnavailable, match="abandoned again and again"):
+    with pytest.raises(LedgerUnavailable, match="each attempt to record the payment was abandoned"):
         await confirm(service.stores.payments, payment(held))
 
     assert await rows(service, "SELECT * FROM bookings") == []

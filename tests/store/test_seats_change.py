@@ -1,4 +1,4 @@
-"""Change and settle_change: a booking moves or stays, and no seat is lost on the way."""
+"""Change and finish_change: a booking moves or stays, and no seat is lost on the way."""
 
 import asyncio
 import dataclasses
@@ -289,7 +289,7 @@ async def test_what_was_never_made_is_unknown_and_a_shard_of_another_epoch_not_r
     ]
     for step in (
         seats.store.change(other, seats.exam, serial, "beijing", "change-2"),
-        seats.store.settle_change(other, serial, "change-1", has_moved=True),
+        seats.store.finish_change(other, serial, "change-1", has_moved=True),
         seats.store.refund(other, serial),
     ):
         with pytest.raises(NotReady):
@@ -342,7 +342,7 @@ async def test_a_change_of_a_booking_counts_when_it_is_done(seats: SeatsUnderTes
     serial = await seats.confirmed()
     for attempt, has_moved in (("attempt-2", False), ("attempt-3", True)):
         await seats.store.change(seats.shard, seats.exam, serial, "tianjin", attempt)
-        await seats.store.settle_change(seats.shard, serial, attempt, has_moved=has_moved)
+        await seats.store.finish_change(seats.shard, serial, attempt, has_moved=has_moved)
 
     assert (await seats.record(serial)).venue_changes == 1
 

@@ -147,7 +147,7 @@ async def test_a_redis_that_is_not_told_the_end_learns_it_from_recovery(
         raise SeatsUnavailable("no answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr(SeatStore, "settle_change", away)
+        patched.setattr(SeatStore, "finish_change", away)
         if has_moved:
             moved = await change_venue(service.stores.payments, booking.id, "tianjin")
             assert (moved.state, moved.venue, moved.attempt) == (State.CONFIRMED, "tianjin", "")
@@ -169,7 +169,7 @@ async def test_one_change_redis_does_not_answer_for_keeps_no_other_waiting(
             await change_venue(
                 dying(service.stores, "change: after script").payments, booking.id, "tianjin"
             )
-    settle = SeatStore.settle_change
+    settle = SeatStore.finish_change
     _, silent = service.stores.registry.locate(bookings[0].id)
 
     async def once_away(
@@ -180,7 +180,7 @@ async def test_one_change_redis_does_not_answer_for_keeps_no_other_waiting(
         return await settle(store, shard, serial, attempt, has_moved=has_moved)
 
     with monkeypatch.context() as patched:
-        patched.setattr(SeatStore, "settle_change", once_away)
+        patched.setattr(SeatStore, "finish_change", once_away)
         with pytest.raises(SeatsUnavailable):
             await recover(service)
     states = [await state(service, booking) for booking in bookings]
@@ -273,7 +273,7 @@ async def test_an_attempt_that_is_older_than_its_row_is_kept_moves_nothing(
     booking = await book(service)
     with monkeypatch.context() as patched:
         patched.setattr("quota_service.ledger.changes.ATTEMPT_LIFE_S", -1.0)
-        with pytest.raises(LedgerUnavailable, match="given up"):
+        with pytest.raises(LedgerUnavailable, match="abandoned"):
             await change_venue(service.stores.payments, booking.id, "tianjin")
 
     assert await now(service, booking) == booking

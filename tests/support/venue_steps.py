@@ -28,7 +28,7 @@ async def settle(
     seats: SeatsUnderTest, serial: str, attempt: str = "change-1", *, has_moved: bool
 ) -> ScriptReply:
     """Settle a change, after which the books must balance."""
-    answer = await seats.store.settle_change(seats.shard, serial, attempt, has_moved=has_moved)
+    answer = await seats.store.finish_change(seats.shard, serial, attempt, has_moved=has_moved)
     await seats.check_books()
     return answer
 

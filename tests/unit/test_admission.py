@@ -28,7 +28,7 @@ TARGETS = Targets(
     stop_after_s=5,
 )
 POLICY = Policy(
-    targets=TARGETS, rate_min=1, rate_max=1000, places_max=5000, rise_max=0.05, settle_s=3
+    targets=TARGETS, rate_min=1, rate_max=1000, places_max=5000, rise_max=0.05, fall_effect_s=3
 )
 CALM = Load(value=0.0, cause="backlog", failure_rate=0.0, silent_s=0.5, is_complete=True)
 QUEUE = Progress(rate=20, fixed_rate=None, is_paused=False, threshold=RANK_END, serving=0)

@@ -31,7 +31,7 @@ POLICY = Policy(
     rate_max=1000,
     places_max=1_000_000,
     rise_max=LIMITS.rise_max,
-    settle_s=admit.SETTLE_S,
+    fall_effect_s=admit.FALL_EFFECT_S,
 )
 ENDLESS = Demand(drawn=0, claimed=0, last_number=10**9, places=0)
 REQUESTS_EACH = 2

@@ -163,9 +163,9 @@ def test_what_nobody_took_can_go_and_its_capacity_becomes_nothing(
 @pytest.mark.parametrize(
     ("new", "problem"),
     [
-        (WITHOUT_HEFEI, Problem("venues.hefei", "cannot go while 1 seat is taken")),
-        (WITHOUT_QMS, Problem("subjects.qms", "cannot go while 1 seat is taken")),
-        (WITHOUT_HEFEI_QMS, Problem("seats.hefei.qms", "cannot go while 1 seat is taken")),
+        (WITHOUT_HEFEI, Problem("venues.hefei", "cannot be removed while 1 seat is taken")),
+        (WITHOUT_QMS, Problem("subjects.qms", "cannot be removed while 1 seat is taken")),
+        (WITHOUT_HEFEI_QMS, Problem("seats.hefei.qms", "cannot be removed while 1 seat is taken")),
     ],
 )
 def test_what_somebody_took_cannot_go(new: Exam, problem: Problem) -> None:

@@ -585,7 +585,7 @@ def test_wrong_csv_lines_are_named_together_with_the_other_problems(tmp_path: Pa
         Problem("seats.csv:6", "must be a whole number from 0 to 1000000, not 'many'"),
         Problem("seats.csv:7", "has 2 columns, not 3"),
         Problem("seats.csv:8", "must be a whole number from 0 to 1000000, not 1000001"),
-        Problem("seats.csv:9", "the seats of 'jinan/general' are given already at seats.csv:2"),
+        Problem("seats.csv:9", "the seats of 'jinan/general' are already given at seats.csv:2"),
         Problem("colour", "unknown key"),
     }
 

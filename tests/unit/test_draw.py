@@ -97,15 +97,15 @@ def test_a_published_draw_is_verified_and_its_candidates_stand_in_drawn_order() 
 @pytest.mark.parametrize(
     ("document", "problem"),
     [
-        (published(seed=bytes(32).hex()), "not the one that was committed to"),
-        (published(seed_commitment="0" * 64), "not the one that was committed to"),
+        (published(seed=bytes(32).hex()), "the seed does not match seed_commitment"),
+        (published(seed_commitment="0" * 64), "the seed does not match seed_commitment"),
         (published(seed=None), "revealed at the opening"),
         (published(seed=SEED.hex()[:-1]), "64 hex digits"),
         (published(seed=SEED.hex().upper()), "64 hex digits"),
         (published(seed=7), "64 hex digits"),
         (published(seed_commitment=None), "seed_commitment"),
         (published(exam="No Exam"), "name its exam"),
-        ([], "no JSON object"),
+        ([], "not a JSON object"),
     ],
 )
 def test_a_draw_that_cannot_be_verified_is_refused_with_the_reason(
@@ -147,5 +147,5 @@ def test_the_command_fails_when_the_seed_is_another_one_or_nothing_can_be_read()
 
     assert [done.returncode for done in (other, no_json, no_file)] == [1, 1, 1]
     assert other.stdout == ""
-    assert "committed to" in other.stderr
+    assert "does not match" in other.stderr
     assert all(done.stderr.startswith("quota-service: ") for done in (other, no_json, no_file))

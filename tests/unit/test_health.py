@@ -29,4 +29,4 @@ async def test_rounds_at_the_same_time_tell_of_a_warning_once_and_of_its_end_onc
     await asyncio.gather(*(health.refresh() for _ in range(3)))
 
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["readiness warns", "readiness warns no longer"]
+    assert told == ["readiness warning", "readiness warning ended"]

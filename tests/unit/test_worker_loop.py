@@ -118,7 +118,7 @@ async def test_a_failure_is_logged_when_its_cause_changes_and_when_it_is_over(
     assert told == [
         ("worker round failed", "OSError: away"),
         ("worker round failed", "ValueError: odd"),
-        ("worker works again", ""),
+        ("worker recovered", ""),
         ("worker round failed", "OSError: away"),
     ]
 

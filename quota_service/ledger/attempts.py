@@ -17,12 +17,12 @@ _PATIENCE_EACH_MS = 50
 async def decide_attempts(ledger: Ledger, attempts: Sequence[tuple[str, str]]) -> set[str]:
     """Give up (reservation, attempt) pairs; return those reservations that are decided."""
     try:
-        await _settle(ledger, attempts, _PATIENCE_MS)
+        await _decide(ledger, attempts, _PATIENCE_MS)
     except LedgerLocked:
         decided = set()
         for attempt in attempts:
             try:
-                await _settle(ledger, [attempt], _PATIENCE_EACH_MS)
+                await _decide(ledger, [attempt], _PATIENCE_EACH_MS)
             except LedgerLocked:
                 continue
             decided.add(attempt[0])
@@ -30,7 +30,7 @@ async def decide_attempts(ledger: Ledger, attempts: Sequence[tuple[str, str]]) -
     return {reservation for reservation, _ in attempts}
 
 
-async def _settle(ledger: Ledger, attempts: Sequence[tuple[str, str]], patience_ms: int) -> None:
+async def _decide(ledger: Ledger, attempts: Sequence[tuple[str, str]], patience_ms: int) -> None:
     async with ledger.transaction() as connection:
         await connection.execute(ledger.query["set_lock_timeout"], str(patience_ms))
         await connection.fetch(

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- settle_change: Postgres has decided a change of venue. Either the booking is at the new venue now
+-- finish_change: Postgres has decided a change of venue. Either the booking is at the new venue now
 -- and the old seats go back, or it stays where it was and the new seats go back.
 -- Why atomic: one of the two sets of seats goes back in the same step that ends the change.
 -- It may run when Redis is full: it only moves what is there.
@@ -20,7 +20,7 @@
 -- ARGV[4] 1 when Postgres has the booking at the new venue, 0 when it has it at the old one
 -- ARGV[5] by: who asked, <key id>/<request id>
 --
--- Returns {DONE, record}          settled now
+-- Returns {DONE, record}          finished now
 --         {DONE_BEFORE, record}   not changing under this attempt any more
 --         {UNKNOWN}               no such record
 --         {NOT_READY}
