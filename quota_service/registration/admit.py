@@ -76,7 +76,6 @@ class AdmissionLimits:
     """Without any report for so long, nobody is admitted."""
 
 
-_ONLY_SHARD = 0
 _NOBODY = 0.0
 
 
@@ -122,7 +121,7 @@ class Admission:
         if rules is None:
             self._forget(exam.id)
             return _NOBODY
-        shard = self._stores.registry.shard(exam.id, _ONLY_SHARD)
+        shard = self._stores.registry.shard(exam.id)
         statistics = await self._stores.room_statistics.read(shard)
         if statistics.revision != exam.revision:
             return _NOBODY

@@ -25,11 +25,9 @@ from quota_service.domain.errors import ExamNotOver, ExamUnfinished, NotReady
 from quota_service.domain.exam import Exam
 from quota_service.registration.recover_shard import rebuild_shard
 from quota_service.registration.stores import MaintenanceStores
-from quota_service.seats.keys import Shard
+from quota_service.seats.keys import ONLY_SHARD, Shard
 
 log = logging.getLogger(__name__)
-
-_ONLY_SHARD = 0
 
 
 async def archive_exam(stores: MaintenanceStores, exam_id: str) -> int:
@@ -44,7 +42,7 @@ async def archive_exam(stores: MaintenanceStores, exam_id: str) -> int:
     exam = stores.registry.find(exam_id)
     await _check(stores, exam)
     if not stores.registry.is_retired(exam_id) and not stores.registry.is_new(exam_id):
-        used = stores.registry.used_shard(exam_id, _ONLY_SHARD)
+        used = stores.registry.used_shard(exam_id)
         if await rebuild_shard(stores, used, "the exam is archived", retired=True) is None:
             raise NotReady(f"an import or a recovery of exam {exam_id} is running")
     stores.failpoint("archive: retired")
@@ -55,12 +53,12 @@ async def archive_exam(stores: MaintenanceStores, exam_id: str) -> int:
             raise ExamUnfinished(("refunds_due",))
         async with stores.ledger.transaction() as connection:
             fenced = await stores.recoveries.fence_in(
-                connection, exam_id, _ONLY_SHARD, "the exam is archived"
+                connection, exam_id, ONLY_SHARD, "the exam is archived"
             )
             archived_at = await stores.archive.archive(connection, exam_id)
         stores.failpoint("archive: marked")
         await stores.registry.refresh()
-        await _forget(stores, exam_id, _ONLY_SHARD, fenced.epoch)
+        await _forget(stores, exam_id, ONLY_SHARD, fenced.epoch)
     log.info("archived", extra={"exam": exam_id})
     return archived_at
 
@@ -79,7 +77,7 @@ async def _check(stores: MaintenanceStores, exam: Exam) -> None:
         raise ExamNotOver(exam.ends_at_ms)
     left = []
     if not stores.registry.is_new(exam.id):
-        totals = await stores.seats.totals(stores.registry.shard(exam.id, _ONLY_SHARD))
+        totals = await stores.seats.totals(stores.registry.shard(exam.id))
         left += ["holds"] if totals.live_holds else []
         left += ["payments"] if totals.attempts else []
     left += ["refunds_due"] if await stores.archive.is_money_due(exam.id) else []

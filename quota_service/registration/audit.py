@@ -183,15 +183,7 @@ async def _within_redis(snapshot: ShardSnapshot, *, is_retired: bool) -> set[Dif
     found: set[Difference] = set()
     taken = 0
     async for quota, capacity in in_slices(snapshot.capacity.items()):
-        parts = [
-            counter.get(quota, 0)
-            for counter in (
-                snapshot.remaining,
-                snapshot.held,
-                snapshot.confirming,
-                snapshot.confirmed,
-            )
-        ]
+        parts = snapshot.parts_of(quota)
         taken += sum(parts[1:])
         if sum(parts) != capacity or min(parts) < 0:
             told = " + ".join(map(str, parts))
@@ -270,7 +262,7 @@ async def repair(stores: MaintenanceStores, audited: Audit) -> list[str]:
 
 async def _raise_counters(stores: MaintenanceStores, exam_id: str) -> list[str]:
     done = []
-    shard = stores.registry.shard(exam_id, 0)
+    shard = stores.registry.shard(exam_id)
     for quota, booked in (await stores.auditing.quotas(exam_id)).items():
         if booked.items <= booked.confirmed:
             continue

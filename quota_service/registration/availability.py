@@ -16,8 +16,6 @@ from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.replies import QuotaSeats, Totals
 from quota_service.seats.store import SeatStore
 
-_ONLY_SHARD = 0
-"""Exams have one shard as yet."""
 _LEFT_ALONE = 4
 """How many times as long as the reading took an exam of several pages is left alone after it."""
 _VENUES_AT_ONCE = 8
@@ -159,7 +157,7 @@ class AvailabilityCache:
         return await asyncio.shield(refreshing)
 
     async def _refresh(self, exam_id: str) -> Availability:
-        exam, shard = self._registry.find(exam_id), self._registry.shard(exam_id, _ONLY_SHARD)
+        exam, shard = self._registry.find(exam_id), self._registry.shard(exam_id)
         kept = self._kept.get(exam_id)
         if kept is None or kept.exam is not exam or kept.epoch != shard.epoch:
             kept = _Kept(exam, shard.epoch)

@@ -49,14 +49,11 @@ from quota_service.observability.caller import caller
 from quota_service.registration.stores import ExamStores, MaintenanceStores
 from quota_service.seats.codes import Code
 from quota_service.seats.definition import is_in_force
-from quota_service.seats.keys import Shard
+from quota_service.seats.keys import ONLY_SHARD, Shard
 from quota_service.slices import in_slices
 
 if TYPE_CHECKING:
     from quota_service.ledger.pool import Connection
-
-_ONLY_SHARD = 0
-"""Exams have one shard as yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +159,7 @@ async def finish_import(stores: ExamStores, exam_id: str) -> bool:
     async with stores.ledger.connection() as connection:
         stored = await stores.exams.capacity(connection, exam_id)
     if not stores.registry.is_new(exam_id):
-        shard = stores.registry.shard(exam_id, _ONLY_SHARD)
+        shard = stores.registry.shard(exam_id)
         present = (await stores.seats.snapshot(shard)).capacity
         is_level = True
         async for quota, seats in in_slices(stored.items()):
@@ -176,7 +173,7 @@ async def finish_import(stores: ExamStores, exam_id: str) -> bool:
 
 async def definition_is_in_force(stores: ExamStores, exam_id: str) -> bool:
     """Return whether Redis has the definition of an exam in force that this process knows."""
-    exam, shard = stores.registry.find(exam_id), stores.registry.shard(exam_id, _ONLY_SHARD)
+    exam, shard = stores.registry.find(exam_id), stores.registry.shard(exam_id)
     return is_in_force(exam, await stores.seats.definition(shard))
 
 
@@ -189,7 +186,7 @@ def _refuse(problems: Sequence[Problem]) -> None:
 async def _bring_back(stores: ExamStores, connection: "Connection", exam_id: str) -> None:
     """Let a retired exam come back whole."""
     reason = "the definition of a retired exam has changed"
-    await stores.recoveries.fence_in(connection, exam_id, _ONLY_SHARD, reason, retired=False)
+    await stores.recoveries.fence_in(connection, exam_id, ONLY_SHARD, reason, retired=False)
 
 
 async def _ensure_waiting_room(
@@ -244,7 +241,7 @@ async def _put_in_force(
 def _only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
     """Return the shard of an exam that has one, and its state; a fenced one answers NotReady."""
     (epoch,), (state,) = stored.epochs, stored.states
-    return Shard(stored.id, _ONLY_SHARD, epoch), state
+    return Shard(stored.id, ONLY_SHARD, epoch), state
 
 
 async def define(stores: ExamStores, shard: Shard, exam: Exam) -> None:

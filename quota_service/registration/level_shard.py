@@ -153,10 +153,7 @@ async def _verify(stores: MaintenanceStores, shard: Shard, *, is_retired: bool) 
         booked = await stores.exams.confirmed(connection, shard.exam)
     taken = 0
     async for quota, capacity in in_slices(seen.capacity.items()):
-        parts = [
-            counter.get(quota, 0)
-            for counter in (seen.remaining, seen.held, seen.confirming, seen.confirmed)
-        ]
+        parts = seen.parts_of(quota)
         taken += sum(parts[1:])
         if sum(parts) != capacity or min(parts) < 0:
             raise ContradictionError(f"{quota}: {parts} of {capacity} seats")

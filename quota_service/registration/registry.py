@@ -12,7 +12,7 @@ from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import ReservationId, shard_of
 from quota_service.ledger.exams import ExamLedger, ShardState, StoredExam
 from quota_service.seats.clock import RedisClock
-from quota_service.seats.keys import Shard
+from quota_service.seats.keys import ONLY_SHARD, Shard
 
 _FINISHING_MS = 3_600_000
 """How long after its end an exam goes on for workers: what was begun by then has ended."""
@@ -147,7 +147,7 @@ class ExamRegistry:
             raise UnknownReservation
         return shard, parts.serial
 
-    def shard(self, exam: str, number: int) -> Shard:
+    def shard(self, exam: str, number: int = ONLY_SHARD) -> Shard:
         """Return a shard under the epoch we know; NotReady while Redis has not opened it."""
         stored = self._stored(exam)
         if stored.states[number] is not ShardState.OPEN:
@@ -162,7 +162,7 @@ class ExamRegistry:
         """Return whether an exam has left Redis but for its counters."""
         return any(self._stored(exam).retired)
 
-    def used_shard(self, exam: str, number: int) -> UsedShard:
+    def used_shard(self, exam: str, number: int = ONLY_SHARD) -> UsedShard:
         """Return one shard of `used_shards`."""
         stored = self._stored(exam)
         shard = Shard(exam, number, stored.epochs[number])

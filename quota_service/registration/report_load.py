@@ -4,8 +4,6 @@ from quota_service.domain.errors import Unavailable
 from quota_service.registration.stores import WaitingRoomStores
 from quota_service.waiting_room.signals import Signals
 
-_ONLY_SHARD = 0
-
 
 async def report_load(stores: WaitingRoomStores, process: str, signals: Signals) -> None:
     """Report to every waiting room; Unavailable when one could not be told, after all others were.
@@ -17,7 +15,7 @@ async def report_load(stores: WaitingRoomStores, process: str, signals: Signals)
         if exam.waiting_room is None or stores.registry.is_new(exam.id):
             continue
         try:
-            shard = stores.registry.shard(exam.id, _ONLY_SHARD)
+            shard = stores.registry.shard(exam.id)
             await stores.room_statistics.report(shard, process, signals)
         except Unavailable as error:
             failure = error

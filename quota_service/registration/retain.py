@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 _RETIRED_AFTER_MS = round(dt.timedelta(days=7).total_seconds() * 1000)
 _DAY_MS = 86_400_000
-_ONLY_SHARD = 0
 
 
 async def retire_exam(stores: MaintenanceStores, exam: Exam) -> bool:
@@ -33,7 +32,7 @@ async def retire_exam(stores: MaintenanceStores, exam: Exam) -> bool:
     now_ms = await stores.seats.clock_ms()
     if now_ms < exam.ends_at_ms + _RETIRED_AFTER_MS or not await _is_finished(stores, exam.id):
         return False
-    used = registry.used_shard(exam.id, _ONLY_SHARD)
+    used = registry.used_shard(exam.id)
     done = await rebuild_shard(stores, used, "the exam is over", retired=True)
     if done is not None:
         log.info("exam removed from redis", extra={"exam": exam.id})
@@ -42,7 +41,7 @@ async def retire_exam(stores: MaintenanceStores, exam: Exam) -> bool:
 
 async def _is_finished(stores: MaintenanceStores, exam: str) -> bool:
     """Return whether nothing of an exam is held, paid for, drained or returned any more."""
-    seen = await stores.seats.totals(stores.registry.shard(exam, _ONLY_SHARD))
+    seen = await stores.seats.totals(stores.registry.shard(exam))
     is_quiet = not (seen.live_holds or seen.attempts or seen.journal_entries)
     return is_quiet and await stores.retention.is_finished(exam)
 

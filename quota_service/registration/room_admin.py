@@ -19,8 +19,6 @@ from quota_service.waiting_room.room import Room
 
 log = logging.getLogger(__name__)
 
-_ONLY_SHARD = 0
-
 
 @dataclass(frozen=True, slots=True)
 class AdministeredRoom:
@@ -65,7 +63,7 @@ async def _seen(stores: WaitingRoomStores, room: Room) -> AdministeredRoom:
 
 async def _statistics(stores: WaitingRoomStores, exam: str) -> RoomStatistics | None:
     try:
-        return await stores.room_statistics.read(stores.registry.shard(exam, _ONLY_SHARD))
+        return await stores.room_statistics.read(stores.registry.shard(exam))
     except Unavailable as error:
         log.info("waiting room cannot be read", extra={"exam": exam, "cause": str(error)})
         return None

@@ -36,8 +36,6 @@ from quota_service.waiting_room.status import Counts, RoomStatus
 
 log = logging.getLogger(__name__)
 
-_ONLY_SHARD = 0
-"""Exams have one shard as yet."""
 
 _LOOK_AGAIN_S = 0.25
 """How old a look must be before a claim that seems to come too early asks for another one."""
@@ -185,7 +183,7 @@ class WaitingRoomCache:
         What was known stands while a store cannot be asked or told.
         """
         try:
-            shard = self._registry.shard(room.exam, _ONLY_SHARD)
+            shard = self._registry.shard(room.exam)
             counts = await self._store.counts(shard, is_draw_closed=room.is_draw_closed)
         except Unavailable as error:
             extra = {"exam": room.exam, "cause": str(error)}

@@ -57,8 +57,6 @@ _TRIES = 5
 
 _RATE_MIN_PER_S = 0.001
 """What is shown is rounded; nobody is told to wait for ever."""
-_ONLY_SHARD = 0
-"""Numbers are handed out in one shard of an exam, so that they are in one order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +190,7 @@ def _ticket(room: Room, candidate: str, text: str) -> Ticket:
 
 async def _place(stores: WaitingRoomStores, status: RoomStatus, candidate: str) -> int:
     """Return IN_DRAW or the number of a candidate; numbers are set aside where there are none."""
-    shard = stores.registry.shard(status.exam.id, _ONLY_SHARD)
+    shard = stores.registry.shard(status.exam.id)
     for _ in range(_TRIES):
         answer = await stores.room_store.join(
             shard,

@@ -66,6 +66,9 @@ SHARD_KEYS = {
 }
 """Every key a shard has once, with its type."""
 
+ONLY_SHARD = 0
+"""The number of an exam's shard: exams have one as yet, in which waiting rooms count too."""
+
 RECOVERY = "/recovery"
 """What follows the epoch in the fence of a recovery."""
 

@@ -82,6 +82,11 @@ class ShardSnapshot(Totals):
     confirming: Mapping[Quota, int]
     confirmed: Mapping[Quota, int]
 
+    def parts_of(self, quota: Quota) -> tuple[int, ...]:
+        """Return the seats of a quota that are remaining, held, confirming and confirmed."""
+        counters = (self.remaining, self.held, self.confirming, self.confirmed)
+        return tuple(counter.get(quota, 0) for counter in counters)
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:

@@ -9,7 +9,6 @@ from quota_service.registration.stores import ExamStores
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import SELDOM_S, Schedule
 
-_ONLY_SHARD = 0
 _LEFT_ALONE = 20
 """How many times as long as the comparison took, an exam that was level is not compared again."""
 
@@ -54,7 +53,7 @@ class CapacityWorker:
         registry = self._stores.registry
         if registry.is_new(exam_id):
             return {"finished": int(await finish_import(self._stores, exam_id))}
-        revision, shard = registry.find(exam_id).revision, registry.shard(exam_id, _ONLY_SHARD)
+        revision, shard = registry.find(exam_id).revision, registry.shard(exam_id)
         version = (await self._stores.seats.totals(shard)).version
         level, began_s = self._level.get(exam_id), self._clock()
         if (
