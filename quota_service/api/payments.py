@@ -8,7 +8,6 @@ import datetime as dt
 import hashlib
 import re
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
 from typing import Annotated, Any, Final, NotRequired
 
 import orjson
@@ -81,13 +80,16 @@ def _paid_at_ms(value: Any) -> int:
 
     Only times of the years 1970 to 9999 are taken, which are those that can be written again.
     """
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        with suppress(ValueError):  # it is on no calendar
-            # Whole numbers throughout: a float of seconds would lose a millisecond here and there.
-            time_ms = (dt.datetime.fromisoformat(value.upper()) - EPOCH) // _MILLISECOND
-            if 0 <= time_ms <= LATEST_MS:
-                return time_ms
-    raise wrong(_PAID_AT)
+    is_written_so = isinstance(value, str) and _RFC3339.fullmatch(value)
+    try:
+        moment = dt.datetime.fromisoformat(value.upper()) if is_written_so else None
+    except ValueError:  # it is on no calendar
+        moment = None
+    # Whole numbers throughout: a float of seconds would lose a millisecond here and there.
+    time_ms = -1 if moment is None else (moment - EPOCH) // _MILLISECOND
+    if not 0 <= time_ms <= LATEST_MS:
+        raise wrong(_PAID_AT)
+    return time_ms
 
 
 Reference = Annotated[
