@@ -20,7 +20,7 @@ from quota_service.domain.candidate import is_resident_id
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.exam import MAX_CAPACITY
 from quota_service.domain.reservation import RESERVATION_ID
-from quota_service.http.errors import InvalidRequest, MalformedJson, PayloadTooLarge
+from quota_service.http.errors import InvalidRequest, MalformedJson
 from quota_service.schema import (
     EXAM_EXAMPLE,
     RESERVATION_EXAMPLE,
@@ -152,13 +152,6 @@ class Reader(Generic[_Body]):
 
 _NOTHING: Final = Reader(Nothing)
 _CANDIDATE: Final = Reader(_Candidate)
-
-
-def within(body: bytes, max_bytes: int) -> bytes:
-    """Return a body that is within the limit; PayloadTooLarge otherwise."""
-    if len(body) > max_bytes:
-        raise PayloadTooLarge(max_bytes)
-    return body
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

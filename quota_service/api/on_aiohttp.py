@@ -17,7 +17,6 @@ from aiohttp.typedefs import Middleware
 from quota_service.api import service
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.json_calls import CLIENT_GONE, REFUSAL
-from quota_service.api.models import within
 from quota_service.api.problems import PROBLEMS, answer_to
 from quota_service.api.routes import ROUTES, AiohttpHandler, AiohttpOnly, JsonHandler, Route
 from quota_service.awaited import IS_AWAITED
@@ -115,7 +114,9 @@ async def read_body(asked: web.Request, max_bytes: int) -> bytes:
         raise ClientLeft from error
     if _has_left(asked):
         raise ClientLeft
-    return within(body, max_bytes)
+    if len(body) > max_bytes:
+        raise PayloadTooLarge(max_bytes)
+    return body
 
 
 async def _answered(asked: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
