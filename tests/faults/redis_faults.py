@@ -119,7 +119,7 @@ async def failed_back(injection: Injection) -> None:
         await injection.last(0.8, 1.2)
         _cut_off(line)
         await injection.last(0.8, 1.5)
-        await asyncio.to_thread(replica.kill)
+        await asyncio.to_thread(kill, replica)
         await cluster.promote(former)
 
 
