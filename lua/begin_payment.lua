@@ -42,7 +42,7 @@
 --         {REFUNDED, record}                  its candidate had it refunded
 --         {WRONG_AMOUNT, record}              not what the order costs
 --         {WRONG_CURRENCY, record}            not the order's currency
---         {SESSION_CONFLICT, session, serial} expired, and another reservation stands in the session,
+--         {SESSION_CONFLICT, session, serial} expired, and another reservation takes the session,
 --                                             or two of its subjects are in one session now
 --         {SOLD_OUT, remaining…}              expired, and a seat is gone
 --         {CLOSED, record}                    expired, and it is too late to take its seats again

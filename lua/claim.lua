@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- claim: closes a shard and claims it for a recovery under a new epoch.
--- Why atomic: of two recoveries the one with the higher epoch has the shard, whoever comes first.
+-- Why atomic: of two recoveries the one with the higher epoch has the shard, in either order.
 -- It may run when Redis is full: it only closes.
 -- What the shard stood at is kept until it is open again, so that a recovery which takes over from
 -- one that died knows from where to go on. Keys that were damaged are nothing to go on from.

@@ -1,5 +1,5 @@
 #!lua
--- claim_place: gives a candidate whose turn has come a place, or says again which one it has.
+-- claim_place: gives a candidate at its turn a place, or answers the place that it has.
 -- Why atomic: a ticket must not be used twice, nor a candidate have two places, and nobody is let in
 -- while registration is not open.
 -- The tickets of a candidate are in order: one that was used spends all before it.
@@ -59,7 +59,7 @@ end
 if passed == '1' then
   return { TURN_PASSED }
 end
--- One wait, one place: whoever is in the draw and took a number too has used both.
+-- One wait, one place: a claim uses both tickets of a candidate in the draw who took a number too.
 ticket = math.max(ticket, tonumber(redis.call('ZSCORE', queue_key, candidate) or 0))
 local expires_ms = now_ms + life_ms
 remember_ticket(passes_key, candidate, ticket, expires_ms, epoch_of(fence))

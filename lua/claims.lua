@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- claims: reads which reservations stand in a candidate's sessions.
+-- claims: reads which reservations take a candidate's sessions.
 -- Why a script: a claim that is missing because Redis lost it must not be answered as none.
 --
 -- KEYS[1] string epoch        the shard's epoch

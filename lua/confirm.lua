@@ -2,7 +2,7 @@
 -- confirm: the booking is committed in Postgres; Redis learns of it.
 -- Why atomic: the counters, the index of attempts and the state must change together.
 -- It may run when Redis is full: it only moves what is there.
--- What only a hold needs is gone from the record then, so that it reads as Postgres tells of it.
+-- Fields that only a hold needs are cleared, so that the record equals the booking in Postgres.
 -- Transitions: confirming -> confirmed.
 --
 -- KEYS[1] string epoch        the shard's epoch

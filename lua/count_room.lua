@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- count_room: tells how a waiting room stands in Redis, and closes its draw once an opening has come.
--- Why atomic: an opening that has come stays one, so the draw must be closed in the step that sees it.
+-- count_room: counts a waiting room in Redis, and closes its draw once an opening has passed.
+-- Why atomic: an opening in the past stays one, so the step that sees it must close the draw.
 -- The seed of a draw may be shown once Postgres knows that it is closed here.
 -- It may run when Redis is full: it writes one field, once.
 --

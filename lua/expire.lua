@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- expire: gives back the holds of a batch whose time has come.
+-- expire: gives back the holds of a batch that are due.
 -- The batch is read, decided and written as a whole, as `reserve` does.
 -- Why atomic: whether a hold is still unpaid and due is checked in the step that gives it back, so
 -- any number of workers may call this with the same serials.
@@ -122,7 +122,7 @@ for quota, seats in pairs(quota_seats) do
 end
 write_key_counts(key_held_key, key_counts)
 
--- A session is freed only where it is this reservation that stands in it.
+-- A session is freed only where this reservation takes it.
 local holders, freed = redis.call('HMGET', claims_key, unpack(claims)), {}
 for i, claim in ipairs(claims) do
   if holders[i] == claim_serials[i] then

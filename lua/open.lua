@@ -1,6 +1,6 @@
 #!lua
 -- open: opens a shard that was never served from, under its first epoch.
--- Why atomic: a shard under a later epoch must not be opened again, whoever asks at that moment.
+-- Why atomic: a shard under a later epoch must not be opened again by a caller with an older one.
 -- One that a process opened and did not live to tell Postgres of is opened for this run.
 --
 -- KEYS[1] string epoch        the shard's epoch and run

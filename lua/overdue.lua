@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- overdue: reads the oldest serials of an index whose time has come, by Redis's clock.
+-- overdue: reads the oldest serials of an index that are due, by Redis's clock.
 -- Why a script: the clock is read in the same step, so no worker needs a clock of its own.
 -- A time at which something was done cannot lie ahead, unless the clock was set back since.
 --

@@ -5,7 +5,7 @@
 -- was overtaken by another must not write into what the other is at.
 -- The shard is not open: nobody else reads or writes it. A payment that was being recorded is given
 -- up: Postgres did not book it, and cannot any more under its epoch. Its hold stays for the payment
--- to be told once more, unless it had expired before.
+-- to be sent again, unless it had expired before.
 -- With `fit` 1, for an empty shard, a hold that has no seats or no session any more expires: they
 -- went to a booking whose steps were lost; bookings are put before holds. With 0 nothing is checked
 -- here, since a later reservation may give back what an earlier one takes.
@@ -87,7 +87,7 @@ local function claims_of(record)
   return claims
 end
 
--- Who stands in a session, this batch included; false when nobody does.
+-- The reservation in a session, this batch included; false when there is none.
 local function holder_of(claim)
   local serial = claimed[claim]
   if serial == nil then

@@ -44,12 +44,12 @@
 -- Returns {DONE, answer of each request}, an answer being
 --   {DONE, record, version}             held now
 --   {DONE_BEFORE, record}               the same request was held before; its record as it is now
---   {KEY_REUSED}                        the id stands for another request
---   {ENDED}                             the id stands for a reservation that ended, and is forgotten here
+--   {KEY_REUSED}                        the id belongs to another request
+--   {ENDED}                             the id belongs to an ended reservation without a record
 --   {NOT_OPEN} {CLOSED}                 outside the registration window
 --   {SESSION_STARTED}                   the first sitting of the order has begun
 --   {PASS_ENDED}                        the place of the pass was finished or idle
---   {SESSION_CONFLICT, session, serial} another reservation of the candidate stands in the session
+--   {SESSION_CONFLICT, session, serial} another reservation of the candidate takes the session
 --   {UNPAID_PAUSE, ends (ms), holds}    so many of the candidate's holds ended unpaid
 --   {SHARE_USED}                        the API key has all the unpaid seats it may, where some are left
 --   {SOLD_OUT, remaining…}              what is left, venue by venue, subject by subject
@@ -94,7 +94,7 @@ local now_text, deadline = whole(now_ms), whole(now_ms + ttl_ms)
 local due = whole(now_ms + ttl_ms + slack_ms)
 local count = #KEYS - FIXED_KEYS
 
--- What was asked: one table a request, and where in ARGV its subjects, sessions and venues stand.
+-- The requests: one table each, with the positions in ARGV of its subjects, sessions and venues.
 local requests, claim_names, candidates, with_pass = {}, {}, {}, {}
 local at = FIXED_ARGS + 1
 for n = 1, count do
@@ -119,7 +119,7 @@ for n = 1, count do
   at = at + 7 + 2 * subjects + venues
 end
 
--- What stands now: read for the whole batch at once, and kept up to date as it is decided.
+-- The state now: read for the whole batch at once, and updated as requests are decided.
 local texts = redis.call('MGET', unpack(KEYS, FIXED_KEYS + 1, #KEYS))
 local standing, made, left = {}, {}, {}
 local serials = {}
@@ -335,7 +335,7 @@ for n = 1, count do
   local request = requests[n]
   local answer = decide(request, KEYS[FIXED_KEYS + n], texts[n], spent[n], unpaid_texts[n])
   local code = answer[1]
-  -- Whoever is told that seats are gone is about to look for others, and keeps the place too.
+  -- A candidate refused as sold out is about to look for other seats, and keeps the place too.
   if request.pass and (code == DONE or code == SOLD_OUT or code == SHARE_USED or code == SESSION_CONFLICT) then
     keep_used(request.candidate, request.pass, request.pass_text)
   end

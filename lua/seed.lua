@@ -13,7 +13,7 @@
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 -- ARGV[2] version of the last step Postgres knows
--- ARGV[3] each quota: venue/subject, its capacity and its booked seats; none where they stand
+-- ARGV[3] each quota: venue/subject, its capacity and its booked seats; none where they stay
 --
 -- Returns {DONE}       there now
 --         {NOT_READY}  another recovery has the shard

@@ -18,8 +18,8 @@
 -- KEYS[11] hash   claims      candidate/session -> serial
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
--- ARGV[2] known version: no quotas are told while the shard is at it; '' for none
--- ARGV[3] cursor of the page: 0 for the first, then what the page before told
+-- ARGV[2] known version: no quotas are answered while the shard is at it; '' for none
+-- ARGV[3] cursor of the page: 0 for the first, then the one that the page before answered
 -- ARGV[4] count: about how many quotas at most; 0 for none
 --
 -- Returns {DONE, version, clock (ms), live holds, attempts, undrained journal entries, claims, cursor of
@@ -27,7 +27,7 @@
 --         {DONE_BEFORE, version, clock (ms), live holds, attempts, undrained journal entries, claims}
 --                      nothing was changed since the known version, or no quotas are wanted
 --         {NOT_READY}
--- A quota may be told twice, as SCAN may.
+-- A quota may be answered twice, as with SCAN.
 -- @include codes
 -- @include shard
 

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- spend: tells a shard that is rebuilt which reservations have ended, whose records it has no more.
+-- spend: marks the serials of ended reservations, whose records a rebuilt shard does not have.
 -- Why atomic: a recovery that was overtaken by another must not write into what the other is at.
 -- It may run when Redis is full: a shard that cannot be opened frees nothing.
 --

@@ -1,4 +1,4 @@
-"""Whether somebody still waits for the work at hand, asked just before it touches a store.
+"""Whether the caller still waits for the current work, checked just before it touches a store.
 
 Work that waits for its turn may outlive its caller, or the time its caller was promised. It is the
 edge that knows either, and the queue before the store that can still drop it; the context of the

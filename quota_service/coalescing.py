@@ -19,7 +19,7 @@ class QueueFullError(Exception):
 
 
 class NotAwaitedError(Exception):
-    """Nobody waits for the result any more; the item was not sent."""
+    """The caller has left; the item was not sent."""
 
 
 def _is_awaited(_item: object) -> bool:

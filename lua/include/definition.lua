@@ -1,4 +1,4 @@
--- definition: the definition in force. Who decides by another one is told so, and nothing is done.
+-- definition: the definition in force. A call that was made by another one is refused.
 
 -- True when another definition is in force than the one the caller goes by.
 local function is_stale(definition_key, revision)

@@ -1,5 +1,5 @@
 -- journal: one entry for each step, appended in the same atomic call as the step itself. The
--- stream id is '<epoch>-<version>', so an entry's id tells the shard's version after it, and a
+-- stream id is '<epoch>-<version>', so an entry's id gives the shard's version after it, and a
 -- version that was handed out twice would be refused by Redis. `by` is who asked for the step, as
 -- <key id>/<request id>.
 

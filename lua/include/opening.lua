@@ -8,7 +8,7 @@ local function times_in_force(definition_key)
   return tonumber(times[1]), tonumber(times[2]), tonumber(times[3] or 0), tonumber(times[4] or 0)
 end
 
--- True once an opening has come. The draw takes nobody in any more, though the opening is moved.
+-- True once an opening has passed. The draw then stays closed, also if the opening is postponed.
 local function draw_is_closed(room_key, opens_at_ms, now_ms)
   return now_ms >= opens_at_ms or redis.call('HGET', room_key, 'draw_closed') == '1'
 end

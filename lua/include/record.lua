@@ -1,5 +1,5 @@
 -- record: one reservation as one string, so that a step is one GET and one SET, and so that its
--- journal entry can carry the whole of it. The fields stand in this order, separated by '|';
+-- journal entry can carry the whole of it. The fields are in this order, separated by '|';
 -- quota_service/seats/record.py reads the same order, and a test holds the two together. A record that
 -- was written before a field was there ends earlier; what it lacks is read as empty.
 local STATE, CANDIDATE, VENUE, SUBJECTS, SESSIONS, AMOUNT, CURRENCY, CREATED_MS,

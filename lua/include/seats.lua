@@ -9,7 +9,7 @@ local function move_seats(record, venue, from_key, to_key)
   end
 end
 
--- Frees the candidate's sessions, each only if it is this reservation that stands in it.
+-- Frees the candidate's sessions, each only if this reservation takes it.
 local function free_sessions(record, claims_key, serial)
   for _, session in ipairs(split(record[SESSIONS], ',')) do
     local claim = record[CANDIDATE] .. '/' .. session

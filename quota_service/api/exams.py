@@ -1,6 +1,6 @@
 """Exams: their public documents, and what ops do with them: import, archive.
 
-A document is rendered once for each definition. Only the server's time is of the moment, and stands
+A document is rendered once for each definition. Only the server's time changes, and stands
 behind the rest. Who asks for the list without `limit` gets all of it, as ever.
 """
 
@@ -55,7 +55,7 @@ Text = TypeAliasType(
 
 
 class Exam(ExamMembers):
-    """One exam. The seats it has are told by its availability."""
+    """One exam. Its seats are in its availability."""
 
     model_config = ConfigDict(json_schema_extra=optional("waiting_room"))
 
@@ -218,7 +218,7 @@ def _page_asked(request: Request) -> tuple[str, int | None]:
 
 
 def exam_json(exam: DefinedExam) -> dict[str, Any]:
-    """Return an exam but for the server's time; seats are told by its availability."""
+    """Return an exam without the server's time; its seats are in its availability."""
     document = exam_document(replace(exam, seats={}))
     del document["seats"]
     return document

@@ -1,6 +1,6 @@
 """The OpenAPI document, made from the tables of routes and problems and from the models.
 
-What a call is named and what it says beside the tables stands in `openapi_operations`; a route
+The name and description of a call are in `openapi_operations`; a route
 that is not described there is a mistake that shows when the service starts.
 """
 
@@ -41,7 +41,7 @@ _SCOPED = ("unauthorized", "forbidden", "not-ready")
 """How the check of an API key can refuse; not-ready until the keys have been read."""
 
 _RATE_HEADERS = ("RateLimit-Policy", "RateLimit")
-"""What every answer to a call with a key tells; problems of the call tell it too."""
+"""Headers of every answer to a call with a key, problems included."""
 
 _PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
@@ -57,13 +57,13 @@ A reservation holds seats at once, a payment keeps them, and no seat is ever sol
 **Form.** JSON in snake_case; times are RFC 3339 in UTC with milliseconds; money is in minor units
 with its ISO 4217 code. Bodies are strict: a member this document does not name is refused.
 
-**Problems.** Every error is `application/problem+json` (RFC 9457); tell them apart by `type`, which
-is also the address of its meaning. An address that does not exist is `not-found`, another method
-at one that does is `method-not-allowed`. HEAD is taken wherever GET is.
+**Problems.** Every error is `application/problem+json` (RFC 9457); distinguish them by `type`,
+which is also the address of its meaning. An address that does not exist is `not-found`, another
+method at one that does is `method-not-allowed`. HEAD is taken wherever GET is.
 
 **Asking again.** After a 503 nothing acknowledged is lost: ask again after `Retry-After` seconds,
 reservations with the same `Idempotency-Key`. A 429 says the same to a caller that asks too fast;
-`RateLimit` and `RateLimit-Policy` on the answers to a key tell it before. Both come from a proxy
+`RateLimit` and `RateLimit-Policy` on the answers to a key announce it. Both come from a proxy
 that limits rates; without one they are never sent.
 """
 
@@ -98,11 +98,11 @@ _HEADERS: Mapping[str, Schema] = {
         "frontend-1-000042", type="string", pattern="^[A-Za-z0-9._-]{1,64}$"),
     "Retry-After": _header("Seconds to wait before asking again.", 2, type="integer", minimum=1),
     "RateLimit-Policy": _header(
-        "How fast the caller may ask: `q` requests in `w` seconds "
+        "The rate limit of the caller: `q` requests in `w` seconds "
         "(draft-ietf-httpapi-ratelimit-headers-10). Absent when rates are not limited.",
         '"key";q=20000;w=1', always=False),
     "RateLimit": _header(
-        "How many requests are left (`r`), and in how many seconds all are there again (`t`).",
+        "Requests left (`r`), and seconds until all of them are available again (`t`).",
         '"key";r=19999;t=1', always=False),
     "WWW-Authenticate": _header("How to authenticate.", "Bearer"),
     "Allow": _header("The methods the address takes.", "GET, HEAD"),

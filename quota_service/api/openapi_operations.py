@@ -1,7 +1,7 @@
 """What the OpenAPI document says of each call beside the table of routes: name, words, bodies.
 
 Address, scope, summary and refusals are those of the table. A body is described by its model, and
-shown by what `shown` composes; where one example does not do, its members that differ stand here.
+shown by what `shown` composes; where a call needs several examples, their members are here.
 """
 
 from collections.abc import Callable, Mapping
@@ -91,8 +91,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "PUT /v1/exams/{exam}": Operation("import_exam",
         {200: Body("ImportResult", {"changed": {"warnings": []}, "unchanged": _UNCHANGED}),
          201: Body("ImportResult", {"created": {"created": True, "changes": []}})},
-        "Brings the whole definition in, or nothing of it; every mistake is listed at once. Seats "
-        "can be added at any time, and taken back as far as nobody has them. 201: the exam is new.",
+        "Imports the whole definition or nothing of it; every mistake is listed at once. Seats "
+        "can be added at any time, and removed while they are not taken. 201: the exam is new.",
         Body("ExamDefinition", {"definition": _definition})),
     "GET /v1/exams/{exam}/availability": Operation("get_availability", "Availability",
         "No older than a fraction of a second (a setting of the service), or some seconds where "
@@ -144,11 +144,11 @@ OPERATIONS: Mapping[str, Operation] = {
         {200: Body("Reservation", {"refunded": lambda: {**_paid(), "state": "refunded"}})},
         "Ends a booking within the refund window; the candidate may register again. A second one, "
         "also of the same booking, is `refund-used`, which names the reservation that was "
-        "refunded: when an answer was lost, that tells whether it was done.", _NOTHING),
+        "refunded: after a lost answer it shows whether the refund was made.", _NOTHING),
     "POST /v1/exams/{exam}/waiting-room": Operation("join_waiting_room",
         {201: Body("Ticket", {"in_draw": {}, "in_queue": _QUEUING})},
-        "Before the opening everybody who joins takes part in the draw, whenever and however often "
-        "they do; after it numbers are given, first come, first served. Joining again gives the "
+        "Candidates who join before the opening take part in the draw, whenever and however often "
+        "they join; after it numbers are given, first come, first served. Joining again gives the "
         "same ticket, as long as it can be used.", Body("Joining")),
     "GET /v1/exams/{exam}/waiting-room": Operation("get_waiting_room", "WaitingRoom",
         "Served from memory, the same for everybody, made anew each second; any proxy may keep it "
@@ -156,42 +156,43 @@ OPERATIONS: Mapping[str, Operation] = {
         parameters=("If-None-Match",), headers=("Cache-Control",)),
     "POST /v1/exams/{exam}/waiting-room/claims": Operation("claim_place",
         {200: Body("Pass"), 201: Body("Pass")},
-        "Claim when the turn has come. A candidate has one pass at a time: claiming again gives "
-        "the same one, with 200. Nobody holds a place who does not claim.", Body("Claim")),
+        "Claim at the turn of the ticket. A candidate has one pass at a time: claiming again gives "
+        "the same one, with 200. A candidate who does not claim has no place.", Body("Claim")),
     "DELETE /v1/exams/{exam}/waiting-room/claims/{candidate}": Operation("finish_place", "Finished",
-        "Say that a candidate needs the place no more: somebody else is let in the sooner. Saying "
-        "it again changes nothing."),
+        "Give up the place of a candidate who has finished, so that the next one is admitted "
+        "sooner. Repeating it changes nothing."),
     "PUT /v1/exams/{exam}/waiting-room": Operation("set_admission_rate", "SteeredRoom",
-        "A rate that is set holds whatever the load, until it is set to null and adapts again. "
-        "Even so nobody is admitted while no process reports its load.",
+        "A rate that is set holds at any load; null lets it adapt again. "
+        "Without load reports of any process no candidate is admitted.",
         Body("AdmissionRate", {"fixed_rate": {}, "adaptive_rate": {"rate": None}})),
     "POST /v1/exams/{exam}/waiting-room/pause": Operation("pause_admission",
         {200: Body("SteeredRoom", {"paused": {"paused": True}})},
-        "Nobody's turn comes until it is resumed. Whose turn has come may still claim, and no time "
-        "of the grace for that goes by. It needs no Redis.", _NOTHING),
+        "No turn comes until admission is resumed. Admitted candidates may still claim, and their "
+        "time to claim is extended by the pause. It needs no Redis.", _NOTHING),
     "POST /v1/exams/{exam}/waiting-room/resume": Operation("resume_admission", "SteeredRoom",
         "Admission goes on from where it was, at the rate it had.", _NOTHING),
     "GET /v1/exams/{exam}/refunds-due": Operation("list_refunds_due", "RefundsDue",
         "Captured payments that could not be seated, and refunds asked for, until they are marked "
-        "as settled. `/v1/refunds-due` lists those that name no exam we know.", parameters=_PAGE),
+        "as settled. `/v1/refunds-due` lists those that name no known exam.", parameters=_PAGE),
     "POST /v1/exams/{exam}/refunds-due/{refund}/settle": Operation("settle_refund_due",
         {200: Body("RefundDue", _SETTLED)},
-        "Say that the money was sent back. Saying it again changes nothing."),
+        "Mark the money as sent back. Repeating it changes nothing."),
     "GET /v1/refunds-due": Operation("list_all_refunds_due",
         {200: Body("RefundsDue", {"of_all": {"exam": None}})},
-        "As of one exam, of all of them: each once, also what names no exam we know. `exam` "
-        "chooses one; left empty it chooses what names none.", parameters=("exam_asked", *_PAGE)),
+        "The refunds due of all exams, each once, and of payments that name no known exam. `exam` "
+        "selects one exam; the empty value selects payments without an exam.",
+        parameters=("exam_asked", *_PAGE)),
     "POST /v1/refunds-due/{refund}/settle": Operation("settle_any_refund_due",
         {200: Body("RefundDue", _SETTLED)},
-        "Say that the money was sent back. Saying it again changes nothing."),
+        "Mark the money as sent back. Repeating it changes nothing."),
     "GET /v1/unreadable-payments": Operation("list_unreadable_payments", "UnreadablePayments",
-        "Payment events with a right signature that were answered 400 or 422, also those under the "
+        "Payment events with a valid signature that were answered 400 or 422, also those under the "
         "id of another event: there may be money behind them. An entry goes when it is settled, or "
-        "when the provider has told the event again in words that can be understood.",
+        "when the provider sends the event again in a form that can be parsed.",
         parameters=_PAGE),
     "POST /v1/unreadable-payments/{payment}/settle": Operation("settle_unreadable_payment",
         {200: Body("UnreadablePayment", _SETTLED)},
-        "Say that a person has dealt with it. Saying it again changes nothing."),
+        "Mark the event as handled by a person. Repeating it changes nothing."),
     "POST /v1/exams/{exam}/archive": Operation("archive_exam", "Archived",
         "Once its windows and its last sitting are over, and nothing of it is held, being paid or "
         "due back. It leaves lists, metrics and Redis for good; its bookings, candidates and money "
@@ -212,12 +213,12 @@ OPERATIONS: Mapping[str, Operation] = {
         "Signed by the Standard Webhooks scheme: `webhook-signature` is `v1,` and the base64 of "
         "HMAC-SHA256 over `webhook-id.webhook-timestamp.body`. An answer of 200 is kept for good; "
         "after anything else the provider sends the event again, with the same id. A payment that "
-        "is told under another event id is answered as it was the first time. What is signed and "
-        "cannot be understood is kept for ops; members that are unknown are passed over.",
+        "is sent under another event id is answered as it was the first time. A signed event that "
+        "cannot be parsed is kept for ops; unknown members are ignored.",
         Body("PaymentCallback", {"captured": {}, "disputed": {"status": "disputed"}}),
         parameters=("webhook-id", "webhook-timestamp")),
     "GET /livez": Operation("get_livez", "Health",
-        "The process answers; a failure is a reason to restart it."),
+        "The process answers; restart it when this fails."),
     "GET /readyz": Operation("get_readyz", "Health",
         "Both stores answer, the scripts run, exams and keys are loaded, and it is not shutting "
         "down; otherwise send traffic elsewhere."),
@@ -280,17 +281,17 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
         "query", Annotated[Ids, Field(description=_SUBJECTS, json_schema_extra=_MAY_REPEAT)],
         ["general", "qms"], style="form", explode=False),
     "exam_asked": _in(
-        "query", _text("Only this exam; all when left out, and what names none when empty."),
+        "query", _text("Only this exam; all when omitted, payments without one when empty."),
         name="exam"),
     "after": _in("query", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),
     "after_exam": _in("query", Annotated[Identifier, Field(description=_AFTER)], name="after"),
-    "limit": _in("query", _count("How many to list, 100 when left out.", PAGE_MAX)),
+    "limit": _in("query", _count("Maximum of items to list; 100 when omitted.", PAGE_MAX)),
     "exams_limit": _in(
-        "query", _count("How many to list, all of them when left out.", EXAMS_MAX), name="limit"),
+        "query", _count("Maximum of items to list; all when omitted.", EXAMS_MAX), name="limit"),
     "for": _in(
-        "query", _text("`excel` for a file that a person opens; for programs when left out.",
+        "query", _text("`excel` for a file that a person opens; omitted, the file is for programs.",
                        enum=["excel"])),
-    "If-None-Match": _in("header", _text("ETags known already; 304 when one is still right.")),
+    "If-None-Match": _in("header", _text("ETags that the client has; 304 when one is current.")),
     "Last-Event-ID": _in(
         "header", _text("The id of the event seen last; go on after it. Empty: none was seen.",
                         f"^({STATE_ID.pattern})?$")),

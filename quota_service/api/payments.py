@@ -220,7 +220,7 @@ def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:
     """Return the payment event in a callback's body; `event` is its webhook-id.
 
     Unknown members are passed over: a provider adds some without asking us. Only a captured payment
-    has to say when it was paid; for others the time they were received stands for it.
+    has to say when it was paid; the others count from the time of receipt.
     """
     document = parse_object(body)
     payment = _CALLBACK.read(document)

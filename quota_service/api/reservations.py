@@ -163,7 +163,7 @@ class Refund(Answer):
 
 
 class CandidateView(Answer):
-    """Everything a candidate has in an exam; a candidate nobody knows has nothing."""
+    """All reservations of a candidate in an exam; none for an unknown candidate."""
 
     exam: ExamId
     candidate: CandidateId

@@ -53,8 +53,8 @@ PollAfter = Annotated[
     Field(
         ge=0,
         description="Seconds after which to ask again; it grows with the wait, and varies. Where "
-        "all are told the same, each client adds a jitter of its own (half of it up or down), or "
-        "all come back as one.",
+        "all get the same value, each client adds jitter of its own (up to half, up or down), so "
+        "that they do not return at once.",
     ),
 ]
 Milliseconds = Annotated[float, Field(ge=0)]
@@ -62,14 +62,14 @@ Milliseconds = Annotated[float, Field(ge=0)]
 
 @with_config(STRICT)
 class Joining(TypedDict):
-    """Who joins a waiting room."""
+    """The candidate who joins a waiting room."""
 
     candidate: CandidateId
 
 
 @with_config(STRICT)
 class Claim(TypedDict):
-    """A ticket whose turn has come."""
+    """A ticket at its turn."""
 
     candidate: CandidateId
     ticket: Annotated[
@@ -84,26 +84,26 @@ class Claim(TypedDict):
 
 @with_config(STRICT)
 class AdmissionRate(TypedDict):
-    """How fast the waiting room lets candidates in."""
+    """The rate at which the waiting room admits candidates."""
 
     rate: Annotated[
         Annotated[float, Number(MIN_RATE_PER_S, MAX_RATE_PER_S)] | None,
         Meaning(f"a number from {MIN_RATE_PER_S} to {MAX_RATE_PER_S}, or null"),
         example(35),
     ]
-    """Candidates a second; null: as many as the service bears."""
+    """Candidates per second; null: the rate adapts to the load."""
 
 
 class RoomMembers(Answer):
-    """What everybody and ops are told of a waiting room."""
+    """The members of a waiting room that the public and ops see."""
 
     exam: ExamId
     phase: Annotated[Phase, example(Phase.DRAW)]
-    """`before`: nobody is let in; who joins takes part in the draw, or gets a number once an
-    opening has come and was postponed. `draw`: the draw is let in, by rank; who joins gets a
-    number. `queue`: numbers are let in. `closed`: registration is over."""
+    """`before`: no candidate is admitted; those who join take part in the draw, or get a number
+    when an opening was postponed after it had come. `draw`: the draw is admitted, by rank; those
+    who join get a number. `queue`: numbers are admitted. `closed`: registration is over."""
     paused: bool
-    """Whether ops have stopped it for now."""
+    """Whether ops have paused admission."""
     threshold: Rank
     """Ranks up to this have had their turn."""
     late_threshold: Annotated[Rank, example("0" * 64)]
@@ -113,31 +113,31 @@ class RoomMembers(Answer):
     late_through: Count
     """Numbers up to this can be claimed no more."""
     waiting: Annotated[Count, example(7058)]
-    """Candidates who wait for their turn, about."""
+    """Candidates who wait for their turn, estimated."""
     poll_after: PollAfter
     poll_after_max: Annotated[Seconds, example(15.0)]
-    """The longest that anybody needs to wait before asking."""
+    """The longest time between two polls of a client, in seconds."""
     seed_commitment: Annotated[Rank, example(_COMMITMENT)]
     """SHA-256 of the seed, known from the start."""
     seed: Annotated[Rank | None, example(_SEED)]
-    """The seed of the draw; null until an opening has come."""
+    """The seed of the draw; null before the opening."""
     opens_at: Annotated[Time, example("2023-03-14T04:00:00.000Z")]
     """When registration opens; the first opening to come closes the draw."""
     claim_grace_s: Annotated[Positive, example(300)]
-    """Seconds that a turn is honoured after it came."""
+    """Seconds after a turn came in which it can be claimed."""
     server_time: Time
-    """When this was made."""
+    """The time of this answer."""
 
 
 class WaitingRoom(RoomMembers):
-    """How far a waiting room has come: the same for everybody, made anew each second.
+    """The public state of a waiting room: the same for all clients, renewed each second.
 
     A ticket for the draw has its turn when its rank is not above `threshold`, and a number when it
     is not above `serving`.
     """
 
     rate: Annotated[Seconds, example(20.0)]
-    """Candidates let in a second, smoothed."""
+    """Candidates admitted per second, smoothed."""
 
 
 class Ticket(Answer):
@@ -156,7 +156,7 @@ class Ticket(Answer):
     key, of exam id and candidate id put together."""
     poll_after: PollAfter
     eta_s: Seconds | None
-    """Seconds until the turn, about; null in the draw."""
+    """Seconds until the turn, estimated; null in the draw."""
     issued_at: Time
     """When it was answered."""
 
@@ -174,7 +174,7 @@ _Granted = TypedDict(
 
 
 class Pass(Answer, _Granted):
-    """What a candidate reserves with."""
+    """The pass with which a candidate reserves."""
 
     candidate: CandidateId
     exam: ExamId
@@ -191,11 +191,11 @@ class Finished(Answer):
     exam: ExamId
     candidate: CandidateId
     state: Literal["finished"]
-    """What the candidate is."""
+    """The state of the candidate."""
 
 
 class Measures(Answer):
-    """What the process saw in the last seconds."""
+    """Measurements of the process over the last seconds."""
 
     requests: Count
     """Reservations and payment callbacks answered."""
@@ -212,7 +212,7 @@ class Measures(Answer):
 
 
 class LoadReport(Answer):
-    """What one process last reported of its load."""
+    """The last load report of one process."""
 
     process: Annotated[str, example("4be1c90d27aa35f8")]
     """Names the process until it ends."""
@@ -231,11 +231,11 @@ class LoadReport(Answer):
             }
         ),
     ]
-    """Null when another version sent what this one does not understand."""
+    """Null when a process of another version sent a report that this one cannot read."""
 
 
 class SteeredRoom(RoomMembers):
-    """A waiting room as ops see it: the public document, and what moves admission."""
+    """A waiting room as ops see it: the public document, and the inputs of admission."""
 
     rate: Annotated[Seconds, example(35.0)]
     """Candidates let in a second now, not smoothed."""
@@ -246,7 +246,7 @@ class SteeredRoom(RoomMembers):
     leader_epoch: Count
     """How often the leader of admission has changed."""
     signals: Sequence[LoadReport]
-    """What the processes report; with none, nobody is admitted."""
+    """Load reports of the processes; without any, no candidate is admitted."""
 
 
 _JOINING: Final = Reader(Joining)
@@ -341,7 +341,7 @@ async def post_resume(context: ApiContext, request: Request) -> Response:
 
 
 def _administered(administered: room_admin.AdministeredRoom) -> Response:
-    """Return the answer with a waiting room, and leave a line that tells which key asked."""
+    """Return the answer with a waiting room, and log which key asked."""
     room = administered.room
     log.info(
         "a waiting room was administered",

@@ -90,7 +90,7 @@ async def open_stores(
 ) -> AsyncIterator[Stores]:
     """Open both stores, and what the use cases need of them.
 
-    `failpoint` is told each marked line of a use case, so that a test can die there.
+    `failpoint` is called with each marked line of a use case, so that a test can die there.
     """
     async with AsyncExitStack() as stack:
         runner = ScriptRunner(redis_pool(settings), load_scripts(), settings, metrics)

@@ -115,7 +115,7 @@ async def _hold_port(held: ExitStack, settings: Settings) -> int:
 
 
 class ApiProcess:
-    """One of the processes: started, and started again when it ends, until it is told to stop."""
+    """One of the processes: started, and restarted when it ends, until it is stopped."""
 
     def __init__(self, number: int, settings: Settings, port: int, admin_port: int) -> None:
         self._number = number
@@ -129,7 +129,7 @@ class ApiProcess:
         self._process: Process | None = None
 
     async def keep_alive(self) -> None:
-        """Return when it was told to stop and has ended; QuotaError when it cannot be kept alive.
+        """Return when it was stopped and has ended; QuotaError when it cannot be kept alive.
 
         The first start after an end comes at once, each further one after a longer pause.
         """
@@ -163,7 +163,7 @@ class ApiProcess:
         self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as it stands."""
+        """End it at once."""
         self._send(signal.SIGKILL)
 
     async def _live(self) -> int:

@@ -84,9 +84,9 @@ async def run_service(
     async with AsyncExitStack() as stack:
         await refuse_old_server(service.runner)
         if workers:
-            with suppress(QuotaError):  # so that readiness is told once a worker is known to run
+            with suppress(QuotaError):  # so that readiness shows this worker from the start
                 await service.stores.worker_lease.renew()
-        await stack.enter_async_context(kept_fresh(service, tells_load=api))
+        await stack.enter_async_context(kept_fresh(service, reports_load=api))
         if api and not service.context.payment_secrets:
             log.warning("no payment secrets: every payment callback is refused")
         if workers:

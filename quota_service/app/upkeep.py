@@ -29,10 +29,10 @@ async def refresh_memory(service: Service) -> None:
 
 
 @asynccontextmanager
-async def kept_fresh(service: Service, *, tells_load: bool) -> AsyncIterator[None]:
+async def kept_fresh(service: Service, *, reports_load: bool) -> AsyncIterator[None]:
     """Refresh what is held in memory, and the health, until the block ends.
 
-    A process that serves the API tells the admission of the waiting rooms how it bears its load.
+    A process that serves the API reports its load to the admission of the waiting rooms.
     """
     rounds: list[tuple[Callable[[], Awaitable[None]], float]] = [
         (lambda: refresh_memory(service), service.settings.registry_refresh_s),
@@ -44,7 +44,7 @@ async def kept_fresh(service: Service, *, tells_load: bool) -> AsyncIterator[Non
             service.settings.limits_of(RoomRefresh).interval_s,
         ),
     ]
-    if tells_load:
+    if reports_load:
         rounds.append((telling_load(service), _INTERVAL_S))
     # The first round runs before anything listens, so that a healthy start is ready at once.
     for task, _ in rounds:

@@ -127,7 +127,7 @@ class WaitingRoomTable(_Table):
     idle_s: Annotated[int, Whole(1, MAX_PASS_TTL_S), not_more_than("pass_ttl_s")] = 300
     """Seconds unused after which a place is free for others."""
     claim_grace_s: Annotated[int, Whole(1, 86_400)] = 300
-    """Seconds that a turn is honoured after it came."""
+    """Seconds after a turn came in which it can be claimed."""
 
     def rules(self) -> WaitingRoomRules:
         """Return the rules; a default gives way to the rule that is given."""

@@ -1,7 +1,7 @@
 """Choosing a free TCP port on loopback.
 
 Ports are sought below the range from which the kernel serves outgoing connections (32768 and up on
-Linux). A port inside that range can be taken by somebody's outgoing connection while a killed
+Linux). A port inside that range can be taken by an outgoing connection while a killed
 server is down, and a client that keeps trying to reconnect can even connect to itself there; the
 server could then not come back on its own port.
 """
@@ -20,7 +20,7 @@ _ATTEMPTS = 64
 
 
 def free_loopback_port(count: int = 1) -> int:
-    """Return a port that nobody listened on a moment ago, as on the `count` - 1 after it.
+    """Return a port that was free when checked, as were the `count` - 1 after it.
 
     They are not reserved: the caller retries if one is taken by then.
     """

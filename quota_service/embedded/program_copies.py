@@ -58,5 +58,5 @@ def reachable_by_all(bin_dir: Path) -> Path:
 
 
 def _can_all_pass(path: Path) -> bool:
-    """Tell whether every user can execute a file and pass through all directories above it."""
+    """Return whether every user can execute a file and pass through all directories above it."""
     return all(each.stat().st_mode & 0o001 for each in (path, *path.parents))

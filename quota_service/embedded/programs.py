@@ -98,7 +98,7 @@ def _version_in_path(directory: Path) -> tuple[int, ...]:
 
 
 def _is_supported(program: Path, oldest: Mapping[str, int]) -> bool:
-    """Tell whether a program says that it is one of these, of this major version or a later one."""
+    """Return whether a program reports to be one of these, of this major version or a later one."""
     try:
         told = run([program, "--version"], _VERSION_TIMEOUT_S)
     except EmbeddedError:

@@ -1,7 +1,7 @@
 """The port: accepts connections while there is room, and leaves the rest in the kernel's queue.
 
 What accepts again and again when no file descriptor is left burns the process and fills the log;
-so whatever stands against accepting, the sockets are not looked at for a moment.
+so after any failure to accept, the sockets are not polled for a pause.
 """
 
 import asyncio

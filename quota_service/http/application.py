@@ -18,7 +18,7 @@ class Client(Protocol):
 
     @property
     def is_gone(self) -> bool:
-        """Whether nobody is there any more to read an answer."""
+        """Whether the client has left."""
 
     def answer(self, data: bytes, *, is_last: bool = False) -> None:
         """Send the answer to the request at work."""

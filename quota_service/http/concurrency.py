@@ -1,4 +1,4 @@
-"""What may be at work at once, class by class, within a limit that adapts.
+"""How many requests may be in progress at once, by class, within a limit that adapts.
 
 Each class has a guaranteed part of the limit, payments beside the limit; the rest is shared, and
 the classes that matter least are refused first. A place is taken and given back
@@ -26,7 +26,7 @@ _SAMPLES_MIN = 10
 
 
 class ConcurrencyLimiter:
-    """Counts what is at work and says whether more may enter; one for each process.
+    """Counts requests in progress and decides whether another may start; one for each process.
 
     A request that got a place by `acquire` has to `release` it, however it ends.
     """
@@ -70,11 +70,11 @@ class ConcurrencyLimiter:
 
     @property
     def limit(self) -> int:
-        """How much may be at work at once, by now."""
+        """The current limit of requests in progress."""
         return self._limit.limit
 
     def at_work(self, priority: Priority | None = None) -> int:
-        """How much is at work, of one class or of all; FREE work is not counted."""
+        """Return how many requests are in progress, of one class or of all but FREE ones."""
         return self._all if priority is None else self._at_work[priority]
 
     def guaranteed_for(self, priority: Priority) -> int:
@@ -131,7 +131,7 @@ class ConcurrencyLimiter:
             )
             for priority in _CLASSES
         ]
-        # By Little's law the times spent in a window add up to what was at work on average.
+        # By Little's law the times spent in a window add up to the average number in progress.
         busy = sum(self._totals_s) / (now - self._opened_at)
         self._limit.update(seen, is_pressed=self._refused > 0 or busy * 2 >= before)
         self._refused = 0

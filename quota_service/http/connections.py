@@ -88,13 +88,13 @@ class Connections:
         task.add_done_callback(self._beginnings.discard)
 
     async def drain(self, timeout_s: float) -> None:
-        """Answer what has come, end every connection, and return when they have ended.
+        """Answer the received requests, end every connection, and return when they have ended.
 
         No more are begun meanwhile. Those that are not idle within `timeout_s` are broken off.
         """
         await asyncio.gather(*self._beginnings)
         ends_at_s = self._loop.time() + timeout_s
-        # What had come before the port was closed is read in the next turns of the loop.
+        # Bytes received before the port was closed are read in the next turns of the loop.
         await asyncio.sleep(_DRAIN_CHECK_S)
         while self._connections and self._loop.time() < ends_at_s:
             for connection in [each for each in self._connections if each.is_idle]:
@@ -112,7 +112,7 @@ class Connections:
             for connection in [each for each in self._connections if each.deadline_s <= now_s]:
                 try:
                     connection.expire()
-                except Exception:  # one that fails must not keep the others from their end
+                except Exception:  # one that fails must not keep the others open
                     log.exception("a connection could not be ended")
                     connection.abort()
 

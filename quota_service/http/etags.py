@@ -15,7 +15,7 @@ Source = TypeVar("Source")
 
 
 def etag_of(content: bytes) -> str:
-    """Return the ETag by which a client can say that it has what this content stands for."""
+    """Return the ETag of a content."""
     return f'W/"{hashlib.blake2b(content, digest_size=_HASH_BYTES).hexdigest()}"'
 
 

@@ -1,6 +1,6 @@
 """Server-sent events: an event as bytes, and one reader of a stream, written to without waiting.
 
-An event is made once for all who are told the same, in both forms HTTP may want: plain for
+An event is made once for all streams that send it, in both forms of HTTP: plain for
 HTTP/1.0, which proxies speak, and as a chunk of HTTP/1.1. So a crowd of readers costs neither
 rendering nor framing.
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Bytes for many streams; a reader that missed `news` has to be told everything anew."""
+    """Bytes for many streams; a reader that missed `news` needs a snapshot."""
 
     plain: bytes
     chunked: bytes
@@ -38,7 +38,7 @@ def heartbeat() -> Message:
 
 
 def retry_field(retry_ms: int) -> bytes:
-    """Return the field that tells when to open the stream again once it has ended."""
+    """Return the field with the time after which a client reopens an ended stream."""
     return b"retry: %d\n\n" % retry_ms
 
 
@@ -60,7 +60,7 @@ class Watcher(asyncio.Protocol):
     ) -> None:
         """`caught_up` is called once a reader that missed news has read all there was.
 
-        `cut` is called when the connection is given up because nobody reads.
+        `cut` is called when the connection is closed because its client does not read.
         """
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport = transport

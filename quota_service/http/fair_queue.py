@@ -47,7 +47,7 @@ class FairQueue:
         return len(self._others) >= self._limit
 
     def put(self, begin: Action, *, goes_first: bool = False) -> None:
-        """Have a request begun when its turn has come."""
+        """Queue a request; it is started in order."""
         (self._first if goes_first else self._others).append(begin)
         self._ask_for_turn()
 

@@ -84,7 +84,7 @@ class GradientLimit:
 
     @property
     def limit(self) -> int:
-        """How much may be at work at once."""
+        """The limit of requests in progress."""
         return int(self._limit)
 
     @property
@@ -95,8 +95,8 @@ class GradientLimit:
     def update(self, seen: Sequence[Latencies], *, is_pressed: bool) -> int:
         """Learn from one window, class by class, and return the limit.
 
-        A limit nobody came near says nothing about what the process can bear, so it moves only when
-        `is_pressed`: when somebody was refused, or half of it was in use.
+        A limit that was not approached says nothing about capacity, so it moves only when
+        `is_pressed`: when a request was refused, or half of it was in use.
         """
         gradient = self._gradient(seen)
         if gradient is not None and is_pressed:

@@ -1,4 +1,4 @@
-"""Problem answers (RFC 9457): one type of them, and the response that tells of one."""
+"""Problem answers (RFC 9457): a type of them, and its response."""
 
 import random
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class ProblemType:
 
     @property
     def uri(self) -> str:
-        """What stands in `type`."""
+        """The value of `type`."""
         return f"/problems/{self.slug}"
 
     def document(self, detail: str, **members: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A connection of the public port: plain requests are answered here, all else is aiohttp's.
 
 httptools parses. A request is plain when it is HTTP/1.1 on a connection that is kept, addresses a
-call of the application, has no body or one of a told length within the limit, and asks for nothing
+call of the application, has no body or one of a given length within the limit, and asks for nothing
 more than its answer. Requests of one connection are answered in order: what comes while one is at
 work is kept, as bytes, and beyond a bound not read. At the first request that is not plain the
 connection becomes aiohttp's, with the bytes from that request on; by then every request before it
@@ -88,12 +88,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_gone(self) -> bool:
-        """Whether nobody is there any more to read an answer."""
+        """Whether the client has left."""
         return self._transport is None or self._transport.is_closing()
 
     @property
     def is_idle(self) -> bool:
-        """Whether no whole request is at work on it, and no answer is still to be sent."""
+        """Whether no complete request is in progress on it, and no answer is still to be sent."""
         return self._aiohttp is None and not (
             self._is_busy or self._is_unread or self._is_writing_paused or self._is_over
         )
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
         self.deadline_s = self._loop.time() + self._application.head_timeout_s
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of everything; a request at work goes on to its end."""
+        """Drop all references; a request in progress runs to its end."""
         self._transport = None
         self._parser = None
         self._buffer.clear()
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         self._lost(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come."""
+        """Take received bytes."""
         if self._aiohttp is not None:
             self._aiohttp.data_received(data)
             return
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
             self._pause_reading()
 
     def eof_received(self) -> bool:
-        """Answer what has come, then end; a client may still read (RFC 9112, 9.6)."""
+        """Answer the received requests, then end; a client may still read (RFC 9112, 9.6)."""
         self._is_eof = True
         if self._is_over:
             return False
@@ -160,7 +160,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """End a connection that has taken too long."""
-        if self._is_unread:  # it has not: what has come in time waits to be parsed
+        if self._is_unread:  # it has not: bytes received in time wait to be parsed
             return
         self.deadline_s = math.inf
         if self._transport is None:
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def answer(self, data: bytes, *, is_last: bool = False) -> None:
-        """Send the answer to the request at work; behind the last one the connection ends."""
+        """Send the answer to the request in progress; after the last one the connection ends."""
         self._is_busy = False
         self._is_answered = True
         transport = self._transport
@@ -208,12 +208,12 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Break the connection off, whatever is at work on it."""
+        """Abort the connection, also with a request in progress."""
         if self._transport is not None:
             self._transport.abort()
 
     def _parse(self) -> None:
-        """Take up what has come, as its turn has come."""
+        """Parse the received bytes, at the turn of this connection."""
         self._is_unread = False
         try:
             self._go_on()
@@ -222,7 +222,7 @@ class Connection(asyncio.Protocol):
             raise
 
     def _go_on(self) -> None:
-        """Take up what has come meanwhile."""
+        """Parse the bytes received meanwhile."""
         transport = self._transport
         if transport is None or self._is_held():
             return
@@ -232,7 +232,7 @@ class Connection(asyncio.Protocol):
         self._end_behind_last()
 
     def _end_behind_last(self) -> None:
-        """End when the client sends no more and nothing is at work for it."""
+        """End when the client sends no more and none of its requests is in progress."""
         is_done = not (self._is_busy or self._is_unread) and self._aiohttp is None
         if self._is_eof and is_done and self._transport:
             self._transport.close()
@@ -260,7 +260,7 @@ class Connection(asyncio.Protocol):
         self._plain = None
 
     def _advance(self) -> None:
-        """Take requests out of what has come, until one is at work or more has to come."""
+        """Parse requests from the received bytes until one is in progress or bytes are missing."""
         self._is_advancing = True
         has_taken = self._is_answered
         try:

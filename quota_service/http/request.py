@@ -29,8 +29,8 @@ class Request:
     address: str = ""
     """Where the request comes from."""
     event: str = ""
-    """The id of the event that a signed callback tells, once its signature is verified."""
+    """The event id of a signed callback, once its signature is verified."""
 
 
 Handler = Callable[[Context, Request], Response | Coroutine[Any, Any, Response]]
-"""A coroutine is run to its end whoever goes meanwhile: it may be between two stores."""
+"""A coroutine is run to its end even if the client leaves: it may be between two stores."""

@@ -63,7 +63,7 @@ def verified_event(
         return None
     told = f"{event}.{timestamp}."
     expected = [_signature(secret, told, body).encode() for secret in secrets]
-    # Every pair is compared, so that the time taken does not tell which one matched.
+    # Every pair is compared, so that the time taken does not depend on which one matched.
     matches = [
         hmac.compare_digest(mine, theirs.encode(errors="replace"))
         for mine in expected

@@ -39,14 +39,14 @@ class Health:
 
     @property
     def faults(self) -> Mapping[str, str]:
-        """What stands against serving, by part; empty when ready."""
+        """Causes of not being ready, by part; empty when ready."""
         if self.is_draining:
             return {**self._faults, "service": "is shutting down"}
         return dict(self._faults)
 
     @property
     def warnings(self) -> Mapping[str, str]:
-        """What ops have to know, by part, though it does not stand against serving."""
+        """Warnings for ops, by part; the service is ready nevertheless."""
         return {part: told for found in self._warnings for part, told in found.items()}
 
     async def refresh(self) -> None:
@@ -72,9 +72,9 @@ class Health:
 
     async def _look_for_warnings(self) -> None:
         for number, look in enumerate(self._looks):
-            with suppress(QuotaError):  # the store that is away is told above
+            with suppress(QuotaError):  # the unavailable store is reported above
                 self._warnings[number] = await look()
-        # Nothing is awaited from here on: rounds at the same time tell of a change once.
+        # Nothing is awaited from here on, so that concurrent rounds log a change once.
         now, before = self.warnings, self._told
         self._told = now
         for part, cause in now.items():

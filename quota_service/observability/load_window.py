@@ -21,7 +21,7 @@ _CALLBACK = ("POST", "/v1/payment-callbacks")
 _DONE, _FAILED = ("200", "201", "409"), ("500", "503")
 """How a request ends that the stores had to do with; others are turned down before, and quickly."""
 _SCRIPTS = ("report", "reserve", "begin_payment", "confirm")
-"""The scripts that candidates wait for; a report is made each second even if nobody comes."""
+"""The scripts that candidates wait for; a report is made each second, also without requests."""
 
 Buckets = Counter[float]
 """How many observations were at most so many seconds, by that bound."""
@@ -39,7 +39,7 @@ class _Look:
 
 
 class LoadWindow:
-    """The window of one process; `backlog` tells how many payments wait for a transaction."""
+    """The window of one process; `backlog` returns how many payments wait for a transaction."""
 
     def __init__(self, metrics: Metrics, backlog: Callable[[], int]) -> None:
         self._backlog = backlog
@@ -107,7 +107,7 @@ def _since(before: Buckets, now: Buckets) -> Buckets:
 def _quantile_ms(buckets: Buckets) -> float | None:
     """Return the quantile in ms, evenly spread within its bucket; None without observations.
 
-    Beyond the last bound nothing is known but that it was longer, and the bound stands for it.
+    Longer times than the last bound count as the last bound.
     """
     total = _total(buckets)
     if total == 0:

@@ -18,7 +18,7 @@ from aiohttp.web import RequestPayloadError
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 KEY_ID: ContextVar[str] = ContextVar("key_id", default="")
-"""The API key a request came with, or what stands for one."""
+"""The API key of a request, or a word in its place."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName", "asctime"}
 
@@ -73,11 +73,11 @@ class OnceASecond:
 class WithoutRequestBytes(logging.Filter):
     """Keeps out what aiohttp quotes of a request it cannot parse: an API key may be in it.
 
-    Such a request is its sender's mistake, so it is told as `info`, with the kind of mistake.
+    Such a request is its sender's mistake, so it is logged as `info`, with the kind of mistake.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record where needed; True when it is still to be told."""
+        """Change the record where needed; True when it is to be logged."""
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, HttpProcessingError | RequestPayloadError):
             return True
@@ -88,7 +88,7 @@ class WithoutRequestBytes(logging.Filter):
 
 
 def configure_logging(level: str, stream: TextIO | None = None) -> None:
-    """Send all logs, from `level` up, to a stream (standard error unless told) as JSON lines."""
+    """Send all logs, from `level` up, to a stream (default: standard error) as JSON lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
     handler.addFilter(WithoutRequestBytes())

@@ -2,20 +2,20 @@
 
     1. read the statistics of the room in Redis: who is inside, who waits, what the processes report
        of their load, and whether registration is open by the definition in force there
-    2. take or renew the lease on the room in Postgres; go no further while somebody else has it
-    3. decide how far to go on: nobody is let in while registration is not open, nor before the seed
+    2. take or renew the lease on the room in Postgres; stop while another process has it
+    3. decide how far to admit: no candidate while registration is not open, nor before the seed
        of the draw may be shown (`room_cache`)
     4. write the step in Postgres, fenced by the epoch of the lease and by the revision of the
        definition                                                                   <- the decision
 
 Candidates see a step when the public document is refreshed from Postgres. A process that dies
-before 4 has admitted nobody, one that dies after it has: another takes over when the lease has
-ended and goes on from what Postgres has, so nobody is passed over and nothing is taken back. One
+before 4 has admitted no candidate, one that dies after it has: another takes over when the lease
+has ended and continues from Postgres, so no candidate is skipped and nothing is taken back. One
 that was stopped between 2 and 4 finds its epoch gone, or its lease over, and changes nothing.
 
-While either store is away there is no step. The rooms stand still then, and so does the time in
+While either store is away there is no step. The rooms stay as they are, and so does the time in
 which a turn is honoured; when it is over they go on from where they were, at the same pace. It is
-the same while an opening is postponed, and for a moment after each change of a definition, until
+the same while an opening is postponed, and shortly after each change of a definition, until
 this process has heard of it.
 """
 
@@ -81,7 +81,7 @@ _NOBODY = 0.0
 
 @dataclass(slots=True)
 class _Memory:
-    """What a leader remembers of a room under one epoch; whoever takes over does without it."""
+    """What a leader remembers of a room under one epoch; its successor starts without it."""
 
     epoch: int
     turnout: Turnout
@@ -112,10 +112,10 @@ class Admission:
         )
 
     async def admit(self, exam: Exam) -> float:
-        """Take one step for an exam and return how many it admits; nobody where another leads.
+        """Take one step for an exam and return how many it admits; 0 where another process leads.
 
-        Raises NotReady, SeatsUnavailable and LedgerUnavailable; there was no step then, or, where a
-        commit of Postgres is of unknown end, one that stands.
+        Raises NotReady, SeatsUnavailable and LedgerUnavailable; then there was no step, or one
+        whose commit in Postgres is of unknown end.
         """
         rules = exam.waiting_room
         if rules is None:
@@ -128,7 +128,7 @@ class Admission:
         if statistics.is_over:
             await self._close(exam)
             return _NOBODY
-        # Whoever leads next has to know it too.
+        # The next leader has to know it too.
         places = self._places(shard, rules, statistics)
         self._stores.failpoint("admit: read")
         lease = await self._stores.admission.lease(exam.id, self._name, self._limits.lease_s)
@@ -220,7 +220,7 @@ class Admission:
         return memory
 
     def _forget(self, exam: str) -> None:
-        """Be no leader of an exam any more; its gauges are told by who is."""
+        """Stop leading an exam; the new leader exports its gauges."""
         if self._memories.pop(exam, None) is not None:
             log.info("admission leadership ended", extra={"exam": exam})
             for gauge in self._stores.metrics.rooms.values():

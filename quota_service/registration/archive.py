@@ -12,7 +12,7 @@ What a crash leaves behind:
     before 2   the exam as it was
     2 to 3     a retired exam, which is served as before; archiving it again goes on from there
     in 3       Postgres has all of it or nothing
-    3 to 5     an archived exam of which Redis has a few keys that nobody reads: the retention
+    3 to 5     an archived exam of which Redis has a few unused keys: the retention
                worker does 4 and 5
 
 From 3 on no process knows the exam as one that is served, and nothing can be committed under the

@@ -1,16 +1,16 @@
 """Audit: compares both stores quota by quota on a live system, and Postgres with itself.
 
-Requests in flight are between the stores for a moment: a payment is booked while Redis has it
+Requests in flight are between the stores: a payment is booked while Redis has it
 `confirming`, a refund is ended while Redis has it `confirmed`. So Redis is read before and after
 Postgres, what is in flight explains a difference as far as it goes, and only a place that is left
-unexplained several times in a row is told.
+unexplained several times in a row is reported.
 
     P1  booked seats = active items, and neither above the capacity
     P3  no reservation ended twice
     P6  every captured payment is a booking or money that is due back
     P7  remaining + held + confirming + confirmed = capacity in Redis, and equal to Postgres
     P9  as many sessions taken as seats; by the definition that is stored every booking, and every
-        hold, stands in the session of its subjects, and no candidate is booked twice in one; Redis
+        hold, takes the session of its subjects, and no candidate is booked twice in one; Redis
         has that definition in force
 """
 
@@ -151,9 +151,9 @@ async def _compare(stores: MaintenanceStores, exam_id: str, *, in_full: bool) ->
 async def _holds_in_their_sessions(
     stores: MaintenanceStores, shard: Shard, exam: Exam
 ) -> set[Difference]:
-    """Return the holds that stand in other sessions than their subjects are in.
+    """Return the holds that take other sessions than those of their subjects.
 
-    That a candidate has one hold in a session is told by the count of sessions taken.
+    The count of sessions taken shows that a candidate has one hold in a session.
     """
     found: set[Difference] = set()
     for index in ("due", "pinned"):

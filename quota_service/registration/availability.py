@@ -1,7 +1,7 @@
 """Availability: what is left everywhere, from memory: looking costs the reserve path nothing.
 
 Redis is asked at most once in a refresh interval for each exam, and only while someone looks; all
-who wait at that moment share the one question. It tells the version first: while nothing was
+who wait at the time share one read. It answers the version first: while nothing was
 changed nothing is read anew. A large exam is read page by page, and after that left alone for as
 many times as long as it took, so that however large it is, looks take a small part of the time.
 """
@@ -33,7 +33,7 @@ class QuotaLeft:
 
 @dataclass(frozen=True, eq=False)
 class Availability:
-    """All quotas of an exam, read at a moment (ms by Redis's clock).
+    """All quotas of an exam, with the time of the read (ms by Redis's clock).
 
     Every step up to the version is in it; where it was read in several pages, some later ones may
     be. Equal versions of one process, equal seats: `quotas` is the same object then.
@@ -62,7 +62,7 @@ class Availability:
 
 
 def subject_bits(exam: Exam) -> Mapping[str, int]:
-    """Return the bit that stands for each subject in `Availability.free`."""
+    """Return the bit of each subject in `Availability.free`."""
     return {subject.id: 1 << i for i, subject in enumerate(exam.subjects)}
 
 
@@ -113,9 +113,9 @@ async def _as_it_is(_availability: Availability) -> None:
 
 
 class AvailabilityCache:
-    """The latest availability of every exam somebody asked about.
+    """The latest availability of every exam that was requested.
 
-    `get_ready` is awaited with each one before anybody is told of it.
+    `get_ready` is awaited with each one before it is answered.
     """
 
     def __init__(

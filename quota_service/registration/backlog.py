@@ -5,7 +5,7 @@ new seats are held: payments that could not be recorded, and steps that are in R
 not pile up without an end. When Postgres is back the workers bring the backlog down, and reserving
 goes on.
 
-Every process tells the ages of the oldest of what waits, the API too: without a worker nobody else
+Every process exports the ages of the oldest waiting items, the API too: without a worker no other
 could.
 """
 
@@ -56,7 +56,7 @@ class Backlog:
                     oldest_ms[key] = max(oldest_ms.get(key, 0), age_ms)
         self._full = frozenset(full)
         for exam, kind in self._told - oldest_ms.keys():
-            if not self._registry.is_archived(exam):  # nothing is told of one that is
+            if not self._registry.is_archived(exam):  # an archived one has no gauges
                 self._gauges[kind].labels(exam=exam).set(0)
         for (exam, kind), age_ms in oldest_ms.items():
             self._gauges[kind].labels(exam=exam).set(age_ms / 1000)

@@ -1,6 +1,6 @@
 """Catching up: what a process does when Redis has another definition in force than it knows.
 
-Scripts that decide by the definition are told its revision, and refuse another one than that in
+Scripts that decide by the definition take its revision, and refuse any other than the one in
 force. Then either an import is done, and this process has not read the exams since; or one is about
 to commit, or has died on its way. In the second case the look waits for the end of the import,
 which holds the lock of the exam, and puts in force what Postgres has then.

@@ -96,7 +96,7 @@ async def _change(
 async def _taken(
     stores: PaymentStores, exam: Exam, venue: str, reservation_id: str, answer: ScriptReply
 ) -> Reservation:
-    """Turn the script's answer into a reservation or the refusal it stands for."""
+    """Turn the script's answer into a reservation, or raise its refusal."""
     match answer:
         case ScriptReply(Code.DONE | Code.DONE_BEFORE, Reservation() as reservation):
             return reservation
@@ -150,7 +150,7 @@ async def _decide(
         raise SoldOut(left) from None
     except Unavailable as error:
         if error.applied is False:
-            # Nobody else books under this attempt: the change has certainly not happened.
+            # No other process books under this attempt: the change has certainly not happened.
             await stores.seats.finish_change(shard, serial, changing.attempt, has_moved=False)
         raise
     stores.failpoint("change: after commit")

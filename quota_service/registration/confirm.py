@@ -20,7 +20,7 @@ What happens when the process dies:
     3 to 4     booked; recovery, or the repeated event, finishes in Redis
     4 to 5     done; the repeated event is answered the same
 
-An attempt is named by a word that tells the event, and a random one; its row in `settled_pins`
+An attempt is named by a hash of the event and a random word; its row in `settled_pins`
 belongs to the first that inserts it. So a confirmation that was stopped and goes on cannot book on
 a hold that recovery has given back: it finds the row and begins again. And recovery knows of an
 attempt whether its event has ended meanwhile, so that nothing is kept for a payment that is over.
@@ -81,7 +81,7 @@ _OF_A_BOOKING = {
 async def confirm(stores: PaymentStores, event: PaymentEvent) -> PaymentResult:
     """Bring a payment event to its end and return it; the same event always ends the same.
 
-    A payment that was told under another event id before has the end it had then.
+    A payment that was sent under another event id before ends as it did then.
 
     Raises EventIdReused, and Unavailable when the provider has to send the event again.
     """
@@ -154,7 +154,7 @@ async def _shard(stores: PaymentStores, parts: ReservationId) -> Shard | None:
     """Return the shard of a reservation that was paid, None when there is no such exam or shard."""
     shard = stores.registry.shard_of_reservation(parts)
     if shard is None:
-        # The exam may have been imported by another process a moment ago: money is worth a look.
+        # Another process may just have imported the exam: for a payment the registry is read again.
         await stores.registry.refresh()
         shard = stores.registry.shard_of_reservation(parts)
     return shard
@@ -199,7 +199,7 @@ def has_ended(confirming: Reservation, events: Iterable[str]) -> bool:
 
 
 def _event_word(event: str) -> str:
-    """Return what tells an event in an attempt."""
+    """Return the part of an attempt's name that identifies the event."""
     return hashlib.blake2b(event.encode(), digest_size=_EVENT_BYTES).hexdigest()
 
 

@@ -3,7 +3,7 @@
     1. the hold that reserving has made, or that a repeat of the request has found
     2. confirm it, by a payment event of our own whose id and reference name the reservation
 
-A process that dies in 2 leaves what `confirm` says. Nobody will pay for such a hold: it expires, or
+A process that dies in 2 leaves what `confirm` says. Such a hold is never paid: it expires, or
 the frontend repeats the request with the same key, which does 2 again and ends the same.
 """
 

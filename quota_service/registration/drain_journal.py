@@ -10,9 +10,9 @@ position and are not read again. An entry that can never be stored is tried a fe
 aside, so that the entries behind it are not held up for ever.
 
 The versions of a shard are contiguous. Where one is missing, Postgres has gone back to an earlier
-state or Redis has lost the middle of its journal: nobody has these steps any more. Their effects
+state or Redis has lost the middle of its journal: these steps are in no store. Their effects
 are in Redis, so every record that Postgres does not have as it is there is written again, the gap
-is told to ops, and the drain goes on behind it. All of it is in the transaction of 3.
+is reported to ops, and the drain goes on behind it. All of it is in the transaction of 3.
 """
 
 import asyncio
@@ -181,7 +181,7 @@ async def _store_singly(
 
 
 def _position(entry: RawEntry) -> Position:
-    """Return where an entry stands; Redis lets no id stand in a stream that is not two numbers."""
+    """Return the position of an entry; ids of a Redis stream are always two numbers."""
     epoch, version = entry.id.split("-")
     return Position(int(epoch), int(version))
 

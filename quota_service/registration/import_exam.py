@@ -1,8 +1,8 @@
 """Import: brings an exam's definition into both stores; the same definition changes nothing.
 
     1. lock the exam in Postgres, plan the change against what is stored and what is taken
-    2. write definition, under a new revision, and capacities in Postgres; nobody sees them yet
-    3. put the new definition in force in Redis: until 5 nobody can take a seat by either
+    2. write definition, under a new revision, and capacities in Postgres; not visible yet
+    3. put the new definition in force in Redis: until 5 no seat can be taken by either
     4. look again at what is taken, where the change hangs on it; take back in Redis the seats that
        are fewer, which refuses below what is taken. A refusal undoes 3
     5. commit                                                                   <- the decision
@@ -16,7 +16,7 @@ What a crash leaves behind:
 
     before 3   the old definition in both stores
     3 to 5     Postgres has the old definition, and Redis has the new one in force, perhaps with
-               fewer seats; who is told that its definition is stale puts the old one in force
+               fewer seats; a process refused for its stale definition puts the old one in force
                again (`catch_up`), as do a worker and the next import
     in 5       Postgres has all of it or nothing; the same
     5 to 7     the new definition in both stores, in Redis with fewer seats than there are
@@ -71,7 +71,7 @@ class Imported:
 async def import_exam(stores: MaintenanceStores, exam: Exam) -> Imported:
     """Store a definition; DefinitionRefused, with every reason, leaves all as it was.
 
-    So does any other failure before the commit, as soon as Redis answers. One after it is told as
+    So does any other failure before the commit, as soon as Redis answers. One after it is raised as
     ImportUnfinished: the definition is stored, and what is left is done by a worker.
     """
     try:
@@ -202,7 +202,7 @@ async def _ensure_waiting_room(
 async def _taken(
     stores: ExamStores, old: StoredExam, confirmed: Mapping[Quota, int]
 ) -> dict[Quota, int]:
-    """Return the seats of each quota that nobody else can have, by whichever store says more."""
+    """Return the taken seats of each quota, the larger count of both stores."""
     shard, state = _only_shard(old)
     if state is ShardState.NEW:
         return dict(confirmed)
@@ -223,7 +223,7 @@ async def _put_in_force(
     shard, state = _only_shard(old)
     if state is ShardState.NEW:
         return
-    # What would not do if all were taken hangs on what is; until now somebody could take a seat.
+    # Up to now seats could be taken, so the checks that depend on taken seats are made again.
     hangs_on_taken = bool(find_problems(old.exam, new, old.exam.seats))
     await define(stores, shard, new)
     fewer = {quota: n for quota, n in capacity.items() if n < old.exam.seats.get(quota, 0)}

@@ -1,4 +1,4 @@
-"""Keeps use cases running to their end, whoever stops waiting for them.
+"""Runs use cases to their end, also when their callers stop waiting.
 
 A candidate who closes the browser, or a request that has waited long enough, must not leave a
 use case between its two stores. So each runs in a task of its own, is waited for with a limit, and
@@ -17,7 +17,7 @@ from quota_service.domain.errors import Overloaded, Unavailable
 
 Result = TypeVar("Result")
 End = Callable[[Any, BaseException | None], None]
-"""Told once how a use case ended: its result, or its error."""
+"""Called once with the end of a use case: its result, or its error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class UseCaseLimits:
 
 
 class _UseCase:
-    """One use case at work, and who waits for its end until when (seconds, the loop's clock)."""
+    """One running use case, with the callback and deadline of its caller (s, the loop's clock)."""
 
     __slots__ = ("_context", "_owner", "deadline_s", "end")
 
@@ -57,7 +57,7 @@ class _UseCase:
         self._finish(None if error else task.result(), error)
 
     def _finish(self, result: Any, error: BaseException | None) -> None:
-        # Nobody may be waiting any more: how it ended is in metrics and stores.
+        # Its caller may have left: its end is in metrics and stores.
         self._owner.leave(self)
         end, self.end = self.end, None
         if end is not None:
@@ -65,7 +65,7 @@ class _UseCase:
 
 
 class InFlight:
-    """The use cases at work in this process, bounded in number.
+    """The use cases that run in this process, bounded in number.
 
     All wait equally long, so the oldest is always the next to be given up: one timer serves all.
     """
@@ -80,7 +80,7 @@ class InFlight:
 
     @property
     def count(self) -> int:
-        """How many use cases are at work."""
+        """The number of running use cases."""
         return len(self._at_work)
 
     def start(
@@ -92,7 +92,7 @@ class InFlight:
     ) -> None:
         """Run a use case to its end, and tell `end` of it.
 
-        A use case that takes longer than the limit goes on; `end` is told Unavailable, with
+        A use case that takes longer than the limit goes on; `end` is called with Unavailable, with
         `applied` None, unless it may be long. Raises Overloaded.
         """
         if len(self._at_work) >= self._limit:
@@ -124,7 +124,7 @@ class InFlight:
         return await waiter
 
     async def drain(self, timeout_s: float) -> int:
-        """Wait for the use cases at work; return how many were still at it after `timeout_s`."""
+        """Wait for the running use cases; return how many still ran after `timeout_s`."""
         if self._at_work:
             self._idle = asyncio.Event()
             with suppress(TimeoutError):

@@ -1,6 +1,6 @@
 """Bringing a shard level with Postgres: from the last step Redis has, or as a whole.
 
-The shard is claimed by a recovery, so nobody else reads or writes it, and in Postgres nothing of it
+The shard is claimed by a recovery, so only it reads and writes it, and in Postgres nothing of it
 is booked, moved, refunded or drained meanwhile. What is written are states, not steps: it may be
 done twice.
 """
@@ -31,7 +31,7 @@ _OF_A_BOOKING = ("confirmed|", "changing_venue|", "refunded|")
 
 
 class ContradictionError(Exception):
-    """Redis cannot be brought level from where it stands."""
+    """Redis cannot be brought level from its last step."""
 
 
 async def reconcile(
@@ -39,7 +39,7 @@ async def reconcile(
 ) -> tuple[int, int]:
     """Write what Postgres knows of steps after the origin, and what was between the stores.
 
-    Bookings, changes and refunds are the ledger's; holds are as the journal last told of them, up
+    Bookings, changes and refunds are the ledger's; holds are as in their last journal entry, up
     to the step that is `known`. Returns how many bookings and holds were written. Raises
     ContradictionError.
     """
@@ -98,7 +98,7 @@ async def rebuild(
 async def _check_definition(stores: MaintenanceStores, shard: Shard) -> None:
     """Raise ContradictionError when Redis is older than the definition that Postgres has.
 
-    Then holds may stand in sessions that their subjects have left since.
+    Then holds may take sessions that their subjects have left since.
     """
     in_force = int((await stores.seats.definition(shard)).get("revision", 0))
     stored = stores.registry.revision(shard.exam)
@@ -107,7 +107,7 @@ async def _check_definition(stores: MaintenanceStores, shard: Shard) -> None:
 
 
 async def _unbooked(pages: AsyncIterator[Records]) -> AsyncIterator[Records]:
-    """Yield pages of what is not booked; ContradictionError when one was, as Redis told it."""
+    """Yield pages of what is not booked; ContradictionError when Redis says that one was."""
     async for page in pages:
         for reservation, record in page:
             if record.startswith(_OF_A_BOOKING):
@@ -210,9 +210,9 @@ class Put:
         return "|".join(fields)
 
     async def _graces(self, page: Records) -> Mapping[str, int]:
-        """Return how long each hold is kept for its payment to be told again, in ms.
+        """Return how long each hold is kept for its payment to be sent again, in ms.
 
-        A payment that has had its end is not told again.
+        A payment that has ended is not sent again.
         """
         graces = defaultdict(lambda: self._stores.payments.retry_grace_ms)
         paying = {}
@@ -233,7 +233,7 @@ def _place(parts: ReservationId) -> tuple[str, int, str]:
 
 
 async def _ahead(pages: AsyncIterator[Records]) -> AsyncIterator[Records]:
-    """Yield pages, the next being read while one is at work."""
+    """Yield pages, reading the next one while one is processed."""
     coming = asyncio.ensure_future(anext(pages, None))
     try:
         while (page := await coming) is not None:
@@ -243,4 +243,4 @@ async def _ahead(pages: AsyncIterator[Records]) -> AsyncIterator[Records]:
         coming.cancel()
         await asyncio.wait({coming})
         if not coming.cancelled():
-            coming.exception()  # what failed first is told
+            coming.exception()  # the first failure is raised

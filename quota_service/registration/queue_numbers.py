@@ -4,7 +4,7 @@
     2. give it to Redis
 A process that dies in between leaves numbers that are set aside and not handed out. Where Redis
 counts already under the epoch of the shard, it counts on through them. Where it does not, because
-the epoch is new, they are skipped: nobody knows any more which of them candidates have.
+the epoch is new, they are skipped: it is unknown which of them candidates have.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ journal that was drained from it, or it is empty. Until it is done, everything a
 
     1. fence in Postgres: the shard gets a new epoch; nothing is committed under the old one any
        more, and nothing is drained
-    2. claim in Redis: no script runs but those of this recovery; Redis tells its last step, the
+    2. claim in Redis: only scripts of this recovery run; Redis answers its last step, the
        origin, which is kept until 5
     3. drain what Redis has and Postgres has not
     4. bring Redis level: write what Postgres knows of steps after the origin, and what was between
@@ -23,7 +23,7 @@ in Redis by the epoch in its fence.
 What 4 costs follows what was lost. A server that came back with all it had, as one with
 `appendfsync always` does, has nothing to be written but the payments that were between the stores.
 Its result is compared with Postgres, quota by quota, before it is opened. Where it contradicts (a
-hold stands on a seat that was sold meanwhile, a step is in no store), where Redis went another
+hold has a seat that was sold meanwhile, a step is in no store), where Redis went another
 way than the ledger, or has nothing, the shard is rebuilt: removed, and written from Postgres.
 """
 
@@ -109,7 +109,7 @@ async def recover_if_lost(stores: MaintenanceStores, used: UsedShard) -> Recover
     async with stores.recoveries.alone(used.shard.exam) as alone:
         if not alone:
             return None
-        # Whoever was at it before us may have finished.
+        # Another recovery may have finished before this one.
         await stores.registry.refresh()
         used = stores.registry.used_shard(used.shard.exam, used.shard.number)
         _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
@@ -121,7 +121,7 @@ async def recover_if_lost(stores: MaintenanceStores, used: UsedShard) -> Recover
 async def rebuild_shard(
     stores: MaintenanceStores, used: UsedShard, reason: str, *, retired: bool | None = None
 ) -> Recovery | None:
-    """Rebuild a shard whatever it is like; None when another recovery or an import is at work.
+    """Rebuild a shard in any state; None when another recovery or an import is running.
 
     With `retired` it leaves Redis but for its counters from now on, or comes back whole.
     """
@@ -159,7 +159,7 @@ async def _recover(
     started, recoveries = time.monotonic(), stores.recoveries
     is_planned = retired is not None
     level = logging.INFO if is_planned else logging.WARNING
-    await stores.registry.refresh()  # no import is at work: the definition that is stored stays
+    await stores.registry.refresh()  # no import is running: the stored definition stays
     fenced = await recoveries.fence(
         shard.exam, shard.number, reason, beyond=status.epoch, retired=retired
     )
@@ -212,7 +212,7 @@ async def _go_on(
     recovery: Recovery,
     wanted_anew: str,
 ) -> None:
-    """Drain Redis and bring it level from where it stands; ContradictionError if that cannot be."""
+    """Drain Redis and bring it level from its last step; ContradictionError if impossible."""
     if origin is None:
         raise ContradictionError("redis has no state to continue from")
     branch = await stores.recoveries.branch(shard.exam, shard.number, origin[0])

@@ -5,7 +5,7 @@
     2. one transaction: booking ended, the one refund of this person and exam, the money due, the
        sessions free, the quotas lower                                          <- the decision
     3. give the seats back in Redis. A change of venue that is under way is finished first, as
-       Postgres has decided it: whoever is answered finds the reservation refunded at once
+       Postgres has decided it: after the answer the reservation is read as refunded at once
 
 A process that dies before 2 has done nothing. After 2, the refund's row says that its seats may not
 be back yet; the recovery worker does 3 again, which gives nothing back twice, and marks the row.

@@ -1,4 +1,4 @@
-"""Report the load: tells the waiting rooms what this process saw, so that admission adapts."""
+"""Report the load: sends the measurements of this process to the waiting rooms, for admission."""
 
 from quota_service.domain.errors import Unavailable
 from quota_service.registration.stores import WaitingRoomStores
@@ -6,9 +6,9 @@ from quota_service.waiting_room.signals import Signals
 
 
 async def report_load(stores: WaitingRoomStores, process: str, signals: Signals) -> None:
-    """Report to every waiting room; Unavailable when one could not be told, after all others were.
+    """Report to every waiting room; raise Unavailable at the end when one of the reports failed.
 
-    A room that is not told hears nothing, and admits nobody before long.
+    A room without reports soon stops admitting.
     """
     failure: Unavailable | None = None
     for exam in map(stores.registry.find, stores.registry.progress().going_on):

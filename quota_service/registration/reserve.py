@@ -8,7 +8,7 @@
 
 Where another definition is in force than the one in memory, 2 and 3 are done again by that one.
 
-A process that dies before 3 leaves nothing. One that dies after it leaves a hold nobody was told
+A process that dies before 3 leaves nothing. One that dies after it leaves an unanswered hold
 of: the frontend repeats the request with the same key and is answered as the first time, or the
 hold expires. But for 4 Postgres is not touched; the journal entry of the script is the only trace
 it needs.
@@ -69,7 +69,7 @@ class Order:
 
     @property
     def hash(self) -> str:
-        """What tells this request from another one under the same key: 64 bits as hex."""
+        """A hash of the body, to detect another body under the same key: 64 bits as hex."""
         text = orjson.dumps((self.subjects, self.venues, self.accepted_notice))
         return hashlib.blake2b(text, digest_size=8).hexdigest()
 
@@ -225,7 +225,7 @@ def _repeated(earlier: Reservation, order: Order) -> Reserved:
 
 
 def _reserved(exam: Exam, shard: Shard, order: Order, answer: ScriptReply) -> Reserved:
-    """Turn the script's answer into a reservation or the refusal it stands for."""
+    """Turn the script's answer into a reservation, or raise its refusal."""
     if answer.code is Code.DONE and answer.reservation is not None:
         return Reserved(answer.reservation, replayed=False)
     match answer:

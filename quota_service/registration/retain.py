@@ -3,7 +3,7 @@
     decided attempts          a day later: no attempt can name them any more
     an exam in Redis          a week after it is over: its records, claims and waiting room go, its
                               counters stay. Bookings are read from Postgres then
-    the journal of an exam    when its retention is over, with what it tells of holds; bookings,
+    the journal of an exam    when its retention is over, with its records of holds; bookings,
                               payments and refunds stay for good
 
 An exam leaves Redis as a rebuild that writes nothing but counters: the statement that fences it

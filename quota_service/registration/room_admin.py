@@ -1,7 +1,7 @@
 """Administer a waiting room: set its rate, pause it, let it go on.
 
     1. write what ops want in Postgres                                             <- the decision
-    2. look at the room again, so that this process tells of it at once
+    2. read the room again, so that this process answers it at once
 
 The leader's next step finds it there; a step that was decided on what stood before is refused.
 Redis is not needed for any of it: a pause is wanted most when something is away.
@@ -32,14 +32,14 @@ class AdministeredRoom:
 async def set_rate(stores: WaitingRoomStores, exam: str, rate: float | None) -> AdministeredRoom:
     """Let so many candidates in a second, whatever the load; None lets the rate adapt again.
 
-    Raises UnknownExam, WaitingRoomOff, NotReady and LedgerUnavailable, after which it may stand.
+    Raises UnknownExam, WaitingRoomOff, NotReady and LedgerUnavailable, after which it may be set.
     """
     _refuse_without_room(stores, exam)
     return await _seen(stores, await stores.admission.set_rate(exam, rate))
 
 
 async def pause(stores: WaitingRoomStores, exam: str) -> AdministeredRoom:
-    """Let nobody in until `resume`; whose turn has come may still claim. Raises as `set_rate`."""
+    """Admit no candidate until `resume`; those admitted may still claim. Raises as `set_rate`."""
     _refuse_without_room(stores, exam)
     return await _seen(stores, await stores.admission.set_paused(exam, paused=True))
 

@@ -1,16 +1,16 @@
 """The waiting rooms as this process knows them: looking costs neither store anything.
 
 The rooms are read from Postgres and counted in Redis once a second, for all exams together. With a
-store away what was known stays known, and nobody's turn comes meanwhile.
+store unavailable the last state stays, and no turn comes meanwhile.
 
 An opening closes the draw, and then its seed is shown:
 
     1. a script that sees the opening in force in Redis come closes the draw there: from then on
-       whoever joins, at any process, gets a number
+       candidates who join, at any process, get a number
     2. note in Postgres that the draw is closed, fenced by the epoch of the shard
     3. show the seed
 
-So nobody who knows the seed gets into the draw, whatever a process has heard of the opening; the
+So no candidate who knows the seed gets into the draw, even if a process missed the opening; the
 seed is shown by the first look after the opening. A process that dies before 2 has shown nothing:
 the next look does it. One that dies after 2 has shown nothing either, and others do. A Redis that
 has lost 1 is recovered with what 2 noted, and notes of the epoch before are refused by then.
@@ -100,7 +100,7 @@ class WaitingRoomCache:
         return shown
 
     def poll_after_s(self, eta_s: float) -> float:
-        """Return when somebody who waits so long is to ask again."""
+        """Return after how many seconds a candidate with this wait is to poll again."""
         return self._polling.after_s(eta_s, self._jitter())
 
     async def refresh(self) -> None:
@@ -178,9 +178,9 @@ class WaitingRoomCache:
     async def _ask(
         self, room: Room, before: ShownRoom | None, *, may_note: bool
     ) -> tuple[Room, Counts]:
-        """Count in Redis, and note that the draw is closed where Redis tells so.
+        """Count in Redis, and note that the draw is closed where Redis says so.
 
-        What was known stands while a store cannot be asked or told.
+        The last known state stays while a store is unavailable.
         """
         try:
             shard = self._registry.shard(room.exam)

@@ -39,7 +39,7 @@ from quota_service.seats.store import SeatStore
 class ExamStores:
     """Exams in memory, their seats in Redis, their definitions and records in Postgres.
 
-    `failpoint` is told each line of a use case between which the process may die. It does nothing
+    `failpoint` is called with each line of a use case where the process may die. It does nothing
     in production; the fault tests put a kill there.
     """
 
@@ -58,7 +58,7 @@ class PaymentStores(ExamStores):
     """What confirming, changing the venue, refunding and recovering any of these need.
 
     `retry_grace_ms` is how long a hold whose payment could not be recorded is kept for the payment
-    to be told again.
+    to be sent again.
     """
 
     confirmations: ConfirmationLedger

@@ -1,4 +1,4 @@
-"""Reading what stands: one reservation, or everything of one candidate.
+"""Reads one reservation, or all reservations of one candidate.
 
 Redis knows the state of anything recent, Postgres the payments, the bookings and what has ended
 longer ago than Redis keeps records.
@@ -73,7 +73,7 @@ async def view_candidate(stores: PaymentStores, exam_id: str, candidate: str) ->
     stores.registry.check_known(exam_id)
     drained = await stores.reader.records_of_candidate(exam_id, candidate)
     booked = await stores.reader.bookings_of_candidate(exam_id, candidate)
-    # What Postgres has booked, moved or refunded is so, whatever the journal has told so far.
+    # Bookings, changes and refunds in Postgres prevail over what the journal has drained so far.
     found = {booking.id: booking for booking in booked}
     for reservation_id, record in drained.items():
         parts = ReservationId.parse(reservation_id)

@@ -1,4 +1,4 @@
-"""The waiting room: join it, claim a place when one's turn has come, and finish.
+"""The waiting room: a candidate joins, claims a place at its turn, and finishes.
 
 join
     1. one script call decides by the opening in force there: the candidate is counted among those
@@ -13,14 +13,14 @@ what there is. A Redis that forgot, or fell back, is open under another epoch: i
 new one, behind everything that was ever set aside.
 
 claim
-    1. read the ticket, and whether its turn has come, from memory
-    2. one script call: a place and its pass, or the pass the candidate has; nobody gets one while
+    1. read the ticket, and decide from memory whether it is its turn
+    2. one script call: a place and its pass, or the pass the candidate has; none is given while
        registration is not open
     3. sign the pass
-A process that dies after 2 leaves a place nobody was told of: the candidate claims again and gets
+A process that dies after 2 leaves an unanswered place: the candidate claims again and gets
 the same pass, or the place is idle and goes to others.
 
-An opening that has come closes the draw for good, in Redis and then in Postgres (`room_cache`).
+The first opening closes the draw for good, in Redis and then in Postgres (`room_cache`).
 When it is postponed, those in the draw keep their ranks, those who join get numbers, and places and
 passes are kept: their time begins again at the new opening.
 
@@ -56,7 +56,7 @@ _TRIES = 5
 """Blocks one candidate waits for; crowds at other processes can use one up before it is asked."""
 
 _RATE_MIN_PER_S = 0.001
-"""What is shown is rounded; nobody is told to wait for ever."""
+"""Estimated waits are rounded and bounded by this rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Claimed:
 
 
 async def join(stores: WaitingRoomStores, exam_id: str, candidate: str) -> Joined:
-    """Give a candidate a ticket: for the draw until an opening has come, with a number after it.
+    """Give a candidate a ticket: for the draw before the opening, with a number after it.
 
     Raises WaitingRoomOff, RegistrationClosed and Overloaded.
     """
@@ -101,7 +101,7 @@ async def join(stores: WaitingRoomStores, exam_id: str, candidate: str) -> Joine
 
 
 async def claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: str) -> Claimed:
-    """Give a candidate whose turn has come a place and its pass, or again the pass it has.
+    """Give a candidate at its turn a place and its pass, or again the pass it has.
 
     Raises WaitingRoomOff, RegistrationClosed, TicketInvalid, TicketOfAnotherExam, NotYourTurn,
     TurnPassed and TicketUsed.
@@ -211,7 +211,7 @@ async def _place(stores: WaitingRoomStores, status: RoomStatus, candidate: str) 
 def _eta_s(stores: WaitingRoomStores, status: RoomStatus, ticket: Ticket) -> float:
     """Return how long a ticket waits for its turn, by the smoothed rate that everybody is shown.
 
-    A rank is as secret as the seed until the draw is closed: all in it are told the same then.
+    A rank is as secret as the seed until the draw is closed: all in it get the same answer.
     """
     until_opening_s = _until_s(stores, status.registration.opens_at_ms)
     if ticket.is_for_draw and not status.room.is_draw_closed:

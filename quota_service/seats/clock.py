@@ -1,4 +1,4 @@
-"""Redis's clock as this process knows it: read once a second, and told by the host's in between."""
+"""Redis's clock in this process: read once a second, and advanced by the host's in between."""
 
 import time
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Speaks to Redis: one connection, bounded waits, and every failure told as `SeatsUnavailable`.
+"""Speaks to Redis: one connection, bounded waits, and every failure raised as `SeatsUnavailable`.
 
 redis-py's own retries are off. A command whose answer was lost may have run, and only the caller
 knows that repeating it under the same reservation id is safe.
@@ -43,7 +43,7 @@ from quota_service.settings import Settings, SettingsError
 log = logging.getLogger(__name__)
 
 _WORK_MAX = 4000
-"""Work (µs) of the calls that leave as one; Redis serves nobody else meanwhile."""
+"""Work (µs) of the calls that leave as one; Redis serves no other client meanwhile."""
 
 _URL_SCHEMES = ("redis://", "rediss://", "unix://")
 

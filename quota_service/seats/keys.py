@@ -43,7 +43,7 @@ ROOM_KEYS = {
     "passes": "hash",
     "signals": "hash",
 }
-"""The keys of the waiting room, with their types; they are there once somebody has come."""
+"""The keys of the waiting room, with their types; they exist once a candidate has joined."""
 
 SHARD_KEYS = {
     "epoch": "string",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 QUOTAS_MAX = 50
-"""Quotas in one call. Redis keeps small hashes as lists, which it tells as a whole: up to 512."""
+"""Quotas in one call. Redis keeps small hashes as lists, which it returns whole: up to 512."""
 
 ENTRIES_MAX = 200
 """Journal entries in one call."""

@@ -38,7 +38,7 @@ class UnsupportedServerError(RedisError):
 
 
 class _Batch:
-    """Commands that were written together, and their replies as far as they have come."""
+    """Commands that were written together, and the replies received so far."""
 
     __slots__ = ("count", "replies", "waiter")
 
@@ -97,7 +97,7 @@ class PipelinedConnection:
         finally:
             timer.cancel()
             if not batch.waiter.done():
-                batch.waiter.cancel()  # nobody waits for the replies any more
+                batch.waiter.cancel()  # its callers have left
             elif not batch.waiter.cancelled():
                 batch.waiter.exception()  # it was raised, or the write's was
 
@@ -150,7 +150,7 @@ class PipelinedConnection:
     def _attempt_ended(self, attempt: "asyncio.Task[_Link]") -> None:
         self._connecting = None
         if not attempt.cancelled():
-            attempt.exception()  # told to those who wait; perhaps nobody does any more
+            attempt.exception()  # raised in its callers, who may have left
 
     async def _connect(self) -> _Link:
         connection = self._pool.make_connection()  # type: ignore[no-untyped-call]

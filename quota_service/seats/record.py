@@ -37,7 +37,7 @@ class RecordError(ValueError):
 
 
 def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
-    """Return the reservation a record tells of; RecordError when the text is no record."""
+    """Return the reservation of a record; RecordError when the text is not a record."""
     fields = text.split("|")
     fields += _ADDED.get(len(fields), ())
     try:
@@ -92,7 +92,7 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
 
 
 def record_text(reservation: Reservation) -> str:
-    """Return the record that tells of a reservation: the inverse of `parse_record`."""
+    """Return the record of a reservation: the inverse of `parse_record`."""
     values = (
         reservation.state.value,
         reservation.candidate,

@@ -1,6 +1,6 @@
 """The recovery of a shard in Redis: claimed under a new epoch, brought level, and opened again.
 
-Only one recovery of a shard is at work at a time, under a lock in Postgres. The epoch in the fence
+Only one recovery of a shard runs at a time, under a lock in Postgres. The epoch in the fence
 holds back one that lost its lock and does not know it. Every method but `status` takes the shard
 as `claimed` and raises NotReady when another recovery has taken over.
 """
@@ -104,13 +104,13 @@ class RecoveryStore:
         await self._call("forget", claimed, [claimed.fence])
 
     async def spend(self, claimed: Shard, serials: Sequence[str]) -> None:
-        """Tell of reservations that have ended: nothing is made under their serials again."""
+        """Mark serials of ended reservations: no reservation is made under them again."""
         await self._call("spend", claimed, [claimed.fence, *serials])
 
     async def put(
         self, claimed: Shard, records: Sequence[tuple[str, int, str]], *, fit: bool
     ) -> list[str]:
-        """Write records, each in the place of what stands there: (serial, grace in ms, record).
+        """Write records, each in place of the one in Redis: (serial, grace in ms, record).
 
         The grace is that of a payment which is given up. With `fit`, holds that have no seats any
         more expire, and their serials are returned.
@@ -126,7 +126,7 @@ class RecoveryStore:
     async def records(self, shard: Shard, cursor: str, count: int) -> tuple[str, dict[str, str]]:
         """Return the next cursor and about `count` records by serial; begin and end at cursor "0".
 
-        As with SCAN, one that stands all the time is told at least once.
+        As with SCAN, one that exists all the time is returned at least once.
         """
         prefix = shard.record_key("")
         cursor, keys = await self._runner.command(
@@ -141,7 +141,7 @@ class RecoveryStore:
     ) -> tuple[str, dict[str, str]]:
         """Return the next cursor and about `count` records in an index, `due` or `pinned`.
 
-        Begin and end at cursor "0". As with SCAN, one that stands all the time is told at least
+        Begin and end at cursor "0". As with SCAN, one that exists all the time is returned at least
         once.
         """
         key = shard.key(index)

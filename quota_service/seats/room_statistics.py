@@ -44,7 +44,7 @@ class RoomStatistics:
 
 
 class RoomStatisticsStore:
-    """Asks and tells the rooms of one Redis.
+    """Reads and reports to the rooms of one Redis.
 
     Raises NotReady when the shard is not open under the caller's epoch, and SeatsUnavailable.
     """
@@ -75,7 +75,7 @@ class RoomStatisticsStore:
         )
 
     async def report(self, shard: Shard, process: str, signals: Signals) -> None:
-        """Tell how this process bears its load."""
+        """Report the load of this process."""
         await self._calls.call(
             "report", shard, [shard.fence, process, signals.text(), _PROCESSES_MAX, _FORGET_MS]
         )

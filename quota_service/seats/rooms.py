@@ -14,7 +14,7 @@ from quota_service.seats.keys import Shard
 from quota_service.waiting_room.status import Counts
 
 _NONE = -1
-"""Stands in answers for a number there is not."""
+"""In answers: there is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class RoomStore:
         return Code(code) is Code.DONE
 
     async def counts(self, shard: Shard, *, is_draw_closed: bool) -> Counts:
-        """Tell how the room stands; its draw is closed where it is known to be, or has to be."""
+        """Count the room; its draw is closed where it is known to be, or has to be."""
         answer = await self._calls.call("count_room", shard, [shard.fence, int(is_draw_closed)])
         _, last, drawn, opens_at_ms, closes_at_ms, is_closed = answer
         return Counts(

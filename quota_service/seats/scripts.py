@@ -1,7 +1,7 @@
 """Loads the Lua scripts: resolves includes, and reads from each header which keys it wants.
 
 A header's `KEYS[n] type name` lines are what the caller's key list is made from, so the two cannot
-drift apart. The one name that is not a key of the shard, `record`, stands last and may repeat;
+drift apart. The one name that is not a key of the shard, `record`, comes last and may repeat;
 `index` is a sorted set of the caller's choice.
 """
 
@@ -21,7 +21,7 @@ _INCLUDE = re.compile(r"^-- @include (\w+)\n", re.MULTILINE)
 _KEY_LINE = re.compile(r"^-- KEYS\[(\d+)\]\s+(\w+)\s+(\w+)", re.MULTILINE)
 
 CHOSEN_KEYS = {"record": "string", "index": "zset"}
-"""Names in headers that stand for keys the caller chooses, with their types."""
+"""Names in headers of keys that the caller chooses, with their types."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,7 @@ class SeatStore:
         return await asyncio.gather(*(self.read(shard, serial) for serial in serials))
 
     async def claims(self, shard: Shard, candidate: str, sessions: Sequence[str]) -> list[str]:
-        """Return the serials of the candidate's reservations that stand in the sessions."""
+        """Return the serials of the candidate's reservations that take the sessions."""
         args: list[str | int] = [shard.fence, *(f"{candidate}/{session}" for session in sessions)]
         _, *serials = await self._calls.call("claims", shard, args)
         return sorted({serial for serial in serials if serial})
@@ -214,7 +214,7 @@ class SeatStore:
         return serials
 
     async def due(self, shard: Shard, limit: int) -> Due:
-        """Return at most `limit` holds whose time has come, and when the next one's comes."""
+        """Return at most `limit` holds that are due, and when the next one is due."""
         args: list[str | int] = [shard.fence, 0, limit, ""]
         _, now_ms, first_ms, *serials = await self._calls.call(
             "overdue", shard, args, chosen=(shard.key("due"),)
@@ -241,7 +241,7 @@ class SeatStore:
         return Code(code) >= Code.DONE
 
     async def definition(self, shard: Shard) -> dict[str, str]:
-        """Return the definition in force, as `seats.definition` tells it; empty before the first.
+        """Return the definition in force, as `seats.definition` reads it; empty before the first.
 
         Whether the shard is open is not asked: what is read of one that is not is `define`'s to
         refuse.
