@@ -9,6 +9,9 @@ TEST_PROCESSES ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Tests start hundreds of processes, each of which would compile the service again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-system faults bench rush check format clean
 
 demo: $(VENV)/.installed-embedded
