@@ -25,6 +25,13 @@ async def refresh_memory(service: Service) -> None:
     """Read exams and keys from Postgres once; metrics of exams that are archived now go."""
     await service.stores.registry.refresh()
     service.metrics.forget_exams(service.stores.registry.archived)
+    service.metrics.tell_rooms(
+        {
+            exam.id: exam.registration.closes_at_ms
+            for exam in service.stores.registry.all()
+            if exam.waiting_room is not None
+        }
+    )
     await service.keys.refresh()
 
 

@@ -7,6 +7,7 @@ Prometheus scrapes each process by itself. Sums, maxima and rates over all of th
 """
 
 import platform
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.platform_collector import PlatformCollector
@@ -228,9 +229,17 @@ class Metrics:
                 ),
             )
         }
+        self.shards_fenced = Gauge(
+            "quota_shards_fenced",
+            "Shards answered with not-ready until a worker recovers them; alert above 0. "
+            "Every process exports it.",
+            ("exam",),
+            registry=registry,
+        )
         self._add_admission(registry)
         self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}
         self._forgotten: frozenset[str] = frozenset()
+        self._with_room: frozenset[str] = frozenset()
 
     def count_reservation(self, exam: str, outcome: str) -> None:
         """Count a reservation request, without the look-up of its labels each time."""
@@ -239,6 +248,14 @@ class Metrics:
             counter = self.reservations.labels(exam=exam, outcome=outcome)
             self._reservations_by_outcome[exam, outcome] = counter
         counter.inc()
+
+    def tell_rooms(self, closes_at_ms: Mapping[str, int]) -> None:
+        """Set when registration closes for each exam with a waiting room; remove all others."""
+        for exam in self._with_room - closes_at_ms.keys():
+            self.room_closes.remove_by_labels({"exam": exam})
+        for exam, at_ms in closes_at_ms.items():
+            self.room_closes.labels(exam=exam).set(at_ms / 1000)
+        self._with_room = frozenset(closes_at_ms)
 
     def forget_exams(self, archived: frozenset[str]) -> None:
         """Remove the samples of exams that are archived now."""
@@ -264,6 +281,8 @@ class Metrics:
             self.journal_drained,
             self.journal_missing,
             self.audit_differences,
+            self.shards_fenced,
+            self.room_closes,
             self.admitted,
             self.leader_changes,
             *self.oldest_ages.values(),
@@ -271,7 +290,14 @@ class Metrics:
         ]
 
     def _add_admission(self, registry: CollectorRegistry) -> None:
-        """Make the metrics of the process that leads the admission of a waiting room."""
+        """Make the metrics of admission; all but the close of registration are from its leader."""
+        self.room_closes = Gauge(
+            "quota_waiting_room_closes_timestamp_seconds",
+            "Close of registration for an exam with a waiting room; admission has a leader until "
+            "then. Every process exports it.",
+            ("exam",),
+            registry=registry,
+        )
         self.admitted = Counter(
             "quota_waiting_room_admitted",
             "Candidates admitted, estimated.",

@@ -5,8 +5,8 @@ new seats are held: payments that could not be recorded, and steps that are in R
 not pile up without an end. When Postgres is back the workers bring the backlog down, and reserving
 goes on.
 
-Every process exports the ages of the oldest waiting items, the API too: without a worker no other
-could.
+Every process exports the ages of the oldest waiting entries, and which shards are fenced, API
+processes included: while no worker runs, only they can.
 """
 
 from contextlib import suppress
@@ -33,19 +33,23 @@ class Backlog:
         self._seats = seats
         self._registry = registry
         self._gauges = metrics.oldest_ages
+        self._fenced = metrics.shards_fenced
         self._payments_pending_max = payments_pending_max
         self._journal_max = journal_max
         self._full: frozenset[str] = frozenset()
         self._told: frozenset[tuple[str, str]] = frozenset()
+        self._watched: frozenset[str] = frozenset()
 
     async def refresh(self) -> None:
         """Look at every exam that goes on; Unavailable leaves what is known as it is."""
         full = set()
         oldest_ms: dict[tuple[str, str], int] = {}
         watched = self._registry.progress().watched
+        fenced = {exam: self._registry.shard_count(exam) for exam in watched}
         for shard in self._registry.open_shards_of(watched):
             with suppress(NotReady):  # a worker recovers it; the others are looked at
                 waiting = await self._seats.waiting(shard)
+                fenced[shard.exam] -= 1
                 if (
                     waiting.attempts > self._payments_pending_max
                     or waiting.journal_entries > self._journal_max
@@ -55,12 +59,21 @@ class Backlog:
                     key = shard.exam, kind
                     oldest_ms[key] = max(oldest_ms.get(key, 0), age_ms)
         self._full = frozenset(full)
+        self._tell_fenced(fenced)
         for exam, kind in self._told - oldest_ms.keys():
             if not self._registry.is_archived(exam):  # an archived one has no gauges
                 self._gauges[kind].labels(exam=exam).set(0)
         for (exam, kind), age_ms in oldest_ms.items():
             self._gauges[kind].labels(exam=exam).set(age_ms / 1000)
         self._told = frozenset(oldest_ms)
+
+    def _tell_fenced(self, fenced: dict[str, int]) -> None:
+        for exam in self._watched - fenced.keys():
+            self._fenced.remove_by_labels({"exam": exam})
+        for exam, count in fenced.items():
+            if not self._registry.is_archived(exam):  # nothing is told of one that is
+                self._fenced.labels(exam=exam).set(count)
+        self._watched = frozenset(fenced)
 
     def check(self, shard: Shard) -> None:
         """Raise LedgerUnavailable when the shard is to take no more before Postgres is back."""

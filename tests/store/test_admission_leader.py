@@ -6,8 +6,10 @@ import dataclasses
 import pytest
 
 from quota_service.app.opening import Service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.ledger.admission import Position
 from quota_service.registration.admit import Admission
+from quota_service.registration.import_exam import import_exam
 from quota_service.waiting_room.room import LAST_RANK
 from tests.store.test_outage_sweepers import stopped
 from tests.support.admissions import open_room
@@ -153,3 +155,21 @@ async def test_the_leader_tells_how_the_room_stands_and_who_follows_does_not(
     assert (told["serving"], told["places"]) == (0, 0)
     assert room.gauge("rate") is None
     assert room.gauge("leader_changes_total") == 2
+
+
+async def test_every_process_exports_until_when_an_exam_with_a_room_needs_a_leader(
+    service: Service,
+) -> None:
+    async def closes() -> float | None:
+        await refresh_memory(service)
+        labels, name = {"exam": "exam-2"}, "quota_waiting_room_closes_timestamp_seconds"
+        return service.metrics.registry.get_sample_value(name, labels)
+
+    without = await closes()
+    room = await open_room(service)
+    with_room = await closes()
+    await import_exam(service.stores.maintenance, dataclasses.replace(room.exam, waiting_room=None))
+    without_again = await closes()
+
+    assert with_room == room.exam.registration.closes_at_ms / 1000
+    assert (without, without_again) == (None, None)

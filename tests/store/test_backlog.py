@@ -9,6 +9,7 @@ from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import LedgerUnavailable
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
+from tests.support.lost_shards import lose_everything, recover_shards
 from tests.support.use_cases import DiedError, dying, hold, payment, recover
 
 
@@ -35,3 +36,20 @@ async def test_beyond_the_bound_no_new_seats_are_held_until_the_backlog_is_less(
         await narrow.stores.reservations.backlog.refresh()
 
         await hold(narrow, "candidate-2")
+
+
+async def test_a_shard_is_exported_as_fenced_from_its_loss_until_a_worker_recovered_it(
+    service: Service,
+) -> None:
+    async def fenced() -> float | None:
+        await service.stores.reservations.backlog.refresh()
+        labels = {"exam": "exam-1"}
+        return service.metrics.registry.get_sample_value("quota_shards_fenced", labels)
+
+    before = await fenced()
+    await lose_everything(service)
+    lost = await fenced()
+    await recover_shards(service)
+    recovered = await fenced()
+
+    assert (before, lost, recovered) == (0, 1, 0)

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 PACKAGES = {
+    "amtool": "prometheus-alertmanager",
     "curl": "curl",
     "haproxy": "haproxy",
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "promtool": "prometheus",
     "redis-server": "redis-server",
     "wrk": "wrk",
 }
