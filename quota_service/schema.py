@@ -40,17 +40,17 @@ UTC_TIME: JsonSchemaValue = {
     "note": "RFC 3339, in UTC with milliseconds.",
     "examples": ["2023-03-14T04:00:12.678Z"],
 }
-"""The schema of a time as the API writes it; a note stands behind the description of a member."""
+"""The schema of a time as the API writes it; a note follows the description of a member."""
 
-Place = tuple[str | int, ...]
-"""Where a value stands: names of members and positions in lists."""
+Location = tuple[str | int, ...]
+"""The path of a value: names of members and positions in lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with the value at a place."""
+    """What is wrong with the value at a location."""
 
-    place: Place
+    location: Location
     detail: str
     value: Any = None
     kind: str = WRONG

@@ -17,7 +17,7 @@ _VERIFIED_MAX = 1000
 """Headers remembered as right; more are verified each time."""
 _NO_HASH = "0" * 64
 _REFUSAL = "a valid API key is needed: Authorization: Bearer <key>"
-"""One sentence for every cause, so that it tells nobody which part of a key was right."""
+"""One sentence for every cause, so that an answer does not reveal which part of a key was right."""
 
 
 class KeyRing:

@@ -1,6 +1,6 @@
 """Exams: their public documents, and what ops do with them: import, archive.
 
-A document is rendered once for each definition. Only the server's time changes, and stands
+A document is rendered once for each definition. Only the server's time changes, and is
 behind the rest. Who asks for the list without `limit` gets all of it, as ever.
 """
 
@@ -138,7 +138,7 @@ def get_exam(context: ApiContext, request: Request) -> Response:
 
 async def put_exam(context: ApiContext, request: Request) -> Response:
     """PUT /v1/exams/{exam}."""
-    # The largest definition takes a second to read: nobody else waits for it.
+    # The largest definition takes a second to read, in a thread, so that no request waits for it.
     exam = await asyncio.to_thread(_defined, request.params["exam"], request.body)
     imported = await import_exam(context.stores.maintenance, exam)
     answer: ImportResult = {

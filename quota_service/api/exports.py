@@ -1,6 +1,6 @@
 """All bookings as a file of CSV, streamed, in two forms: for programs, and for people.
 
-The form for programs never changes what it tells. The other is read by Excel as it is opened: with
+The form for programs never changes a value. The other is read by Excel as it is opened: with
 titles beside ids, times on the clocks of the exam, and text that stays text. For Excel takes text
 that looks like a number, a date or a truth value for one, loses leading zeros and all but 15 digits
 of it, and does not look at blanks and characters without width before it decides.
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _EXPORT_PAGE = 2000
 
 UTF_8_MARK = b"\xef\xbb\xbf"
-"""The byte order mark, by which Excel tells UTF-8 from the code page of the country."""
+"""The byte order mark, by which Excel recognises UTF-8."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  full width counts too
 _BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
@@ -81,7 +81,7 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
         raise Overloaded("too many exports are in progress")
     async with context.exports:
         pages = booking_pages(context.stores.ledger, exam.id, _EXPORT_PAGE)
-        # A Postgres that is away is told before anything is sent.
+        # An unavailable Postgres is reported before anything is sent.
         first: list[ExportedBooking] = await anext(pages, [])
         response = web.StreamResponse(
             headers={
@@ -100,7 +100,7 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
         except ConnectionResetError:
             log.info("the reader of an export has left")
         except Exception:
-            # The status is sent: only a connection that breaks off can tell of it.
+            # The status is sent: only a broken connection can show the failure.
             log.exception("export broke off")
             if request.transport is not None:
                 request.transport.abort()
@@ -197,7 +197,7 @@ def _local(time_ms: int, zone: ZoneInfo) -> dt.datetime:
 
 
 def csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return rows as lines of CSV in UTF-8, which tell text as it is but for formulas."""
+    """Return rows as lines of CSV in UTF-8, with text unchanged except formulas."""
     return _lines(rows, _cell)
 
 

@@ -4,8 +4,8 @@
     2. when the fair queue is full it is refused, if its class may be
     3. the key is looked at, or the signature of a payment callback; what has none is answered
     4. the request waits in the fair queue, payments first
-    5. it takes its place at work, or is refused by the limit of its class
-    6. the handler answers from memory, or begins a use case, which goes on whoever leaves
+    5. it is counted as in progress, or refused by the limit of its class
+    6. the handler answers from memory, or begins a use case, which goes on if the client leaves
     7. the place is free, the duration counted, the answer sent
 
 A caller that has gone, or has waited longer than a request may, is noticed before 5 and once more
@@ -103,7 +103,7 @@ class JsonCalls:
             self._add(route)
 
     def find(self, method: bytes, target: str) -> _Found | None:
-        """Return the call for an address as it stands in the table; None leaves it to aiohttp."""
+        """Return the call for an address of the table; None leaves it to aiohttp."""
         return None if "#" in target else self._found(method, target.partition("?")[0])
 
     def has_end(self, target: str) -> bool:
@@ -223,7 +223,7 @@ class _Taken:
         )
 
     def check(self) -> bool:
-        """Raise what stands against the caller; return whether the request goes first."""
+        """Raise the refusal of the caller, if any; return whether the request goes first."""
         context, request, route = self._calls.context, self._request, self._call.route
         self._key_id = route.authorize(context, request)
         if route.verify is None:
@@ -293,7 +293,7 @@ class _Taken:
         return True
 
     def _finish(self, response: Response) -> None:
-        # Counted first: whoever has an answer finds it in the metrics, even if we die here.
+        # Counted first, so that every answer is in the metrics, even if the process dies here.
         calls, is_gone = self._calls, self._client.is_gone
         elapsed_s = time.perf_counter() - self._started_s
         calls.observe(self._call, CLIENT_GONE if is_gone else response.status, elapsed_s)

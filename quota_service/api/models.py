@@ -90,7 +90,7 @@ class Answer(TypedDict):
 
 
 def time_or_none(ms: int | None) -> str | None:
-    """Return a time that may not have come, as it is answered."""
+    """Return an optional time as it is answered."""
     return None if ms is None else rfc3339(ms)
 
 
@@ -132,17 +132,19 @@ class Reader(Generic[_Body]):
     def refusal(self, document: Mapping[str, Any]) -> InvalidRequest:
         """Return the error with each fault by its field, such as `subjects[1]`, in order.
 
-        Unknown members, of which a body can have many, are told from the names alone.
+        Unknown members, of which a body can have many, are found by their names alone.
         """
         found = self._check(document)
         try:
             self._validate({name: document[name] for name in self._members if name in document})
         except ValidationError as error:
             found = [*faults(error), *found]
-        found.sort(key=lambda fault: (self._members.index(str(fault.place[0])), *fault.place[1:]))
+        found.sort(
+            key=lambda fault: (self._members.index(str(fault.location[0])), *fault.location[1:])
+        )
         wrong = []
         for fault in found:
-            member, *positions = fault.place
+            member, *positions = fault.location
             wrong.append((f"{member}{''.join(f'[{each}]' for each in positions)}", fault.detail))
         if self._members_max < sys.maxsize:
             unknown = (name for name in document if name not in self._members)
@@ -166,7 +168,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def refuse_members(body: bytes) -> None:
-    """Refuse a body that says anything: the call has nothing to be told."""
+    """Refuse a body with members: the call takes none."""
     if body.strip():
         _NOTHING.read(parse_object(body))
 

@@ -88,11 +88,11 @@ def on_aiohttp(handler: JsonHandler) -> AiohttpHandler:
 
 
 async def read_body(asked: web.Request, max_bytes: int) -> bytes:
-    """Return the body; PayloadTooLarge over the limit, before it is read when its length is told.
+    """Return the body; PayloadTooLarge over the limit, before it is read when its length is given.
 
     Raises MalformedJson for one that does not decode, BodyTooSlow for one that does not come (its
     place at work is not to be kept for nothing), and ClientLeft when its end never came, or when
-    nobody waits for an answer any more: nothing was asked of the stores yet.
+    the client left: no store was called yet.
     """
     if asked.content_length is not None and asked.content_length > max_bytes:
         raise PayloadTooLarge(max_bytes)
@@ -162,7 +162,7 @@ def _checked(route: Route) -> AiohttpHandler:
         if isinstance(route.handler, AiohttpOnly):
             with _at_work(asked, context, priority):
                 return await route.handler.handler(asked)
-        # Whoever sends half a body takes no place at work.
+        # A request whose body is incomplete is not counted as in progress.
         request.body = await read_body(asked, route.body_max_bytes or BODY_MAX_BYTES)
         if route.verify is not None:
             request.event = route.verify(context, request)
@@ -190,7 +190,7 @@ async def _response(
 
 @contextmanager
 def _at_work(asked: web.Request, context: ApiContext, priority: Priority) -> Iterator[None]:
-    """Keep a request's place at work; raises Overloaded, and ClientLeft when nobody is there."""
+    """Count a request as in progress; raises Overloaded, and ClientLeft when its client left."""
     limiter = context.limiter
     if not limiter.acquire(priority):
         limiter.count_refusal(priority)

@@ -171,7 +171,7 @@ def schemas() -> Mapping[str, Schema]:
 
 
 def shown(schema: Schema, told: Mapping[str, Any] | None = None) -> Any:
-    """Return a value that shows a schema, with the members that are told.
+    """Return an example value of a schema, with the given members.
 
     It is the example of the schema, else composed of its parts. Members that may be left out are,
     unless they have an example. Raises LookupError for a part that nothing shows.

@@ -1,4 +1,4 @@
-"""What ops ask for: money to send back, payments nobody understood, the audit."""
+"""Calls of ops: refunds due, unreadable payments, the audit."""
 
 import base64
 from collections.abc import Sequence

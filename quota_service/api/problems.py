@@ -319,7 +319,7 @@ class Problem(Answer):
 
 
 def answer_to(error: BaseException | None) -> Response:
-    """Return the answer to any failure of a handler; what nobody foresaw is logged, and a 500."""
+    """Return the answer to any failure of a handler; an unexpected one is logged, and a 500."""
     if isinstance(error, errors.QuotaError):
         answer = answer_for(error)
         if isinstance(error, errors.Unavailable):
@@ -332,7 +332,7 @@ def answer_to(error: BaseException | None) -> Response:
 
 
 def answer_for(error: errors.QuotaError) -> Response:
-    """Return the problem answer an error stands for."""
+    """Return the problem answer of an error."""
     detail = str(error)
     if isinstance(error, ContentEncodingRefused):
         return PROBLEMS[error.slug].response(detail, headers={"Accept-Encoding": "identity"})

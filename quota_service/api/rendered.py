@@ -1,7 +1,7 @@
 """Keeps the availability of exams as JSON, so that a crowd costs one rendering.
 
 A quota is rendered when it has changed, and a body is put together from quotas: of a large exam
-with a filter that nobody has asked for yet that takes some milliseconds, not a second. There are
+with a new filter that takes some milliseconds, not a second. There are
 more filters than can be kept, and whoever asks for ever new ones is not to have the time of
 everybody else. So bodies that are not kept have a share of a process's time; those of exams of
 common size cost nothing of it.
@@ -35,7 +35,7 @@ _BURST_S = 1.0
 
 @dataclass(slots=True)
 class _Body:
-    """A body, and how many of its bytes stand before the quotas."""
+    """A body, and how many of its bytes come before the quotas."""
 
     availability: Availability
     head: int
@@ -54,7 +54,7 @@ class _RenderedExam:
     kept_bytes: int = 0
 
     def at(self, wanted: Collection[str]) -> list[int]:
-        """Return where the quotas of subjects stand, in order."""
+        """Return the positions of the quotas of subjects, in order."""
         return sorted(i for subject in wanted for i in self.positions.get(subject, ()))
 
     def keep(self, wanted: Filter, body: _Body) -> None:
@@ -151,7 +151,7 @@ def _head(availability: Availability) -> bytes:
 
 
 def put_together(rendered: _RenderedExam, availability: Availability, wanted: Filter) -> bytes:
-    """Return what stands behind the head of a body."""
+    """Return the part of a body after its head."""
     parts = rendered.parts if wanted is None else [rendered.parts[i] for i in rendered.at(wanted)]
     subjects = availability.exam.session_of.keys() if wanted is None else wanted
     venues = orjson.dumps(availability.venues_with_all(subjects))

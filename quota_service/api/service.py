@@ -1,16 +1,16 @@
-"""What the service tells of itself: `/livez`, `/readyz`, `/metrics`, and its documents.
+"""Calls about the service itself: `/livez`, `/readyz`, `/metrics`, and its documents.
 
 The documents are the OpenAPI description, the page to try it and what each problem means.
 
-Metrics are the counters of the process, and gauges read from the stores when somebody scrapes.
+Metrics are the counters of the process, and gauges read from the stores at each scrape.
 
-The gauges of the stores are told by one worker process, the one that holds the workers' lease.
+The gauges of the stores are exported by one worker process, which holds the workers' lease.
 Seat gauges have a label set for each quota, so their number is capped by a setting; what is beyond
 the cap is summed up as venue `other`. A store that is away leaves its gauges as they were, and
 `quota_store_up` says so.
 
 Seats are read anew when a shard took steps, and those of a large exam the less often the longer
-that takes. A scrape waits for them for a moment only: what comes later is told by the next one.
+that takes. A scrape waits for them for a short time only; the next one has the late ones.
 """
 
 import asyncio
@@ -81,12 +81,12 @@ def get_readyz(context: ApiContext, _request: Request) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What the gauges of an exam tell: of which state, within which room, and until when."""
+class _Shown:
+    """The state that the gauges of an exam show, the limit of gauges then, and their validity."""
 
     epoch: int
     version: int
-    room: int
+    gauges_left: int
     quotas: int
     until_s: float
 
@@ -102,7 +102,7 @@ class SeatGauges:
         for registry in (self._of_process, self._gauges.registry):
             self._of_process_and_service.register(registry)
         self._quotas_max = settings.metrics_quotas_max
-        self._told: dict[str, _Told] = {}
+        self._shown: dict[str, _Shown] = {}
         self._refreshing: asyncio.Task[None] | None = None
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -119,45 +119,45 @@ class SeatGauges:
     async def refresh(self) -> None:
         """Read every exam that goes on once, its seats when they may be others.
 
-        Exams that are over are not told of any more.
+        Exams that are over have no gauges.
         """
-        room, unlisted, registry = self._quotas_max, 0, self._stores.registry
+        gauges_left, unlisted, registry = self._quotas_max, 0, self._stores.registry
         try:
             watched = self._stores.registry.progress().watched
-            if self._told.keys() - set(watched):
+            if self._shown.keys() - set(watched):
                 self._gauges.forget_exams()
-                self._told.clear()
+                self._shown.clear()
             for shard in registry.open_shards_of(watched):
-                quotas = await self._refresh_exam(shard, room)
-                unlisted += max(0, quotas - room)
-                room = max(0, room - quotas)
+                quotas = await self._refresh_exam(shard, gauges_left)
+                unlisted += max(0, quotas - gauges_left)
+                gauges_left = max(0, gauges_left - quotas)
             self._gauges.seats_unlisted.set(unlisted)
             entries = await self._stores.reader.quarantined_entries()
             self._gauges.journal_quarantined.set(entries)
         except QuotaError as error:
             log.info("gauges not refreshed", extra={"cause": str(error)})
 
-    async def _refresh_exam(self, shard: Shard, room: int) -> int:
+    async def _refresh_exam(self, shard: Shard, gauges_left: int) -> int:
         """Bring the gauges of an exam up to date; return how many quotas it has."""
-        began_s, told = time.monotonic(), self._told.get(shard.exam)
+        began_s, shown = time.monotonic(), self._shown.get(shard.exam)
         totals = await self._stores.seats.totals(shard)
         self._gauges.holds_live.labels(exam=shard.exam).set(totals.live_holds)
         self._gauges.attempts.labels(exam=shard.exam).set(totals.attempts)
         self._gauges.journal_lag.labels(exam=shard.exam).set(totals.journal_entries)
         if (
-            told is not None
-            and (told.epoch, told.room) == (shard.epoch, room)
-            and (told.version == totals.version or began_s < told.until_s)
+            shown is not None
+            and (shown.epoch, shown.gauges_left) == (shard.epoch, gauges_left)
+            and (shown.version == totals.version or began_s < shown.until_s)
         ):
-            return told.quotas
+            return shown.quotas
         snapshot = await self._stores.seats.snapshot(shard)
         quotas = sorted(snapshot.capacity)
-        self._set(shard.exam, snapshot, quotas[:room], quotas[room:])
+        self._set(shard.exam, snapshot, quotas[:gauges_left], quotas[gauges_left:])
         ended_s = time.monotonic()
         until_s = ended_s + _LEFT_ALONE * (ended_s - began_s) if snapshot.pages > 1 else 0.0
-        told = _Told(shard.epoch, snapshot.version, room, len(quotas), until_s)
-        self._told[shard.exam] = told
-        return told.quotas
+        shown = _Shown(shard.epoch, snapshot.version, gauges_left, len(quotas), until_s)
+        self._shown[shard.exam] = shown
+        return shown.quotas
 
     def _set(
         self, exam: str, snapshot: ShardSnapshot, listed: list[Quota], rest: list[Quota]

@@ -3,10 +3,10 @@
 While anybody watches, a task looks at the cache once an interval and, when something changed,
 renders the change once for each filter and writes the same bytes to every connection, a few
 connections a turn of the event loop. Nothing is done for a watcher while nothing changes but a
-heartbeat, and nothing at all for an exam nobody watches.
+heartbeat, and nothing at all for an exam without watchers.
 
-When the seats cannot be read the watchers are told so (`stale`) and the heartbeats go on; the first
-look that succeeds is told as a snapshot. So what was told last is never passed off as current, and
+When the seats cannot be read the watchers get `stale` and the heartbeats go on; the first
+read that succeeds is sent as a snapshot. So old data is never presented as current, and
 a store that is away does not send thousands of watchers through the door at once.
 """
 
@@ -74,7 +74,7 @@ class StreamLimits:
 
 
 class Channel:
-    """The watchers of one exam, and what they were told last."""
+    """The watchers of one exam, and the state sent to them last."""
 
     def __init__(
         self,
@@ -213,7 +213,7 @@ class Channel:
     def _latest(self) -> Availability:
         latest = self._recent.latest
         if latest is None:
-            raise AssertionError("nobody watches an exam before it was looked at")
+            raise AssertionError("an exam has watchers before its first read")
         return latest
 
     def _advance(self, availability: Availability) -> AvailabilityChange | None:
@@ -223,7 +223,7 @@ class Channel:
         return self._recent.advance(availability)
 
     async def _go_round(self) -> None:
-        """Look and tell, again and again, until nobody watches."""
+        """Read and send changes repeatedly until there are no watchers."""
         try:
             while not self._is_closed:
                 await asyncio.sleep(self._settings.stream_interval_ms / 1000)
@@ -270,7 +270,7 @@ class Channel:
     ) -> None:
         """Write to everybody who watches now, and let others have their turn in between.
 
-        Those who come meanwhile are not told: they begin with the state that is being told.
+        New watchers are skipped meanwhile: they begin with the state that is being sent.
         """
         slice_max = self._limits.writes_per_turn_max
         for group, watchers in [(group, tuple(group.watchers)) for group in groups]:

@@ -56,7 +56,7 @@ class Streams:
 
     @contextmanager
     def place(self, exam: str, subjects: Subjects, address: str) -> Iterator[tuple[Channel, Group]]:
-        """Keep a place in the group of a filter for one stream to an address.
+        """Count one stream to an address in the group of a filter.
 
         Raises Overloaded when too many are taken, in all or by the address, and Unavailable once
         the streams are closed.
@@ -97,7 +97,7 @@ async def get_availability_stream(request: web.Request) -> web.StreamResponse:
     limits = context.settings.limits_of(StreamLimits)
     exam = context.stores.registry.find(request.match_info["exam"])
     subjects = subjects_asked(request.query, exam)
-    if subjects is not None:  # in the exam's order: who wants the same is told the same bytes
+    if subjects is not None:  # in the exam's order, so that equal filters share their bytes
         subjects = tuple(subject for subject in exam.session_of if subject in subjects)
     last_state_id = _last_event_id(request)
     response = _response()
@@ -106,7 +106,7 @@ async def get_availability_stream(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         return response
     with context.streams.place(exam.id, subjects, request.remote or "") as (channel, group):
-        # Seats that cannot be read are told before anything is sent.
+        # A failure to read the seats is answered before anything is sent.
         await channel.prepare()
         with suppress(ConnectionResetError):
             await response.prepare(request)

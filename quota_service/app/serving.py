@@ -62,7 +62,9 @@ async def listen(
                 reuse_port=reuse_port,
             )
             clients = await _serve_api(stack, service)
-            acceptor = Acceptor(listeners, has_room=clients.has_room, take=clients.begin)
+            acceptor = Acceptor(
+                listeners, is_below_limit=clients.is_below_limit, take=clients.begin
+            )
         stack.callback(acceptor.close)
         public = acceptor.url
     return Addresses(public, admin)

@@ -44,7 +44,7 @@ MAX_RATE_PER_S = 100_000
 """Candidates a second that a waiting room lets in."""
 
 TAGS: Final = frozenset({"<plain>", "<languages>", "<table>", "<rows>", "<seats>", "<capacity>"})
-"""Names of the forms a member can have; they stand in the places that pydantic tells."""
+"""Names of the forms a member can have; pydantic puts them into the places of errors."""
 
 _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.(?P<fraction>[0-9]{1,9}))?"

@@ -100,7 +100,7 @@ def _seats_rows(
 ) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield file and line of each row of the CSV file `name`, and the row as `seats` has it.
 
-    The columns may stand in any order and blank lines are skipped. Rows that cannot be read are
+    The columns may be in any order and blank lines are skipped. Rows that cannot be read are
     added to `found` with file and line; so is a file without rows.
     """
     if not isinstance(name, str) or not name or Path(name).name != name or "\\" in name:

@@ -1,6 +1,6 @@
 """Reads an exam from the document of a definition, or says all that is wrong with it.
 
-Whoever writes a definition by hand gets every mistake at once, each with the place to look at. The
+The author of a definition gets every mistake at once, each with its place. The
 model finds what is wrong with a member; what is wrong between members is looked for here in the
 document itself, which may be wrong elsewhere.
 """
@@ -24,7 +24,7 @@ from quota_service.domain.exam import (
     Exam,
     Quota,
 )
-from quota_service.schema import FORM, Fault, Place, faults
+from quota_service.schema import FORM, Fault, Location, faults
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SEATS: TypeAdapter[Any] = TypeAdapter(SeatsMember)
@@ -68,12 +68,12 @@ def read_exam(
         )
     except ValidationError as error:
         wrong += [
-            replace(fault, place=_untagged(fault.place) or ("definition",))
+            replace(fault, location=_untagged(fault.location) or ("definition",))
             for fault in faults(error)
         ]
     wrong += _contradictions(document, lines)
     if lines is not None and not lines:  # of a file without rows all is said
-        wrong = [fault for fault in wrong if fault.place != ("seats",)]
+        wrong = [fault for fault in wrong if fault.location != ("seats",)]
     if definition is None or found or wrong:
         problems = [_problem(fault, lines) for fault in sorted(wrong, key=_position)]
         raise DefinitionError(dict.fromkeys([*found, *problems]))
@@ -98,7 +98,7 @@ def _read_seats(seats: Any) -> tuple[dict[Quota, int], list[Fault]]:
     """Return the capacity of each quota, and what is wrong with the form of seats.
 
     They are read in slices, between which other threads have their turns, and no further when more
-    is wrong than will be told.
+    is wrong than is reported.
     """
     capacity: dict[Quota, int] = {}
     wrong: list[Fault] = []
@@ -107,7 +107,7 @@ def _read_seats(seats: Any) -> tuple[dict[Quota, int], list[Fault]]:
             capacity |= capacities(_SEATS.validate_python(part))
         except ValidationError as error:
             wrong += [
-                replace(fault, place=_in_seats(_untagged(fault.place), start))
+                replace(fault, location=_in_seats(_untagged(fault.location), start))
                 for fault in faults(error)
             ]
         if len(wrong) > MAX_PROBLEMS:
@@ -115,13 +115,13 @@ def _read_seats(seats: Any) -> tuple[dict[Quota, int], list[Fault]]:
     return capacity, wrong
 
 
-def _in_seats(place: Place, start: int) -> Place:
-    """Return a place in a slice as one in `seats`."""
-    match place:
+def _in_seats(location: Location, start: int) -> Location:
+    """Return a location in a slice as one in `seats`."""
+    match location:
         case (int(row), *rest):
             return ("seats", start + row, *rest)
         case _:
-            return ("seats", *place)
+            return ("seats", *location)
 
 
 def _slices(seats: Any) -> Iterator[tuple[int, Any]]:
@@ -203,7 +203,7 @@ def _tables(entries: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _unknown(
-    place: Place, kind: str, member: Any, known: Collection[str] | None
+    location: Location, kind: str, member: Any, known: Collection[str] | None
 ) -> Iterable[Fault]:
     """Return the fault of an id that is none of the known ones; one of no right form has another.
 
@@ -211,20 +211,20 @@ def _unknown(
     """
     if known is None or (isinstance(member, str) and member in known):
         return ()
-    is_key = place[-1] == member
+    is_key = location[-1] == member
     if is_key or (isinstance(member, str) and IDENTIFIER.fullmatch(member)):
-        return (Fault(place, f"{shown(member)} is not a {kind} of this exam"),)
+        return (Fault(location, f"{shown(member)} is not a {kind} of this exam"),)
     return ()
 
 
-def _untagged(place: Place) -> Place:
-    """Return a place without what pydantic adds: the form of a value, that a key is wrong."""
-    return tuple(each for each in place if each not in TAGS and each != "[key]")
+def _untagged(location: Location) -> Location:
+    """Return a location without what pydantic adds: the form of a value, that a key is wrong."""
+    return tuple(each for each in location if each not in TAGS and each != "[key]")
 
 
 def _position(fault: Fault) -> int:
-    """Return where the member at the top stands that a fault is in; unknown ones come last."""
-    top = fault.place[0]
+    """Return the position of the top-level member with a fault; unknown ones come last."""
+    top = fault.location[0]
     return _MEMBERS.index(str(top)) if top in _MEMBERS else len(_MEMBERS)
 
 
@@ -232,21 +232,21 @@ def _problem(fault: Fault, lines: Sequence[str] | None) -> Problem:
     detail = fault.detail
     if fault.kind == FORM:
         detail += f", not {shown(fault.value)}"
-    return Problem(_path(fault.place, lines), detail)
+    return Problem(_path(fault.location, lines), detail)
 
 
-def _path(place: Place, lines: Sequence[str] | None) -> str:
-    """Return a place as people read it: `sessions[2].starts_at`, or a line of the seats file."""
-    match place:
+def _path(location: Location, lines: Sequence[str] | None) -> str:
+    """Return a location as people read it: `sessions[2].starts_at`, or a line of the seats file."""
+    match location:
         case ("seats", int(row), *_) if lines is not None:
             return lines[row]
         case _:
             path = "".join(
-                f"[{each}]" if isinstance(each, int) else f".{_key(each)}" for each in place
+                f"[{each}]" if isinstance(each, int) else f".{_key(each)}" for each in location
             )
             return path.removeprefix(".")
 
 
 def _key(key: str) -> str:
-    """Return a key as it stands in a path; odd ones are quoted and shortened."""
+    """Return a key as part of a path; unusual ones are quoted and shortened."""
     return key if _BARE_KEY.fullmatch(key) else shown(key)

@@ -1,4 +1,4 @@
-"""What may stand for a candidate: an opaque id of the frontend's, never a national id number."""
+"""The id of a candidate: opaque, chosen by the frontend, never a national id number."""
 
 import re
 

@@ -1,10 +1,10 @@
 """What changing a stored exam into a new definition would do, and why it may be refused.
 
 A definition is imported again and again while people register: titles, windows and seats change.
-What somebody already reserved or paid for must not change under them, so a plan lists everything
+Reserved and paid seats must not change, so a plan lists everything
 that differs and every reason against it, and is applied as a whole or not at all.
 
-Here a place is named by ids (`venues.jinan.title.en`), since what was removed has no index.
+Here a location is named by ids (`venues.jinan.title.en`), since what was removed has no index.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from quota_service.domain.definition import Problem, exam_document
 from quota_service.domain.exam import Exam, Quota
 
 ABSENT = "none"
-"""Stands for what was not there before, or is not there after."""
+"""The value of a member that is absent before or after."""
 
 MAX_EXCERPT = 60
 """Characters of a longer text that a change shows, around the first that differs."""
@@ -58,7 +58,7 @@ class ChangePlan:
 
 
 def plan_changes(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> ChangePlan:
-    """Return what turning `old` into `new` does, and all that stands against it.
+    """Return the changes from `old` to `new`, and all reasons against them.
 
     `taken` counts the seats held, being confirmed or confirmed, by quota; absent means 0. Equal
     exams give an empty plan.
@@ -76,7 +76,7 @@ def plan_changes(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> ChangePlan
 
 
 def find_problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> tuple[Problem, ...]:
-    """Return all that stands against turning `old` into `new`; `taken` as for `plan_changes`."""
+    """Return all reasons against changing `old` to `new`; `taken` as for `plan_changes`."""
     return tuple(_problems(old, new, {quota: n for quota, n in taken.items() if n > 0}))
 
 

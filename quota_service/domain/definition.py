@@ -17,7 +17,7 @@ LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999, the last that RFC 3339 can write."""
 
 MAX_PROBLEMS = 100
-"""Problems one error carries; whoever fixes these will see the rest on the next try."""
+"""Problems in one error; further ones are reported once these are fixed."""
 
 MAX_SHOWN = 40
 """Characters of a wrong value that are repeated in a message."""
@@ -29,7 +29,7 @@ _LARGEST_SHOWN_NUMBER = 10**18
 class Problem:
     """One thing that is wrong with a definition.
 
-    `where` is the key path (`sessions[2].starts_at`, `seats.jinan.qms`) or, for what stands in a
+    `where` is the key path (`sessions[2].starts_at`, `seats.jinan.qms`) or, for a value in a
     file that has no keys, the file and line (`seats.csv:14`).
     """
 
@@ -64,7 +64,7 @@ class DefinitionError(ValueError):
 def exam_document(exam: Exam) -> dict[str, object]:
     """Return the canonical document of an exam, ready for JSON: `parse_exam` reads it back.
 
-    Times are RFC 3339 in UTC with milliseconds; seats stand in the order of venue and subject ids,
+    Times are RFC 3339 in UTC with milliseconds; seats are in the order of venue and subject ids,
     so equal exams give equal documents, down to the order of members.
     """
     rules = exam.waiting_room

@@ -2,7 +2,7 @@
 
 These values are what a definition file, the database document and the public API all agree on.
 Times are integers, milliseconds since the Unix epoch; money is in minor units. Ids are short
-lower-case ASCII so that they can stand in URLs, Redis keys and record fields without escaping.
+lower-case ASCII so that they can be part of URLs, Redis keys and record fields without escaping.
 """
 
 import re
@@ -30,7 +30,7 @@ MAX_PASS_TTL_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text in one or more languages, or a plain one, whose language is not told.
+    """A text in one or more languages, or a plain one of unknown language.
 
     `languages` has the tag (BCP 47) and the text of each, `zh` first, the others by tag; the tag of
     a plain text is empty.

@@ -55,7 +55,7 @@ class PaymentEvent:
     """One callback of the payment provider, its signature already checked.
 
     `event` is the provider's id of the event, the same when it is sent again; `body_hash` is over
-    the parsed members, so that the same event with another content can be told. Money in minor
+    the parsed members, so that the same event with another content is detected. Money in minor
     units, time in milliseconds since the epoch. `request` names the request that brought it.
     """
 

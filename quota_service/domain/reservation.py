@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a reservation stands."""
+    """The state of a reservation."""
 
     HELD = "held"
     CONFIRMING = "confirming"
@@ -61,9 +61,9 @@ TRANSITIONS: dict[str, frozenset[tuple[State, State]]] = {
 
 @dataclass(slots=True)
 class Reservation:
-    """One candidate's subjects at one venue of one exam, as the record in Redis tells it.
+    """One candidate's subjects at one venue of one exam, as in its record in Redis.
 
-    Nobody changes one; it is not frozen because one is made for every answer, and freezing twenty
+    It is never changed; it is not frozen because one is made for every answer, and freezing twenty
     fields takes longer than all else that is done with them.
 
     `deadline_ms` is what the candidate is shown; `first_deadline_ms` and `first_venue` are what the

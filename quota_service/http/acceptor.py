@@ -1,4 +1,4 @@
-"""The port: accepts connections while there is room, and leaves the rest in the kernel's queue.
+"""The port: accepts connections below the limit, and leaves the rest in the kernel's queue.
 
 What accepts again and again when no file descriptor is left burns the process and fills the log;
 so after any failure to accept, the sockets are not polled for a pause.
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 _BACKLOG = 1024
 _ACCEPTED_A_TURN = 64
 _FULL_PAUSE_S = 0.02
-"""How long to leave connections in the kernel's queue while there is no room."""
+"""How long to leave connections in the kernel's queue at the limit."""
 _FAILED_PAUSE_S = 1.0
 """How long to leave them there when one could not be accepted."""
 
@@ -60,12 +60,12 @@ class Acceptor:
         self,
         listeners: Sequence[socket.socket],
         *,
-        has_room: Callable[[], bool],
+        is_below_limit: Callable[[], bool],
         take: Callable[[socket.socket], None],
     ) -> None:
-        """`has_room` is asked before each connection, which `take` is then called with."""
+        """`is_below_limit` is asked before each connection, which `take` is then called with."""
         self._listeners = listeners
-        self._has_room = has_room
+        self._is_below_limit = is_below_limit
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
@@ -101,7 +101,7 @@ class Acceptor:
 
     def _open(self) -> None:
         self._pause = None
-        if not self._has_room():
+        if not self._is_below_limit():
             self.pause()
             return
         for listener in self._listeners:
@@ -109,7 +109,7 @@ class Acceptor:
 
     def _accept_some(self, listener: socket.socket) -> None:
         for _ in range(_ACCEPTED_A_TURN):
-            if self._pause is None and not self._has_room():
+            if self._pause is None and not self._is_below_limit():
                 self.pause()
             if self._pause is not None:
                 return

@@ -1,10 +1,10 @@
 """How many requests may be in progress at once, by class, within a limit that adapts.
 
 Each class has a guaranteed part of the limit, payments beside the limit; the rest is shared, and
-the classes that matter least are refused first. A place is taken and given back
-by a few integer operations, as every request does both. Nobody waits for a place: requests wait
-before it in the fair queue, behind it for a batch, and a third queue would only add to the time
-until a caller hears that it should come again.
+the classes that matter least are refused first. A slot is taken and given back
+by a few integer operations, as every request does both. No request waits for a slot: they wait
+before in the fair queue and afterwards for a batch, and a third queue would only delay the
+refusal.
 """
 
 import time
@@ -28,7 +28,7 @@ _SAMPLES_MIN = 10
 class ConcurrencyLimiter:
     """Counts requests in progress and decides whether another may start; one for each process.
 
-    A request that got a place by `acquire` has to `release` it, however it ends.
+    A request that `acquire` let in has to `release`, however it ends.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class ConcurrencyLimiter:
         return self._all if priority is None else self._at_work[priority]
 
     def guaranteed_for(self, priority: Priority) -> int:
-        """How much of a class may enter whatever else is in progress."""
+        """Return how many requests of a class may be in progress at any load of the others."""
         return self._guaranteed[priority]
 
     def acquire(self, priority: Priority) -> bool:
-        """Give one request of a class a place, or say that it is too much."""
+        """Count a request of a class as in progress; return whether the limit allows it."""
         if priority is Priority.FREE:
             return True
         at_work = self._at_work[priority]
@@ -96,7 +96,7 @@ class ConcurrencyLimiter:
         return True
 
     def release(self, priority: Priority, elapsed_s: float | None = None) -> None:
-        """Take the place back; `elapsed_s` is how long it took, None when it was not answered."""
+        """Count a request as ended; `elapsed_s` is its duration, None when it was not answered."""
         if priority is Priority.FREE:
             return
         at_work = self._at_work[priority]

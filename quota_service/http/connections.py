@@ -60,7 +60,7 @@ class Connections:
         if self._max < settings.connections_max:
             log.info("file descriptors limit the connections", extra={"max": self._max})
 
-    def has_room(self) -> bool:
+    def is_below_limit(self) -> bool:
         """Return whether there may be one more."""
         if self.count < self._max:
             return True

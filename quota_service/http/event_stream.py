@@ -4,7 +4,7 @@ An event is made once for all streams that send it, in both forms of HTTP: plain
 HTTP/1.0, which proxies speak, and as a chunk of HTTP/1.1. So a crowd of readers costs neither
 rendering nor framing.
 
-A watcher takes the place of aiohttp's protocol on its connection and passes on all it hears: so it
+A watcher replaces aiohttp's protocol on its connection and passes on all it hears: so it
 knows at once when the client leaves, when its buffer is full and when it is empty again. While the
 buffer is full nothing is written, and nothing is queued: what the reader missed then is made good
 by a snapshot when it has read everything. A reader that does not read for too long is cut off.

@@ -3,7 +3,7 @@
 Once a process is saturated, more work at once only makes everybody wait. So the limit follows the
 ratio of the latency of the last moments to the latency of the last minutes, as in the Gradient2
 limit of Netflix's concurrency-limits: when requests take longer than they did, the limit shrinks by
-that ratio; else it grows by the square root of itself, which leaves room for a short queue.
+that ratio; else it grows by the square root of itself, which allows a short queue.
 
 Two things are our own. Latencies are compared class by class, so that a change in the mix of calls
 is not taken for a change in latency. And a latency under a floor is never taken for overload: one

@@ -1,7 +1,7 @@
-"""Admission in Postgres: who leads it, how far it has come, and what ops have set.
+"""Admission in Postgres: its leader, its progress, and the settings of ops.
 
-A leader holds a lease by Postgres's clock and an epoch that is new each time somebody takes it.
-Every step is written WHERE that epoch stands and the lease lasts: a leader that was stopped, and
+A leader holds a lease by Postgres's clock and an epoch that is new with each leader.
+Every step is written WHERE the epoch is current and the lease lasts: a leader that was stopped, and
 goes on when another has taken over, finds its writes refused.
 """
 
@@ -44,13 +44,13 @@ class AdmissionLedger:
         self._ledger = ledger
 
     async def lease(self, exam: str, leader: str, lease_s: float) -> Lease | None:
-        """Take or renew the lease of a room; None while somebody else has it, or without a room."""
+        """Take or renew a room's lease; None while another process has it, or without a room."""
         lease = dt.timedelta(seconds=lease_s)
         rows = await self._ledger.fetch("lease_waiting_room", exam, leader, lease)
         return Lease(as_room(rows[0]), rows[0]["since_step_s"]) if rows else None
 
     async def step(self, known: Room, revision: int, to: Position, grace_ms: int) -> bool:
-        """Go on to a position from what is `known`; False when that does not stand any more.
+        """Move from the `known` position to another; False when it is not current any more.
 
         It does not when another leader has taken over, the lease has ended, the definition has
         another revision, or ops have paused the room or set its rate meanwhile. Nothing was changed
@@ -74,7 +74,7 @@ class AdmissionLedger:
         )
 
     async def close(self, exam: str) -> bool:
-        """End the admission of an exam; False when nobody led it."""
+        """End the admission of an exam; False when it had no leader."""
         return bool(await self._ledger.fetch("close_waiting_room", exam))
 
     async def set_rate(self, exam: str, rate: float | None) -> Room:

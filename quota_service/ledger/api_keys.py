@@ -34,7 +34,7 @@ class ApiKey:
     exams: frozenset[str] | None = None
 
     def may(self, scope: Scope, exam: str | None) -> bool:
-        """Return whether the key is for a scope and an exam; `exam` None stands for all of them."""
+        """Return whether the key is for a scope and an exam; `exam` None means all of them."""
         return scope in self.scopes and (self.exams is None or exam in self.exams)
 
 

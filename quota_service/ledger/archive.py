@@ -1,4 +1,4 @@
-"""Archived exams in Postgres: what stands against it, the mark, and what Redis has to forget."""
+"""Archived exams in Postgres: reasons against it, the mark, and the keys to delete in Redis."""
 
 from typing import TYPE_CHECKING
 

@@ -114,7 +114,7 @@ class ConfirmationLedger:
         """Commit a verdict; an event that is recorded already keeps the end it had.
 
         Raises EventIdReused, NotReady, Overloaded, LedgerRefused for a quota that is not in the
-        ledger, and LedgerUnavailable, after which nobody knows: ask again.
+        ledger, and LedgerUnavailable, after which the outcome is unknown: repeat.
         """
         return await self._group.submit(verdict)
 
@@ -148,7 +148,7 @@ class ConfirmationLedger:
         return events
 
     async def prune_attempts(self, limit: int) -> int:
-        """Remove at most `limit` attempts' rows that nobody can name any more; return how many."""
+        """Remove at most `limit` rows of attempts that have expired; return how many."""
         return len(await self._ledger.fetch("prune_attempts", _ATTEMPT_KEPT, limit))
 
     async def _commit(

@@ -43,7 +43,7 @@ class ShardState(StrEnum):
 class StoredExam:
     """An exam as Postgres keeps it; epochs and states by shard number.
 
-    A definition that this process cannot read stands here as the reason. What needs no definition,
+    For a definition that this process cannot read this is the reason. What needs no definition,
     such as the expiry of holds, goes on for such an exam too.
     """
 

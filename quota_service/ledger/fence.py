@@ -23,14 +23,14 @@ ShardEpoch = tuple[str, int, int]
 ATTEMPT_LIFE_S = 3600.0
 """An attempt to book or to move that is older does nothing: its row may be gone by then.
 
-A process that stands still after it has looked at the age cannot come back: a transaction that is
+A process that is stopped after it has read the age cannot commit later: a transaction that is
 silent for longer than Postgres waits is ended, and `settle_payments` looks at the time it was
 called at.
 """
 
 
 def attempt_clock_s() -> float:
-    """Return the clock that the age of attempts is told by; it goes on while a machine sleeps."""
+    """Return the clock of the age of attempts; it goes on while a machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

@@ -70,7 +70,7 @@ class GroupCommit(Generic[Item, Result]):
     async def submit(self, item: Item) -> Result:
         """Commit an item with the next group and return how it ended.
 
-        Raises LedgerRefused, LedgerUnavailable (`applied` None: nobody knows) and Overloaded.
+        Raises LedgerRefused, LedgerUnavailable (`applied` None: it is unknown) and Overloaded.
         """
         try:
             return await self._coalescer.submit(item)

@@ -40,7 +40,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A checked journal entry; `reservation` and its record when it tells of one.
+    """A checked journal entry; `reservation` and its record when it has one.
 
     `key_id` and `request_id` say who asked for the step.
     """

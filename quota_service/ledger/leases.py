@@ -1,6 +1,6 @@
-"""The lease of the workers: one worker process holds it, and it tells that a worker runs at all.
+"""The lease of the workers: one worker process holds it, and it shows that a worker runs.
 
-The holder tells what must be told once, such as the seats of every quota. While nobody renews the
+The holder exports what only one may, such as the seats of every quota. While no worker renews the
 lease no worker runs, which the API processes see and warn of.
 """
 

@@ -69,7 +69,7 @@ class Ledger:
     async def connection(self, *, commits: bool = False) -> "AsyncIterator[Connection]":
         """Lend a connection; LedgerUnavailable when none is to be had in time.
 
-        Where a command of the block `commits` by itself, a failure after which nobody knows whether
+        Where a command of the block `commits` by itself, a failure that leaves it unknown whether
         it did is LedgerUnavailable with `applied` None.
         """
         started = time.perf_counter()
@@ -97,7 +97,7 @@ class Ledger:
         """Lend a connection inside a transaction, committed when the block ends.
 
         A failure of the commit itself raises LedgerUnavailable with `applied` None: it may have
-        been committed, and only a look-up by key can tell.
+        been committed, and only a look-up by key shows it.
         """
         async with self.connection() as connection:
             transaction = connection.transaction()
@@ -119,7 +119,7 @@ class Ledger:
     async def kept_alive(self, connection: "Connection") -> AsyncIterator[None]:
         """Keep Postgres from ending a transaction that waits while the block works elsewhere.
 
-        The block must not use the connection. One that was lost all the same is told at its end.
+        The block must not use the connection. A lost connection is raised at its end.
         """
         is_over = asyncio.Event()
 
@@ -142,8 +142,8 @@ class Ledger:
     async def _give_back(self, connection: "Connection") -> None:
         """Return a connection to the pool.
 
-        One that cannot be reset any more is dropped by asyncpg. What was done with it stands, and
-        so does the error that broke it: a commit of unknown end must not be told as anything else.
+        One that cannot be reset any more is dropped by asyncpg. Its effects remain, and
+        the error that broke it is raised: a commit of unknown end must stay one.
         """
         try:
             await self._pool.release(connection, timeout=self._acquire_timeout_s)
@@ -161,7 +161,7 @@ class Ledger:
         """Run the query `name`, which is a whole transaction, and return its rows.
 
         Raises LedgerUnavailable with `applied` None when its answer was lost or came too late: it
-        may have been committed, and only a look-up by key can tell.
+        may have been committed, and only a look-up by key shows it.
         """
         async with self.connection(commits=True) as connection:
             return await connection.fetch(self.query[name], *args)
@@ -171,7 +171,7 @@ async def _nothing_to_reset(_connection: object) -> None:
     """Spare each use of a connection a question to the server.
 
     asyncpg still ends a transaction that is open. Beyond that nothing of a session is ever changed
-    here: locks and settings are those of transactions, and nobody listens.
+    here: locks and settings are those of transactions, and LISTEN is not used.
     """
 
 

@@ -1,7 +1,7 @@
 """What Postgres knows of a shard that is recovered in Redis: all of it, or what came after a step.
 
 A step is an epoch of the shard and its version. Versions never start anew: an epoch goes on from
-the one before, and `branch` tells from which step.
+the one before, and `branch` is the step it started from.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class RecoveryLedger:
 
     @asynccontextmanager
     async def alone(self, exam: str) -> AsyncIterator[bool]:
-        """Keep imports and other recoveries of an exam out; False when one is at work."""
+        """Keep imports and other recoveries of an exam out; False when one is running."""
         async with self._ledger.transaction() as connection:
             locked = await connection.fetchval(self._ledger.query["try_lock_exam"], exam)
             keeping = asyncio.get_running_loop().create_task(_keep(connection))

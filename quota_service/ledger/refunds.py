@@ -31,7 +31,7 @@ class RefundEnd(Enum):
     NOT_BOOKED = auto()
     """There is no booking any more, or none yet."""
     FENCED = auto()
-    """The shard is being recovered, and the booking stands."""
+    """The shard is being recovered, and the booking remains."""
 
 
 @dataclass(frozen=True, slots=True)

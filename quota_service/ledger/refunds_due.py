@@ -16,7 +16,7 @@ class RefundDue:
     """One captured payment that has to go back; times in ms since the Unix epoch.
 
     `exam` is None when the payment named a reservation of no exam we know. When the provider says
-    that it sent the money back, or that it is disputed, is told beside it.
+    that it sent the money back, or that it is disputed, is shown with it.
     """
 
     id: int

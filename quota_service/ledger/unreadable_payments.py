@@ -1,8 +1,8 @@
 """Payment events that are signed as they should be and cannot be understood.
 
-The provider is answered 422, and may never tell of the payment again: what it said is kept byte by
+The provider is answered 422, and may never send the payment again: its body is kept byte by
 byte, so that no money is lost sight of (P6). An entry is open until a person settles it, or until
-the same event has come later in words that can be understood. An event that comes under the id of
+the same event has come later in a form that can be parsed. An event that comes under the id of
 another one is kept as well: which of the two the provider means only a person can find out.
 """
 

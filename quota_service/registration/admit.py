@@ -167,7 +167,7 @@ class Admission:
             since_fall_s=now_s - memory.fell_s,
         )
         if not statistics.is_open or not room.is_draw_closed:
-            memory.turnout.stand_still(now_s)
+            memory.turnout.pause(now_s)
             rate, place = rules.rate_per_s, (progress.threshold, room.serving)
             return Step(rate, *place, _NOBODY, Limit.NOT_OPEN), 0.0
         demand = Demand(

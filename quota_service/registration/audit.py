@@ -2,8 +2,8 @@
 
 Requests in flight are between the stores: a payment is booked while Redis has it
 `confirming`, a refund is ended while Redis has it `confirmed`. So Redis is read before and after
-Postgres, what is in flight explains a difference as far as it goes, and only a place that is left
-unexplained several times in a row is reported.
+Postgres, requests in flight explain differences, and only one that is left unexplained several
+times in a row is reported.
 
     P1  booked seats = active items, and neither above the capacity
     P3  no reservation ended twice

@@ -254,7 +254,7 @@ class SeatStore:
         return str(await self._runner.command("HGET", shard.key("definition"), "revision") or "")
 
     async def define(self, shard: Shard, exam: Exam, before: str) -> None:
-        """Put a stored definition in force in the place of the revision `before`, "" for none."""
+        """Put a stored definition in force in place of the revision `before`, "" for none."""
         args: list[str | int] = [shard.fence, before]
         args += [word for field in fields_in_force(exam).items() for word in field]
         await self._calls.call("define", shard, args)

@@ -7,8 +7,8 @@ that falls every second until then ends at its least, and climbs for minutes. It
 is what limits admission, so that an empty room, or one whose places are taken, does not earn a rate
 that nothing has put to the test.
 
-Nothing here can open the room by mistake. Without signals the rate does not rise, and soon nobody
-is admitted any more; a pause and a full room admit nobody either.
+No fault here opens the room. Without signals the rate does not rise, and soon admission
+stops; a paused or full room admits no candidate.
 """
 
 import math
@@ -61,7 +61,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a room has come.
+    """The progress of a room.
 
     `fixed_rate` is what ops have set, None to adapt. `carry` is the part of a person that the rate
     has earned and that could not be admitted yet.
@@ -81,7 +81,7 @@ class Demand:
     """Who waits, and who is inside.
 
     `drawn` estimates the candidates in the draw; `claimed` counts those who ever claimed. Numbers
-    were handed out up to `last_number`. `places` are live; `coming` were admitted a moment ago and
+    were handed out up to `last_number`. `places` are live; `coming` were just admitted and
     may still claim.
     """
 
@@ -115,9 +115,9 @@ def decide(
 ) -> Step:
     """Return the next step; `elapsed_s` is the time it makes up for, which the caller bounds."""
     if progress.is_paused:
-        return _stand_still(progress, Limit.PAUSED)
+        return _no_step(progress, Limit.PAUSED)
     if load.silent_s > policy.targets.stop_after_s:
-        return _stand_still(progress, Limit.SILENCE)
+        return _no_step(progress, Limit.SILENCE)
     drawn = _drawn(progress.threshold, demand)
     free = max(0.0, policy.places_max - demand.places - demand.coming)
     behind = max(0, demand.last_number - progress.serving)
@@ -143,7 +143,7 @@ def decide(
     )
 
 
-def _stand_still(progress: Progress, limit: Limit) -> Step:
+def _no_step(progress: Progress, limit: Limit) -> Step:
     return Step(progress.rate, progress.threshold, progress.serving, 0.0, limit)
 
 
@@ -201,7 +201,7 @@ def _go_on_in_draw(
         return threshold, 0.0
     most = min(1.0, elapsed_s / _DRAW_TIME_S)
     share = min(people / drawn, most) if drawn > 0 else most
-    # The mantissa of a float is finer than people can be told apart by.
+    # The mantissa of a float is finer than the difference of two ranks.
     moved = min(threshold + int(math.ldexp(share, _RANK_BITS)), RANK_END)
     left = _left_in_draw(threshold, drawn)
     return moved, left if moved == RANK_END else left - _left_in_draw(moved, drawn)

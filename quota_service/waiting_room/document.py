@@ -1,4 +1,4 @@
-"""The public document: one for each exam, the same for everybody, to tell one's turn from.
+"""The public document: one for each exam, the same for all clients, from which each finds its turn.
 
 A client compares its own rank with `threshold` or its number with `serving`, and asks again after
 `poll_after`. The document is small, changes once a second and can be cached for as long.
@@ -10,7 +10,7 @@ from quota_service.waiting_room.draw import commitment
 from quota_service.waiting_room.status import Phase, RoomStatus
 
 _SMOOTHING = 0.2
-"""How much of a new rate shows at once: the time somebody has to wait must not jump about."""
+"""Share of a new rate that shows at once, so that shown waits do not jump."""
 
 _POLLS_TO_TURN = 10
 """How often a client asks until its turn, about."""
@@ -29,7 +29,7 @@ class Polling:
     max_s: float
 
     def after_s(self, eta_s: float, jitter: float) -> float:
-        """Return when to ask again for somebody who waits so long; `jitter` is from -1 to 1.
+        """Return the seconds to the next poll of a client with this wait; `jitter` is from -1 to 1.
 
         It grows with the distance, and the jitter keeps a crowd from asking as one.
         """
@@ -70,7 +70,7 @@ def public_document(
 ) -> PublicDocument:
     """Return the document of this moment; `before` is the last one, from which the rate moves on.
 
-    The seed is in it once nobody can get into the draw any more, and not a moment earlier.
+    The seed is in it only once the draw is closed.
     """
     room, phase = status.room, status.phase(now_ms)
     rate_per_s = status.rate_per_s

@@ -1,4 +1,4 @@
-"""The draw: an order that nobody can choose, foresee or doubt.
+"""The draw: a random order that no one can choose or foresee, and anyone can verify.
 
 The seed is made with the room and committed to at once by its SHA-256. It is revealed once the
 draw is closed, and the rank of a candidate is the HMAC-SHA256 of exam and candidate under it. So
@@ -15,7 +15,7 @@ _RANKS = int(LAST_RANK, 16)
 
 
 def commitment(seed: bytes) -> str:
-    """Return the SHA-256 of the seed as hex: published at once, it lets nobody know the seed."""
+    """Return the SHA-256 of the seed as hex: published at once, it does not reveal the seed."""
     return hashlib.sha256(seed).hexdigest()
 
 

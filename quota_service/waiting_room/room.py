@@ -1,4 +1,4 @@
-"""A waiting room as Postgres keeps it: its secrets, and how far admission has come.
+"""A waiting room as Postgres keeps it: its secrets, and the progress of admission.
 
 Everybody has either a rank, drawn at the opening, or a number, given first come first served after
 it. First all ranks have their turn, from the lowest to the highest, then the numbers.
@@ -44,7 +44,7 @@ class Room:
 
     @property
     def is_draw_closed(self) -> bool:
-        """Whether nobody can get into the draw any more, in either store: its seed may be known."""
+        """Whether the draw is closed in both stores, so that its seed may be published."""
         return self.opened_ms is not None
 
     @property

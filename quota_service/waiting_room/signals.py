@@ -1,6 +1,6 @@
 """What the API processes report each second about how they bear the load, and what it adds up to.
 
-Every process tells what it saw in its last window; the admission looks at all of them at once. The
+Every process reports its last window; the admission reads all reports at once. The
 worst of each latency counts, because candidates meet the slow process as often as the quick ones.
 A process that has fallen silent is no good news: nothing is concluded from what is not heard.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _REQUESTS_MIN = 20
-"""Fewer requests than this tell little: one failure among two is no failure rate of a half."""
+"""With fewer requests there is no failure rate: one failure among two is not a rate of a half."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Signed texts: fields, and an HMAC-SHA256 over them, in the alphabet of URLs.
 
 What is signed is the encoded form, so that no other spelling of the same fields is taken. It is
-compared in a time that tells nothing.
+compared in constant time.
 """
 
 import base64
@@ -12,7 +12,7 @@ SIGNED_MAX = 256
 """Characters of a signed text; the longest of ours has fewer."""
 
 _SEPARATOR = "|"
-"""Stands in no exam id and no candidate id."""
+"""A separator that no exam id and no candidate id has."""
 
 
 def sign(key: bytes, fields: tuple[str | int, ...]) -> str:
@@ -39,7 +39,7 @@ def is_signed(key: bytes, text: str) -> bool:
 
 
 def whole(text: str) -> int | None:
-    """Return the number a field stands for, or None when it is not one of ours."""
+    """Return the number in a field, or None when it is not of our form."""
     if len(text) <= _DIGITS_MAX and text.isascii() and text.isdigit():
         return int(text)
     return None

@@ -16,7 +16,7 @@ from quota_service.waiting_room.tickets import Ticket
 class Phase(StrEnum):
     """The phase of a waiting room; each follows the one before it.
 
-    A room whose opening is postponed is before it again: nobody is let in, and its draw stands.
+    A room whose opening is postponed is before it again: it admits no candidate and keeps its draw.
     """
 
     BEFORE = "before"
@@ -26,7 +26,7 @@ class Phase(StrEnum):
 
 
 class Turn(StrEnum):
-    """Whether the turn of a ticket has come."""
+    """The state of a ticket's turn."""
 
     TO_COME = "to come"
     HERE = "here"
@@ -63,7 +63,7 @@ class RoomStatus:
         return self.counts.registration or self.exam.registration
 
     def phase(self, now_ms: int) -> Phase:
-        """Return the phase: nobody is let in before the seed is revealed."""
+        """Return the phase: no candidate is admitted before the seed is revealed."""
         if now_ms >= self.registration.closes_at_ms:
             return Phase.CLOSED
         if now_ms < self.registration.opens_at_ms or not self.room.is_draw_closed:
@@ -75,7 +75,7 @@ class RoomStatus:
         return rank(self.room.seed, self.exam.id, candidate)
 
     def turn(self, ticket: Ticket) -> Turn:
-        """Return whether the turn of a ticket has come."""
+        """Return the state of a ticket's turn."""
         room = self.room
         if ticket.is_for_draw:
             drawn = self.rank(ticket.candidate)
@@ -93,7 +93,7 @@ class RoomStatus:
 
     @property
     def handed_out(self) -> int:
-        """The highest number somebody may have.
+        """The highest number that may be issued.
 
         Where Redis knows of none, it may be any that was ever set aside.
         """
@@ -106,7 +106,7 @@ class RoomStatus:
         return self._left_of_draw + max(0, self.handed_out - self.room.serving)
 
     def ahead_of(self, ticket: Ticket) -> int:
-        """Return how many have their turn before a ticket, as nearly as can be told."""
+        """Return how many have their turn before a ticket, estimated."""
         if not ticket.is_for_draw:
             return self._left_of_draw + max(0, ticket.place - 1 - self.room.serving)
         before = share(self.rank(ticket.candidate)) - share(self.room.threshold)

@@ -11,7 +11,7 @@ from quota_service.waiting_room.room import Room
 from quota_service.waiting_room.signing import fields_of, is_signed, sign, whole
 
 IN_DRAW = 0
-"""The place of a ticket for the draw; whoever has it is ranked by the draw."""
+"""The number of a ticket for the draw, which is ranked by the draw."""
 
 _FIELDS = 3
 

@@ -1,13 +1,13 @@
 """How many of those who were admitted come: no-shows must not keep places from those who wait.
 
-A place is set aside for whoever was admitted a moment ago and has not claimed yet. Where only a
+A place is kept for each candidate who was just admitted and has not claimed yet. Where only a
 part of those admitted ever claims, as when a crowd of made-up candidates is in the draw, that would
 admit one full house a claim window, nearly all of it no-shows. So only as many places are set aside
 as people are likely to come, by what was seen of those admitted lately.
 
 It errs towards expecting more than will come: the share is taken three deviations above what was
 seen, who was admitted counts as a no-show only bit by bit in the second half of the window, and
-nobody is expected less than a twentieth. With few observations everybody is expected.
+a candidate counts at least a twentieth. With few observations each counts in full.
 """
 
 import math
@@ -32,10 +32,10 @@ class _Step:
 
 @dataclass(slots=True)
 class Turnout:
-    """Who was admitted lately, step by step, and who of them has come; times in seconds.
+    """Candidates admitted lately, step by step, and how many of them claimed; times in seconds.
 
-    `claims` is a count of all claims there ever were. Whose claim it is nobody tells: it is taken
-    to be of somebody who was admitted before all others that are still expected.
+    `claims` is a count of all claims there ever were. A claim is not matched to a candidate: it
+    is taken to be of the first admitted of those who are still expected.
     """
 
     window_s: float
@@ -47,8 +47,8 @@ class Turnout:
         self._see(now_s, claims)
         self.steps.append(_Step(now_s, people, people))
 
-    def stand_still(self, now_s: float) -> None:
-        """Expect whoever may still claim when time goes on, however long it stands still."""
+    def pause(self, now_s: float) -> None:
+        """Keep expecting those who may still claim after a pause of any length."""
         waiting = sum(step.unclaimed for step in self._expected(now_s))
         self.steps = deque([_Step(now_s, waiting, waiting)])
 
@@ -72,7 +72,7 @@ class Turnout:
         while self.steps and now_s - self.steps[0].at_s > _WINDOWS_SEEN * self.window_s:
             self.steps.popleft()
         if claims < self.claims:
-            self.steps.clear()  # the count was lost with Redis: nothing can be told from it
+            self.steps.clear()  # the count was lost with Redis and says nothing
         new, self.claims = float(claims - self.claims), claims
         for step in self._expected(now_s):
             came = min(new, step.unclaimed)
@@ -84,6 +84,6 @@ class Turnout:
         return (step for step in self.steps if now_s - step.at_s <= self.window_s)
 
     def _had_time(self, age_s: float) -> float:
-        """Return how far somebody who was admitted so long ago counts as a no-show."""
+        """Return to what share a candidate admitted so long ago counts as a no-show."""
         half_s = self.window_s / 2
         return min(max((age_s - half_s) / half_s, 0.0), 1.0) if half_s > 0 else 1.0

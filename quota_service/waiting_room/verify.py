@@ -1,7 +1,7 @@
-"""Checking a draw from what was published, by anybody: the seed, its commitment, and the ranks.
+"""Verifies a draw from its public document: the seed, its commitment, and the ranks.
 
-Whoever kept the document from before the opening compares its `seed_commitment` with the later one
-by eye or by program; this checks the rest, without any service at hand.
+Compare the `seed_commitment` of a document from before the opening with that of the later one;
+this module checks the rest, without a running service.
 """
 
 import re

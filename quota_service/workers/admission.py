@@ -1,4 +1,4 @@
-"""The admission worker: leads the waiting rooms that nobody else leads."""
+"""The admission worker: leads the waiting rooms that no other process leads."""
 
 from collections.abc import Mapping
 

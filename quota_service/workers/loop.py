@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 
 _PAUSE_AFTER_FAILURE_S = 0.5
 _BUSY_ROUNDS_MAX = 1000
-"""Rounds without a pause; then others get the event loop for a moment."""
+"""Rounds without a pause; then other tasks get a turn of the event loop."""
 
 
 async def each_of(

@@ -18,7 +18,7 @@ class ShardRecoveryWorker:
 
     name = "shard_recovery"
     interval_s = 0.25
-    """Pause between two looks; a shard that lost something answers nobody until it is seen."""
+    """Pause between two looks; a shard that lost something serves no request until it is seen."""
 
     def __init__(self, stores: MaintenanceStores, settings: Settings) -> None:
         self._stores = stores

@@ -79,7 +79,7 @@ def test_a_room_that_stands_still_expects_those_it_has_let_in() -> None:
     turnout = seen((0, 20, 0))
 
     for now_s in range(9, 3001):
-        turnout.stand_still(now_s)
+        turnout.pause(now_s)
 
     assert turnout.coming(3010, 0) == 20
 

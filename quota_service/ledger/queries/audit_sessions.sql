@@ -1,4 +1,4 @@
--- Promise P9 by the definition that is stored: the active items of an exam that stand under another
+-- Promise P9 by the stored definition: the active items of an exam that are stored under another
 -- session than their subject is in, and candidates who have more than one in a session.
 -- $1 exam, text
 -- $2 limit, integer

@@ -1,4 +1,4 @@
--- Ends the admission of an exam whose registration is over: nobody leads it any more, and when
+-- Ends the admission of an exam whose registration is over: it has no leader, and when
 -- whose turn came is of no use.
 -- $1 exam, text
 WITH forgotten AS (

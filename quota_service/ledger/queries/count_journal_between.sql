@@ -1,4 +1,4 @@
--- How many journal entries of a shard stand between two steps.
+-- How many journal entries of a shard are between two steps.
 -- $1 exam, text
 -- $2 shard, integer
 -- $3 after this epoch, bigint

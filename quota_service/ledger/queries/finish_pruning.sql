@@ -1,4 +1,4 @@
--- The journal of an exam is gone; so is what tells of it.
+-- The journal of an exam is removed; so are the rows about it.
 -- $1 exam, text
 WITH steps AS (
     DELETE FROM waiting_room_steps WHERE exam = $1

@@ -1,4 +1,4 @@
--- Takes or renews the lease on admission, unless somebody else has it; a lease that was lost or had
+-- Takes or renews the lease on admission, unless another has it; a lease that was lost or had
 -- ended begins a new epoch. Answers the room, and how long ago its last step was.
 -- $1 exam, text
 -- $2 leader, text

@@ -1,4 +1,4 @@
--- Removes the rows of attempts that nobody can name any more; answers them.
+-- Removes the rows of expired attempts; answers them.
 -- $1 settled more than this ago, interval
 -- $2 limit, integer
 DELETE FROM settled_pins

@@ -1,4 +1,4 @@
--- Removes what the journal told of reservations of an exam; bookings are the ledger's own. Answers
+-- Removes the journal's rows of reservations of an exam; bookings are the ledger's own. Answers
 -- them.
 -- $1 exam, text
 -- $2 limit, integer

@@ -1,4 +1,4 @@
--- One number that changes with anything of any exam that `select_exams` tells.
+-- One number that changes with any result of `select_exams`.
 SELECT coalesce(sum(hashtextextended(
            concat_ws('|', e.id, e.revision, s.shard, s.epoch, s.state, s.retired_at IS NOT NULL,
                      e.archived_at IS NOT NULL),

@@ -1,5 +1,5 @@
 -- A page of the reservations of a shard that have ended, however long ago: released, expired or
--- refunded. A refund may be known before the journal tells of it.
+-- refunded. A refund may be known before the journal has it.
 -- $1 exam, text
 -- $2 shard, integer
 -- $3 after this reservation, text

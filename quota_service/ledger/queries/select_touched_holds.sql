@@ -1,5 +1,5 @@
 -- A page of journal entries after a step, in their order, each with the record of its reservation
--- where it is the last that tells of it and the reservation is not booked.
+-- where it is the last of the reservation and the reservation is not booked.
 -- $1 exam, text
 -- $2 shard, integer
 -- $3 after this epoch, bigint

@@ -1,4 +1,4 @@
--- Payment events that could not be understood and were neither settled nor told again since, in the
+-- Payment events that could not be parsed and were neither settled nor sent again since, in the
 -- order they came.
 -- $1 after this id, bigint
 -- $2 limit, integer

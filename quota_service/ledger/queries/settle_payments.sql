@@ -1,5 +1,5 @@
 -- Settles a group of payment events, with what they book and what is due back; a transaction by itself.
--- Migrations tell what is asked and answered.
+-- Migrations describe its arguments and answers.
 -- $1 when the call is sent, timestamptz
 -- $2 events, text[]; the rest by position
 -- $3 reservations, text[]
@@ -11,7 +11,7 @@
 -- $9 paid at in ms since the Unix epoch, bigint[]
 -- $10 provider references, text[]
 -- $11 body hashes, text[]
--- $12 requests that told of each, text[]
+-- $12 requests that reported each, text[]
 -- $13 exams of bookings, text[]; null from here on for an event that books nothing
 -- $14 shards, integer[]
 -- $15 epochs, bigint[]: of the step in Redis that each payment was begun by
