@@ -12,6 +12,7 @@ import redis.asyncio
 from quota_service.observability.logs import configure_logging
 from quota_service.settings import Settings
 from tests.conftest import Running
+from tests.support.contract import Contract
 from tests.support.evidence import Evidence
 from tests.support.rooms import open_room
 
@@ -30,6 +31,12 @@ def settings(settings: Settings, request: pytest.FixtureRequest) -> Settings:
     if marker is None:
         return settings
     return dataclasses.replace(settings, **marker.kwargs).with_limits(*marker.args)
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    """The OpenAPI document, which answers are held to."""
+    return Contract()
 
 
 @pytest.fixture
