@@ -44,7 +44,7 @@ _CALLED_WRONGLY, _INTERRUPTED = 2, 130
 
 @dataclass(slots=True)
 class Outcome:
-    """The rows of a run, and what stands against trusting the rest of it."""
+    """The rows of a run, and the doubts about its other sections."""
 
     rows: list[Row] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
@@ -76,7 +76,7 @@ def main() -> int:
 
 
 async def _bench(plan: Plan, only: list[str], folder: Path) -> Outcome:
-    """Run the sections; one in doubt is told and gives no rows, the others go on."""
+    """Run the sections; one in doubt is reported and gives no rows, the others go on."""
     outcome = Outcome()
     async with open_testbed(plan, folder) as testbed:
         for name in only or SECTIONS:

@@ -1,6 +1,6 @@
 """What the service and Redis counted themselves, so that a measurement cannot mislead.
 
-A rate is only told when the service's own counters, and the stores, say that what the client
+A rate is only reported when the service's own counters, and the stores, say that what the client
 counted has happened, and nothing else.
 """
 
@@ -50,13 +50,13 @@ async def steady(read: Callable[[], Awaitable[Seen]]) -> Seen:
             before = now
 
 
-def check_count(what: str, told: int, happened: int, in_flight: int) -> None:
-    """Raise BenchError unless all that the client was told happened.
+def check_count(what: str, answered: int, happened: int, in_flight: int) -> None:
+    """Raise BenchError unless all that the client was answered happened.
 
     Up to `in_flight` requests more may have: those whose answer the client did not wait for.
     """
-    if not told <= happened <= told + in_flight:
-        raise BenchError(f"{what}: the client counted {told}, the service {happened}")
+    if not answered <= happened <= answered + in_flight:
+        raise BenchError(f"{what}: the client counted {answered}, the service {happened}")
 
 
 def check_only(what: str, grown: Counter[str], outcome: str) -> None:
@@ -68,7 +68,7 @@ def check_only(what: str, grown: Counter[str], outcome: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RedisUse:
-    """What a Redis had used by a moment."""
+    """The resources a Redis had used at a time."""
 
     cpu_us: float
     commands: int

@@ -1,7 +1,8 @@
 """The rows of durability: what it costs to sync every write of Redis, and to wait for a replica.
 
 Both sides of a row use one Redis, with the same memory and the same keys: `appendfsync` is changed
-by CONFIG SET between turns, and the replica is attached while either side of its row is measured.
+by CONFIG SET between measurements, and the replica is attached while both sides of its row are
+measured.
 What is written while a payment's holds are prepared is synced by the same policy and not measured.
 """
 
@@ -75,7 +76,7 @@ async def fsync_rows(testbed: Testbed) -> list[Row]:
         ("reserve, appendfsync always ÷ everysec", orders, orders),
         (
             "confirm, appendfsync always ÷ everysec",
-            # Either prepares as many payments as it was told of in its own last turn.
+            # Each prepares as many payments as it was paid in its own last measurement.
             Payments(testbed, "confirm", exam),
             Payments(testbed, "confirm", exam),
         ),

@@ -2,7 +2,7 @@
 
 It has no middleware, no key check, no validation, no store: what it reaches is what this HTTP
 server can reach at all. A POST is parsed as JSON and answered with a document that is rendered
-anew; a GET is answered from memory. Which paths there are, and their answers, stands in a file.
+anew; a GET is answered from memory. The paths and their answers are in a file.
 
     python -m loadtest.bench.echo --port N --answers FILE
 """

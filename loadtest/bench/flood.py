@@ -1,4 +1,4 @@
-"""A client that reserves as fast as it is told to, whatever the service makes of it.
+"""A client that reserves at a given rate, independent of the answers.
 
 With a rate it is an open loop: every request has its time, and its latency counts from that time,
 also when every connection was busy then. Without one, each connection asks again as soon as it was

@@ -2,7 +2,7 @@
 
 The rows are those registration leaves: payments, bookings with one or two subjects, live holds, the
 latest record of every reservation and a journal entry for each. Redis is then written by a rebuild
-of the shard, whose cost is told on the way.
+of the shard, whose cost is shown on the way.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Confirmations a second: group-committed, against one transaction each, in the same run.
 
 Both run through the real confirm protocol on a real Redis (AOF synced at every write) and a real
-Postgres (fsync on), started here on loopback. The two take turns over several rounds, because a
+Postgres (fsync on), started here on loopback. The two alternate over several rounds, because a
 shared machine is noisy; what counts is the ratio of the medians.
 
     python -m loadtest.bench.group_commit [--rounds N] [--confirmations N] [--in-flight N]
@@ -106,7 +106,7 @@ async def confirmations_a_second(service: Service, count: int, in_flight: int) -
 async def compare(
     settings: Settings, rounds: int, count: int, in_flight: int
 ) -> dict[str, list[float]]:
-    """Run both targets in turns and return their rates, round by round."""
+    """Run both targets alternately and return their rates, round by round."""
     targets = {
         GROUPED: settings,
         ALONE: settings.with_limits(GroupCommitLimits(batch_max=1, in_flight_max=8)),

@@ -1,7 +1,7 @@
 """The rows of latency: p99 at a set rate, against the baseline, and while holds expire in numbers.
 
 The client is `open_loop.py`, whose latencies count from the time a request was due. How late the
-client itself was stands beside them, as it is part of both sides of a ratio.
+client itself was is shown beside them, as it is part of both sides of a ratio.
 """
 
 import math
@@ -83,7 +83,7 @@ def figures_of(rounds: Sequence[Latencies]) -> Figures:
 
 
 class Running:
-    """An open-loop client at work."""
+    """A running open-loop client."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -105,7 +105,7 @@ class Running:
 async def asking(
     url: str, requests: Sequence[bytes], rate: float, seconds: float
 ) -> AsyncIterator[Running]:
-    """Run an open-loop client that sends the requests in turn; it is lent once it is at work."""
+    """Run an open-loop client that sends the requests in order; yield it once it sends."""
     with tempfile.NamedTemporaryFile(prefix="bench-requests-") as file:
         file.write(b"\0".join(requests))
         file.flush()
@@ -245,7 +245,7 @@ async def maximum_rate(testbed: Testbed, exam: str) -> float:
 
 async def check_orders(counts: OrderCounts, samples: Samples, expired: int = 0) -> None:
     """Raise BenchError unless every order of a run was answered 201 and made a hold."""
-    told, asked = samples.statuses.get(_CREATED, 0), len(samples.latencies_s)
-    if told != asked:
-        raise BenchError(f"of {asked} orders {told} made a hold: {dict(samples.statuses)}")
-    await counts.check_since("open loop", HELD, told=told, in_flight=0, expired=expired)
+    held, asked = samples.statuses.get(_CREATED, 0), len(samples.latencies_s)
+    if held != asked:
+        raise BenchError(f"of {asked} orders {held} made a hold: {dict(samples.statuses)}")
+    await counts.check_since("open loop", HELD, answered=held, in_flight=0, expired=expired)

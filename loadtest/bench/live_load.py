@@ -82,14 +82,14 @@ class LiveLoad:
         await asyncio.gather(*self._tasks, return_exceptions=error is not None)
 
     async def first_since(self, moment_s: float, *, within_s: float) -> float:
-        """Return when an order that was sent after a moment was first answered 201.
+        """Return when an order that was sent after a time was first answered 201.
 
         Raises BenchError when that takes longer than `within_s` seconds from now.
         """
         found: list[float] = []
 
         async def is_served() -> bool:
-            # Those answered last stand last.
+            # Those answered last are at the end.
             for each in reversed(self.acknowledged):
                 if each.answered_s < moment_s:
                     break
@@ -133,7 +133,7 @@ class LiveLoad:
 
 
 class _Pace:
-    """Gives out turns at a rate at most; those that nobody took are not given later."""
+    """Limits a rate; permits that were not taken are not given later."""
 
     def __init__(self, per_s: float) -> None:
         self._interval_s = 1 / per_s

@@ -1,8 +1,8 @@
 """What happens to a Redis: it is killed, a replica or an older copy takes its place, it is emptied.
 
-The service knows one address. What stands there changes, and a loss is over when a primary answers
+The service knows one address. Its server changes, and a loss is over when a primary answers
 PING there. That moment is where the time of a recovery begins: how long a server takes to load its
-data, or somebody to promote a replica, is not the service's to change.
+data, or for a replica to be promoted, is not part of the service.
 """
 
 import abc
@@ -35,7 +35,7 @@ _BASE = ".base."
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """A primary stands at the address again: when, by either clock, and at which version."""
+    """A primary answers at the address again: when, by either clock, and at which version."""
 
     at_s: float
     at: dt.datetime

@@ -2,8 +2,8 @@
 
 wrk waits for an answer before it asks again, so a slow server is asked less and looks better than
 it is. Here every request has its time, evenly spaced, and its latency counts from that time, also
-when it had to wait for a connection. It runs in a process of its own until it is told to end
-(SIGTERM) or its time is over. It prints a line when it is at work, and then its samples as JSON.
+when it had to wait for a connection. It runs in a process of its own until it is ended
+(SIGTERM) or its time is over. It prints a line when it starts, and then its samples as JSON.
 
     python -m loadtest.bench.open_loop --url URL --requests FILE --rate N --seconds N …
 """
@@ -89,7 +89,7 @@ class Client:
         self._end_if_done()
 
     def _send_due(self) -> None:
-        """Send every request whose time has come, and come back for the next."""
+        """Send every request that is due, and schedule the next."""
         now = self._loop.time()
         number = len(self.samples.latencies_s)
         while number < self._total and (at := self._time_of(number)) <= now:

@@ -14,7 +14,7 @@ OVERLOADED = "overloaded"
 
 @dataclass(frozen=True, slots=True)
 class OrderCounts:
-    """The orders of one exam through one API, up to a moment at which nothing was under way."""
+    """The orders of one exam through one API, up to a time without requests in flight."""
 
     testbed: Testbed
     api: Api
@@ -26,7 +26,7 @@ class OrderCounts:
 
     @classmethod
     async def now(cls, testbed: Testbed, api: Api, exam: str) -> Self:
-        """Count, once the counters stand still."""
+        """Count, once the counters are steady."""
 
         async def outcomes() -> Counter[str]:
             return await counted(
@@ -43,11 +43,11 @@ class OrderCounts:
         return cls(testbed, api, exam, found, left, snapshot.live_holds)
 
     async def check_since(
-        self, what: str, outcome: str, *, told: int, in_flight: int, expired: int = 0
+        self, what: str, outcome: str, *, answered: int, in_flight: int, expired: int = 0
     ) -> int:
         """Return how many orders ended as `outcome` since then.
 
-        Raises BenchError when that is not what the client was told, when others ended otherwise,
+        Raises BenchError when the client was answered otherwise, when others ended otherwise,
         or when Redis has not as many holds more, but for those that expired.
         """
         now = await OrderCounts.now(self.testbed, self.api, self.exam)
@@ -55,7 +55,7 @@ class OrderCounts:
         # counted as turned away, for this reason and no other.
         grown = now.outcomes - self.outcomes - (now.left - self.left)
         check_only(what, grown, outcome)
-        check_count(what, told, grown[outcome], in_flight)
+        check_count(what, answered, grown[outcome], in_flight)
         held = now.holds - self.holds + expired
         if held != grown[HELD]:
             raise BenchError(f"{what}: {held} holds more in Redis, {grown[HELD]} counted")

@@ -1,4 +1,4 @@
-"""Reservations at three times the maximum rate: what still goes through, and how the rest is told.
+"""Reservations at three times the maximum rate: how many are served, how fast others are refused.
 
 Rounds of two: first the maximum rate of a closed loop, then an open loop at a multiple of it, with
 signed payment callbacks all the while. The service runs in processes of its own, with all that is
@@ -47,14 +47,14 @@ _ROOT = Path(__file__).parents[2]
 _SEATS = 1_000_000
 _CONNECTIONS_MAX = 256
 _CONNECTIONS_MAX_PROXY = 128
-"""The same behind HAProxy: 64 have a slot and 64 stand in line, so that none is refused."""
+"""The same behind HAProxy: 64 have a slot and 64 are queued, so that none is refused."""
 _CONNECTIONS_FLOOD = 3000
 _NO_RATE = 10_000_000
 _CALLBACKS_PER_S = 20
 _FILES_MAX = 8192
 _REACH = {"goodput": 0.6, "callback_p99_ms": 1000.0, "refusal_p50_ms": 100.0, "memory": 1.1}
 _REACH_PROXY = {"goodput": 0.0, "callback_p99_ms": 500.0, "refusal_p50_ms": 50.0, "memory": 1.1}
-"""Behind HAProxy, which takes of the same cores: the goodput is told as it is."""
+"""Behind HAProxy, which uses the same cores: the goodput has no goal."""
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ async def flood(target: Target, run: str, seconds: float, connections: int, rate
 async def pay_all_the_while(
     target: Target, ended: asyncio.Event
 ) -> tuple[list[float], Counter[int]]:
-    """Send signed callbacks at a slow rate until told; return their latencies and statuses."""
+    """Send signed callbacks at a slow rate until stopped; return their latencies and statuses."""
     latencies_s: list[float] = []
     statuses: Counter[int] = Counter()
 

@@ -10,9 +10,9 @@ from loadtest.bench.table import Row
 _REACHED, _MISSED = "#2a7f62", "#c0392b"
 _ROW_INCHES, _DPI = 0.42, 130
 _BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-"""What stands behind a label, so that the line of the reach does not run through it."""
+"""The box behind a label, so that the line of the goal does not run through it."""
 _SHARE_MAX = 2.5
-"""Bars end here; what got further is told by its label."""
+"""Bars end here; the label gives a larger value."""
 
 
 def check_can_draw() -> None:

@@ -1,6 +1,6 @@
 """Starts and ends the processes of a bench: the service's, the baselines' and the clients'.
 
-Each is told to end when the bench dies, so an interrupted bench leaves nothing running.
+Each is ended when the bench dies, so an interrupted bench leaves nothing running.
 """
 
 import asyncio
@@ -74,13 +74,13 @@ async def serving(
 
 
 async def first_line(process: Process) -> bytes:
-    """Return the first line a process prints, by which it says that it is at work."""
+    """Return the first line a process prints, which says that it has started."""
     if process.stdout is None:
         raise ValueError("the process prints to a log")
     async with asyncio.timeout(_START_LIMIT_S):
         line = await process.stdout.readline()
     if not line:
-        raise BenchError("a client of the bench ended before it was at work")
+        raise BenchError("a client of the bench ended before it had started")
     return line
 
 

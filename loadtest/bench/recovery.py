@@ -1,7 +1,7 @@
-"""How long recovery takes to end the payments of a process that died with 10,000 of them at work.
+"""How long recovery takes to end the 10,000 payments in progress of a process that died.
 
 The use case itself leaves them behind: every other one dies after its attempt began, the rest after
-the commit, before Redis is told. Then a second process, with default settings but for the age it
+the commit, before Redis is updated. Then a second process, with default settings but for the age it
 waits for, does recovery rounds until one finds nothing, and both stores are compared.
 
     python -m loadtest.bench.recovery [--attempts N]
@@ -33,7 +33,7 @@ _LINES = ("confirm: after attempt", "confirm: after commit")
 
 
 class DiedError(Exception):
-    """Stands for the death of the process at a marked line."""
+    """Represents the death of the process at a marked line."""
 
 
 def dying(stores: PaymentStores, line: str) -> PaymentStores:
@@ -47,7 +47,7 @@ def dying(stores: PaymentStores, line: str) -> PaymentStores:
 
 
 async def leave_attempts(service: Service, count: int) -> None:
-    """Let `count` payments die, in turns after their attempt and after their commit."""
+    """Let `count` payments die, alternately after their attempt and after their commit."""
     made = await holds(service, count)
     waiting: Iterator[tuple[int, str]] = iter(enumerate(made))
 

@@ -56,7 +56,7 @@ async def recovered_since(testbed: Testbed, exam: str, epoch: int) -> list[Recov
 async def look(testbed: Testbed, exam: str, held: Sequence[str], paid: Sequence[str]) -> Found:
     """Look for holds and bookings by their reservations once nothing is between the stores.
 
-    A hold is missing when it has no record, or one that has ended: nobody gave any back, and none
+    A hold is missing when it has no record, or one that has ended: none was given back, and none
     was due. A booking is missing when one of the stores does not have it.
     """
     shard = await _quiet(testbed, exam)

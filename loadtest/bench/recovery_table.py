@@ -17,7 +17,7 @@ class Round:
     """One loss. `seconds` are from the primary's answer to the first reservation served.
 
     They are `noticed_s` until a recovery began, `recovered_s` until the shard was open in Postgres,
-    and `served_s` until somebody was answered 201. `acknowledged` holds and `paid` bookings were
+    and `served_s` until a request was answered 201. `acknowledged` holds and `paid` bookings were
     looked for.
     """
 

@@ -114,7 +114,7 @@ async def _all_cases(
 async def _rounds(
     testbed: Testbed, primary: Primary, bookings: int, sizes: _Sizes, cases: Iterable[Case]
 ) -> tuple[list[Round], list[str]]:
-    """Lose Redis in every way, again and again; the first that goes wrong ends it, and is told."""
+    """Lose Redis in every way, repeatedly; the first failure ends it, and is reported."""
     rounds: list[Round] = []
     for case, _ in itertools.product(cases, range(sizes.rounds)):
         try:

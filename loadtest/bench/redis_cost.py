@@ -95,7 +95,7 @@ async def live_holds_rows(testbed: Testbed) -> list[Row]:
 async def _costs_in_turns(
     testbed: Testbed, few: OwnStores, many: OwnStores
 ) -> dict[str, list[Cost]]:
-    """Return what a reserve costs in either store, round by round, step by step in turns."""
+    """Return what a reserve costs in either store, round by round, alternating step by step."""
     both = {"few": few, "many": many}
     costs: dict[str, list[Cost]] = {name: [] for name in both}
     for turn in range(-1, testbed.plan.rounds):

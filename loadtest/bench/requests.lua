@@ -1,10 +1,10 @@
 -- requests: makes wrk send the requests of a file in turn, and print what it counted as JSON.
 -- Why a script: no two orders may have a candidate or an idempotency key in common, and a prepared
--- payment may be told only once. Answers are not looked at here, as that would cost the client more
+-- payment may be sent only once. Answers are not looked at here, as that would cost the client more
 -- than the server spends on some of them: wrk itself counts those that are refusals, and the
 -- service's own counters say what they were.
 --
--- args[1] a file of whole requests, separated by a NUL byte. Each `{n}` in one stands for the number
+-- args[1] a file of whole requests, separated by a NUL byte. `{n}` in it is replaced by the number
 --         of the request, of 8 digits, which is never the same twice in one run.
 
 local requests = {}

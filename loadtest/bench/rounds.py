@@ -1,4 +1,4 @@
-"""Lets targets take turns, round by round, and makes rows of what they did.
+"""Measures targets alternately, round by round, and makes rows of the results.
 
 A shared machine is noisy, and its noise lasts longer than a turn. So targets that are compared
 run within seconds of each other, every other round in the opposite order, after a short turn each
@@ -27,9 +27,9 @@ async def rows_in_turns(
     connections: Sequence[int] | None = None,
     seconds: int | None = None,
 ) -> list[Row]:
-    """Measure every target of the pairs in turns; return a row a pair and connection count.
+    """Measure every target of the pairs alternately; return a row a pair and connection count.
 
-    Connections and seconds are those of the plan unless told.
+    Connections and seconds are those of the plan unless given.
     """
     plan = testbed.plan
     if seconds is not None:

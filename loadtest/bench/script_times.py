@@ -102,7 +102,7 @@ async def largest(folder: Path) -> AsyncIterator[Sizes]:
 
 
 async def measure_all(sizes: Sizes) -> None:
-    """Measure each script whose work grows with what stands there."""
+    """Measure each script whose work grows with the stored data."""
     await _measure_same_work(sizes)
     seats, shard = sizes.seats, sizes.shard
     many = {Quota(venue, subject): 2 for venue in _VENUES for subject in _SUBJECTS}

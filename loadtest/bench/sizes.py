@@ -1,6 +1,6 @@
 """The row of size: what the largest legal exam costs those who reserve in another one.
 
-The largest exam stands in the same Redis, its import over and drained, and is looked at by one
+The largest exam is in the same Redis, imported and drained, and is read by one
 client again and again, while the workers compare and audit it as they do every exam.
 """
 
@@ -113,4 +113,4 @@ async def _looked_at(testbed: Testbed, exam: str) -> AsyncIterator[list[int]]:
         looking.cancel()
         await asyncio.wait({looking})
     if not {HTTPStatus.OK, HTTPStatus.NOT_MODIFIED} & set(statuses):
-        raise BenchError(f"the large exam was never told: {statuses}")
+        raise BenchError(f"the large exam was never answered: {statuses}")

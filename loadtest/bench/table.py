@@ -63,7 +63,7 @@ def at_most(limit: float) -> Reach:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; a row without a reach is told for itself."""
+    """One line of the table; a row without a goal is shown for information."""
 
     name: str
     ratio: Spread
@@ -138,7 +138,7 @@ def _value_text(value: object) -> str:
 
 
 def _short(value: float) -> str:
-    """Return a number with as many digits as can be told apart from noise."""
+    """Return a number with its significant digits."""
     if isinstance(value, int) or abs(value) >= 100:  # noqa: PLR2004
         return f"{value:,.0f}"
     return f"{value:.2f}"

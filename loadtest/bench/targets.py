@@ -1,4 +1,4 @@
-"""What takes turns under wrk: the baselines, and the calls of the service that are held to them.
+"""The subjects under wrk: the baselines, and the calls of the service that are compared with them.
 
 Each target runs once a turn and returns a sample. A sample of a call of the service is only
 returned when the service's own counters and the stores agree with what wrk counted; successes and
@@ -21,7 +21,7 @@ from loadtest.bench.testbed import Api, Testbed
 from loadtest.bench.wrk import run_wrk
 
 _PREPARED_SHARE = 1.4
-"""How many payments are prepared for each that is expected to be told."""
+"""How many payments are prepared for each that is expected to be sent."""
 _FIRST_GUESS_PER_S = 3_000.0
 _TRIES = 3
 _CONFIRMED = "confirmed/"
@@ -40,7 +40,7 @@ class Sample:
 
 
 class Target(abc.ABC):
-    """One thing that is measured in turns with others."""
+    """One subject, measured alternately with others."""
 
     def __init__(self, testbed: Testbed, name: str) -> None:
         self.testbed = testbed
@@ -113,13 +113,15 @@ class Orders(Target):
         used = await redis_use(client)
         done = await run_wrk(self._api.url, requests, connections=connections, seconds=seconds)
         use = (await redis_use(client)).since(used)
-        told = done.requests - done.refused if self._outcome == HELD else done.refused
-        if told != done.requests:
+        answered = done.requests - done.refused if self._outcome == HELD else done.refused
+        if answered != done.requests:
             raise BenchError(f"{self.name}: {done}, not all of them {self._outcome}")
-        ended = await counts.check_since(self.name, self._outcome, told=told, in_flight=connections)
+        ended = await counts.check_since(
+            self.name, self._outcome, answered=answered, in_flight=connections
+        )
         await trim_journal(self.testbed.service, client, self.exam)
         more = {"redis_us": use.cpu_us / ended, "batch": ended / max(use.script_calls, 1)}
-        return Sample(told / done.duration_s, done.p50_ms, done.p99_ms, more)
+        return Sample(answered / done.duration_s, done.p50_ms, done.p99_ms, more)
 
 
 class Payments(Target):
@@ -144,7 +146,7 @@ class Payments(Target):
             await trim_journal(self.testbed.service, self.testbed.redis, self.exam)
             self._per_s = done.requests / done.duration_s
             if done.requests + connections > len(requests):
-                continue  # wrk began anew, and a payment told twice is none: it takes more of them
+                continue  # wrk began anew, and a payment sent twice does not count: more are needed
             check_only(self.name, grown, _CONFIRMED)
             check_count(self.name, done.requests, grown[_CONFIRMED], connections)
             if done.refused or made != grown[_CONFIRMED]:
@@ -153,7 +155,7 @@ class Payments(Target):
         raise BenchError(f"{self.name}: too few payments were prepared, {_TRIES} times")
 
     async def _prepare(self, connections: int, seconds: int) -> Sequence[bytes]:
-        """Return signed payments of new holds, more than can be told in the time."""
+        """Return signed payments of new holds, more than can be sent in the time."""
         testbed, count = self.testbed, round(self._per_s * seconds * _PREPARED_SHARE) + connections
         holds = await hold(testbed.service, self.exam, testbed.new_name("run"), range(count))
         await trim_journal(testbed.service, testbed.redis, self.exam)

@@ -99,7 +99,7 @@ class Testbed:
 
         async def is_known() -> bool:
             address = f"{self.api.url}/v1/exams/{exam.id}"
-            # Its seats are known a moment after its definition is.
+            # Its seats are known shortly after its definition.
             async with self.http.get(f"{address}/availability") as answer:
                 if answer.status != HTTPStatus.OK:
                     return False

@@ -176,7 +176,7 @@ async def _first_look(testbed: Testbed, path: str) -> Answer:
 
 
 async def _idle_commands_per_s(testbed: Testbed) -> float:
-    """Return how many commands Redis is sent a second while nobody asks for anything."""
+    """Return how many commands per second Redis gets without requests."""
     client, seconds = testbed.redis, testbed.plan.seconds
     with testbed.worker_stopped():
         before = await redis_use(client)

@@ -1,4 +1,4 @@
-"""Waits for a condition outside of this process, which nothing here could be told of."""
+"""Waits for a condition outside of this process, by polling."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

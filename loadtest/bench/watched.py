@@ -1,4 +1,4 @@
-"""The row of live availability: orders while thousands watch, against orders while nobody does."""
+"""The row of live availability: orders with thousands of watchers, against orders without."""
 
 import orjson
 
@@ -11,14 +11,14 @@ from loadtest.bench.testbed import Testbed
 from loadtest.bench.throughput import new_exam
 
 _SECONDS_MIN = 4
-"""Watchers are told of changes every other second; less would measure no or half a telling."""
+"""Watchers are sent changes every other second; a shorter time would measure none or a half."""
 
 
 class WatchedOrders(Orders):
     """Orders of an exam whose availability is watched by many."""
 
     async def measure(self, connections: int, seconds: int) -> Sample:
-        """Let the watchers come, order, and see that all were told and are still there."""
+        """Start the watchers, order, and check that all got changes and are still connected."""
         wanted = self.testbed.plan.watchers
         url = f"{self.testbed.api.url}/v1/exams/{self.exam}/availability/stream"
         process = await start_python(

@@ -1,7 +1,7 @@
 """Many watchers of one stream: connections that read what comes and throw it away.
 
 It is as cheap as a client can be, because it shares the machine with what is measured. It prints a
-line when every watcher has been sent something, watches until it is told to end (SIGTERM), and then
+line when every watcher has been sent something, watches until it is ended (SIGTERM), and then
 prints how many watchers were left and how many bytes they were sent.
 
     python -m loadtest.bench.watchers --url URL --count N
@@ -54,7 +54,7 @@ class Watchers:
         self._poll.register(number, select.EPOLLIN)
 
     def read(self) -> None:
-        """Read what has come, for a moment at most."""
+        """Read the received bytes, for a bounded time."""
         for number, _ in self._poll.poll(_POLL_S, _EVENTS_MAX):
             connection = self._open[number]
             try:
@@ -70,7 +70,7 @@ class Watchers:
 
 
 class _Told(BaseException):
-    """We are told to end."""
+    """SIGTERM has arrived."""
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
@@ -78,7 +78,7 @@ def _end(_signal: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Watch until told to end."""
+    """Watch until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--count", type=int, required=True)

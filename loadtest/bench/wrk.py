@@ -1,7 +1,7 @@
 """Runs wrk, the client of the throughput rows: one thread, closed loop, requests of our making.
 
 wrk counts answers by whether they are refusals (status 400 and up). What they were beyond that, the
-service's own counters tell: see `counters.py`.
+service's own counters count: see `counters.py`.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ async def run_wrk(
 def http_request(method: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     """Return the bytes of a request.
 
-    A `{n}` in the body counts as the 8 digits that stand there when it is sent.
+    A `{n}` in the body counts as the 8 digits that replace it when it is sent.
     """
     lines = [f"{method} {path} HTTP/1.1", "Host: bench"]
     lines += [f"{name}: {value}" for name, value in headers.items()]

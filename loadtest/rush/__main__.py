@@ -6,7 +6,7 @@ Without `--host` it starts everything it needs on this machine: stores, `quota-s
 `quota-service worker` and keys. The simulation is a process of its own, with locust in it.
 Candidates come before noon, at noon and afterwards; they wait, draw, claim, look, reserve with a
 list of venues, pay, pay late or twice, give up, give back, look again and change their minds; a
-payment provider tells of it late, repeatedly and out of order. Then everything unpaid ends, and the
+payment provider reports it late, repeatedly and out of order. Then everything unpaid ends, and the
 promises are checked from what the simulation knows and what the API says.
 
 The exit status is 1 when a promise broke. `loadtest/results/` has `rush.html` and `rush.png`.

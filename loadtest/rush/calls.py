@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the same call may be sent again in a moment."""
+        """Whether the same call may be repeated."""
         return self.status in {0, 429, _UNAVAILABLE}
 
     @property

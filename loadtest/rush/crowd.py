@@ -1,7 +1,7 @@
 """The crowd as locust sees it: one user a candidate, and the shape of their coming.
 
 A user who has gone home stays as a parked greenlet, because locust would replace one that ended:
-the shape's user count is thus how many have come so far, and arrivals do not wait for anybody who
+the shape's user count is thus the number of arrivals so far, which do not wait for anybody who
 is slow (an open load, as a real noon is).
 """
 
@@ -23,7 +23,7 @@ from loadtest.rush.world import World
 
 
 class Opening(LoadTestShape):
-    """Pre-opening, spike and tail: how many have come at a time from the opening (seconds)."""
+    """Pre-opening, spike and tail: the arrivals up to a time from the opening (seconds)."""
 
     def __init__(self, options: Options, opens_at_s: float, runner: Runner) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Opening(LoadTestShape):
 class CrowdUser(User):
     """Lives the day of one candidate and is parked; `parts` come when the process has its world.
 
-    It stands in for FastHttpUser because all of them share one client (see `calls`).
+    It replaces FastHttpUser because all of them share one client (see `calls`).
     """
 
     parts: ClassVar[AsyncResult] = AsyncResult()

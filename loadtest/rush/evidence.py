@@ -1,4 +1,4 @@
-"""What the simulation knows of its own rush: one note for each thing that was done, told or seen.
+"""The records of the simulation: one note for each call, answer and observation.
 
 The candidates, the payment provider and the watcher write notes; the checks, the figures and the
 picture read them and nothing else of the simulation. Notes are plain values of their own types, so
@@ -37,7 +37,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Ticketed:
-    """A candidate joined the waiting room; `kind` is `draw` or `number`, `rank` as it was told."""
+    """A candidate joined the waiting room; `kind` is `draw` or `number`, `rank` as answered."""
 
     candidate: str
     kind: str
@@ -50,7 +50,7 @@ class Ticketed:
 class Turn:
     """The end of a wait by the public document.
 
-    `waited_s` is when the last poll was sent that told to wait, None when there was none after the
+    `waited_s` is when the last poll was sent that was to wait, None when there was none after the
     opening; `called_s` is when the first poll was answered that said it is their turn, None when
     it never did.
     """
@@ -135,7 +135,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Something that has to be refused was tried; `expected` are the slugs it may be told."""
+    """A call that must be refused was tried; `expected` are the allowed slugs."""
 
     what: str
     expected: Sequence[str]

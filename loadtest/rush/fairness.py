@@ -1,8 +1,8 @@
 """Whether the waiting room was fair: the order people were called in against the drawn order.
 
 The drawn order is all tickets of the draw by rank, then all numbers. People poll at different
-moments, so the moment each of them *noticed* says little; what must never be is that somebody is
-told to wait after somebody behind them was called. That is counted exactly, but for the second a
+moments, so the moment each of them *noticed* says little; what must never happen is that a
+candidate waits after one behind them was called. That is counted exactly, but for the second a
 public document may be old. The ranks are worked out here anew from the seed that was revealed.
 """
 
@@ -49,7 +49,7 @@ def fairness(evidence: Evidence) -> list[Fairness]:
 
 
 def fair_order(evidence: Evidence, _facts: Facts) -> Iterator[str | None]:
-    """Nobody is told to wait after somebody behind them was called."""
+    """No candidate is answered to wait after one behind them was called."""
     yield from _passed_over(_in_order(evidence.of(Turn)))
 
 
@@ -79,7 +79,7 @@ def _numbers_once(evidence: Evidence) -> Iterator[str | None]:
     waits = Counter(turn.candidate for turn in evidence.of(Turn) if turn.kind == NUMBER)
     for ticket in evidence.of(Ticketed):
         if ticket.kind == DRAW and ticket.rank is not None:
-            yield f"{ticket.candidate} was told a rank before the opening"
+            yield f"{ticket.candidate} got a rank before the opening"
         if ticket.number is not None:
             numbers[ticket.candidate].add(ticket.number)
             holder = holders.setdefault(ticket.number, ticket.candidate)
@@ -118,13 +118,13 @@ def _in_order(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def _passed_over(turns: Sequence[Turn]) -> Iterator[str | None]:
-    """Yield for each in order whether somebody behind was called while they were told to wait."""
+    """Yield for each in order whether one behind was called while they were to wait."""
     first_behind_s = float("inf")
     for turn in reversed(turns):
         waited_s = turn.waited_s
         if waited_s is not None and waited_s > first_behind_s + REFRESH_S:
             over_s = waited_s - first_behind_s
-            yield f"{turn.candidate} waited {over_s:.1f} s after somebody behind was called"
+            yield f"{turn.candidate} waited {over_s:.1f} s after one behind was called"
         else:
             yield None
         if turn.called_s is not None:

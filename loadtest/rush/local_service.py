@@ -28,7 +28,7 @@ STOP_LIMIT_S = 20.0
 _POLL_S = 0.1
 _OK = 200
 _KEYS = {"QUOTA_FRONTEND_KEY": ("frontend", "refunds"), "QUOTA_OPS_KEY": ("ops",)}
-"""The scopes of the keys, by the variable that tells each."""
+"""The scopes of the keys, by environment variable."""
 _SECRET_BYTES = 32
 _REQUEST_TIMEOUT_S = 2.0
 

@@ -16,7 +16,7 @@ _KEPT_BACK_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """A preset. `before_s` passes before the opening, `open_s` after it until nobody begins."""
+    """A preset. `before_s` passes before the opening, `open_s` after it until arrivals end."""
 
     candidates: int
     before_s: float
@@ -52,7 +52,7 @@ SIZES: Mapping[str, Size] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """One run. Shares are of the candidates; units stand last."""
+    """One run. Shares are of the candidates; units come last in names."""
 
     exam: str
     host: str | None

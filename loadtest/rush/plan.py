@@ -41,7 +41,7 @@ class Claiming(StrEnum):
 
 
 class Cheat(StrEnum):
-    """What somebody tries who does not want to wait."""
+    """The tricks of a candidate who does not want to wait."""
 
     NONE = "none"
     NO_PASS = "reserve without a pass"  # noqa: S105  a trick, not a password

@@ -1,7 +1,7 @@
-"""The payment provider: tells the service of payments as real ones do, which is badly.
+"""The payment provider: reports payments as real ones do, with delays and repeats.
 
 Callbacks are signed (Standard Webhooks, worked out here anew), late, repeated with the same event
-id, and out of order: a failed attempt may be told after the payment that followed it. What is not
+id, and out of order: a failed attempt may be reported after the payment after it. What is not
 answered 200 is sent again until it is. It runs beside the candidates, in greenlets of its own.
 """
 
@@ -36,7 +36,7 @@ _SECRET_PREFIX = "whsec_"  # noqa: S105  the scheme's prefix, not a secret
 
 
 class Provider:
-    """Reports payments; `pending` says how many events are not told to the end yet."""
+    """Reports payments; `pending` says how many events are not acknowledged yet."""
 
     def __init__(self, caller: Caller, secret: str, evidence: Evidence, seed: int) -> None:
         self._caller = caller

@@ -122,7 +122,7 @@ class WaitingRoom:
                 if document["phase"] != "before":
                     waited_s = answer.sent_s
                 else:
-                    # Everybody looks again at noon, whatever they were told before.
+                    # Every candidate polls again at noon, whatever `poll_after` said.
                     noon_s = world.opens_at_s + world.draw.uniform(0.0, _NOON_SPREAD_S)
                     pause_s = min(pause_s, max(0.0, noon_s - answer.answered_s))
             if world.is_over:
@@ -166,7 +166,7 @@ class WaitingRoom:
             return
         self._has_cheated = True
         if cheat is Cheat.EARLY_CLAIM and place.kind == DRAW and place.rank is None:
-            # Noon must not pass while the claim is under way: the turn might have come then.
+            # Noon must not pass during the claim: the turn might come then.
             if time.time() < world.opens_at_s - _CLEARLY_BEFORE_S:
                 self._try(cheat, place.ticket, (_NOT_YET,))
         elif cheat is Cheat.FORGED_TICKET:

@@ -168,7 +168,7 @@ class Simulation:
         return runner
 
     def _world(self) -> World:
-        """Return the world around the exam, as soon as the service tells of it."""
+        """Return the world around the exam, as soon as the service has it."""
         path = f"/v1/exams/{self._options.exam}"
         deadline_s = time.time() + EXAM_WAIT_S
         while not (answer := self._public.get("look at exam", path)).is_ok:

@@ -1,6 +1,6 @@
 """The watcher: looks at seats and room once a second, and has ops release seats in the tail.
 
-It stands for the people at the desk; what it sees is what the picture shows.
+It acts for the ops on duty; the picture shows its observations.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""What everybody in the simulation shares: the exam as the service told it, clocks and callers."""
+"""Shared by all of the simulation: the exam as the service answered it, clocks and callers."""
 
 import random
 import time
@@ -36,7 +36,7 @@ class World:
 
     @property
     def ends_at_s(self) -> float:
-        """When nobody begins anything new."""
+        """When no candidate begins anything new."""
         return self.opens_at_s + self.options.open_s
 
     @property

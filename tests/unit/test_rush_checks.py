@@ -293,7 +293,7 @@ def test_somebody_who_waits_after_one_behind_was_called_was_passed_over() -> Non
 
     found = broken(evidence, good_facts())
 
-    assert found["order"] == (f"{FIRST} waited 2.1 s after somebody behind was called",)
+    assert found["order"] == (f"{FIRST} waited 2.1 s after one behind was called",)
 
 
 def test_a_number_called_before_the_draw_is_over_passes_somebody_over() -> None:
