@@ -2,7 +2,7 @@
 -- claim: closes a shard and claims it for a recovery under a new epoch.
 -- Why atomic: of two recoveries the one with the higher epoch has the shard, in either order.
 -- It may run when Redis is full: it only closes.
--- What the shard stood at is kept until it is open again, so that a recovery which takes over from
+-- The last step of the shard is kept until it is open, so that a recovery which takes over from
 -- one that died knows from where to go on. Keys that were damaged are nothing to go on from.
 --
 -- KEYS[1] string epoch        the shard's epoch and run

@@ -1,6 +1,6 @@
 #!lua
 -- claim_place: gives a candidate at its turn a place, or answers the place that it has.
--- Why atomic: a ticket must not be used twice, nor a candidate have two places, and nobody is let in
+-- Why atomic: a ticket must not be used twice, nor give a candidate two places, and none is let in
 -- while registration is not open.
 -- The tickets of a candidate are in order: one that was used spends all before it.
 --
@@ -20,7 +20,7 @@
 --         {DONE_BEFORE, ticket, expires (ms), epoch}  the place the candidate has
 --         {TICKET_USED}                               its place was finished or idle
 --         {TURN_PASSED}
---         {NOT_OPEN, opening (ms)}                    nobody is let in yet, or not for now
+--         {NOT_OPEN, opening (ms)}                    no candidate is admitted yet, or for now
 --         {CLOSED, end (ms)}                          registration is over
 --         {NOT_READY}
 -- @include codes

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- define: puts a definition of the exam in force in its shard.
--- Why atomic: whoever decides by a definition sees one of them, whole; and of two that put one in
+-- Why atomic: each script sees one definition, whole; and of two that put one in
 -- force, the one that has not heard of the other is refused.
 -- It may run when Redis is full: it writes a few fields, and a recovery needs it.
 --

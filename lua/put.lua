@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- put: writes reservations as Postgres has them into a shard that is recovered, each in the place
--- of what stands there: a record that stands gives back what it held, then the new one takes.
+-- of the old one: an existing record gives back its seats, then the new one takes its own.
 -- Why atomic: seats, claims and record of a reservation must change together; and a recovery that
 -- was overtaken by another must not write into what the other is at.
--- The shard is not open: nobody else reads or writes it. A payment that was being recorded is given
+-- The shard is not open: only the recovery uses it. A payment that was being recorded is given
 -- up: Postgres did not book it, and cannot any more under its epoch. Its hold stays for the payment
 -- to be sent again, unless it had expired before.
 -- With `fit` 1, for an empty shard, a hold that has no seats or no session any more expires: they
@@ -139,7 +139,7 @@ local function fits(record)
   return true
 end
 
--- Counts what becomes of a reservation: `before` is its record that stood, nil for none.
+-- Counts the change of a reservation: `before` is its old record, nil for none.
 local function count_end(record, before, serial)
   local is_unpaid = has_ended_unpaid(record)
   if before and has_ended_unpaid(before) then

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- room_statistics: counts a waiting room for its admission, after it has removed the places whose
--- time is over and the reports of processes that are gone. Once an opening has come it closes the draw.
+-- time is over and the reports of processes that are gone. After the opening it closes the draw.
 -- Why atomic: who is inside, who waits, whether registration is open and by which clock belong to one
 -- moment, and a place that is taken up again must not be removed by who saw it idle.
 -- It may run when Redis is full: it removes, and writes one field, once.

@@ -1,9 +1,9 @@
 #!lua flags=no-writes
 -- snapshot: reads the counters of a shard, a page of quotas at a time.
 -- Why a script: the books of a quota only balance when all its counters are read in one step.
--- A page is bounded, so that no other exam waits for a large one. The first page tells the version
+-- A page is bounded, so that no other exam waits for a large one. The first page has the version
 -- before anything else was read: what a reader has gathered is at least as new as that, and all of
--- one moment when the last page tells the same version.
+-- one moment when the last page has the same version.
 --
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] string version      counts the shard's steps

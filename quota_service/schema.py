@@ -2,7 +2,7 @@
 
 Pydantic reads what comes from outside: bodies, definitions. A field type says in one place which
 values it takes, what the OpenAPI document says of them, and what a value must be, which is all that
-is told of one that is wrong.
+is reported of a wrong one.
 """
 
 import re

@@ -2,7 +2,7 @@
 
 A Service called `quota`, or `quota-` and more, brings variables that are named like settings of
 ours: `QUOTA_PORT`, `QUOTA_SERVICE_HOST`, `QUOTA_PORT_80_TCP` and others (Kubernetes documentation,
-"Discovering services"). They are told from mistyped settings by standing together: the host, the
+"Discovering services"). They differ from mistyped settings by their combination: the host, the
 port, and the address that is made of both.
 """
 

@@ -84,7 +84,7 @@ class Settings:
     """seconds from failing readiness to closing the port at shutdown; set it to the time in which
     the proxy notices"""
     shutdown_drain_s: Annotated[float, Field(ge=0, le=600)] = 10.0
-    """seconds for requests under way to finish at shutdown; keep it and the notice below the time
+    """seconds for requests in flight to finish at shutdown; keep it and the notice below the time
     after which the supervisor kills the process"""
     worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """niceness of `worker`, lets the API on the same machine go first; 0 on a machine without it"""
@@ -145,16 +145,16 @@ class Settings:
     timeouts of a request"""
     payment_retry_grace_s: Annotated[float, Field(ge=0, le=86_400)] = 600.0
     """seconds that a hold whose payment could not be recorded is kept for the provider to send the
-    payment again; fit it to the provider's retry interval"""
+    payment again; set it above the provider's retry interval"""
     journal_backlog_max: Annotated[int, Field(ge=0)] = 500_000
     """journal entries of a shard that may wait for Postgres, beyond it no new holds are made;
-    fit it to the memory of Redis"""
+    set it to what the memory of Redis allows"""
     journal_interval_ms: Annotated[int, Field(ge=10, le=60_000)] = 250
     """milliseconds between two rounds of the journal worker; candidates' histories lag by as
     much; raise it to write to Postgres less often"""
     journal_retention_days: Annotated[int, Field(ge=0, le=36_500)] = 365
-    """days that the journal of an exam is kept after its end; fit it to the law, 0 keeps it
-    forever"""
+    """days that the journal of an exam is kept after its end; set it to what the law
+    requires, 0 keeps it forever"""
 
     limits: tuple[object, ...] = ()
     """what tests and the bench set in the place of constants; no environment variable does"""

@@ -6,7 +6,7 @@
 
 -- True when the shard is open to the caller: under the same epoch, in the same run of the server.
 -- After a restart or a failover the run is another, so a server that may have forgotten something
--- answers NOT_READY, whoever asks and over whichever connection. A server that was promoted forgets
+-- answers NOT_READY, to every caller and over any connection. A server that was promoted forgets
 -- its history when it has had no replicas for a while, which is no failover.
 local function is_open(epoch_key, fence)
   local stored = redis.call('GET', epoch_key)

@@ -1,6 +1,6 @@
-"""API keys in memory: looked up by id, compared in constant time, never asked of Postgres.
+"""API keys in memory: looked up by id, compared in constant time, without a query to Postgres.
 
-The app reads them again every second or so, which is how long a revoked key lives on.
+They are read again about every second; so long a revoked key stays valid.
 """
 
 import hmac

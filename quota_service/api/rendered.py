@@ -2,7 +2,7 @@
 
 A quota is rendered when it has changed, and a body is put together from quotas: of a large exam
 with a new filter that takes some milliseconds, not a second. There are
-more filters than can be kept, and whoever asks for ever new ones is not to have the time of
+more filters than can be kept, and a client with ever new ones must not take the time of
 everybody else. So bodies that are not kept have a share of a process's time; those of exams of
 common size cost nothing of it.
 """

@@ -138,9 +138,9 @@ def _response() -> web.StreamResponse:
 
 def _last_event_id(request: web.Request) -> str | None:
     # Clients that have seen no event yet send the header without a value.
-    told = [value for value in request.headers.getall("Last-Event-ID", []) if value.strip()]
-    if not told:
+    ids = [value for value in request.headers.getall("Last-Event-ID", []) if value.strip()]
+    if not ids:
         return None
-    if len(told) > 1 or not STATE_ID.fullmatch(told[0]):
+    if len(ids) > 1 or not STATE_ID.fullmatch(ids[0]):
         raise LastEventIdMalformed
-    return told[0]
+    return ids[0]

@@ -138,10 +138,10 @@ class ApiProcess:
             started_s = time.monotonic()
             status = await self._live()
             lived_s = time.monotonic() - started_s
-            told = {"number": self._number, "status": status, "lived_s": round(lived_s, 3)}
+            details = {"number": self._number, "status": status, "lived_s": round(lived_s, 3)}
             if self._stopping.is_set():
                 if status not in {0, -signal.SIGTERM}:
-                    log.error("API process did not shut down cleanly", extra=told)
+                    log.error("API process did not shut down cleanly", extra=details)
                 return
             early_deaths = early_deaths + 1 if lived_s < limits.started_after_s else 0
             if early_deaths > limits.early_deaths_max:
@@ -153,7 +153,7 @@ class ApiProcess:
             if early_deaths > 1:
                 pause_s = _BACKOFF_FIRST_S * 2.0 ** (early_deaths - 1)
                 pause_s = min(pause_s, limits.pause_max_s)
-            log.warning("API process ended and is replaced", extra={**told, "pause_s": pause_s})
+            log.warning("API process ended and is replaced", extra={**details, "pause_s": pause_s})
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
 

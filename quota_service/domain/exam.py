@@ -104,8 +104,8 @@ class WaitingRoomRules:
 
     Admission starts at `rate_per_s` candidates a second and moves between `rate_min_per_s` and
     `rate_max_per_s`; at most `places_max` candidates have a place at once. A pass lives for
-    `pass_ttl_s`, and a place that is not used for `idle_s` is free for others. Whose turn has come
-    may claim a place for another `claim_grace_s`, then goes to the back.
+    `pass_ttl_s`, and a place that is not used for `idle_s` is free for others. A turn can be
+    claimed for `claim_grace_s`; after it the candidate joins again at the back.
     """
 
     rate_per_s: float

@@ -16,7 +16,7 @@ class PaymentStatus(StrEnum):
 
 
 class PaymentOutcome(StrEnum):
-    """How a payment event ended here."""
+    """The outcome of a payment event."""
 
     CONFIRMED = "confirmed"
     REFUND_DUE = "refund_due"

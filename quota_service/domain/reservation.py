@@ -170,10 +170,10 @@ def derive_serial(id_key: bytes | None, exam: str, candidate: str, key: str) -> 
     of them contains, so that who knows these three cannot compute it. Without a key, for an exam
     that is older than such keys, it is 120 bits of BLAKE2b.
     """
-    told = f"{exam}\n{candidate}\n{key}".encode()
+    identity = f"{exam}\n{candidate}\n{key}".encode()
     if id_key is None:
-        return _base32(hashlib.blake2b(told, digest_size=_SERIAL_BYTES).digest())
-    return _base32(hmac.digest(id_key, told, "sha256")[:_SERIAL_BYTES])
+        return _base32(hashlib.blake2b(identity, digest_size=_SERIAL_BYTES).digest())
+    return _base32(hmac.digest(id_key, identity, "sha256")[:_SERIAL_BYTES])
 
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"

@@ -100,8 +100,8 @@ def _version_in_path(directory: Path) -> tuple[int, ...]:
 def _is_supported(program: Path, oldest: Mapping[str, int]) -> bool:
     """Return whether a program reports to be one of these, of this major version or a later one."""
     try:
-        told = run([program, "--version"], _VERSION_TIMEOUT_S)
+        output = run([program, "--version"], _VERSION_TIMEOUT_S)
     except EmbeddedError:
         return False
-    found = re.search(r"(\w+)(?: server v=|\) )(\d+)", told)
+    found = re.search(r"(\w+)(?: server v=|\) )(\d+)", output)
     return found is not None and int(found[2]) >= oldest.get(found[1], sys.maxsize)

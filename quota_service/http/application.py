@@ -43,7 +43,7 @@ class Application(Protocol):
         """Call it when others had their turn."""
 
     def find(self, method: bytes, target: str) -> Any:
-        """Return the call that a request is for; None when it is none for plain requests."""
+        """Return the call that a request is for; None when plain requests cannot make it."""
 
     def take(self, client: Client, plain: "PlainRequest") -> None:
         """Answer a request, now or later, by the client's `answer`."""

@@ -26,7 +26,7 @@ class BadRequest(QuotaError):
 
 
 class ClientLeft(Exception):
-    """The client went away before the end of its body; nobody is there to be answered."""
+    """The client left before the end of its body; no answer is sent."""
 
 
 class MalformedRequest(BadRequest):

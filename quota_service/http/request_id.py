@@ -12,7 +12,7 @@ _numbers = itertools.count(1)
 
 
 def request_id(offered: str | None) -> str:
-    """Return the id a client gave its request when it is fit to be logged, else a new one."""
+    """Return the id a client gave its request if it may be logged, else a new one."""
     if offered and _REQUEST_ID.fullmatch(offered):
         return offered
     return f"{_PROCESS}{next(_numbers):08x}"

@@ -51,7 +51,7 @@ def verified_event(
 ) -> str | None:
     """Return the event id of a callback that is signed by one of the secrets, and not stale.
 
-    None otherwise. Whether the id can be understood is not looked at.
+    None otherwise. The form of the id is not checked.
     """
     event = headers.get("webhook-id", "")
     timestamp = headers.get("webhook-timestamp", "")

@@ -44,7 +44,7 @@ class AuditLedger:
         }
 
     async def payments_without_end(self, exam: str, after: dt.datetime) -> list[str]:
-        """Return captured events since then that are neither booked nor due back, at most 100."""
+        """Return captured events since a time that are neither booked nor due back, at most 100."""
         async with self._ledger.connection() as connection:
             query = self._query["audit_payments"]
             rows = await connection.fetch(query, exam, after, timeout=_TIMEOUT_S)

@@ -1,6 +1,6 @@
 """Records payment events and books seats, those in flight together in one call of Postgres.
 
-The call is the SQL function `settle_payments`, a transaction by itself: its migration tells the
+The call is the SQL function `settle_payments`, a transaction by itself: its migration describes the
 order of locks, how each event ends, and when a payment repeats another. It answers a code for each
 event, so that one at fault does not cost the others their commit. What a constraint refuses all the
 same was committed by another group meanwhile: the call is made again, and finds it.
@@ -199,7 +199,7 @@ def _row(verdict: PaymentDecision, since_s: float) -> tuple[Any, ...]:
     An attempt that began before `since_s` cannot book any more.
     """
     event, booking = verdict.event, verdict.booking
-    told = (
+    common = (
         event.event,
         event.reservation,
         event.status,
@@ -213,10 +213,10 @@ def _row(verdict: PaymentDecision, since_s: float) -> tuple[Any, ...]:
         event.request,
     )
     if booking is None:
-        return told + _NO_BOOKING
+        return common + _NO_BOOKING
     _, shard, epoch = verdict.shard or (None, None, 0)
     return (
-        *told,
+        *common,
         booking.exam,
         shard,
         epoch,

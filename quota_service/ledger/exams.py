@@ -117,8 +117,8 @@ class ExamLedger:
         self, connection: "Connection", exam: str, by: Caller, changes: Sequence[Change]
     ) -> None:
         """Remember who made or changed a definition, and what in it."""
-        told = [[change.where, change.before, change.after] for change in changes]
-        text = orjson.dumps(told).decode()
+        listed = [[change.where, change.before, change.after] for change in changes]
+        text = orjson.dumps(listed).decode()
         await connection.execute(self._query["insert_import"], exam, by.key_id, by.request_id, text)
 
     async def set_capacity(

@@ -87,8 +87,8 @@ class LedgerReader:
         """Return {"journal": what is wrong with the journals}; nothing when all is well."""
         rows = await self._ledger.fetch("count_journal_gaps")
         gaps = int(rows[0]["count"])
-        told = f"{gaps} gaps were found within a day: see the table journal_gaps"
-        return {"journal": told} if gaps else {}
+        warning = f"{gaps} gaps were found within a day: see the table journal_gaps"
+        return {"journal": warning} if gaps else {}
 
     async def ping(self) -> None:
         """Return when Postgres answers."""

@@ -44,7 +44,7 @@ class WaitingRoomLedger:
     async def note_draw_closed(self, shard: ShardEpoch) -> Room:
         """Note for good that Redis has closed the draw, and return the room; its seed may be shown.
 
-        NotReady is raised when the epoch of the shard is over: the Redis that told of it lives in
+        NotReady is raised when the epoch of the shard is over: the Redis that reported it is in
         the past, and the one of now may still take candidates into the draw.
         """
         exam, _, _ = shard

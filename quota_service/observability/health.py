@@ -47,7 +47,7 @@ class Health:
     @property
     def warnings(self) -> Mapping[str, str]:
         """Warnings for ops, by part; the service is ready nevertheless."""
-        return {part: told for found in self._warnings for part, told in found.items()}
+        return {part: cause_of for found in self._warnings for part, cause_of in found.items()}
 
     async def refresh(self) -> None:
         """Ask every part once."""

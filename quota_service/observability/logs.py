@@ -71,7 +71,7 @@ class OnceASecond:
 
 
 class WithoutRequestBytes(logging.Filter):
-    """Keeps out what aiohttp quotes of a request it cannot parse: an API key may be in it.
+    """Removes the bytes of unparsable requests that aiohttp quotes: an API key may be in them.
 
     Such a request is its sender's mistake, so it is logged as `info`, with the kind of mistake.
     """

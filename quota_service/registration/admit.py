@@ -65,7 +65,7 @@ class AdmissionLimits:
     interval_s: float = 1.0
     """Pause between two steps."""
     lease_s: float = 5.0
-    """How long admission waits for a leader that is gone."""
+    """Time after which another process takes over from a dead leader."""
     rise_max: float = 0.02
     """Largest share by which admission gets faster in a second."""
     claim_window_s: float = 20.0
@@ -73,7 +73,7 @@ class AdmissionLimits:
     hold_after_s: float = 2.5
     """Age from which a process's report of its load counts as missing."""
     stop_after_s: float = 5.0
-    """Without any report for so long, nobody is admitted."""
+    """Time without any report after which no candidate is admitted."""
 
 
 _NOBODY = 0.0

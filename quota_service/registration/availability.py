@@ -92,7 +92,7 @@ class _Kept:
                 await asyncio.sleep(0)
 
     def take(self, page: Sequence[QuotaSeats]) -> None:
-        """Take on what was read; a quota that is as it was stays the same object."""
+        """Replace the state with the one read; an unchanged quota stays the same object."""
         for row in page:
             position = self.positions.get(row.name)
             if position is None:

@@ -71,7 +71,7 @@ class Backlog:
         for exam in self._watched - fenced.keys():
             self._fenced.remove_by_labels({"exam": exam})
         for exam, count in fenced.items():
-            if not self._registry.is_archived(exam):  # nothing is told of one that is
+            if not self._registry.is_archived(exam):  # an archived exam has no gauges
                 self._fenced.labels(exam=exam).set(count)
         self._watched = frozenset(fenced)
 

@@ -47,7 +47,7 @@ class Drained:
     """What one round did.
 
     `waits` when an entry failed and is to be tried again; `is_busy` when another worker was at it;
-    `missing` are steps that were found to be in no journal.
+    `missing` counts steps that are missing from the journal.
     """
 
     stored: int = 0

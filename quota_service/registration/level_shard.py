@@ -184,7 +184,7 @@ class Put:
             await asyncio.sleep(0)  # let the rest of the process have its turn
 
     async def page(self, page: Records) -> None:
-        """Write one page."""
+        """Write one page of records."""
         graces = await self._graces(page)
         records = []
         for reservation, record in page:

@@ -63,7 +63,7 @@ class QueueNumbers:
     def _extended(self, shard: Shard, task: "asyncio.Task[None]") -> None:
         del self._extending[shard]
         if not task.cancelled():
-            task.exception()  # nobody may be waiting any more
+            task.exception()  # its callers may have left
 
     async def _extend(self, shard: Shard, reached: int | None) -> None:
         epoch = (shard.exam, shard.number, shard.epoch)

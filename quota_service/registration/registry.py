@@ -37,7 +37,7 @@ class Progress:
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """The exams whose shards are looked at all the time."""
+        """The exams whose shards are polled."""
         return self.going_on + self.not_loaded
 
 
@@ -170,7 +170,7 @@ class ExamRegistry:
         return UsedShard(shard, is_open, stored.retired[number])
 
     def used_shards(self) -> Sequence[UsedShard]:
-        """Return every shard that was opened once, for the fence and the rebuild."""
+        """Return every shard that was ever opened, for the fence and the rebuild."""
         known = self._known()
         if self._used[0] is not known:
             used = tuple(

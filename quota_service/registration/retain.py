@@ -7,7 +7,7 @@
                               payments and refunds stay for good
 
 An exam leaves Redis as a rebuild that writes nothing but counters: the statement that fences it
-says so, and whoever recovers it next goes by that. One whose definition is changed comes back whole
+says so, and the next recovery reads that. One whose definition is changed comes back whole
 (`import_exam`). One that is archived goes from Redis altogether (`archive`).
 """
 

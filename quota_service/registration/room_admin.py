@@ -1,10 +1,10 @@
 """Administer a waiting room: set its rate, pause it, let it go on.
 
-    1. write what ops want in Postgres                                             <- the decision
+    1. write the wish of ops in Postgres                                             <- the decision
     2. read the room again, so that this process answers it at once
 
-The leader's next step finds it there; a step that was decided on what stood before is refused.
-Redis is not needed for any of it: a pause is wanted most when something is away.
+The leader's next step reads it; a step that was decided by the settings before is refused.
+Redis is not needed: a pause must work when Redis is unavailable.
 """
 
 import asyncio

@@ -126,7 +126,7 @@ class WaitingRoomCache:
     def _looked(self, task: "asyncio.Task[None]") -> None:
         self._looking = None
         if not task.cancelled():
-            task.exception()  # nobody may be waiting any more
+            task.exception()  # its callers may have left
 
     async def _look(self) -> None:
         with_room = [exam for exam in self._registry.all() if exam.waiting_room is not None]

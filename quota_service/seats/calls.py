@@ -44,7 +44,7 @@ class ShardScripts:
         records: Sequence[str] = (),
         chosen: Sequence[str] = (),
     ) -> ScriptCall:
-        """Return such a call, for whoever takes any answer to it."""
+        """Return such a call, for callers that take any answer."""
         keys = [*self.keys(shard, name), *chosen]
         keys += [shard.record_key(serial) for serial in records]
         return ScriptCall(self.runner.scripts[name], keys, args)

@@ -232,18 +232,18 @@ def _run_of(texts: Sequence[Any]) -> str:
         if isinstance(text, Exception):
             raise text
     lines = [line for text in texts for line in str(text).splitlines() if ":" in line]
-    told = dict(line.split(":", 1) for line in lines)
-    server = "valkey" if "valkey_version" in told else "redis"
-    version, oldest = told[f"{server}_version"], OLDEST_VERSIONS[server]
+    info = dict(line.split(":", 1) for line in lines)
+    server = "valkey" if "valkey_version" in info else "redis"
+    version, oldest = info[f"{server}_version"], OLDEST_VERSIONS[server]
     if tuple(map(int, version.split(".")[:2])) < oldest:
         wanted = ".".join(map(str, oldest))
         raise UnsupportedServerError(f"{server} is version {version}; it takes {wanted} or newer")
-    if told["role"] != "master":
-        raise ReadOnlyError(f"it is a replica of {told.get('master_host')}")
-    if told["loading"] != "0":
+    if info["role"] != "master":
+        raise ReadOnlyError(f"it is a replica of {info.get('master_host')}")
+    if info["loading"] != "0":
         raise RedisConnectionError("it is loading its data")
-    history = told["master_replid2"]
-    return f"{_short(told['run_id'])}.{_short(history) if history.strip('0') else 0}"
+    history = info["master_replid2"]
+    return f"{_short(info['run_id'])}.{_short(history) if history.strip('0') else 0}"
 
 
 def _short(text: str) -> str:

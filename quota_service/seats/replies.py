@@ -15,7 +15,7 @@ class ScriptReply:
     """How a step ended: its code, the reservation after it, and what else the script said.
 
     `detail` is as the script's header says: for SESSION_CONFLICT the session and the serial that
-    stands in it, for SOLD_OUT the seats left, for UNPAID_PAUSE when it ends (ms) and how many holds
+    takes it, for SOLD_OUT the seats left, for UNPAID_PAUSE when it ends (ms) and how many holds
     ended unpaid, for BELOW_TAKEN quotas and seats.
     """
 

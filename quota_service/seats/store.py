@@ -235,7 +235,7 @@ class SeatStore:
         return expired, lag_ms
 
     async def open(self, shard: Shard) -> bool:
-        """Open a shard that never was; False when it is open under another epoch."""
+        """Open a new shard; False when it is open under another epoch."""
         call = self._calls.prepared("open", shard, [shard.fence])
         code, *_ = await self._runner.call(call)
         return Code(code) >= Code.DONE
@@ -283,7 +283,7 @@ class SeatStore:
         return ScriptReply(Code.DONE, detail=(changed,))
 
     async def totals(self, shard: Shard) -> Totals:
-        """Return what the shard has in all, without its quotas."""
+        """Return the totals of the shard, without its quotas."""
         totals, _, _ = await self._page(shard, "", "0", 0)
         return totals
 
@@ -355,15 +355,17 @@ class SeatStore:
         The version is as when the first entries were read.
         """
         version: int | None = None
-        told: list[tuple[str, dict[str, str]]] = []
+        collected: list[tuple[str, dict[str, str]]] = []
         while True:
-            wanted = min(ENTRIES_MAX, limit - len(told))
+            wanted = min(ENTRIES_MAX, limit - len(collected))
             answer = await self._calls.call("read_journal", shard, [shard.fence, after, wanted])
             version = answer[1] if version is None else version
             entries = answer[2:]
-            told += ((id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in entries)
-            if len(entries) < wanted or len(told) == limit:
-                return version, told
+            collected += (
+                (id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in entries
+            )
+            if len(entries) < wanted or len(collected) == limit:
+                return version, collected
             after = entries[-1][0]
 
     async def trim_journal(self, shard: Shard, through: tuple[int, int]) -> None:

@@ -39,7 +39,7 @@ class Counts:
 
     `last_number` is None where it has handed out none, or forgot. `registration` is the window of
     the definition in force, None where Redis could never be asked. The draw is closed once an
-    opening has come.
+    opening has passed.
     """
 
     last_number: int | None = None
