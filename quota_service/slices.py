@@ -1,4 +1,4 @@
-"""Long work of one process in slices, so that requests and other work have their turns."""
+"""Long work of one process in slices, so that requests and other work run in between."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loadtest.bench.errors import BenchError
 from loadtest.bench.replica import follow
-from loadtest.bench.rounds import rows_in_turns
+from loadtest.bench.rounds import alternating_rows
 from loadtest.bench.table import Row, Spread, at_least
 from loadtest.bench.targets import Orders, Payments, Sample, Target
 from loadtest.bench.testbed import Testbed, serving_api
@@ -81,7 +81,7 @@ async def fsync_rows(testbed: Testbed) -> list[Row]:
             Payments(testbed, "confirm", exam),
         ),
     ]
-    rows = await rows_in_turns(
+    rows = await alternating_rows(
         testbed,
         [
             (name, _REACH, Synced(testbed, _ALWAYS, always), Synced(testbed, _EVERY_SECOND, every))
@@ -101,7 +101,7 @@ async def replica_rows(testbed: Testbed) -> list[Row]:
             waited = WaitedOrders(testbed, "WAIT for one replica", exam, api=api)
             at_once = Orders(testbed, "no WAIT", exam)
             pair = ("reserve, WAIT for one replica ÷ none", None, waited, at_once)
-            return await rows_in_turns(testbed, [pair], testbed.plan.connections[:1])
+            return await alternating_rows(testbed, [pair], testbed.plan.connections[:1])
 
 
 def _sync_times_ms(folder: Path) -> list[float]:

@@ -181,7 +181,7 @@ async def expiry_rows(testbed: Testbed) -> list[Row]:
 async def _expire_many(
     testbed: Testbed, exam: str, rate: float
 ) -> tuple[Latencies, Latencies, float]:
-    """Let holds come due while the worker is away, then let it come back under load.
+    """Let holds come due while the worker is stopped, then continue it under load.
 
     Returns the latencies before and while they expire, and how many seconds that took.
     """

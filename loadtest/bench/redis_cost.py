@@ -70,7 +70,7 @@ async def live_holds_rows(testbed: Testbed) -> list[Row]:
     async with testbed.own_stores(exam) as few, testbed.own_stores(exam) as many:
         await hold(few.service, _EXAM, "few", range(_FEW_HOLDS))
         bytes_each = await _fill_and_weigh(many, count)
-        costs = await _costs_in_turns(testbed, few, many)
+        costs = await _alternating_costs(testbed, few, many)
     sides = {f"with {count:,}": costs["many"], f"with {_FEW_HOLDS:,}": costs["few"]}
     figures = {
         side: {
@@ -92,7 +92,7 @@ async def live_holds_rows(testbed: Testbed) -> list[Row]:
     return [row_of_rounds(name, at_most(1.15), many_us, few_us, figures), memory]
 
 
-async def _costs_in_turns(
+async def _alternating_costs(
     testbed: Testbed, few: OwnStores, many: OwnStores
 ) -> dict[str, list[Cost]]:
     """Return what a reserve costs in either store, round by round, alternating step by step."""

@@ -21,7 +21,7 @@ Pair = tuple[str, Reaches, Target, Target]
 """A row to be: its name, what it is to reach, what is measured, and against what."""
 
 
-async def rows_in_turns(
+async def alternating_rows(
     testbed: Testbed,
     pairs: Sequence[Pair],
     connections: Sequence[int] | None = None,

@@ -44,6 +44,6 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "expiry": latency.expiry_rows,
         "sizes": sizes.sizes_rows,
         "watchers": watched.watchers_rows,
-        "workers": throughput.workers_rows,
+        "workers": throughput.api_processes_rows,
     }
 )

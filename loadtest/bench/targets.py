@@ -171,7 +171,7 @@ class Payments(Target):
 
 
 class Reads(Target):
-    """A public GET that is answered from memory, with the worker away so that Redis is quiet."""
+    """A public GET that is answered from memory, with the worker stopped so that Redis is quiet."""
 
     def __init__(
         self,

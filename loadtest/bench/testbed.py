@@ -1,6 +1,6 @@
 """The testbed of the bench: both stores, the service in processes of its own, and exams to load.
 
-The service runs as in production with all its features on: one `serve` process with one worker, one
+The service runs as in production with all its features on: one API process (`serve`), one
 `worker` process that drains the journal and expires holds, a Redis with an append-only file synced
 at every write, a Postgres with fsync on. The bench has a service in its own process too, with which
 it prepares what the clients need, and a client of its own for Redis; they do nothing while

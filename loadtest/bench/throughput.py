@@ -19,7 +19,7 @@ from loadtest.bench.messages import (
     read_requests,
 )
 from loadtest.bench.one_request import Answer, ask, ask_first
-from loadtest.bench.rounds import rows_in_turns
+from loadtest.bench.rounds import alternating_rows
 from loadtest.bench.rowlock import make_tables
 from loadtest.bench.table import Row, at_least
 from loadtest.bench.targets import Echo, Orders, Payments, Reads, RowLock
@@ -50,7 +50,7 @@ async def reserve_rows(testbed: Testbed) -> list[Row]:
     ):
         echo = echo_of_orders(testbed, echo_url)
         rowlock = RowLock(testbed, "row lock", rowlock_url, dsn)
-        return await rows_in_turns(
+        return await alternating_rows(
             testbed,
             [
                 ("reserve ÷ echo", _RESERVE, reserve, echo),
@@ -68,7 +68,7 @@ async def sold_out_rows(testbed: Testbed) -> list[Row]:
     echoed = [Echoed("POST", "/orders", answer.status, answer.document)]
     async with testbed.baseline("echo", echoed) as url:
         echo = echo_of_orders(testbed, url)
-        return await rows_in_turns(testbed, [("sold-out ÷ echo", _SOLD_OUT, refused, echo)])
+        return await alternating_rows(testbed, [("sold-out ÷ echo", _SOLD_OUT, refused, echo)])
 
 
 async def availability_rows(testbed: Testbed) -> list[Row]:
@@ -84,7 +84,7 @@ async def availability_rows(testbed: Testbed) -> list[Row]:
     async with testbed.baseline("echo", echoed) as url:
         seen = Echo(testbed, "echo", url, lambda: read_requests("/look"))
         nothing = Echo(testbed, "echo of nothing", url, lambda: read_requests("/known", etag))
-        return await rows_in_turns(
+        return await alternating_rows(
             testbed,
             [
                 ("availability, 200 ÷ echo", at_least(1.2), whole, seen),
@@ -105,7 +105,7 @@ async def confirm_rows(testbed: Testbed) -> list[Row]:
     confirm = Payments(testbed, "confirm", exam)
     async with testbed.baseline("echo", [Echoed("POST", "/payments", 200, answer.document)]) as url:
         echo = Echo(testbed, "echo", url, lambda: requests)
-        return await rows_in_turns(testbed, [("confirm ÷ echo", _CONFIRM, confirm, echo)])
+        return await alternating_rows(testbed, [("confirm ÷ echo", _CONFIRM, confirm, echo)])
 
 
 async def waiting_room_rows(testbed: Testbed) -> list[Row]:
@@ -124,19 +124,19 @@ async def waiting_room_rows(testbed: Testbed) -> list[Row]:
     async with testbed.baseline("echo", [Echoed("GET", "/poll", 200, answer.document)]) as url:
         echo = Echo(testbed, "echo", url, lambda: read_requests("/poll"))
         pair = ("waiting-room poll ÷ echo", at_least(1.2), polls, echo)
-        rows = await rows_in_turns(testbed, [pair])
+        rows = await alternating_rows(testbed, [pair])
     return [row.with_figures(redis_commands_per_s_when_idle=idle_per_s) for row in rows]
 
 
-async def workers_rows(testbed: Testbed) -> list[Row]:
-    """Return the row of two API workers against one; client and stores share the cores too."""
+async def api_processes_rows(testbed: Testbed) -> list[Row]:
+    """Return the row of two API processes against one; client and stores share the cores too."""
     exam = await new_exam(testbed)
     async with serving_api(testbed.settings, testbed.folder, "two", 2) as two:
-        one_worker = Orders(testbed, "1 worker", exam)
-        two_workers = Orders(testbed, "2 workers", exam, api=two)
-        return await rows_in_turns(
+        one_process = Orders(testbed, "1 process", exam)
+        two_processes = Orders(testbed, "2 processes", exam, api=two)
+        return await alternating_rows(
             testbed,
-            [("reserve, 2 workers ÷ 1", None, two_workers, one_worker)],
+            [("reserve, 2 API processes ÷ 1", None, two_processes, one_process)],
             testbed.plan.connections[:1],
         )
 

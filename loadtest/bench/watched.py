@@ -4,7 +4,7 @@ import orjson
 
 from loadtest.bench.errors import BenchError
 from loadtest.bench.processes import first_line, start_python, stop
-from loadtest.bench.rounds import rows_in_turns
+from loadtest.bench.rounds import alternating_rows
 from loadtest.bench.table import Row, at_least
 from loadtest.bench.targets import Orders, Sample
 from loadtest.bench.testbed import Testbed
@@ -46,4 +46,4 @@ async def watchers_rows(testbed: Testbed) -> list[Row]:
     name = f"reserve with {testbed.plan.watchers:,} watchers ÷ without"
     pair = (name, at_least(0.9), watched, alone)
     seconds = max(testbed.plan.seconds, _SECONDS_MIN)
-    return await rows_in_turns(testbed, [pair], testbed.plan.connections[:1], seconds)
+    return await alternating_rows(testbed, [pair], testbed.plan.connections[:1], seconds)

@@ -61,7 +61,7 @@ def local_service(options: Options) -> Iterator[tuple[str, dict[str, str]]]:
             )
             for name, scopes in _KEYS.items()
         }
-        more = ("--workers", str(options.api_workers)) if options.api_workers > 1 else ()
+        more = ("--workers", str(options.api_processes)) if options.api_processes > 1 else ()
         for command in (("serve", *more), ("worker",)):
             process = _start(command, environment, options)
             running.callback(_stop, process)

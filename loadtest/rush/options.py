@@ -60,7 +60,7 @@ class Options:
     master_host: str
     master_port: int
     locust_workers: int
-    api_workers: int
+    api_processes: int
     has_room: bool
     seed: int
     candidates: int
@@ -138,7 +138,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         master_host=chosen.master_host,
         master_port=chosen.master_port,
         locust_workers=chosen.locust_workers,
-        api_workers=chosen.workers,
+        api_processes=chosen.workers,
         has_room=not chosen.no_room,
         seed=chosen.seed,
         candidates=candidates,

@@ -77,7 +77,7 @@ class RenderedAvailability:
         self._used_until_s = 0.0
 
     async def get_ready(self, availability: Availability) -> None:
-        """Render what has changed, while other requests have their turns."""
+        """Render the changes in slices, so that other requests are served meanwhile."""
         rendered = self._exams.get(availability.exam.id)
         if rendered is not None and rendered.quotas is availability.quotas:
             return

@@ -97,7 +97,7 @@ def _members(document: Mapping[str, Any]) -> int:
 def _read_seats(seats: Any) -> tuple[dict[Quota, int], list[Fault]]:
     """Return the capacity of each quota, and what is wrong with the form of seats.
 
-    They are read in slices, between which other threads have their turns, and no further when more
+    They are read in slices, between which other threads run, and no further when more
     is wrong than is reported.
     """
     capacity: dict[Quota, int] = {}

@@ -34,7 +34,7 @@ class ShardRecoveryWorker:
     async def _lost(self) -> list[UsedShard]:
         """Return what may have lost something.
 
-        Exams that are over have their turns, unless something happened to the server: it is in
+        Exams that are over are visited seldom, unless something happened to the server: it is in
         another run, or another shard has lost something.
         """
         stores, registry = self._stores, self._stores.registry
