@@ -1,4 +1,4 @@
-"""All bookings as a file of CSV, streamed, in two forms: for programs, and for people.
+"""Bookings and rosters as files of CSV, streamed, in two forms: for programs, and for people.
 
 The form for programs never changes a value. The other is read by Excel as it is opened: with
 titles beside ids, times on the clocks of the exam, and text that stays text. For Excel takes text
@@ -19,16 +19,17 @@ import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.domain.definition import rfc3339
-from quota_service.domain.errors import Overloaded
-from quota_service.domain.exam import Exam, Subject, Venue
+from quota_service.domain.errors import Overloaded, UnknownVenue
+from quota_service.domain.exam import Exam, Session, Subject, Venue
 from quota_service.http.errors import InvalidRequest
-from quota_service.ledger.export import ExportedBooking, booking_pages
+from quota_service.ledger.export import ExportedBooking, RosterLine, booking_pages, roster_pages
 from quota_service.observability.logs import REQUEST_ID
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ _NAMED_VALUE = re.compile(
 )
 """Truth values, and dates that start with the month."""
 
-Column = tuple[str, Callable[[ExportedBooking], object]]
+_Row = TypeVar("_Row")
+Column = tuple[str, Callable[[_Row], object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +67,51 @@ class ExportLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class BookingFile:
-    """One form of the file: its first bytes, and the lines of a page of bookings."""
+class CsvFile(Generic[_Row]):
+    """One form of a file: its first bytes, and the lines of a page of rows."""
 
     head: bytes
-    lines: Callable[[Iterable[ExportedBooking]], bytes]
+    lines: Callable[[Iterable[_Row]], bytes]
 
 
 async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
-    """GET /v1/exams/{exam}/bookings.csv: streamed, a page of bookings in memory at a time."""
+    """GET /v1/exams/{exam}/bookings.csv."""
     context = request.app[CONTEXT]
     exam = await _exam_to_read(context, request.match_info["exam"])
-    file = _file_asked(request, exam)
+    file = excel_file(exam) if _is_for_excel(request) else plain_file()
+    pages = booking_pages(context.stores.ledger, exam.id, _EXPORT_PAGE)
+    return await _stream(request, f"bookings-{exam.id}.csv", file, pages)
+
+
+async def get_roster_csv(request: web.Request) -> web.StreamResponse:
+    """GET /v1/exams/{exam}/roster.csv: of a venue, a session, both or all."""
+    context = request.app[CONTEXT]
+    exam = await _exam_to_read(context, request.match_info["exam"])
+    file = excel_roster(exam) if _is_for_excel(request, "venue", "session") else plain_roster()
+    venue, session = request.query.get("venue"), request.query.get("session")
+    if venue is not None and venue not in exam.venue_ids:
+        raise UnknownVenue(venue)
+    if session is not None and session not in {each.id for each in exam.sessions}:
+        raise InvalidRequest([("session", "is no session of this exam")])
+    pages = roster_pages(context.stores.ledger, exam.id, venue, session, _EXPORT_PAGE)
+    name = "-".join(filter(None, ("roster", exam.id, venue, session)))
+    return await _stream(request, f"{name}.csv", file, pages)
+
+
+async def _stream(
+    request: web.Request, name: str, file: CsvFile[_Row], pages: AsyncIterator[list[_Row]]
+) -> web.StreamResponse:
+    """Answer with a file, a page of rows in memory at a time."""
+    context = request.app[CONTEXT]
     if context.exports.locked():
         raise Overloaded("too many exports are in progress")
     async with context.exports:
-        pages = booking_pages(context.stores.ledger, exam.id, _EXPORT_PAGE)
         # An unavailable Postgres is reported before anything is sent.
-        first: list[ExportedBooking] = await anext(pages, [])
+        first: list[_Row] = await anext(pages, [])
         response = web.StreamResponse(
             headers={
                 "Content-Type": "text/csv; charset=utf-8; header=present",
-                "Content-Disposition": f'attachment; filename="bookings-{exam.id}.csv"',
+                "Content-Disposition": f'attachment; filename="{name}"',
                 "X-Request-ID": REQUEST_ID.get(),
             }
         )
@@ -109,9 +134,9 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
 
 async def _write(
     response: web.StreamResponse,
-    file: BookingFile,
-    first: list[ExportedBooking],
-    pages: AsyncIterator[list[ExportedBooking]],
+    file: CsvFile[_Row],
+    first: list[_Row],
+    pages: AsyncIterator[list[_Row]],
 ) -> None:
     await response.write(file.head)
     await response.write(file.lines(first))
@@ -120,14 +145,17 @@ async def _write(
     await response.write_eof()
 
 
-def _file_asked(request: web.Request, exam: Exam) -> BookingFile:
-    """Return the form of the file in `?for=`."""
+def _is_for_excel(request: web.Request, *others: str) -> bool:
+    """Return whether `?for=excel` asks for the form for people; `others` may come once each."""
+    wrong = [
+        (name, "must be given once") for name in others if len(request.query.getall(name, ())) > 1
+    ]
     asked = request.query.getall("for", [])
-    if not asked:
-        return plain_file()
-    if asked != ["excel"]:
-        raise InvalidRequest([("for", "must be `excel`, or be left out")])
-    return excel_file(exam)
+    if asked not in ([], ["excel"]):
+        wrong.append(("for", "must be `excel`, or be left out"))
+    if wrong:
+        raise InvalidRequest(wrong)
+    return bool(asked)
 
 
 async def _exam_to_read(context: ApiContext, exam: str) -> Exam:
@@ -137,9 +165,9 @@ async def _exam_to_read(context: ApiContext, exam: str) -> Exam:
     return context.stores.registry.find(exam)
 
 
-def plain_file() -> BookingFile:
-    """Return the form for programs: ids, and times in UTC with milliseconds."""
-    columns = [
+def plain_file() -> CsvFile[ExportedBooking]:
+    """Return the bookings for programs: ids, and times in UTC with milliseconds."""
+    columns: list[Column[ExportedBooking]] = [
         *_as_they_are("reservation", "candidate", "venue"),
         ("subjects", lambda booking: " ".join(booking.subjects)),
         *_as_they_are("state", "amount", "currency"),
@@ -150,11 +178,11 @@ def plain_file() -> BookingFile:
     return _file(columns, csv_lines)
 
 
-def excel_file(exam: Exam) -> BookingFile:
-    """Return the form for spreadsheets."""
+def excel_file(exam: Exam) -> CsvFile[ExportedBooking]:
+    """Return the bookings for spreadsheets."""
     zone = ZoneInfo(exam.time_zone)
     venues, subjects = _titles(exam.venues), _titles(exam.subjects)
-    columns = [
+    columns: list[Column[ExportedBooking]] = [
         *_as_they_are("reservation", "candidate", "venue"),
         ("venue_title", lambda booking: venues.get(booking.venue, "")),
         ("subjects", lambda booking: " ".join(booking.subjects)),
@@ -170,24 +198,44 @@ def excel_file(exam: Exam) -> BookingFile:
     return _file(columns, excel_lines, UTF_8_MARK)
 
 
-def _as_they_are(*names: str) -> list[Column]:
+def plain_roster() -> CsvFile[RosterLine]:
+    """Return the roster for programs."""
+    return _file(_as_they_are("venue", "session", "subject", "candidate", "reservation"), csv_lines)
+
+
+def excel_roster(exam: Exam) -> CsvFile[RosterLine]:
+    """Return the roster for spreadsheets."""
+    venues, sessions, subjects = map(_titles, (exam.venues, exam.sessions, exam.subjects))
+    columns: list[Column[RosterLine]] = [
+        *_as_they_are("venue"),
+        ("venue_title", lambda line: venues.get(line.venue, "")),
+        *_as_they_are("session"),
+        ("session_title", lambda line: sessions.get(line.session, "")),
+        *_as_they_are("subject"),
+        ("subject_title", lambda line: subjects.get(line.subject, "")),
+        *_as_they_are("candidate", "reservation"),
+    ]
+    return _file(columns, excel_lines, UTF_8_MARK)
+
+
+def _as_they_are(*names: str) -> list[Column[Any]]:
     return [(name, attrgetter(name)) for name in names]
 
 
 def _file(
-    columns: Sequence[Column],
+    columns: Sequence[Column[_Row]],
     lines: Callable[[Iterable[Sequence[object]]], bytes],
     mark: bytes = b"",
-) -> BookingFile:
+) -> CsvFile[_Row]:
     names, cells = zip(*columns, strict=True)
-    return BookingFile(
+    return CsvFile(
         mark + lines([names]),
-        lambda page: lines([cell(booking) for cell in cells] for booking in page),
+        lambda page: lines([cell(row) for cell in cells] for row in page),
     )
 
 
-def _titles(parts: Sequence[Venue] | Sequence[Subject]) -> dict[str, str]:
-    """Return the titles of venues or subjects by id."""
+def _titles(parts: Sequence[Venue | Subject | Session]) -> dict[str, str]:
+    """Return the titles of venues, subjects or sessions by id."""
     return {part.id: str(part.title) for part in parts}
 
 

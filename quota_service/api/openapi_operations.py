@@ -208,6 +208,12 @@ OPERATIONS: Mapping[str, Operation] = {
         "beside ids and times on the clocks of the exam, and every text that Excel would take for "
         "a number, a date or a formula has an apostrophe in front. A connection that breaks off "
         "means that the file is not whole.", parameters=("for",)),
+    "GET /v1/exams/{exam}/roster.csv": Operation("export_roster",
+        {200: Body("RosterFile", media_type="text/csv")},
+        "The booked seats of a venue, of a session, or of both; of all when neither is given: a "
+        "line for each candidate and subject, by candidate. Streamed, and safe to open in a "
+        "spreadsheet, as the file of bookings is; `?for=excel` adds titles.",
+        parameters=("venue_asked", "session_asked", "for")),
     "POST /v1/payment-callbacks": Operation("report_payment",
         {200: Body("PaymentResult", {"confirmed": {}, "refund_due": _PAID_TWICE})},
         "Signed by the Standard Webhooks scheme: `webhook-signature` is `v1,` and the base64 of "
@@ -283,6 +289,8 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "exam_asked": _in(
         "query", _text("Only this exam; all when omitted, payments without one when empty."),
         name="exam"),
+    "venue_asked": _in("query", _text("Only this venue; all when omitted."), name="venue"),
+    "session_asked": _in("query", _text("Only this session; all when omitted."), name="session"),
     "after": _in("query", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),
     "after_exam": _in("query", Annotated[Identifier, Field(description=_AFTER)], name="after"),
     "limit": _in("query", _count("Maximum of items to list; 100 when omitted.", PAGE_MAX)),

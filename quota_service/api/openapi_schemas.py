@@ -166,6 +166,11 @@ def schemas() -> Mapping[str, Schema]:
             "description": "CSV (RFC 4180) in UTF-8 with a header line.",
             "examples": [exports.plain_file().head.decode()],
         },
+        "RosterFile": {
+            "type": "string",
+            "description": "CSV (RFC 4180) in UTF-8 with a header line.",
+            "examples": [exports.plain_roster().head.decode()],
+        },
         **{name: schema_of(model) for name, model in REQUESTS.items()},
     }
 

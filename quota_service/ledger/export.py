@@ -1,4 +1,4 @@
-"""All bookings of an exam, page by page: nothing is held, neither rows nor a connection."""
+"""Bookings and rosters of an exam, page by page: nothing is held, neither rows nor a connection."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -28,6 +28,17 @@ class ExportedBooking:
     provider_reference: str
 
 
+@dataclass(frozen=True, slots=True)
+class RosterLine:
+    """A candidate who sits a subject at a venue: one booked item."""
+
+    venue: str
+    session: str
+    subject: str
+    candidate: str
+    reservation: str
+
+
 async def booking_pages(
     ledger: Ledger, exam: str, page_max: int
 ) -> AsyncIterator[list[ExportedBooking]]:
@@ -39,6 +50,19 @@ async def booking_pages(
     while rows := await ledger.fetch("select_bookings_page", exam, after, page_max):
         yield [_exported(row) for row in rows]
         after = rows[-1]["reservation"]
+
+
+async def roster_pages(
+    ledger: Ledger, exam: str, venue: str | None, session: str | None, page_max: int
+) -> AsyncIterator[list[RosterLine]]:
+    """Yield who sits at a venue in a session, or at all of them where None, by candidate.
+
+    Raises LedgerUnavailable, also in the middle.
+    """
+    after = ("", "")
+    while rows := await ledger.fetch("select_roster_page", exam, venue, session, *after, page_max):
+        yield [RosterLine(*row) for row in rows]
+        after = (rows[-1]["candidate"], rows[-1]["session"])
 
 
 def _exported(row: "Record") -> ExportedBooking:

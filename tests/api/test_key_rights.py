@@ -51,6 +51,7 @@ async def test_a_key_that_is_bound_to_an_exam_is_for_no_other(
         ("GET", "/v1/exams/{exam}/refunds-due"),
         ("GET", "/v1/refunds-due?exam={exam}"),
         ("GET", "/v1/exams/{exam}/bookings.csv"),
+        ("GET", "/v1/exams/{exam}/roster.csv"),
         ("POST", "/v1/reservations/{}/refund"),
     ]
 
