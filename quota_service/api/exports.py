@@ -205,7 +205,8 @@ def plain_roster() -> CsvFile[RosterLine]:
 
 def excel_roster(exam: Exam) -> CsvFile[RosterLine]:
     """Return the roster for spreadsheets."""
-    venues, sessions, subjects = map(_titles, (exam.venues, exam.sessions, exam.subjects))
+    venues, sessions = _titles(exam.venues), _titles(exam.sessions)
+    subjects = _titles(exam.subjects)
     columns: list[Column[RosterLine]] = [
         *_as_they_are("venue"),
         ("venue_title", lambda line: venues.get(line.venue, "")),
