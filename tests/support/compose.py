@@ -1,0 +1,32 @@
+"""The files of `deploy/docker/` as podman-compose reads them: with the values of a site put in."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import podman_compose
+import yaml
+
+DOCKER = Path(__file__).parents[2] / "deploy/docker"
+COMPOSE = DOCKER / "compose.yaml"
+DEMO = DOCKER / "compose.demo.yaml"
+EXAMPLE = DOCKER / ".env.example"
+
+
+def example_values() -> dict[str, str]:
+    """Return the values of `.env.example`."""
+    lines = EXAMPLE.read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+@cache
+def read_compose(file: Path) -> dict[str, Any]:
+    """Return a compose file as it is with the values of the example."""
+    document: dict[str, Any] = put_in(yaml.safe_load(file.read_text()), example_values())
+    return document
+
+
+def put_in(document: Any, values: Mapping[str, str]) -> Any:
+    """Return a part of a compose file with values put in; ValueError when one is missing."""
+    return podman_compose.rec_subs(document, values)
