@@ -39,12 +39,14 @@ pytest_plugins = ["tests.support.xdist_reports"]
 _TEMPLATE = "quota_template"
 
 _LONGEST = (
-    "test_harness_goes_red.py",
-    "test_harness.py",
-    "test_promises.py",
-    "test_bookings_csv_stream.py",
+    ("test_harness.py", "test_harness_goes_red.py"),
+    ("test_promises.py",),
+    ("test_bookings_csv_stream.py",),
 )
-"""Files whose tests take longest, for more than twenty seconds together, the longest first."""
+"""Files whose tests take longest, the longest first; those of a group are not run side by side.
+
+Each harness has six servers and processes at work under load.
+"""
 
 
 _STORES = pytest.StashKey[str]()
@@ -83,14 +85,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     and takes those of a process that is late from the end of its row.
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    longest: dict[str, list[pytest.Item]] = {name: [] for name in _LONGEST}
+    longest: dict[str, list[pytest.Item]] = {name: [] for names in _LONGEST for name in names}
     others: list[pytest.Item] = []
     for item in items:
         longest.get(item.path.name, others).append(item)
     dealt: list[pytest.Item] = []
     for process in range(processes):
         end = len(dealt) + (len(items) - len(dealt)) // (processes - process)
-        dealt += [item for name in _LONGEST[process::processes] for item in longest[name]]
+        names = [name for group in _LONGEST[process::processes] for name in group]
+        dealt += [item for name in names for item in longest[name]]
         count = max(end - len(dealt), 0)
         dealt += others[:count]
         del others[:count]

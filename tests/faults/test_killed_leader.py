@@ -20,11 +20,11 @@ from quota_service.embedded.parent_death import die_with_parent
 from quota_service.registration.admit import AdmissionLimits
 from quota_service.settings import Settings
 from tests.support.admissions import RoomUnderTest, open_room
+from tests.support.patience import START_LIMIT_S
 from tests.support.service_cli import command, environment
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 30
 CHANGED = AdmissionLimits(interval_s=0.1, lease_s=1)
 GRACE_S = 86_400
 
@@ -54,7 +54,7 @@ async def serves_beyond(room: RoomUnderTest, number: int) -> None:
         await room.report()
         return (await room.room()).serving > number
 
-    await eventually(has, within_s=LIMIT_S)
+    await eventually(has, within_s=START_LIMIT_S)
 
 
 async def served_by_epoch(room: RoomUnderTest) -> list[tuple[int, int]]:
@@ -103,4 +103,4 @@ async def test_a_worker_steps_back_behind_the_api_as_far_as_it_is_told(service: 
         async def has_stepped_back() -> bool:
             return os.getpriority(os.PRIO_PROCESS, worker.pid) == min(before + 7, 19)
 
-        await eventually(has_stepped_back, within_s=LIMIT_S)
+        await eventually(has_stepped_back, within_s=START_LIMIT_S)
