@@ -4,29 +4,13 @@ import re
 
 import pytest
 
-from quota_service.observability.metrics import Metrics, ServiceGauges
-from tests.support.alerting import FOLDER, alerts, read_yaml, rules
+from tests.support.alerting import FOLDER, alerts, read_yaml, rules, samples
 
 SEVERITIES = {"critical", "warning"}
 EXPORTERS = ("node_filesystem_", "probe_", "redis_memory_")
 """What exporters other than the service's own processes tell."""
 
 of_each_alert = pytest.mark.parametrize("name", alerts())
-
-
-def samples() -> set[str]:
-    """Return the names of all samples that processes of the service can export."""
-    families = [
-        family
-        for registry in (Metrics().registry, ServiceGauges().registry)
-        for family in registry.collect()
-    ]
-    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
-    return {
-        f"{family.name}{suffix}"
-        for family in families
-        for suffix in suffixes.get(family.type, ("",))
-    }
 
 
 @of_each_alert

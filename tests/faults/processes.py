@@ -29,6 +29,7 @@ class ServiceProcess:
     def __init__(self, kind: str, name: str, environment: Mapping[str, str], logs: Path) -> None:
         self.name = name
         self.port = free_loopback_port()
+        self.admin_port = free_loopback_port() if kind == "serve" else self.port
         self._kind = kind
         self._environment = dict(environment)
         self._log = logs / f"{name}.log"
@@ -47,13 +48,12 @@ class ServiceProcess:
 
         Further variables of its environment hold for this life of it alone.
         """
-        is_api = self._kind == "serve"
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")},
             **self._environment,
             **settings,
-            "QUOTA_PORT": str(self.port if is_api else 0),
-            "QUOTA_ADMIN_PORT": str(0 if is_api else self.port),
+            "QUOTA_PORT": str(self.port),
+            "QUOTA_ADMIN_PORT": str(self.admin_port),
             "FAULTS_DIE_AT": die_at,
             "FAULTS_DIE_AFTER": str(die_after),
         }

@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from quota_service.observability.metrics import Metrics, ServiceGauges
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/prometheus"
 RULES = FOLDER / "rules"
@@ -24,3 +26,22 @@ def rules(kind: str) -> list[dict[str, Any]]:
 def alerts() -> dict[str, dict[str, Any]]:
     """Return the alerts by name."""
     return {rule["alert"]: rule for rule in rules("alert")}
+
+
+def samples() -> set[str]:
+    """Return the names of all samples that processes of the service can export."""
+    families = [
+        family
+        for registry in (Metrics().registry, ServiceGauges().registry)
+        for family in registry.collect()
+    ]
+    suffixes = {
+        "counter": ("_total",),
+        "info": ("_info",),
+        "histogram": ("_bucket", "_count", "_sum"),
+    }
+    return {
+        f"{family.name}{suffix}"
+        for family in families
+        for suffix in suffixes.get(family.type, ("",))
+    }

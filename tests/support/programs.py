@@ -15,6 +15,8 @@ PACKAGES = {
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
+    "psql": "postgresql-client",
+    "redis-cli": "redis-tools",
     "redis-server": "redis-server",
     "wrk": "wrk",
 }

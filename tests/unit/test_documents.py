@@ -38,7 +38,7 @@ def commands(text: str) -> Iterator[str]:
     """Yield what a document shows as typed: spans of code, and the lines of blocks of commands."""
     for language, block in re.findall(r"^```([a-z ]*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
-            if language == "sh":
+            if language.split()[:1] == ["sh"]:
                 yield line
             elif line.startswith("$ "):
                 yield line[2:]

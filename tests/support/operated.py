@@ -1,0 +1,66 @@
+"""A service as ops run it: an API process and a worker on stores of its own."""
+
+import base64
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from quota_service.app.opening import open_service
+from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.embedded.ports import LOOPBACK
+from quota_service.ledger.api_keys import Scope
+from quota_service.ledger.migrations import migrate
+from quota_service.registration.import_exam import import_exam
+from quota_service.settings import Settings
+from tests.faults.processes import ServiceProcess
+from tests.support.client import PAYMENT_SECRET
+from tests.support.rooms import room_exam
+
+EXAM = "exam-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """The stores and processes; `shell` is the environment of who operates them."""
+
+    redis: EmbeddedRedis
+    postgres: EmbeddedPostgres
+    api: ServiceProcess
+    worker: ServiceProcess
+    shell: dict[str, str]
+
+
+@asynccontextmanager
+async def operated(folder: Path) -> AsyncIterator[Operated]:
+    """Start stores, an API process and a worker, with an exam that is open and has a room."""
+    async with AsyncExitStack() as stack:
+        redis = stack.enter_context(EmbeddedRedis(folder / "redis"))
+        postgres = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
+        stores = {"QUOTA_REDIS_URL": redis.url, "QUOTA_POSTGRES_DSN": postgres.url}
+        secret = "whsec_" + base64.b64encode(PAYMENT_SECRET).decode()
+        told = {**stores, "QUOTA_PAYMENT_SECRETS": secret}
+        async with open_service(
+            Settings(redis_url=redis.url, postgres_dsn=postgres.url)
+        ) as service:
+            await migrate(service.stores.ledger)
+            await service.stores.registry.refresh()
+            await import_exam(service.stores.maintenance, room_exam(EXAM))
+            key = await service.key_ledger.create("on-duty", frozenset({Scope.OPS}))
+        api, worker = [ServiceProcess(kind, kind, told, folder) for kind in ("serve", "worker")]
+        for process in (api, worker):
+            stack.push_async_callback(process.kill)
+            await process.start()
+        shell = {
+            **{name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")},
+            **stores,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "QUOTA_URL": api.url,
+            "QUOTA_ADMIN_URL": f"http://{LOOPBACK}:{api.admin_port}",
+            "WORKER_ADMIN_URL": worker.url,
+            "QUOTA_OPS_KEY": key,
+            "exam": EXAM,
+        }
+        yield Operated(redis, postgres, api, worker, shell)
