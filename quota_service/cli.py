@@ -1,4 +1,4 @@
-"""The command line: what production runs, and the demo.
+"""The command line: what production runs, and the demo; commands about exams and keys: `commands/`.
 
 Commands print results to standard output and faults to standard error; the exit status is 0 when
 done, 1 when refused or failed, 2 when called wrongly.
@@ -6,35 +6,27 @@ done, 1 when refused or failed, 2 when called wrongly.
 
 import argparse
 import asyncio
-import getpass
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
 from quota_service import __version__
-from quota_service.app.opening import open_stores
 from quota_service.app.processes import PROCESSES_MAX, REUSE_PORT, serve_in_processes
 from quota_service.app.running import run
-from quota_service.definitions.files import load_exam_file
+from quota_service.commands.adding import Command, add, add_group, both_stores, postgres
+from quota_service.commands.exam import add_exam_commands
+from quota_service.commands.keys import add_key_commands
 from quota_service.demo import DemoOptions, demo
 from quota_service.demo_payment import DemoPaymentError, pay
-from quota_service.domain.definition import DefinitionError, exam_document
+from quota_service.domain.definition import DefinitionError
 from quota_service.domain.errors import QuotaError
 from quota_service.embedded import EmbeddedError
-from quota_service.ledger.api_keys import ApiKeyLedger, Scope
-from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.migrations import migrate
-from quota_service.ledger.pool import Ledger, open_ledger
-from quota_service.observability.logs import KEY_ID, configure_logging
-from quota_service.observability.metrics import Metrics
+from quota_service.observability.logs import configure_logging
 from quota_service.registration.audit import audit, repair
-from quota_service.registration.import_exam import import_exam
-from quota_service.registration.registry import ExamRegistry
-from quota_service.registration.stores import MaintenanceStores
 from quota_service.settings import Settings, SettingsError, describe, read_settings
 from quota_service.waiting_room.verify import DrawNotVerified, verify_draw
 
@@ -49,8 +41,6 @@ _REFUSALS = (
     UnicodeDecodeError,
 )
 """Errors that a command reports in one line."""
-
-Command = Callable[[argparse.Namespace, Settings], Awaitable[int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,14 +64,6 @@ async def _run(command: Command, options: argparse.Namespace, settings: Settings
     return await command(options, settings)
 
 
-def _user() -> str:
-    """Return the name of the user who runs the command, for the record of imports and repairs."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the number has no name, as in a container
-        return str(os.getuid())
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quota-service",
@@ -90,16 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(
-        group: "argparse._SubParsersAction[argparse.ArgumentParser]",
-        name: str,
-        command: Command,
-        meaning: str,
-    ) -> argparse.ArgumentParser:
-        added = group.add_parser(name, help=meaning, description=meaning)
-        added.set_defaults(command=command)
-        return added
 
     serve = add(commands, "serve", _serve, "serve the API and the admin port")
     serve.add_argument(
@@ -116,20 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     add(commands, "migrate", _migrate, "bring the database schema up to date")
     add(commands, "settings", _settings, "print every setting with its value and meaning")
 
-    exam = commands.add_parser("exam", help="import and show exam definitions")
-    exams = exam.add_subparsers(required=True, metavar="COMMAND")
-    add(exams, "import", _import_exam, "import a definition file (TOML or JSON)").add_argument(
-        "file", type=Path
-    )
-    add(exams, "show", _show_exam, "print one exam as JSON").add_argument("exam")
-    add(exams, "list", _list_exams, "list the exams")
+    add_exam_commands(commands)
 
     check = add(commands, "audit", _audit, "compare both stores; exit status 1 when they differ")
     check.add_argument("exam")
     check.add_argument("--repair", action="store_true", help="repair what can be repaired safely")
 
-    draw = commands.add_parser("draw", help="check the draw of a waiting room")
-    draws = draw.add_subparsers(required=True, metavar="COMMAND")
+    draws = add_group(commands, "draw", "check the draw of a waiting room")
     verify = add(
         draws,
         "verify",
@@ -143,16 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("candidates", nargs="*", metavar="candidate")
     verify.add_argument("--file", type=Path, help="a file with more candidates, one a line")
 
-    key = commands.add_parser("keys", help="create, list and revoke API keys")
-    keys = key.add_subparsers(required=True, metavar="COMMAND")
-    create = add(keys, "create", _create_key, "create a key; it is printed this one time only")
-    create.add_argument("name", help="name of the frontend or person that uses the key")
-    create.add_argument("--scope", action="append", required=True, choices=list(Scope))
-    create.add_argument(
-        "--exam", action="append", help="limit the key to this exam, again for more (default: all)"
-    )
-    add(keys, "list", _list_keys, "list the keys")
-    add(keys, "revoke", _revoke_key, "revoke a key").add_argument("id")
+    add_key_commands(commands)
 
     trial = add(commands, "demo", _demo, "run everything on this machine, stores included")
     trial.add_argument("--data-dir", type=Path, help="keep the data in this directory between runs")
@@ -209,7 +165,7 @@ async def _worker(_options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _migrate(_options: argparse.Namespace, settings: Settings) -> int:
-    async with _postgres(settings) as ledger:
+    async with postgres(settings) as ledger:
         applied = await migrate(ledger)
     print("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
     return 0
@@ -221,42 +177,9 @@ async def _settings(_options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-async def _import_exam(options: argparse.Namespace, settings: Settings) -> int:
-    exam = load_exam_file(options.file)
-    async with _both_stores(settings) as stores:
-        imported = await import_exam(stores, exam)
-    if imported.created:
-        seats = sum(exam.seats.values())
-        print(f"{exam.id}: created with {len(exam.seats)} quotas and {seats} seats")
-    elif imported.changes:
-        print(f"{exam.id}: changed")
-        for change in imported.changes:
-            print(f"    {change}")
-    else:
-        print(f"{exam.id}: nothing changed")
-    for warning in imported.warnings:
-        print(f"    warning: {warning}")
-    return 0
-
-
-async def _show_exam(options: argparse.Namespace, settings: Settings) -> int:
-    async with _exams(settings) as registry:
-        document = exam_document(registry.find(options.exam))
-    print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
-    return 0
-
-
-async def _list_exams(_options: argparse.Namespace, settings: Settings) -> int:
-    async with _exams(settings) as registry:
-        for exam in registry.all():
-            print(f"{exam.id}\t{exam.title}\t{sum(exam.seats.values())} seats")
-        for exam_id, cause in registry.not_loaded().items():
-            print(f"{exam_id}\tcannot be loaded\t{cause}")
-    return 0
-
-
 async def _audit(options: argparse.Namespace, settings: Settings) -> int:
-    async with _both_stores(settings) as stores:
+    async with both_stores(settings) as opened:
+        stores = opened.maintenance
         found = await audit(stores, options.exam)
         for difference in found.differences:
             print(difference)
@@ -290,32 +213,6 @@ def _read(name: str) -> bytes:
     return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
 
 
-async def _create_key(options: argparse.Namespace, settings: Settings) -> int:
-    async with _postgres(settings) as ledger:
-        scopes = frozenset(Scope(scope) for scope in options.scope)
-        exams = None if options.exam is None else frozenset(options.exam)
-        print(await ApiKeyLedger(ledger).create(options.name, scopes, exams))
-    return 0
-
-
-async def _list_keys(_options: argparse.Namespace, settings: Settings) -> int:
-    async with _postgres(settings) as ledger:
-        for key in await ApiKeyLedger(ledger).all():
-            state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "active"
-            exams = "all exams" if key.exams is None else ",".join(sorted(key.exams))
-            print(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{exams}\t{state}")
-    return 0
-
-
-async def _revoke_key(options: argparse.Namespace, settings: Settings) -> int:
-    async with _postgres(settings) as ledger:
-        if not await ApiKeyLedger(ledger).revoke(options.id):
-            print(f"quota-service: no active key {options.id}", file=sys.stderr)
-            return 1
-    print(f"revoked {options.id}")
-    return 0
-
-
 async def _demo(_options: argparse.Namespace, _settings: Settings) -> int:
     raise AssertionError("the demo starts its servers before there is an event loop")
 
@@ -336,29 +233,6 @@ def _demo_options(options: argparse.Namespace) -> DemoOptions:
         redis_url=options.redis_url,
         postgres_dsn=options.postgres_dsn,
     )
-
-
-def _postgres(settings: Settings) -> AbstractAsyncContextManager[Ledger]:
-    """Open Postgres, for commands that need nothing else."""
-    return open_ledger(settings, Metrics())
-
-
-@asynccontextmanager
-async def _exams(settings: Settings) -> AsyncIterator[ExamRegistry]:
-    """Read the exams from Postgres."""
-    async with _postgres(settings) as ledger:
-        registry = ExamRegistry(ExamLedger(ledger))
-        await registry.refresh()
-        yield registry
-
-
-@asynccontextmanager
-async def _both_stores(settings: Settings) -> AsyncIterator[MaintenanceStores]:
-    """Open both stores, for commands that change or compare what is in them."""
-    KEY_ID.set(f"cli:{_user()}")
-    async with open_stores(settings, Metrics()) as stores:
-        await stores.registry.refresh()
-        yield stores.maintenance
 
 
 if __name__ == "__main__":

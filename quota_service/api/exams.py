@@ -138,9 +138,10 @@ def get_exam(context: ApiContext, request: Request) -> Response:
 
 async def put_exam(context: ApiContext, request: Request) -> Response:
     """PUT /v1/exams/{exam}."""
+    force = _force_asked(request)
     # The largest definition takes a second to read, in a thread, so that no request waits for it.
     exam = await asyncio.to_thread(_defined, request.params["exam"], request.body)
-    imported = await import_exam(context.stores.maintenance, exam)
+    imported = await import_exam(context.stores.maintenance, exam, force=force)
     answer: ImportResult = {
         "exam": exam.id,
         "created": imported.created,
@@ -153,6 +154,13 @@ async def put_exam(context: ApiContext, request: Request) -> Response:
         ],
     }
     return Response.json(answer, 201 if imported.created else 200)
+
+
+def _force_asked(request: Request) -> bool:
+    force = request.read_query().get("force", "false")
+    if force not in {"true", "false"}:
+        raise InvalidRequest([("force", "must be true or false")])
+    return force == "true"
 
 
 def _defined(exam_id: str, body: bytes) -> DefinedExam:

@@ -93,7 +93,7 @@ OPERATIONS: Mapping[str, Operation] = {
          201: Body("ImportResult", {"created": {"created": True, "changes": []}})},
         "Imports the whole definition or nothing of it; every mistake is listed at once. Seats "
         "can be added at any time, and removed while they are not taken. 201: the exam is new.",
-        Body("ExamDefinition", {"definition": _definition})),
+        Body("ExamDefinition", {"definition": _definition}), parameters=("force",)),
     "GET /v1/exams/{exam}/availability": Operation("get_availability", "Availability",
         "No older than a fraction of a second (a setting of the service), or some seconds where "
         "the exam is large, and never passed off as newer than `as_of`. It is a look, not a "
@@ -299,6 +299,9 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "for": _in(
         "query", _text("`excel` for a file that a person opens; omitted, the file is for programs.",
                        enum=["excel"])),
+    "force": _in(
+        "query", _text("`true` removes the waiting room even while candidates wait in it.",
+                       enum=["true", "false"])),
     "If-None-Match": _in("header", _text("ETags that the client has; 304 when one is current.")),
     "Last-Event-ID": _in(
         "header", _text("The id of the event seen last; go on after it. Empty: none was seen.",

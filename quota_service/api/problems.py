@@ -108,6 +108,10 @@ _TYPES = (
                 "Something of the exam is not finished: holds, payments, money that is due "
                 "back, refunds, or journal entries a person has to look at.",
                 {"unfinished": ["refunds_due"]}),
+    ProblemType("candidates-waiting", 409,
+                "The definition has no waiting room, and candidates wait in the one that the exam "
+                "has. `?force=true` removes it all the same; then everybody can reserve at once.",
+                {"waiting": 1200}),
     ProblemType("session-started", 409,
                 "The first sitting of the order has begun.",
                 {"session": "day1-am", "started_at": "2023-05-13T01:00:00.000Z"}),
@@ -282,6 +286,8 @@ class ProblemMembers(Answer, total=False):
         Annotated[str, _one_of("holds", "payments", "refunds_due", "refunds", "journal")]
     ]
     """What is not finished."""
+    waiting: Positive
+    """Candidates who wait for their turn."""
     state: Annotated[str, _one_of(*(state for state in State if state.is_ended))]
     """How the reservation ended."""
     threshold: Rank

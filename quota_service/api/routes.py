@@ -133,7 +133,7 @@ ROUTES: tuple[Route, ...] = (
           (*_NO_EXAM, "not-ready")),
     Route("PUT", "/v1/exams/{exam}", exams.put_exam, OPS,
           "Import a definition; importing the same again changes nothing",
-          (*_BODY, "definition-refused", "exam-archived", *_STORES),
+          (*_BODY, "definition-refused", "candidates-waiting", "exam-archived", *_STORES),
           body_max_bytes=MAX_FILE_BYTES),
     Route("GET", "/v1/exams/{exam}/availability", availability.get_availability, ANYONE,
           "Seats left at every venue",

@@ -347,6 +347,18 @@ class DefinitionRefused(Refused):
         return "\n".join(f"{where}: {detail}" for where, detail in self.problems)
 
 
+@dataclass(eq=False)
+class CandidatesWaiting(Refused):
+    """A definition without a waiting room would end the one that candidates wait in."""
+
+    slug = "candidates-waiting"
+    detail = (
+        "the definition has no waiting room, and {waiting} candidates wait in it; force the import "
+        "to remove it all the same"
+    )
+    waiting: int
+
+
 class Unavailable(QuotaError):
     """A fault of the service; nothing acknowledged was lost, and the request may be repeated.
 

@@ -1,5 +1,6 @@
 """Import: brings an exam's definition into both stores; the same definition changes nothing.
 
+    0. refuse to remove a waiting room in which candidates wait, unless forced
     1. lock the exam in Postgres, plan the change against what is stored and what is taken
     2. write definition, under a new revision, and capacities in Postgres; not visible yet
     3. put the new definition in force in Redis: until 5 no seat can be taken by either
@@ -33,9 +34,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from quota_service.domain.changes import Change, find_problems, plan_changes
+from quota_service.domain.changes import Change, ChangePlan, find_problems, plan_changes
 from quota_service.domain.definition import Problem
 from quota_service.domain.errors import (
+    CandidatesWaiting,
     DefinitionRefused,
     ImportUnfinished,
     QuotaError,
@@ -51,6 +53,7 @@ from quota_service.seats.codes import Code
 from quota_service.seats.definition import is_in_force
 from quota_service.seats.keys import ONLY_SHARD, Shard
 from quota_service.slices import in_slices
+from quota_service.waiting_room.status import Phase
 
 if TYPE_CHECKING:
     from quota_service.ledger.pool import Connection
@@ -60,20 +63,37 @@ if TYPE_CHECKING:
 class Imported:
     """What an import did: `created`, or the changes it made, or neither.
 
-    `warnings` tell what may be meant, and should be looked at.
+    `warnings` tell what may be meant, and should be looked at. Of an import that was only checked
+    it is what it would do, and `problems` are the reasons against it.
     """
 
     created: bool
     changes: tuple[Change, ...]
     warnings: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
-async def import_exam(stores: MaintenanceStores, exam: Exam) -> Imported:
+async def check_import(stores: MaintenanceStores, exam: Exam, *, force: bool = False) -> Imported:
+    """Return what importing a definition would do, and all reasons against it; change nothing."""
+    waiting = []
+    try:
+        await _check_waiting(stores, exam, force=force)
+    except CandidatesWaiting as refusal:
+        waiting = [Problem("waiting_room", str(refusal))]
+    async with stores.ledger.transaction() as connection:
+        old, plan = await _plan(stores, connection, exam)
+    problems = (*waiting, *plan.problems)
+    return Imported(old is None, plan.changes, tuple(warnings(exam)), problems)
+
+
+async def import_exam(stores: MaintenanceStores, exam: Exam, *, force: bool = False) -> Imported:
     """Store a definition; DefinitionRefused, with every reason, leaves all as it was.
 
-    So does any other failure before the commit, as soon as Redis answers. One after it is raised as
-    ImportUnfinished: the definition is stored, and what is left is done by a worker.
+    So does CandidatesWaiting, unless the import is forced, and any other failure before the commit,
+    as soon as Redis answers. One after it is raised as ImportUnfinished: the definition is stored,
+    and what is left is done by a worker.
     """
+    await _check_waiting(stores, exam, force=force)
     try:
         imported, comes_back = await _store(stores, exam)
     except DefinitionRefused:
@@ -96,24 +116,16 @@ async def import_exam(stores: MaintenanceStores, exam: Exam) -> Imported:
 async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]:
     """Decide; return what was done, and whether a worker brings the exam back into Redis."""
     async with stores.ledger.transaction() as connection:
-        old = await stores.exams.lock(connection, exam.id)
+        old, plan = await _plan(stores, connection, exam)
+        _refuse(plan.problems)
         if old is None:
-            _refuse(contradictions(exam))
             await stores.exams.insert(connection, exam)
             await stores.exams.note_import(connection, exam.id, caller(), [])
             await stores.exams.set_capacity(connection, exam.id, exam.seats)
             await _ensure_waiting_room(stores, connection, exam)
             return Imported(created=True, changes=()), False
-        confirmed = await stores.exams.confirmed(connection, exam.id)
-        async with stores.ledger.kept_alive(connection):
-            taken = await _taken(stores, old, confirmed)
-            # Of a large exam it takes a second, in which requests have to be answered.
-            plan = await asyncio.to_thread(plan_changes, old.exam, exam, taken)
-        _refuse(plan.problems)
         if not plan.changes:
             return Imported(created=False, changes=()), False
-        stand = contradictions(old.exam)
-        _refuse([problem for problem in contradictions(exam) if problem not in stand])
         await stores.exams.set_capacity(connection, exam.id, plan.capacity)
         new = await stores.exams.update(connection, exam)
         await stores.exams.note_import(connection, exam.id, caller(), plan.changes)
@@ -125,6 +137,39 @@ async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]
             await _put_in_force(stores, old, new, plan.capacity)
         stores.failpoint("import: before commit")
         return Imported(created=False, changes=plan.changes), any(old.retired)
+
+
+async def _plan(
+    stores: MaintenanceStores, connection: "Connection", exam: Exam
+) -> tuple[StoredExam | None, ChangePlan]:
+    """Lock an exam; return it as it is stored, and what the definition would change in it."""
+    old = await stores.exams.lock(connection, exam.id)
+    if old is None:
+        return None, ChangePlan((), {}, tuple(contradictions(exam)))
+    confirmed = await stores.exams.confirmed(connection, exam.id)
+    async with stores.ledger.kept_alive(connection):
+        taken = await _taken(stores, old, confirmed)
+        # Of a large exam it takes a second, in which requests have to be answered.
+        plan = await asyncio.to_thread(plan_changes, old.exam, exam, taken)
+    stand = contradictions(old.exam)
+    more = [problem for problem in contradictions(exam) if problem not in stand]
+    return old, replace(plan, problems=(*plan.problems, *more))
+
+
+async def _check_waiting(stores: MaintenanceStores, exam: Exam, *, force: bool) -> None:
+    """Raise CandidatesWaiting when a definition ends a waiting room in which candidates wait."""
+    if force or exam.waiting_room is not None:
+        return
+    await stores.registry.refresh()
+    try:
+        had_room = stores.registry.find(exam.id).waiting_room is not None
+    except UnknownExam:
+        return
+    if had_room:
+        await stores.rooms.refresh()
+        status = stores.rooms.current(exam.id).status
+        if status.waiting and status.phase(stores.rooms.now_ms()) is not Phase.CLOSED:
+            raise CandidatesWaiting(status.waiting)
 
 
 async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from quota_service import cli
 from quota_service.app.opening import open_service
 from quota_service.app.upkeep import refresh_memory
 from quota_service.definitions.reading import parse_exam
@@ -19,6 +18,7 @@ from quota_service.domain.definition import exam_document
 from quota_service.settings import Settings
 from quota_service.workers.expiry import ExpiryWorker
 from tests.conftest import Running
+from tests.support.command_line import CommandLine
 from tests.support.exams import exam_definition, make_exam
 from tests.support.lost_shards import rows
 from tests.support.records import move_due_into_the_past
@@ -162,14 +162,17 @@ async def test_the_import_of_an_exam_that_cannot_be_loaded_says_so_and_changes_n
 
 
 async def test_the_list_of_the_command_line_names_an_exam_that_cannot_be_loaded(
-    running: Running, settings: Settings, capsys: pytest.CaptureFixture[str]
+    running: Running,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     await running.client.import_exam(exam_definition("exam-2"))
     await rewrite(running, MARS)
 
-    await cli._list_exams(cli._parser().parse_args(["exam", "list"]), settings)  # noqa: SLF001
+    done = await CommandLine(settings, monkeypatch, capsys)("exam", "list")
 
-    listed = capsys.readouterr().out.splitlines()
+    listed = done.printed.splitlines()
     assert [re.split("\t", line)[0] for line in listed] == ["exam-1", "exam-2"]
     assert "cannot be loaded" in listed[1]
 

@@ -285,6 +285,27 @@ async def test_when_the_room_is_switched_off_everybody_reserves(queueing: Runnin
     assert (await reserve(queueing.client, None)).status == 201
 
 
+async def test_the_room_is_not_switched_off_while_candidates_wait_unless_ops_force_it(
+    drawing: Running,
+) -> None:
+    api = drawing.client
+    definition = room_definition(opens_in_s=3600, closes_in_s=7200)
+    del definition["waiting_room"]
+    await join(api, "candidate-1")
+
+    refused = await api.import_exam(definition)
+    odd, forced = [
+        await api.call("PUT", f"/v1/exams/exam-1?force={force}", key=api.ops_key, json=definition)
+        for force in ("yes", "true")
+    ]
+
+    assert_refused(refused, 409, "candidates-waiting")
+    assert refused.json["waiting"] == 1
+    assert_refused(odd, 422, "invalid-request", "force")
+    assert forced.status == 200
+    assert_refused(await api.get("/v1/exams/exam-1/waiting-room"), 409, "waiting-room-off")
+
+
 async def test_after_the_end_of_registration_that_is_what_is_told(queueing: Running) -> None:
     known = queueing.service.stores.registry.find("exam-1")
     now_ms = queueing.service.stores.waiting_room.rooms.now_ms()

@@ -14,6 +14,7 @@ from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import LedgerUnavailable
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.settings import Settings
+from tests.support.command_line import CommandLine
 from tests.support.embedded import MakeParent, MakePostgres, MakeRedis, Parent
 from tests.support.ledgers import LedgerUnderTest, open_books
 from tests.support.patience import PATIENT
@@ -132,3 +133,11 @@ def parent_of() -> Iterator[MakeParent]:
             parent.kill()
         assert wait_until(lambda: not is_running(parent.redis_pid))  # noqa: B023 - called at once
         assert wait_until(lambda: not is_running(parent.postgres_pid))  # noqa: B023 - the same
+
+
+@pytest.fixture
+def command_line(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    """Commands of `quota-service` with the settings of the test."""
+    return CommandLine(settings, monkeypatch, capsys)

@@ -1,0 +1,94 @@
+"""The template of a definition: an example that can be imported, each member with its meaning.
+
+The meanings are those of the model, as in the OpenAPI document. The optional waiting room is
+commented out, since an exam that has one gives seats to nobody without a pass.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from quota_service.definitions.model import (
+    ExamDefinition,
+    FairUseTable,
+    HoldTable,
+    WaitingRoomTable,
+)
+from quota_service.definitions.toml import Path, toml_of
+
+_HEAD = """\
+# The definition of an exam. Change the values, then see what an import would do and import it:
+#     quota-service exam import --check FILE
+#     quota-service exam import FILE
+# A time without an offset is a time in `time_zone`. Instead of [seats] a file of rows can be named
+# above the first table, seats_csv = "seats.csv", with the header venue,subject,seats.
+
+"""
+_ROOM_NOTE = """
+# Without the leading `#` the exam has a waiting room: who reserves needs a pass of it.
+"""
+_OPENS_IN = dt.timedelta(days=30)
+_IGNORED = {"server_time"}
+
+
+def template(exam_id: str, today: dt.date) -> str:
+    """Return the text of a definition file for an exam that opens in a month."""
+    comments = dict(_meanings((), ExamDefinition))
+    room = {"waiting_room": WaitingRoomTable().model_dump()}
+    lines = toml_of(room, comments).splitlines()
+    text = toml_of(_example(exam_id, today), comments)
+    return f"{_HEAD}{text}{_ROOM_NOTE}" + "".join(f"# {line}\n" for line in lines)
+
+
+def _example(exam_id: str, today: dt.date) -> dict[str, Any]:
+    opening = today + _OPENS_IN
+
+    def at(days: int, clock: str) -> str:
+        return f"{opening + dt.timedelta(days=days)}T{clock}:00"
+
+    window = {"opens_at": at(0, "12:00"), "closes_at": at(8, "12:00")}
+    title = {"zh": "考试", "en": "Exam"}
+    return {
+        "id": exam_id,
+        "title": title,
+        "time_zone": "Asia/Shanghai",
+        "registration": window,
+        "refund": window,
+        "fee": {"amount": 8000, "currency": "CNY"},
+        "hold": HoldTable(ttl_s=900).model_dump(),
+        "fair_use": FairUseTable().model_dump(),
+        "notice": {
+            "version": "1",
+            "text": {"zh": "请在所示时限内支付。\n", "en": "Pay before the time shown.\n"},
+        },
+        "sessions": [
+            {
+                "id": "day1-am",
+                "title": {"zh": "上午", "en": "Morning"},
+                "starts_at": at(60, "09:00"),
+                "ends_at": at(60, "11:00"),
+            },
+        ],
+        "subjects": [{"id": "general", "title": title, "session": "day1-am"}],
+        "venues": [{"id": "jinan", "title": {"zh": "济南", "en": "Jinan"}}],
+        "seats": {"jinan": {"general": 100}},
+    }
+
+
+def _meanings(path: Path, model: type[BaseModel]) -> Iterator[tuple[Path, str]]:
+    """Yield the path and the meaning of each member of a model, and of the tables in it."""
+    for name, member in model.model_fields.items():
+        if name in _IGNORED:
+            continue
+        tables = [
+            each
+            for each in (member.annotation, *get_args(member.annotation))
+            if isinstance(each, type) and issubclass(each, BaseModel)
+        ]
+        meaning = member.description or (tables[0].__doc__ if tables else None)
+        if meaning is not None:
+            yield (*path, name), " ".join(meaning.split())
+        for table in tables:
+            yield from _meanings((*path, name), table)
