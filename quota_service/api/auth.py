@@ -39,10 +39,17 @@ class KeyRing:
         self._keys = {key.id: key for key in keys if key.revoked_at is None}
         self._verified = {}
 
-    def authorize(self, authorization: str | None, scope: Scope, exam: str | None) -> str:
+    def authorize(
+        self,
+        authorization: str | None,
+        scope: Scope,
+        exam: str | None,
+        also: Scope | None = None,
+    ) -> str:
         """Return the id of the key in an Authorization header, if it may do what is asked.
 
-        It has to be in force and to have the scope, for the exam, or for all where `exam` is None.
+        It has to be in force and to have the scope, or the other where there is one, for the exam,
+        or for all where `exam` is None.
 
         What is done from here on in the same context is done by that key.
 
@@ -53,7 +60,7 @@ class KeyRing:
         # A header that was found right since the keys were read last is right still. To be found
         # here it has to be the same to the last byte, and Python's string hash is keyed.
         known = self._verified.get(authorization or "")
-        if known is not None and known.may(scope, exam):
+        if known is not None and known.may(scope, exam, also):
             KEY_ID.set(known.id)
             return known.id
         if authorization is None or authorization[: len(_BEARER)].lower() != _BEARER:
@@ -68,7 +75,7 @@ class KeyRing:
         matches = hmac.compare_digest(key.secret_hash if key else _NO_HASH, hash_secret(secret))
         if key is None or not matches:
             raise Unauthorized(_REFUSAL)
-        if not key.may(scope, exam):
+        if not key.may(scope, exam, also):
             raise Forbidden("the API key does not have the scope needed, or is for other exams")
         if len(self._verified) < _VERIFIED_MAX:
             self._verified[authorization] = key

@@ -26,7 +26,7 @@ from aiohttp import web
 
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.domain.definition import rfc3339
-from quota_service.domain.errors import Overloaded, UnknownVenue
+from quota_service.domain.errors import Overloaded, UnknownSession, UnknownVenue
 from quota_service.domain.exam import Exam, Session, Subject, Venue
 from quota_service.http.errors import InvalidRequest
 from quota_service.ledger.export import ExportedBooking, RosterLine, booking_pages, roster_pages
@@ -92,7 +92,7 @@ async def get_roster_csv(request: web.Request) -> web.StreamResponse:
     if venue is not None and venue not in exam.venue_ids:
         raise UnknownVenue(venue)
     if session is not None and session not in {each.id for each in exam.sessions}:
-        raise InvalidRequest([("session", "is no session of this exam")])
+        raise UnknownSession(session)
     pages = roster_pages(context.stores.ledger, exam.id, venue, session, _EXPORT_PAGE)
     name = "-".join(filter(None, ("roster", exam.id, venue, session)))
     return await _stream(request, f"{name}.csv", file, pages)

@@ -192,7 +192,7 @@ def _tag(route: Route) -> str:
 def _security(route: Route) -> list[dict[str, list[str]]]:
     if route.verify is not None:
         return [{"webhook_signature": []}]
-    return [] if route.scope is None else [{f"{route.scope}_key": []}]
+    return [{f"{scope}_key": []} for scope in (route.scope, route.also) if scope is not None]
 
 
 def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema]]:

@@ -16,9 +16,10 @@ from quota_service.api.exams import EXAMS_MAX
 from quota_service.api.models import ExamId, ReservationId
 from quota_service.api.openapi_schemas import Schema, component, schema_of, shown
 from quota_service.api.ops import PAGE_MAX
-from quota_service.api.payments import EVENT_ID_MAX
+from quota_service.api.payments import EVENT_ID_MAX, Reference
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.reservations import IDEMPOTENCY_KEY_MAX, Ids
+from quota_service.api.search import FOUND_MAX
 from quota_service.definitions.files import load_sample_exam
 from quota_service.domain.definition import exam_document
 from quota_service.http.webhooks import TOLERANCE_S
@@ -124,6 +125,13 @@ OPERATIONS: Mapping[str, Operation] = {
         links=("get_reservation", "release", "checkout")),
     "GET /v1/exams/{exam}/candidates/{candidate}": Operation("get_candidate", "CandidateView",
         "Reservations of every state, the ended ones too."),
+    "GET /v1/reservations": Operation("find_reservations", "FoundReservations",
+        "By `reservation`, `candidate` or `reference`: the provider's own of a payment, or the id "
+        "of a payment event. Several narrow the search; without any nothing is found. What a "
+        "candidate did in the last second may be missing. A key that is bound to an exam names it "
+        "in `exam`.",
+        parameters=("reservation_sought", "candidate_sought", "reference_sought", "exam_sought",
+                    "after_reservation", "found_limit")),
     "GET /v1/reservations/{reservation}": Operation("get_reservation",
         {200: Body("Reservation", {"held": {}, "confirmed": _paid})},
         "The reservation as it is now."),
@@ -293,6 +301,18 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "session_asked": _in("query", _text("Only this session; all when omitted."), name="session"),
     "after": _in("query", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),
     "after_exam": _in("query", Annotated[Identifier, Field(description=_AFTER)], name="after"),
+    "reservation_sought": _in("query", ReservationId, name="reservation"),
+    "candidate_sought": _in("query", CandidateId, name="candidate"),
+    "reference_sought": _in(
+        "query", Annotated[Reference, Field(description="Of a payment.")], name="reference"),
+    "exam_sought": _in(
+        "query", Annotated[Identifier, Field(description="Only this exam; all when omitted.")],
+        name="exam"),
+    "after_reservation": _in(
+        "query", Annotated[ReservationId, Field(description=_AFTER)], name="after"),
+    "found_limit": _in(
+        "query", _count(f"Maximum of items to list; {FOUND_MAX} when omitted.", FOUND_MAX),
+        name="limit"),
     "limit": _in("query", _count("Maximum of items to list; 100 when omitted.", PAGE_MAX)),
     "exams_limit": _in(
         "query", _count("Maximum of items to list; all when omitted.", EXAMS_MAX), name="limit"),

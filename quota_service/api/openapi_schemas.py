@@ -18,6 +18,7 @@ from quota_service.api import (
     payments,
     problems,
     reservations,
+    search,
     service,
     waiting_room,
 )
@@ -136,7 +137,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     reservations.Reservation, reservations.CandidateView, reservations.Refund,
     payments.Payment, payments.PaymentResult, service.Health, problems.ProblemMeaning,
     waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
-    waiting_room.Finished, ops.Audit, ops.RefundDue, ops.RefundsDue,
+    waiting_room.Finished, search.FoundReservations, ops.Audit, ops.RefundDue, ops.RefundsDue,
     ops.UnreadablePayment, ops.UnreadablePayments,
 )}
 # fmt: on

@@ -15,6 +15,7 @@ from quota_service.api import (
     ops,
     payments,
     reservations,
+    search,
     service,
     streams,
     waiting_room,
@@ -60,6 +61,8 @@ class Route:
     Who passes goes before all others.
     """
 
+    also: Scope | None = None
+    """Another scope that may make the call."""
     own_priority: Priority | None = None
     """The class of work, where it is not the usual one of the scope."""
 
@@ -84,7 +87,8 @@ class Route:
             exam = params["exam"]
         else:
             exam = params["reservation"].partition(".")[0] if "reservation" in params else None
-        return context.keys.authorize(request.headers.get("Authorization"), self.scope, exam)
+        authorization = request.headers.get("Authorization")
+        return context.keys.authorize(authorization, self.scope, exam, self.also)
 
 
 _NO_EXAM = ("unknown-exam", "exam-archived")
@@ -150,10 +154,13 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/exams/{exam}/candidates/{candidate}", reservations.get_candidate, FRONTEND,
           "All reservations of a candidate in an exam",
           (*_NO_EXAM, "invalid-request", "national-id-refused", *_STORES),
-          own_priority=Priority.OWN_READ),
+          own_priority=Priority.OWN_READ, also=OPS),
+    Route("GET", "/v1/reservations", search.get_reservations, OPS,
+          "Find reservations by id, candidate or payment reference",
+          (*_NO_EXAM, "invalid-request", "national-id-refused", *_STORES), has_exam_in_query=True),
     Route("GET", "/v1/reservations/{reservation}", reservations.get_reservation, FRONTEND,
           "One reservation and its payment", (*_NO_RESERVATION, *_STORES),
-          own_priority=Priority.OWN_READ),
+          own_priority=Priority.OWN_READ, also=OPS),
     Route("DELETE", "/v1/reservations/{reservation}", reservations.delete_reservation, FRONTEND,
           "Give a hold back",
           (*_NO_RESERVATION, "already-confirmed", "payment-in-progress", *_STORES),
@@ -218,7 +225,7 @@ ROUTES: tuple[Route, ...] = (
           "All bookings as a file", (*_NO_EXAM, "invalid-request", *_STORES)),
     Route("GET", "/v1/exams/{exam}/roster.csv", AiohttpOnly(exports.get_roster_csv), OPS,
           "Who sits where, as a file",
-          (*_NO_EXAM, "unknown-venue", "invalid-request", *_STORES)),
+          (*_NO_EXAM, "unknown-venue", "unknown-session", "invalid-request", *_STORES)),
     Route("POST", "/v1/exams/{exam}/archive", exams.post_archive, OPS,
           "Archive an exam that is over and settled; repeating it changes nothing",
           (*_BODY, "unknown-exam", "exam-not-over", "exam-unfinished", *_STORES)),

@@ -145,6 +145,14 @@ class UnknownSubject(Refused):
 
 
 @dataclass(eq=False)
+class UnknownSession(Refused):
+    slug = "unknown-session"
+    detail = "the exam has no session {session!r}"
+    session: str
+    field: str = "session"
+
+
+@dataclass(eq=False)
 class SameSessionTwice(Refused):
     slug = "same-session-twice"
     field = "subjects"

@@ -33,9 +33,11 @@ class ApiKey:
     revoked_at: dt.datetime | None
     exams: frozenset[str] | None = None
 
-    def may(self, scope: Scope, exam: str | None) -> bool:
-        """Return whether the key is for a scope and an exam; `exam` None means all of them."""
-        return scope in self.scopes and (self.exams is None or exam in self.exams)
+    def may(self, scope: Scope, exam: str | None, also: Scope | None = None) -> bool:
+        """Return whether the key has the scope, or the other, for an exam; None means all exams."""
+        return (scope in self.scopes or also in self.scopes) and (
+            self.exams is None or exam in self.exams
+        )
 
 
 def hash_secret(secret: str) -> str:

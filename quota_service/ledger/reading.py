@@ -62,6 +62,22 @@ class LedgerReader:
         rows = await self._ledger.fetch("select_bookings_of_candidate", exam, candidate)
         return [_booked(row) for row in rows]
 
+    async def find_of_candidate(
+        self, candidate: str, exam: str | None, after: str, limit: int
+    ) -> list[str]:
+        """Return ids of a candidate's reservations beyond `after`, by id; `exam` None: in all."""
+        query = "find_reservations_of_candidate"
+        rows = await self._ledger.fetch(query, candidate, exam, after, limit)
+        return [row["id"] for row in rows]
+
+    async def find_of_payment(
+        self, reference: str, exam: str | None, after: str, limit: int
+    ) -> list[str]:
+        """Return ids that payments of a reference name, the provider's or that of an event."""
+        query = "find_reservations_of_payment"
+        rows = await self._ledger.fetch(query, reference, exam, after, limit)
+        return [row["id"] for row in rows]
+
     async def history(self, exam: str, serials: Sequence[str]) -> list[JournalledStep]:
         """Return the drained steps of reservations, oldest first, at most 2000."""
         rows = await self._ledger.fetch("select_history", exam, list(serials))

@@ -55,7 +55,8 @@ def test_every_call_says_who_may_make_it(contract: Contract) -> None:
         call = contract.calls[f"{route.method} {route.path}"]
         names = [name for way in call["security"] for name in way]
         if route.scope is not None:
-            assert names == [f"{route.scope}_key"]
+            scopes = (route.scope, route.also)
+            assert names == [f"{scope}_key" for scope in scopes if scope is not None]
             assert {"401", "403"} <= call["responses"].keys()
         assert set(names) <= schemes.keys()
 

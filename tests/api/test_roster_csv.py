@@ -94,7 +94,7 @@ async def test_a_roster_of_no_venue_or_session_of_the_exam_is_refused(api: ApiCl
     named = await api.get(f"{path}?venue=jinan&session=day1-am", key=api.ops_key)
 
     assert_refused(venue, 422, "unknown-venue")
-    assert_refused(session, 422, "invalid-request")
+    assert_refused(session, 422, "unknown-session")
     assert_refused(twice, 422, "invalid-request")
     disposition = 'attachment; filename="roster-exam-2-jinan-day1-am.csv"'
     assert named.headers["Content-Disposition"] == disposition
