@@ -1,5 +1,6 @@
 """A service as ops run it: an API process and a worker on stores of its own."""
 
+import asyncio
 import base64
 import os
 import sys
@@ -52,7 +53,7 @@ async def operated(folder: Path) -> AsyncIterator[Operated]:
         api, worker = [ServiceProcess(kind, kind, told, folder) for kind in ("serve", "worker")]
         for process in (api, worker):
             stack.push_async_callback(process.kill)
-            await process.start()
+        await asyncio.gather(api.start(), worker.start())
         shell = {
             **{name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")},
             **stores,
