@@ -73,32 +73,34 @@ def test_the_pins_of_the_image_are_all_it_installs_and_keep_to_the_bounds() -> N
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
     faults = []
-    for requirement in installed_with("quota-service", set()):
-        pin = pins.pop(canonicalize_name(requirement.name), None)
+    needed = sorted(needs("quota-service", pins), key=str)
+    for requirement in needed:
+        pin = pins.get(canonicalize_name(requirement.name))
         if pin is None:
             faults.append(f"constraints.txt has no {requirement.name}")
         elif not requirement.specifier.contains(pin):
             faults.append(f"constraints.txt has {requirement.name}=={pin}, wanted: {requirement}")
 
     assert faults == []
-    assert pins == {}, "constraints.txt has what nothing needs"
+    if all(version(name) == pin for name, pin in pins.items()):
+        assert set(pins) == {canonicalize_name(requirement.name) for requirement in needed}
 
 
-def installed_with(name: str, seen: set[str], extras: set[str] | None = None) -> list[Requirement]:
-    """What a package needs, and what that needs, each once."""
-    found: list[Requirement] = []
-    environment = {"python_version": "3.13", "python_full_version": "3.13.9"}
-    for text in requires(name) or []:
-        needed = Requirement(text)
-        marker = needed.marker
+def needs(
+    name: str, pins: dict[str, str], extras: frozenset[str] = frozenset()
+) -> set[Requirement]:
+    """What a package needs on the image's Python, and what those need if they are as pinned."""
+    python = {"python_version": "3.13", "python_full_version": "3.13.9"}
+    found: set[Requirement] = set()
+    for requirement in map(Requirement, requires(name) or []):
         chosen = extras or {""}
-        if marker and not any(marker.evaluate({**environment, "extra": e}) for e in chosen):
+        marker = requirement.marker
+        if marker and not any(marker.evaluate({**python, "extra": extra}) for extra in chosen):
             continue
-        if canonicalize_name(needed.name) in seen:
-            continue
-        seen.add(canonicalize_name(needed.name))
-        version(needed.name)  # it is installed here, so that its own needs can be read
-        found += [needed, *installed_with(needed.name, seen, needed.extras)]
+        found.add(requirement)
+        its_name = canonicalize_name(requirement.name)
+        if its_name in pins and version(its_name) == pins[its_name]:
+            found |= needs(its_name, pins, frozenset(requirement.extras))
     return found
 
 

@@ -25,7 +25,7 @@ from quota_service.embedded.ports import LOOPBACK, free_loopback_port
 from quota_service.embedded.programs import wheel_postgres_bin_dir
 from quota_service.settings import Settings
 from tests.support.compose import COMPOSE, DEMO, DOCKER, read_compose
-from tests.support.image import Image, build_image
+from tests.support.image import Image
 from tests.support.patience import LIMIT_S, START_LIMIT_S
 from tests.support.waiting import eventually, wait_until
 
@@ -71,11 +71,6 @@ class Site:
         )
         await process.communicate()
         return process.returncode == 0
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    return build_image(tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(scope="module")

@@ -57,8 +57,9 @@ class Image:
         own = {**self.environment, **environment}
         names = {name: self.placed(text) for name, text in own.items()}
         names["PATH"] = names["PATH"].replace("$PATH", os.environ["PATH"])
-        program = shutil.which(command[0], path=names["PATH"]) or command[0]
-        return [*self._as_user(), program, *map(self.placed, command[1:])], names
+        name, *options = map(self.placed, command)
+        program = shutil.which(name, path=names["PATH"]) or name
+        return [*self._as_user(), program, *options], names
 
     def _as_user(self) -> list[str]:
         if not _IS_ROOT:

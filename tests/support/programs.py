@@ -18,6 +18,8 @@ PACKAGES = {
     "psql": "postgresql-client",
     "redis-cli": "redis-tools",
     "redis-server": "redis-server",
+    "systemd-analyze": "systemd",
+    "systemd-tmpfiles": "systemd",
     "wrk": "wrk",
 }
 """The Debian package that has a program."""
