@@ -15,7 +15,7 @@ from quota_service.app.opening import Service, open_service
 from quota_service.app.serving import Addresses, listen
 from quota_service.app.upkeep import cancel_all, kept_fresh
 from quota_service.domain.errors import QuotaError
-from quota_service.seats.connection import refuse_old_server
+from quota_service.seats.connection import refuse_unfit_server
 from quota_service.settings import Settings
 from quota_service.workers.admission import AdmissionWorker
 from quota_service.workers.audit import AuditWorker
@@ -82,7 +82,8 @@ async def run_service(
 ) -> None:
     """Run an opened service until `stop` is set."""
     async with AsyncExitStack() as stack:
-        await refuse_old_server(service.runner)
+        await refuse_unfit_server(service.runner)
+        await service.stores.reader.refuse_without_rights()
         if workers:
             with suppress(QuotaError):  # so that readiness shows this worker from the start
                 await service.stores.worker_lease.renew()

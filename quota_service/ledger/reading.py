@@ -1,9 +1,13 @@
 """What the ledger knows of reservations, bookings and payments, for the views of the API."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import asyncpg
+
+from quota_service.domain.errors import LedgerUnavailable
 from quota_service.domain.payment import (
     PaymentOutcome,
     PaymentStatus,
@@ -13,9 +17,14 @@ from quota_service.domain.payment import (
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.times import ms
+from quota_service.settings import SettingsError
 
 if TYPE_CHECKING:
     from asyncpg import Record
+
+log = logging.getLogger(__name__)
+
+_NOT_LET_IN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InsufficientPrivilegeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,25 @@ class LedgerReader:
         """Return when Postgres answers."""
         async with self._ledger.connection() as connection:
             await connection.execute("SELECT 1")
+
+    async def refuse_without_rights(self) -> None:
+        """Raise SettingsError when Postgres does not let our role in, or at one of our tables.
+
+        One that is away now is asked again later.
+        """
+        try:
+            rows = await self._ledger.fetch("select_closed_tables")
+        except LedgerUnavailable as error:
+            if isinstance(error.__cause__, _NOT_LET_IN):
+                raise SettingsError(f"QUOTA_POSTGRES_DSN: {error.__cause__}") from error
+            log.warning("postgres does not answer", extra={"cause": str(error)})
+            return
+        if rows:
+            tables = ", ".join(row["name"] for row in rows)
+            raise SettingsError(
+                f"QUOTA_POSTGRES_DSN: role {rows[0]['role']} may not read and write {tables}; give "
+                "it their owner's rights, or use the role that migrates"
+            )
 
     async def server_warnings(self) -> list[str]:
         """Return what is wrong with the server's settings, in words; empty when all is well."""

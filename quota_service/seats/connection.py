@@ -14,6 +14,7 @@ from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     NoPermissionError,
@@ -57,6 +58,9 @@ _WANTED_SETTINGS = {
 }
 """What the service wants of Redis, and what anything else may cost."""
 
+_REFUSED_WITHOUT = ("maxmemory-policy", "appendonly")
+"""Those of them without which nothing is served; of the others a warning is enough."""
+
 _SERVER_AT_FAULT = (
     BusyLoadingError,
     ReadOnlyError,
@@ -68,6 +72,9 @@ _SERVER_AT_FAULT = (
     UnsupportedServerError,
 )
 """Error replies that say the server, not the command, is at fault; nothing was executed."""
+
+_UNFIT = (UnsupportedServerError, NoPermissionError, AuthenticationError)
+"""Why a server will not do, now or later, until somebody changes a setting."""
 
 _SERVER_AT_FAULT_WORDS = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """The same, as the first word of replies that redis-py has no class for."""
@@ -319,14 +326,22 @@ def as_unavailable(error: BaseException) -> BaseException:
     return error
 
 
-async def refuse_old_server(runner: ScriptRunner) -> None:
-    """Raise SettingsError when the server is too old; one that is away now is asked again later."""
+async def refuse_unfit_server(runner: ScriptRunner) -> None:
+    """Raise SettingsError when the server cannot keep what it is given, or does not let us in.
+
+    One that is away now is asked again later.
+    """
     try:
         await runner.check()
+        wrong = await _wrong_settings(runner)
     except SeatsUnavailable as error:
-        if isinstance(error.__cause__, UnsupportedServerError):
+        if isinstance(error.__cause__, _UNFIT):
             raise SettingsError(f"QUOTA_REDIS_URL: {error.__cause__}") from error
         log.warning("redis does not answer", extra={"cause": str(error)})
+        return
+    for name in _REFUSED_WITHOUT:
+        if wrong is not None and name in wrong:
+            raise SettingsError(f"QUOTA_REDIS_URL: {wrong[name]}")
 
 
 async def server_warnings(runner: ScriptRunner) -> list[str]:
@@ -334,14 +349,22 @@ async def server_warnings(runner: ScriptRunner) -> list[str]:
 
     A server that hides its configuration is reported too: the promises rest on these settings.
     """
+    wrong = await _wrong_settings(runner)
+    if wrong is None:
+        return ["it does not show its settings; check maxmemory-policy and AOF"]
+    return list(wrong.values())
+
+
+async def _wrong_settings(runner: ScriptRunner) -> dict[str, str] | None:
+    """Return what is wrong with each setting of the server, in words; None when it hides them."""
     try:
         found = dict(await runner.command("CONFIG", "GET", *_WANTED_SETTINGS))
     except (ResponseError, SeatsUnavailable) as error:
         if not isinstance(error.__cause__ or error, ResponseError):
             raise
-        return [f"it does not show its settings ({error}); check maxmemory-policy and AOF"]
-    return [
-        f"{name} is {found.get(name)!r}, the service needs {value!r}: {cost}"
+        return None
+    return {
+        name: f"{name} is {found.get(name)!r}, the service needs {value!r}: {cost}"
         for name, (value, cost) in _WANTED_SETTINGS.items()
         if found.get(name) != value
-    ]
+    }
