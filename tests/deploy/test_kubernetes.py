@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-import aiohttp
 import pytest
 import yaml
 
 from quota_service.definitions.files import load_exam_file
 from quota_service.settings import Settings, read_settings
-from tests.conftest import Running
 from tests.support.kubernetes import Rendered, problems, render
 from tests.support.kubernetes_rules import COMMAND, WRITTEN, prometheus_rule, rule_files
 
@@ -258,23 +256,6 @@ def test_each_file_is_broken_once() -> None:
     }
 
     assert {broken.file for broken in BROKEN.values()} == files
-
-
-async def test_probes_are_answered_where_they_ask(rendered: Rendered, running: Running) -> None:
-    probes = [
-        pod.container[name]["httpGet"]
-        for _, pod in rendered.pods
-        for name in ("startupProbe", "readinessProbe", "livenessProbe")
-        if name in pod.container
-    ]
-    addresses = {"admin": running.addresses.admin, "api": running.addresses.api}
-
-    async with aiohttp.ClientSession() as session:
-        for probe in probes:
-            async with session.get(addresses[probe["port"]] + probe["path"]) as answer:
-                assert answer.status == 200, probe
-
-    assert probes
 
 
 def test_variables_of_our_own_service_are_no_settings(rendered: Rendered) -> None:
