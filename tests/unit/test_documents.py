@@ -36,13 +36,14 @@ of_each_document = pytest.mark.parametrize(
 
 def commands(text: str) -> Iterator[str]:
     """Yield what a document shows as typed: spans of code, and the lines of blocks of commands."""
-    for language, block in re.findall(r"^```([a-z ]*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+    fence = re.compile(r"^ *```([a-z ]*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+    for language, block in fence.findall(text):
         for line in block.splitlines():
             if language.split()[:1] == ["sh"]:
                 yield line
             elif line.startswith("$ "):
                 yield line[2:]
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    prose = fence.sub("", text)
     yield from re.findall(r"^    (.*)$", prose, re.MULTILINE)
     yield from (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose))
 
