@@ -9,7 +9,11 @@ list of venues, pay, pay late or twice, give up, give back, look again and chang
 payment provider reports it late, repeatedly and out of order. Then everything unpaid ends, and the
 promises are checked from what the simulation knows and what the API says.
 
-The exit status is 1 when a promise broke. `loadtest/results/` has `rush.html` and `rush.png`.
+The exit status is 1 when a promise broke. Each run has a folder of its own in `loadtest/results/`:
+`rush.html`, `rush.png`, `run.json` with date, target, version, options and figures, and the logs of
+a service that was started. Two runs side by side:
+
+    python -m loadtest.rush compare FOLDER FOLDER
 
 Against a service that runs already, whose keys `quota-service demo` for one writes to a file:
 
@@ -30,19 +34,25 @@ import subprocess
 import sys
 from types import FrameType
 
+from loadtest.rush.compare import compare
 from loadtest.rush.local_service import local_service
 from loadtest.rush.options import read_options
 
 
 def main() -> int:
     """Start the service unless there is one, run the simulation, stop what was started."""
-    options = read_options()
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["compare"]:
+        return compare(arguments[1:])
+    options = read_options(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     if options.host is not None:
-        return _simulate(sys.argv[1:], {})
-    options.results.mkdir(parents=True, exist_ok=True)
-    with local_service(options) as (host, keys):
-        return _simulate([*sys.argv[1:], "--host", host], keys)
+        return _simulate(arguments, {})
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with local_service(options) as (host, admin_urls, keys):
+        made = ["--host", host, "--exam", options.exam, "--folder", str(options.folder)]
+        metrics = [word for url in admin_urls for word in ("--metrics", url)]
+        return _simulate([*arguments, *made, *metrics], keys)
 
 
 def _simulate(arguments: list[str], keys: dict[str, str]) -> int:

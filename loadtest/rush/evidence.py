@@ -156,8 +156,21 @@ class Looked:
     rate: float
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one process of the service exported; `cpu_s` and `refused` count since its start."""
+
+    url: str
+    at_s: float
+    cpu_s: float
+    at_work: float
+    waiting: float
+    refused: float
+    journal_lag_s: float
+
+
 _TellsOfCandidates = Arrived | Ticketed | Turn | Claimed | Held | Repeated | Shown | Done | Attempt
-Note = Call | _TellsOfCandidates | Sent | Delivered | Looked
+Note = Call | _TellsOfCandidates | Sent | Delivered | Looked | Measured
 _TYPES = {
     kind.__name__: kind
     for kind in (
@@ -174,6 +187,7 @@ _TYPES = {
         Delivered,
         Attempt,
         Looked,
+        Measured,
     )
 }
 _Kind = TypeVar("_Kind")

@@ -1,11 +1,21 @@
 """The figures of a rush: time until sold out, seats a second, percentiles, refusals, and series."""
 
+import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from loadtest.rush.evidence import Arrived, Call, Claimed, Delivered, Evidence, Held, Looked
+from loadtest.rush.evidence import (
+    Arrived,
+    Call,
+    Claimed,
+    Delivered,
+    Evidence,
+    Held,
+    Looked,
+    Measured,
+)
 from loadtest.rush.fairness import Fairness, fairness
 
 PERCENTILES = (50, 90, 99)
@@ -66,6 +76,13 @@ class Figures:
     waiting: Series
     rate: Series
     p99_ms: dict[str, Series]
+    cores_used: Series
+    """Of all processes of the service together, as the series below; empty without metrics."""
+    at_work: Series
+    waiting_requests: Series
+    refused: Series
+    journal_lag_s: Series
+    """Of the process that says most, as every one exports it."""
 
 
 def figures(evidence: Evidence, opens_at_s: float) -> Figures:
@@ -111,6 +128,11 @@ def figures(evidence: Evidence, opens_at_s: float) -> Figures:
         waiting=_levels(looks, opens_at_s, "waiting"),
         rate=_levels(looks, opens_at_s, "rate"),
         p99_ms=_p99_over_time(calls, opens_at_s),
+        cores_used=_rate(evidence, opens_at_s, "cpu_s"),
+        at_work=_level(evidence, opens_at_s, "at_work", sum),
+        waiting_requests=_level(evidence, opens_at_s, "waiting", sum),
+        refused=_rate(evidence, opens_at_s, "refused"),
+        journal_lag_s=_level(evidence, opens_at_s, "journal_lag_s", max),
     )
 
 
@@ -196,3 +218,32 @@ def _p99_over_time(calls: Sequence[Call], opens_at_s: float) -> dict[str, Series
             values = tuple(percentile(sorted(seconds[second]), 99) for second in span)
             found[step] = Series(tuple(map(float, span)), values)
     return found
+
+
+def _level(
+    evidence: Evidence,
+    opens_at_s: float,
+    name: str,
+    together: Callable[[Iterable[float]], float],
+) -> Series:
+    """Return a gauge of all processes of the service in each second."""
+    by_second: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for seen in evidence.of(Measured):
+        by_second[math.floor(seen.at_s - opens_at_s)][seen.url] = getattr(seen, name)
+    span = sorted(by_second)
+    values = tuple(together(by_second[second].values()) for second in span)
+    return Series(tuple(map(float, span)), values)
+
+
+def _rate(evidence: Evidence, opens_at_s: float, name: str) -> Series:
+    """Return how much a counter of all processes rose a second; a process that began anew is 0."""
+    by_process: defaultdict[str, list[Measured]] = defaultdict(list)
+    for seen in evidence.of(Measured):
+        by_process[seen.url].append(seen)
+    sums: defaultdict[int, float] = defaultdict(float)
+    for seen_of_one in by_process.values():
+        for before, after in itertools.pairwise(seen_of_one):
+            risen = max(0.0, getattr(after, name) - getattr(before, name))
+            sums[math.floor(after.at_s - opens_at_s)] += risen / (after.at_s - before.at_s)
+    span = sorted(sums)
+    return Series(tuple(map(float, span)), tuple(sums[second] for second in span))

@@ -1,7 +1,7 @@
 """The service for one run, as production runs it: stores, `serve` and `worker` in own processes.
 
 All of it is on loopback, in a temporary directory that goes with it; what the processes log stays
-in the results folder.
+in the folder of the run.
 """
 
 import base64
@@ -38,12 +38,13 @@ class LocalServiceError(Exception):
 
 
 @contextmanager
-def local_service(options: Options) -> Iterator[tuple[str, dict[str, str]]]:
-    """Run the service; yield its URL and the keys to call it with."""
+def local_service(options: Options) -> Iterator[tuple[str, list[str], dict[str, str]]]:
+    """Run the service; yield its URL, the admin URLs of its processes and the keys to call it."""
     with tempfile.TemporaryDirectory(prefix="quota-rush-") as folder, ExitStack() as running:
         postgres = running.enter_context(EmbeddedPostgres(Path(folder) / "postgres"))
         redis = running.enter_context(EmbeddedRedis(Path(folder) / "redis"))
-        port = free_loopback_port()
+        processes = options.api_processes + 1
+        port, admin_port = free_loopback_port(), free_loopback_port(processes)
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")},
@@ -51,7 +52,7 @@ def local_service(options: Options) -> Iterator[tuple[str, dict[str, str]]]:
             "QUOTA_POSTGRES_DSN": postgres.url,
             "QUOTA_PAYMENT_SECRETS": secret,
             "QUOTA_PORT": str(port),
-            "QUOTA_ADMIN_PORT": "0",
+            "QUOTA_ADMIN_PORT": str(admin_port),
             "QUOTA_LOG_LEVEL": "warning",
         }
         _command(environment, "migrate")
@@ -62,12 +63,14 @@ def local_service(options: Options) -> Iterator[tuple[str, dict[str, str]]]:
             for name, scopes in _KEYS.items()
         }
         more = ("--workers", str(options.api_processes)) if options.api_processes > 1 else ()
-        for command in (("serve", *more), ("worker",)):
-            process = _start(command, environment, options)
+        of_worker = {**environment, "QUOTA_ADMIN_PORT": str(admin_port + options.api_processes)}
+        for command, variables in ((("serve", *more), environment), (("worker",), of_worker)):
+            process = _start(command, variables, options)
             running.callback(_stop, process)
         host = f"http://{LOOPBACK}:{port}"
         _await_ready(f"{host}/readyz")
-        yield host, {**keys, "QUOTA_PAYMENT_SECRET": secret}
+        admin_urls = [f"http://{LOOPBACK}:{admin_port + n}" for n in range(processes)]
+        yield host, admin_urls, {**keys, "QUOTA_PAYMENT_SECRET": secret}
 
 
 def _command(environment: Mapping[str, str], *arguments: str) -> str:
@@ -84,7 +87,7 @@ def _command(environment: Mapping[str, str], *arguments: str) -> str:
 def _start(
     command: Sequence[str], environment: Mapping[str, str], options: Options
 ) -> "subprocess.Popen[bytes]":
-    with (options.results / f"rush-{command[0]}.log").open("wb") as log:
+    with (options.folder / f"{command[0]}.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603  our own program
             [sys.executable, "-m", "quota_service.cli", *command],
             env=environment,

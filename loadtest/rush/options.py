@@ -1,6 +1,7 @@
 """The size of a rush and where it goes: presets, and every part of them as an option."""
 
 import argparse
+import datetime as dt
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -72,7 +73,10 @@ class Options:
     expiry_slack_s: int
     claim_grace_s: int
     rate_per_s: float
-    results: Path
+    folder: Path
+    """Where this run is written."""
+    metrics: tuple[str, ...] = ()
+    """URLs of the /metrics of the service's processes."""
     before_share: float = 0.45
     spike_share: float = 0.35
     spike_s: float = 5.0
@@ -101,8 +105,24 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rate", type=float, help="admissions a second to begin with")
     made.add_argument("--workers", type=_count, default=1, help="API processes (%(default)s)")
     made.add_argument("--seed", type=int, default=1, help="who wants what (%(default)s)")
-    made.add_argument("--results", type=Path, default=RESULTS, help="folder (%(default)s)")
-    made.add_argument("--host", metavar="URL", help="a running service, not one made for the run")
+    made.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        help="where each run makes a folder named by time and exam (%(default)s)",
+    )
+    made.add_argument("--folder", type=Path, help="the folder of this run, for a name of your own")
+    made.add_argument(
+        "--host", "--target", metavar="URL", help="a running service, not one made for the run"
+    )
+    made.add_argument(
+        "--metrics",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="admin URL of a process of the service, once for each: its /metrics are in the "
+        "picture (QUOTA_ADMIN_URL, if it is set)",
+    )
     made.add_argument(
         "--exam",
         type=_own_exam,
@@ -131,8 +151,10 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
                 f"--minutes leaves no time: {_fixed_s(size):g} s are for starting and ending"
             )
     candidates = chosen.candidates or size.candidates
+    exam = chosen.exam or f"{REHEARSAL_PREFIX}{secrets.token_hex(4)}"
+    admin_urls = chosen.metrics or [url for url in [os.environ.get("QUOTA_ADMIN_URL")] if url]
     return Options(
-        exam=chosen.exam or f"{REHEARSAL_PREFIX}{secrets.token_hex(4)}",
+        exam=exam,
         host=chosen.host,
         role=chosen.role,
         master_host=chosen.master_host,
@@ -151,7 +173,9 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         expiry_slack_s=size.expiry_slack_s,
         claim_grace_s=size.claim_grace_s,
         rate_per_s=chosen.rate or max(20.0, round(candidates / (0.4 * size.open_s * stretch))),
-        results=chosen.results,
+        folder=chosen.folder
+        or chosen.results / f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H%M%SZ}-{exam}",
+        metrics=tuple(f"{url.rstrip('/')}/metrics" for url in admin_urls),
     )
 
 

@@ -1,4 +1,4 @@
-"""The report as one HTML file: tables, and the picture inside it, so that it can be sent around."""
+"""A table as text, and the report as one HTML file with its picture, so that it can be sent."""
 
 import base64
 from collections.abc import Sequence
@@ -39,7 +39,8 @@ class Table:
 def page(title: str, tables: Sequence[Table], picture: Path) -> str:
     """Return the page, with the picture embedded."""
     encoded = base64.b64encode(picture.read_bytes()).decode()
-    image = f'<img alt="Arrivals, admissions, seats and p99" src="data:image/png;base64,{encoded}">'
+    alt = "Arrivals, admissions, seats, p99 and metrics of the service"
+    image = f'<img alt="{alt}" src="data:image/png;base64,{encoded}">'
     first, *others = map(_table, tables)
     body = [first, f"<h2>Over time</h2>{image}", *others]
     return (
@@ -47,6 +48,19 @@ def page(title: str, tables: Sequence[Table], picture: Path) -> str:
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body><h1>{escape(title)}</h1>{''.join(body)}</body></html>\n"
     )
+
+
+def text(table: Table) -> str:
+    """Return a table as aligned lines."""
+    widths = [max(map(len, column)) for column in zip(*table.lines, strict=True)]
+    lines = []
+    for row in table.lines:
+        cells = [
+            cell.ljust(width) if at == 0 or table.is_text else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join([table.title, *(f"  {line}" for line in [*lines, *table.notes])])
 
 
 def _table(table: Table) -> str:

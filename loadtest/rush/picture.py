@@ -1,4 +1,7 @@
-"""The picture of a rush: arrivals, admissions, seats left and p99, one below the other in time."""
+"""The picture of a rush: arrivals, admissions, seats left, p99, and the service's own metrics.
+
+One below the other in time; without metrics of the service the last two are left out.
+"""
 
 from pathlib import Path
 
@@ -10,15 +13,18 @@ from loadtest.rush.figures import Figures, Series
 
 _BLUE, _ORANGE, _GREEN, _RED, _GREY = "#2b6cb0", "#dd6b20", "#2f855a", "#c53030", "#718096"
 _P99_COLOURS = {"reserve": _RED, "callback": _ORANGE, "poll": _BLUE}
-_SIZE_INCHES = (10, 11)
+_WIDTH_INCHES, _PANEL_INCHES = 10, 2.75
 _DOTS_AN_INCH = 110
 
 
 def draw(found: Figures, path: Path) -> None:
     """Draw the picture into a PNG file."""
     mpl.use("Agg")
-    figure = Figure(figsize=_SIZE_INCHES, dpi=_DOTS_AN_INCH, layout="constrained")
-    arrivals, admissions, seats, p99 = figure.subplots(4, 1, sharex=True)
+    count = 6 if found.at_work.values else 4
+    size = (_WIDTH_INCHES, _PANEL_INCHES * count)
+    figure = Figure(figsize=size, dpi=_DOTS_AN_INCH, layout="constrained")
+    panels = list(figure.subplots(count, 1, sharex=True))
+    arrivals, admissions, seats, p99, *of_service = panels
     _steps(arrivals, found.arrivals, _BLUE, "candidates arriving, each second")
     arrivals.set_ylabel("arrivals / s")
     if found.admissions.values:
@@ -46,15 +52,31 @@ def draw(found: Figures, path: Path) -> None:
         )
     p99.set_yscale("log")
     p99.set_ylabel("ms")
-    p99.set_xlabel("seconds from the opening")
-    for axes in (arrivals, admissions, seats, p99):
+    if of_service:
+        _service(found, *of_service)
+    panels[-1].set_xlabel("seconds from the opening")
+    for axes in panels:
         axes.axvline(0, color=_GREY, linestyle=":", linewidth=1)
         axes.grid(visible=True, alpha=0.25)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=9)
-    for axes in (arrivals, admissions, seats):
+    for axes in (arrivals, admissions, seats, *of_service):
         axes.set_ylim(bottom=0)
     figure.savefig(path)
+
+
+def _service(found: Figures, requests: Axes, load: Axes) -> None:
+    """Draw what the service exported of itself."""
+    for axes, series, colour, label in (
+        (requests, found.at_work, _BLUE, "requests in progress"),
+        (requests, found.waiting_requests, _GREY, "requests that wait"),
+        (requests, found.refused, _RED, "refused before they were started, each second"),
+        (load, found.cores_used, _GREEN, "cores used by API and workers"),
+        (load, found.journal_lag_s, _ORANGE, "age of the oldest journal entry not yet drained, s"),
+    ):
+        axes.plot(series.at_s, series.values, color=colour, label=label, linewidth=1)
+    requests.set_ylabel("requests")
+    load.set_ylabel("cores, s")
 
 
 def _steps(axes: Axes, series: Series, colour: str, label: str) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import orjson
 
 from loadtest.rush.checks import Verdict
-from loadtest.rush.evidence import Evidence, Facts
+from loadtest.rush.evidence import Document, Evidence, Facts
 from loadtest.rush.fairness import Fairness
 from loadtest.rush.figures import PERCENTILES, Figures, figures
 from loadtest.rush.options import Options
-from loadtest.rush.page import Table, page
+from loadtest.rush.page import Table, page, text
 from loadtest.rush.picture import draw
+from loadtest.rush.run_file import record, write
 
 PAGE, PICTURE, EVIDENCE = "rush.html", "rush.png", "rush.json"
 _REFUSALS_SHOWN = 20
@@ -23,23 +24,34 @@ def report(
     evidence: Evidence,
     facts: Facts,
     verdicts: Sequence[Verdict],
+    *,
     opens_at_s: float,
+    service_version: str,
 ) -> int:
     """Print and write the report; return the exit status, 1 when a promise broke."""
     found = figures(evidence, opens_at_s)
-    tables = [_summary(options, found), _steps(found), _refusals(found), _promises(verdicts)]
+    run = record(options, service_version, found, verdicts)
+    tables = [
+        _summary(options, found),
+        _steps(found),
+        _refusals(found),
+        _promises(verdicts),
+    ]
     if options.has_room:
         tables.insert(3, _fairness(found.fairness))
     for table in tables:
         print(f"\n{text(table)}")
     broken = [verdict.promise for verdict in verdicts if not verdict.is_kept]
     outcome = f"broken: {', '.join(broken)}" if broken else "0 promises broken"
-    options.results.mkdir(parents=True, exist_ok=True)
-    picture, written = options.results / PICTURE, options.results / PAGE
+    options.folder.mkdir(parents=True, exist_ok=True)
+    picture, written = options.folder / PICTURE, options.folder / PAGE
     draw(found, picture)
     if broken:
-        _write_evidence(options.results / EVIDENCE, evidence, facts)
-    written.write_text(page(f"{options.exam}: {outcome}", tables, picture), encoding="utf-8")
+        _write_evidence(options.folder / EVIDENCE, evidence, facts)
+    write(options.folder, run)
+    written.write_text(
+        page(f"{options.exam}: {outcome}", [*tables, _about(run)], picture), encoding="utf-8"
+    )
     print(f"\n{outcome}. Report: {written}, picture: {picture}", flush=True)
     return 1 if broken else 0
 
@@ -50,17 +62,10 @@ def _write_evidence(path: Path, evidence: Evidence, facts: Facts) -> None:
     path.write_bytes(orjson.dumps(document))
 
 
-def text(table: Table) -> str:
-    """Return a table as aligned lines."""
-    widths = [max(map(len, column)) for column in zip(*table.lines, strict=True)]
-    lines = []
-    for row in table.lines:
-        cells = [
-            cell.ljust(width) if at == 0 or table.is_text else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join([table.title, *(f"  {line}" for line in [*lines, *table.notes])])
+def _about(run: Document) -> Table:
+    rows = [(name, str(run[name])) for name in ("date", "target", "service_version", "version")]
+    options = [(name, str(value)) for name, value in run["options"].items()]
+    return Table("This run", ("", ""), (*rows, *options), is_text=True)
 
 
 def _summary(options: Options, found: Figures) -> Table:

@@ -29,6 +29,7 @@ from loadtest.rush.options import Options, key_from_environment, read_options
 from loadtest.rush.own_exam import NotOurExamError, OwnExam
 from loadtest.rush.provider import Provider
 from loadtest.rush.report import report
+from loadtest.rush.server_metrics import measure
 from loadtest.rush.watcher import Watcher
 from loadtest.rush.world import World
 
@@ -98,6 +99,7 @@ class Simulation:
         release = functools.partial(own_exam.change, whole)
         watcher = Watcher(options, self._ops, self._evidence, release, release_at_s)
         watching = gevent.spawn(watcher.run)
+        measuring = gevent.spawn(measure, options.metrics, self._evidence)
         gevent.sleep(KNOWN_EVERYWHERE_S)
         self._environment.shape_class = Opening(options, opens_at_s, runner)
         runner.start_shape()
@@ -105,6 +107,7 @@ class Simulation:
         self._await_end(world)
         watcher.stop()
         watching.get()
+        measuring.kill()
         if self._faults:
             print(f"the simulation itself broke: {self._faults[0]}", file=sys.stderr)
             return 1
@@ -118,9 +121,21 @@ class Simulation:
             runner.quit()
         verdicts = check(self._evidence, facts)
         due = [row["id"] for row in own_refunds_due(self._evidence, facts)]
-        status = report(options, self._evidence, facts, verdicts, opens_at_s)
+        status = report(
+            options,
+            self._evidence,
+            facts,
+            verdicts,
+            opens_at_s=opens_at_s,
+            service_version=self._version(),
+        )
         print(own_exam.end(exam, due) or f"{options.exam} is archived", flush=True)
         return status
+
+    def _version(self) -> str:
+        """Return the version that the service says it has."""
+        answer = self._public.get("collect", "/openapi.json")
+        return str(answer.document["info"]["version"]) if answer.is_ok else "unknown"
 
     def run_worker(self) -> int:
         """Be the crowd, or a part of it, until the master says that it is over."""

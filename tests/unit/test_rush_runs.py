@@ -1,0 +1,123 @@
+"""Each rehearsal leaves a folder: how it was made, its figures, the metrics of the service."""
+
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+
+from loadtest.rush import compare, run_file
+from loadtest.rush.checks import check
+from loadtest.rush.evidence import Call, Evidence, Measured
+from loadtest.rush.figures import figures
+from loadtest.rush.options import Options, read_options
+from loadtest.rush.server_metrics import SAMPLES, measured
+from quota_service.observability.metrics import Metrics
+from tests.support.rush_evidence import OPENS_S, good_evidence, good_facts
+
+
+def run_in(folder: Path, options: Options, took_ms: float) -> Path:
+    evidence = good_evidence()
+    evidence.add(Call("reserve", OPENS_S + 1, took_ms, 201, ""))
+    found = figures(evidence, OPENS_S)
+    folder.mkdir()
+    run_file.write(folder, run_file.record(options, "0.9", found, check(evidence, good_facts())))
+    return folder
+
+
+def test_each_run_has_a_folder_of_its_own_unless_one_is_named() -> None:
+    first, second = (read_options(["--results", "r"]).folder for _ in range(2))
+
+    assert first.parent == second.parent == Path("r")
+    assert first != second
+    assert read_options(["--folder", "mine"]).folder == Path("mine")
+
+
+def test_a_run_says_when_where_and_of_which_version_it_was(tmp_path: Path) -> None:
+    options = read_options(["--target", "http://quota.example", "--seed", "7"])
+
+    run = run_file.read(run_in(tmp_path / "a", options, 5.0))
+
+    assert run["target"] == "http://quota.example"
+    assert (run["service_version"], run["options"]["seed"]) == ("0.9", 7)
+    assert run["date"].endswith("+00:00")
+    assert run["figures"]["seats_taken"] == 3
+    assert run["steps"]["reserve"] == {
+        "calls": 4,
+        "refused": 0,
+        "no answer": 0,
+        "p50 ms": 5.0,
+        "p90 ms": 5.0,
+        "p99 ms": 5.0,
+        "max ms": 5.0,
+    }
+    assert run["promises"]["P1"] is True
+
+
+def test_two_runs_are_compared_by_options_figures_and_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = run_in(tmp_path / "one", read_options(["--seed", "1"]), 5.0)
+    two = run_in(tmp_path / "two", read_options(["--seed", "2"]), 50.0)
+
+    assert compare.compare([str(one), str(two)]) == 0
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["seed", "1", "2"] in lines
+    assert ["reserve:", "p99", "ms", "5", "50", "10.00"] in lines
+    assert ["seats", "taken", "3", "3", "1.00"] in lines
+    assert not any(line[:1] == ["candidates"] and len(line) == 3 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (None, "No such file"),
+        ("{", "run.json: "),
+        ('{"figures": {}}', "no options, steps, promises"),
+    ],
+)
+def test_a_folder_without_a_record_is_refused_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], written: str | None, told: str
+) -> None:
+    if written is not None:
+        (tmp_path / "run.json").write_text(written)
+
+    with pytest.raises(SystemExit, match="2"):
+        compare.compare([str(tmp_path), str(tmp_path)])
+
+    error = capsys.readouterr().err
+    assert str(tmp_path / "run.json") in error
+    assert told in error
+
+
+def test_the_metrics_that_are_drawn_are_those_the_service_exports() -> None:
+    metrics = Metrics()
+    metrics.requests_at_work.labels("reserve").set(3)
+    metrics.requests_at_work.labels("read").set(2)
+    metrics.requests_refused.labels("reserve", "queue-full").inc(4)
+    exposition = generate_latest(metrics.registry).decode()
+
+    seen = measured("http://a", 1.0, exposition)
+
+    assert (seen.at_work, seen.refused) == (5, 4)
+    assert seen.cpu_s > 0
+    exported = {family.name for family in metrics.registry.collect()}
+    assert {name.removesuffix("_total") for name in SAMPLES} <= exported | {"process_cpu_seconds"}
+
+
+def test_the_processes_of_the_service_are_added_up_and_a_restart_is_no_fall() -> None:
+    evidence = Evidence()
+    for second, cpu_s in enumerate((1.0, 1.5, 0.1)):
+        at_s = OPENS_S + second
+        evidence.add(Measured("api", at_s, cpu_s, 4, 1, 10 * second, 2))
+        evidence.add(Measured("worker", at_s, 3.0 + second / 4, 0, 0, 0, 3))
+    # What a worker of locust sends to its master is the same.
+    received = Evidence()
+    received.add_wire(evidence.take_wire())
+
+    found = figures(received, OPENS_S)
+
+    assert found.cores_used.values == (0.75, 0.25)
+    assert found.refused.values == (10, 10)
+    assert set(found.at_work.values) == {4}
+    assert set(found.journal_lag_s.values) == {3}
