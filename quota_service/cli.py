@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = read_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, has_candidates=settings.log_candidates)
         if options.command is _demo:
             return demo(_demo_options(options), settings)
         command: Command = options.command

@@ -59,6 +59,8 @@ class Settings:
         Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)
     ] = "info"
     """debug, info, warning or error; debug to find a fault"""
+    log_candidates: bool = True
+    """ids of candidates in log lines of refusals and steps; off where logs may not have them"""
 
     request_timeout_s: Annotated[float, Field(ge=0.1, le=60)] = 5.0
     """seconds a request may wait for the stores before it is answered 503, and its body may take

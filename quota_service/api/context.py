@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from quota_service.api.auth import KeyRing
+from quota_service.api.refusals import RefusalLog
 from quota_service.api.rendered import RenderedAvailability
 from quota_service.domain.exam import Exam
 from quota_service.http.concurrency import ConcurrencyLimiter
@@ -41,6 +42,7 @@ class ApiContext:
     streams: "Streams"
     queue: FairQueue
     limiter: ConcurrencyLimiter
+    refusals: RefusalLog
 
 
 CONTEXT: web.AppKey[ApiContext] = web.AppKey("context", ApiContext)

@@ -36,6 +36,7 @@ from quota_service.http.problems import RETRY_AFTER_S
 from quota_service.http.request import Request
 from quota_service.http.request_id import request_id
 from quota_service.http.response import Response
+from quota_service.observability.caller import PROVIDER
 from quota_service.observability.logs import KEY_ID, REQUEST_ID, OnceASecond
 from quota_service.observability.metrics import Metrics
 
@@ -117,6 +118,7 @@ class JsonCalls:
         if route.priority in CAN_WAIT and queue.is_full:
             # Before anything is made or looked at: at a rush most of the work would be refusing.
             self.context.limiter.count_refusal(route.priority, "queue")
+            self.context.refusals.count("overloaded")
             self.observe(call, HTTPStatus.SERVICE_UNAVAILABLE, 0)
             self.send(client, self.refusal(), request_id(plain.offered_id))
             return
@@ -229,6 +231,7 @@ class _Taken:
         if route.verify is None:
             return False
         request.event = route.verify(context, request)
+        self._key_id = PROVIDER
         return True
 
     def begin(self) -> None:
@@ -263,6 +266,7 @@ class _Taken:
         """Answer that it is too much; nothing was begun."""
         if reason is not None:
             self._calls.context.limiter.count_refusal(self._call.route.priority, reason)
+        self._calls.context.refusals.count("overloaded")
         self._finish(self._calls.refusal())
 
     def end(self, response: Response | None, error: BaseException | None) -> None:
@@ -271,7 +275,12 @@ class _Taken:
             self._is_in = False
             elapsed_s = time.perf_counter() - self._begun_s
             self._calls.context.limiter.release(self._call.route.priority, elapsed_s)
-        self._finish(answer_to(error) if response is None else response)
+        if response is None:
+            # What gives a request up after its time does so in the context of another one.
+            REQUEST_ID.set(self.name)
+            KEY_ID.set(self._key_id)
+            response = answer_to(error, self._calls.context.refusals, self._request)
+        self._finish(response)
 
     def is_awaited(self) -> bool:
         """Return whether its caller is there, and there is time; what has neither is counted."""

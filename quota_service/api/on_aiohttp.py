@@ -34,9 +34,12 @@ from quota_service.http.priority import Priority
 from quota_service.http.request import Request
 from quota_service.http.request_id import REQUEST_ID_HEADER, request_id
 from quota_service.http.response import Response
+from quota_service.observability.caller import PROVIDER
 from quota_service.observability.logs import KEY_ID, REQUEST_ID
 from quota_service.observability.metrics import Metrics
 
+_ASKED = web.RequestKey("asked", Request)
+"""Under which an aiohttp request keeps ours, for the log."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 
@@ -135,7 +138,8 @@ async def _answered(asked: web.Request, handler: AiohttpHandler) -> web.StreamRe
     except asyncio.CancelledError:
         raise
     except Exception as error:  # noqa: BLE001  every error has its answer
-        return answer_to(error).to_aiohttp()
+        request = asked.get(_ASKED) or _request(asked)
+        return answer_to(error, asked.app[CONTEXT].refusals, request).to_aiohttp()
 
 
 def _refuse_unfit(asked: web.Request) -> None:
@@ -157,7 +161,7 @@ def _checked(route: Route) -> AiohttpHandler:
 
     async def handle(asked: web.Request) -> web.StreamResponse:
         context = asked.app[CONTEXT]
-        request = _request(asked)
+        request = asked[_ASKED] = _request(asked)
         route.authorize(context, request)
         if isinstance(route.handler, AiohttpOnly):
             with _at_work(asked, context, priority):
@@ -166,6 +170,7 @@ def _checked(route: Route) -> AiohttpHandler:
         request.body = await read_body(asked, route.body_max_bytes or BODY_MAX_BYTES)
         if route.verify is not None:
             request.event = route.verify(context, request)
+            KEY_ID.set(PROVIDER)
         with _at_work(asked, context, priority):
             response = await _response(context, route.handler, request, is_long=route.is_long)
             return response.to_aiohttp()

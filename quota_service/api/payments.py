@@ -6,6 +6,7 @@ be money behind it.
 
 import datetime as dt
 import hashlib
+import logging
 import re
 from collections.abc import Coroutine, Mapping
 from typing import Annotated, Any, Final, NotRequired
@@ -41,8 +42,7 @@ from quota_service.http.errors import BadRequest, Unauthorized
 from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.http.webhooks import verified_event
-from quota_service.observability.caller import PROVIDER
-from quota_service.observability.logs import KEY_ID, REQUEST_ID
+from quota_service.observability.logs import REQUEST_ID
 from quota_service.registration.confirm import confirm
 from quota_service.schema import (
     CLOCK_PATTERN,
@@ -57,6 +57,8 @@ from quota_service.schema import (
     example,
     wrong,
 )
+
+log = logging.getLogger(__name__)
 
 EVENT_ID_MAX = 255
 """Characters of the id of an event."""
@@ -195,7 +197,6 @@ def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[An
     """POST /v1/payment-callbacks."""
     now_ms = context.stores.clock.estimate_ms()
     event = request.event
-    KEY_ID.set(PROVIDER)
 
     async def run() -> Response:
         try:
@@ -211,6 +212,10 @@ def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[An
         answer: PaymentResult = {"outcome": result.outcome, "reservation": result.reservation}
         if result.reason is not None:
             answer["reason"] = result.reason
+            log.info(
+                "refund due",
+                extra={"reason": result.reason, "reservation": result.reservation},
+            )
         return Response.json(answer)
 
     return run()

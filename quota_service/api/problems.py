@@ -23,11 +23,13 @@ from quota_service.api.models import (
     Time,
     VenueId,
 )
+from quota_service.api.refusals import RefusalLog
 from quota_service.domain import errors
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.reservation import RESERVATION_ID, State
 from quota_service.http.errors import ContentEncodingRefused, InvalidRequest, PayloadTooLarge
 from quota_service.http.problems import ProblemType
+from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.schema import RESERVATION_EXAMPLE, Identifier, Matching, example
 
@@ -327,14 +329,19 @@ class Problem(Answer):
     """What happened this time, for people."""
 
 
-def answer_to(error: BaseException | None) -> Response:
-    """Return the answer to any failure of a handler; an unexpected one is logged, and a 500."""
+def answer_to(error: BaseException | None, refusals: RefusalLog, request: Request) -> Response:
+    """Return the answer to any failure of a handler; an unexpected one is logged, and a 500.
+
+    A refusal is logged in the context of its request.
+    """
     if isinstance(error, errors.QuotaError):
         answer = answer_for(error)
         if isinstance(error, errors.Unavailable):
             log.info("unavailable", extra={"part": error.part, "cause": str(error)})
         elif answer.status == web.HTTPInternalServerError.status_code:
             log.error("request failed", exc_info=error)
+        else:
+            refusals.tell(error.slug, request)
         return answer
     log.error("request failed", exc_info=error)
     return PROBLEMS["internal-error"].response("the request id finds the cause in the logs")

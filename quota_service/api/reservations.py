@@ -201,6 +201,7 @@ def post_reservation(context: ApiContext, request: Request) -> Coroutine[Any, An
     """POST /v1/exams/{exam}/reservations."""
     key = _idempotency_key(request.headers)
     order = parse_order(request.body)
+    request.candidate = order.candidate
 
     async def run() -> Response:
         exam, granted = request.params["exam"], request.headers.get("Waiting-Room-Pass")
@@ -249,6 +250,7 @@ async def get_candidate(context: ApiContext, request: Request) -> Response:
     """GET /v1/exams/{exam}/candidates/{candidate}."""
     candidate = request.params["candidate"]
     refuse_bad_candidate(candidate)
+    request.candidate = candidate
     view = await view_candidate(context.stores.payments, request.params["exam"], candidate)
     refund = view.refund
     answer: CandidateView = {

@@ -30,7 +30,6 @@ from quota_service.domain.definition import rfc3339
 from quota_service.http.etags import not_modified
 from quota_service.http.request import Request
 from quota_service.http.response import Response
-from quota_service.observability.caller import caller
 from quota_service.registration import room_admin
 from quota_service.registration.waiting_room import claim, finish, join
 from quota_service.schema import TICKET_EXAMPLE, CandidateId, Meaning, Number, example
@@ -258,6 +257,7 @@ def post_waiting_room(context: ApiContext, request: Request) -> Coroutine[Any, A
     """POST /v1/exams/{exam}/waiting-room."""
     candidate = _JOINING.read(parse_object(request.body))["candidate"]
     refuse_resident_id(candidate)
+    request.candidate = candidate
 
     async def run() -> Response:
         found = await join(context.stores.waiting_room, request.params["exam"], candidate)
@@ -291,6 +291,7 @@ def post_claim(context: ApiContext, request: Request) -> Coroutine[Any, Any, Res
     """POST /v1/exams/{exam}/waiting-room/claims."""
     asked = _CLAIM.read(parse_object(request.body))
     refuse_resident_id(asked["candidate"])
+    request.candidate = asked["candidate"]
 
     async def run() -> Response:
         exam = request.params["exam"]
@@ -311,6 +312,7 @@ async def delete_claim(context: ApiContext, request: Request) -> Response:
     """DELETE /v1/exams/{exam}/waiting-room/claims/{candidate}."""
     exam, candidate = request.params["exam"], request.params["candidate"]
     refuse_bad_candidate(candidate)
+    request.candidate = candidate
     await finish(context.stores.waiting_room, exam, candidate)
     answer: Finished = {"exam": exam, "candidate": candidate, "state": "finished"}
     return Response.json(answer)
@@ -347,7 +349,6 @@ def _administered(administered: room_admin.AdministeredRoom) -> Response:
         "a waiting room was administered",
         extra={
             "exam": room.exam,
-            "key": caller().key_id,
             "paused": room.is_paused,
             "fixed_rate": room.fixed_rate,
         },

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from quota_service.api.auth import KeyRing
 from quota_service.api.context import ApiContext
 from quota_service.api.exports import ExportLimits
+from quota_service.api.refusals import RefusalLog
 from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.streams import Streams
 from quota_service.domain.errors import QuotaError
@@ -193,6 +194,7 @@ async def open_service(
             streams=Streams(availability, rendered, settings, metrics),
             queue=FairQueue(asyncio.get_running_loop(), settings.queue_max),
             limiter=ConcurrencyLimiter.of(settings, metrics),
+            refusals=RefusalLog(),
         )
         yield Service(
             settings, metrics, stores, stores.runner, keys, key_ledger, health, in_flight, context

@@ -15,6 +15,7 @@ from quota_service.app.opening import Service, open_service
 from quota_service.app.serving import Addresses, listen
 from quota_service.app.upkeep import cancel_all, kept_fresh
 from quota_service.domain.errors import QuotaError
+from quota_service.observability.logs import written_in_background
 from quota_service.seats.connection import refuse_unfit_server
 from quota_service.settings import Settings
 from quota_service.workers.admission import AdmissionWorker
@@ -49,7 +50,7 @@ async def run(
 
     With `reuse_port` other processes may listen on the port of the API too.
     """
-    with stopped_by_signals() as stop:
+    with written_in_background(), stopped_by_signals() as stop:
         async with open_service(settings) as service:
             freeze_gc()
             await run_service(

@@ -30,6 +30,8 @@ class Request:
     """Where the request comes from."""
     event: str = ""
     """The event id of a signed callback, once its signature is verified."""
+    candidate: str = ""
+    """The candidate it is about, for the log: set by a handler once it has checked the id."""
 
 
 Handler = Callable[[Context, Request], Response | Coroutine[Any, Any, Response]]

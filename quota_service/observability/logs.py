@@ -1,6 +1,10 @@
 """Structured logs: one JSON object a line, with the ids of process, request and API key.
 
-What is logged is chosen where it is logged; keys, signatures, bodies and candidate ids never are.
+What is logged is chosen where it is logged; keys, signatures and bodies never are. Ids of
+candidates are the member `candidate` of a line, which a setting leaves out.
+
+A process that serves writes its lines in a thread, so that no request waits for whoever reads
+standard error.
 """
 
 import datetime as dt
@@ -8,8 +12,11 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
 from typing import TextIO
 
 import orjson
@@ -20,11 +27,18 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 KEY_ID: ContextVar[str] = ContextVar("key_id", default="")
 """The API key of a request, or a word in its place."""
 
+LINES_MAX = 10_000
+"""Lines that may wait to be written; further ones are dropped, and counted in a line of their own.
+"""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName", "asctime"}
 
 
 class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON, extras as members of their own."""
+
+    def __init__(self, *, has_candidates: bool = True) -> None:
+        super().__init__()
+        self._left_out = _STANDARD if has_candidates else _STANDARD | {"candidate"}
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; an extra that JSON does not know is shown as text."""
@@ -41,7 +55,7 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = request_id
         if key_id := KEY_ID.get():
             line["key_id"] = key_id
-        line.update({k: v for k, v in vars(record).items() if k not in _STANDARD})
+        line.update({k: v for k, v in vars(record).items() if k not in self._left_out})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         try:
@@ -87,10 +101,56 @@ class WithoutRequestBytes(logging.Filter):
         return logging.getLogger(record.name).isEnabledFor(record.levelno)
 
 
-def configure_logging(level: str, stream: TextIO | None = None) -> None:
+class _Queue(QueueHandler):
+    """Hands records to the thread that writes them, with the ids of request and key."""
+
+    def __init__(self, lines_max: int) -> None:
+        self.waiting: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        super().__init__(self.waiting)
+        self._lines_max = lines_max
+        self._dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Return the record with what only its own context knows; the thread formats it."""
+        for name, value in (("request_id", REQUEST_ID.get()), ("key_id", KEY_ID.get())):
+            if value and not hasattr(record, name):
+                setattr(record, name, value)
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Queue a record, or drop it where too many wait; say how many were before the next."""
+        if self.waiting.qsize() >= self._lines_max:
+            self._dropped += 1
+            return
+        if self._dropped:
+            told = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING"}
+            told["msg"] = "log lines were dropped"
+            self.waiting.put_nowait(logging.makeLogRecord({**told, "count": self._dropped}))
+            self._dropped = 0
+        self.waiting.put_nowait(record)
+
+
+@contextmanager
+def written_in_background(lines_max: int = LINES_MAX) -> Iterator[None]:
+    """Write log lines in a thread until the block ends, then those that wait."""
+    root = logging.getLogger()
+    handlers, queue = root.handlers[:], _Queue(lines_max)
+    listener = QueueListener(queue.waiting, *handlers)
+    root.handlers[:] = [queue]
+    listener.start()
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        listener.stop()
+
+
+def configure_logging(
+    level: str, stream: TextIO | None = None, *, has_candidates: bool = True
+) -> None:
     """Send all logs, from `level` up, to a stream (default: standard error) as JSON lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(has_candidates=has_candidates))
     handler.addFilter(WithoutRequestBytes())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -20,6 +20,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import NotReady
 from quota_service.domain.reservation import Reservation
 from quota_service.ledger.journal import (
@@ -66,6 +67,7 @@ async def drain_journal(
     stores: MaintenanceStores, shard: Shard, limit: int, tries_max: int
 ) -> Drained:
     """Drain at most `limit` entries of a shard; nothing when another worker is at it."""
+    stored: list[Entry] = []
     async with draining(stores.ledger, shard.exam, shard.number, shard.epoch) as drain:
         if drain is None:
             return Drained(is_busy=True)
@@ -74,7 +76,7 @@ async def drain_journal(
         length = _contiguous(drain.position, raw)
         drained = Drained()
         if length:
-            drained = await _store(drain, shard, raw[:length], tries_max)
+            drained = await _store(drain, shard, raw[:length], tries_max, stored)
         elif raw:
             first = _position(raw[0])
             if first.version <= drain.position.version:
@@ -85,6 +87,7 @@ async def drain_journal(
             epoch = drain.position.epoch if shard.is_recovered else shard.epoch
             drained = await _close_gap(stores, drain, shard, epoch, version)
         position = drain.position
+    _log_steps(shard, stored)
     # Also when nothing was found: the worker before may have died between 3 and 4.
     await stores.seats.trim_journal(shard, (position.epoch, position.version))
     stores.metrics.journal_drained.labels(exam=shard.exam).inc(drained.stored)
@@ -149,23 +152,35 @@ def _readable(shard: Shard, found: Mapping[str, str]) -> Iterator[tuple[Reservat
             log.exception("a record cannot be read", extra={"shard": shard.tag, "serial": serial})
 
 
-async def _store(drain: JournalDrain, shard: Shard, raw: list[RawEntry], tries_max: int) -> Drained:
-    """Store all entries at once; when that is refused, one by one up to the one at fault."""
+async def _store(
+    drain: JournalDrain, shard: Shard, raw: list[RawEntry], tries_max: int, done: list[Entry]
+) -> Drained:
+    """Store all entries at once; when that is refused, one by one up to the one at fault.
+
+    Those that were stored are added to `done`.
+    """
     try:
-        await drain.store([_checked(shard, entry) for entry in raw])
+        checked = [_checked(shard, entry) for entry in raw]
+        await drain.store(checked)
     except (RecordError, EntryRefused):
-        return await _store_singly(drain, shard, raw, tries_max)
+        return await _store_singly(drain, shard, raw, tries_max, done)
+    done += checked
     return Drained(stored=len(raw))
 
 
 async def _store_singly(
-    drain: JournalDrain, shard: Shard, raw: Iterable[RawEntry], tries_max: int
+    drain: JournalDrain,
+    shard: Shard,
+    raw: Iterable[RawEntry],
+    tries_max: int,
+    done: list[Entry],
 ) -> Drained:
     stored = quarantined = 0
     for entry in raw:
         try:
             checked = _checked(shard, entry)
             await drain.store([checked])
+            done.append(checked)
             stored += 1
         except (RecordError, EntryRefused) as error:
             tries = await drain.count_try(entry, str(error))
@@ -178,6 +193,29 @@ async def _store_singly(
                 "journal entry quarantined", extra={"exam": shard.exam, "entry": entry.id}
             )
     return Drained(stored, quarantined)
+
+
+def _log_steps(shard: Shard, entries: Iterable[Entry]) -> None:
+    """Log each step of a reservation, with who asked for it, once it is stored.
+
+    The processes that take the steps do not: a line there would cost the busiest of them most.
+    """
+    for entry in entries:
+        reservation = entry.reservation
+        if reservation is not None:
+            log.info(
+                "reservation step",
+                extra={
+                    "step": entry.verb,
+                    "step_at": rfc3339(entry.at_ms),
+                    "state": reservation.state,
+                    "exam": shard.exam,
+                    "reservation": reservation.id,
+                    "candidate": reservation.candidate,
+                    "key_id": entry.key_id,
+                    "request_id": entry.request_id,
+                },
+            )
 
 
 def _position(entry: RawEntry) -> Position:

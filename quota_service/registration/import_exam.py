@@ -29,6 +29,7 @@ it, so Redis never has more seats than Postgres.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -57,6 +58,8 @@ from quota_service.waiting_room.status import Phase
 
 if TYPE_CHECKING:
     from quota_service.ledger.pool import Connection
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,9 @@ async def import_exam(stores: MaintenanceStores, exam: Exam, *, force: bool = Fa
             await sync_shard(stores, exam.id)
         raise
     stores.failpoint("import: after commit")
+    if imported.created or imported.changes:
+        extra = {"exam": exam.id, "is_new": imported.created, "changes": len(imported.changes)}
+        log.info("definition imported", extra=extra)
     try:
         if not comes_back:
             await sync_shard(stores, exam.id)

@@ -5,12 +5,15 @@ import io
 import json
 import logging
 import os
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from quota_service.observability.logs import REQUEST_ID, configure_logging
+from quota_service.observability.logs import REQUEST_ID, configure_logging, written_in_background
+from tests.support.patience import LIMIT_S
 
 log = logging.getLogger("quota_service.test")
 
@@ -96,6 +99,60 @@ def test_an_exception_is_told_with_its_traceback_in_the_same_line(stream: io.Str
     assert line["exception"].endswith(
         "ValueError: invalid literal for int() with base 10: 'broken'"
     )
+
+
+def test_ids_of_candidates_are_left_out_where_a_setting_says_so(stream: io.StringIO) -> None:
+    configure_logging("info", stream, has_candidates=False)
+
+    log.info("refused", extra={"candidate": "candidate-1", "slug": "sold-out"})
+
+    (line,) = lines(stream)
+    assert line["slug"] == "sold-out"
+    assert "candidate-1" not in stream.getvalue()
+
+
+def test_lines_of_the_background_have_the_ids_of_their_own_context(stream: io.StringIO) -> None:
+    with written_in_background():
+        token = REQUEST_ID.set("request-1")
+        log.info("within")
+        REQUEST_ID.reset(token)
+        log.info("outside")
+
+    within, outside = lines(stream)
+    assert within["request_id"] == "request-1"
+    assert "request_id" not in outside
+
+
+def test_nobody_waits_for_a_reader_that_stands_still_and_what_is_dropped_is_counted(
+    stream: io.StringIO,
+) -> None:
+    may_write = threading.Event()
+
+    class Slow(logging.Handler):
+        def emit(self, _record: logging.LogRecord) -> None:
+            is_written.set()
+            assert may_write.wait(LIMIT_S)
+
+    is_written = threading.Event()
+    logging.getLogger().addHandler(Slow())
+    with written_in_background(lines_max=2):
+        log.info("first")
+        assert is_written.wait(LIMIT_S)
+        for number in range(5):
+            log.info("then %s", number)
+        may_write.set()
+        while sum("then" in line for line in stream.getvalue().splitlines()) < 2:
+            time.sleep(0.001)  # another thread writes
+        log.info("last")
+
+    told = [(line["message"], line.get("count")) for line in lines(stream)]
+    assert told == [
+        ("first", None),
+        ("then 0", None),
+        ("then 1", None),
+        ("log lines were dropped", 3),
+        ("last", None),
+    ]
 
 
 def test_configuring_again_does_not_log_twice(stream: io.StringIO) -> None:
