@@ -13,7 +13,7 @@ import yaml
 
 from quota_service.definitions.files import load_exam_file
 from quota_service.settings import Settings, read_settings
-from tests.support.kubernetes import Rendered, problems, render
+from tests.support.kubernetes import Rendered, main, problems, render
 from tests.support.kubernetes_rules import COMMAND, WRITTEN, prometheus_rule, rule_files
 
 _ROOT = Path(__file__).parents[2]
@@ -387,3 +387,36 @@ def test_the_readme_counts_the_connections_to_postgres(overlay: str, rendered: R
     row = f"| `overlays/{overlay}` | {usually} | {most} | {workers} | {connections} |"
 
     assert row in (_KUBERNETES / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_overlay_of_the_readme_sets_what_it_says(copied: Path) -> None:
+    mine = copied / "overlays" / "mine"
+    mine.mkdir()
+    readme = (_KUBERNETES / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    (mine / "kustomization.yaml").write_text(block, encoding="utf-8")
+
+    found = problems(mine)
+
+    assert found == []
+    rendered = render(mine)
+    pods = {made.name: pod for made, pod in rendered.pods}
+    assert {made.content["metadata"]["namespace"] for made in rendered.objects} == {"exams"}
+    assert pods["quota-api"].container["image"] == "registry.example.org/quota-service:0.1.0"
+    assert not pods["quota-worker"].settings(rendered.config).postgres_statement_cache
+    assert _lets_in(rendered, pods["quota-api"].labels, "admin", "observability")
+    assert _lets_in(rendered, pods["quota-api"].labels, "api", "gateway")
+    assert rendered.of("CronJob")["quota-scale-up"].spec["schedule"] == "0 11 20 9 *"
+
+
+def test_an_overlay_is_checked_from_the_command_line(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, wrong = copied / "overlays" / "small", copied / "overlays" / "none"
+
+    statuses = [main([str(small)]), main([str(small), str(wrong)])]
+
+    assert statuses == [0, 1]
+    told = capsys.readouterr().out
+    assert told.startswith("nothing is wrong\n")
+    assert str(wrong) in told
