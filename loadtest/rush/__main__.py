@@ -9,7 +9,8 @@ list of venues, pay, pay late or twice, give up, give back, look again and chang
 payment provider reports it late, repeatedly and out of order. Then everything unpaid ends, and the
 promises are checked from what the simulation knows and what the API says.
 
-The exit status is 1 when a promise broke. Each run has a folder of its own in `loadtest/results/`:
+The exit status is 1 when a promise broke or a goal was missed (`--goal reserve:p99=250`). Each run
+has a folder of its own in `loadtest/results/`:
 `rush.html`, `rush.png`, `run.json` with date, target, version, options and figures, and the logs of
 a service that was started. Two runs side by side:
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.rush.goals import Goal, read_goal
 from quota_service.domain.exam import IDENTIFIER, REHEARSAL_PREFIX
 
 RESULTS = Path("loadtest/results")
@@ -77,6 +78,7 @@ class Options:
     """Where this run is written."""
     metrics: tuple[str, ...] = ()
     """URLs of the /metrics of the service's processes."""
+    goals: tuple[Goal, ...] = ()
     before_share: float = 0.45
     spike_share: float = 0.35
     spike_s: float = 5.0
@@ -104,6 +106,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--no-room", action="store_true", help="without the waiting room")
     made.add_argument("--rate", type=float, help="admissions a second to begin with")
     made.add_argument("--workers", type=_count, default=1, help="API processes (%(default)s)")
+    made.add_argument(
+        "--goal",
+        action="append",
+        default=[],
+        type=_goal,
+        metavar="STEP:MEASURE=MS",
+        help="a latency that must not be exceeded, such as reserve:p99=250; more than one is "
+        "given by repeating this",
+    )
     made.add_argument("--seed", type=int, default=1, help="who wants what (%(default)s)")
     made.add_argument(
         "--results",
@@ -175,6 +186,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         rate_per_s=chosen.rate or max(20.0, round(candidates / (0.4 * size.open_s * stretch))),
         folder=chosen.folder
         or chosen.results / f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H%M%SZ}-{exam}",
+        goals=tuple(chosen.goal),
         metrics=tuple(f"{url.rstrip('/')}/metrics" for url in admin_urls),
     )
 
@@ -191,6 +203,13 @@ def _fixed_s(size: Size) -> float:
     """Seconds a run takes beside the time before and after the opening."""
     starting_and_checking_s = 15.0
     return size.hold_ttl_s + size.checkout_grace_s + size.expiry_slack_s + starting_and_checking_s
+
+
+def _goal(text: str) -> Goal:
+    try:
+        return read_goal(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _own_exam(text: str) -> str:

@@ -10,6 +10,7 @@ from loadtest.rush.checks import Verdict
 from loadtest.rush.evidence import Document, Evidence, Facts
 from loadtest.rush.fairness import Fairness
 from loadtest.rush.figures import PERCENTILES, Figures, figures
+from loadtest.rush.goals import Reached, reached
 from loadtest.rush.options import Options
 from loadtest.rush.page import Table, page, text
 from loadtest.rush.picture import draw
@@ -28,9 +29,10 @@ def report(
     opens_at_s: float,
     service_version: str,
 ) -> int:
-    """Print and write the report; return the exit status, 1 when a promise broke."""
+    """Print and write the report; return the exit status, 1 when a promise or a goal failed."""
     found = figures(evidence, opens_at_s)
-    run = record(options, service_version, found, verdicts)
+    goals = reached(options.goals, found)
+    run = record(options, service_version, found, verdicts, goals)
     tables = [
         _summary(options, found),
         _steps(found),
@@ -39,10 +41,14 @@ def report(
     ]
     if options.has_room:
         tables.insert(3, _fairness(found.fairness))
+    if goals:
+        tables.append(_goals(goals))
     for table in tables:
         print(f"\n{text(table)}")
     broken = [verdict.promise for verdict in verdicts if not verdict.is_kept]
     outcome = f"broken: {', '.join(broken)}" if broken else "0 promises broken"
+    if goals:
+        outcome += f", {sum(not goal.is_met for goal in goals)} of {len(goals)} goals missed"
     options.folder.mkdir(parents=True, exist_ok=True)
     picture, written = options.folder / PICTURE, options.folder / PAGE
     draw(found, picture)
@@ -53,7 +59,7 @@ def report(
         page(f"{options.exam}: {outcome}", [*tables, _about(run)], picture), encoding="utf-8"
     )
     print(f"\n{outcome}. Report: {written}, picture: {picture}", flush=True)
-    return 1 if broken else 0
+    return 1 if broken or not all(goal.is_met for goal in goals) else 0
 
 
 def _write_evidence(path: Path, evidence: Evidence, facts: Facts) -> None:
@@ -128,6 +134,21 @@ def _fairness(kinds: Sequence[Fairness]) -> Table:
     )
     head = ("queue", "called", "passed over", "rank correlation")
     return Table("The admitted order against the drawn order", head, rows)
+
+
+def _goals(goals: Sequence[Reached]) -> Table:
+    head = ("step", "", "goal, ms", "measured", "")
+    rows = tuple(
+        (
+            one.goal.step,
+            one.goal.measure,
+            f"{one.goal.limit_ms:g}",
+            "never called" if one.took_ms is None else f"{one.took_ms:.1f}",
+            "reached" if one.is_met else "MISSED",
+        )
+        for one in goals
+    )
+    return Table("Goals", head, rows, is_text=True)
 
 
 def _promises(verdicts: Sequence[Verdict]) -> Table:

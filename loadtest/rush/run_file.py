@@ -11,15 +11,20 @@ import quota_service
 from loadtest.rush.checks import Verdict
 from loadtest.rush.evidence import Document
 from loadtest.rush.figures import PERCENTILES, Figures
+from loadtest.rush.goals import Reached
 from loadtest.rush.options import Options
 
 NAME = "run.json"
-OWN_OF_A_RUN = frozenset({"host", "folder", "metrics"})
+OWN_OF_A_RUN = frozenset({"host", "folder", "metrics", "goals"})
 """Options that say where a run was made and not what it was; the target is told by itself."""
 
 
 def record(
-    options: Options, service_version: str, found: Figures, verdicts: Sequence[Verdict]
+    options: Options,
+    service_version: str,
+    found: Figures,
+    verdicts: Sequence[Verdict],
+    goals: Sequence[Reached],
 ) -> Document:
     """Return the record; it has no key and no secret, which options never have."""
     chosen = dataclasses.asdict(options).items()
@@ -49,6 +54,9 @@ def record(
             for step in found.steps
         },
         "promises": {verdict.promise: verdict.is_kept for verdict in verdicts},
+        "goals": {
+            f"{one.goal.step}:{one.goal.measure}={one.goal.limit_ms:g}": one.is_met for one in goals
+        },
     }
 
 

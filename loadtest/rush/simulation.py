@@ -27,6 +27,7 @@ from loadtest.rush.evidence import Document, Evidence, Shown
 from loadtest.rush.exam import definition, kept_back, seats_of, seconds
 from loadtest.rush.options import Options, key_from_environment, read_options
 from loadtest.rush.own_exam import NotOurExamError, OwnExam
+from loadtest.rush.progress import Progress
 from loadtest.rush.provider import Provider
 from loadtest.rush.report import report
 from loadtest.rush.server_metrics import measure
@@ -99,6 +100,7 @@ class Simulation:
         release = functools.partial(own_exam.change, whole)
         watcher = Watcher(options, self._ops, self._evidence, release, release_at_s)
         watching = gevent.spawn(watcher.run)
+        telling = gevent.spawn(Progress(self._evidence, opens_at_s).run)
         measuring = gevent.spawn(measure, options.metrics, self._evidence)
         gevent.sleep(KNOWN_EVERYWHERE_S)
         self._environment.shape_class = Opening(options, opens_at_s, runner)
@@ -107,7 +109,7 @@ class Simulation:
         self._await_end(world)
         watcher.stop()
         watching.get()
-        measuring.kill()
+        gevent.killall([measuring, telling])
         if self._faults:
             print(f"the simulation itself broke: {self._faults[0]}", file=sys.stderr)
             return 1

@@ -7,9 +7,12 @@ from prometheus_client import generate_latest
 
 from loadtest.rush import compare, run_file
 from loadtest.rush.checks import check
-from loadtest.rush.evidence import Call, Evidence, Measured
+from loadtest.rush.evidence import Arrived, Call, Evidence, Measured
 from loadtest.rush.figures import figures
+from loadtest.rush.goals import Goal, reached
 from loadtest.rush.options import Options, read_options
+from loadtest.rush.progress import Progress
+from loadtest.rush.report import report
 from loadtest.rush.server_metrics import SAMPLES, measured
 from quota_service.observability.metrics import Metrics
 from tests.support.rush_evidence import OPENS_S, good_evidence, good_facts
@@ -20,7 +23,12 @@ def run_in(folder: Path, options: Options, took_ms: float) -> Path:
     evidence.add(Call("reserve", OPENS_S + 1, took_ms, 201, ""))
     found = figures(evidence, OPENS_S)
     folder.mkdir()
-    run_file.write(folder, run_file.record(options, "0.9", found, check(evidence, good_facts())))
+    run_file.write(
+        folder,
+        run_file.record(
+            options, "0.9", found, check(evidence, good_facts()), reached(options.goals, found)
+        ),
+    )
     return folder
 
 
@@ -121,3 +129,62 @@ def test_the_processes_of_the_service_are_added_up_and_a_restart_is_no_fall() ->
     assert found.refused.values == (10, 10)
     assert set(found.at_work.values) == {4}
     assert set(found.journal_lag_s.values) == {3}
+
+
+def test_goals_are_reached_or_missed_and_a_missed_one_fails_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = {"reserve:p99=5": True, "reserve:max=4.9": False, "refund:p50=1000": False}
+    evidence, facts = good_evidence(), good_facts()
+    verdicts = check(evidence, facts)
+
+    def exit_status(*names: str) -> int:
+        words = [word for name in names for word in ("--goal", name)]
+        options = read_options(["--no-room", "--folder", str(tmp_path), *words])
+        return report(options, evidence, facts, verdicts, opens_at_s=OPENS_S, service_version="0.9")
+
+    assert exit_status("reserve:p99=5") == 0
+    assert "0 promises broken, 0 of 1 goals missed." in capsys.readouterr().out
+    assert exit_status(*goals) == 1
+    told = capsys.readouterr().out
+    assert "0 promises broken, 2 of 3 goals missed." in told
+    assert ["refund", "p50", "1000", "never", "called", "MISSED"] in map(
+        str.split, told.splitlines()
+    )
+    assert run_file.read(tmp_path)["goals"] == goals
+
+
+@pytest.mark.parametrize(
+    ("goal", "told"),
+    [
+        ("reserv:p99=250", "'reserv' is no step; the steps are availability, callback"),
+        ("reserve:p98=250", "'p98' is not measured; p50, p90, p99, max are"),
+        ("reserve:p99=fast", "'fast' is no time in milliseconds above 0"),
+        ("reserve:p99=-1", "'-1' is no time"),
+        ("reserve:p99=nan", "'nan' is no time"),
+        ("reserve:p99", "'' is no time"),
+    ],
+)
+def test_a_goal_that_is_none_is_refused_with_what_is_wrong(
+    goal: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        read_options(["--goal", goal])
+
+    assert told in capsys.readouterr().err
+    assert read_options(["--goal", "own reads:p50=20"]).goals == (Goal("own reads", "p50", 20.0),)
+
+
+def test_progress_tells_how_things_stand_and_what_was_called_since() -> None:
+    evidence = good_evidence()
+    progress = Progress(evidence, OPENS_S)
+    evidence.add(Arrived("ann", OPENS_S))
+
+    first = progress.line(OPENS_S + 5)
+    evidence.add(Call("reserve", OPENS_S + 6, 31.0, 201, ""))
+    evidence.add(Call("poll", OPENS_S + 6, 31.0, 0, "no-answer"))
+    second = progress.line(OPENS_S + 7)
+
+    assert first.startswith("   +5 s  1 came, 3 admitted, 0 wait, 2 seats left, ")
+    assert first.endswith("reserve p99 5 ms")
+    assert second.endswith("1 requests/s, reserve p99 31 ms, 1 without an answer")
