@@ -11,6 +11,8 @@ umask 077
 mkdir -p "$folder"
 chmod 700 "$folder"
 
+users=$(dirname "$0")/../redis/users.acl
+
 is_missing() {
     [ ! -s "$folder/$1" ]
 }
@@ -19,6 +21,10 @@ keep() {
     cat >"$folder/$1.new"
     chmod 444 "$folder/$1.new"
     mv "$folder/$1.new" "$folder/$1"
+}
+
+hash_of() {
+    sha256sum <"$folder/$1" | cut -d' ' -f1
 }
 
 if is_missing payment_secrets; then
@@ -31,14 +37,17 @@ if is_missing payment_secrets; then
         ;;
     esac
 fi
-for name in redis_password postgres_password postgres_quota_password; do
+for name in redis_password redis_ops_password postgres_password postgres_quota_password postgres_backup_password; do
     if is_missing "$name"; then
         od -An -N24 -tx1 /dev/urandom | tr -d ' \n' | keep "$name"
     fi
 done
 if is_missing redis_url; then
-    echo "redis://:$(cat "$folder/redis_password")@redis:6379/0" | keep redis_url
+    echo "redis://quota:$(cat "$folder/redis_password")@redis:6379/0" | keep redis_url
 fi
+# The users of Redis, with the hashes of their passwords; written anew, as their rights change with releases.
+sed -e "s/#OPS_PASSWORD_SHA256/#$(hash_of redis_ops_password)/" -e "s/#PASSWORD_SHA256/#$(hash_of redis_password)/" \
+    "$users" | keep redis_users
 if is_missing postgres_dsn; then
     echo "postgresql://quota:$(cat "$folder/postgres_quota_password")@postgres:5432/quota" | keep postgres_dsn
 fi

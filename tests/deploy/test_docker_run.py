@@ -4,6 +4,7 @@ Only what one machine forces is another: ports, and the names of the stores, whi
 """
 
 import asyncio
+import hashlib
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ from quota_service.embedded import EmbeddedPostgres
 from quota_service.embedded.ports import LOOPBACK, free_loopback_port
 from quota_service.embedded.programs import wheel_postgres_bin_dir
 from quota_service.settings import Settings
-from tests.support.compose import COMPOSE, DEMO, DOCKER, read_compose
+from tests.support.compose import COMPOSE, DEMO, DOCKER, mounted, read_compose
 from tests.support.image import Image
 from tests.support.patience import LIMIT_S, START_LIMIT_S
 from tests.support.waiting import eventually, wait_until
@@ -106,27 +107,27 @@ def site(image: Image, secrets: Path, postgres_server: EmbeddedPostgres) -> Iter
 def store_of_compose(image: Image) -> Iterator[str]:
     """Run the Redis of compose.yaml by its own command; yields its address."""
     port = free_loopback_port()
-    (image.root / "data").mkdir()
-    script = redis_script().replace("redis-server -", f"redis-server - --port {port}")
-    process = subprocess.Popen(["sh", "-c", image.placed(script)], stdout=subprocess.DEVNULL)
+    command = [*redis_command(image), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         assert wait_until(lambda: listens(port)), "Redis does not listen"
         yield f"{LOOPBACK}:{port}"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT_S) == 0, "it is one process, which ends in order"
+        assert process.wait(LIMIT_S) == 0, "it ends in order"
     finally:
         process.kill()
 
 
-def redis_script() -> str:
-    """Return what the shell of the container of Redis gets."""
-    _, _, script = read_compose(COMPOSE)["services"]["redis"]["command"]
-    return str(script).replace("$$", "$")
+def redis_command(image: Image) -> list[str]:
+    """Return what the container of Redis runs, with the files that it mounts in place."""
+    service = read_compose(COMPOSE)["services"]["redis"]
+    mounted(service, image.root)
+    return [image.placed(word) for word in service["command"]]
 
 
 @contextmanager
 def database_of_compose(image: Image, server: EmbeddedPostgres) -> Iterator[str]:
-    """Make the database by make-role.sh, called `site` as `quota` is taken; yields its place."""
+    """Make the database by make-roles.sh, called `site` as `quota` is taken; yields its place."""
     at = urlsplit(server.url)
     environment = {
         "PATH": os.pathsep.join([str(wheel_postgres_bin_dir()), os.environ["PATH"]]),
@@ -140,13 +141,17 @@ def database_of_compose(image: Image, server: EmbeddedPostgres) -> Iterator[str]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
-    script = (DOCKER / "make-role.sh").read_text()
-    run("sh", "-c", image.placed(re.sub(r"(ROLE|DATABASE|OWNER) quota\b", r"\1 site", script)))
+    mounted(read_compose(COMPOSE)["services"]["postgres"], image.root)
+    roles = image.root / "etc/quota-service/postgres/roles.sql"
+    roles.write_text(re.sub(r"\bquota(?=\b|_backup)", "site", roles.read_text()))
+    script = image.root / "docker-entrypoint-initdb.d/make-roles.sh"
+    run("sh", "-c", image.placed(script.read_text()))
     try:
         yield f"{at.hostname}:{at.port}/site"
     finally:
         drop = ("psql", "--quiet", "--username=quota", "--dbname=postgres")
-        run(*drop, "--command=DROP DATABASE site WITH (FORCE)", "--command=DROP ROLE site")
+        gone = ("DATABASE site WITH (FORCE)", "ROLE site", "ROLE site_backup")
+        run(*drop, *(f"--command=DROP {what}" for what in gone))
 
 
 def rewrite(path: Path, old: str, new: str) -> None:
@@ -263,12 +268,28 @@ def test_a_secret_that_cannot_be_read_is_named_with_its_setting(site: Site) -> N
 
 @pytest.mark.usefixtures("secrets")
 def test_a_redis_memory_that_is_no_size_is_named(image: Image) -> None:
-    broken = image.placed(redis_script()).replace("--maxmemory 1gb", "--maxmemory plenty")
+    broken = ["plenty" if word == "2gb" else word for word in redis_command(image)]
 
-    done = subprocess.run(["sh", "-c", broken], capture_output=True, text=True, check=False)
+    done = subprocess.run(broken, capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
     assert 'maxmemory "plenty"' in done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("secrets")
+def test_a_file_of_users_of_redis_that_was_not_filled_in_is_named(image: Image) -> None:
+    command = redis_command(image)
+    unfilled = str(DOCKER.parent / "redis/users.acl")
+
+    done = subprocess.run(
+        [unfilled if word.endswith("/redis_users") else word for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert unfilled in done.stdout + done.stderr
 
 
 def test_secrets_are_made_once_and_stay(tmp_path: Path) -> None:
@@ -280,9 +301,12 @@ def test_secrets_are_made_once_and_stay(tmp_path: Path) -> None:
 
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
     assert made == {path.name: path.read_text() for path in folder.iterdir()}
-    assert made.keys() == read_compose(COMPOSE)["secrets"].keys()
+    assert made.keys() - read_compose(COMPOSE)["secrets"].keys() == {"redis_password"}
+    assert read_compose(COMPOSE)["secrets"].keys() <= made.keys()
     assert made["payment_secrets"].strip() == PAYMENT_SECRET
     assert made["redis_password"] in made["redis_url"]
+    for name in ("redis_password", "redis_ops_password"):
+        assert f"#{hashlib.sha256(made[name].encode()).hexdigest()} " in made["redis_users"]
     assert made["postgres_quota_password"] in made["postgres_dsn"]
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}

@@ -1,5 +1,6 @@
 """The files of `deploy/docker/` as podman-compose reads them: with the values of a site put in."""
 
+import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -30,3 +31,18 @@ def read_compose(file: Path) -> dict[str, Any]:
 def put_in(document: Any, values: Mapping[str, str]) -> Any:
     """Return a part of a compose file with values put in; ValueError when one is missing."""
     return podman_compose.rec_subs(document, values)
+
+
+def mounted(service: Mapping[str, Any], root: Path) -> Path:
+    """Return a folder that stands for `/` of a service: with a copy of each file it mounts."""
+    for mount in service["volumes"]:
+        source, target = mount.split(":")[:2]
+        place = root / target.removeprefix("/")
+        if not source.startswith("."):
+            place.mkdir(parents=True, exist_ok=True)
+        elif (DOCKER / source).is_dir():
+            shutil.copytree(DOCKER / source, place, dirs_exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(DOCKER / source, place)
+    return root

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
 _ENVIRONMENT = "/opt/quota-service"
 """Where the image has its virtual environment."""
-_PLACES = (_ENVIRONMENT, "/run/secrets", "/tmp/demo", "/data")  # noqa: S108
+_PLACES = (_ENVIRONMENT, "/run/secrets", "/etc/quota-service", "/tmp/demo", "/data")  # noqa: S108
 """Paths of containers that commands and settings name."""
 _IS_ROOT = os.geteuid() == 0
 
