@@ -32,7 +32,8 @@
 -- ARGV[6] again: 1 when an expired hold takes its seats again, 0 when it is left
 -- ARGV[7] revision of the definition the caller goes by, '' with 0
 -- ARGV[8] sessions_now: those of the reservation's subjects by it, joined by commas; '' with 0
--- ARGV[9] by: who asked, <key id>/<request id>
+-- ARGV[9] is_closed: 1 when its seats are closed for sale by it, 0 otherwise
+-- ARGV[10] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version}             it began now; the shard's version after it
 --         {DONE_BEFORE, record, version}      another began before, at this version at the latest
@@ -44,7 +45,7 @@
 --         {WRONG_CURRENCY, record}            not the order's currency
 --         {SESSION_CONFLICT, session, serial} expired, and another reservation takes the session,
 --                                             or two of its subjects are in one session now
---         {SOLD_OUT, remaining…}              expired, and a seat is gone
+--         {SOLD_OUT, remaining…}              expired, and a seat is gone, or closed for sale
 --         {CLOSED, record}                    expired, and it is too late to take its seats again
 --         {STALE}                             expired, and another definition is in force
 --         {UNKNOWN}                           no such record
@@ -67,7 +68,7 @@ local spent_key, unpaid_key = KEYS[10], KEYS[11]
 local definition_key, key_held_key, record_key = KEYS[12], KEYS[13], KEYS[14]
 local fence, serial, attempt = ARGV[1], ARGV[2], ARGV[3]
 local amount, currency, again = ARGV[4], ARGV[5], ARGV[6]
-local revision, sessions_now, by = ARGV[7], ARGV[8], ARGV[9]
+local revision, sessions_now, is_closed, by = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -134,7 +135,7 @@ if state == 'expired' then
       return refuse({ SESSION_CONFLICT, session, holder })
     end
   end
-  local refusal, has_all = { SOLD_OUT }, true
+  local refusal, has_all = { SOLD_OUT }, is_closed ~= '1'
   for _, subject in ipairs(split(record[SUBJECTS], ',')) do
     local seats = tonumber(redis.call('HGET', remaining_key, record[VENUE] .. '/' .. subject) or 0)
     has_all = has_all and seats > 0

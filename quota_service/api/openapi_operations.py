@@ -13,7 +13,7 @@ from pydantic.config import JsonDict
 
 from quota_service.api.availability import STATE_ID
 from quota_service.api.exams import EXAMS_MAX
-from quota_service.api.models import ExamId, ReservationId
+from quota_service.api.models import ExamId, ReservationId, VenueId
 from quota_service.api.openapi_schemas import Schema, component, schema_of, shown
 from quota_service.api.ops import PAGE_MAX
 from quota_service.api.payments import EVENT_ID_MAX, Reference
@@ -179,6 +179,14 @@ OPERATIONS: Mapping[str, Operation] = {
         "time to claim is extended by the pause. It needs no Redis.", _NOTHING),
     "POST /v1/exams/{exam}/waiting-room/resume": Operation("resume_admission", "SteeredRoom",
         "Admission goes on from where it was, at the rate it had.", _NOTHING),
+    "POST /v1/exams/{exam}/venues/{venue}/close": Operation("close_venue", "VenueSale",
+        "From the answer on no process sells a seat there: orders go to their other venues, else "
+        "they are `venue-closed`, and nothing is shown as left. Holds and bookings stay, holds can "
+        "still be paid. Repeating it changes nothing; the reason is kept with the key.",
+        Body("VenueClosing")),
+    "POST /v1/exams/{exam}/venues/{venue}/open": Operation("open_venue",
+        {200: Body("VenueSale", {"open": {"closed_subjects": []}})},
+        "What is left there can be reserved again.", Body("VenueClosing")),
     "GET /v1/exams/{exam}/refunds-due": Operation("list_refunds_due", "RefundsDue",
         "Captured payments that could not be seated, and refunds asked for, until they are marked "
         "as settled. `/v1/refunds-due` lists those that name no known exam.", parameters=_PAGE),
@@ -288,6 +296,7 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "exam": _in("path", ExamId),
     "candidate": _in("path", CandidateId),
     "reservation": _in("path", ReservationId),
+    "venue": _in("path", VenueId),
     "refund": _in("path", _text("Id of the refund due.", _ID), "42"),
     "payment": _in("path", _text("Id of the entry.", _ID), "7"),
     "slug": _in("path", _text("Name of the problem type.", enum=[*PROBLEMS]), "sold-out"),

@@ -20,6 +20,7 @@ from quota_service.api import (
     reservations,
     search,
     service,
+    venues,
     waiting_room,
 )
 from quota_service.api.models import Nothing
@@ -137,8 +138,9 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     reservations.Reservation, reservations.CandidateView, reservations.Refund,
     payments.Payment, payments.PaymentResult, service.Health, problems.ProblemMeaning,
     waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
-    waiting_room.Finished, search.FoundReservations, ops.Audit, ops.RefundDue, ops.RefundsDue,
+    waiting_room.Finished, ops.Audit, ops.RefundDue, ops.RefundsDue,
     ops.UnreadablePayment, ops.UnreadablePayments,
+    search.FoundReservations, venues.VenueSale,
 )}
 # fmt: on
 
@@ -146,7 +148,13 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
     model.__name__: model
     for model in (
         *(waiting_room.Joining, waiting_room.Claim, waiting_room.AdmissionRate),
-        *(reservations.VenueChange, payments.PaymentCallback, Nothing, ExamDefinition),
+        *(
+            reservations.VenueChange,
+            payments.PaymentCallback,
+            venues.VenueClosing,
+            Nothing,
+            ExamDefinition,
+        ),
     )
 }
 """The models of request bodies by the name of their schema."""

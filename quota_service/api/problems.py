@@ -14,6 +14,7 @@ from pydantic import Field, WithJsonSchema
 from quota_service.api.models import (
     Answer,
     ASubjectId,
+    AVenueId,
     Count,
     Positive,
     Rank,
@@ -85,6 +86,9 @@ _TYPES = (
                     {"venue": "jinan", "subject": "qms", "remaining": 0, "offered": True},
                     {"venue": "jinan", "subject": "general", "remaining": 41, "offered": True},
                 ]}),
+    ProblemType("venue-closed", 409,
+                "Every venue asked for is closed for sale; the others may have seats.",
+                {"closed_venues": ["jinan"]}),
     ProblemType("session-conflict", 409,
                 "The candidate already has a reservation in one of the sessions.",
                 {"session": "day1-pm", "reservation": RESERVATION_EXAMPLE}),
@@ -293,6 +297,8 @@ class ProblemMembers(Answer, total=False):
     """What is not finished."""
     waiting: Positive
     """Candidates who wait for their turn."""
+    closed_venues: Sequence[AVenueId]
+    """The venues that are closed for sale."""
     state: Annotated[str, _one_of(*(state for state in State if state.is_ended))]
     """How the reservation ended."""
     threshold: Rank

@@ -18,6 +18,7 @@ from quota_service.api import (
     search,
     service,
     streams,
+    venues,
     waiting_room,
 )
 from quota_service.api.context import ApiContext
@@ -108,6 +109,7 @@ _ORDER = (
     "session-started",
     "notice-not-accepted",
     "unknown-venue",
+    "venue-closed",
     "unknown-subject",
     "same-session-twice",
     "national-id-refused",
@@ -126,6 +128,7 @@ _CLAIM = (
     "turn-passed",
     "ticket-used",
 )
+_VENUE = ("unknown-venue", "unknown-subject", "registration-closed")
 FRONTEND, REFUNDS, OPS, ANYONE = Scope.FRONTEND, Scope.REFUNDS, Scope.OPS, None
 
 # fmt: off
@@ -171,8 +174,8 @@ ROUTES: tuple[Route, ...] = (
           own_priority=Priority.RELEASE),
     Route("PUT", "/v1/reservations/{reservation}/venue", reservations.put_venue, FRONTEND,
           "Change the venue of a hold or a booking",
-          (*_BODY, *_NO_RESERVATION, "unknown-venue", "sold-out", "reservation-ended",
-           "payment-in-progress", "change-in-progress", "venue-changes-used",
+          (*_BODY, *_NO_RESERVATION, "unknown-venue", "venue-closed", "sold-out",
+           "reservation-ended", "payment-in-progress", "change-in-progress", "venue-changes-used",
            "key-share-used", "registration-not-open", "registration-closed", "session-started",
            *_STORES), own_priority=Priority.RELEASE),
     Route("POST", "/v1/reservations/{reservation}/refund", reservations.post_refund, REFUNDS,
@@ -205,6 +208,10 @@ ROUTES: tuple[Route, ...] = (
           "Pause admission", (*_BODY, *_NO_EXAM, "waiting-room-off", *_STORES)),
     Route("POST", "/v1/exams/{exam}/waiting-room/resume", waiting_room.post_resume, OPS,
           "Resume admission", (*_BODY, *_NO_EXAM, "waiting-room-off", *_STORES)),
+    Route("POST", "/v1/exams/{exam}/venues/{venue}/close", venues.post_close, OPS,
+          "Close a venue for sale", (*_BODY, *_NO_EXAM, *_VENUE, *_STORES)),
+    Route("POST", "/v1/exams/{exam}/venues/{venue}/open", venues.post_open, OPS,
+          "Open a venue again", (*_BODY, *_NO_EXAM, *_VENUE, *_STORES)),
     Route("GET", "/v1/exams/{exam}/refunds-due", ops.get_refunds_due, OPS,
           "Refunds due", (*_NO_EXAM, "invalid-request", *_STORES)),
     Route("POST", "/v1/exams/{exam}/refunds-due/{refund}/settle",

@@ -137,6 +137,15 @@ class UnknownVenue(Refused):
 
 
 @dataclass(eq=False)
+class VenueClosed(Refused):
+    """Ops have closed the venues for sale, in one of the subjects at least."""
+
+    slug = "venue-closed"
+    detail = "every venue asked for is closed for sale"
+    closed_venues: tuple[str, ...]
+
+
+@dataclass(eq=False)
 class UnknownSubject(Refused):
     slug = "unknown-subject"
     detail = "the exam has no subject {subject!r}"

@@ -7,7 +7,7 @@ lower-case ASCII so that they can be part of URLs, Redis keys and record fields 
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
 
@@ -24,6 +24,8 @@ MAX_SUBJECTS = 128
 MAX_VENUES = 512
 MAX_CAPACITY = 1_000_000
 """Seats of one quota; a larger figure is a typing error, not a hall."""
+_NO_LIMIT = 2**53
+"""A time (ms) or a count that nothing reaches, and that Lua can tell from the next one."""
 MAX_PASS_TTL_S = 3600
 """Life of a pass of a waiting room, at most."""
 
@@ -185,6 +187,8 @@ class Exam:
     fair_use: FairUseRules = FairUseRules()
     revision: int = field(default=0, compare=False)
     """Names this definition among all that were ever stored; 0 for one that is not stored."""
+    closed: frozenset[str] = field(default=frozenset(), compare=False)
+    """What ops have closed for sale: venues, and `venue/subject` where some subjects are."""
 
     @cached_property
     def session_of(self) -> Mapping[str, str]:
@@ -208,6 +212,28 @@ class Exam:
         """When the exam is over: after its windows and its last sitting."""
         sittings = (session.ends_at_ms for session in self.sessions)
         return max(self.registration.closes_at_ms, self.refund.closes_at_ms, *sittings)
+
+    def is_closed(self, venue: str, subjects: Iterable[str]) -> bool:
+        """Return whether a venue is closed for sale in one of the subjects."""
+        if not self.closed:
+            return False
+        return venue in self.closed or any(f"{venue}/{each}" in self.closed for each in subjects)
+
+    def open_again(self, venue: str, subjects: Iterable[str]) -> frozenset[str]:
+        """Return what is closed once a venue is open in some subjects; in all where none is named.
+
+        Of a venue that is closed as a whole the other subjects stay closed.
+        """
+        ours = {f"{venue}/{subject.id}" for subject in self.subjects}
+        opened = {f"{venue}/{subject}" for subject in subjects} or ours
+        stays = self.closed - {venue} - opened
+        return stays | (ours - opened) if venue in self.closed else stays
+
+    @cached_property
+    def unbounded(self) -> Self:
+        """The exam as ops may act in it: registration open at any time, no limits of fair use."""
+        rules = FairUseRules(unpaid_holds_max=_NO_LIMIT, venue_changes_max=_NO_LIMIT)
+        return replace(self, registration=Window(0, _NO_LIMIT), fair_use=rules)
 
     @cached_property
     def venue_ids(self) -> frozenset[str]:

@@ -110,8 +110,32 @@ class ExamLedger:
     async def update(self, connection: "Connection", exam: Exam) -> Exam:
         """Store a changed definition; return it with the revision it has from now on."""
         text = orjson.dumps(exam_document(exam)).decode()
-        revision = await connection.fetchval(self._query["update_exam"], exam.id, text)
-        return replace(exam, revision=revision)
+        (row,) = await connection.fetch(self._query["update_exam"], exam.id, text)
+        return replace(exam, revision=row["revision"], closed=frozenset(row["closed"]))
+
+    async def set_closed(
+        self, connection: "Connection", exam: Exam, closed: frozenset[str]
+    ) -> Exam:
+        """Store what is closed for sale; return the exam with it and with its new revision."""
+        revision = await connection.fetchval(self._query["set_closed"], exam.id, sorted(closed))
+        return replace(exam, revision=revision, closed=closed)
+
+    async def note_action(  # noqa: PLR0917  a row has as many columns
+        self,
+        connection: "Connection",
+        exam: str,
+        by: Caller,
+        action: str,
+        subject: str,
+        reason: str,
+        detail: Mapping[str, object],
+    ) -> None:
+        """Remember what ops did to a venue or a reservation, why, and who asked for it."""
+        told = orjson.dumps(detail).decode()
+        query = self._query["insert_ops_action"]
+        await connection.execute(
+            query, exam, action, subject, reason, by.key_id, by.request_id, told
+        )
 
     async def note_import(
         self, connection: "Connection", exam: str, by: Caller, changes: Sequence[Change]
@@ -163,6 +187,8 @@ async def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam
         definition = await asyncio.to_thread(_definition, text, revision)
     else:
         definition = _definition(text, revision)
+    if isinstance(definition, Exam) and definition.closed != frozenset(row["closed"]):
+        definition = replace(definition, closed=frozenset(row["closed"]))
     return StoredExam(
         row["id"],
         definition,

@@ -92,14 +92,19 @@ class _Kept:
                 await asyncio.sleep(0)
 
     def take(self, page: Sequence[QuotaSeats]) -> None:
-        """Replace the state with the one read; an unchanged quota stays the same object."""
+        """Replace the state with the one read; an unchanged quota stays the same object.
+
+        What is closed for sale has nothing left.
+        """
         for row in page:
             position = self.positions.get(row.name)
             if position is None:
                 continue  # it is not in the definition any more
             was = self.quotas[position]
-            if (was.remaining, was.capacity) != (row.remaining, row.capacity):
-                quota = QuotaLeft(was.venue, was.subject, row.remaining, row.capacity)
+            is_closed = self.exam.is_closed(was.venue, (was.subject,))
+            left = 0 if is_closed else row.remaining
+            if (was.remaining, was.capacity) != (left, row.capacity):
+                quota = QuotaLeft(was.venue, was.subject, left, row.capacity)
                 self.quotas[position] = quota
                 bit = self.bits[quota.subject]
                 if quota.remaining > 0:

@@ -37,6 +37,7 @@ from quota_service.domain.errors import (
     UnknownReservation,
     UnknownVenue,
     VenueChangesUsed,
+    VenueClosed,
 )
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation, State
@@ -78,6 +79,9 @@ async def _change(
     if venue not in exam.venue_ids:
         await check_in_force(stores, shard, exam)
         raise UnknownVenue(venue)
+    if await _is_closed(stores, shard, exam, serial, venue):
+        await check_in_force(stores, shard, exam)
+        raise VenueClosed((venue,))
     stores.failpoint("change: before script")
     begun_s = attempt_clock_s()
     attempt = secrets.token_hex(_ATTEMPT_BYTES)
@@ -91,6 +95,18 @@ async def _change(
     if answer.code is Code.DONE:
         stores.metrics.changes.labels(exam=shard.exam).inc()
     return reservation
+
+
+async def _is_closed(
+    stores: PaymentStores, shard: Shard, exam: Exam, serial: str, venue: str
+) -> bool:
+    """Return whether a reservation cannot go to a venue, as it is closed for sale."""
+    if not exam.is_closed(venue, exam.session_of):
+        return False
+    found = await stores.seats.read(shard, serial)
+    if found is None or found.venue == venue or found.state.is_ended:
+        return False
+    return exam.is_closed(venue, found.subjects)
 
 
 async def _taken(

@@ -191,7 +191,7 @@ async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> 
         if stored is None:
             raise UnknownExam(exam_id)
         capacity = await stores.exams.capacity(connection, exam_id)
-        shard, state = _only_shard(stored)
+        shard, state = only_shard(stored)
         if state is ShardState.NEW and not await stores.seats.open(shard):
             # Postgres was set back to before the exam was opened.
             reason = "redis has it under another epoch"
@@ -254,7 +254,7 @@ async def _taken(
     stores: ExamStores, old: StoredExam, confirmed: Mapping[Quota, int]
 ) -> dict[Quota, int]:
     """Return the taken seats of each quota, the larger count of both stores."""
-    shard, state = _only_shard(old)
+    shard, state = only_shard(old)
     if state is ShardState.NEW:
         return dict(confirmed)
     snapshot = await stores.seats.snapshot(shard)
@@ -271,7 +271,7 @@ async def _put_in_force(
 
     A refusal leaves all as it was.
     """
-    shard, state = _only_shard(old)
+    shard, state = only_shard(old)
     if state is ShardState.NEW:
         return
     # Up to now seats could be taken, so the checks that depend on taken seats are made again.
@@ -289,7 +289,7 @@ async def _put_in_force(
         raise
 
 
-def _only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
+def only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
     """Return the shard of an exam that has one, and its state; a fenced one answers NotReady."""
     (epoch,), (state,) = stored.epochs, stored.states
     return Shard(stored.id, ONLY_SHARD, epoch), state

@@ -39,6 +39,7 @@ from quota_service.domain.errors import (
     TooManyUnpaidHolds,
     UnknownSubject,
     UnknownVenue,
+    VenueClosed,
     WaitingRoomPassRequired,
 )
 from quota_service.domain.exam import Exam
@@ -134,7 +135,7 @@ async def _reserve(
         candidate=order.candidate,
         subjects=order.subjects,
         sessions=tuple([exam.session_of[subject] for subject in order.subjects]),
-        venues=order.venues,
+        venues=_open_venues(exam, order),
         request_hash=order.hash,
         granted=granted,
     )
@@ -157,6 +158,8 @@ def _check(exam: Exam, order: Order) -> None:
     for i, venue in enumerate(order.venues):
         if venue not in exam.venue_ids:
             raise UnknownVenue(venue, f"venues[{i}]")
+    if not _open_venues(exam, order):
+        raise VenueClosed(order.venues)
     taken: dict[str, str] = {}
     for subject in order.subjects:
         other = taken.setdefault(exam.session_of[subject], subject)
@@ -164,6 +167,13 @@ def _check(exam: Exam, order: Order) -> None:
             raise SameSessionTwice(exam.session_of[subject], (other, subject))
     if order.accepted_notice not in (True, exam.notice.version):
         raise NoticeNotAccepted(exam.notice.version)
+
+
+def _open_venues(exam: Exam, order: Order) -> tuple[str, ...]:
+    """Return the venues of an order that are not closed for sale."""
+    if not exam.closed:
+        return order.venues
+    return tuple(venue for venue in order.venues if not exam.is_closed(venue, order.subjects))
 
 
 def _granted(stores: ReservationStores, exam: Exam, candidate: str, text: str | None) -> Pass:
@@ -246,6 +256,9 @@ def _reserved(exam: Exam, shard: Shard, order: Order, answer: ScriptReply) -> Re
             raise KeyShareUsed(exam.fair_use.key_share_max_percent)
         case ScriptReply(Code.SOLD_OUT, detail=left):
             asked = [(venue, subject) for venue in order.venues for subject in order.subjects]
-            raise SoldOut.of(exam, asked, left)
+            seats = iter(left)
+            open_venues = _open_venues(exam, order)
+            found = [next(seats) if venue in open_venues else 0 for venue, _ in asked]
+            raise SoldOut.of(exam, asked, found)
         case _:
             raise AssertionError(f"reserve answered {answer}")

@@ -119,7 +119,7 @@ class SeatStore:
         A hold that has expired is left: ENDED.
         """
         return await self._step(
-            "begin_payment", shard, serial, attempt, amount, currency, 0, "", ""
+            "begin_payment", shard, serial, attempt, amount, currency, 0, "", "", 0
         )
 
     async def begin_payment_again(
@@ -134,13 +134,14 @@ class SeatStore:
     ) -> ScriptReply:
         """Do the same, and let a hold that has expired take its seats again.
 
-        It takes them in the sessions that its subjects are in now.
+        It takes them in the sessions that its subjects are in now; none that is closed.
         """
         pairs = zip(reservation.subjects, reservation.sessions, strict=True)
         # A subject that is gone has no seats; its session is as good as any.
         now = [exam.session_of.get(subject, session) for subject, session in pairs]
         _, _, serial = reservation.id.rpartition(".")
-        args = (attempt, amount, currency, 1, exam.revision, ",".join(now))
+        is_closed = exam.is_closed(reservation.venue, reservation.subjects)
+        args = (attempt, amount, currency, 1, exam.revision, ",".join(now), int(is_closed))
         return await self._step("begin_payment", shard, serial, *args)
 
     async def abandon_payment(

@@ -210,7 +210,8 @@ async def _send(api: ApiClient, call: str, body: Mapping[str, Any]) -> Reply:
     if call == CALLBACK:
         return await api.callback(orjson.dumps(body))
     method, path = call.split(" ")
-    path = path.format(exam="ccaa-2023-1", reservation="exam-1.0.aaaaaaaaaaaaaaaaaaaaaaaa")
+    reservation = "exam-1.0.aaaaaaaaaaaaaaaaaaaaaaaa"
+    path = path.format(exam="ccaa-2023-1", venue="jinan", reservation=reservation)
     (scope,) = [route.scope for route in ROUTES if f"{route.method} {route.path}" == call]
     key = api.ops_key if scope is Scope.OPS else api.frontend_key
     return await api.call(method, path, key=key, json=body, headers={"Idempotency-Key": "key-c"})

@@ -7,6 +7,7 @@ SELECT e.id,
             THEN e.definition::text END AS definition,
        e.revision,
        e.id_key,
+       e.closed,
        array_agg(s.epoch ORDER BY s.shard) AS epochs,
        array_agg(s.state ORDER BY s.shard) AS states,
        array_agg(s.retired_at IS NOT NULL ORDER BY s.shard) AS retired

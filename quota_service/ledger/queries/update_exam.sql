@@ -1,4 +1,4 @@
--- A changed definition of an exam; returns its revision.
+-- A changed definition of an exam; returns its revision, and what of it is closed for sale.
 -- $1 exam, text
 -- $2 definition, text (JSON)
 UPDATE exams
@@ -6,4 +6,5 @@ SET    definition = $2::text::jsonb,
        revision   = nextval('exam_revisions'),
        updated_at = now()
 WHERE  id = $1
-RETURNING revision
+RETURNING revision,
+          closed

@@ -1,0 +1,88 @@
+"""A venue falls out: closed for sale, opened again."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Final, NotRequired
+
+from pydantic import Field, with_config
+from typing_extensions import TypedDict
+
+from quota_service.api.context import ApiContext
+from quota_service.api.models import (
+    LIST_MAX,
+    STRICT,
+    Answer,
+    ASubjectId,
+    ExamId,
+    Id,
+    Reader,
+    VenueId,
+    parse_object,
+)
+from quota_service.domain.exam import Exam
+from quota_service.http.request import Request
+from quota_service.http.response import Response
+from quota_service.registration.close_venue import close_venue, open_venue
+from quota_service.registration.stores import ExamStores
+from quota_service.schema import Matching, example
+
+REASON_MAX = 500
+"""Characters of a reason."""
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_PRINTED = re.compile(rf"[^ {_CONTROLS}][^{_CONTROLS}]*")
+
+Reason = Annotated[
+    str,
+    Matching(_PRINTED, f"1 to {REASON_MAX} characters on one line, no blank first", REASON_MAX),
+    example("burst pipe, told by the venue on 13 March"),
+]
+"""Why, for those who look later."""
+
+
+@with_config(STRICT)
+class VenueClosing(TypedDict):
+    """What of a venue is closed or opened, and why."""
+
+    reason: Reason
+    subjects: NotRequired[
+        Annotated[list[Id], Field(strict=True, max_length=LIST_MAX), example(["general"])]
+    ]
+    """Ids of subjects; all, those of later imports too, when omitted or empty."""
+
+
+class VenueSale(Answer):
+    """What of a venue is closed for sale."""
+
+    exam: ExamId
+    venue: VenueId
+    closed_subjects: Annotated[Sequence[ASubjectId], example(["general"])]
+    """The subjects that are closed for sale."""
+
+
+_CLOSING: Final = Reader(VenueClosing)
+_UseCase = Callable[[ExamStores, str, str, Sequence[str], str], Awaitable[Exam]]
+
+
+async def post_close(context: ApiContext, request: Request) -> Response:
+    """POST /v1/exams/{exam}/venues/{venue}/close."""
+    return await _answer(context, request, close_venue)
+
+
+async def post_open(context: ApiContext, request: Request) -> Response:
+    """POST /v1/exams/{exam}/venues/{venue}/open."""
+    return await _answer(context, request, open_venue)
+
+
+async def _answer(context: ApiContext, request: Request, use_case: _UseCase) -> Response:
+    body = _CLOSING.read(parse_object(request.body))
+    exam_id, venue = request.params["exam"], request.params["venue"]
+    subjects = body.get("subjects", [])
+    exam = await use_case(context.stores, exam_id, venue, subjects, body["reason"])
+    answer: VenueSale = {
+        "exam": exam.id,
+        "venue": venue,
+        "closed_subjects": [
+            subject.id for subject in exam.subjects if exam.is_closed(venue, (subject.id,))
+        ],
+    }
+    return Response.json(answer)
