@@ -1,11 +1,9 @@
 """The stores as `deploy/redis/` and `deploy/postgres/` configure them, and the service on them."""
 
 import asyncio
-import base64
 import dataclasses
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,19 +11,14 @@ import asyncpg
 import pytest
 import redis.asyncio
 
-from quota_service.app.opening import open_service
-from quota_service.app.upkeep import refresh_memory
 from quota_service.embedded import EmbeddedError
-from quota_service.ledger.api_keys import Scope
-from quota_service.ledger.migrations import migrate
 from quota_service.seats.connection import server_warnings
-from quota_service.settings import Settings, SettingsError
-from tests.support.client import PAYMENT_SECRET
+from quota_service.settings import SettingsError
 from tests.support.opening_day import EXAM, live_through_a_day
-from tests.support.patience import PATIENT
 from tests.support.servers import redis_programs
 from tests.support.service_cli import command, environment
-from tests.support.serving import Serving, serving
+from tests.support.serving import Serving
+from tests.support.shipped_site import site_on
 from tests.support.shipped_stores import (
     DEPLOY,
     PASSWORDS,
@@ -52,29 +45,6 @@ async def empty(postgres: ShippedPostgres) -> ShippedPostgres:
     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     await connection.close()
     return postgres
-
-
-@asynccontextmanager
-async def site_on(redis_server: ShippedRedis, postgres: ShippedPostgres) -> AsyncIterator[Serving]:
-    """The service on both stores, as their users that are shipped, with its workers."""
-    settings = Settings(
-        redis_url=redis_server.url,
-        postgres_dsn=postgres.dsn,
-        port=0,
-        admin_port=0,
-        payment_secrets="whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
-        availability_refresh_ms=10,
-        registry_refresh_s=0.1,
-        **PATIENT,
-    )
-    async with open_service(settings) as service:
-        await migrate(service.stores.ledger)
-        create = service.key_ledger.create
-        frontend = await create("frontend", frozenset({Scope.FRONTEND, Scope.REFUNDS}))
-        ops = await create("ops", frozenset({Scope.OPS}))
-        await refresh_memory(service)
-        async with serving(service, frontend, ops, workers=True) as site:
-            yield site
 
 
 def ops_of(server: ShippedRedis) -> "redis.asyncio.Redis":

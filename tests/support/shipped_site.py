@@ -1,0 +1,41 @@
+"""The service on the stores of `deploy/`, as their users that are shipped."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from quota_service.app.opening import open_service
+from quota_service.app.upkeep import refresh_memory
+from quota_service.ledger.api_keys import Scope
+from quota_service.ledger.migrations import migrate
+from quota_service.settings import Settings
+from tests.support.client import PAYMENT_SECRET
+from tests.support.patience import PATIENT
+from tests.support.serving import Serving, serving
+from tests.support.shipped_stores import ShippedPostgres, ShippedRedis
+
+
+def settings_of(redis: ShippedRedis, postgres: ShippedPostgres) -> Settings:
+    return Settings(
+        redis_url=redis.url,
+        postgres_dsn=postgres.dsn,
+        port=0,
+        admin_port=0,
+        payment_secrets="whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
+        availability_refresh_ms=10,
+        registry_refresh_s=0.1,
+        **PATIENT,
+    )
+
+
+@asynccontextmanager
+async def site_on(redis: ShippedRedis, postgres: ShippedPostgres) -> AsyncIterator[Serving]:
+    """The service on both stores, migrated, with its workers and new keys."""
+    async with open_service(settings_of(redis, postgres)) as service:
+        await migrate(service.stores.ledger)
+        create = service.key_ledger.create
+        frontend = await create("frontend", frozenset({Scope.FRONTEND, Scope.REFUNDS}))
+        ops = await create("ops", frozenset({Scope.OPS}))
+        await refresh_memory(service)
+        async with serving(service, frontend, ops, workers=True) as site:
+            yield site
