@@ -27,7 +27,8 @@ VERSIONS = ("1.35", "1.36", "1.37")
 """The versions of Kubernetes that every object is held to."""
 
 _ORIGIN = "config.kubernetes.io/origin"
-_RENDER_TIMEOUT_S = 60
+_RENDER_TIMEOUT_S = 120
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
 KUBECTL = Path(sys.executable).with_name("kubectl")
 
 
@@ -104,7 +105,7 @@ def render(folder: Path) -> Rendered:
     )
     if done.returncode:
         raise NotRendered(done.stderr.strip())
-    objects = [content for content in yaml.safe_load_all(done.stdout) if content]
+    objects = [content for content in yaml.load_all(done.stdout, _LOADER) if content]
     return Rendered([Object(content, _files(folder, content)) for content in objects])
 
 
