@@ -48,6 +48,15 @@ class Watched:
 
         await eventually(found, within_s=START_LIMIT_S)
 
+    async def is_inhibited(self, alert: str) -> None:
+        """Wait until an alert fires and is kept back because of another one."""
+
+        async def found() -> bool:
+            kept_back = await active(self.alertmanager, active="false", inhibited="true")
+            return any(labels["alertname"] == alert for labels in kept_back)
+
+        await eventually(found, within_s=START_LIMIT_S)
+
     async def is_quiet(self, *alerts: str) -> None:
         """Wait until Alertmanager has none of these alerts."""
 
@@ -121,6 +130,7 @@ async def test_alerts_fire_arrive_and_end(tmp_path: Path) -> None:
 
         await worker.kill()
         await it.fires("QuotaWorkersMissing", severity="critical")
+        await it.is_inhibited("QuotaAdmissionLeaderMissing")
         await doctor(it.service)
         await worker.start()
         await it.ends("QuotaWorkersMissing")

@@ -67,7 +67,7 @@ def test_an_alert_goes_to_who_is_on_duty_when_it_is_critical(severity: str, rece
         ("targets/redis.yml", '["127.0.0.1:9121"]', "127.0.0.1:9121", "127.0.0"),
         ("targets/certificate.yml", "- targets:", "- target:", "target"),
         ("alertmanager.yml", "receiver: on-duty", "receiver: nobody", "nobody"),
-        ("alerts_test.yml", "alertname: QuotaStoreDown", "alertname: QuotaStoreUp", "StoreUp"),
+        ("alerts_test.yml", "eval_time: 45s", "eval_time: 45 seconds", "45 seconds"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_file(

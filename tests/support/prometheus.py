@@ -106,9 +106,12 @@ async def ask(url: str, query: str) -> list[dict[str, Any]]:
     return found
 
 
-async def active(url: str) -> list[dict[str, str]]:
-    """Return the labels of the alerts that an Alertmanager has, also of those it inhibits."""
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/api/v2/alerts") as response:
+async def active(url: str, **asked: str) -> list[dict[str, str]]:
+    """Return the labels of the alerts that an Alertmanager has, of all states unless `asked`."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/api/v2/alerts", params=asked) as response,
+    ):
         return [alert["labels"] for alert in await response.json()]
 
 
