@@ -258,6 +258,23 @@ def test_each_file_is_broken_once() -> None:
     assert {broken.file for broken in BROKEN.values()} == files
 
 
+def test_the_migration_can_be_applied_alone(rendered: Rendered) -> None:
+    readme = (_KUBERNETES / "README.md").read_text(encoding="utf-8")
+    (chosen,) = re.findall(r"apply -k \S+ -l app\.kubernetes\.io/name=(\S+)", readme)
+
+    applied = [
+        made
+        for made in rendered.objects
+        if made.content["metadata"].get("labels", {}).get("app.kubernetes.io/name") == chosen
+    ]
+
+    (job,) = applied
+    assert job.kind == "Job"
+    assert job.pod is not None
+    assert job.pod.config_maps == []
+    assert "serviceAccountName" not in job.pod.spec
+
+
 def test_variables_of_our_own_service_are_no_settings(rendered: Rendered) -> None:
     (service,) = rendered.of("Service").values()
     links = _service_links(service.name, "10.96.0.7", service.spec["ports"])
