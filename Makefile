@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 # Tests start hundreds of processes, each of which would compile the service again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-system faults bench rush check format clean
+.PHONY: demo test test-system deploy-test faults bench rush check format clean
 
 demo: $(VENV)/.installed-embedded
 	@exec $(BIN)/quota-service demo $(ARGS)
@@ -22,6 +22,9 @@ test: $(VENV)/.installed-test
 
 test-system: $(VENV)/.installed-test
 	$(BIN)/python -m tests.system --numprocesses $(or $(TEST_PROCESSES),2) --dist worksteal $(ARGS)
+
+deploy-test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m 'system or not system' --numprocesses $(or $(TEST_PROCESSES),2) --dist worksteal $(ARGS) tests/deploy
 
 faults: $(VENV)/.installed-test
 	$(BIN)/python -m tests.faults $(ARGS)
