@@ -37,7 +37,7 @@ if is_missing payment_secrets; then
         ;;
     esac
 fi
-for name in redis_password redis_ops_password postgres_password postgres_quota_password postgres_backup_password; do
+for name in redis_password redis_ops_password postgres_password postgres_quota_password postgres_backup_password grafana_password; do
     if is_missing "$name"; then
         od -An -N24 -tx1 /dev/urandom | tr -d ' \n' | keep "$name"
     fi

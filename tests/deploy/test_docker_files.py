@@ -197,7 +197,7 @@ def test_secrets_come_as_files_and_no_password_is_in_the_file(site: dict[str, An
     }
     for name, service in site["services"].items():
         for variable, value in service.get("environment", {}).items():
-            is_secret = re.search("PASSWORD|SECRET|DSN|URL", variable)
+            is_secret = re.search("PASSWORD|SECRET|DSN|REDIS_URL", variable)
             assert not is_secret or value.startswith("/run/secrets/"), f"{name}: {variable}"
 
 

@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager as `compose.yaml` starts them, by the programs of the system."""
+"""What watches in `compose.yaml`: Prometheus and Alertmanager run by the programs of the system."""
 
 import subprocess
 import urllib.error
@@ -43,6 +43,20 @@ def test_every_file_of_targets_that_prometheus_reads_has_one_for_compose() -> No
     read = {path.name for path in (DOCKER / "../prometheus/targets").glob("*.yml")}
 
     assert {path.name for path in (DOCKER / "targets").glob("*.yml")} == read
+
+
+def test_grafana_finds_dashboards_and_prometheus_where_its_provisioning_looks() -> None:
+    services = read_compose(COMPOSE)["services"]
+    mounts = {m.split(":")[1]: DOCKER / m.split(":")[0] for m in services["grafana"]["volumes"]}
+    provisioning = mounts["/etc/grafana/provisioning"]
+    (provider,) = yaml.safe_load((provisioning / "dashboards/quota-service.yaml").read_text())[
+        "providers"
+    ]
+    url = urlsplit(services["grafana"]["environment"]["PROMETHEUS_URL"])
+
+    assert list(mounts[provider["options"]["path"]].glob("*.json"))
+    assert f"{url.port}:{url.port}" in services["prometheus"]["ports"][0]
+    assert set(services[url.hostname or ""]["networks"]) & set(services["grafana"]["networks"])
 
 
 @pytest.mark.system
