@@ -28,7 +28,7 @@ class CommandLine:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.setattr(cli, "read_settings", lambda: settings)
-        monkeypatch.setattr(cli, "configure_logging", lambda *_: None)
+        monkeypatch.setattr(cli, "configure_logging", lambda *_, **__: None)
         self._capsys = capsys
 
     async def __call__(self, *arguments: str) -> Done:
