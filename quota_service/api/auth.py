@@ -1,6 +1,7 @@
 """API keys in memory: looked up by id, compared in constant time, without a query to Postgres.
 
-They are read again about every second; so long a revoked key stays valid.
+They are read again each `QUOTA_REGISTRY_REFRESH_S` (0.5 s). A key that was revoked or has expired
+stays valid for as long; for longer only while Postgres does not answer.
 """
 
 import hmac
@@ -27,6 +28,7 @@ class KeyRing:
         self._ledger = ledger
         self._keys: Mapping[str, ApiKey] | None = None
         self._verified: dict[str, ApiKey] = {}
+        self._used: set[str] = set()
 
     @property
     def is_loaded(self) -> bool:
@@ -36,8 +38,14 @@ class KeyRing:
     async def refresh(self) -> None:
         """Read the keys again; LedgerUnavailable leaves those known in force."""
         keys = await self._ledger.all()
-        self._keys = {key.id: key for key in keys if key.revoked_at is None}
+        self._keys = {key.id: key for key in keys if key.is_in_force}
         self._verified = {}
+
+    async def note_used(self) -> None:
+        """Tell Postgres which keys were used since the last time; those of a failure are lost."""
+        used, self._used = self._used, set()
+        if used:
+            await self._ledger.note_used(used)
 
     def authorize(
         self,
@@ -61,8 +69,7 @@ class KeyRing:
         # here it has to be the same to the last byte, and Python's string hash is keyed.
         known = self._verified.get(authorization or "")
         if known is not None and known.may(scope, exam, also):
-            KEY_ID.set(known.id)
-            return known.id
+            return self._in_use(known)
         if authorization is None or authorization[: len(_BEARER)].lower() != _BEARER:
             raise Unauthorized(_REFUSAL)
         presented = authorization[len(_BEARER) :].strip()
@@ -79,5 +86,9 @@ class KeyRing:
             raise Forbidden("the API key does not have the scope needed, or is for other exams")
         if len(self._verified) < _VERIFIED_MAX:
             self._verified[authorization] = key
+        return self._in_use(key)
+
+    def _in_use(self, key: ApiKey) -> str:
         KEY_ID.set(key.id)
+        self._used.add(key.id)
         return key.id

@@ -18,6 +18,8 @@ from quota_service.seats.connection import server_warnings
 log = logging.getLogger(__name__)
 
 _INTERVAL_S = 1.0
+_KEY_USE_INTERVAL_S = 60.0
+"""How late Postgres knows of the use of a key, at most; it costs a write for all keys together."""
 _CANCEL_AGAIN_S = 0.1
 
 
@@ -46,6 +48,7 @@ async def kept_fresh(service: Service, *, reports_load: bool) -> AsyncIterator[N
         (_refreshing_health(service), _INTERVAL_S),
         (service.stores.reservations.backlog.refresh, _INTERVAL_S),
         (service.context.limiter.show, _INTERVAL_S),
+        (service.keys.note_used, _KEY_USE_INTERVAL_S),
         (
             service.stores.waiting_room.rooms.refresh,
             service.settings.limits_of(RoomRefresh).interval_s,

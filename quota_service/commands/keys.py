@@ -1,11 +1,14 @@
 """Commands about API keys."""
 
 import argparse
+import datetime as dt
 import sys
 
 from quota_service.commands.adding import Group, add, add_group, postgres
-from quota_service.ledger.api_keys import ApiKeyLedger, Scope
+from quota_service.ledger.api_keys import ApiKey, ApiKeyLedger, Scope
 from quota_service.settings import Settings
+
+_MINUTE = "%Y-%m-%d %H:%M"
 
 
 def add_key_commands(commands: Group) -> None:
@@ -17,7 +20,14 @@ def add_key_commands(commands: Group) -> None:
     create.add_argument(
         "--exam", action="append", help="limit the key to this exam, again for more (default: all)"
     )
-    add(group, "list", _list, "list the keys")
+    create.add_argument(
+        "--expires",
+        type=_moment,
+        metavar="WHEN",
+        help="when the key ends: days from now, or a date or time in UTC such as "
+        "2027-03-01T18:00 (default: when it is revoked)",
+    )
+    add(group, "list", _list, "list the keys, when they end and when they were used last")
     add(group, "revoke", _revoke, "revoke a key").add_argument("id")
 
 
@@ -25,17 +35,46 @@ async def _create(options: argparse.Namespace, settings: Settings) -> int:
     async with postgres(settings) as ledger:
         scopes = frozenset(Scope(scope) for scope in options.scope)
         exams = None if options.exam is None else frozenset(options.exam)
-        print(await ApiKeyLedger(ledger).create(options.name, scopes, exams))
+        print(await ApiKeyLedger(ledger).create(options.name, scopes, exams, options.expires))
     return 0
 
 
 async def _list(_options: argparse.Namespace, settings: Settings) -> int:
     async with postgres(settings) as ledger:
         for key in await ApiKeyLedger(ledger).all():
-            state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "active"
             exams = "all exams" if key.exams is None else ",".join(sorted(key.exams))
-            print(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{exams}\t{state}")
+            scopes = ",".join(sorted(key.scopes))
+            print(key.id, key.name, scopes, exams, _state(key), _use(key), sep="\t")
     return 0
+
+
+def _state(key: ApiKey) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {key.revoked_at:{_MINUTE}}"
+    if key.expires_at is not None:
+        return f"{'expired' if key.is_expired else 'active until'} {key.expires_at:{_MINUTE}}"
+    return "active"
+
+
+def _use(key: ApiKey) -> str:
+    return "never used" if key.last_used_at is None else f"used {key.last_used_at:{_MINUTE}}"
+
+
+def _moment(text: str) -> dt.datetime:
+    """Return the time that days from now, or a date and time, name; it lies ahead."""
+    now = dt.datetime.now(dt.UTC)
+    try:
+        if text.isdigit():
+            moment = now + dt.timedelta(days=int(text))
+        else:
+            moment = dt.datetime.fromisoformat(text)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError) as error:
+        wanted = "must be a number of days, or a date or time such as 2027-03-01T18:00"
+        raise argparse.ArgumentTypeError(f"{wanted}, not {text!r}") from error
+    if moment <= now:
+        raise argparse.ArgumentTypeError(f"{text!r} is not ahead: it is {now:{_MINUTE}} UTC now")
+    return moment
 
 
 async def _revoke(options: argparse.Namespace, settings: Settings) -> int:

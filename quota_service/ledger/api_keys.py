@@ -1,8 +1,9 @@
-"""API keys: made from 256 random bits, kept as a hash, revoked but never deleted."""
+"""API keys: made from 256 random bits, kept as a hash, revoked or expired but never deleted."""
 
 import datetime as dt
 import hashlib
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,7 +24,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is stored: everything but its secret. `exams` None: it is for every exam."""
+    """A key as it is stored: everything but its secret. `exams` None: it is for every exam.
+
+    `expires_at` None: it ends when it is revoked. Whether it has expired Postgres's clock decides.
+    """
 
     id: str
     name: str
@@ -32,6 +36,14 @@ class ApiKey:
     created_at: dt.datetime
     revoked_at: dt.datetime | None
     exams: frozenset[str] | None = None
+    expires_at: dt.datetime | None = None
+    last_used_at: dt.datetime | None = None
+    is_expired: bool = False
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether the key can be used."""
+        return self.revoked_at is None and not self.is_expired
 
     def may(self, scope: Scope, exam: str | None, also: Scope | None = None) -> bool:
         """Return whether the key has the scope, or the other, for an exam; None means all exams."""
@@ -60,7 +72,11 @@ class ApiKeyLedger:
         self._ledger = ledger
 
     async def create(
-        self, name: str, scopes: frozenset[Scope], exams: frozenset[str] | None = None
+        self,
+        name: str,
+        scopes: frozenset[Scope],
+        exams: frozenset[str] | None = None,
+        expires_at: dt.datetime | None = None,
     ) -> str:
         """Store a new key, for some exams or all, and return it whole, for the only time."""
         key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
@@ -71,11 +87,12 @@ class ApiKeyLedger:
             sorted(scopes),
             hash_secret(secret),
             None if exams is None else sorted(exams),
+            expires_at,
         )
         return f"{PREFIX}{key_id}_{secret}"
 
     async def all(self) -> list[ApiKey]:
-        """Return every key, oldest first, revoked ones too."""
+        """Return every key, oldest first, revoked and expired ones too."""
         rows = await self._ledger.fetch("select_api_keys")
         return [
             ApiKey(
@@ -86,9 +103,16 @@ class ApiKeyLedger:
                 created_at=row["created_at"],
                 revoked_at=row["revoked_at"],
                 exams=None if row["exams"] is None else frozenset(row["exams"]),
+                expires_at=row["expires_at"],
+                last_used_at=row["last_used_at"],
+                is_expired=bool(row["is_expired"]),
             )
             for row in rows
         ]
+
+    async def note_used(self, key_ids: Iterable[str]) -> None:
+        """Remember that keys were used within the last minute."""
+        await self._ledger.fetch("note_api_keys_used", sorted(key_ids))
 
     async def revoke(self, key_id: str) -> bool:
         """End a key; False when there is no live key of this id."""

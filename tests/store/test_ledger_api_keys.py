@@ -53,10 +53,10 @@ async def test_a_revoked_key_stays_in_the_table_and_is_revoked_once(
 
 
 async def test_an_id_stands_for_one_key(books: LedgerUnderTest) -> None:
-    await books.ledger.fetch("insert_api_key", "same", "first", ["ops"], "hash", None)
+    await books.ledger.fetch("insert_api_key", "same", "first", ["ops"], "hash", None, None)
 
     with pytest.raises(LedgerRefused, match="api_keys_pk"):
-        await books.ledger.fetch("insert_api_key", "same", "second", ["ops"], "hash", None)
+        await books.ledger.fetch("insert_api_key", "same", "second", ["ops"], "hash", None, None)
 
 
 async def test_keys_are_long_random_and_survive_being_copied(books: LedgerUnderTest) -> None:
