@@ -187,6 +187,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /v1/exams/{exam}/venues/{venue}/open": Operation("open_venue",
         {200: Body("VenueSale", {"open": {"closed_subjects": []}})},
         "What is left there can be reserved again.", Body("VenueClosing")),
+    "POST /v1/exams/{exam}/venues/{venue}/move-out": Operation("move_out", "MovedOut",
+        "Moves bookings with a subject that is closed there, also outside of the window and beyond "
+        "the limits of changes; each to the first of `venues` that has all its subjects. Call it "
+        "again with `after` until `next` is null. After a 503 or a lost answer ask again: what has "
+        "moved is not there any more. Holds stay until they expire, or are paid and moved by a "
+        "later call.", Body("MovingOut")),
     "GET /v1/exams/{exam}/refunds-due": Operation("list_refunds_due", "RefundsDue",
         "Captured payments that could not be seated, and refunds asked for, until they are marked "
         "as settled. `/v1/refunds-due` lists those that name no known exam.", parameters=_PAGE),

@@ -140,7 +140,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
     waiting_room.Finished, ops.Audit, ops.RefundDue, ops.RefundsDue,
     ops.UnreadablePayment, ops.UnreadablePayments,
-    search.FoundReservations, venues.VenueSale,
+    search.FoundReservations, venues.VenueSale, venues.MovedOut,
 )}
 # fmt: on
 
@@ -152,6 +152,7 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
             reservations.VenueChange,
             payments.PaymentCallback,
             venues.VenueClosing,
+            venues.MovingOut,
             Nothing,
             ExamDefinition,
         ),

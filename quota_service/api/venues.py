@@ -1,4 +1,4 @@
-"""A venue falls out: closed for sale, opened again."""
+"""A venue falls out: closed for sale, emptied, opened again."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,19 +15,25 @@ from quota_service.api.models import (
     ASubjectId,
     ExamId,
     Id,
+    Next,
     Reader,
+    ReservationId,
     VenueId,
     parse_object,
 )
+from quota_service.api.reservations import Ids
 from quota_service.domain.exam import Exam
 from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.registration.close_venue import close_venue, open_venue
+from quota_service.registration.move_out import move_out
 from quota_service.registration.stores import ExamStores
-from quota_service.schema import Matching, example
+from quota_service.schema import CandidateId, Matching, example
 
 REASON_MAX = 500
 """Characters of a reason."""
+MOVES_MAX = 200
+"""Bookings that one call moves."""
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 _PRINTED = re.compile(rf"[^ {_CONTROLS}][^{_CONTROLS}]*")
 
@@ -59,6 +65,50 @@ class VenueSale(Answer):
     """The subjects that are closed for sale."""
 
 
+@with_config(STRICT)
+class MovingOut(TypedDict):
+    """Where what is booked at a closed venue is to go."""
+
+    reason: Reason
+    venues: Annotated[Ids, example(["tianjin", "beijing"])]
+    """Ids of venues; each booking goes to the first that has all its subjects."""
+    after: NotRequired[ReservationId]
+    """The `next` of the answer before."""
+    limit: NotRequired[Annotated[int, Field(strict=True, ge=1, le=MOVES_MAX)]]
+    """How many bookings to move with this call at most."""
+
+
+class MovedBooking(Answer):
+    """A booking that went to another venue."""
+
+    reservation: ReservationId
+    candidate: CandidateId
+    venue: VenueId
+    """Where it is now."""
+
+
+class StayedBooking(Answer):
+    """A booking that is where it was."""
+
+    reservation: ReservationId
+    candidate: CandidateId
+    problem: Annotated[str, example("sold-out")]
+    """Slug of the problem: `sold-out` where none of the venues has all its subjects."""
+
+
+class MovedOut(Answer):
+    """What was moved by one call."""
+
+    exam: ExamId
+    venue: Annotated[VenueId, example("jinan")]
+    moved: Sequence[MovedBooking]
+    """By reservation."""
+    stayed: Sequence[StayedBooking]
+    """By reservation."""
+    next: Next
+
+
+_MOVING_OUT: Final = Reader(MovingOut)
 _CLOSING: Final = Reader(VenueClosing)
 _UseCase = Callable[[ExamStores, str, str, Sequence[str], str], Awaitable[Exam]]
 
@@ -71,6 +121,37 @@ async def post_close(context: ApiContext, request: Request) -> Response:
 async def post_open(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/venues/{venue}/open."""
     return await _answer(context, request, open_venue)
+
+
+async def post_move_out(context: ApiContext, request: Request) -> Response:
+    """POST /v1/exams/{exam}/venues/{venue}/move-out."""
+    body = _MOVING_OUT.read(parse_object(request.body))
+    exam, venue = request.params["exam"], request.params["venue"]
+    done = await move_out(
+        context.stores.payments,
+        exam,
+        venue,
+        body["venues"],
+        body["reason"],
+        body.get("after", ""),
+        body.get("limit", MOVES_MAX),
+    )
+    answer: MovedOut = {
+        "exam": exam,
+        "venue": venue,
+        "moved": [
+            {"reservation": each.reservation, "candidate": each.candidate, "venue": each.venue}
+            for each in done.bookings
+            if each.venue
+        ],
+        "stayed": [
+            {"reservation": each.reservation, "candidate": each.candidate, "problem": each.why}
+            for each in done.bookings
+            if not each.venue
+        ],
+        "next": done.after,
+    }
+    return Response.json(answer)
 
 
 async def _answer(context: ApiContext, request: Request, use_case: _UseCase) -> Response:

@@ -87,6 +87,14 @@ class LedgerReader:
         rows = await self._ledger.fetch(query, reference, exam, after, limit)
         return [row["id"] for row in rows]
 
+    async def bookings_at(
+        self, exam: str, venue: str, subjects: Sequence[str], after: str, limit: int
+    ) -> list[tuple[str, str]]:
+        """Return reservation and candidate of bookings at a venue with one of the subjects."""
+        query = "select_bookings_at_venue"
+        rows = await self._ledger.fetch(query, exam, venue, list(subjects), after, limit)
+        return [(row["reservation"], row["candidate"]) for row in rows]
+
     async def history(self, exam: str, serials: Sequence[str]) -> list[JournalledStep]:
         """Return the drained steps of reservations, oldest first, at most 2000."""
         rows = await self._ledger.fetch("select_history", exam, list(serials))

@@ -40,3 +40,28 @@ async def test_a_closing_without_a_reason_or_by_a_frontend_is_refused(api: ApiCl
     assert_refused(blank, 422, "invalid-request")
     assert_refused(frontend, 403, "forbidden")
     assert (await api.reserve("c-1")).status == 201
+
+
+async def test_what_is_booked_at_a_closed_venue_is_moved_page_by_page(api: ApiClient) -> None:
+    ids = []
+    for n in range(2):
+        held = (await api.reserve(f"c-{n}")).json
+        await api.pay(held, event=f"e-{n}")
+        ids.append(held["id"])
+    closed = await api.call("POST", f"{PATH}/close", key=api.ops_key, json={"reason": "burst pipe"})
+    body = {"reason": "burst pipe", "venues": ["beijing"], "limit": 1}
+
+    first = await api.call("POST", f"{PATH}/move-out", key=api.ops_key, json=body)
+    after = {**body, "after": first.json["next"]}
+    rest = await api.call("POST", f"{PATH}/move-out", key=api.ops_key, json=after)
+    unknown = await api.call(
+        "POST", f"{PATH}/move-out", key=api.ops_key, json={**body, "venues": ["nowhere"]}
+    )
+
+    assert closed.status == 200
+    (moved,), (stayed,) = first.json["moved"], rest.json["stayed"]
+    assert [moved["reservation"], stayed["reservation"]] == sorted(ids)
+    assert (moved["venue"], stayed["problem"]) == ("beijing", "sold-out")
+    assert_refused(unknown, 422, "unknown-venue")
+    shown = await api.get(f"/v1/reservations/{moved['reservation']}", key=api.ops_key)
+    assert (shown.json["venue"], shown.json["state"]) == ("beijing", "confirmed")
