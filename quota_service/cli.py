@@ -18,7 +18,10 @@ from quota_service.app.processes import PROCESSES_MAX, REUSE_PORT, serve_in_proc
 from quota_service.app.running import run
 from quota_service.commands.adding import Command, add, add_group, both_stores, postgres
 from quota_service.commands.exam import add_exam_commands
+from quota_service.commands.export import add_export_commands
 from quota_service.commands.keys import add_key_commands
+from quota_service.commands.refunds import add_refund_commands
+from quota_service.commands.room import add_room_commands
 from quota_service.demo import DemoOptions, demo
 from quota_service.demo_payment import DemoPaymentError, pay
 from quota_service.domain.definition import DefinitionError
@@ -109,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--file", type=Path, help="a file with more candidates, one a line")
 
     add_key_commands(commands)
+    add_room_commands(commands)
+    add_refund_commands(commands)
+    add_export_commands(commands)
 
     trial = add(commands, "demo", _demo, "run everything on this machine, stores included")
     trial.add_argument("--data-dir", type=Path, help="keep the data in this directory between runs")

@@ -1,6 +1,7 @@
 """Calls of ops: refunds due, unreadable payments, the audit."""
 
 import base64
+import logging
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -29,6 +30,8 @@ from quota_service.ledger import refunds_due, unreadable_payments
 from quota_service.observability.caller import caller
 from quota_service.registration.audit import Promise, audit
 from quota_service.schema import EXAM_EXAMPLE, Currency, Identifier, example
+
+log = logging.getLogger(__name__)
 
 PAGE_MAX = 500
 _PAGE = 100
@@ -174,6 +177,7 @@ async def post_refund_settled(context: ApiContext, request: Request) -> Response
     due = await context.stores.payments.refunds_due.settle(exam, number, caller().key_id)
     if due is None:
         raise UnknownRefund
+    log.info("refund due settled", extra={"refund": number, "reservation": due.reservation})
     return Response.json(_refund_due_json(due))
 
 

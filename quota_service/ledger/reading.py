@@ -75,16 +75,18 @@ class LedgerReader:
         self, candidate: str, exam: str | None, after: str, limit: int
     ) -> list[str]:
         """Return ids of a candidate's reservations beyond `after`, by id; `exam` None: in all."""
-        query = "find_reservations_of_candidate"
-        rows = await self._ledger.fetch(query, candidate, exam, after, limit)
+        rows = await self._ledger.fetch(
+            "find_reservations_of_candidate", candidate, exam, after, limit
+        )
         return [row["id"] for row in rows]
 
     async def find_of_payment(
         self, reference: str, exam: str | None, after: str, limit: int
     ) -> list[str]:
         """Return ids that payments of a reference name, the provider's or that of an event."""
-        query = "find_reservations_of_payment"
-        rows = await self._ledger.fetch(query, reference, exam, after, limit)
+        rows = await self._ledger.fetch(
+            "find_reservations_of_payment", reference, exam, after, limit
+        )
         return [row["id"] for row in rows]
 
     async def bookings_at(

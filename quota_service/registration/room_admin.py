@@ -29,6 +29,14 @@ class AdministeredRoom:
     statistics: RoomStatistics | None
 
 
+async def show(stores: WaitingRoomStores, exam: str) -> AdministeredRoom:
+    """Return a waiting room as it is. Raises as `set_rate`."""
+    _refuse_without_room(stores, exam)
+    await stores.rooms.refresh()
+    shown = stores.rooms.current(exam)
+    return AdministeredRoom(shown.status.room, shown.document, await _statistics(stores, exam))
+
+
 async def set_rate(stores: WaitingRoomStores, exam: str, rate: float | None) -> AdministeredRoom:
     """Let so many candidates in a second, whatever the load; None lets the rate adapt again.
 

@@ -1,0 +1,104 @@
+"""What ops do on the command line while an exam runs: the waiting room, refunds due, exports."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from quota_service.app.opening import Service
+from quota_service.registration.confirm import confirm
+from quota_service.registration.waiting_room import join
+from tests.support.bookings import book
+from tests.support.command_line import CommandLine
+from tests.support.lost_shards import rows
+from tests.support.rooms import open_room, stored
+from tests.support.use_cases import hold, payment
+
+
+async def told(command_line: CommandLine, *arguments: str) -> dict[str, str]:
+    done = await command_line("room", *arguments)
+    assert done.status == 0, done
+    return dict(line.split("\t") for line in done.printed.splitlines())
+
+
+async def test_a_waiting_room_is_shown_and_administered(
+    service: Service, command_line: CommandLine
+) -> None:
+    await open_room(service)
+    await join(service.stores.waiting_room, "exam-1", "candidate-1")
+
+    shown = await told(command_line, "show", "exam-1")
+    fixed = await told(command_line, "rate", "exam-1", "7.5")
+    paused = await told(command_line, "pause", "exam-1")
+    is_paused = (await stored(service)).is_paused
+    resumed = await told(command_line, "resume", "exam-1")
+    adaptive = await told(command_line, "rate", "exam-1", "adaptive")
+
+    assert (shown["phase"], shown["waiting"], shown["paused"]) == ("before", "1", "no")
+    assert (fixed["rate"], adaptive["rate"]) == ("7.5/s, set by ops", "20/s, adaptive")
+    assert (paused["paused"], is_paused, resumed["paused"]) == ("yes", True, "no")
+
+
+@pytest.mark.usefixtures("service")
+async def test_an_exam_without_a_waiting_room_says_so(command_line: CommandLine) -> None:
+    done = await command_line("room", "show", "exam-1")
+
+    assert (done.status, done.printed) == (1, "")
+    assert "has no waiting room" in done.complaints
+
+
+@pytest.mark.parametrize("rate", ["fast", "0", "nan", "100001"])
+async def test_a_rate_that_is_none_is_called_wrong(
+    command_line: CommandLine, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        await command_line("room", "rate", "exam-1", rate)
+
+    assert ended.value.code == 2
+    assert repr(rate) in capsys.readouterr().err
+
+
+async def test_refunds_due_are_listed_and_settled_once_the_money_is_sent(
+    service: Service, command_line: CommandLine
+) -> None:
+    unknown = replace(await hold(service, "candidate-1"), id=f"exam-1.0.{'a' * 24}")
+    await confirm(service.stores.payments, payment(unknown, "event-1"))
+
+    listed = (await command_line("refunds", "due", "list", "--exam", "exam-1")).printed
+    refund, _, amount, reason, *whose = listed.rstrip("\n").split("\t")
+    settled = await command_line("refunds", "due", "settle", refund)
+    left = await command_line("refunds", "due", "list")
+    missing = await command_line("refunds", "due", "settle", "999")
+
+    assert (amount, reason) == ("8000 CNY", "unknown-reservation")
+    assert whose[:2] == ["exam-1", unknown.id]
+    assert (settled.status, settled.printed) == (
+        0,
+        f"settled {refund}: 8000 CNY, {unknown.id}\n",
+    )
+    assert left.printed == ""
+    assert (missing.status, missing.complaints) == (1, "quota-service: no refund 999 is due\n")
+    ((settled_by,),) = await rows(service, "SELECT settled_by FROM refunds_due")
+    assert settled_by.startswith("cli:")
+
+
+async def test_bookings_and_rosters_are_written_as_the_api_answers_them(
+    service: Service, command_line: CommandLine
+) -> None:
+    booked = await book(service, "candidate-1")
+
+    plain = await command_line("export", "bookings", "exam-1")
+    for_people = await command_line("export", "bookings", "exam-1", "--excel")
+    roster = await command_line("export", "roster", "exam-1", "--venue", booked.venue)
+    odd = await command_line("export", "roster", "exam-1", "--venue", "atlantis")
+
+    (row,) = csv.DictReader(io.StringIO(plain.printed))
+    (sitting,) = csv.DictReader(io.StringIO(roster.printed))
+    assert (row["reservation"], row["state"]) == (booked.id, "confirmed")
+    assert "venue_title" in for_people.printed.splitlines()[0]
+    assert sitting["candidate"] == "candidate-1"
+    assert (odd.status, odd.complaints) == (
+        1,
+        "quota-service: the exam has no venue 'atlantis'\n",
+    )
