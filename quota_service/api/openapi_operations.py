@@ -153,6 +153,21 @@ OPERATIONS: Mapping[str, Operation] = {
         "Ends a booking within the refund window; the candidate may register again. A second one, "
         "also of the same booking, is `refund-used`, which names the reservation that was "
         "refunded: after a lost answer it shows whether the refund was made.", _NOTHING),
+    "POST /v1/reservations/{reservation}/mark-paid": Operation("mark_paid",
+        {200: Body("PaymentResult", {"confirmed": {}})},
+        "Records a payment in full that the provider did not report: a captured event under the id "
+        "`manual:` and the reference. A hold that has expired takes its seats again, or the money "
+        "is due back, as of a late payment. A callback with the same reference later is the same "
+        "payment. The reason is kept with the key.", Body("MarkedPaid")),
+    "POST /v1/reservations/{reservation}/release": Operation("release_for_candidate",
+        {200: Body("Reservation", {"released": {"state": "released"}})},
+        "Does what DELETE does for a frontend; the reason is kept with the key.",
+        Body("Reasoned")),
+    "POST /v1/reservations/{reservation}/move": Operation("move_for_candidate",
+        {200: Body("Reservation", {"moved": lambda: {**_paid(), "venue": "tianjin"}})},
+        "Changes the venue of a hold or a booking until its first sitting begins, outside of the "
+        "registration window too and beyond the limits of fair use. The reason is kept with the "
+        "key.", Body("Move")),
     "POST /v1/exams/{exam}/waiting-room": Operation("join_waiting_room",
         {201: Body("Ticket", {"in_draw": {}, "in_queue": _QUEUING})},
         "Candidates who join before the opening take part in the draw, whenever and however often "

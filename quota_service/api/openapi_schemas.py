@@ -11,6 +11,7 @@ from pydantic_core import core_schema
 from typing_extensions import TypedDict
 
 from quota_service.api import (
+    acting,
     availability,
     exams,
     exports,
@@ -151,6 +152,9 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
         *(
             reservations.VenueChange,
             payments.PaymentCallback,
+            acting.MarkedPaid,
+            acting.Reasoned,
+            acting.Move,
             venues.VenueClosing,
             venues.MovingOut,
             Nothing,

@@ -217,31 +217,31 @@ def post_reservation(context: ApiContext, request: Request) -> Coroutine[Any, An
 async def get_reservation(context: ApiContext, request: Request) -> Response:
     """GET /v1/reservations/{reservation}."""
     reservation = await read_reservation(context.stores, request.params["reservation"])
-    return await _viewed(context, reservation)
+    return await viewed(context, reservation)
 
 
 async def delete_reservation(context: ApiContext, request: Request) -> Response:
     """DELETE /v1/reservations/{reservation}."""
-    return await _viewed(context, await release(context.stores, request.params["reservation"]))
+    return await viewed(context, await release(context.stores, request.params["reservation"]))
 
 
 async def post_checkout(context: ApiContext, request: Request) -> Response:
     """POST /v1/reservations/{reservation}/checkout."""
     refuse_members(request.body)
-    return await _viewed(context, await checkout(context.stores, request.params["reservation"]))
+    return await viewed(context, await checkout(context.stores, request.params["reservation"]))
 
 
 async def put_venue(context: ApiContext, request: Request) -> Response:
     """PUT /v1/reservations/{reservation}/venue."""
     venue = _VENUE_CHANGE.read(parse_object(request.body))["venue"]
     changed = await change_venue(context.stores.payments, request.params["reservation"], venue)
-    return await _viewed(context, changed)
+    return await viewed(context, changed)
 
 
 async def post_refund(context: ApiContext, request: Request) -> Response:
     """POST /v1/reservations/{reservation}/refund."""
     refuse_members(request.body)
-    return await _viewed(
+    return await viewed(
         context, await refund(context.stores.payments, request.params["reservation"])
     )
 
@@ -278,7 +278,7 @@ async def get_candidate(context: ApiContext, request: Request) -> Response:
     return Response.json(answer)
 
 
-async def _viewed(context: ApiContext, reservation: DomainReservation) -> Response:
+async def viewed(context: ApiContext, reservation: DomainReservation) -> Response:
     """Return the answer with a reservation and the payment that was seen for it."""
     view = await with_payment(context.stores, reservation)
     return Response.json(reservation_json(view.reservation, view.payment))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from quota_service.api import (
+    acting,
     availability,
     exams,
     exports,
@@ -183,6 +184,18 @@ ROUTES: tuple[Route, ...] = (
           (*_BODY, *_NO_RESERVATION, "not-confirmed", "reservation-ended", "refund-used",
            "payment-in-progress", "change-in-progress", "refund-not-open", "refund-closed",
            *_STORES), own_priority=Priority.RELEASE),
+    Route("POST", "/v1/reservations/{reservation}/mark-paid", acting.post_mark_paid, OPS,
+          "Mark a reservation as paid by hand",
+          (*_BODY, *_NO_RESERVATION, "already-confirmed", "reservation-ended", "event-id-reused",
+           *_STORES)),
+    Route("POST", "/v1/reservations/{reservation}/release", acting.post_release, OPS,
+          "Give a hold back for its candidate",
+          (*_BODY, *_NO_RESERVATION, "already-confirmed", "payment-in-progress", *_STORES)),
+    Route("POST", "/v1/reservations/{reservation}/move", acting.post_move, OPS,
+          "Change the venue for a candidate, also outside of the window",
+          (*_BODY, *_NO_RESERVATION, "unknown-venue", "venue-closed", "sold-out",
+           "reservation-ended", "payment-in-progress", "change-in-progress",
+           "registration-closed", "session-started", *_STORES)),
     Route("POST", "/v1/exams/{exam}/waiting-room",
           waiting_room.post_waiting_room, FRONTEND,
           "Join the waiting room: the draw before the opening, the queue after it",

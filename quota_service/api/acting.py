@@ -1,0 +1,78 @@
+"""Ops act for a candidate: mark as paid, give back, move; each with a reason."""
+
+from collections.abc import Coroutine
+from typing import Annotated, Any, Final
+
+from pydantic import with_config
+from typing_extensions import TypedDict
+
+from quota_service.api.context import ApiContext
+from quota_service.api.models import STRICT, Id, Reader, parse_object
+from quota_service.api.payments import PaymentResult, Reference
+from quota_service.api.reservations import viewed
+from quota_service.api.venues import Reason
+from quota_service.http.request import Request
+from quota_service.http.response import Response
+from quota_service.registration.act_for import mark_paid, move, release_for
+from quota_service.schema import example
+
+
+@with_config(STRICT)
+class MarkedPaid(TypedDict):
+    """A payment that did not come by the provider's callbacks."""
+
+    reason: Reason
+    reference: Annotated[Reference, example("bank 2023-03-14/77")]
+    """The reference of the payment, one for each payment."""
+
+
+@with_config(STRICT)
+class Reasoned(TypedDict):
+    """Why it is done."""
+
+    reason: Reason
+
+
+@with_config(STRICT)
+class Move(TypedDict):
+    """Where a reservation is to go, and why."""
+
+    reason: Reason
+    venue: Annotated[Id, example("tianjin")]
+    """Id of the venue."""
+
+
+_MARKED_PAID: Final = Reader(MarkedPaid)
+_REASONED: Final = Reader(Reasoned)
+_MOVE: Final = Reader(Move)
+
+
+def post_mark_paid(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
+    """POST /v1/reservations/{reservation}/mark-paid."""
+    body = _MARKED_PAID.read(parse_object(request.body))
+
+    async def run() -> Response:
+        reservation = request.params["reservation"]
+        stores = context.stores.payments
+        result = await mark_paid(stores, reservation, body["reference"], body["reason"])
+        answer: PaymentResult = {"outcome": result.outcome, "reservation": result.reservation}
+        if result.reason is not None:
+            answer["reason"] = result.reason
+        return Response.json(answer)
+
+    return run()
+
+
+async def post_release(context: ApiContext, request: Request) -> Response:
+    """POST /v1/reservations/{reservation}/release."""
+    reason = _REASONED.read(parse_object(request.body))["reason"]
+    released = await release_for(context.stores, request.params["reservation"], reason)
+    return await viewed(context, released)
+
+
+async def post_move(context: ApiContext, request: Request) -> Response:
+    """POST /v1/reservations/{reservation}/move."""
+    body = _MOVE.read(parse_object(request.body))
+    reservation = request.params["reservation"]
+    moved = await move(context.stores.payments, reservation, body["venue"], body["reason"])
+    return await viewed(context, moved)
