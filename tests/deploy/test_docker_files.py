@@ -86,6 +86,17 @@ def test_the_pins_of_the_image_are_all_it_installs_and_keep_to_the_bounds() -> N
         assert set(pins) == {canonicalize_name(requirement.name) for requirement in needed}
 
 
+def test_a_pin_that_is_none_is_named_with_its_file(tmp_path: Path) -> None:
+    broken = tmp_path / "constraints.txt"
+    broken.write_text((DOCKER / "constraints.txt").read_text().replace("orjson==", "orjson="))
+
+    done = run("pip", "install", "--no-index", "--dry-run", "--constraint", broken, "orjson")
+
+    assert done.returncode != 0
+    assert str(broken) in done.stderr
+    assert "orjson=" in done.stderr
+
+
 def needs(
     name: str, pins: dict[str, str], extras: frozenset[str] = frozenset()
 ) -> set[Requirement]:

@@ -28,6 +28,7 @@ from quota_service.settings import Settings
 from tests.support.compose import COMPOSE, DEMO, DOCKER, mounted, read_compose
 from tests.support.image import Image
 from tests.support.patience import LIMIT_S, START_LIMIT_S
+from tests.support.programs import need_program
 from tests.support.waiting import eventually, wait_until
 
 PAYMENT_SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -254,6 +255,38 @@ def test_the_package_is_the_one_of_the_image(site: Site) -> None:
     assert done.stdout.startswith(f"{site.image.root}/opt/quota-service/lib/"), done.stderr
 
 
+@pytest.mark.system
+def test_the_health_checks_of_the_stores_pass_once_they_serve(
+    site: Site, postgres_server: EmbeddedPostgres
+) -> None:
+    services = read_compose(COMPOSE)["services"]
+    redis = urlsplit((site.secrets / "redis_url").read_text())
+    _, ping = services["redis"]["healthcheck"]["test"]
+    ping = ping.replace("$$", "$").replace("redis-cli", f"{need_program('redis-cli')} -p {{}}")
+    _, _, *asked = services["postgres"]["healthcheck"]["test"]
+    ready = [f"{wheel_postgres_bin_dir()}/pg_isready", *asked]
+
+    def healthy(port: int | None) -> tuple[int, int]:
+        pinged = subprocess.run(["sh", "-c", site.image.placed(ping.format(port))], check=False)
+        asked = subprocess.run([*ready, f"--port={port}"], check=False)
+        return pinged.returncode, asked.returncode
+
+    assert healthy(redis.port)[0] == 0
+    assert healthy(urlsplit(postgres_server.url).port)[1] == 0
+    assert 0 not in healthy(free_loopback_port())
+
+
+def test_time_zones_are_there_without_those_of_the_system(site: Site) -> None:
+    command, environment = site.image.process(
+        ["python", "-c", "import zoneinfo; print(zoneinfo.ZoneInfo('Asia/Shanghai'))"],
+        {"PYTHONTZPATH": ""},
+    )
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.stdout == "Asia/Shanghai\n", done.stderr
+
+
 def test_a_secret_that_cannot_be_read_is_named_with_its_setting(site: Site) -> None:
     (site.secrets / "payment_secrets").rename(site.secrets / "away")
     try:
@@ -290,6 +323,19 @@ def test_a_file_of_users_of_redis_that_was_not_filled_in_is_named(image: Image) 
 
     assert done.returncode == 1
     assert unfilled in done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("secrets")
+def test_a_password_of_a_role_that_is_missing_is_named_with_its_file(image: Image) -> None:
+    script = (DOCKER / "make-roles.sh").read_text()
+    nowhere = script.replace("postgres_backup_password", "no_such_password")
+
+    done = subprocess.run(
+        ["sh", "-c", image.placed(nowhere)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode != 0
+    assert "/run/secrets/no_such_password" in done.stderr
 
 
 def test_secrets_are_made_once_and_stay(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The units of `deploy/systemd/`: checked by systemd's own programs, their commands run as written.
 
-No systemd runs here, so that what its hardening forbids is not tried, only counted.
+No systemd runs here: what its hardening forbids is compared with what the processes are seen to do.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from quota_service.settings import Settings, read_settings
 from tests.support.image import Image
 from tests.support.patience import LIMIT_S, START_LIMIT_S
 from tests.support.programs import need_program
-from tests.support.units import SHARED, SYSTEMD, UNITS, Unit
+from tests.support.units import SHARED, SYSTEMD, UNITS, Unit, forbidden
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.system
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.system
 API = SYSTEMD / "quota-api@.service"
 WORKER = SYSTEMD / "quota-worker@.service"
 MIGRATE = SYSTEMD / "quota-migrate.service"
-EXPOSURE_MAX = 12
+EXPOSURE_MAX = 13
 """Tenths of 10; what is left is the network, and that resources may be set."""
 
 of_each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
@@ -175,23 +175,38 @@ class Host:
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
         self.image = dataclasses.replace(image, environment={"PATH": path})
         self.folder = folder
+        # As a grandchild (-D), so that signals go to what is traced.
+        self._strace = (str(need_program("strace")), "-D", "-f", "-qq", "-o")
         for name in ("redis_url", "postgres_dsn", "payment_secrets"):
             (folder / name).write_text(getattr(settings, name))
 
-    async def run(self, unit: Unit, directive: str, **extra: str) -> Process:
+    async def run(
+        self, unit: Unit, directive: str, *, traced: bool = False, **extra: str
+    ) -> Process:
         """Start a command of a unit as an ordinary user, with the unit's variables."""
         environment = {**unit.environment(), **extra}
         command, told = self.image.process(unit.command(directive), environment)
+        if traced:
+            command = [*self._strace, str(self._trace(unit)), *command]
         return await asyncio.create_subprocess_exec(
             *command, env=told, cwd="/", stdout=PIPE, stderr=PIPE
         )
+
+    def _trace(self, unit: Unit) -> Path:
+        return self.folder / f"{unit.name}.trace"
+
+    def forbidden(self, unit: Unit) -> set[str]:
+        """Return what a traced command did that its unit forbids, after it became its user."""
+        trace = self._trace(unit).read_text(errors="replace")
+        program = unit.command("ExecStart")[0]
+        return forbidden(unit, trace[trace.index(f'execve("{self.image.placed(program)}"') :])
 
     @asynccontextmanager
     async def started(self, path: Path, number: str) -> AsyncIterator[tuple[Process, Unit]]:
         """Start a unit; yields it once its ExecStartPost says that it is ready."""
         ports = {port: str(free_loopback_port()) for port in ("808%i", "909%i", "919%i")}
         unit = Unit(path, {**ports, "%i": number, "%d": str(self.folder)})
-        process = await self.run(unit, "ExecStart")
+        process = await self.run(unit, "ExecStart", traced=True)
         try:
 
             async def ready() -> bool:
@@ -214,21 +229,38 @@ def host(image: Image, settings: Settings, tmp_path: Path) -> Host:
     return Host(image, settings, tmp_path)
 
 
-async def test_what_the_units_start_becomes_ready_serves_and_ends_in_order(host: Host) -> None:
-    migrating = await host.run(Unit(MIGRATE, {"%d": str(host.folder)}), "ExecStart")
+async def test_what_the_units_start_serves_ends_in_order_and_does_nothing_forbidden(
+    host: Host,
+) -> None:
+    migrate = Unit(MIGRATE, {"%d": str(host.folder)})
+    migrating = await host.run(migrate, "ExecStart", traced=True)
     told, _ = await migrating.communicate()
     async with (
-        host.started(API, "0") as (api, unit),
-        host.started(WORKER, "1") as (worker, _),
+        host.started(API, "0") as (api, api_unit),
+        host.started(WORKER, "1") as (worker, worker_unit),
         aiohttp.ClientSession() as session,
     ):
-        async with session.get(f"http://127.0.0.1:{unit.environment()['QUOTA_PORT']}/livez") as got:
-            status = got.status
+        environment = api_unit.environment()
+        served = [
+            await status(session, f"{environment[port]}{path}")
+            for port, path in (
+                ("QUOTA_PORT", "/livez"),
+                ("QUOTA_PORT", "/docs"),
+                ("QUOTA_ADMIN_PORT", "/metrics"),
+            )
+        ]
         ends = await asyncio.gather(ended(api), ended(worker))
 
     assert (migrating.returncode, told) == (0, b"nothing to apply\n")
-    assert status == 200
+    assert served == [200, 200, 200]
     assert ends == [0, 0]
+    for unit in (migrate, api_unit, worker_unit):
+        assert host.forbidden(unit) == set(), unit.name
+
+
+async def status(session: aiohttp.ClientSession, place: str) -> int:
+    async with session.get(f"http://127.0.0.1:{place}") as response:
+        return response.status
 
 
 async def ended(process: Process) -> int:

@@ -18,6 +18,7 @@ PACKAGES = {
     "psql": "postgresql-client",
     "redis-cli": "redis-tools",
     "redis-server": "redis-server",
+    "strace": "strace",
     "systemd-analyze": "systemd",
     "systemd-tmpfiles": "systemd",
     "wrk": "wrk",
