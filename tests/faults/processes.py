@@ -24,10 +24,22 @@ class HarnessError(Exception):
 
 
 class ServiceProcess:
-    """A `quota-service serve` or `quota-service worker` on ports of its own, kept for its life."""
+    """A `quota-service serve` or `quota-service worker` on ports of its own, kept for its life.
 
-    def __init__(self, kind: str, name: str, environment: Mapping[str, str], logs: Path) -> None:
+    `root` is the folder with the code that it runs.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        environment: Mapping[str, str],
+        logs: Path,
+        *,
+        root: Path = ROOT,
+    ) -> None:
         self.name = name
+        self._root = root
         self.port = free_loopback_port()
         self.admin_port = free_loopback_port() if kind == "serve" else self.port
         self._kind = kind
@@ -65,7 +77,7 @@ class ServiceProcess:
                 "-m",
                 module,
                 self._kind,
-                cwd=ROOT,
+                cwd=self._root,
                 env=environment,
                 stdout=log,
                 stderr=log,

@@ -9,6 +9,7 @@ import pytest
 PACKAGES = {
     "amtool": "prometheus-alertmanager",
     "curl": "curl",
+    "git": "git",
     "haproxy": "haproxy",
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",

@@ -8,6 +8,15 @@ import pytest
 from quota_service.ledger import errors, migrations
 from quota_service.ledger.migrations import MigrationError, load_migrations
 
+LAST_BEFORE_THE_PROMISE = 14
+"""The last migration that may stop processes of the version before it."""
+
+NARROWS = (
+    r"(?i)\bRENAME\b|\bDROP (TABLE|COLUMN|FUNCTION|VIEW|TYPE)\b"
+    r"|\bALTER COLUMN \w+ (SET DATA )?(TYPE|SET NOT NULL)|\bSET NOT NULL"
+    r"|\bADD COLUMN (?!.*\bDEFAULT\b).*\bNOT NULL"
+)
+
 
 def written_in(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     (folder / "ledger" / "migrations").mkdir(parents=True)
@@ -56,6 +65,47 @@ def test_a_number_that_is_missing_or_doubled_is_refused(
 
     with pytest.raises(MigrationError, match="not numbered"):
         load_migrations()
+
+
+def narrowing(sql: str) -> list[str]:
+    """Return the lines of a migration that processes of the version before may not bear."""
+    return [
+        line.strip()
+        for line in sql.splitlines()
+        if not line.lstrip().startswith("--")
+        and re.search(NARROWS, line)
+        and not before(sql, line).lstrip().startswith("-- contract: ")
+    ]
+
+
+def test_migrations_only_add_so_that_processes_of_the_version_before_go_on() -> None:
+    found = {
+        migration.name: narrowing(migration.sql)
+        for migration in load_migrations()
+        if migration.number > LAST_BEFORE_THE_PROMISE
+    }
+
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ALTER TABLE bookings RENAME COLUMN event TO payment;",
+        "    DROP COLUMN revision,",
+        "DROP TABLE imports;",
+        "DROP FUNCTION settle_payments;",
+        "    ALTER COLUMN amount TYPE integer;",
+        "    ALTER COLUMN reason SET NOT NULL;",
+        "    ADD COLUMN closed text[] NOT NULL,",
+    ],
+)
+def test_what_narrows_the_schema_is_found_unless_the_line_before_says_why_it_may(line: str) -> None:
+    assert narrowing(f"-- What it is for.\n{line}\n") == [line.strip()]
+    assert narrowing(f"-- contract: unused since 0016.\n{line}\n") == []
+    assert (
+        narrowing("-- What it is for.\n    ADD COLUMN closed text[] NOT NULL DEFAULT '{}';") == []
+    )
 
 
 def test_every_constraint_carries_a_name() -> None:
