@@ -8,7 +8,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,14 @@ def render(dashboard: Dashboard) -> str:
                 "keepTime": True,
             }
         ],
-        "panels": _placed(dashboard.panels),
+        "panels": [
+            {
+                "id": number,
+                "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
+                **_panel(panel),
+            }
+            for number, (panel, x, y) in enumerate(place(dashboard.panels), start=1)
+        ],
     }
     return json.dumps(model, indent=1, ensure_ascii=False) + "\n"
 
@@ -76,17 +83,14 @@ def _choice_of_exams() -> dict[str, Any]:
     }
 
 
-def _placed(panels: Iterable[Panel]) -> list[dict[str, Any]]:
-    """Return the panels in reading order, each row as high as its highest panel."""
-    placed: list[dict[str, Any]] = []
+def place(panels: Iterable[Panel]) -> Iterator[tuple[Panel, int, int]]:
+    """Yield the panels in reading order with column and row, each row as high as its highest."""
     x = y = row_height = 0
-    for number, panel in enumerate(panels, start=1):
+    for panel in panels:
         if x + panel.width > COLUMNS:
             x, y, row_height = 0, y + row_height, 0
-        position = {"x": x, "y": y, "w": panel.width, "h": panel.height}
-        placed.append({"id": number, "gridPos": position, **_panel(panel)})
+        yield panel, x, y
         x, row_height = x + panel.width, max(row_height, panel.height)
-    return placed
 
 
 def _panel(panel: Panel) -> dict[str, Any]:

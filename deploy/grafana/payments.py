@@ -25,9 +25,9 @@ PAYMENTS = Dashboard(
         ),
         stat(
             "Refunds due",
-            "Payments that ended so in the last hour; `GET /v1/refunds-due` lists what is open.",
+            "Payments that have to go back and are not settled: `GET /v1/refunds-due` lists them.",
             "none",
-            Query('sum(increase(quota_confirmations_total{outcome="refund_due"}[1h]))', "refunds"),
+            Query("sum(quota_refunds_due)", "refunds"),
             width=6,
         ),
         stat(
@@ -76,7 +76,7 @@ PAYMENTS = Dashboard(
             "none",
             (
                 Query(
-                    "sum by (result) (quota_recoveries_total)",
+                    "sum by (result) (quota_recoveries_total) > 0",
                     "{{result}}",
                     waits_for="a process that died while it recorded a payment",
                 ),

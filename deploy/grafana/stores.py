@@ -128,7 +128,7 @@ STORES = Dashboard(
                     waits_for="a Redis that was emptied",
                 ),
                 Query(
-                    "sum(quota_journal_entries_missing_total)",
+                    "sum(quota_journal_entries_missing_total) > 0",
                     "entries missing",
                     waits_for="a Postgres or Redis that lost a part of the journal",
                 ),

@@ -134,6 +134,7 @@ class SeatGauges:
             self._gauges.seats_unlisted.set(unlisted)
             entries = await self._stores.reader.quarantined_entries()
             self._gauges.journal_quarantined.set(entries)
+            self._gauges.refunds_due.set(await self._stores.payments.refunds_due.count())
         except QuotaError as error:
             log.info("gauges not refreshed", extra={"cause": str(error)})
 

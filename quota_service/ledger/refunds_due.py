@@ -44,6 +44,11 @@ class RefundsDue:
         rows = await self._ledger.fetch("select_refunds_due", exam, after, limit)
         return [_due(row) for row in rows]
 
+    async def count(self) -> int:
+        """Return how many are open, of all exams and of none."""
+        rows = await self._ledger.fetch("count_refunds_due")
+        return int(rows[0]["count"])
+
     async def settle(self, exam: str | None, refund: int, by: str) -> RefundDue | None:
         """Remember that the money was sent back; None when there is no such refund.
 

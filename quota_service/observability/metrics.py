@@ -375,6 +375,11 @@ class ServiceGauges:
             ("exam",),
             registry=registry,
         )
+        self.refunds_due = Gauge(
+            "quota_refunds_due",
+            "Payments that have to go back and are not settled.",
+            registry=registry,
+        )
         self.journal_quarantined = Gauge(
             "quota_journal_quarantined_entries",
             "Journal entries that could not be stored and need a person; alert above 0.",

@@ -123,6 +123,7 @@ async def test_every_metric_moves_with_what_it_counts(  # noqa: PLR0915  one lin
     assert moved("quota_confirmations_total", outcome="confirmed", reason="") == 1
     assert moved("quota_confirmations_total", outcome="repeated", reason="") == 1
     assert moved("quota_confirmations_total", outcome="refund_due", reason="already-paid") == 1
+    assert moved("quota_refunds_due") == 1
     assert moved("quota_holds_expired_total", exam="exam-1") == 1
     assert moved("quota_holds_ended_unpaid_total", exam="exam-1", end="expired") == 1
     assert moved("quota_holds_ended_unpaid_total", exam="exam-1", end="released") == 1

@@ -17,6 +17,7 @@ from tests.support.alerting import ROOT
 from tests.support.promql import UnknownError, exported, labels_of, recorded
 
 FOLDER = ROOT / "deploy/grafana"
+PICTURE_MAX_BYTES = 60_000
 QUERIES = [
     pytest.param(panel, query, id=f"{dashboard.uid}: {panel.title}: {query.legend}")
     for dashboard in DASHBOARDS
@@ -120,6 +121,14 @@ def test_what_a_panel_waits_for_is_told_to_its_reader() -> None:
     (rendered,) = json.loads(build.render(dashboard))["panels"]
 
     assert rendered["description"] == "Shards. Empty until there was a Redis that was emptied."
+
+
+@of_each_dashboard
+def test_the_readme_shows_a_small_picture_of_the_dashboard(dashboard: Dashboard) -> None:
+    picture = f"pictures/{dashboard.uid}.png"
+
+    assert f"]({picture})" in (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert (FOLDER / picture).stat().st_size < PICTURE_MAX_BYTES
 
 
 def test_panels_ask_the_data_source_that_is_provisioned() -> None:

@@ -1,5 +1,6 @@
 """The dashboards on a real Prometheus that scrapes a real service, on which an opening goes on."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from deploy.grafana import pictures
 from deploy.grafana.build import DASHBOARDS
 from quota_service.app.opening import open_service
 from quota_service.ledger.api_keys import Scope
@@ -46,6 +48,7 @@ async def watched_opening(folder: Path) -> AsyncIterator[tuple[SmallOpening, str
 
 
 async def test_no_panel_is_empty_but_those_that_wait_for_a_fault(tmp_path: Path) -> None:
+    """And pictures of all of them can be drawn from that Prometheus."""
     empty = {
         query.expr.replace("$exam", ".+")
         for dashboard in DASHBOARDS
@@ -65,5 +68,11 @@ async def test_no_panel_is_empty_but_those_that_wait_for_a_fault(tmp_path: Path)
 
         try:
             await eventually(none_is_empty, within_s=START_LIMIT_S)
-        except AssertionError:
-            pytest.fail(f"empty: {sorted(empty)}")
+        except AssertionError as error:
+            raise AssertionError(f"empty: {sorted(empty)}") from error
+        told = [url, "--minutes", "0.5", "--folder", str(tmp_path / "pictures")]
+        await asyncio.to_thread(pictures.main, told)
+
+    for dashboard in DASHBOARDS:
+        png = (tmp_path / "pictures" / f"{dashboard.uid}.png").read_bytes()
+        assert png.startswith(b"\x89PNG")
