@@ -110,7 +110,7 @@ async def watched(folder: Path) -> AsyncIterator[Watched]:
 
 async def doctor(service: Operated) -> None:
     """Take a seat away in Redis that nobody has."""
-    async with redis.asyncio.Redis.from_url(service.redis.url) as client:
+    async with redis.asyncio.Redis.from_url(service.shell["OPS_REDIS_URL"]) as client:
         await client.hincrby(f"{{{EXAM}:0}}:remaining", "jinan/general", -1)
 
 
