@@ -93,8 +93,9 @@ class LedgerReader:
         self, exam: str, venue: str, subjects: Sequence[str], after: str, limit: int
     ) -> list[tuple[str, str]]:
         """Return reservation and candidate of bookings at a venue with one of the subjects."""
-        query = "select_bookings_at_venue"
-        rows = await self._ledger.fetch(query, exam, venue, list(subjects), after, limit)
+        rows = await self._ledger.fetch(
+            "select_bookings_at_venue", exam, venue, list(subjects), after, limit
+        )
         return [(row["reservation"], row["candidate"]) for row in rows]
 
     async def history(self, exam: str, serials: Sequence[str]) -> list[JournalledStep]:
