@@ -66,14 +66,16 @@ def render(dashboard: Dashboard) -> str:
 
 def _choice_of_exams() -> dict[str, Any]:
     """Return the variable `$exam`: every exam that has seats, all of them unless one is chosen."""
-    query = "label_values(quota_seats_capacity, exam)"
     return {
         "name": "exam",
         "label": "Exam",
         "type": "query",
         "datasource": DATASOURCE,
-        "query": {"query": query, "refId": "exam"},
-        "definition": query,
+        "query": {
+            "query": "label_values(quota_seats_capacity, exam)",
+            "qryType": 1,
+            "refId": "exam",
+        },
         "refresh": 2,
         "sort": 1,
         "includeAll": True,

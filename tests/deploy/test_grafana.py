@@ -14,9 +14,13 @@ from deploy.grafana import build
 from deploy.grafana.build import DASHBOARDS
 from deploy.grafana.panels import COLUMNS, Dashboard, Kind, Panel, Query
 from tests.support.alerting import ROOT
+from tests.support.grafana_provisioning import faults_of
+from tests.support.grafana_schema import unknown_fields
 from tests.support.promql import UnknownError, exported, labels_of, recorded
 
 FOLDER = ROOT / "deploy/grafana"
+SOURCES, PROVIDERS = "datasources/prometheus.yaml", "dashboards/quota-service.yaml"
+PROVISIONED = (SOURCES, PROVIDERS)
 PICTURE_MAX_BYTES = 60_000
 QUERIES = [
     pytest.param(panel, query, id=f"{dashboard.uid}: {panel.title}: {query.legend}")
@@ -111,6 +115,46 @@ def test_a_dashboard_with_a_choice_of_exams_asks_by_it(dashboard: Dashboard) -> 
     asked = any("$exam" in q.expr for panel in dashboard.panels for q in panel.queries)
 
     assert asked == dashboard.by_exam
+
+
+@of_each_dashboard
+def test_grafanas_schema_knows_every_field(dashboard: Dashboard) -> None:
+    assert unknown_fields(build.render(dashboard)) == []
+
+
+def test_a_field_that_grafana_does_not_know_is_named() -> None:
+    text = build.render(DASHBOARDS[0]).replace('"graphMode"', '"grafMode"')
+
+    assert unknown_fields(text)[0] == "/panels/0/options/grafMode"
+
+
+@pytest.mark.parametrize("name", PROVISIONED)
+def test_the_provisioning_has_what_grafana_reads(name: str) -> None:
+    assert faults_of(FOLDER / "provisioning" / name) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "fault"),
+    [
+        (SOURCES, "type: prometheus", "type: promtheus", "datasources.0.type: 'promtheus'"),
+        (SOURCES, "uid: prometheus", "uid: other", "datasources.0.uid: 'other'"),
+        (SOURCES, "url: $PROMETHEUS_URL", "", "datasources.0.url: "),
+        (PROVIDERS, "type: file", "type: folder", "providers.0.type: 'folder'"),
+        (PROVIDERS, "path: /var", "path: var", "providers.0.options.path: 'var/lib"),
+        (PROVIDERS, "folder: quota", "fldr: quota", "providers.0.fldr: 'quota-service'"),
+    ],
+)
+def test_a_wrong_value_of_the_provisioning_is_named_with_its_file(
+    name: str, old: str, new: str, fault: str, tmp_path: Path
+) -> None:
+    text = (FOLDER / "provisioning" / name).read_text(encoding="utf-8")
+    assert old in text
+    broken = tmp_path / Path(name).name
+    broken.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    told = faults_of(broken)
+
+    assert any(each.startswith(f"{broken.name}: {fault}") for each in told), told
 
 
 def test_what_a_panel_waits_for_is_told_to_its_reader() -> None:
