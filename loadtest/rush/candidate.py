@@ -45,6 +45,9 @@ class Candidate:
         world, plan = self._world, self._plan
         world.evidence.add(Arrived(plan.candidate, time.time()))
         world.public.get("look at exam", world.path)
+        if plan.watches_only:
+            self._watch()
+            return
         if not self._come_in():
             return
         self._try_without_pass()
@@ -53,6 +56,12 @@ class Candidate:
             self._end(reservation)
         if self._room is not None and self._pass is not None and plan.is_done_aloud:
             self._room.leave()
+
+    def _watch(self) -> None:
+        """Look at the seats until all is over, and never order."""
+        while not self._world.is_over:
+            self._look()
+            gevent.sleep(self._plan.patience_s * self._world.draw.uniform(0.8, 1.2))
 
     def _come_in(self) -> bool:
         """Wait in the room, or in the crowd before the door; False when it was for nothing."""

@@ -57,7 +57,7 @@ class CrowdUser(User):
             number = next(self._numbers)
             worker = max(0, getattr(self.environment.runner, "worker_index", 0))
             name = f"c{worker}-{number}"
-            plan = plan_of(name, world.options.seed, SESSIONS, VENUES)
+            plan = plan_of(name, world.options.seed, SESSIONS, VENUES, world.options.crowd)
             Candidate(world, provider, plan).live()
         finally:
             world.in_flight -= 1

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.rush.crowd_file import DEFAULT, Crowd, read_crowd
 from loadtest.rush.goals import Goal, read_goal
 from quota_service.domain.exam import IDENTIFIER, REHEARSAL_PREFIX
 
@@ -54,7 +55,7 @@ SIZES: Mapping[str, Size] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """One run. Shares are of the candidates; units come last in names."""
+    """One run. Shares are of the seats, or of the time; units come last in names."""
 
     exam: str
     host: str | None
@@ -76,12 +77,10 @@ class Options:
     rate_per_s: float
     folder: Path
     """Where this run is written."""
+    crowd: Crowd
     metrics: tuple[str, ...] = ()
     """URLs of the /metrics of the service's processes."""
     goals: tuple[Goal, ...] = ()
-    before_share: float = 0.45
-    spike_share: float = 0.35
-    spike_s: float = 5.0
     kept_back_share: float = _KEPT_BACK_SHARE
     release_after_share: float = 0.5
     pass_ttl_s: int = 60
@@ -100,6 +99,13 @@ def parser() -> argparse.ArgumentParser:
         "to call it; `quota-service demo` writes all of them to demo.env.",
     )
     made.add_argument("--size", choices=SIZES, default="5m", help="preset (%(default)s)")
+    made.add_argument(
+        "--crowd",
+        type=_crowd,
+        default=str(DEFAULT),
+        metavar="FILE",
+        help="when candidates come and what they do, as TOML like %(default)s",
+    )
     made.add_argument("--candidates", type=_count, help="how many people come")
     made.add_argument("--seats", type=_count, help="seats of all quotas together")
     made.add_argument("--minutes", type=float, help="length from the first arrival to the checks")
@@ -186,6 +192,7 @@ def read_options(arguments: Sequence[str] | None = None) -> Options:
         rate_per_s=chosen.rate or max(20.0, round(candidates / (0.4 * size.open_s * stretch))),
         folder=chosen.folder
         or chosen.results / f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H%M%SZ}-{exam}",
+        crowd=chosen.crowd,
         goals=tuple(chosen.goal),
         metrics=tuple(f"{url.rstrip('/')}/metrics" for url in admin_urls),
     )
@@ -203,6 +210,13 @@ def _fixed_s(size: Size) -> float:
     """Seconds a run takes beside the time before and after the opening."""
     starting_and_checking_s = 15.0
     return size.hold_ttl_s + size.checkout_grace_s + size.expiry_slack_s + starting_and_checking_s
+
+
+def _crowd(text: str) -> Crowd:
+    try:
+        return read_crowd(Path(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _goal(text: str) -> Goal:

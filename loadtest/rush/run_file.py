@@ -15,8 +15,8 @@ from loadtest.rush.goals import Reached
 from loadtest.rush.options import Options
 
 NAME = "run.json"
-OWN_OF_A_RUN = frozenset({"host", "folder", "metrics", "goals"})
-"""Options that say where a run was made and not what it was; the target is told by itself."""
+TOLD_ELSEWHERE = frozenset({"host", "folder", "metrics", "goals", "crowd"})
+"""Options that have a place of their own in the record, or say only where it is."""
 
 
 def record(
@@ -27,7 +27,8 @@ def record(
     goals: Sequence[Reached],
 ) -> Document:
     """Return the record; it has no key and no secret, which options never have."""
-    chosen = dataclasses.asdict(options).items()
+    chosen = {item.name: getattr(options, item.name) for item in dataclasses.fields(options)}
+    crowd = options.crowd.model_dump(mode="json").items()
     counts = {
         item.name: getattr(found, item.name)
         for item in dataclasses.fields(found)
@@ -38,7 +39,10 @@ def record(
         "target": options.host,
         "service_version": service_version,
         "version": quota_service.__version__,
-        "options": {name: value for name, value in chosen if name not in OWN_OF_A_RUN},
+        "options": {
+            **{name: value for name, value in chosen.items() if name not in TOLD_ELSEWHERE},
+            **{f"crowd: {name}": value for name, value in crowd},
+        },
         "figures": counts,
         "steps": {
             step.step: {

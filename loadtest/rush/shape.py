@@ -1,17 +1,27 @@
-"""The shape of the crowd's coming: before the opening evenly, a spike at it, and a tail."""
+"""The shape of the crowd's coming: the arrival curve of the crowd, in the time of the run."""
+
+import itertools
 
 from loadtest.rush.options import Options
 
-TAIL_QUIET_SHARE = 0.25
-"""The last part of the open time without arrivals, so that the last candidates finish."""
-
 
 def arrived(options: Options, at_s: float) -> int:
-    """Return how many candidates have come by `at_s` seconds from the opening (negative before)."""
-    tail_s = options.open_s * (1 - TAIL_QUIET_SHARE) - options.spike_s
-    tail_share = 1 - options.before_share - options.spike_share
-    before = min(1.0, max(0.0, (at_s + options.before_s) / options.before_s))
-    spike = min(1.0, max(0.0, at_s / options.spike_s))
-    tail = min(1.0, max(0.0, (at_s - options.spike_s) / tail_s))
-    come = options.before_share * before + options.spike_share * spike + tail_share * tail
-    return round(options.candidates * come)
+    """Return how many candidates have come by `at_s` seconds from the opening (negative before).
+
+    A point of the curve that is later than the next one in this run, because one of them is in
+    seconds and the other is not, counts at the time of the next.
+    """
+    curve = [
+        (point.at_s(options.before_s, options.open_s), point.come)
+        for point in options.crowd.arrivals
+    ]
+    times = list(itertools.accumulate([at for at, _ in reversed(curve)], min))[::-1]
+    points = [(at, come) for at, (_, come) in zip(times, curve, strict=True)]
+    share = 0.0
+    for (start_s, before), (end_s, after) in itertools.pairwise(points):
+        if at_s >= end_s:
+            share = after
+        elif at_s > start_s:
+            share = before + (after - before) * (at_s - start_s) / (end_s - start_s)
+            break
+    return round(options.candidates * share)

@@ -1,7 +1,11 @@
 """Who comes to the rehearsal, when, and with which wishes; and its figures."""
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
+from loadtest.rush.crowd_file import DEFAULT, read_crowd
 from loadtest.rush.evidence import Arrived, Call, Evidence, Held, Looked
 from loadtest.rush.exam import SESSIONS, VENUES, definition, kept_back, seats_of
 from loadtest.rush.fairness import spearman
@@ -12,12 +16,13 @@ from loadtest.rush.shape import arrived
 from quota_service.definitions.reading import parse_exam
 from tests.support.rush_evidence import OPENS_S, reservation
 
-PEOPLE = [plan_of(f"c0-{n}", 1, SESSIONS, VENUES) for n in range(2000)]
+CROWD = read_crowd(DEFAULT)
+PEOPLE = [plan_of(f"c0-{n}", 1, SESSIONS, VENUES, CROWD) for n in range(2000)]
 
 
 def test_the_same_seed_gives_the_same_people() -> None:
-    assert plan_of("c0-7", 1, SESSIONS, VENUES) == PEOPLE[7]
-    assert [plan_of(f"c0-{n}", 2, SESSIONS, VENUES) for n in range(20)] != PEOPLE[:20]
+    assert plan_of("c0-7", 1, SESSIONS, VENUES, CROWD) == PEOPLE[7]
+    assert [plan_of(f"c0-{n}", 2, SESSIONS, VENUES, CROWD) for n in range(20)] != PEOPLE[:20]
 
 
 def test_nobody_wants_two_subjects_of_one_session() -> None:
@@ -45,8 +50,9 @@ def test_the_crowd_comes_before_at_and_after_the_opening_and_whole() -> None:
 
     assert come == sorted(come)
     assert (come[0], arrived(options, 0), come[-1]) == (0, 450, 1000)
-    spike = arrived(options, options.spike_s) - arrived(options, 0)
-    assert spike > 5 * (arrived(options, -1) - arrived(options, -1 - options.spike_s))
+    assert arrived(options, 5) == 800
+    assert arrived(options, 0.75 * options.open_s) == 1000
+    assert arrived(options, -options.before_s / 2) == 225
 
 
 def test_the_minutes_asked_for_are_shared_out() -> None:
@@ -134,3 +140,78 @@ def test_the_figures_tell_when_seats_went_and_count_each_order_once() -> None:
     assert found.refusals == (("reserve", "sold-out", 1),)
     (reserve,) = found.steps
     assert (reserve.count, reserve.refused, reserve.longest_ms) == (4, 1, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "by", "told"),
+    [
+        ("cheating = 0.05", "cheating = 1.4", "candidates.cheating = 1.4: must be a number from 0"),
+        ("cheating = 0.05", 'cheating = "5 %"', "candidates.cheating = '5 %': must be a number"),
+        ("cheating = 0.05", "cheeting = 0.05", "candidates.cheating: is missing"),
+        ("watching = 0.0", "watching = 0.0\nlooking = 1", "candidates.looking = 1: unknown key"),
+        ("pay = 0.70", "pay = 0.60", "holds: adds up to 0.9, and must to 1"),
+        (
+            "pay_late = 0.05",
+            "pay_later = 0.05",
+            "holds: has no 'pay_later'; it takes pay, pay_late",
+        ),
+        ("3 = 0.30", "three = 0.30", "subjects: has 'three'"),
+        ("come = 0.80", "come = 0.40", "arrivals: `come` must rise"),
+        ("at = 5", "at = -5", "arrivals: `at` must be later"),
+        (
+            "at = 5",
+            'at = "5 s"',
+            "arrivals.2.at = '5 s': must be seconds from the opening or a text",
+        ),
+        ("[2.0, 8.0]", "[8.0, 2.0]", "candidates.patience_s = [8.0, 2.0]: must be the least and"),
+        ("orders_max = 4", "orders_max = 0", "candidates.orders_max = 0: must be a whole number"),
+        ("[turns]", "[turns", "Expected ']'"),
+    ],
+)
+def test_a_wrong_crowd_is_refused_with_its_file_key_and_value(
+    replaced: str, by: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "my-crowd.toml"
+    text = DEFAULT.read_text()
+    assert text.count(f"\n{replaced}") + text.count(f" {replaced}") >= 1
+    path.write_text(text.replace(replaced, by, 1))
+
+    with pytest.raises(SystemExit, match="2"):
+        read_options(["--crowd", str(path)])
+
+    assert f"{path}: {told}" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_crowd_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        read_options(["--crowd", str(tmp_path / "none.toml")])
+
+    assert f"{tmp_path / 'none.toml'}: No such file" in capsys.readouterr().err
+
+
+def test_the_shares_and_the_curve_of_a_file_are_those_of_the_people(tmp_path: Path) -> None:
+    path = tmp_path / "crowd.toml"
+    text = DEFAULT.read_text()
+    for one, other in (("watching = 0.0", "watching = 0.25"), ("at = 5", "at = 1")):
+        text = text.replace(one, other)
+    path.write_text(text)
+    options = read_options(["--crowd", str(path), "--candidates", "1000"])
+
+    people = [plan_of(f"c0-{n}", 1, SESSIONS, VENUES, options.crowd) for n in range(1000)]
+
+    assert arrived(options, 1) == 800
+    assert 200 < sum(plan.watches_only for plan in people) < 300
+    # What else they want is the same as without those who only watch.
+    assert [plan.venues for plan in people] == [plan.venues for plan in PEOPLE[:1000]]
+    assert not any(plan.watches_only for plan in PEOPLE)
+
+
+def test_a_spike_in_seconds_fits_into_a_run_that_is_shorter() -> None:
+    options = dataclasses.replace(read_options(["--candidates", "1000"]), before_s=1.0, open_s=4.0)
+
+    come = [arrived(options, n / 4) for n in range(-4, 17)]
+
+    assert come == sorted(come)
+    assert (come[4], come[-5], come[-1]) == (450, 1000, 1000)
