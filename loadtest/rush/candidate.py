@@ -12,7 +12,7 @@ import gevent
 
 from loadtest.rush.calls import Answer
 from loadtest.rush.evidence import Arrived, Attempt, Document, Done, Held, Shown
-from loadtest.rush.exam import NOTICE_VERSION, VENUES, seconds
+from loadtest.rush.exam import seconds
 from loadtest.rush.plan import After, Cheat, Ending, Plan
 from loadtest.rush.provider import FAILED, Provider
 from loadtest.rush.room import WaitingRoom
@@ -139,7 +139,7 @@ class Candidate:
             "candidate": self._plan.candidate,
             "subjects": list(self._plan.subjects),
             "venues": list(venues),
-            "accepted_notice": NOTICE_VERSION,
+            "accepted_notice": self._world.exam["notice"]["version"],
         }
 
     def _send_order(self, key: str, order: Document, step: str = "reserve") -> Answer:
@@ -159,8 +159,9 @@ class Candidate:
         """Press the button again, as some do; some even with another wish under the same key."""
         if self._plan.presses_twice:
             self._send_order(key, order, "repeat")
-        if self._plan.reuses_key:
-            other = {**order, "venues": [_other_venue(order["venues"])]}
+        venue = self._other_venue(order["venues"])
+        if self._plan.reuses_key and venue is not None:
+            other = {**order, "venues": [venue]}
             answer = self._send_order(key, other, "reuse key")
             self._world.evidence.add(
                 Attempt("an order under a used key", _KEY_REUSED, answer.status, answer.slug)
@@ -230,8 +231,9 @@ class Candidate:
             self._ask("release", "DELETE", reservation["id"])
 
     def _change_venue(self, reservation: Document) -> None:
-        other = _other_venue([reservation["venue"]])
-        self._ask("change", "PUT", f"{reservation['id']}/venue", {"venue": other})
+        other = self._other_venue([reservation["venue"]])
+        if other is not None:
+            self._ask("change", "PUT", f"{reservation['id']}/venue", {"venue": other})
 
     def _ask(self, verb: str, method: str, place: str, body: Document | None = None) -> None:
         answer = self._until_heard(verb, method, place, body)
@@ -256,8 +258,8 @@ class Candidate:
             shown = Shown(reservation["id"], answer.answered_s, reservation["deadline"])
             self._world.evidence.add(shown)
 
-
-def _other_venue(venues: Sequence[str]) -> str:
-    """Return the biggest venue that is none of these."""
-    others = [venue for venue in VENUES if venue not in venues]
-    return max(others, key=VENUES.__getitem__)
+    def _other_venue(self, venues: Sequence[str]) -> str | None:
+        """Return the biggest venue that is none of these, None when there is no other."""
+        popularity = self._world.popularity
+        others = [venue for venue in popularity if venue not in venues]
+        return max(others, key=popularity.__getitem__, default=None)

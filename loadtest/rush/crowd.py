@@ -14,7 +14,6 @@ from locust import LoadTestShape, User, task
 from locust.runners import Runner
 
 from loadtest.rush.candidate import Candidate
-from loadtest.rush.exam import SESSIONS, VENUES
 from loadtest.rush.options import Options
 from loadtest.rush.plan import plan_of
 from loadtest.rush.provider import Provider
@@ -57,7 +56,9 @@ class CrowdUser(User):
             number = next(self._numbers)
             worker = max(0, getattr(self.environment.runner, "worker_index", 0))
             name = f"c{worker}-{number}"
-            plan = plan_of(name, world.options.seed, SESSIONS, VENUES, world.options.crowd)
+            plan = plan_of(
+                name, world.options.seed, world.sessions, world.popularity, world.options.crowd
+            )
             Candidate(world, provider, plan).live()
         finally:
             world.in_flight -= 1

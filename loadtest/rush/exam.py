@@ -1,4 +1,6 @@
-"""The exam of a rush: the sample exam's venues and subjects, with times and seats made for the run.
+"""The exam of a rush: the sample exam's venues and subjects, or a copy of an exam that there is.
+
+Its windows, its times of holds and passes, and without a copy its seats, are made for the run.
 
 Some of the seats are kept back and released in the tail, as the big venues do, so that those who
 keep looking for returned seats find some.
@@ -111,6 +113,42 @@ def definition(
             "idle_s": options.pass_ttl_s,
             "claim_grace_s": options.claim_grace_s,
         }
+    return document
+
+
+def capacities(availability: Document) -> dict[str, dict[str, int]]:
+    """Return the seats of an exam as its availability shows them."""
+    seats: dict[str, dict[str, int]] = {}
+    for quota in availability["quotas"]:
+        seats.setdefault(quota["venue"], {})[quota["subject"]] = quota["capacity"]
+    return seats
+
+
+def copied(
+    exam: Document, options: Options, opens_at_s: float, seats: Mapping[str, Mapping[str, int]]
+) -> Document:
+    """Return the definition of a copy of an exam: another id, other windows, quicker holds.
+
+    Its sittings move together to where those of a rehearsal are. Subjects, venues, fee, notice,
+    rules of fair use and the rates of its waiting room are those of the exam.
+    """
+    own = definition(options, opens_at_s, seats)
+    first_s = min(seconds(session["starts_at"]) for session in exam["sessions"])
+    later_s = seconds(own["sessions"][0]["starts_at"]) - first_s
+    sessions = [
+        {
+            **session,
+            "starts_at": moment(seconds(session["starts_at"]) + later_s),
+            "ends_at": moment(seconds(session["ends_at"]) + later_s),
+        }
+        for session in exam["sessions"]
+    ]
+    taken_over = ("title", "time_zone", "fee", "fair_use", "notice", "subjects", "venues")
+    document = {**own, **{name: exam[name] for name in taken_over}, "sessions": sessions}
+    room = document.pop("waiting_room", None)
+    if room is not None and exam.get("waiting_room") is not None:
+        times = {name: room[name] for name in ("pass_ttl_s", "idle_s", "claim_grace_s")}
+        document["waiting_room"] = {**exam["waiting_room"], **times}
     return document
 
 

@@ -4,10 +4,12 @@
 cooperative at its import (gevent), which is why nothing that runs the service lives here.
 """
 
+import dataclasses
 import functools
 import random
 import sys
 import time
+from collections.abc import Callable
 
 import gevent
 from locust import log as locust_log
@@ -24,7 +26,15 @@ from loadtest.rush.checks import (
 from loadtest.rush.collect import CollectError, collect
 from loadtest.rush.crowd import CrowdUser, Opening
 from loadtest.rush.evidence import Document, Evidence, Shown
-from loadtest.rush.exam import definition, kept_back, seats_of, seconds
+from loadtest.rush.exam import (
+    VENUES,
+    capacities,
+    copied,
+    definition,
+    kept_back,
+    seats_of,
+    seconds,
+)
 from loadtest.rush.options import Options, key_from_environment, read_options
 from loadtest.rush.own_exam import NotOurExamError, OwnExam
 from loadtest.rush.progress import Progress
@@ -83,17 +93,18 @@ class Simulation:
     def run(self) -> int:
         """Make the exam, run the crowd, await quiet, check and report; return the exit status."""
         options = self._options
-        seats = seats_of(options.seats)
+        seats, define = self._exam_to_make()
         runner = self._runner()
         opens_at_s = time.time() + KNOWN_EVERYWHERE_S + options.before_s
-        early = definition(options, opens_at_s, kept_back(seats, options.kept_back_share))
-        whole = definition(options, opens_at_s, seats)
+        early = define(options, opens_at_s, kept_back(seats, options.kept_back_share))
+        whole = define(options, opens_at_s, seats)
         own_exam = OwnExam(options.exam, self._ops, gevent.sleep)
         try:
             own_exam.make(early)
         except NotOurExamError as error:
             raise SystemExit(str(error)) from error
         world = self._world()
+        options = self._options
         print(f"{options.candidates} candidates, {_total(whole)} seats at {options.host}")
         print(f"exam {options.exam} opens in {options.before_s:.0f} s", flush=True)
         release_at_s = opens_at_s + options.open_s * options.release_after_share
@@ -133,6 +144,21 @@ class Simulation:
         )
         print(own_exam.end(exam, due) or f"{options.exam} is archived", flush=True)
         return status
+
+    def _exam_to_make(self) -> tuple[dict[str, dict[str, int]], Callable[..., Document]]:
+        """Return the seats of the exam and what makes its definition; SystemExit without one."""
+        if self._options.like is None:
+            return seats_of(self._options.seats), definition
+        path = f"/v1/exams/{self._options.like}"
+        exam = self._public.get("look at exam", path)
+        availability = self._public.get("availability", f"{path}/availability")
+        for answer in (exam, availability):
+            if not answer.is_ok:
+                raise SystemExit(
+                    f"--like {self._options.like}: GET {path} is answered {answer.status} "
+                    f"{answer.slug}"
+                )
+        return capacities(availability.document), functools.partial(copied, exam.document)
 
     def _version(self) -> str:
         """Return the version that the service says it has."""
@@ -187,22 +213,39 @@ class Simulation:
     def _world(self) -> World:
         """Return the world around the exam, as soon as the service has it."""
         path = f"/v1/exams/{self._options.exam}"
-        deadline_s = time.time() + EXAM_WAIT_S
-        while not (answer := self._public.get("look at exam", path)).is_ok:
-            if time.time() > deadline_s:
-                raise SystemExit(f"GET {path} is answered {answer.status} {answer.slug}")
-            gevent.sleep(_POLL_S)
+        exam = self._awaited("look at exam", path)
+        # A copy has a waiting room if the exam has one.
+        has_room = exam.get("waiting_room") is not None
+        self._options = dataclasses.replace(self._options, has_room=has_room)
+        sessions: dict[str, list[str]] = {}
+        for subject in exam["subjects"]:
+            sessions.setdefault(subject["session"], []).append(subject["id"])
+        popularity = VENUES
+        if self._options.like is not None:
+            seats = capacities(self._awaited("availability", f"{path}/availability"))
+            popularity = {venue: sum(by_subject.values()) for venue, by_subject in seats.items()}
         draw = random.Random(f"{self._options.seed}:world")  # noqa: S311  not for secrets
         world = World(
             options=self._options,
-            exam=answer.document,
+            exam=exam,
             evidence=self._evidence,
             frontend=self._frontend,
             public=self._public,
             draw=draw,
+            sessions=sessions,
+            popularity=popularity,
         )
         CrowdUser.parts.set((world, self._provider))
         return world
+
+    def _awaited(self, step: str, path: str) -> Document:
+        """GET until it is answered: the exam may not be known yet. SystemExit when it never is."""
+        deadline_s = time.time() + EXAM_WAIT_S
+        while not (answer := self._public.get(step, path)).is_ok:
+            if time.time() > deadline_s:
+                raise SystemExit(f"GET {path} is answered {answer.status} {answer.slug}")
+            gevent.sleep(_POLL_S)
+        return answer.document
 
     def _await_end(self, world: World) -> None:
         """Wait until all have gone home, all callbacks are answered and unpaid holds have ended."""

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import gevent
@@ -25,6 +26,10 @@ class World:
     frontend: Caller
     public: Caller
     draw: random.Random
+    sessions: Mapping[str, Sequence[str]]
+    """The subjects of each session."""
+    popularity: Mapping[str, float]
+    """The venues, and how many candidates would go there first, compared with the others."""
     in_flight: int = 0
     own_tickets: list[str] = field(default_factory=list)
     """A few tickets of candidates, for those who try the ticket of another."""

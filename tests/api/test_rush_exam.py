@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.rush.exam import definition, seats_of
+from loadtest.rush.exam import capacities, copied, definition, kept_back, seats_of, seconds
 from loadtest.rush.options import read_options
 from loadtest.rush.own_exam import NotOurExamError, OwnExam
 from quota_service.registration.drain_journal import drain_journal
@@ -61,6 +61,9 @@ class Desk:
         except urllib.error.HTTPError as error:
             with error:
                 return Answered(error.code, json.load(error))
+
+    def get(self, path: str) -> Any:
+        return self.call("", "GET", path).body
 
 
 @pytest.fixture
@@ -175,3 +178,69 @@ async def test_the_exam_is_archived_or_it_is_told_that_it_is_not(
 
     assert told.endswith(left)
     assert (told == "") == (left == "")
+
+
+@pytest.mark.parametrize("has_room", [False, True])
+async def test_a_copy_has_all_of_the_exam_but_its_id_windows_and_times(
+    running: Running, desk: Desk, has_room: bool
+) -> None:
+    room = {"rate_per_s": 7.5, "rate_max_per_s": 9, "rate_min_per_s": 2, "idle_s": 500}
+    document = {**exam_definition("exam-1"), **({"waiting_room": room} if has_room else {})}
+    await running.client.import_exam(document)
+    given = await asyncio.to_thread(desk.get, "/v1/exams/exam-1")
+    seats = capacities(await asyncio.to_thread(desk.get, "/v1/exams/exam-1/availability"))
+    options = read_options(
+        ["--like", "exam-1", "--target", desk.url, "--exam", "rehearsal-1", "--size", "15s"]
+    )
+    opens_s = (await running.service.stores.seats.clock_ms()) / 1000 + 60
+    before = [row for row in await everything(running) if row[0] == "exam-1"]
+
+    early = copied(given, options, opens_s, kept_back(seats, 0.5))
+    whole = copied(given, options, opens_s, seats)
+    own = OwnExam("rehearsal-1", desk)
+    await asyncio.to_thread(own.make, early)
+    assert await asyncio.to_thread(own.change, whole)
+
+    made = await asyncio.to_thread(desk.get, "/v1/exams/rehearsal-1")
+    shown = await asyncio.to_thread(desk.get, "/v1/exams/rehearsal-1/availability")
+    for name in ("title", "time_zone", "fee", "fair_use", "notice", "subjects", "venues"):
+        assert made[name] == given[name]
+    assert capacities(shown) == seats
+    assert seconds(made["registration"]["opens_at"]) == pytest.approx(opens_s, abs=0.002)
+    assert made["hold"]["ttl_s"] == options.hold_ttl_s
+    assert lengths(made) == lengths(given)
+    if has_room:
+        taken = {**given["waiting_room"], "pass_ttl_s": 60, "idle_s": 60, "claim_grace_s": 2}
+        assert made["waiting_room"] == taken
+    else:
+        assert made.get("waiting_room") is None
+    assert [row for row in await everything(running) if row[0] == "exam-1"] == before
+
+
+def lengths(exam: Any) -> list[tuple[str, float, float]]:
+    """How long each session is, and how long after the first it begins."""
+    first_s = seconds(exam["sessions"][0]["starts_at"])
+    return [
+        (
+            each["id"],
+            seconds(each["starts_at"]) - first_s,
+            seconds(each["ends_at"]) - seconds(each["starts_at"]),
+        )
+        for each in exam["sessions"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "--like needs --host"),
+        (["--host", "http://q", "--seats", "9"], "leave out --seats and --rate"),
+    ],
+)
+def test_a_copy_needs_a_service_and_has_the_seats_of_its_exam(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        read_options(["--like", "exam-1", *words])
+
+    assert told in capsys.readouterr().err
