@@ -13,7 +13,6 @@ from deploy.grafana import pictures
 from deploy.grafana.build import DASHBOARDS
 from quota_service.app.opening import open_service
 from quota_service.ledger.api_keys import Scope
-from quota_service.settings import Settings
 from tests.support.client import ApiClient
 from tests.support.operated import operated
 from tests.support.patience import START_LIMIT_S
@@ -29,8 +28,7 @@ async def watched_opening(folder: Path) -> AsyncIterator[tuple[SmallOpening, str
     """Start a service and a Prometheus that scrapes it; yield an opening and Prometheus's URL."""
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(operated(folder))
-        settings = Settings(redis_url=service.redis.url, postgres_dsn=service.postgres.url)
-        async with open_service(settings) as opened:
+        async with open_service(service.settings) as opened:
             scopes = frozenset({Scope.FRONTEND, Scope.REFUNDS})
             key = await opened.key_ledger.create("portal", scopes)
         targets = {

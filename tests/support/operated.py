@@ -28,12 +28,13 @@ EXAM = "exam-1"
 
 @dataclass(frozen=True, slots=True)
 class Operated:
-    """The stores and processes; `shell` is the environment of who operates them."""
+    """The stores and processes; `settings` name the stores, `shell` is the environment of ops."""
 
     redis: ShippedRedis
     postgres: EmbeddedPostgres
     api: ServiceProcess
     worker: ServiceProcess
+    settings: Settings
     shell: dict[str, str]
 
 
@@ -69,7 +70,7 @@ async def operated(folder: Path) -> AsyncIterator[Operated]:
             "venue": "jinan",
             "others": '"tianjin", "beijing"',
         }
-        yield Operated(redis, postgres, api, worker, shell)
+        yield Operated(redis, postgres, api, worker, settings, shell)
 
 
 async def _own_database(postgres: EmbeddedPostgres) -> str:
