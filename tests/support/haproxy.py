@@ -29,9 +29,9 @@ class HAProxy:
         """Return what a client needs to trust it."""
         return ssl.create_default_context(cafile=str(self.certificate))
 
-    async def until_up(self, number: int, *, up: bool = True) -> None:
+    async def until_up(self, number: int, *, up: bool = True, backend: str = "api") -> None:
         """Wait until the checks have found a server, counted from 0, up or down."""
-        wanted = {"proxy": "api", "server": _NAMES[number], "state": "UP" if up else "DOWN"}
+        wanted = {"proxy": backend, "server": _NAMES[number], "state": "UP" if up else "DOWN"}
 
         async def found() -> bool:
             async with aiohttp.ClientSession() as session, session.get(self._metrics) as response:

@@ -42,6 +42,7 @@ from tests.support.proxied import (
     reserve,
     until_refused,
 )
+from tests.support.proxy import proxied
 from tests.support.raw_http import connect, exchange, next_reply, order, request
 from tests.support.recorder import Recorder
 from tests.support.supervised import Supervised, supervised
@@ -430,3 +431,35 @@ async def test_what_the_service_hears_of_its_caller_the_proxy_says(tmp_path: Pat
         assert "192.0.2.1" not in heard
         assert "not fit" not in heard
         assert f"x-request-id: {response.headers['X-Request-ID']}\r\n" in heard
+
+
+async def test_without_postgres_seats_are_held_and_payments_are_refused(
+    apis: Apis, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        cable = await stack.enter_async_context(proxied(apis.settings.postgres_dsn))
+        told = {
+            "QUOTA_REDIS_URL": apis.settings.redis_url,
+            "QUOTA_POSTGRES_DSN": cable.in_front_of(apis.settings.postgres_dsn),
+            "QUOTA_PAYMENT_SECRETS": apis.settings.payment_secrets,
+        }
+        process = ServiceProcess("serve", "api-alone", told, tmp_path)
+        stack.push_async_callback(process.kill)
+        await process.start()
+        proxy = await stack.enter_async_context(haproxy(tmp_path, process.url))
+        api = await client_of(stack, proxy, apis.keys[0])
+        await proxy.until_up(0)
+        held = await reserve(api)
+
+        cable.lead_to("tcp://127.0.0.1:1")  # nobody listens there
+        cable.reset()
+        await proxy.until_up(0, up=False, backend="payments")
+        meanwhile, unpaid = await reserve(api), await pay(api, held)
+        cable.lead_to(apis.settings.postgres_dsn)
+        await proxy.until_up(0, backend="payments")
+        paid = await pay(api, held)
+
+    assert (held.status, meanwhile.status) == (201, 201)
+    check_problem(unpaid, "not-ready")
+    assert unpaid.headers["Retry-After"]
+    assert paid.status == 200
