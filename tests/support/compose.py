@@ -24,7 +24,10 @@ def example_values() -> dict[str, str]:
 @cache
 def read_compose(file: Path) -> dict[str, Any]:
     """Return a compose file as it is with the values of the example."""
-    document: dict[str, Any] = put_in(yaml.safe_load(file.read_text()), example_values())
+    parts = yaml.safe_load(file.read_text()).items()
+    document: dict[str, Any] = put_in(
+        {name: part for name, part in parts if not name.startswith("x-")}, example_values()
+    )
     return document
 
 
