@@ -1,4 +1,4 @@
-"""Ops act for a candidate: mark as paid, give back, move; each with a reason."""
+"""Ops act for a candidate: reserve, mark as paid, give back, move; each with a reason."""
 
 from collections.abc import Coroutine
 from typing import Annotated, Any, Final
@@ -7,14 +7,21 @@ from pydantic import with_config
 from typing_extensions import TypedDict
 
 from quota_service.api.context import ApiContext
-from quota_service.api.models import STRICT, Id, Reader, parse_object
+from quota_service.api.models import STRICT, Reader, parse_object
 from quota_service.api.payments import PaymentResult, Reference
-from quota_service.api.reservations import viewed
+from quota_service.api.reservations import (
+    OrderBody,
+    duplicates,
+    idempotency_key,
+    read_order,
+    reserved_answer,
+    viewed,
+)
 from quota_service.api.venues import Reason
 from quota_service.http.request import Request
 from quota_service.http.response import Response
-from quota_service.registration.act_for import mark_paid, move, release_for
-from quota_service.schema import example
+from quota_service.registration.act_for import mark_paid, move, release_for, reserve_for
+from quota_service.schema import Identifier, example
 
 
 @with_config(STRICT)
@@ -24,6 +31,13 @@ class MarkedPaid(TypedDict):
     reason: Reason
     reference: Annotated[Reference, example("bank 2023-03-14/77")]
     """The reference of the payment, one for each payment."""
+
+
+@with_config(STRICT)
+class OpsOrder(OrderBody):
+    """What ops order for a candidate, and why."""
+
+    reason: Reason
 
 
 @with_config(STRICT)
@@ -38,13 +52,28 @@ class Move(TypedDict):
     """Where a reservation is to go, and why."""
 
     reason: Reason
-    venue: Annotated[Id, example("tianjin")]
+    venue: Annotated[Identifier, example("tianjin")]
     """Id of the venue."""
 
 
 _MARKED_PAID: Final = Reader(MarkedPaid)
+_OPS_ORDER: Final = Reader(OpsOrder, duplicates)
 _REASONED: Final = Reader(Reasoned)
 _MOVE: Final = Reader(Move)
+
+
+def post_ops_reservation(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
+    """POST /v1/exams/{exam}/ops-reservations."""
+    key = idempotency_key(request.headers)
+    document = parse_object(request.body)
+    order = read_order(_OPS_ORDER, document)
+
+    async def run() -> Response:
+        exam, stores = request.params["exam"], context.stores.reservations
+        found = await reserve_for(stores, exam, order, key, document["reason"])
+        return reserved_answer(found)
+
+    return run()
 
 
 def post_mark_paid(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:

@@ -153,6 +153,13 @@ OPERATIONS: Mapping[str, Operation] = {
         "Ends a booking within the refund window; the candidate may register again. A second one, "
         "also of the same booking, is `refund-used`, which names the reservation that was "
         "refunded: after a lost answer it shows whether the refund was made.", _NOTHING),
+    "POST /v1/exams/{exam}/ops-reservations": Operation("reserve_for_candidate",
+        {201: Body("Reservation")},
+        "Reserves as a frontend does, until the first sitting begins: outside of the registration "
+        "window too, without a pass of the waiting room and beyond the limits of fair use. It is "
+        "held as long as any other. The reason is kept with the key.",
+        Body("OpsOrder"), parameters=("Idempotency-Key",),
+        headers=("Location", "Idempotency-Replayed")),
     "POST /v1/reservations/{reservation}/mark-paid": Operation("mark_paid",
         {200: Body("PaymentResult", {"confirmed": {}})},
         "Records a payment in full that the provider did not report: a captured event under the id "

@@ -152,6 +152,7 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
         *(
             reservations.VenueChange,
             payments.PaymentCallback,
+            acting.OpsOrder,
             acting.MarkedPaid,
             acting.Reasoned,
             acting.Move,

@@ -39,7 +39,7 @@ from quota_service.http.response import Headers, Response
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.refund import refund
 from quota_service.registration.release import checkout, release
-from quota_service.registration.reserve import Order, reserve
+from quota_service.registration.reserve import Order, Reserved, reserve
 from quota_service.registration.view import Step as RecordedStep
 from quota_service.registration.view import read_reservation, view_candidate, with_payment
 from quota_service.schema import CandidateId, Currency, Fault, Identifier, Meaning, example
@@ -55,7 +55,7 @@ Ids = Annotated[
         json_schema_extra={"uniqueItems": True},
     ),
 ]
-"""Ids that must differ, see `_duplicates`."""
+"""Ids that must differ, see `duplicates`."""
 
 
 class IdempotencyKeyMissing(BadRequest):
@@ -177,7 +177,7 @@ class CandidateView(Answer):
     """Oldest first."""
 
 
-def _duplicates(document: Mapping[str, Any]) -> list[Fault]:
+def duplicates(document: Mapping[str, Any]) -> list[Fault]:
     """Return the ids of an order that its lists have already."""
     found = []
     for member in ("subjects", "venues"):
@@ -193,25 +193,30 @@ def _duplicates(document: Mapping[str, Any]) -> list[Fault]:
     return found
 
 
-_ORDER: Final = Reader(OrderBody, _duplicates)
+_ORDER: Final = Reader(OrderBody, duplicates)
 _VENUE_CHANGE: Final = Reader(VenueChange)
 
 
 def post_reservation(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
     """POST /v1/exams/{exam}/reservations."""
-    key = _idempotency_key(request.headers)
+    key = idempotency_key(request.headers)
     order = parse_order(request.body)
     request.candidate = order.candidate
 
     async def run() -> Response:
         exam, granted = request.params["exam"], request.headers.get("Waiting-Room-Pass")
         found = await reserve(context.stores.reservations, exam, order, key, granted)
-        headers: Headers = (("Location", f"/v1/reservations/{found.reservation.id}"),)
-        if found.replayed:
-            headers += (("Idempotency-Replayed", "true"),)
-        return Response.json(reservation_json(found.reservation), 201, headers)
+        return reserved_answer(found)
 
     return run()
+
+
+def reserved_answer(found: Reserved) -> Response:
+    """Return the answer to an order that was taken, now or before."""
+    headers: Headers = (("Location", f"/v1/reservations/{found.reservation.id}"),)
+    if found.replayed:
+        headers += (("Idempotency-Replayed", "true"),)
+    return Response.json(reservation_json(found.reservation), 201, headers)
 
 
 async def get_reservation(context: ApiContext, request: Request) -> Response:
@@ -284,7 +289,8 @@ async def viewed(context: ApiContext, reservation: DomainReservation) -> Respons
     return Response.json(reservation_json(view.reservation, view.payment))
 
 
-def _idempotency_key(headers: "MultiMapping[str]") -> str:
+def idempotency_key(headers: "MultiMapping[str]") -> str:
+    """Return the key in the headers; raises IdempotencyKeyMissing and IdempotencyKeyAmbiguous."""
     offered = {value.strip() for value in headers.getall("Idempotency-Key", ())}
     if len(offered) > 1:
         raise IdempotencyKeyAmbiguous("send one Idempotency-Key header; there are several")
@@ -297,12 +303,16 @@ def _idempotency_key(headers: "MultiMapping[str]") -> str:
 
 def parse_order(body: bytes) -> Order:
     """Return the order in a reservation's body."""
-    document = parse_object(body)
-    order = _ORDER.read(document)
+    return read_order(_ORDER, parse_object(body))
+
+
+def read_order(reader: Reader[Any], document: Mapping[str, Any]) -> Order:
+    """Return the order in a document that has the members of one, by the reader for it."""
+    order = reader.read(document)
     candidate, subjects, venues = order["candidate"], order["subjects"], order["venues"]
     # Most orders have no id in both lists, and are known by one look to have none twice.
-    if len({*subjects, *venues}) < len(subjects) + len(venues) and _duplicates(document):
-        raise _ORDER.refusal(document)
+    if len({*subjects, *venues}) < len(subjects) + len(venues) and duplicates(document):
+        raise reader.refusal(document)
     refuse_resident_id(candidate)
     # Not accepted at all is a refusal of its own, which names the version to accept.
     notice = order.get("accepted_notice") or False

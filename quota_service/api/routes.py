@@ -119,6 +119,20 @@ _ORDER = (
     "pass-expired",
     "pass-ended",
 )
+_OPS_ORDER = (
+    "idempotency-key-missing",
+    "idempotency-key-ambiguous",
+    "idempotency-key-reused",
+    "sold-out",
+    "session-conflict",
+    "session-started",
+    "notice-not-accepted",
+    "unknown-venue",
+    "venue-closed",
+    "unknown-subject",
+    "same-session-twice",
+    "national-id-refused",
+)
 _CLAIM = (
     "national-id-refused",
     "waiting-room-off",
@@ -184,6 +198,9 @@ ROUTES: tuple[Route, ...] = (
           (*_BODY, *_NO_RESERVATION, "not-confirmed", "reservation-ended", "refund-used",
            "payment-in-progress", "change-in-progress", "refund-not-open", "refund-closed",
            *_STORES), own_priority=Priority.RELEASE),
+    Route("POST", "/v1/exams/{exam}/ops-reservations", acting.post_ops_reservation, OPS,
+          "Reserve for a candidate, also outside of the window",
+          (*_BODY, *_NO_EXAM, *_OPS_ORDER, "reservation-ended", *_STORES)),
     Route("POST", "/v1/reservations/{reservation}/mark-paid", acting.post_mark_paid, OPS,
           "Mark a reservation as paid by hand",
           (*_BODY, *_NO_RESERVATION, "already-confirmed", "reservation-ended", "event-id-reused",

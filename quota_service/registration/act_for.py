@@ -1,6 +1,6 @@
 """Ops act for a candidate: each act is the use case that a frontend or the provider calls.
 
-    1. note in Postgres who does what to which reservation, and why
+    1. note in Postgres who does what to which reservation or for which candidate, and why
     2. the use case itself, which the journal notes under the same key and request
 
 A crash between the two leaves a note of what was not done; one later leaves what the use case
@@ -8,6 +8,7 @@ leaves. Doing it again is noted again, and is answered as the use case answers a
 """
 
 import hashlib
+from collections.abc import Mapping
 
 import orjson
 
@@ -18,11 +19,23 @@ from quota_service.observability.caller import caller
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.release import release
-from quota_service.registration.stores import ExamStores, PaymentStores
+from quota_service.registration.reserve import Order, Reserved, reserve
+from quota_service.registration.stores import ExamStores, PaymentStores, ReservationStores
 from quota_service.registration.view import read_reservation
 
 MANUAL = "manual:"
 """What the event ids of payments begin with that ops have marked."""
+
+
+async def reserve_for(
+    stores: ReservationStores, exam_id: str, order: Order, key: str, reason: str
+) -> Reserved:
+    """Reserve as `reserve` does, outside of the window too, without limits and without a pass."""
+    stores.registry.find(exam_id)
+    # Ids of an order are checked by `reserve`, and may be anything before.
+    detail = {"idempotency_key": key}
+    await _note(stores, exam_id, "reserve", order.candidate, reason, detail)
+    return await reserve(stores, exam_id, order, key, by_ops=True)
 
 
 async def mark_paid(
@@ -52,29 +65,42 @@ async def mark_paid(
             raise AlreadyConfirmed
         if found.state in {State.RELEASED, State.REFUNDED}:
             raise ReservationEnded(found.state)
-    await _note(stores, reservation_id, "mark-paid", reason, {"reference": reference})
+    exam = _exam_of(stores, reservation_id)
+    await _note(stores, exam, "mark-paid", reservation_id, reason, {"reference": reference})
     return await confirm(stores, event)
 
 
 async def release_for(stores: ExamStores, reservation_id: str, reason: str) -> Reservation:
     """Give back a hold of a candidate, as `release` does."""
-    await _note(stores, reservation_id, "release", reason, {})
+    exam = _exam_of(stores, reservation_id)
+    await _note(stores, exam, "release", reservation_id, reason, {})
     return await release(stores, reservation_id)
 
 
 async def move(stores: PaymentStores, reservation_id: str, venue: str, reason: str) -> Reservation:
     """Change the venue as `change_venue` does, outside of the window too, and without limits."""
-    await _note(stores, reservation_id, "move", reason, {"venue": venue})
+    exam = _exam_of(stores, reservation_id)
+    await _note(stores, exam, "move", reservation_id, reason, {"venue": venue})
     return await change_venue(stores, reservation_id, venue, by_ops=True)
 
 
-async def _note(
-    stores: ExamStores, reservation_id: str, action: str, reason: str, detail: dict[str, object]
-) -> None:
-    """Note an act for a reservation, whose exam must be known."""
+def _exam_of(stores: ExamStores, reservation_id: str) -> str:
+    """Return the exam of a reservation; raises UnknownReservation and ExamArchived."""
     shard, _ = stores.registry.locate(reservation_id)
+    return shard.exam
+
+
+async def _note(  # noqa: PLR0917  a note has as many columns
+    stores: ExamStores,
+    exam_id: str,
+    action: str,
+    subject: str,
+    reason: str,
+    detail: Mapping[str, object],
+) -> None:
+    """Note what is about to be done to a reservation, or for a candidate."""
     async with stores.ledger.transaction() as connection:
         await stores.exams.note_action(
-            connection, shard.exam, caller(), action, reservation_id, reason, detail
+            connection, exam_id, caller(), action, subject, reason, detail
         )
     stores.failpoint("act: after note")

@@ -121,3 +121,68 @@ async def test_no_act_is_done_without_a_reason_or_by_a_frontend(api: ApiClient) 
 
     shown = (await api.get(f"/v1/reservations/{held}")).json
     assert (shown["state"], shown["venue"]) == ("held", "jinan")
+
+
+async def order_by_ops(api: ApiClient, candidate: str, key: str, **members: Any) -> Reply:
+    order = {"candidate": candidate, "subjects": ["general"], "venues": ["jinan"]}
+    return await api.call(
+        "POST",
+        "/v1/exams/exam-1/ops-reservations",
+        key=api.ops_key,
+        json={**order, "accepted_notice": True, "reason": WHY, **members},
+        headers={"Idempotency-Key": key},
+    )
+
+
+async def test_ops_reserve_outside_of_the_window_once_for_each_key(api: ApiClient) -> None:
+    over = exam_definition(opens_in_s=-7200, closes_in_s=-3600)
+    assert (await api.import_exam(over)).status == 200
+
+    refused = await api.reserve("c-1")
+    first = await order_by_ops(api, "c-1", "ops-1")
+    again = await order_by_ops(api, "c-1", "ops-1")
+    conflict = await order_by_ops(api, "c-1", "ops-2")
+    paid = await act(api, first.json["id"], "mark-paid", reference="bank 7")
+
+    assert_refused(refused, 409, "registration-closed")
+    assert (first.status, first.json["state"]) == (201, "held")
+    assert (again.json, again.headers["Idempotency-Replayed"]) == (first.json, "true")
+    assert_refused(conflict, 409, "session-conflict")
+    assert paid.json["outcome"] == "confirmed"
+
+
+async def test_ops_reserve_beyond_the_limit_of_unpaid_holds_but_never_a_seat_that_is_sold(
+    api: ApiClient,
+) -> None:
+    rules = {"unpaid_holds_max": 1, "unpaid_pause_s": 900, "unpaid_pause_max_s": 900}
+    assert (await api.import_exam(exam_definition(fair_use=rules))).status == 200
+    held = (await api.reserve("c-1")).json["id"]
+    await api.call("DELETE", f"/v1/reservations/{held}")
+
+    refused = await api.reserve("c-1")
+    by_ops = await order_by_ops(api, "c-1", "ops-1", venues=["beijing"])
+    sold_out = await order_by_ops(api, "c-2", "ops-2", venues=["beijing"])
+
+    assert_refused(refused, 409, "too-many-unpaid-holds")
+    assert by_ops.status == 201, by_ops
+    assert by_ops.json["venue"] == "beijing"
+    assert_refused(sold_out, 409, "sold-out")
+
+
+async def test_an_order_of_ops_needs_a_reason(api: ApiClient, evidence: Evidence) -> None:
+    bare = await order_by_ops(api, "c-1", "ops-1", reason="")
+    await order_by_ops(api, "c-1", "ops-1")
+
+    assert_refused(bare, 422, "invalid-request")
+    rows = await evidence.rows("SELECT action, subject, reason FROM ops_actions")
+    assert [tuple(row.values()) for row in rows] == [("reserve", "c-1", WHY)]
+
+
+async def test_ids_that_postgres_cannot_store_are_refused(api: ApiClient) -> None:
+    held = (await api.reserve("c-1")).json["id"]
+
+    moved = await act(api, held, "move", venue="a\0b")
+    ordered = await order_by_ops(api, "c-2", "ops-1", venues=["a\0b"])
+
+    assert_refused(moved, 422, "invalid-request")
+    assert_refused(ordered, 422, "unknown-venue")
