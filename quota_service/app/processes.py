@@ -23,10 +23,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from quota_service.app.running import stopped_by_signals
+from quota_service.app.opening import open_stores
+from quota_service.app.running import refuse_unfit_stores, stopped_by_signals
 from quota_service.domain.errors import QuotaError
 from quota_service.embedded.parent_death import die_with_parent
 from quota_service.http.acceptor import bind
+from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings, SettingsError, address_of_setting, variable
 
 log = logging.getLogger(__name__)
@@ -57,8 +59,11 @@ class RestartLimits:
 async def serve_in_processes(settings: Settings, count: int) -> None:
     """Serve the API with `count` processes until SIGTERM or SIGINT.
 
-    Raises SettingsError when a port cannot be had, QuotaError when a process cannot be kept alive.
+    Raises SettingsError when a port cannot be had or a store will not do, QuotaError when a process
+    cannot be kept alive.
     """
+    async with open_stores(settings, Metrics()) as stores:
+        await refuse_unfit_stores(stores)  # once, where each process would say the same
     with ExitStack() as held, stopped_by_signals() as stop:
         admin_ports = await _admin_ports(settings, count)
         port = await _hold_port(held, settings)

@@ -16,6 +16,7 @@ from quota_service.app.serving import Addresses, listen
 from quota_service.app.upkeep import cancel_all, kept_fresh
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.logs import written_in_background
+from quota_service.registration.stores import Stores
 from quota_service.seats.connection import refuse_unfit_server
 from quota_service.settings import Settings
 from quota_service.workers.admission import AdmissionWorker
@@ -83,8 +84,7 @@ async def run_service(
 ) -> None:
     """Run an opened service until `stop` is set."""
     async with AsyncExitStack() as stack:
-        await refuse_unfit_server(service.runner)
-        await service.stores.reader.refuse_without_rights()
+        await refuse_unfit_stores(service.stores)
         if workers:
             with suppress(QuotaError):  # so that readiness shows this worker from the start
                 await service.stores.worker_lease.renew()
@@ -106,6 +106,12 @@ async def run_service(
         service.health.is_draining = True
         await asyncio.sleep(service.settings.shutdown_notice_s)
     log.info("stopped")
+
+
+async def refuse_unfit_stores(stores: Stores) -> None:
+    """Raise SettingsError when a store will not do until somebody changes a setting."""
+    await refuse_unfit_server(stores.runner)
+    await stores.reader.refuse_without_rights()
 
 
 def freeze_gc() -> None:

@@ -184,15 +184,16 @@ async def test_a_redis_that_will_not_do_is_refused_at_the_start(
             pass
 
 
+@pytest.mark.parametrize("words", [("worker",), ("serve", "--workers", "2")])
 async def test_a_role_without_rights_ends_a_start_with_one_line(
-    empty: ShippedPostgres, tmp_path: Path
+    empty: ShippedPostgres, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     with ShippedRedis(tmp_path / "redis") as server:
         async with site_on(server, empty) as site, site.service.stores.ledger.connection() as owner:
             await owner.execute("REVOKE DELETE ON bookings, refunds FROM quota")
             settings = dataclasses.replace(site.service.settings, limits=())
         process = await asyncio.create_subprocess_exec(
-            *command("worker"),
+            *command(*words),
             cwd=ROOT,
             env=environment(settings),
             stdout=asyncio.subprocess.PIPE,
