@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import orjson
 import pytest
 from aiohttp import web
 
@@ -34,6 +35,10 @@ async def api_process(address: str, port: int) -> AsyncIterator[None]:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=address)
 
+    async def ready(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"}, dumps=lambda told: orjson.dumps(told).decode())
+
+    app.router.add_get("/readyz", ready)
     app.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
