@@ -21,6 +21,9 @@ Against a service that runs already, whose keys `quota-service demo` for one wri
     set -a; . demo-data/demo.env; set +a
     python -m loadtest.rush --host "$QUOTA_URL" --size 1m
 
+From a wheel, without the repository: `pip install 'quota-service[loadtest]'`, and then
+`quota-rehearse --target URL`, which is this module.
+
 Distributed, when one machine is not crowd enough: the same options on all of them, the keys in the
 environment of each, one exam id, clocks in step (the order of people is compared between machines).
 The second command is given once on each of the two workers.
@@ -33,6 +36,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from types import FrameType
 
 from loadtest.rush.compare import compare
@@ -46,6 +50,13 @@ def main() -> int:
     if arguments[:1] == ["compare"]:
         return compare(arguments[1:])
     options = read_options(arguments)
+    missing = [name for name in ("locust", "matplotlib") if find_spec(name) is None]
+    if missing:
+        print(
+            f"{' and '.join(missing)} is not installed: pip install 'quota-service[loadtest]'",
+            file=sys.stderr,
+        )
+        return 1
     signal.signal(signal.SIGTERM, _interrupt)
     if options.host is not None:
         return _simulate(arguments, {})
