@@ -46,16 +46,24 @@ async def run(
     workers: bool,
     ready: Ready | None = None,
     reuse_port: bool = False,
+    takes_any_stores: bool = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT, then shut down in order.
 
-    With `reuse_port` other processes may listen on the port of the API too.
+    With `reuse_port` other processes may listen on the port of the API too. Stores that would lose
+    what they are given are refused, unless `takes_any_stores`; raises SettingsError.
     """
     with written_in_background(), stopped_by_signals() as stop:
         async with open_service(settings) as service:
             freeze_gc()
             await run_service(
-                service, stop, api=api, workers=workers, ready=ready, reuse_port=reuse_port
+                service,
+                stop,
+                api=api,
+                workers=workers,
+                ready=ready,
+                reuse_port=reuse_port,
+                takes_any_stores=takes_any_stores,
             )
 
 
@@ -81,10 +89,12 @@ async def run_service(
     workers: bool,
     ready: Ready | None = None,
     reuse_port: bool = False,
+    takes_any_stores: bool = False,
 ) -> None:
     """Run an opened service until `stop` is set."""
     async with AsyncExitStack() as stack:
-        await refuse_unfit_stores(service.stores)
+        if not takes_any_stores:
+            await refuse_unfit_stores(service.stores)
         if workers:
             with suppress(QuotaError):  # so that readiness shows this worker from the start
                 await service.stores.worker_lease.renew()
