@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -45,7 +46,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 async def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     async with open_service(Settings(postgres_dsn=postgres_server.url)) as service:
         await migrate(service.stores.ledger)
-    return "quota"
+    return urlsplit(postgres_server.url).path[1:]
 
 
 async def booked(api: ApiClient, candidate: str = "candidate-1") -> Any:
