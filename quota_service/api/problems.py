@@ -178,7 +178,7 @@ _TYPES = (
                 _errors("subjects[0]", "the exam has no subject 'alchemy'")),
     ProblemType("unknown-session", 422,
                 "The exam has no such session.",
-                {"session": "night", **_errors("session", "the exam has no session 'night'")}),
+                _errors("session", "the exam has no session 'night'")),
     ProblemType("same-session-twice", 422,
                 "Two of the subjects are in the same session; a candidate takes one in each.",
                 {"session": "day1-pm", "subjects": ["qms", "ems"],

@@ -13,7 +13,7 @@
 
 Each class carries a `slug` that never changes. The API has a status, a title and a meaning for each
 (`api/problems.py`) and answers with the members of the refusal that a problem can have, so a new
-refusal is a class here and a line there.
+refusal is a class here and a line there. Over 400 lines because the tree is read as one table.
 """
 
 from collections.abc import Iterable, Sequence
@@ -156,8 +156,8 @@ class UnknownSubject(Refused):
 @dataclass(eq=False)
 class UnknownSession(Refused):
     slug = "unknown-session"
-    detail = "the exam has no session {session!r}"
-    session: str
+    detail = "the exam has no session {name!r}"
+    name: str
     field: str = "session"
 
 
