@@ -418,7 +418,7 @@ async def test_what_the_service_hears_of_its_caller_the_proxy_says(tmp_path: Pat
         "X-Request-ID": "not fit to be logged",
     }
     async with (
-        Recorder(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as server,
+        Recorder(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}') as server,
         haproxy(tmp_path, server.url) as proxy,
         aiohttp.ClientSession() as session,
         session.get(f"{proxy.http}{AVAILABILITY}", headers=told) as response,
