@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- begin_payment: an attempt to record a captured payment locks its reservation, which can then no
--- longer expire. A hold that has expired meanwhile gets its seats again if they are still there, in the sessions that its
--- subjects are in now.
+-- longer expire. A hold that has expired meanwhile gets its seats again if they are still there, in
+-- the sessions that its subjects are in now.
 -- Why atomic: between finding a hold alive and marking it, it could expire; between finding seats
 -- free and taking them, they could go.
 -- It takes them until the first of its sittings begins, and after registration has closed only where

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from quota_service.api.context import ApiContext
 from quota_service.api.models import STRICT, Reader, parse_object
-from quota_service.api.payments import PaymentResult, Reference
+from quota_service.api.payments import Reference, result_answer
 from quota_service.api.reservations import (
     OrderBody,
     duplicates,
@@ -84,10 +84,7 @@ def post_mark_paid(context: ApiContext, request: Request) -> Coroutine[Any, Any,
         reservation = request.params["reservation"]
         stores = context.stores.payments
         result = await mark_paid(stores, reservation, body["reference"], body["reason"])
-        answer: PaymentResult = {"outcome": result.outcome, "reservation": result.reservation}
-        if result.reason is not None:
-            answer["reason"] = result.reason
-        return Response.json(answer)
+        return result_answer(result)
 
     return run()
 

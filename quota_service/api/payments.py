@@ -38,6 +38,7 @@ from quota_service.domain.payment import (
     RecordedPayment,
     RefundReason,
 )
+from quota_service.domain.payment import PaymentResult as EndedPayment
 from quota_service.http.errors import BadRequest, Unauthorized
 from quota_service.http.request import Request
 from quota_service.http.response import Response
@@ -209,16 +210,18 @@ def post_payment_callback(context: ApiContext, request: Request) -> Coroutine[An
             context.stores.metrics.payments_unreadable.inc()
             await context.stores.payments.unreadable.keep(event, request.body, str(refusal))
             raise
-        answer: PaymentResult = {"outcome": result.outcome, "reservation": result.reservation}
-        if result.reason is not None:
-            answer["reason"] = result.reason
-            log.info(
-                "refund due",
-                extra={"reason": result.reason, "reservation": result.reservation},
-            )
-        return Response.json(answer)
+        return result_answer(result)
 
     return run()
+
+
+def result_answer(result: EndedPayment) -> Response:
+    """Return the answer with how a payment event ended; a refund due has a line in the log."""
+    answer: PaymentResult = {"outcome": result.outcome, "reservation": result.reservation}
+    if result.reason is not None:
+        answer["reason"] = result.reason
+        log.info("refund due", extra={"reason": result.reason, "reservation": result.reservation})
+    return Response.json(answer)
 
 
 def parse_payment(event: str, received_ms: int, body: bytes) -> PaymentEvent:

@@ -217,7 +217,7 @@ async def _repeat_of_older(
     *,
     refusal: Refused,
 ) -> Reserved:
-    """ScriptReply a repeat whose first was right then; else raise the refusal of now.
+    """Answer a repeat as its first request was answered; else raise the refusal of now.
 
     The definition may have changed since, or the pass have ended.
     """
@@ -233,7 +233,7 @@ async def _repeat_of_older(
 async def _repeat_of_forgotten(
     stores: ReservationStores, shard: Shard, serial: str, order: Order, refusal: Refused
 ) -> Reserved:
-    """ScriptReply a repeat of what Postgres alone knows any more; else raise the refusal."""
+    """Answer a repeat of a reservation that only Postgres has; else raise the refusal."""
     name = str(ReservationId(shard.exam, shard.number, serial))
     earlier = await forgotten_reservation(stores, name)
     if earlier is None:
