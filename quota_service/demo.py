@@ -143,7 +143,7 @@ async def _run(
         print(f"  in a shell: set -a; . {data_dir / ENV_FILE}; set +a")
         print(f"  try it: {addresses.api}/docs   stop it: Ctrl-C", flush=True)
 
-    await run(settings, api=True, workers=True, ready=ready, takes_any_stores=True)
+    await run(settings, api=True, workers=True, ready=ready, takes_lossy_redis=True)
 
 
 async def _key(service: Service, name: str, known: Mapping[str, str]) -> str:

@@ -46,12 +46,12 @@ async def run(
     workers: bool,
     ready: Ready | None = None,
     reuse_port: bool = False,
-    takes_any_stores: bool = False,
+    takes_lossy_redis: bool = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT, then shut down in order.
 
-    With `reuse_port` other processes may listen on the port of the API too. Stores that would lose
-    what they are given are refused, unless `takes_any_stores`; raises SettingsError.
+    With `reuse_port` other processes may listen on the port of the API too. Raises
+    SettingsError when a store will not do; `takes_lossy_redis`: also one that keeps nothing will.
     """
     with written_in_background(), stopped_by_signals() as stop:
         async with open_service(settings) as service:
@@ -63,7 +63,7 @@ async def run(
                 workers=workers,
                 ready=ready,
                 reuse_port=reuse_port,
-                takes_any_stores=takes_any_stores,
+                takes_lossy_redis=takes_lossy_redis,
             )
 
 
@@ -89,12 +89,11 @@ async def run_service(
     workers: bool,
     ready: Ready | None = None,
     reuse_port: bool = False,
-    takes_any_stores: bool = False,
+    takes_lossy_redis: bool = False,
 ) -> None:
     """Run an opened service until `stop` is set."""
     async with AsyncExitStack() as stack:
-        if not takes_any_stores:
-            await refuse_unfit_stores(service.stores)
+        await refuse_unfit_stores(service.stores, takes_lossy_redis=takes_lossy_redis)
         if workers:
             with suppress(QuotaError):  # so that readiness shows this worker from the start
                 await service.stores.worker_lease.renew()
@@ -118,9 +117,9 @@ async def run_service(
     log.info("stopped")
 
 
-async def refuse_unfit_stores(stores: Stores) -> None:
+async def refuse_unfit_stores(stores: Stores, *, takes_lossy_redis: bool = False) -> None:
     """Raise SettingsError when a store will not do until somebody changes a setting."""
-    await refuse_unfit_server(stores.runner)
+    await refuse_unfit_server(stores.runner, takes_lossy=takes_lossy_redis)
     await stores.reader.refuse_without_rights()
 
 

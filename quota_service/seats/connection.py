@@ -326,10 +326,10 @@ def as_unavailable(error: BaseException) -> BaseException:
     return error
 
 
-async def refuse_unfit_server(runner: ScriptRunner) -> None:
+async def refuse_unfit_server(runner: ScriptRunner, *, takes_lossy: bool = False) -> None:
     """Raise SettingsError when the server cannot keep what it is given, or does not let us in.
 
-    One that is away now is asked again later.
+    One that is away now is asked again later. With `takes_lossy` one that keeps nothing will do.
     """
     try:
         await runner.check()
@@ -339,7 +339,7 @@ async def refuse_unfit_server(runner: ScriptRunner) -> None:
             raise SettingsError(f"QUOTA_REDIS_URL: {error.__cause__}") from error
         log.warning("redis does not answer", extra={"cause": str(error)})
         return
-    for name in _REFUSED_WITHOUT:
+    for name in () if takes_lossy else _REFUSED_WITHOUT:
         if wrong is not None and name in wrong:
             raise SettingsError(f"QUOTA_REDIS_URL: {wrong[name]}")
 
