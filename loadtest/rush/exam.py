@@ -124,6 +124,11 @@ def capacities(availability: Document) -> dict[str, dict[str, int]]:
     return seats
 
 
+def popularity_of(seats: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Return the venues with their seats; one that has none counts as one, and is asked for too."""
+    return {venue: max(1, sum(by_subject.values())) for venue, by_subject in seats.items()}
+
+
 def copied(
     exam: Document, options: Options, opens_at_s: float, seats: Mapping[str, Mapping[str, int]]
 ) -> Document:

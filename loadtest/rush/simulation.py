@@ -9,7 +9,7 @@ import functools
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import gevent
 from locust import log as locust_log
@@ -32,6 +32,7 @@ from loadtest.rush.exam import (
     copied,
     definition,
     kept_back,
+    popularity_of,
     seats_of,
     seconds,
 )
@@ -220,10 +221,10 @@ class Simulation:
         sessions: dict[str, list[str]] = {}
         for subject in exam["subjects"]:
             sessions.setdefault(subject["session"], []).append(subject["id"])
-        popularity = VENUES
+        popularity: Mapping[str, float] = VENUES
         if self._options.like is not None:
             seats = capacities(self._awaited("availability", f"{path}/availability"))
-            popularity = {venue: sum(by_subject.values()) for venue, by_subject in seats.items()}
+            popularity = popularity_of(seats)
         draw = random.Random(f"{self._options.seed}:world")  # noqa: S311  not for secrets
         world = World(
             options=self._options,

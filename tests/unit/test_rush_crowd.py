@@ -7,7 +7,14 @@ import pytest
 
 from loadtest.rush.crowd_file import DEFAULT, read_crowd
 from loadtest.rush.evidence import Arrived, Call, Evidence, Held, Looked
-from loadtest.rush.exam import SESSIONS, VENUES, definition, kept_back, seats_of
+from loadtest.rush.exam import (
+    SESSIONS,
+    VENUES,
+    definition,
+    kept_back,
+    popularity_of,
+    seats_of,
+)
 from loadtest.rush.fairness import spearman
 from loadtest.rush.figures import figures, percentile
 from loadtest.rush.options import read_options
@@ -40,6 +47,15 @@ def test_every_manner_of_the_manual_is_there() -> None:
     assert all(len(set(plan.venues)) == len(plan.venues) for plan in PEOPLE)
     paying = sum(plan.ending is Ending.PAY for plan in PEOPLE)
     assert 0.6 < paying / len(PEOPLE) < 0.8
+
+
+def test_a_venue_without_seats_is_asked_for_by_few() -> None:
+    popularity = popularity_of({"jinan": {"general": 90, "qms": 9}, "hefei": {"general": 0}})
+
+    plans = [plan_of(f"c0-{n}", 1, SESSIONS, popularity, CROWD) for n in range(2000)]
+
+    first = sum(plan.venues[0] == "hefei" for plan in plans)
+    assert 0 < first < 100
 
 
 def test_the_crowd_comes_before_at_and_after_the_opening_and_whole() -> None:
