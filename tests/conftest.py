@@ -5,7 +5,6 @@ out, each of its workers has servers of its own.
 """
 
 import asyncio
-import base64
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -27,7 +26,7 @@ from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
-from tests.support.client import PAYMENT_SECRET, ApiClient
+from tests.support.client import PAYMENT_SECRETS, ApiClient
 from tests.support.databases import Databases, execute, hash_password_once, with_database
 from tests.support.exams import make_exam
 from tests.support.patience import PATIENT
@@ -161,7 +160,7 @@ async def settings(
             postgres_dsn=dsn,
             port=0,
             admin_port=0,
-            payment_secrets="whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
+            payment_secrets=PAYMENT_SECRETS,
             availability_refresh_ms=10,
             registry_refresh_s=0.1,
             recovery_age_s=0,

@@ -5,10 +5,10 @@ import os
 import subprocess
 import sys
 import sysconfig
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from quota_service.embedded.ports import free_loopback_port
 from tests.support.demo import Demo, running_demo
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 EXAM = "ccaa-2023-1"
@@ -123,15 +124,15 @@ def test_the_locustfile_runs_without_the_web_ui_and_names_what_is_missing(demo: 
 
 def awaited_calls(url: str, names: set[str]) -> list[dict[str, Any]]:
     """Ask locust for its statistics until it has calls of these names."""
-    deadline_s = time.monotonic() + ANSWER_LIMIT_S
     called: list[dict[str, Any]] = []
-    while time.monotonic() < deadline_s:
-        try:
-            with urllib.request.urlopen(url) as answer:  # noqa: S310  loopback
-                called = json.load(answer)["stats"]
-        except (urllib.error.URLError, ConnectionError):
-            called = []
-        if names <= {row["name"] for row in called}:
-            return called
-        time.sleep(0.1)
-    raise AssertionError(f"locust called {[row['name'] for row in called]}")
+
+    def has_called() -> bool:
+        with (
+            suppress(urllib.error.URLError, ConnectionError),
+            urllib.request.urlopen(url) as answer,  # noqa: S310  loopback
+        ):
+            called[:] = json.load(answer)["stats"]
+        return names <= {row["name"] for row in called}
+
+    assert wait_until(has_called, ANSWER_LIMIT_S), [row["name"] for row in called]
+    return called

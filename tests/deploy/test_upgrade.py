@@ -5,7 +5,6 @@ version to those who deploy it. Its code is taken from the history of the reposi
 """
 
 import asyncio
-import base64
 import io
 import os
 import subprocess
@@ -22,7 +21,7 @@ import pytest
 
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from tests.faults.processes import ServiceProcess
-from tests.support.client import PAYMENT_SECRET, ApiClient
+from tests.support.client import PAYMENT_SECRETS, ApiClient
 from tests.support.databases import execute, with_database
 from tests.support.exams import exam_definition
 from tests.support.programs import need_program
@@ -101,7 +100,7 @@ async def site(
         environment = {
             "QUOTA_REDIS_URL": redis.url,
             "QUOTA_POSTGRES_DSN": with_database(postgres_server.url, "quota_upgraded"),
-            "QUOTA_PAYMENT_SECRETS": "whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
+            "QUOTA_PAYMENT_SECRETS": PAYMENT_SECRETS,
             "QUOTA_REGISTRY_REFRESH_S": "0.2",
         }
         yield Site(environment, tmp_path, version_before, stack)

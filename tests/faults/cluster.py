@@ -10,7 +10,6 @@ over: `redis` is the one the service is led to.
 """
 
 import asyncio
-import base64
 import itertools
 import shutil
 from collections.abc import AsyncIterator
@@ -29,7 +28,7 @@ from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
 from tests.faults.breaks import BREAKS, BreakError
 from tests.faults.processes import ServiceProcess
-from tests.support.client import PAYMENT_SECRET
+from tests.support.client import PAYMENT_SECRETS
 from tests.support.proxy import LOOPBACK, Proxy
 from tests.support.servers import kill
 from tests.support.waiting import eventually
@@ -100,7 +99,7 @@ class Cluster:
         environment = {
             **SETTINGS,
             "QUOTA_REDIS_URL": self.redis_proxy.in_front_of(self.redis.url),
-            "QUOTA_PAYMENT_SECRETS": "whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
+            "QUOTA_PAYMENT_SECRETS": PAYMENT_SECRETS,
             "FAULTS_BREAK": ",".join(sorted(self._breaks & BREAKS.keys())),
         }
         for kind, processes in (("serve", self.apis), ("worker", self.workers)):

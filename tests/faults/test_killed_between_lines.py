@@ -22,6 +22,7 @@ from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.exams import exam_definition
 from tests.support.patience import PATIENT, START_LIMIT_S
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 SEAT = Quota("jinan", "general")
@@ -98,9 +99,12 @@ async def seats_in_both_stores(running: Running) -> dict[str, int]:
 
 async def answers(running: Running, question: str, *, is_wanted: bool) -> None:
     """Wait until a question to Postgres has rows, or none."""
-    async with asyncio.timeout(START_LIMIT_S), running.service.stores.ledger.connection() as asked:
-        while bool(await asked.fetch(question)) is not is_wanted:  # noqa: ASYNC110  of a server
-            await asyncio.sleep(0.01)
+    async with running.service.stores.ledger.connection() as asked:
+
+        async def is_so() -> bool:
+            return bool(await asked.fetch(question)) is is_wanted
+
+        await eventually(is_so, within_s=START_LIMIT_S)
 
 
 async def recover(running: Running) -> Recovered:

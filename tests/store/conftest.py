@@ -13,10 +13,12 @@ from quota_service.app.opening import Service, open_service
 from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import LedgerUnavailable
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
+from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from tests.support.command_line import CommandLine
 from tests.support.embedded import MakeParent, MakePostgres, MakeRedis, Parent
 from tests.support.ledgers import LedgerUnderTest, open_books
+from tests.support.moved_definitions import exam
 from tests.support.patience import PATIENT
 from tests.support.processes import is_running
 from tests.support.proxy import Proxy, proxied
@@ -66,6 +68,21 @@ async def unmigrated(postgres_server: EmbeddedPostgres) -> AsyncIterator[Setting
     yield Settings(postgres_dsn=f"{base}/quota_unmigrated")
     await connection.execute("DROP DATABASE quota_unmigrated WITH (FORCE)")
     await connection.close()
+
+
+@pytest.fixture
+async def imported(service: Service) -> Service:
+    """A service that has imported exactly the definition of `moved_definitions`."""
+    await import_exam(service.stores.maintenance, exam())
+    return service
+
+
+@pytest.fixture
+async def beside(imported: Service) -> AsyncIterator[Service]:
+    """Another process on the same stores, which reads the exams only when it is told to."""
+    async with open_service(imported.settings) as opened:
+        await refresh_memory(opened)
+        yield opened
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from quota_service.app.opening import Service, open_service
-from quota_service.app.upkeep import refresh_memory
+from quota_service.app.opening import Service
 from quota_service.domain.errors import (
     DefinitionRefused,
     LedgerUnavailable,
@@ -40,21 +38,6 @@ from tests.support.redis_clients import redis_of
 from tests.support.seats import SeatsUnderTest
 from tests.support.use_cases import DiedError, check_both_books, dying, payment, state
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-async def imported(service: Service) -> Service:
-    """A service that has imported exactly the definition of this module."""
-    await import_exam(service.stores.maintenance, exam())
-    return service
-
-
-@pytest.fixture
-async def beside(imported: Service) -> AsyncIterator[Service]:
-    """Another process on the same stores, which reads the exams only when it is told to."""
-    async with open_service(imported.settings) as opened:
-        await refresh_memory(opened)
-        yield opened
 
 
 async def test_an_order_goes_by_the_definition_that_another_process_has_put_in_force(

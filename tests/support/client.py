@@ -1,6 +1,7 @@
 """A registration frontend and a payment provider, as tests need them."""
 
 import asyncio
+import base64
 import datetime as dt
 import itertools
 import json
@@ -11,10 +12,12 @@ from typing import Any
 
 import aiohttp
 
-from quota_service.http.webhooks import sign
+from quota_service.http.webhooks import SECRET_PREFIX, sign
 from tests.support.patience import LIMIT_S
 
 PAYMENT_SECRET = b"a secret that only tests know, ok"
+PAYMENT_SECRETS = SECRET_PREFIX + base64.b64encode(PAYMENT_SECRET).decode()
+"""The setting of a service that knows it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,25 +56,30 @@ def document() -> Document:
 def spoil(path: str, value: object) -> Document:
     """Return the right definition with the member at `a.b.0.c` set to `value`."""
     whole = document()
-    *parents, last = path.split(".")
-    place: Any = whole
-    for part in parents:
-        place = place[int(part)] if isinstance(place, list) else place[part]
-    if isinstance(place, list):
-        place[int(last)] = value
-    else:
-        place[last] = value
+    parent, last = _member(whole, path)
+    parent[last] = value
     return whole
 
 
 def without(path: str) -> Document:
+    """Return the right definition without the member at `a.b.0.c`."""
     whole = document()
-    *parents, last = path.split(".")
-    place: Any = whole
-    for part in parents:
-        place = place[int(part)] if isinstance(place, list) else place[part]
-    del place[last]
+    parent, last = _member(whole, path)
+    del parent[last]
     return whole
+
+
+def _member(whole: Document, path: str) -> tuple[Any, str | int]:
+    """Return the table or list that a member is in, and its key or position there."""
+    *parents, last = path.split(".")
+    parent: Any = whole
+    for part in parents:
+        parent = parent[_key(parent, part)]
+    return parent, _key(parent, last)
+
+
+def _key(parent: object, part: str) -> str | int:
+    return int(part) if isinstance(parent, list) else part
 
 
 def problems_of(raw: Any) -> tuple[Problem, ...]:

@@ -1,7 +1,6 @@
 """A service as ops run it: an API process and a worker on stores of its own."""
 
 import asyncio
-import base64
 import os
 import re
 import sys
@@ -18,7 +17,7 @@ from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from tests.faults.processes import ServiceProcess
-from tests.support.client import PAYMENT_SECRET
+from tests.support.client import PAYMENT_SECRETS
 from tests.support.databases import execute, with_database
 from tests.support.rooms import room_exam
 from tests.support.shipped_stores import PASSWORD, ShippedRedis
@@ -45,8 +44,7 @@ async def operated(folder: Path) -> AsyncIterator[Operated]:
         redis = stack.enter_context(ShippedRedis(folder / "redis"))
         postgres = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
         stores = {"QUOTA_REDIS_URL": redis.url, "QUOTA_POSTGRES_DSN": await _own_database(postgres)}
-        secret = "whsec_" + base64.b64encode(PAYMENT_SECRET).decode()
-        told = {**stores, "QUOTA_PAYMENT_SECRETS": secret}
+        told = {**stores, "QUOTA_PAYMENT_SECRETS": PAYMENT_SECRETS}
         settings = Settings(redis_url=redis.url, postgres_dsn=stores["QUOTA_POSTGRES_DSN"])
         async with open_service(settings) as service:
             await migrate(service.stores.ledger)

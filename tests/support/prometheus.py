@@ -116,7 +116,8 @@ async def active(url: str, **asked: str) -> list[dict[str, str]]:
 
 
 def free_ports(count: int) -> list[int]:
-    return [free_loopback_port() for _ in range(count)]
+    first = free_loopback_port(count)
+    return list(range(first, first + count))
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """The service on the stores of `deploy/`, as their users that are shipped."""
 
-import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,7 +8,7 @@ from quota_service.app.upkeep import refresh_memory
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
-from tests.support.client import PAYMENT_SECRET
+from tests.support.client import PAYMENT_SECRETS
 from tests.support.patience import PATIENT
 from tests.support.serving import Serving, serving
 from tests.support.shipped_stores import ShippedPostgres, ShippedRedis
@@ -21,7 +20,7 @@ def settings_of(redis: ShippedRedis, postgres: ShippedPostgres) -> Settings:
         postgres_dsn=postgres.dsn,
         port=0,
         admin_port=0,
-        payment_secrets="whsec_" + base64.b64encode(PAYMENT_SECRET).decode(),
+        payment_secrets=PAYMENT_SECRETS,
         availability_refresh_ms=10,
         registry_refresh_s=0.1,
         **PATIENT,

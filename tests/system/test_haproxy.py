@@ -4,7 +4,6 @@ Over 400 lines because the processes, which take seconds to start, are those of 
 """
 
 import asyncio
-import base64
 import itertools
 import os
 import signal
@@ -25,7 +24,7 @@ from quota_service.ledger.api_keys import Scope
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from tests.faults.processes import ServiceProcess
-from tests.support.client import PAYMENT_SECRET, Reply
+from tests.support.client import PAYMENT_SECRETS, Reply
 from tests.support.databases import Databases
 from tests.support.exams import make_exam
 from tests.support.haproxy import haproxy
@@ -73,9 +72,12 @@ async def apis(
         dsn = await stack.enter_async_context(
             databases.lend(postgres_server.url, migrated_template)
         )
-        secret = "whsec_" + base64.b64encode(PAYMENT_SECRET).decode()
         settings = Settings(
-            redis_url=redis.url, postgres_dsn=dsn, payment_secrets=secret, port=0, admin_port=0
+            redis_url=redis.url,
+            postgres_dsn=dsn,
+            payment_secrets=PAYMENT_SECRETS,
+            port=0,
+            admin_port=0,
         )
         async with open_service(settings) as service:
             seats = {"jinan": {"general": SEATS}}
@@ -85,7 +87,7 @@ async def apis(
         told = {
             "QUOTA_REDIS_URL": redis.url,
             "QUOTA_POSTGRES_DSN": dsn,
-            "QUOTA_PAYMENT_SECRETS": secret,
+            "QUOTA_PAYMENT_SECRETS": PAYMENT_SECRETS,
             "QUOTA_SHUTDOWN_NOTICE_S": "5",
         }
         first, second = (ServiceProcess("serve", f"api-{n}", told, folder) for n in range(2))
