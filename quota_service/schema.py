@@ -187,6 +187,21 @@ Currency = Annotated[
     Field(description="ISO 4217 code.", examples=["CNY"]),
 ]
 
+REASON_MAX = 500
+"""Characters of a reason."""
+_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+
+Reason = Annotated[
+    str,
+    Matching(
+        re.compile(rf"[^ {_CONTROLS}][^{_CONTROLS}]*"),
+        f"1 to {REASON_MAX} characters on one line, no blank first",
+        REASON_MAX,
+    ),
+    example("burst pipe, told by the venue on 13 March"),
+]
+"""Why ops did something, for those who look later."""
+
 _DETAILS = {
     "missing": "is missing",
     "extra_forbidden": "unknown key",

@@ -17,11 +17,10 @@ from quota_service.api.reservations import (
     reserved_answer,
     viewed,
 )
-from quota_service.api.venues import Reason
 from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.registration.act_for import mark_paid, move, release_for, reserve_for
-from quota_service.schema import Identifier, example
+from quota_service.schema import Identifier, Reason, example
 
 
 @with_config(STRICT)

@@ -1,6 +1,5 @@
 """A venue falls out: closed for sale, emptied, opened again."""
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Final, NotRequired
 
@@ -28,21 +27,10 @@ from quota_service.http.response import Response
 from quota_service.registration.close_venue import close_venue, open_venue
 from quota_service.registration.move_out import move_out
 from quota_service.registration.stores import ExamStores
-from quota_service.schema import CandidateId, Matching, example
+from quota_service.schema import CandidateId, Reason, example
 
-REASON_MAX = 500
-"""Characters of a reason."""
 MOVES_MAX = 200
 """Bookings that one call moves."""
-_CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-_PRINTED = re.compile(rf"[^ {_CONTROLS}][^{_CONTROLS}]*")
-
-Reason = Annotated[
-    str,
-    Matching(_PRINTED, f"1 to {REASON_MAX} characters on one line, no blank first", REASON_MAX),
-    example("burst pipe, told by the venue on 13 March"),
-]
-"""Why, for those who look later."""
 
 
 @with_config(STRICT)
