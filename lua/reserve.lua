@@ -38,8 +38,9 @@
 -- ARGV[13] share: of a hundred seats, how many the unpaid holds of one API key have at most
 -- ARGV[14] each request: serial, candidate, request hash, pass of the waiting room as
 --         ticket|expiry (ms)|epoch or '' where none is needed, count of subjects, count of venues,
---         then the subjects, the session of each, the venues in order of choice, and
---         who asked, <key id>/<request id>
+--         then the subjects, the session of each, the venues in order of choice,
+--         who asked, <key id>/<request id>, and the order of venues as it was asked for, joined by
+--         commas, which goes into the journal entry, or '' where it is one venue
 --
 -- Returns {DONE, answer of each request}, an answer being
 --   {DONE, record, version}             held now
@@ -104,6 +105,7 @@ for n = 1, count do
     subjects = subjects, venues = venues,
     subjects_at = at + 5, sessions_at = at + 5 + subjects, venues_at = at + 5 + 2 * subjects,
     claims = {}, pass_text = ARGV[at + 3], by = ARGV[at + 6 + 2 * subjects + venues],
+    order = ARGV[at + 7 + 2 * subjects + venues],
   }
   if request.pass_text ~= '' then
     request.pass = read_pass(request.pass_text)
@@ -116,7 +118,7 @@ for n = 1, count do
   end
   requests[n] = request
   candidates[n] = request.candidate
-  at = at + 7 + 2 * subjects + venues
+  at = at + 8 + 2 * subjects + venues
 end
 
 -- The state now: read for the whole batch at once, and updated as requests are decided.
@@ -313,7 +315,7 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
   due_pairs[#due_pairs + 1] = due_at
   due_pairs[#due_pairs + 1] = request.serial
   local answer = { DONE, text }
-  entries[#entries + 1] = { serial = request.serial, text = text, answer = answer, by = request.by }
+  entries[#entries + 1] = { request = request, text = text, answer = answer }
   return answer
 end
 
@@ -368,7 +370,12 @@ end
 redis.call('MSET', unpack(record_pairs))
 redis.call('ZADD', due_key, unpack(due_pairs))
 for n, entry in ipairs(entries) do
-  append_as(version + n, journal_key, fence, entry.by, 'reserve', entry.serial, now_text, entry.text)
+  local serial, by, order = entry.request.serial, entry.request.by, entry.request.order
+  if order == '' then
+    append_as(version + n, journal_key, fence, by, 'reserve', serial, now_text, entry.text)
+  else
+    append_as(version + n, journal_key, fence, by, 'reserve', serial, now_text, entry.text, 'venues', order)
+  end
   entry.answer[3] = version + n
 end
 return answers

@@ -3,10 +3,11 @@
 -- version that was handed out twice would be refused by Redis. `by` is who asked for the step, as
 -- <key id>/<request id>.
 
--- Appends the entry of a step whose version was counted already.
-local function append_as(version, journal_key, fence, by, verb, subject, at_ms, body)
+-- Appends the entry of a step whose version was counted already; pairs of a field and its value
+-- may follow.
+local function append_as(version, journal_key, fence, by, verb, subject, at_ms, body, ...)
   redis.call('XADD', journal_key, epoch_of(fence) .. '-' .. version,
-    'verb', verb, 'subject', subject, 'at', at_ms, 'by', by, 'body', body)
+    'verb', verb, 'subject', subject, 'at', at_ms, 'by', by, 'body', body, ...)
 end
 
 -- Counts a step, appends its entry and returns the version.

@@ -211,8 +211,9 @@ OPERATIONS: Mapping[str, Operation] = {
         "What is left there can be reserved again.", Body("VenueClosing")),
     "POST /v1/exams/{exam}/venues/{venue}/move-out": Operation("move_out", "MovedOut",
         "Moves bookings with a subject that is closed there, also outside of the window and beyond "
-        "the limits of changes; each to the first of `venues` that has all its subjects. Call it "
-        "again with `after` until `next` is null. After a 503 or a lost answer ask again: what has "
+        "the limits of changes; each to the first venue that has all its subjects: of those that "
+        "its candidate ordered, in that order, then of `venues`. Call it again with `after` until "
+        "`next` is null. After a 503 or a lost answer ask again: what has "
         "moved is not there any more. Holds stay until they expire, or are paid and moved by a "
         "later call.", Body("MovingOut")),
     "GET /v1/exams/{exam}/refunds-due": Operation("list_refunds_due", "RefundsDue",

@@ -58,8 +58,8 @@ class MovingOut(TypedDict):
     """Where what is booked at a closed venue is to go."""
 
     reason: Reason
-    venues: Annotated[Ids, example(["tianjin", "beijing"])]
-    """Ids of venues; each booking goes to the first that has all its subjects."""
+    venues: NotRequired[Annotated[Ids, example(["tianjin", "beijing"])]]
+    """Ids of venues, to try in this order after those that the candidate ordered."""
     after: NotRequired[ReservationId]
     """The `next` of the answer before."""
     limit: NotRequired[Annotated[int, Field(strict=True, ge=1, le=MOVES_MAX)]]
@@ -73,6 +73,8 @@ class MovedBooking(Answer):
     candidate: CandidateId
     venue: VenueId
     """Where it is now."""
+    rule: Annotated[str, example("candidate")]
+    """What chose it: `candidate`, an order in which it was; `list`, `venues` of this call."""
 
 
 class StayedBooking(Answer):
@@ -81,7 +83,7 @@ class StayedBooking(Answer):
     reservation: ReservationId
     candidate: CandidateId
     problem: Annotated[str, example("sold-out")]
-    """Slug of the problem: `sold-out` where none of the venues has all its subjects."""
+    """Slug of the problem: `sold-out` where no venue tried has all its subjects."""
 
 
 class MovedOut(Answer):
@@ -119,7 +121,7 @@ async def post_move_out(context: ApiContext, request: Request) -> Response:
         context.stores.payments,
         exam,
         venue,
-        body["venues"],
+        body.get("venues", []),
         body["reason"],
         body.get("after", ""),
         body.get("limit", MOVES_MAX),
@@ -128,14 +130,19 @@ async def post_move_out(context: ApiContext, request: Request) -> Response:
         "exam": exam,
         "venue": venue,
         "moved": [
-            {"reservation": each.reservation, "candidate": each.candidate, "venue": each.venue}
+            {
+                "reservation": each.reservation,
+                "candidate": each.candidate,
+                "venue": each.venue,
+                "rule": each.rule,
+            }
             for each in done.bookings
-            if each.venue
+            if each.rule
         ],
         "stayed": [
             {"reservation": each.reservation, "candidate": each.candidate, "problem": each.why}
             for each in done.bookings
-            if not each.venue
+            if not each.rule
         ],
         "next": done.after,
     }

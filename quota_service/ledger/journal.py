@@ -1,8 +1,9 @@
 """Stores drained journal entries exactly once: the entries and the position share a transaction."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -42,7 +43,8 @@ class Position:
 class Entry:
     """A checked journal entry; `reservation` and its record when it has one.
 
-    `key_id` and `request_id` say who asked for the step.
+    `key_id` and `request_id` say who asked for the step. `order` has the venues that were ordered,
+    joined by commas, in an entry that made a reservation with several of them.
     """
 
     position: Position
@@ -53,6 +55,7 @@ class Entry:
     reservation: Reservation | None
     key_id: str = ""
     request_id: str = ""
+    order: str | None = None
 
 
 class JournalBranched(QuotaError):
@@ -165,9 +168,14 @@ class JournalDrain:
             for entry in entries
             if entry.reservation
         }
-        await self._keep(list(newest.values()))
+        orders = {e.reservation.id: e.order for e in entries if e.reservation and e.order}
+        await self._keep(list(newest.values()), orders)
 
-    async def _keep(self, records: Sequence[tuple[Reservation, str, Position]]) -> None:
+    async def _keep(
+        self,
+        records: Sequence[tuple[Reservation, str, Position]],
+        orders: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         if not records:
             return
         await self._connection.execute(
@@ -181,6 +189,7 @@ class JournalDrain:
             [position.epoch for _, _, position in records],
             [position.version for _, _, position in records],
             [instant(reservation.created_ms) for reservation, _, _ in records],
+            [orders.get(reservation.id) for reservation, _, _ in records],
         )
 
     async def _forget_tries(self, entries: Sequence[Entry]) -> None:

@@ -91,12 +91,16 @@ class LedgerReader:
 
     async def bookings_at(
         self, exam: str, venue: str, subjects: Sequence[str], after: str, limit: int
-    ) -> list[tuple[str, str]]:
-        """Return reservation and candidate of bookings at a venue with one of the subjects."""
+    ) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Return bookings at a venue with one of the subjects, by id.
+
+        Each is its reservation, its candidate, and the venues that were ordered, in order of
+        choice: none where one was ordered, or where the journal does not tell.
+        """
         rows = await self._ledger.fetch(
             "select_bookings_at_venue", exam, venue, list(subjects), after, limit
         )
-        return [(row["reservation"], row["candidate"]) for row in rows]
+        return [(row["reservation"], row["candidate"], tuple(row["venues"] or ())) for row in rows]
 
     async def history(self, exam: str, serials: Sequence[str]) -> list[JournalledStep]:
         """Return the drained steps of reservations, oldest first, at most 2000."""

@@ -235,6 +235,7 @@ def _checked(shard: Shard, entry: RawEntry) -> Entry:
     if verb not in _WITHOUT_RECORD:
         reservation = parse_record(shard.exam, shard.number, subject, body)
     by = Caller.read(entry.fields.get("by", ""))
+    order = entry.fields.get("venues")
     return Entry(
-        _position(entry), verb, subject, at_ms, body, reservation, by.key_id, by.request_id
+        _position(entry), verb, subject, at_ms, body, reservation, by.key_id, by.request_id, order
     )

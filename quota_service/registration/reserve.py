@@ -150,6 +150,7 @@ async def _reserve(
         venues=_open_venues(exam, order),
         request_hash=order.hash,
         granted=granted,
+        order=order.venues,
     )
     rules = exam.unbounded if by_ops else exam
     answer = await stores.seats.reserve(shard, rules, request)

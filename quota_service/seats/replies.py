@@ -28,7 +28,9 @@ class ScriptReply:
 class ReserveRequest:
     """What `reserve` needs of one request; `venues` in order of choice.
 
-    `granted` is the pass of the waiting room, None where the exam has none.
+    `order` has those that are closed for sale too, and goes into the journal: it is where a booking
+    is moved to when its venue falls out. `granted` is the pass of the waiting room, None where the
+    exam has none.
     """
 
     serial: str
@@ -38,6 +40,7 @@ class ReserveRequest:
     venues: tuple[str, ...]
     request_hash: str
     granted: Pass | None = None
+    order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

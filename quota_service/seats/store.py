@@ -63,6 +63,7 @@ class SeatStore:
             *request.sessions,
             *request.venues,
             caller().text,
+            ",".join(request.order) if len(request.order) > 1 else "",
         )
         call = ScriptCall(
             self._scripts["reserve"],

@@ -61,7 +61,7 @@ async def test_what_is_booked_at_a_closed_venue_is_moved_page_by_page(api: ApiCl
     assert closed.status == 200
     (moved,), (stayed,) = first.json["moved"], rest.json["stayed"]
     assert [moved["reservation"], stayed["reservation"]] == sorted(ids)
-    assert (moved["venue"], stayed["problem"]) == ("beijing", "sold-out")
+    assert (moved["venue"], moved["rule"], stayed["problem"]) == ("beijing", "list", "sold-out")
     assert_refused(unknown, 422, "unknown-venue")
     shown = await api.get(f"/v1/reservations/{moved['reservation']}", key=api.ops_key)
     assert (shown.json["venue"], shown.json["state"]) == ("beijing", "confirmed")

@@ -6,14 +6,14 @@ from quota_service.app.opening import Service
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.errors import UnknownVenue
 from quota_service.domain.reservation import Reservation
-from quota_service.registration.close_venue import close_venue
+from quota_service.registration.close_venue import close_venue, open_venue
 from quota_service.registration.import_exam import import_exam
-from quota_service.registration.move_out import MovedOut, move_out
+from quota_service.registration.move_out import MovedOut, Rule, move_out
 from quota_service.registration.stores import PaymentStores
 from tests.support.bookings import book, check_agreement, left, now, recover
 from tests.support.exams import exam_definition
-from tests.support.lost_shards import rows
-from tests.support.moved_definitions import exam
+from tests.support.lost_shards import drain, lose_everything, recover_shards, rows
+from tests.support.moved_definitions import exam, with_venue
 from tests.support.use_cases import DiedError, dying, hold
 
 WHY = "burst pipe"
@@ -63,6 +63,51 @@ async def test_each_booking_goes_to_the_first_venue_with_room_and_the_rest_is_to
         assert (await now(service, booking)).venue == (ends[booking.id][0] or "jinan")
     assert (await now(service, taken)).venue == "tianjin"
     await check_agreement(service, booked=4)
+
+
+async def test_the_venues_that_its_candidate_ordered_come_before_the_list_in_their_order(
+    service: Service,
+) -> None:
+    seats = {"tianjin": {"general": 1}, "beijing": {"general": 1}, "hefei": {"general": 2}}
+    await import_exam(service.stores.maintenance, with_venue("hefei", **seats))
+    full = await book(service, "candidate-0", "beijing")
+    ordered = ("jinan", ("general",), "beijing", "tianjin")
+    both = [(await book(service, f"candidate-{n}", *ordered)).id for n in (1, 2)]
+    alone = await book(service, "candidate-3")
+    await drain(service)
+    await close(service)
+
+    done = await move(service, "beijing", "hefei")
+
+    ends = {each.reservation: (each.venue, each.rule) for each in done.bookings}
+    assert sorted(ends[each] for each in both) == [
+        ("hefei", Rule.LIST),
+        ("tianjin", Rule.CANDIDATE),
+    ]
+    assert ends[alone.id] == ("hefei", Rule.LIST)
+    assert (await now(service, full)).venue == "beijing"
+    await check_agreement(service, booked=4)
+
+
+async def test_an_order_outlives_a_rebuild_and_its_venues_that_are_closed_or_gone(
+    service: Service,
+) -> None:
+    await import_exam(service.stores.maintenance, with_venue("hefei"))
+    booking = await book(service, "candidate-1", "jinan", ("general",), "hefei", "tianjin")
+    await drain(service)
+    await import_exam(service.stores.maintenance, exam())
+    await lose_everything(service)
+    await recover_shards(service)
+    await close_venue(service.stores, "exam-1", "tianjin", (), WHY)
+    await close(service)
+
+    (stayed,) = (await move(service)).bookings
+    await open_venue(service.stores, "exam-1", "tianjin", (), "mended")
+    (moved,) = (await move(service)).bookings
+
+    assert (stayed.venue, stayed.why) == ("", "sold-out")
+    assert (moved.reservation, moved.venue, moved.rule) == (booking.id, "tianjin", Rule.CANDIDATE)
+    await check_agreement(service, booked=1)
 
 
 async def test_bookings_move_after_the_window_and_beyond_the_limit_of_changes(

@@ -24,12 +24,12 @@ async def book(
     candidate: str = "candidate-1",
     venue: str = "jinan",
     subjects: tuple[str, ...] = ("general",),
-    *,
+    *others: str,
     exam: str = "exam-1",
     key: str = "key-1",
 ) -> Reservation:
-    """Reserve and pay, and return the booking."""
-    order = Order(candidate, subjects, (venue,), accepted_notice=True)
+    """Reserve at a venue or one of the others and pay, and return the booking."""
+    order = Order(candidate, subjects, (venue, *others), accepted_notice=True)
     held = (await reserve(service.stores.reservations, exam, order, key)).reservation
     paid = await confirm(service.stores.payments, payment(held, f"event-{held.id}", held.amount))
     assert paid.outcome is PaymentOutcome.CONFIRMED

@@ -28,10 +28,10 @@ def moved(subject: str, session: str) -> Exam:
     return exam(subjects=subjects)
 
 
-def with_venue(venue: str) -> Exam:
-    """Return the test exam with one more venue."""
+def with_venue(venue: str, **others: dict[str, int]) -> Exam:
+    """Return the test exam with one more venue, and the seats of others as given."""
     added = {"id": venue, "title": {"zh": venue, "en": venue}}
-    seats = {**SEATS, venue: {"general": 1}}
+    seats = {**SEATS, venue: {"general": 1}, **others}
     return exam(venues=[*DEFINITION["venues"], added], seats=seats)
 
 
