@@ -312,9 +312,9 @@ class ProblemMembers(Answer, total=False):
     max_bytes: Positive
     """The largest body that is taken, in bytes."""
     policy: str
-    """The limit: `key`, `address` or `render`."""
+    """The limit: `key` or `address`."""
     limit_per_s: Positive
-    """Requests a second that are taken; of `render`, milliseconds."""
+    """Requests a second that are taken."""
     part: str
     """The part of the service that is unavailable."""
 
@@ -343,7 +343,7 @@ def answer_to(error: BaseException | None, refusals: RefusalLog, request: Reques
     if isinstance(error, errors.QuotaError):
         answer = answer_for(error)
         if isinstance(error, errors.Unavailable):
-            log.info("unavailable", extra={"part": error.part, "cause": str(error)})
+            refusals.tell_unavailable(error)
         elif answer.status == web.HTTPInternalServerError.status_code:
             log.error("request failed", exc_info=error)
         else:

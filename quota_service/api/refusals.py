@@ -3,7 +3,8 @@
 A refusal of a request with a key, or with the provider's signature, has a line of its own: slug,
 exam, reservation and candidate as far as they are known, key id and request id. Strangers must not
 be able to fill the log, nor an overloaded process be made slower by it: what has no key, and what
-is too much, is counted, and a line a second and slug says how often.
+is too much, is counted, and a line a second and slug says how often. So it is with what a store
+that is away cannot serve; such a line says which part it was, and why.
 
 What was done has its line where the journal is drained (`registration/drain_journal.py`).
 """
@@ -11,6 +12,7 @@ What was done has its line where the journal is drained (`registration/drain_jou
 import logging
 from collections import defaultdict
 
+from quota_service.domain.errors import Overloaded, Unavailable
 from quota_service.http.request import Request
 from quota_service.observability.logs import KEY_ID, OnceASecond
 
@@ -39,3 +41,11 @@ class RefusalLog:
             "candidate": request.candidate,
         }
         log.info("refused", extra={"slug": slug, **{k: v for k, v in ids.items() if v}})
+
+    def tell_unavailable(self, error: Unavailable) -> None:
+        """Log in the context of its request that a part cannot serve it."""
+        cause = {"part": error.part, "cause": str(error)}
+        if KEY_ID.get() and not isinstance(error, Overloaded):
+            log.info("unavailable", extra=cause)
+        elif count := self._counted[f"{error.slug} {error.part}"].count():
+            log.info("unavailable", extra={**cause, "count": count})

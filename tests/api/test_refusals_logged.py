@@ -4,6 +4,8 @@ import io
 import json
 from typing import Any
 
+import pytest
+
 from quota_service.ledger.api_keys import split_key
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
@@ -86,6 +88,19 @@ async def test_refusals_of_strangers_are_counted_and_do_not_fill_the_log(
     refused = lines(log_lines, message="refused", slug="unauthorized")
     assert 1 <= len(refused) < 20
     assert "reservation" not in refused[0]
+
+
+@pytest.mark.settings(streams_max=0)
+async def test_what_is_too_much_is_counted_and_does_not_fill_the_log(
+    api: ApiClient, log_lines: io.StringIO
+) -> None:
+    for _ in range(20):
+        reply = await api.call("GET", "/v1/exams/exam-1/availability/stream")
+        assert reply.status == 503
+
+    told = lines(log_lines, message="unavailable", part="service")
+    assert 1 <= len(told) < 20
+    assert (told[0]["cause"], told[0]["count"]) == ("too many streams are open already", 1)
 
 
 async def test_each_step_of_a_reservation_has_a_line_with_who_asked_for_it(
