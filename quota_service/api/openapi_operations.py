@@ -210,12 +210,13 @@ OPERATIONS: Mapping[str, Operation] = {
         {200: Body("VenueSale", {"open": {"closed_subjects": []}})},
         "What is left there can be reserved again.", Body("VenueClosing")),
     "POST /v1/exams/{exam}/venues/{venue}/move-out": Operation("move_out", "MovedOut",
-        "Moves bookings with a subject that is closed there, also outside of the window and beyond "
+        "Moves what has a subject that is closed there, also outside of the window and beyond "
         "the limits of changes; each to the first venue that has all its subjects: of those that "
         "its candidate ordered, in that order, then of `venues`. Call it again with `after` until "
         "`next` is null. After a 503 or a lost answer ask again: what has "
-        "moved is not there any more. Holds stay until they expire, or are paid and moved by a "
-        "later call.", Body("MovingOut")),
+        "moved is not there any more. A hold keeps its deadline. What has a payment under way is "
+        "moved once it is decided; `payment-in-progress` is told of one that a later call moves.",
+        Body("MovingOut")),
     "GET /v1/exams/{exam}/refunds-due": Operation("list_refunds_due", "RefundsDue",
         "Captured payments that could not be seated, and refunds asked for, until they are marked "
         "as settled. `/v1/refunds-due` lists those that name no known exam.", parameters=_PAGE),

@@ -243,7 +243,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/exams/{exam}/venues/{venue}/open", venues.post_open, OPS,
           "Open a venue again", (*_BODY, *_NO_EXAM, *_VENUE, *_STORES)),
     Route("POST", "/v1/exams/{exam}/venues/{venue}/move-out", venues.post_move_out, OPS,
-          "Move what is booked at a closed venue to others",
+          "Move what stands at a closed venue to others",
           (*_BODY, *_NO_EXAM, "unknown-venue", *_STORES), is_long=True),
     Route("GET", "/v1/exams/{exam}/refunds-due", ops.get_refunds_due, OPS,
           "Refunds due", (*_NO_EXAM, "invalid-request", *_STORES)),

@@ -30,7 +30,7 @@ from quota_service.registration.stores import ExamStores
 from quota_service.schema import CandidateId, Reason, example
 
 MOVES_MAX = 200
-"""Bookings that one call moves."""
+"""Bookings and holds that one call moves."""
 
 
 @with_config(STRICT)
@@ -55,7 +55,7 @@ class VenueSale(Answer):
 
 @with_config(STRICT)
 class MovingOut(TypedDict):
-    """Where what is booked at a closed venue is to go."""
+    """Where what stands at a closed venue is to go."""
 
     reason: Reason
     venues: NotRequired[Annotated[Ids, example(["tianjin", "beijing"])]]
@@ -63,25 +63,29 @@ class MovingOut(TypedDict):
     after: NotRequired[ReservationId]
     """The `next` of the answer before."""
     limit: NotRequired[Annotated[int, Field(strict=True, ge=1, le=MOVES_MAX)]]
-    """How many bookings to move with this call at most."""
+    """How many bookings and holds to move with this call at most."""
 
 
-class MovedBooking(Answer):
-    """A booking that went to another venue."""
+class MovedReservation(Answer):
+    """A booking or a hold that went to another venue."""
 
     reservation: ReservationId
     candidate: CandidateId
+    state: Annotated[str, example("confirmed")]
+    """`confirmed`, or `held`: its deadline is what it was."""
     venue: VenueId
     """Where it is now."""
     rule: Annotated[str, example("candidate")]
     """What chose it: `candidate`, an order in which it was; `list`, `venues` of this call."""
 
 
-class StayedBooking(Answer):
-    """A booking that is where it was."""
+class StayedReservation(Answer):
+    """A booking or a hold that is where it was."""
 
     reservation: ReservationId
     candidate: CandidateId
+    state: Annotated[str, example("confirmed")]
+    """`confirmed` or `held`."""
     problem: Annotated[str, example("sold-out")]
     """Slug of the problem: `sold-out` where no venue tried has all its subjects."""
 
@@ -91,9 +95,9 @@ class MovedOut(Answer):
 
     exam: ExamId
     venue: Annotated[VenueId, example("jinan")]
-    moved: Sequence[MovedBooking]
+    moved: Sequence[MovedReservation]
     """By reservation."""
-    stayed: Sequence[StayedBooking]
+    stayed: Sequence[StayedReservation]
     """By reservation."""
     next: Next
 
@@ -118,7 +122,7 @@ async def post_move_out(context: ApiContext, request: Request) -> Response:
     body = _MOVING_OUT.read(parse_object(request.body))
     exam, venue = request.params["exam"], request.params["venue"]
     done = await move_out(
-        context.stores.payments,
+        context.stores.maintenance,
         exam,
         venue,
         body.get("venues", []),
@@ -133,15 +137,21 @@ async def post_move_out(context: ApiContext, request: Request) -> Response:
             {
                 "reservation": each.reservation,
                 "candidate": each.candidate,
+                "state": each.state,
                 "venue": each.venue,
                 "rule": each.rule,
             }
-            for each in done.bookings
+            for each in done.reservations
             if each.rule
         ],
         "stayed": [
-            {"reservation": each.reservation, "candidate": each.candidate, "problem": each.why}
-            for each in done.bookings
+            {
+                "reservation": each.reservation,
+                "candidate": each.candidate,
+                "state": each.state,
+                "problem": each.why,
+            }
+            for each in done.reservations
             if not each.rule
         ],
         "next": done.after,

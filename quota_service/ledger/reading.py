@@ -91,16 +91,21 @@ class LedgerReader:
 
     async def bookings_at(
         self, exam: str, venue: str, subjects: Sequence[str], after: str, limit: int
-    ) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Return bookings at a venue with one of the subjects, by id.
-
-        Each is its reservation, its candidate, and the venues that were ordered, in order of
-        choice: none where one was ordered, or where the journal does not tell.
-        """
+    ) -> list[tuple[str, str]]:
+        """Return reservation and candidate of bookings at a venue with one of the subjects."""
         rows = await self._ledger.fetch(
             "select_bookings_at_venue", exam, venue, list(subjects), after, limit
         )
-        return [(row["reservation"], row["candidate"], tuple(row["venues"] or ())) for row in rows]
+        return [(row["reservation"], row["candidate"]) for row in rows]
+
+    async def ordered_venues(self, reservations: Sequence[str]) -> dict[str, list[str]]:
+        """Return the venues that were ordered, in order of choice, by reservation.
+
+        One that ordered a single venue is not there, nor one of whose order the journal does not
+        tell.
+        """
+        rows = await self._ledger.fetch("select_ordered_venues", list(reservations))
+        return {row["id"]: row["venues"] for row in rows}
 
     async def history(self, exam: str, serials: Sequence[str]) -> list[JournalledStep]:
         """Return the drained steps of reservations, oldest first, at most 2000."""

@@ -1,16 +1,20 @@
-"""Move out: moves what is booked at a closed venue to others, batch by batch, whatever the window.
+"""Move out: moves what stands at a closed venue to others, batch by batch, whatever the window.
 
     1. note in Postgres who moves what, where to, and why
-    2. read the bookings of a page in Postgres: those with a subject that is closed at the venue
+    2. read the holds in Redis and the bookings in Postgres with a subject that is closed at the
+       venue; a page of them, by id
     3. each changes its venue (`change_venue`) to the first venue that has all its subjects: of
        those that its candidate ordered, in that order, then of the given ones; registration may be
        closed, and no limit on changes holds
 
-What a crash leaves behind: bookings that have moved, and bookings that have not. One whose change
-was under way is brought to an end by recovery. What has moved does not stand there any more, so the
-same call again, from the start or after the last page that was answered, does the rest.
+What a crash leaves behind: what has moved, and what has not. A booking whose change was under way
+is brought to an end by recovery, or by the next call. What has moved does not stand there any more,
+so the same call again, from the start or after the last page that was answered, does the rest.
 
-Holds are not moved: they expire, or are paid and moved by a later call.
+A hold moves in one step and keeps its deadline. A payment or change that is under way is decided
+first, as recovery does it: a payment that is committed has made a booking, which is moved; one that
+is not finds the hold at its new venue when it begins again. A payment that took the seats of an
+expired hold again is left alone, as it could not do so a second time.
 """
 
 import asyncio
@@ -18,18 +22,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quota_service.domain.errors import QuotaError, SoldOut, Unavailable, UnknownVenue, VenueClosed
+from quota_service.domain.errors import (
+    ChangeInProgress,
+    PaymentInProgress,
+    QuotaError,
+    ReservationEnded,
+    SoldOut,
+    Unavailable,
+    UnknownVenue,
+    VenueClosed,
+)
 from quota_service.domain.exam import Exam
+from quota_service.domain.reservation import State
 from quota_service.observability.caller import caller
-from quota_service.registration.change_venue import change_venue
-from quota_service.registration.stores import PaymentStores
+from quota_service.registration.change_venue import change_venue, finish_changes
+from quota_service.registration.confirm import decide_attempts
+from quota_service.registration.live_holds import live_holds
+from quota_service.registration.stores import MaintenanceStores, PaymentStores
 
 _BATCH = 20
-"""Bookings that move at once."""
+"""Reservations that move at once."""
 
 
 class Rule(StrEnum):
-    """What chose the venue that a booking went to."""
+    """What chose the venue that a reservation went to."""
 
     CANDIDATE = "candidate"
     """Its candidate ordered it."""
@@ -38,14 +54,15 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class MovedBooking:
-    """A booking and where it went, by which rule.
+class Moved:
+    """A booking or a hold and where it went, by which rule.
 
     `venue` is empty, `rule` is None and `why` a slug where it did not fit.
     """
 
     reservation: str
     candidate: str
+    state: State
     venue: str
     rule: Rule | None
     why: str = ""
@@ -55,12 +72,12 @@ class MovedBooking:
 class MovedOut:
     """What one call did, by reservation; `after` is where the next goes on, None at the end."""
 
-    bookings: tuple[MovedBooking, ...]
+    reservations: tuple[Moved, ...]
     after: str | None
 
 
 async def move_out(  # noqa: PLR0917  what is moved, where to, why, and which page of it
-    stores: PaymentStores,
+    stores: MaintenanceStores,
     exam_id: str,
     venue: str,
     venues: Sequence[str],
@@ -68,7 +85,7 @@ async def move_out(  # noqa: PLR0917  what is moved, where to, why, and which pa
     after: str,
     limit: int,
 ) -> MovedOut:
-    """Move a page of what is booked at a closed venue to the first venue that has room.
+    """Move a page of what stands at a closed venue to the first venue that has room.
 
     Those that its candidate ordered come first, in order of choice, then `venues`. When a store
     fails the page ends before the batch that met it.
@@ -83,24 +100,43 @@ async def move_out(  # noqa: PLR0917  what is moved, where to, why, and which pa
             connection, exam_id, caller(), "move-out", venue, reason, detail
         )
     closed = [subject for subject in exam.session_of if exam.is_closed(venue, (subject,))]
-    found = await stores.reader.bookings_at(exam_id, venue, closed, after, limit)
-    bookings: list[MovedBooking] = []
-    for start in range(0, len(found), _BATCH):
-        batch = found[start : start + _BATCH]
+    # Holds first: one that is paid between the two readings is among the bookings.
+    held = await live_holds(stores, exam, venue, frozenset(closed))
+    booked = await stores.reader.bookings_at(exam_id, venue, closed, after, limit)
+    standing = {each.id: _Standing(each.id, each.candidate, State.HELD) for each in held}
+    standing |= {id_: _Standing(id_, candidate, State.CONFIRMED) for id_, candidate in booked}
+    page = [standing[id_] for id_ in sorted(standing) if id_ > after][:limit]
+    ordered = await stores.reader.ordered_venues([each.reservation for each in page])
+    moved: list[Moved] = []
+    for start in range(0, len(page), _BATCH):
+        batch = page[start : start + _BATCH]
         moves = (
-            _move(stores, reservation, candidate, _choices(exam, venue, ordered, venues))
-            for reservation, candidate, ordered in batch
+            _move(
+                stores.payments,
+                each,
+                _choices(exam, venue, ordered.get(each.reservation, ()), venues),
+            )
+            for each in batch
         )
         ends = await asyncio.gather(*moves, return_exceptions=True)
         failed = [end for end in ends if isinstance(end, BaseException)]
-        if any(not isinstance(end, Unavailable) for end in failed) or (failed and not bookings):
+        if any(not isinstance(end, Unavailable) for end in failed) or (failed and not moved):
             raise failed[0]
-        bookings += [end for end in ends if isinstance(end, MovedBooking)]
+        moved += [end for end in ends if isinstance(end, Moved)]
         if failed:
-            return MovedOut(tuple(bookings), after)
-        after = batch[-1][0]
+            return MovedOut(tuple(moved), after)
+        after = batch[-1].reservation
         stores.failpoint("move: after batch")
-    return MovedOut(tuple(bookings), after if len(found) == limit else None)
+    return MovedOut(tuple(moved), after if len(page) == limit else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What is to be moved, as it was found."""
+
+    reservation: str
+    candidate: str
+    state: State
 
 
 def _choices(
@@ -115,19 +151,43 @@ def _choices(
 
 
 async def _move(
-    stores: PaymentStores, reservation: str, candidate: str, choices: Mapping[str, Rule]
-) -> MovedBooking:
-    """Move one booking; Unavailable when a store failed."""
-    why = SoldOut.slug
+    stores: PaymentStores, found: _Standing, choices: Mapping[str, Rule]
+) -> Moved | None:
+    """Move what was found; None when it has ended meanwhile. Unavailable when a store failed."""
+    try:
+        try:
+            return await _try_all(stores, found, choices)
+        except (PaymentInProgress, ChangeInProgress):
+            await _end_attempt(stores, found.reservation)
+            return await _try_all(stores, found, choices)
+    except ReservationEnded:
+        return None
+    except Unavailable:
+        raise
+    except QuotaError as refusal:
+        return _stayed(found, refusal.slug)
+
+
+async def _try_all(stores: PaymentStores, found: _Standing, choices: Mapping[str, Rule]) -> Moved:
+    """Move to the first venue that has room; every other refusal is raised."""
     for venue, rule in choices.items():
         try:
-            moved = await change_venue(stores, reservation, venue, by_ops=True)
+            moved = await change_venue(stores, found.reservation, venue, by_ops=True)
         except (SoldOut, VenueClosed):
             continue
-        except Unavailable:
-            raise
-        except QuotaError as refusal:
-            why = refusal.slug
-            break
-        return MovedBooking(reservation, candidate, moved.venue, rule)
-    return MovedBooking(reservation, candidate, "", None, why)
+        return Moved(found.reservation, found.candidate, moved.state, moved.venue, rule)
+    return _stayed(found, SoldOut.slug)
+
+
+def _stayed(found: _Standing, why: str) -> Moved:
+    return Moved(found.reservation, found.candidate, found.state, "", None, why)
+
+
+async def _end_attempt(stores: PaymentStores, reservation: str) -> None:
+    """Decide the payment or change of venue that is under way, unless it would be lost by it."""
+    shard, serial = stores.registry.locate(reservation)
+    found = await stores.seats.read(shard, serial)
+    if found is not None and found.state is State.CONFIRMING and found.due_ms:
+        await decide_attempts(stores, shard, [found], stores.retry_grace_ms)
+    elif found is not None and found.state is State.CHANGING_VENUE:
+        await finish_changes(stores, shard, [found])

@@ -4,17 +4,20 @@ import pytest
 
 from quota_service.app.opening import Service
 from quota_service.definitions.reading import parse_exam
-from quota_service.domain.errors import UnknownVenue
-from quota_service.domain.reservation import Reservation
+from quota_service.domain.errors import NotReady, UnknownVenue
+from quota_service.domain.payment import PaymentOutcome
+from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.close_venue import close_venue, open_venue
+from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.move_out import MovedOut, Rule, move_out
-from quota_service.registration.stores import PaymentStores
+from quota_service.registration.reserve import Order, reserve
+from quota_service.registration.stores import MaintenanceStores
 from tests.support.bookings import book, check_agreement, left, now, recover
-from tests.support.exams import exam_definition
+from tests.support.exams import SEATS, exam_definition
 from tests.support.lost_shards import drain, lose_everything, recover_shards, rows
-from tests.support.moved_definitions import exam, with_venue
-from tests.support.use_cases import DiedError, dying, hold
+from tests.support.moved_definitions import exam, expire_now, with_venue
+from tests.support.use_cases import DiedError, dying, hold, payment
 
 WHY = "burst pipe"
 
@@ -28,9 +31,9 @@ async def move(
     *venues: str,
     after: str = "",
     limit: int = 100,
-    stores: PaymentStores | None = None,
+    stores: MaintenanceStores | None = None,
 ) -> MovedOut:
-    stores = stores or service.stores.payments
+    stores = stores or service.stores.maintenance
     return await move_out(stores, "exam-1", "jinan", venues, WHY, after, limit)
 
 
@@ -55,7 +58,7 @@ async def test_each_booking_goes_to_the_first_venue_with_room_and_the_rest_is_to
 
     done = await move(service, "jinan", "beijing", "tianjin")
 
-    ends = {each.reservation: (each.venue, each.why) for each in done.bookings}
+    ends = {each.reservation: (each.venue, each.why) for each in done.reservations}
     assert sorted(ends) == [booking.id for booking in booked]
     assert sorted(ends.values()) == [("", "sold-out"), ("beijing", ""), ("tianjin", "")]
     assert done.after is None
@@ -79,7 +82,7 @@ async def test_the_venues_that_its_candidate_ordered_come_before_the_list_in_the
 
     done = await move(service, "beijing", "hefei")
 
-    ends = {each.reservation: (each.venue, each.rule) for each in done.bookings}
+    ends = {each.reservation: (each.venue, each.rule) for each in done.reservations}
     assert sorted(ends[each] for each in both) == [
         ("hefei", Rule.LIST),
         ("tianjin", Rule.CANDIDATE),
@@ -101,9 +104,9 @@ async def test_an_order_outlives_a_rebuild_and_its_venues_that_are_closed_or_gon
     await close_venue(service.stores, "exam-1", "tianjin", (), WHY)
     await close(service)
 
-    (stayed,) = (await move(service)).bookings
+    (stayed,) = (await move(service)).reservations
     await open_venue(service.stores, "exam-1", "tianjin", (), "mended")
-    (moved,) = (await move(service)).bookings
+    (moved,) = (await move(service)).reservations
 
     assert (stayed.venue, stayed.why) == ("", "sold-out")
     assert (moved.reservation, moved.venue, moved.rule) == (booking.id, "tianjin", Rule.CANDIDATE)
@@ -118,23 +121,109 @@ async def test_bookings_move_after_the_window_and_beyond_the_limit_of_changes(
     await import_exam(service.stores.maintenance, parse_exam(over))
     await close(service)
 
-    (end,) = (await move(service, "tianjin")).bookings
+    (end,) = (await move(service, "tianjin")).reservations
 
     assert (end.reservation, end.candidate, end.venue) == (booking.id, "candidate-1", "tianjin")
     await check_agreement(service, booked=1)
 
 
-async def test_only_bookings_with_a_closed_subject_move_and_holds_stay(service: Service) -> None:
+async def test_only_what_has_a_closed_subject_moves(service: Service) -> None:
     general = await book(service)
     qms = await book(service, "candidate-2", subjects=("qms",))
     held = await hold(service, "candidate-3")
-    assert (await move(service, "tianjin")).bookings == ()
+    assert (await move(service, "tianjin")).reservations == ()
     await close(service, "qms")
 
     done = await move(service, "tianjin")
 
-    assert [each.reservation for each in done.bookings] == [qms.id]
+    assert [each.reservation for each in done.reservations] == [qms.id]
     assert [(await now(service, each)).venue for each in (general, held)] == ["jinan", "jinan"]
+
+
+async def test_a_hold_moves_by_the_same_rule_and_keeps_its_deadline(service: Service) -> None:
+    await import_exam(service.stores.maintenance, exam(seats={**SEATS, "beijing": {"general": 2}}))
+    order = Order("candidate-1", ("general",), ("jinan", "tianjin"), accepted_notice=True)
+    held = (await reserve(service.stores.reservations, "exam-1", order, "key-1")).reservation
+    alone = await hold(service, "candidate-2")
+    booked = await book(service, "candidate-3")
+    elsewhere = await hold(service, "candidate-4", "tianjin")
+    await drain(service)
+    await close(service)
+
+    done = await move(service, "beijing")
+
+    assert {
+        each.reservation: (each.state, each.venue, each.rule) for each in done.reservations
+    } == {
+        held.id: (State.HELD, "tianjin", Rule.CANDIDATE),
+        alone.id: (State.HELD, "beijing", Rule.LIST),
+        booked.id: (State.CONFIRMED, "beijing", Rule.LIST),
+    }
+    assert [each.reservation for each in done.reservations] == sorted(
+        [held.id, alone.id, booked.id]
+    )
+    moved = await now(service, held)
+    assert (moved.venue, moved.deadline_ms, moved.due_ms) == (
+        "tianjin",
+        held.deadline_ms,
+        held.due_ms,
+    )
+    assert (await now(service, elsewhere)).venue == "tianjin"
+    paid = await confirm(service.stores.payments, payment(held))
+    assert paid.outcome is PaymentOutcome.CONFIRMED
+    await check_agreement(service, booked=2)
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [
+        ("confirm: after attempt", State.HELD),
+        ("confirm: after commit", State.CONFIRMED),
+    ],
+)
+async def test_a_payment_under_way_is_decided_before_its_reservation_moves(
+    service: Service, line: str, state: State
+) -> None:
+    held = await hold(service)
+    await close(service)
+    with pytest.raises(DiedError):
+        await confirm(dying(service.stores.payments, line), payment(held))
+
+    (end,) = (await move(service, "tianjin")).reservations
+    paid = await confirm(service.stores.payments, payment(held))
+
+    assert (end.reservation, end.state, end.venue) == (held.id, state, "tianjin")
+    assert paid.outcome is PaymentOutcome.CONFIRMED
+    assert (await now(service, held)).venue == "tianjin"
+    await check_agreement(service, booked=1)
+
+
+async def test_a_late_payment_under_way_is_left_alone_and_moved_once_it_is_booked(
+    service: Service,
+) -> None:
+    held = await hold(service)
+    await expire_now(service, held)
+    with pytest.raises(DiedError):
+        await confirm(dying(service.stores.payments, "confirm: after attempt"), payment(held))
+    await close(service)
+
+    (stayed,) = (await move(service, "tianjin")).reservations
+    paid = await confirm(service.stores.payments, payment(held))
+    (moved,) = (await move(service, "tianjin")).reservations
+
+    assert (stayed.state, stayed.venue, stayed.why) == (State.HELD, "", "payment-in-progress")
+    assert paid.outcome is PaymentOutcome.CONFIRMED
+    assert (moved.reservation, moved.venue) == (held.id, "tianjin")
+    await check_agreement(service, booked=1)
+
+
+async def test_of_a_shard_that_is_not_open_nothing_is_said_to_be_moved(service: Service) -> None:
+    await hold(service)
+    await close(service)
+    await lose_everything(service)
+
+    with pytest.raises(NotReady):
+        await move(service, "tianjin")
 
 
 async def test_pages_go_on_after_the_last_and_end(service: Service) -> None:
@@ -144,7 +233,7 @@ async def test_pages_go_on_after_the_last_and_end(service: Service) -> None:
     first = await move(service, "tianjin", limit=2)
     rest = await move(service, "tianjin", after=first.after or "", limit=2)
 
-    pages = [[each.reservation for each in page.bookings] for page in (first, rest)]
+    pages = [[each.reservation for each in page.reservations] for page in (first, rest)]
     assert pages == [[b.id for b in booked[:2]], [b.id for b in booked[2:]]]
     assert (first.after, rest.after) == (booked[1].id, None)
 
@@ -159,13 +248,13 @@ async def test_a_move_that_died_between_or_within_batches_is_finished_by_the_sam
     await close(service)
 
     with pytest.raises(DiedError):
-        await move(service, "tianjin", limit=1, stores=dying(service.stores.payments, line))
+        await move(service, "tianjin", limit=1, stores=dying(service.stores.maintenance, line))
     await recover(service)
     moved_before = [(await now(service, booking)).venue for booking in booked]
     rest = await move(service, "tianjin")
 
     assert moved_before[1:] == ["jinan", "jinan"]
-    assert len(rest.bookings) == moved_before.count("jinan")
+    assert len(rest.reservations) == moved_before.count("jinan")
     assert [(await now(service, booking)).venue for booking in booked] == ["tianjin"] * 3
     assert (await left(service, "jinan/general"), await left(service, "tianjin/general")) == (3, 2)
     await check_agreement(service, booked=3)

@@ -1,15 +1,12 @@
--- A page of the bookings at a venue that have one of some subjects, by reservation, each with the
--- venues that were ordered.
+-- A page of the bookings at a venue that have one of some subjects, by reservation.
 -- $1 exam, text
 -- $2 venue, text
 -- $3 subjects, text[]
 -- $4 after this reservation, text
 -- $5 limit, integer
 SELECT b.reservation,
-       b.candidate,
-       r.venues
+       b.candidate
 FROM   bookings b
-LEFT   JOIN reservations r ON r.id = b.reservation
 WHERE  b.exam = $1
 AND    b.venue = $2
 AND    b.state = 'confirmed'

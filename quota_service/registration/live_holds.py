@@ -1,0 +1,43 @@
+"""Live holds: the reservations of an exam that have seats and no booking, as Redis has them now.
+
+Postgres knows them only as far as the journal was drained.
+"""
+
+from quota_service.domain.errors import NotReady
+from quota_service.domain.exam import Exam
+from quota_service.domain.reservation import Reservation, State
+from quota_service.registration.stores import MaintenanceStores
+from quota_service.seats.record import FIELDS, parse_record
+
+_HOLDS_AT_ONCE = 500
+_VENUE = FIELDS.index("venue")
+_OF_A_HOLD = (f"{State.HELD}|", f"{State.CONFIRMING}|")
+
+
+async def live_holds(
+    stores: MaintenanceStores, exam: Exam, venue: str | None, subjects: frozenset[str]
+) -> list[Reservation]:
+    """Return the holds at a venue, at all where None, that have one of the subjects.
+
+    One that is being paid is among them. Raises NotReady when the shard is not open, and
+    SeatsUnavailable.
+    """
+    found: dict[str, Reservation] = {}
+    for number in range(stores.registry.shard_count(exam.id)):
+        shard = stores.registry.shard(exam.id, number)
+        for index in ("due", "pinned"):  # in this order: a payment moves a hold to the second
+            cursor = ""
+            while cursor != "0":
+                cursor, records = await stores.recovery.live_records(
+                    shard, index, cursor or "0", _HOLDS_AT_ONCE
+                )
+                for serial, text in records.items():
+                    if not text.startswith(_OF_A_HOLD):
+                        continue
+                    if venue is None or text.split("|", _VENUE + 1)[_VENUE] == venue:
+                        held = parse_record(shard.exam, shard.number, serial, text)
+                        if not subjects.isdisjoint(held.subjects):
+                            found[held.id] = held
+        if not (await stores.recovery.status(shard)).is_open:
+            raise NotReady(f"shard {shard.tag} is not open")
+    return list(found.values())
