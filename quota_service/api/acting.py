@@ -1,4 +1,4 @@
-"""Ops act for a candidate: reserve, mark as paid, give back, move; each with a reason."""
+"""Ops act for a candidate: reserve, mark as paid, give back, move, refund; each with a reason."""
 
 from collections.abc import Coroutine
 from typing import Annotated, Any, Final
@@ -19,7 +19,13 @@ from quota_service.api.reservations import (
 )
 from quota_service.http.request import Request
 from quota_service.http.response import Response
-from quota_service.registration.act_for import mark_paid, move, release_for, reserve_for
+from quota_service.registration.act_for import (
+    mark_paid,
+    move,
+    refund_for,
+    release_for,
+    reserve_for,
+)
 from quota_service.schema import Identifier, Reason, example
 
 
@@ -93,6 +99,14 @@ async def post_release(context: ApiContext, request: Request) -> Response:
     reason = _REASONED.read(parse_object(request.body))["reason"]
     released = await release_for(context.stores, request.params["reservation"], reason)
     return await viewed(context, released)
+
+
+async def post_ops_refund(context: ApiContext, request: Request) -> Response:
+    """POST /v1/reservations/{reservation}/ops-refund."""
+    reason = _REASONED.read(parse_object(request.body))["reason"]
+    reservation = request.params["reservation"]
+    refunded = await refund_for(context.stores.payments, reservation, reason)
+    return await viewed(context, refunded)
 
 
 async def post_move(context: ApiContext, request: Request) -> Response:

@@ -1,7 +1,8 @@
 """What the OpenAPI document says of each call beside the table of routes: name, words, bodies.
 
 Address, scope, summary and refusals are those of the table. A body is described by its model, and
-shown by what `shown` composes; where a call needs several examples, their members are here.
+shown by what `shown` composes; where a call needs several examples, their members are here. It is
+as long as there are calls.
 """
 
 from collections.abc import Callable, Mapping
@@ -77,6 +78,11 @@ _QUEUING = {"kind": "number", "number": 412, "eta_s": 471.5}
 _UNCHANGED: Members = {"changes": [], "warnings": []}
 _NOTHING = Body("Nothing")
 _PAGE = ("after", "limit")
+_REOPENING = (
+    "The money of a settlement did not arrive: it is listed as due again, and the settlement stays "
+    "in `settled_before`. `settled_at` names the settlement, so that a repeat never opens what was "
+    "settled since; what is due already is answered as it is. The reason is kept with the key."
+)
 
 # fmt: off
 OPERATIONS: Mapping[str, Operation] = {
@@ -175,6 +181,11 @@ OPERATIONS: Mapping[str, Operation] = {
         "Changes the venue of a hold or a booking until its first sitting begins, outside of the "
         "registration window too and beyond the limits of fair use. The reason is kept with the "
         "key.", Body("Move")),
+    "POST /v1/reservations/{reservation}/ops-refund": Operation("refund_for_candidate",
+        {200: Body("Reservation", {"refunded": lambda: {**_paid(), "state": "refunded"}})},
+        "Refunds a booking in full outside of the refund window too, until a week after the exam "
+        "is over, beside the one refund of a candidate. One that is refunded is answered as it is, "
+        "and no money is due twice. The reason is kept with the key.", Body("Reasoned")),
     "POST /v1/exams/{exam}/waiting-room": Operation("join_waiting_room",
         {201: Body("Ticket", {"in_draw": {}, "in_queue": _QUEUING})},
         "Candidates who join before the opening take part in the draw, whenever and however often "
@@ -219,18 +230,24 @@ OPERATIONS: Mapping[str, Operation] = {
         Body("MovingOut")),
     "GET /v1/exams/{exam}/refunds-due": Operation("list_refunds_due", "RefundsDue",
         "Captured payments that could not be seated, and refunds asked for, until they are marked "
-        "as settled. `/v1/refunds-due` lists those that name no known exam.", parameters=_PAGE),
+        "as settled. `/v1/refunds-due` lists those that name no known exam. With `reservation` "
+        "those of one reservation, settled ones too.", parameters=("reservation_due", *_PAGE)),
     "POST /v1/exams/{exam}/refunds-due/{refund}/settle": Operation("settle_refund_due",
         {200: Body("RefundDue", _SETTLED)},
         "Mark the money as sent back. Repeating it changes nothing."),
+    "POST /v1/exams/{exam}/refunds-due/{refund}/reopen": Operation("reopen_refund_due", "RefundDue",
+        _REOPENING, Body("Reopening")),
     "GET /v1/refunds-due": Operation("list_all_refunds_due",
         {200: Body("RefundsDue", {"of_all": {"exam": None}})},
         "The refunds due of all exams, each once, and of payments that name no known exam. `exam` "
-        "selects one exam; the empty value selects payments without an exam.",
-        parameters=("exam_asked", *_PAGE)),
+        "selects one exam; the empty value selects payments without an exam. With `reservation` "
+        "those of one reservation, settled ones too.",
+        parameters=("exam_asked", "reservation_due", *_PAGE)),
     "POST /v1/refunds-due/{refund}/settle": Operation("settle_any_refund_due",
         {200: Body("RefundDue", _SETTLED)},
         "Mark the money as sent back. Repeating it changes nothing."),
+    "POST /v1/refunds-due/{refund}/reopen": Operation("reopen_any_refund_due", "RefundDue",
+        _REOPENING, Body("Reopening")),
     "GET /v1/unreadable-payments": Operation("list_unreadable_payments", "UnreadablePayments",
         "Payment events with a valid signature that were answered 400 or 422, also those under the "
         "id of another event: there may be money behind them. An entry goes when it is settled, or "
@@ -336,6 +353,9 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "exam_asked": _in(
         "query", _text("Only this exam; all when omitted, payments without one when empty."),
         name="exam"),
+    "reservation_due": _in(
+        "query", Annotated[Reference, Field(description="Only this reservation.")],
+        name="reservation"),
     "venue_asked": _in("query", _text("Only this venue; all when omitted."), name="venue"),
     "session_asked": _in("query", _text("Only this session; all when omitted."), name="session"),
     "after": _in("query", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),

@@ -155,6 +155,7 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
             acting.OpsOrder,
             acting.MarkedPaid,
             acting.Reasoned,
+            ops.Reopening,
             acting.Move,
             venues.VenueClosing,
             venues.MovingOut,

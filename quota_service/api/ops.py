@@ -3,12 +3,14 @@
 import base64
 import logging
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema, with_config
+from typing_extensions import TypedDict
 
 from quota_service.api.context import ApiContext
 from quota_service.api.models import (
+    STRICT,
     Amount,
     Answer,
     Count,
@@ -17,9 +19,12 @@ from quota_service.api.models import (
     Next,
     Positive,
     ProviderReference,
+    Reader,
     Time,
+    parse_object,
     time_or_none,
 )
+from quota_service.api.payments import PaidAt, Reference
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import UnknownPayment, UnknownRefund
 from quota_service.domain.payment import RefundReason
@@ -28,8 +33,9 @@ from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.ledger import refunds_due, unreadable_payments
 from quota_service.observability.caller import caller
+from quota_service.registration.act_for import reopen_refund
 from quota_service.registration.audit import Promise, audit
-from quota_service.schema import EXAM_EXAMPLE, Currency, Identifier, example
+from quota_service.schema import EXAM_EXAMPLE, Currency, Identifier, Reason, example
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +76,20 @@ class RefundDue(Answer):
     """When the provider says it sent the money back; null if never."""
     disputed_at: Time | None
     """When the provider says it was disputed; null if never."""
+    settled_before: Annotated[
+        Sequence[Annotated[Time, Field(description="When it was settled.")]],
+        example(["2023-03-14T06:00:00.000Z"]),
+    ]
+    """Settlements whose money did not arrive, so that it was opened again; oldest first."""
+
+
+@with_config(STRICT)
+class Reopening(TypedDict):
+    """Which settlement of a refund due is void, and why."""
+
+    reason: Reason
+    settled_at: Annotated[PaidAt, example("2023-03-15T01:00:00.000Z")]
+    """The `settled_at` of the settlement whose money did not arrive."""
 
 
 class RefundsDue(Answer):
@@ -146,18 +166,33 @@ class Audit(Answer):
     """What is not as promised."""
 
 
+@with_config(STRICT)
+class _Sought(TypedDict):
+    reservation: Reference
+
+
+_REOPENING: Final = Reader(Reopening)
+_SOUGHT: Final = Reader(_Sought)
+
+
 async def get_refunds_due(context: ApiContext, request: Request) -> Response:
     """GET /v1/exams/{exam}/refunds-due; without an exam those of all, or of one with `?exam=`.
 
-    An empty `?exam=` asks for what names none.
+    An empty `?exam=` asks for what names none; `?reservation=` for all of one, settled ones too.
     """
     exam = request.params.get("exam")
-    after, limit = _page_asked(request, *(() if exam else ("exam",)))
+    after, limit = _page_asked(request, "reservation", *(() if exam else ("exam",)))
+    query = request.read_query()
     if exam is None:
-        exam = request.read_query().get("exam")
+        exam = query.get("exam")
     if exam:
         context.stores.registry.check_known(exam)
-    page = await context.stores.payments.refunds_due.page(exam, after, limit)
+    refunds, reservation = context.stores.payments.refunds_due, query.get("reservation")
+    if reservation is None:
+        page = await refunds.page(exam, after, limit)
+    else:
+        _SOUGHT.read({"reservation": reservation})
+        page = await refunds.of_reservation(reservation, exam, after, limit)
     answer: RefundsDue = {
         "exam": exam or None,
         "refunds_due": [_refund_due_json(due) for due in page],
@@ -178,6 +213,21 @@ async def post_refund_settled(context: ApiContext, request: Request) -> Response
     if due is None:
         raise UnknownRefund
     log.info("refund due settled", extra={"refund": number, "reservation": due.reservation})
+    return Response.json(_refund_due_json(due))
+
+
+async def post_refund_reopened(context: ApiContext, request: Request) -> Response:
+    """POST /v1/exams/{exam}/refunds-due/{refund}/reopen, and without an exam."""
+    body = _REOPENING.read(parse_object(request.body))
+    exam = request.params.get("exam")
+    if exam is not None:
+        context.stores.registry.check_known(exam)
+    number = _whole_number(request.params["refund"], 1, _ID_MAX)
+    if number is None:
+        raise UnknownRefund
+    stores = context.stores.payments
+    due = await reopen_refund(stores, exam, number, body["settled_at"], body["reason"])
+    log.info("refund due opened again", extra={"refund": number, "reservation": due.reservation})
     return Response.json(_refund_due_json(due))
 
 
@@ -262,6 +312,7 @@ def _refund_due_json(due: refunds_due.RefundDue) -> RefundDue:
         "settled_at": time_or_none(due.settled_ms),
         "refunded_at": time_or_none(due.refunded_ms),
         "disputed_at": time_or_none(due.disputed_ms),
+        "settled_before": [rfc3339(moment) for moment in due.settled_before_ms],
     }
 
 

@@ -170,9 +170,9 @@ class CandidateView(Answer):
     registered: bool
     """Whether a reservation is confirmed."""
     refund_used: bool
-    """Whether the one refund of a candidate and exam is used."""
+    """Whether the one refund of a candidate and exam is used; those that ops made are beside it."""
     refund: Refund | None
-    """The refund the candidate had for the exam."""
+    """The last refund the candidate had for the exam."""
     reservations: Sequence[ReservationWithHistory]
     """Oldest first."""
 
@@ -257,12 +257,12 @@ async def get_candidate(context: ApiContext, request: Request) -> Response:
     refuse_bad_candidate(candidate)
     request.candidate = candidate
     view = await view_candidate(context.stores.payments, request.params["exam"], candidate)
-    refund = view.refund
+    refund = view.refunds[-1] if view.refunds else None
     answer: CandidateView = {
         "exam": view.exam,
         "candidate": view.candidate,
         "registered": view.is_registered,
-        "refund_used": refund is not None,
+        "refund_used": view.is_refund_used,
         "refund": None
         if refund is None
         else {

@@ -247,6 +247,15 @@ class UnknownRefund(Refused):
     detail = "there is no refund of this id for the exam"
 
 
+@dataclass(eq=False)
+class NotSettledThen(Refused):
+    """A refund due is settled, but not by the settlement that is to be opened again."""
+
+    slug = "invalid-request"
+    detail = "is not when it was settled last: look whether that money arrived"
+    field = "settled_at"
+
+
 class UnknownPayment(Refused):
     slug = "unknown-payment"
     detail = "there is no unreadable payment event of this id"

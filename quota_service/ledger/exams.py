@@ -123,7 +123,7 @@ class ExamLedger:
     async def note_action(  # noqa: PLR0917  a row has as many columns
         self,
         connection: "Connection",
-        exam: str,
+        exam: str | None,
         by: Caller,
         action: str,
         subject: str,

@@ -36,22 +36,27 @@ class RefundEnd(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A booking to refund, the shard it is in under the epoch it was looked at, and who asked."""
+    """A booking to refund, the shard it is in under the epoch it was looked at, and who asked.
+
+    One `by_ops` is beside the one refund that its candidate has.
+    """
 
     reservation: str
     shard: ShardEpoch
     by: Caller
+    by_ops: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedRefund:
-    """The refund a candidate had; times in ms since the Unix epoch, money in minor units."""
+    """A refund a candidate had; times in ms since the Unix epoch, money in minor units."""
 
     reservation: str
     amount: int
     currency: str
     refunded_ms: int
     settled_ms: int | None
+    by_ops: bool = False
 
 
 class RefundLedger:
@@ -71,14 +76,15 @@ class RefundLedger:
     async def refund(self, refund: Refund) -> RefundEnd:
         """Commit a refund.
 
-        Raises RefundTaken when the candidate had one for the exam, LedgerUnavailable.
+        Raises RefundTaken when the candidate had one for the exam and it is not by ops,
+        LedgerUnavailable.
         """
         return await self._group.submit(refund)
 
-    async def of_candidate(self, exam: str, candidate: str) -> RecordedRefund | None:
-        """Return the refund a candidate had for an exam, or None."""
-        rows = await self._ledger.fetch("select_refund_of_candidate", exam, candidate)
-        return _recorded(rows[0]) if rows else None
+    async def of_candidate(self, exam: str, candidate: str) -> list[RecordedRefund]:
+        """Return the refunds a candidate had for an exam, oldest first; one at most not by ops."""
+        rows = await self._ledger.fetch("select_refunds_of_candidate", exam, candidate)
+        return [_recorded(row) for row in rows]
 
     async def to_return(self, exam: str, shard: int, limit: int) -> list[str]:
         """Return reservations of a shard whose seats Redis may not have back yet, oldest first."""
@@ -108,14 +114,15 @@ class RefundLedger:
         wanted = [refund.reservation for refund in group if refund.shard in opened]
         ended = await connection.fetch(self._query["refund_bookings"], wanted)
         ids = [row["reservation"] for row in ended]
-        callers = {refund.reservation: refund.by for refund in group}
+        asked = {refund.reservation: refund for refund in group}
         await connection.execute(
             self._query["insert_refunds"],
             ids,
             [row["exam"] for row in ended],
             [row["candidate"] for row in ended],
-            [callers[reservation].key_id for reservation in ids],
-            [callers[reservation].request_id for reservation in ids],
+            [asked[reservation].by.key_id for reservation in ids],
+            [asked[reservation].by.request_id for reservation in ids],
+            [asked[reservation].by_ops for reservation in ids],
         )
         await connection.execute(
             self._query["insert_refunds_due"],
@@ -152,4 +159,5 @@ def _recorded(row: "Record") -> RecordedRefund:
         row["currency"],
         ms(row["refunded_at"]),
         None if row["settled_at"] is None else ms(row["settled_at"]),
+        row["by_ops"],
     )

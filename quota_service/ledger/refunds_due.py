@@ -10,13 +10,16 @@ from quota_service.ledger.times import ms
 if TYPE_CHECKING:
     from asyncpg import Record
 
+    from quota_service.ledger.pool import Connection
+
 
 @dataclass(frozen=True, slots=True)
 class RefundDue:
     """One captured payment that has to go back; times in ms since the Unix epoch.
 
     `exam` is None when the payment named a reservation of no exam we know. When the provider says
-    that it sent the money back, or that it is disputed, is shown with it.
+    that it sent the money back, or that it is disputed, is shown with it. `settled_before_ms` are
+    settlements whose money did not arrive.
     """
 
     id: int
@@ -31,6 +34,7 @@ class RefundDue:
     settled_ms: int | None
     refunded_ms: int | None
     disputed_ms: int | None
+    settled_before_ms: tuple[int, ...]
 
 
 class RefundsDue:
@@ -44,6 +48,15 @@ class RefundsDue:
         rows = await self._ledger.fetch("select_refunds_due", exam, after, limit)
         return [_due(row) for row in rows]
 
+    async def of_reservation(
+        self, reservation: str, exam: str | None, after: int, limit: int
+    ) -> list[RefundDue]:
+        """Return those of a reservation as `page` does, the settled ones too."""
+        rows = await self._ledger.fetch(
+            "select_refunds_due_of_reservation", reservation, exam, after, limit
+        )
+        return [_due(row) for row in rows]
+
     async def count(self) -> int:
         """Return how many are open, of all exams and of none."""
         rows = await self._ledger.fetch("count_refunds_due")
@@ -54,8 +67,26 @@ class RefundsDue:
 
         `exam` None takes one of whatever exam, or of none.
         """
-        rows = await self._ledger.fetch("settle_refund_due", exam, refund, by)
-        return _due(rows[0]) if rows else None
+        async with self._ledger.transaction() as connection:
+            await connection.execute(self._ledger.query["settle_refund_due"], exam, refund, by)
+            return await self._read(connection, exam, refund)
+
+    async def lock(
+        self, connection: "Connection", exam: str | None, refund: int
+    ) -> RefundDue | None:
+        """Return one as it stays until the caller's transaction ends; None when there is none."""
+        await connection.execute(self._ledger.query["lock_refund_due"], refund)
+        return await self._read(connection, exam, refund)
+
+    async def reopen(self, connection: "Connection", refund: int) -> None:
+        """Keep the settlement of one as history, and let its money be due again."""
+        await connection.execute(self._ledger.query["reopen_refund_due"], refund)
+
+    async def _read(
+        self, connection: "Connection", exam: str | None, refund: int
+    ) -> RefundDue | None:
+        row = await connection.fetchrow(self._ledger.query["select_refund_due"], exam, refund)
+        return None if row is None else _due(row)
 
 
 def _due(row: "Record") -> RefundDue:
@@ -72,4 +103,5 @@ def _due(row: "Record") -> RefundDue:
         settled_ms=None if row["settled_at"] is None else ms(row["settled_at"]),
         refunded_ms=None if row["refunded_at"] is None else ms(row["refunded_at"]),
         disputed_ms=None if row["disputed_at"] is None else ms(row["disputed_at"]),
+        settled_before_ms=tuple(map(ms, row["settled_before"])),
     )

@@ -5,6 +5,8 @@
 
 A crash between the two leaves a note of what was not done; one later leaves what the use case
 leaves. Doing it again is noted again, and is answered as the use case answers a repeat.
+
+Opening a refund due again (`reopen_refund`) is one transaction with its note.
 """
 
 import hashlib
@@ -12,12 +14,19 @@ from collections.abc import Mapping
 
 import orjson
 
-from quota_service.domain.errors import AlreadyConfirmed, ReservationEnded
+from quota_service.domain.errors import (
+    AlreadyConfirmed,
+    NotSettledThen,
+    ReservationEnded,
+    UnknownRefund,
+)
 from quota_service.domain.payment import PaymentEvent, PaymentResult, PaymentStatus
 from quota_service.domain.reservation import Reservation, State
+from quota_service.ledger.refunds_due import RefundDue
 from quota_service.observability.caller import caller
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
+from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, Reserved, reserve
 from quota_service.registration.stores import ExamStores, PaymentStores, ReservationStores
@@ -82,6 +91,41 @@ async def move(stores: PaymentStores, reservation_id: str, venue: str, reason: s
     exam = _exam_of(stores, reservation_id)
     await _note(stores, exam, "move", reservation_id, reason, {"venue": venue})
     return await change_venue(stores, reservation_id, venue, by_ops=True)
+
+
+async def refund_for(stores: PaymentStores, reservation_id: str, reason: str) -> Reservation:
+    """Refund a booking as `refund` does, outside of the window too, and beside the one refund."""
+    exam = _exam_of(stores, reservation_id)
+    await _note(stores, exam, "refund", reservation_id, reason, {})
+    return await refund(stores, reservation_id, by_ops=True)
+
+
+async def reopen_refund(
+    stores: PaymentStores, exam_id: str | None, refund_id: int, settled_ms: int, reason: str
+) -> RefundDue:
+    """Let the money of a refund due that was settled at `settled_ms` be due again.
+
+    The settlement is named, so that a repeat does not open what was settled since: one that is due
+    is returned as it is. Raises UnknownRefund and NotSettledThen.
+    """
+    async with stores.ledger.transaction() as connection:
+        due = await stores.refunds_due.lock(connection, exam_id, refund_id)
+        if due is None:
+            raise UnknownRefund
+        if due.settled_ms is None:
+            return due
+        if due.settled_ms != settled_ms:
+            raise NotSettledThen
+        await stores.refunds_due.reopen(connection, refund_id)
+        detail = {"refund": refund_id, "settled_ms": settled_ms}
+        await stores.exams.note_action(
+            connection, due.exam, caller(), "reopen-refund", due.reservation, reason, detail
+        )
+        stores.failpoint("reopen: before commit")
+        again = await stores.refunds_due.lock(connection, exam_id, refund_id)
+    if again is None:
+        raise UnknownRefund
+    return again
 
 
 def _exam_of(stores: ExamStores, reservation_id: str) -> str:

@@ -7,6 +7,8 @@
     3. give the seats back in Redis. A change of venue that is under way is finished first, as
        Postgres has decided it: after the answer the reservation is read as refunded at once
 
+Ops refund by the same steps, whatever the window (`act_for`).
+
 A process that dies before 2 has done nothing. After 2, the refund's row says that its seats may not
 be back yet; the recovery worker does 3 again, which gives nothing back twice, and marks the row.
 """
@@ -42,30 +44,42 @@ _CHANGES_FINISHED_MAX = 3
 """Changes of venue that one refund finishes; another may begin until Redis knows of the refund."""
 
 
-async def refund(stores: PaymentStores, reservation_id: str) -> Reservation:
-    """Refund a booking in full and return it; every refusal is raised by its name."""
+async def refund(
+    stores: PaymentStores, reservation_id: str, *, by_ops: bool = False
+) -> Reservation:
+    """Refund a booking in full and return it; every refusal is raised by its name.
+
+    Ops refund outside of the window too, until the exam leaves Redis, and beside the one refund
+    that its candidate has; what is refunded already is returned as it is.
+    """
     shard, serial = stores.registry.locate(reservation_id)
     booked = await read_reservation(stores, reservation_id)
-    await _check(stores, shard, booked)
+    if by_ops and booked.state is State.REFUNDED:
+        return booked
+    _check_state(booked)
+    await _check_time(stores, shard, by_ops=by_ops)
     stores.failpoint("refund: before commit")
     try:
         epoch = (shard.exam, shard.number, shard.epoch)
-        end = await stores.refunds.refund(Refund(reservation_id, epoch, caller()))
+        end = await stores.refunds.refund(Refund(reservation_id, epoch, caller(), by_ops))
     except RefundTaken:
         raise await _used(stores, booked) from None
     stores.failpoint("refund: after commit")
     if end is RefundEnd.FENCED:
         raise NotReady("the shard is being recovered")
     if end is RefundEnd.NOT_BOOKED:
-        raise await _used(stores, booked)
+        used = await _used(stores, booked)
+        if not (by_ops and isinstance(used, RefundUsed) and used.reservation == booked.id):
+            raise used
+        return replace(booked, state=State.REFUNDED)
     refunded = await _finish(stores, shard, serial)
     stores.failpoint("refund: after finish")
     stores.metrics.refunds.labels(exam=shard.exam).inc()
     return refunded or replace(booked, state=State.REFUNDED)
 
 
-async def _check(stores: PaymentStores, shard: Shard, booked: Reservation) -> None:
-    """Raise the refusal that a reservation, or the time, earns."""
+def _check_state(booked: Reservation) -> None:
+    """Raise the refusal that a reservation earns."""
     match booked.state:
         case State.CONFIRMED:
             pass
@@ -79,6 +93,14 @@ async def _check(stores: PaymentStores, shard: Shard, booked: Reservation) -> No
             raise NotConfirmed
         case _:
             raise ReservationEnded(booked.state)
+
+
+async def _check_time(stores: PaymentStores, shard: Shard, *, by_ops: bool) -> None:
+    """Raise the refusal that the time earns."""
+    if by_ops:
+        if stores.registry.is_retired(shard.exam):  # its seats could not go back in Redis
+            raise RefundClosed(stores.registry.find(shard.exam).refund.closes_at_ms)
+        return
     window = (await exam_in_force(stores, shard)).refund
     now_ms = await stores.seats.clock_ms()
     if now_ms < window.opens_at_ms:
@@ -88,9 +110,12 @@ async def _check(stores: PaymentStores, shard: Shard, booked: Reservation) -> No
 
 
 async def _used(stores: PaymentStores, booked: Reservation) -> RefundUsed | NotConfirmed:
-    """Return why Postgres did not refund: this person's refund of the exam was used."""
-    used = await stores.refunds.of_candidate(booked.exam, booked.candidate)
-    return NotConfirmed() if used is None else RefundUsed(used.reservation)
+    """Return why Postgres did not refund: it has, or this person's refund of the exam was used."""
+    had = await stores.refunds.of_candidate(booked.exam, booked.candidate)
+    if any(each.reservation == booked.id for each in had):
+        return RefundUsed(booked.id)
+    used = [each.reservation for each in had if not each.by_ops]
+    return RefundUsed(used[0]) if used else NotConfirmed()
 
 
 async def _finish(stores: PaymentStores, shard: Shard, serial: str) -> Reservation | None:

@@ -46,7 +46,12 @@ class CandidateView:
     exam: str
     candidate: str
     reservations: tuple[ReservationView, ...]
-    refund: RecordedRefund | None
+    refunds: tuple[RecordedRefund, ...]
+
+    @property
+    def is_refund_used(self) -> bool:
+        """Whether the one refund of the candidate is used; those that ops made are beside it."""
+        return not all(refund.by_ops for refund in self.refunds)
 
     @property
     def is_registered(self) -> bool:
@@ -87,8 +92,8 @@ async def view_candidate(stores: PaymentStores, exam_id: str, candidate: str) ->
         replace(await with_payment(stores, reservation), history=tuple(history[reservation.id]))
         for reservation in ordered
     ]
-    refund = await stores.refunds.of_candidate(exam_id, candidate)
-    return CandidateView(exam_id, candidate, tuple(views), refund)
+    refunds = await stores.refunds.of_candidate(exam_id, candidate)
+    return CandidateView(exam_id, candidate, tuple(views), tuple(refunds))
 
 
 async def _current(

@@ -7,6 +7,7 @@ from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
+from tests.support.refunds_due import listed
 from tests.support.refusals import assert_refused
 
 WHY = "told on the telephone"
@@ -83,6 +84,40 @@ async def test_ops_move_a_booking_after_the_window_and_a_frontend_does_not(
     assert (moved.json["venue"], moved.json["state"]) == ("tianjin", "confirmed")
 
 
+async def test_ops_refund_outside_of_the_window_and_a_candidate_does_not(
+    running: Running, evidence: Evidence
+) -> None:
+    api = running.client
+    held = (await api.reserve("c-1")).json
+    await api.pay(held)
+    over = {"opens_at": "2023-01-01T00:00:00Z", "closes_at": "2023-01-02T00:00:00Z"}
+    assert (await api.import_exam({**exam_definition(), "refund": over})).status == 200
+
+    refused = await api.call("POST", f"/v1/reservations/{held['id']}/refund")
+    refunded = await act(api, held["id"], "ops-refund")
+    again = await act(api, held["id"], "ops-refund")
+
+    assert_refused(refused, 409, "refund-closed")
+    assert (refunded.json["state"], again.json) == ("refunded", refunded.json)
+    (due,) = await listed(api, exam="exam-1")
+    assert (due["reservation"], due["reason"]) == (held["id"], "refunded")
+    seen = (await api.get("/v1/exams/exam-1/candidates/c-1")).json
+    assert (seen["refund_used"], seen["refund"]["reservation"]) == (False, held["id"])
+    told = await evidence.rows("SELECT action, reason FROM ops_actions")
+    assert [tuple(row.values()) for row in told] == [("refund", WHY)] * 2
+
+
+async def test_what_is_not_booked_is_not_refunded_by_ops(api: ApiClient) -> None:
+    held = (await api.reserve("c-1")).json["id"]
+
+    early = await act(api, held, "ops-refund")
+    await act(api, held, "release")
+    late = await act(api, held, "ops-refund")
+
+    assert_refused(early, 409, "not-confirmed")
+    assert_refused(late, 409, "reservation-ended")
+
+
 async def test_each_act_is_kept_with_its_key_its_request_and_its_reason(
     running: Running, evidence: Evidence
 ) -> None:
@@ -110,7 +145,12 @@ async def test_each_act_is_kept_with_its_key_its_request_and_its_reason(
 
 async def test_no_act_is_done_without_a_reason_or_by_a_frontend(api: ApiClient) -> None:
     held = (await api.reserve("c-1")).json["id"]
-    acts = {"release": {}, "move": {"venue": "tianjin"}, "mark-paid": {"reference": "bank 7"}}
+    acts = {
+        "release": {},
+        "ops-refund": {},
+        "move": {"venue": "tianjin"},
+        "mark-paid": {"reference": "bank 7"},
+    }
 
     for what, members in acts.items():
         path = f"/v1/reservations/{held}/{what}"

@@ -37,6 +37,7 @@ MEMBERS = {
     "settled_at",
     "refunded_at",
     "disputed_at",
+    "settled_before",
 }
 
 
@@ -150,6 +151,7 @@ async def test_an_entry_tells_the_payment_as_the_provider_reported_it(api: ApiCl
         "settled_at": None,
         "refunded_at": None,
         "disputed_at": None,
+        "settled_before": [],
     }
     assert due["due_at"].endswith("Z")
 

@@ -1,16 +1,17 @@
 """Ops settle money that has to go back: each payment once, whoever else does or looks."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from quota_service.ledger.api_keys import Scope, split_key
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
-from tests.support.client import ApiClient
+from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
-from tests.support.refunds_due import NO_SUCH_RESERVATION, listed, look, settle
+from tests.support.refunds_due import NO_SUCH_RESERVATION, listed, look, path_of, settle
 from tests.support.refusals import assert_refused
 
 
@@ -86,3 +87,52 @@ async def test_an_unknown_refund_and_one_of_another_exam_cannot_be_settled(
 
 async def test_a_refund_id_of_thousands_of_digits_is_unknown_and_no_fault(api: ApiClient) -> None:
     assert_refused(await settle(api, "9" * 5000), 404, "unknown-refund")
+
+
+async def reopen(api: ApiClient, refund: object, *, exam: str | None = None, **body: Any) -> Reply:
+    path = f"{path_of(exam)}/{refund}/reopen"
+    return await api.call("POST", path, key=api.ops_key, json={"reason": "bounced", **body})
+
+
+@pytest.mark.parametrize("exam", [None, "exam-1"])
+async def test_a_payment_that_did_not_arrive_is_listed_again_with_its_settlement(
+    api: ApiClient, exam: str | None
+) -> None:
+    await api.pay(NO_SUCH_RESERVATION)
+    (due,) = await listed(api)
+    settled = (await settle(api, due["id"])).json
+    found = await look(api, f"?reservation={NO_SUCH_RESERVATION}", exam=exam)
+
+    opened = await reopen(api, due["id"], exam=exam, settled_at=settled["settled_at"])
+    again = await reopen(api, due["id"], exam=exam, settled_at=settled["settled_at"])
+
+    assert found["refunds_due"] == [settled]
+    assert opened.json == {**due, "settled_before": [settled["settled_at"]]}
+    assert again.json == opened.json
+    assert await listed(api) == [opened.json]
+    assert await look(api, "?reservation=nobody", exam=exam) == {
+        "exam": exam,
+        "refunds_due": [],
+        "next": None,
+    }
+
+
+async def test_only_the_settlement_that_is_named_is_opened_again(
+    api: ApiClient, nothing_changes: NothingChanges
+) -> None:
+    await api.pay("nobody")
+    (due,) = await listed(api)
+    settled_at = (await settle(api, due["id"])).json["settled_at"]
+
+    async with nothing_changes():
+        other = await reopen(api, due["id"], settled_at="2023-03-15T01:00:00.000Z")
+        bare = await reopen(api, due["id"])
+        blank = await reopen(api, due["id"], settled_at=settled_at, reason=" ")
+        unknown = await reopen(api, "999", settled_at=settled_at)
+        of_exam = await reopen(api, due["id"], exam="exam-1", settled_at=settled_at)
+
+    for reply in (other, bare, blank):
+        assert_refused(reply, 422, "invalid-request")
+    assert_refused(unknown, 404, "unknown-refund")
+    assert_refused(of_exam, 404, "unknown-refund")
+    assert [wrong["field"] for wrong in other.json["errors"]] == ["settled_at"]

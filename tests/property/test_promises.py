@@ -382,7 +382,7 @@ class Promises(Driver):
         # What has ended is known from the drained journal, which may be a step behind.
         assert seen.items() <= mine.items()
         assert {i for i, state in mine.items() if state in {"held", "confirmed"}} <= seen.keys()
-        used = view.refund and view.refund.reservation
+        used = view.refunds[0].reservation if view.refunds else None
         assert used == self.model.refunds.get(candidate)
 
     @rule(again=st.booleans())

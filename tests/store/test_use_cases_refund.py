@@ -323,5 +323,5 @@ async def test_a_late_payment_that_was_refunded_is_shown_so_before_the_journal_i
 
     view = await view_candidate(service.stores.payments, "exam-1", "candidate-1")
 
-    assert view.refund is not None
+    assert [each.reservation for each in view.refunds] == [held.id]
     assert [v.reservation.state for v in view.reservations] == [State.REFUNDED]
