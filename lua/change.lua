@@ -26,10 +26,11 @@
 -- ARGV[7] revision of the definition the caller goes by
 -- ARGV[8] limit: a reservation changes its venue so often at most
 -- ARGV[9] share: of a hundred seats, how many the unpaid holds of one API key have at most
--- ARGV[10] by: who asked, <key id>/<request id>
+-- ARGV[10] leaving: the venue it is to be moved away from, '' for any
+-- ARGV[11] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version} a hold that has moved, or a booking that is changing now
---         {DONE_BEFORE, record}   it is at this venue
+--         {DONE_BEFORE, record}   it is at this venue, or not at the one it is to leave
 --         {ENDED, record}         its seats have gone back
 --         {IN_PROGRESS, record}   a payment or another change is being recorded
 --         {NOT_OPEN} {CLOSED}     outside the registration window
@@ -53,7 +54,7 @@ local confirming_key, pinned_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local definition_key, key_held_key, capacity_key, record_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local fence, serial, venue, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local opens_at_ms, closes_at_ms, revision = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local limit, share, by = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
+local limit, share, leaving, by = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10], ARGV[11]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -69,7 +70,7 @@ end
 if state ~= 'held' and state ~= 'confirmed' then
   return { ENDED, record_text(record) }
 end
-if record[VENUE] == venue then
+if record[VENUE] == venue or (leaving ~= '' and record[VENUE] ~= leaving) then
   return { DONE_BEFORE, record_text(record) }
 end
 if is_stale(definition_key, revision) then

@@ -58,26 +58,38 @@ _ATTEMPT_BYTES = 8
 
 
 async def change_venue(
-    stores: PaymentStores, reservation_id: str, venue: str, *, by_ops: bool = False
+    stores: PaymentStores,
+    reservation_id: str,
+    venue: str,
+    *,
+    by_ops: bool = False,
+    leaving: str = "",
 ) -> Reservation:
     """Move a hold or a booking to another venue and return it; being there already is no error.
 
-    Ops move it outside of the window too, and beyond the limits of fair use.
+    Ops move it outside of the window too, and beyond the limits of fair use. One that is to move
+    away from the venue `leaving` and is at another one is returned as it is.
 
     A refusal leaves it where it was, and so does Unavailable, unless its `applied` is None.
     """
     shard, _ = stores.registry.locate(reservation_id)
     exam = stores.registry.find(shard.exam)
     try:
-        return await _change(stores, exam, reservation_id, venue, by_ops=by_ops)
+        return await _change(stores, exam, reservation_id, venue, by_ops=by_ops, leaving=leaving)
     except StaleDefinition:
         await catch_up(stores, exam)
     exam = stores.registry.find(exam.id)
-    return await _change(stores, exam, reservation_id, venue, by_ops=by_ops)
+    return await _change(stores, exam, reservation_id, venue, by_ops=by_ops, leaving=leaving)
 
 
 async def _change(
-    stores: PaymentStores, exam: Exam, reservation_id: str, venue: str, *, by_ops: bool
+    stores: PaymentStores,
+    exam: Exam,
+    reservation_id: str,
+    venue: str,
+    *,
+    by_ops: bool,
+    leaving: str,
 ) -> Reservation:
     """Move by a definition; StaleDefinition when another one is in force."""
     shard, serial = stores.registry.locate(reservation_id)
@@ -91,7 +103,7 @@ async def _change(
     begun_s = attempt_clock_s()
     attempt = secrets.token_hex(_ATTEMPT_BYTES)
     rules = exam.unbounded if by_ops else exam
-    answer = await stores.seats.change(shard, rules, serial, venue, attempt)
+    answer = await stores.seats.change(shard, rules, serial, venue, attempt, leaving=leaving)
     stores.failpoint("change: after script")
     reservation = await _taken(stores, exam, venue, reservation_id, answer)
     if reservation.state is State.CHANGING_VENUE:

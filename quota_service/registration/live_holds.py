@@ -1,17 +1,16 @@
-"""Live holds: the reservations of an exam that have seats and no booking, as Redis has them now.
+"""Live holds: the holds of an exam, and what is between the stores, as Redis has them now.
 
-Postgres knows them only as far as the journal was drained.
+Postgres knows holds only as far as the journal was drained.
 """
 
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Exam
-from quota_service.domain.reservation import Reservation, State
+from quota_service.domain.reservation import Reservation
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.record import FIELDS, parse_record
 
 _HOLDS_AT_ONCE = 500
 _VENUE = FIELDS.index("venue")
-_OF_A_HOLD = (f"{State.HELD}|", f"{State.CONFIRMING}|")
 
 
 async def live_holds(
@@ -19,7 +18,8 @@ async def live_holds(
 ) -> list[Reservation]:
     """Return the holds at a venue, at all where None, that have one of the subjects.
 
-    One that is being paid is among them. Raises NotReady when the shard is not open, and
+    Those that are being paid are among them, and bookings whose change of venue has not given their
+    seats at this venue back. Raises NotReady when the shard is not open, and
     SeatsUnavailable.
     """
     found: dict[str, Reservation] = {}
@@ -32,8 +32,6 @@ async def live_holds(
                     shard, index, cursor or "0", _HOLDS_AT_ONCE
                 )
                 for serial, text in records.items():
-                    if not text.startswith(_OF_A_HOLD):
-                        continue
                     if venue is None or text.split("|", _VENUE + 1)[_VENUE] == venue:
                         held = parse_record(shard.exam, shard.number, serial, text)
                         if not subjects.isdisjoint(held.subjects):

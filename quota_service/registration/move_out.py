@@ -2,14 +2,15 @@
 
     1. note in Postgres who moves what, where to, and why
     2. read the holds in Redis and the bookings in Postgres with a subject that is closed at the
-       venue; a page of them, by id
+       venue; a page of them, by id. What has left it meanwhile is not moved
     3. each changes its venue (`change_venue`) to the first venue that has all its subjects: of
        those that its candidate ordered, in that order, then of the given ones; registration may be
        closed, and no limit on changes holds
 
 What a crash leaves behind: what has moved, and what has not. A booking whose change was under way
-is brought to an end by recovery, or by the next call. What has moved does not stand there any more,
-so the same call again, from the start or after the last page that was answered, does the rest.
+is brought to an end by recovery, or by the same call again, which finds it in Redis. What has moved
+does not stand there any more, so the same call again, from the start or after the last page that
+was answered, does the rest.
 
 A hold moves in one step and keeps its deadline. A payment or change that is under way is decided
 first, as recovery does it: a payment that is committed has made a booking, which is moved; one that
@@ -103,7 +104,12 @@ async def move_out(  # noqa: PLR0917  what is moved, where to, why, and which pa
     # Holds first: one that is paid between the two readings is among the bookings.
     held = await live_holds(stores, exam, venue, frozenset(closed))
     booked = await stores.reader.bookings_at(exam_id, venue, closed, after, limit)
-    standing = {each.id: _Standing(each.id, each.candidate, State.HELD) for each in held}
+    standing = {
+        each.id: _Standing(
+            each.id, each.candidate, State.CONFIRMED if each.state.is_booked else State.HELD
+        )
+        for each in held
+    }
     standing |= {id_: _Standing(id_, candidate, State.CONFIRMED) for id_, candidate in booked}
     page = [standing[id_] for id_ in sorted(standing) if id_ > after][:limit]
     ordered = await stores.reader.ordered_venues([each.reservation for each in page])
@@ -114,6 +120,7 @@ async def move_out(  # noqa: PLR0917  what is moved, where to, why, and which pa
             _move(
                 stores.payments,
                 each,
+                venue,
                 _choices(exam, venue, ordered.get(each.reservation, ()), venues),
             )
             for each in batch
@@ -151,15 +158,18 @@ def _choices(
 
 
 async def _move(
-    stores: PaymentStores, found: _Standing, choices: Mapping[str, Rule]
+    stores: PaymentStores, found: _Standing, leaving: str, choices: Mapping[str, Rule]
 ) -> Moved | None:
-    """Move what was found; None when it has ended meanwhile. Unavailable when a store failed."""
+    """Move what was found; None when it has ended meanwhile, or left for a venue of its own.
+
+    Raises Unavailable when a store failed.
+    """
     try:
         try:
-            return await _try_all(stores, found, choices)
+            return await _try_all(stores, found, leaving, choices)
         except (PaymentInProgress, ChangeInProgress):
             await _end_attempt(stores, found.reservation)
-            return await _try_all(stores, found, choices)
+            return await _try_all(stores, found, leaving, choices)
     except ReservationEnded:
         return None
     except Unavailable:
@@ -168,14 +178,20 @@ async def _move(
         return _stayed(found, refusal.slug)
 
 
-async def _try_all(stores: PaymentStores, found: _Standing, choices: Mapping[str, Rule]) -> Moved:
+async def _try_all(
+    stores: PaymentStores, found: _Standing, leaving: str, choices: Mapping[str, Rule]
+) -> Moved | None:
     """Move to the first venue that has room; every other refusal is raised."""
-    for venue, rule in choices.items():
+    id_ = found.reservation
+    for venue in choices:
         try:
-            moved = await change_venue(stores, found.reservation, venue, by_ops=True)
+            moved = await change_venue(stores, id_, venue, by_ops=True, leaving=leaving)
         except (SoldOut, VenueClosed):
             continue
-        return Moved(found.reservation, found.candidate, moved.state, moved.venue, rule)
+        # It can be where a call before this one has moved it.
+        if (rule := choices.get(moved.venue)) is None:
+            return None
+        return Moved(id_, found.candidate, moved.state, moved.venue, rule)
     return _stayed(found, SoldOut.slug)
 
 

@@ -159,13 +159,16 @@ class SeatStore:
         return await self._step("confirm", shard, serial)
 
     async def change(
-        self, shard: Shard, exam: Exam, serial: str, venue: str, attempt: str
+        self, shard: Shard, exam: Exam, serial: str, venue: str, attempt: str, *, leaving: str = ""
     ) -> ScriptReply:
-        """Take the seats of another venue: a hold moves, a booking is changing under `attempt`."""
+        """Take the seats of another venue: a hold moves, a booking is changing under `attempt`.
+
+        With `leaving` only if it is at that venue; DONE_BEFORE where it is not.
+        """
         window = exam.registration
         times = (window.opens_at_ms, window.closes_at_ms)
         rules = (exam.fair_use.venue_changes_max, exam.fair_use.key_share_max_percent)
-        args = (*times, exam.revision, *rules)
+        args = (*times, exam.revision, *rules, leaving)
         return await self._step("change", shard, serial, venue, attempt, *args)
 
     async def finish_change(

@@ -48,15 +48,20 @@ WAITING, UNDER_WAY = f"{CALLS} AND wait_event_type = 'Lock'", f"{CALLS} AND stat
 
 
 @asynccontextmanager
-async def dying_api(settings: Settings, client: ApiClient, line: str) -> AsyncIterator[ApiClient]:
-    """A second API process on the same stores that dies at `line`; it must have died at the end."""
-    async with api_process(settings, client, line) as (dying, _):
+async def dying_api(
+    settings: Settings, client: ApiClient, line: str, time: int = 1
+) -> AsyncIterator[ApiClient]:
+    """A second API process on the same stores that dies at `line`; it must have died at the end.
+
+    It dies at this time of reaching the line.
+    """
+    async with api_process(settings, client, line, time) as (dying, _):
         yield dying
 
 
 @asynccontextmanager
 async def api_process(
-    settings: Settings, client: ApiClient, line: str
+    settings: Settings, client: ApiClient, line: str, time: int = 1
 ) -> AsyncIterator[tuple[ApiClient, asyncio.subprocess.Process]]:
     """The same, and the process, for who kills it."""
     told = {name: text for name, text in environment_of(settings).items() if name in TOLD}
@@ -65,6 +70,7 @@ async def api_process(
         "-m",
         "tests.faults.dying_api",
         line,
+        str(time),
         cwd=ROOT,
         env={**os.environ, **told},
         stdout=asyncio.subprocess.PIPE,

@@ -7,13 +7,15 @@ from quota_service.definitions.reading import parse_exam
 from quota_service.domain.errors import NotReady, UnknownVenue
 from quota_service.domain.payment import PaymentOutcome
 from quota_service.domain.reservation import Reservation, State
+from quota_service.ledger.reading import LedgerReader
+from quota_service.registration.change_venue import change_venue
 from quota_service.registration.close_venue import close_venue, open_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.move_out import MovedOut, Rule, move_out
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.stores import MaintenanceStores
-from tests.support.bookings import book, check_agreement, left, now, recover
+from tests.support.bookings import book, check_agreement, left, meanwhile, now, recover
 from tests.support.exams import SEATS, exam_definition
 from tests.support.lost_shards import drain, lose_everything, recover_shards, rows
 from tests.support.moved_definitions import exam, expire_now, with_venue
@@ -214,6 +216,41 @@ async def test_a_late_payment_under_way_is_left_alone_and_moved_once_it_is_booke
     assert (stayed.state, stayed.venue, stayed.why) == (State.HELD, "", "payment-in-progress")
     assert paid.outcome is PaymentOutcome.CONFIRMED
     assert (moved.reservation, moved.venue) == (held.id, "tianjin")
+    await check_agreement(service, booked=1)
+
+
+@pytest.mark.parametrize("line", ["change: after script", "change: after commit"])
+async def test_a_change_under_way_is_ended_first_and_one_that_has_moved_stays_where_it_went(
+    service: Service, line: str
+) -> None:
+    booking = await book(service)
+    await close(service)
+    with pytest.raises(DiedError):
+        await change_venue(dying(service.stores.payments, line), booking.id, "tianjin", by_ops=True)
+
+    (end,) = (await move(service, "beijing", "tianjin")).reservations
+
+    venue = "tianjin" if line == "change: after commit" else "beijing"
+    assert (end.reservation, end.venue) == (booking.id, venue)
+    assert (await now(service, booking)).venue_changes == 1
+    await check_agreement(service, booked=1)
+
+
+async def test_what_leaves_by_itself_while_a_page_is_moved_is_not_moved_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booking = await book(service)
+    await close(service)
+
+    async def leave() -> None:
+        await change_venue(service.stores.payments, booking.id, "tianjin")
+
+    meanwhile(monkeypatch, LedgerReader, "ordered_venues", leave)
+
+    done = await move(service, "beijing")
+
+    assert done.reservations == ()
+    assert (await now(service, booking)).venue == "tianjin"
     await check_agreement(service, booked=1)
 
 
