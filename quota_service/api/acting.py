@@ -72,6 +72,7 @@ def post_ops_reservation(context: ApiContext, request: Request) -> Coroutine[Any
     key = idempotency_key(request.headers)
     document = parse_object(request.body)
     order = read_order(_OPS_ORDER, document)
+    request.candidate = order.candidate
 
     async def run() -> Response:
         exam, stores = request.params["exam"], context.stores.reservations

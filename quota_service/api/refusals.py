@@ -6,6 +6,9 @@ be able to fill the log, nor an overloaded process be made slower by it: what ha
 is too much, is counted, and a line a second and slug says how often. So it is with what a store
 that is away cannot serve; such a line says which part it was, and why.
 
+A refusal with a line of its own is also in the history of its candidate for a day
+(`registration/refusal_history.py`).
+
 What was done has its line where the journal is drained (`registration/drain_journal.py`).
 """
 
@@ -14,7 +17,9 @@ from collections import defaultdict
 
 from quota_service.domain.errors import Overloaded, Unavailable
 from quota_service.http.request import Request
+from quota_service.observability.caller import caller
 from quota_service.observability.logs import KEY_ID, OnceASecond
+from quota_service.registration.refusal_history import RefusalHistory
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +27,8 @@ log = logging.getLogger(__name__)
 class RefusalLog:
     """The refusals of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, history: RefusalHistory) -> None:
+        self.history = history
         self._counted: defaultdict[str, OnceASecond] = defaultdict(OnceASecond)
 
     def count(self, slug: str) -> None:
@@ -31,7 +37,7 @@ class RefusalLog:
             log.info("refused", extra={"slug": slug, "count": count})
 
     def tell(self, slug: str, request: Request) -> None:
-        """Log a refusal in the context of its request."""
+        """Log and keep a refusal, in the context of its request."""
         if not KEY_ID.get():
             self.count(slug)
             return
@@ -41,6 +47,7 @@ class RefusalLog:
             "candidate": request.candidate,
         }
         log.info("refused", extra={"slug": slug, **{k: v for k, v in ids.items() if v}})
+        self.history.add(slug, request.params, request.candidate, caller())
 
     def tell_unavailable(self, error: Unavailable) -> None:
         """Log in the context of its request that a part cannot serve it."""

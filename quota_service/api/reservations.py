@@ -17,6 +17,7 @@ from quota_service.api.models import (
     ASubjectId,
     ExamId,
     Id,
+    Positive,
     Reader,
     ReservationId,
     Time,
@@ -162,6 +163,23 @@ class Refund(Answer):
     """When ops sent the money back; null until then."""
 
 
+class Refusals(Answer):
+    """Refusals of one kind within a minute."""
+
+    slug: Annotated[str, example("sold-out")]
+    """Which problem it was: the end of its `type`."""
+    reservation: Annotated[str | None, example(None)]
+    """The reservation that the requests named; null where they named the candidate."""
+    count: Annotated[Positive, example(3)]
+    """How often in the minute."""
+    last_at: Time
+    """When it was the last time."""
+    key_id: Annotated[str, example("0f3a9c2b71de")]
+    """Id of the API key of the last request."""
+    request_id: Annotated[str, example("frontend-1-000042")]
+    """The X-Request-ID of the last request."""
+
+
 class CandidateView(Answer):
     """All reservations of a candidate in an exam; none for an unknown candidate."""
 
@@ -175,6 +193,9 @@ class CandidateView(Answer):
     """The last refund the candidate had for the exam."""
     reservations: Sequence[ReservationWithHistory]
     """Oldest first."""
+    refusals: Sequence[Refusals]
+    """What the candidate, or a reservation of it, was refused within a day, newest first, at most
+    200. The last second's may be missing, and of a rush others too."""
 
 
 def duplicates(document: Mapping[str, Any]) -> list[Fault]:
@@ -278,6 +299,17 @@ async def get_candidate(context: ApiContext, request: Request) -> Response:
                 "history": [_step_json(step) for step in each.history],
             }
             for each in view.reservations
+        ],
+        "refusals": [
+            {
+                "slug": refused.slug,
+                "reservation": refused.reservation or None,
+                "count": refused.count,
+                "last_at": rfc3339(refused.last_ms),
+                "key_id": refused.by.key_id,
+                "request_id": refused.by.request_id,
+            }
+            for refused in view.refusals
         ],
     }
     return Response.json(answer)

@@ -34,6 +34,7 @@ from quota_service.ledger.reading import LedgerReader
 from quota_service.ledger.recoveries import RecoveryLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
+from quota_service.ledger.refusals import RefusalLedger
 from quota_service.ledger.retention import RetentionLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
@@ -43,6 +44,7 @@ from quota_service.registration.availability import AvailabilityCache
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.in_flight import InFlight, UseCaseLimits
 from quota_service.registration.queue_numbers import NumberBlock, QueueNumbers
+from quota_service.registration.refusal_history import RefusalHistory, RefusalLimits
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.registration.stores import (
@@ -112,6 +114,7 @@ async def open_stores(
             changes=ChangeLedger(ledger, settings, metrics),
             refunds=RefundLedger(ledger, settings, metrics),
             refunds_due=RefundsDue(ledger),
+            refusals=RefusalLedger(ledger),
             unreadable=UnreadablePayments(ledger),
             retry_grace_ms=round(settings.payment_retry_grace_s * 1000),
         )
@@ -194,7 +197,9 @@ async def open_service(
             streams=Streams(availability, rendered, settings, metrics),
             queue=FairQueue(asyncio.get_running_loop(), settings.queue_max),
             limiter=ConcurrencyLimiter.of(settings, metrics),
-            refusals=RefusalLog(),
+            refusals=RefusalLog(
+                RefusalHistory(stores.payments.refusals, metrics, settings.limits_of(RefusalLimits))
+            ),
         )
         yield Service(
             settings, metrics, stores, stores.runner, keys, key_ledger, health, in_flight, context

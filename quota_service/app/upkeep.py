@@ -11,6 +11,7 @@ from quota_service.app.opening import Service
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.load_window import LoadWindow
 from quota_service.registration.admit import AdmissionLimits
+from quota_service.registration.refusal_history import WRITE_INTERVAL_S
 from quota_service.registration.report_load import report_load
 from quota_service.registration.room_cache import RoomRefresh
 from quota_service.seats.connection import server_warnings
@@ -56,6 +57,7 @@ async def kept_fresh(service: Service, *, reports_load: bool) -> AsyncIterator[N
     ]
     if reports_load:
         rounds.append((telling_load(service), _INTERVAL_S))
+        rounds.append((_writing_refusals(service), WRITE_INTERVAL_S))
     # The first round runs before anything listens, so that a healthy start is ready at once.
     for task, _ in rounds:
         with suppress(QuotaError):
@@ -65,6 +67,7 @@ async def kept_fresh(service: Service, *, reports_load: bool) -> AsyncIterator[N
         yield
     finally:
         await cancel_all(tasks)
+        await service.context.refusals.history.write_rest()
 
 
 def _refreshing_health(service: Service) -> Callable[[], Awaitable[None]]:
@@ -82,6 +85,15 @@ def _refreshing_health(service: Service) -> Callable[[], Awaitable[None]]:
             del unchecked[store]
 
     return refresh
+
+
+def _writing_refusals(service: Service) -> Callable[[], Awaitable[None]]:
+    """Return the round that writes refusals to their history."""
+
+    async def write() -> None:
+        await service.context.refusals.history.write()
+
+    return write
 
 
 def telling_load(service: Service) -> Callable[[], Awaitable[None]]:

@@ -31,7 +31,7 @@ class Request:
     event: str = ""
     """The event id of a signed callback, once its signature is verified."""
     candidate: str = ""
-    """The candidate it is about, for the log: set by a handler once it has checked the id."""
+    """The candidate it is about, for log and history: set by a handler that has checked the id."""
 
 
 Handler = Callable[[Context, Request], Response | Coroutine[Any, Any, Response]]

@@ -45,6 +45,11 @@ class Metrics:
             ("work", "reason"),
             registry=registry,
         )
+        self.refusals_dropped = Counter(
+            "quota_refusals_dropped",
+            "Refusals that are missing in the history of their candidates.",
+            registry=registry,
+        )
         self.reservations = Counter(
             "quota_reservations",
             "Reservation requests by outcome.",

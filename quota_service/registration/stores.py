@@ -19,6 +19,7 @@ from quota_service.ledger.reading import LedgerReader
 from quota_service.ledger.recoveries import RecoveryLedger
 from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
+from quota_service.ledger.refusals import RefusalLedger
 from quota_service.ledger.retention import RetentionLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
@@ -55,7 +56,7 @@ class ExamStores:
 
 @dataclass(frozen=True, slots=True)
 class PaymentStores(ExamStores):
-    """What confirming, changing the venue, refunding and recovering any of these need.
+    """What confirming, changing the venue, refunding, recovering these and viewing them need.
 
     `retry_grace_ms` is how long a hold whose payment could not be recorded is kept for the payment
     to be sent again.
@@ -65,6 +66,7 @@ class PaymentStores(ExamStores):
     changes: ChangeLedger
     refunds: RefundLedger
     refunds_due: RefundsDue
+    refusals: RefusalLedger
     unreadable: UnreadablePayments
     retry_grace_ms: int
 

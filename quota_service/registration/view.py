@@ -12,6 +12,7 @@ from quota_service.domain.errors import ExamArchived, UnknownReservation
 from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RecordedPayment
 from quota_service.domain.reservation import Reservation, ReservationId, State
 from quota_service.ledger.refunds import RecordedRefund
+from quota_service.ledger.refusals import RefusedBefore
 from quota_service.registration.stores import ExamStores, PaymentStores
 from quota_service.seats.record import parse_record
 
@@ -41,12 +42,13 @@ class ReservationView:
 
 @dataclass(frozen=True, slots=True)
 class CandidateView:
-    """Everything a candidate has in one exam, oldest first."""
+    """Everything a candidate has in one exam, oldest first; refusals newest first."""
 
     exam: str
     candidate: str
     reservations: tuple[ReservationView, ...]
     refunds: tuple[RecordedRefund, ...]
+    refusals: tuple[RefusedBefore, ...]
 
     @property
     def is_refund_used(self) -> bool:
@@ -93,7 +95,8 @@ async def view_candidate(stores: PaymentStores, exam_id: str, candidate: str) ->
         for reservation in ordered
     ]
     refunds = await stores.refunds.of_candidate(exam_id, candidate)
-    return CandidateView(exam_id, candidate, tuple(views), tuple(refunds))
+    refusals = await stores.refusals.of_candidate(exam_id, candidate, list(found))
+    return CandidateView(exam_id, candidate, tuple(views), tuple(refunds), tuple(refusals))
 
 
 async def _current(

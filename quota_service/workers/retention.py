@@ -10,6 +10,8 @@ from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import SELDOM_S, Schedule
 
 _BATCH_MAX = 5000
+_REFUSALS_MAX = 50_000
+"""Rows in a batch of refusals: a rush leaves millions, and they go within hours."""
 _INTERVAL_S = 60.0
 
 
@@ -27,10 +29,12 @@ class RetentionWorker:
     async def run_once(self) -> Mapping[str, int]:
         """Remove one batch of each kind.
 
-        Returns {"forgotten": archived exams, "retired": exams, "attempts": rows, "journal": rows}.
+        Returns {"forgotten": archived exams, "retired": exams, "attempts": rows, "journal": rows,
+        "refusals": rows}.
         """
         attempts = await self._stores.payments.confirmations.prune_attempts(_BATCH_MAX)
         journal = await prune_journals(self._stores, self._journal_days, _BATCH_MAX)
+        refusals = await self._stores.payments.refusals.prune(_REFUSALS_MAX)
         retired = await each_of(self._schedule.exams(), self._retire)
         forgotten = await forget_archived(self._stores)
         return {
@@ -38,6 +42,7 @@ class RetentionWorker:
             "retired": retired["retired"],
             "attempts": attempts,
             "journal": journal,
+            "refusals": refusals,
         }
 
     async def _retire(self, exam: str) -> Mapping[str, int]:
