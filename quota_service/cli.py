@@ -17,6 +17,7 @@ from quota_service import __version__
 from quota_service.app.processes import PROCESSES_MAX, REUSE_PORT, serve_in_processes
 from quota_service.app.running import run
 from quota_service.commands.adding import Command, add, add_group, both_stores, postgres
+from quota_service.commands.candidate import add_candidate_commands
 from quota_service.commands.exam import add_exam_commands
 from quota_service.commands.export import add_export_commands
 from quota_service.commands.keys import add_key_commands
@@ -113,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_key_commands(commands)
     add_room_commands(commands)
+    add_candidate_commands(commands)
     add_refund_commands(commands)
     add_export_commands(commands)
 

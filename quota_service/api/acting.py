@@ -1,6 +1,6 @@
 """Ops act for a candidate: reserve, mark as paid, give back, move, refund; each with a reason."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import with_config
@@ -26,6 +26,7 @@ from quota_service.registration.act_for import (
     release_for,
     reserve_for,
 )
+from quota_service.registration.reserve import Order
 from quota_service.schema import Identifier, Reason, example
 
 
@@ -61,17 +62,17 @@ class Move(TypedDict):
     """Id of the venue."""
 
 
-_MARKED_PAID: Final = Reader(MarkedPaid)
+MARKED_PAID: Final = Reader(MarkedPaid)
 _OPS_ORDER: Final = Reader(OpsOrder, duplicates)
-_REASONED: Final = Reader(Reasoned)
-_MOVE: Final = Reader(Move)
+REASONED: Final = Reader(Reasoned)
+MOVE: Final = Reader(Move)
 
 
 def post_ops_reservation(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
     """POST /v1/exams/{exam}/ops-reservations."""
     key = idempotency_key(request.headers)
     document = parse_object(request.body)
-    order = read_order(_OPS_ORDER, document)
+    order = read_ops_order(document)
     request.candidate = order.candidate
 
     async def run() -> Response:
@@ -82,9 +83,14 @@ def post_ops_reservation(context: ApiContext, request: Request) -> Coroutine[Any
     return run()
 
 
+def read_ops_order(document: Mapping[str, Any]) -> Order:
+    """Return the order in a document that ops give a reason for."""
+    return read_order(_OPS_ORDER, document)
+
+
 def post_mark_paid(context: ApiContext, request: Request) -> Coroutine[Any, Any, Response]:
     """POST /v1/reservations/{reservation}/mark-paid."""
-    body = _MARKED_PAID.read(parse_object(request.body))
+    body = MARKED_PAID.read(parse_object(request.body))
 
     async def run() -> Response:
         reservation = request.params["reservation"]
@@ -97,14 +103,14 @@ def post_mark_paid(context: ApiContext, request: Request) -> Coroutine[Any, Any,
 
 async def post_release(context: ApiContext, request: Request) -> Response:
     """POST /v1/reservations/{reservation}/release."""
-    reason = _REASONED.read(parse_object(request.body))["reason"]
+    reason = REASONED.read(parse_object(request.body))["reason"]
     released = await release_for(context.stores, request.params["reservation"], reason)
     return await viewed(context, released)
 
 
 async def post_ops_refund(context: ApiContext, request: Request) -> Response:
     """POST /v1/reservations/{reservation}/ops-refund."""
-    reason = _REASONED.read(parse_object(request.body))["reason"]
+    reason = REASONED.read(parse_object(request.body))["reason"]
     reservation = request.params["reservation"]
     refunded = await refund_for(context.stores.payments, reservation, reason)
     return await viewed(context, refunded)
@@ -112,7 +118,7 @@ async def post_ops_refund(context: ApiContext, request: Request) -> Response:
 
 async def post_move(context: ApiContext, request: Request) -> Response:
     """POST /v1/reservations/{reservation}/move."""
-    body = _MOVE.read(parse_object(request.body))
+    body = MOVE.read(parse_object(request.body))
     reservation = request.params["reservation"]
     moved = await move(context.stores.payments, reservation, body["venue"], body["reason"])
     return await viewed(context, moved)

@@ -171,7 +171,7 @@ class _Sought(TypedDict):
     reservation: Reference
 
 
-_REOPENING: Final = Reader(Reopening)
+REOPENING: Final = Reader(Reopening)
 _SOUGHT: Final = Reader(_Sought)
 
 
@@ -218,7 +218,7 @@ async def post_refund_settled(context: ApiContext, request: Request) -> Response
 
 async def post_refund_reopened(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/refunds-due/{refund}/reopen, and without an exam."""
-    body = _REOPENING.read(parse_object(request.body))
+    body = REOPENING.read(parse_object(request.body))
     exam = request.params.get("exam")
     if exam is not None:
         context.stores.registry.check_known(exam)

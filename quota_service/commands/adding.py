@@ -40,6 +40,11 @@ def add_group(commands: Group, name: str, meaning: str) -> Group:
     return group.add_subparsers(required=True, metavar="COMMAND")
 
 
+def add_reason(parser: argparse.ArgumentParser) -> None:
+    """Add the reason of what is done, which the database keeps with the user of the command."""
+    parser.add_argument("--reason", required=True, help="why, for those who look later")
+
+
 def postgres(settings: Settings) -> AbstractAsyncContextManager[Ledger]:
     """Open Postgres, for commands that need nothing else."""
     _sign()

@@ -3,14 +3,17 @@
 import argparse
 import sys
 
-from quota_service.commands.adding import Group, add, add_group, postgres
+from quota_service.api.ops import REOPENING
+from quota_service.commands.adding import Group, add, add_group, add_reason, both_stores, postgres
 from quota_service.domain.definition import rfc3339
 from quota_service.ledger.pool import Ledger
-from quota_service.ledger.refunds_due import RefundsDue
+from quota_service.ledger.refunds_due import RefundDue, RefundsDue
 from quota_service.observability.caller import caller
+from quota_service.registration.act_for import reopen_refund
 from quota_service.settings import Settings
 
 _PAGE = 500
+_ID_MAX = 2**63 - 1
 
 
 def add_refund_commands(commands: Group) -> None:
@@ -19,19 +22,48 @@ def add_refund_commands(commands: Group) -> None:
     group = add_group(refunds, "due", "refunds that are due")
     listing = add(group, "list", _list, "list the refunds that are due")
     listing.add_argument("--exam", help="of this exam alone; empty for payments that name none")
+    listing.add_argument("--reservation", help="of this reservation alone, settled ones too")
     settle = add(group, "settle", _settle, "mark refunds as sent back")
-    settle.add_argument("refund", type=int, nargs="+", help="ids as `list` prints them")
+    settle.add_argument("refund", type=_id, nargs="+", help="ids as `list` prints them")
+    reopen = add(group, "reopen", _reopen, "money that was sent back did not arrive: due again")
+    reopen.add_argument("refund", type=_id, help="id as `list` prints it")
+    reopen.add_argument(
+        "--settled-at",
+        required=True,
+        metavar="TIME",
+        help="when it was settled, as `list --reservation` prints it: a repeat sends nothing twice",
+    )
+    add_reason(reopen)
 
 
 async def _list(options: argparse.Namespace, settings: Settings) -> int:
     async with postgres(settings) as ledger:
-        due, after = RefundsDue(ledger), 0
-        while page := await due.page(options.exam, after, _PAGE):
+        due, after, of = RefundsDue(ledger), 0, options.reservation
+        while page := (
+            await due.page(options.exam, after, _PAGE)
+            if of is None
+            else await due.of_reservation(of, options.exam, after, _PAGE)
+        ):
             for each in page:
-                amount = f"{each.amount} {each.currency}"
-                whose = (each.exam or "no exam", each.reservation, each.provider_reference)
-                print(each.id, rfc3339(each.due_ms), amount, each.reason, *whose, sep="\t")
+                print(*_columns(each), sep="\t")
             after = page[-1].id
+    return 0
+
+
+def _columns(due: RefundDue) -> tuple[object, ...]:
+    amount = f"{due.amount} {due.currency}"
+    whose = (due.exam or "no exam", due.reservation, due.provider_reference)
+    settled = () if due.settled_ms is None else (f"settled {rfc3339(due.settled_ms)}",)
+    return (due.id, rfc3339(due.due_ms), amount, due.reason, *whose, *settled)
+
+
+async def _reopen(options: argparse.Namespace, settings: Settings) -> int:
+    body = REOPENING.read({"reason": options.reason, "settled_at": options.settled_at})
+    async with both_stores(settings) as stores:
+        due = await reopen_refund(
+            stores.payments, None, options.refund, body["settled_at"], body["reason"]
+        )
+    print(f"due again {due.id}: {due.amount} {due.currency}, {due.reservation}")
     return 0
 
 
@@ -48,3 +80,9 @@ async def _settle_one(ledger: Ledger, refund: int) -> bool:
         return False
     print(f"settled {refund}: {due.amount} {due.currency}, {due.reservation}")
     return True
+
+
+def _id(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= _ID_MAX:  # noqa: PLR2004  no larger than a bigint
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be an id as `list` prints it, not {text!r}")

@@ -252,7 +252,7 @@ class NotSettledThen(Refused):
     """A refund due is settled, but not by the settlement that is to be opened again."""
 
     slug = "invalid-request"
-    detail = "is not when it was settled last: look whether that money arrived"
+    detail = "settled_at is not when it was settled last: look whether that money arrived"
     field = "settled_at"
 
 
