@@ -23,6 +23,7 @@ from quota_service.commands.export import add_export_commands
 from quota_service.commands.keys import add_key_commands
 from quota_service.commands.refunds import add_refund_commands
 from quota_service.commands.room import add_room_commands
+from quota_service.commands.venue import add_venue_commands
 from quota_service.demo import DemoOptions, demo
 from quota_service.demo_payment import DemoPaymentError, pay
 from quota_service.domain.definition import DefinitionError
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_key_commands(commands)
     add_room_commands(commands)
+    add_venue_commands(commands)
     add_candidate_commands(commands)
     add_refund_commands(commands)
     add_export_commands(commands)

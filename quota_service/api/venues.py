@@ -102,8 +102,8 @@ class MovedOut(Answer):
     next: Next
 
 
-_MOVING_OUT: Final = Reader(MovingOut)
-_CLOSING: Final = Reader(VenueClosing)
+MOVING_OUT: Final = Reader(MovingOut)
+CLOSING: Final = Reader(VenueClosing)
 _UseCase = Callable[[ExamStores, str, str, Sequence[str], str], Awaitable[Exam]]
 
 
@@ -119,7 +119,7 @@ async def post_open(context: ApiContext, request: Request) -> Response:
 
 async def post_move_out(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/venues/{venue}/move-out."""
-    body = _MOVING_OUT.read(parse_object(request.body))
+    body = MOVING_OUT.read(parse_object(request.body))
     exam, venue = request.params["exam"], request.params["venue"]
     done = await move_out(
         context.stores.maintenance,
@@ -160,7 +160,7 @@ async def post_move_out(context: ApiContext, request: Request) -> Response:
 
 
 async def _answer(context: ApiContext, request: Request, use_case: _UseCase) -> Response:
-    body = _CLOSING.read(parse_object(request.body))
+    body = CLOSING.read(parse_object(request.body))
     exam_id, venue = request.params["exam"], request.params["venue"]
     subjects = body.get("subjects", [])
     exam = await use_case(context.stores, exam_id, venue, subjects, body["reason"])

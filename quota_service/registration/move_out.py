@@ -127,7 +127,7 @@ async def move_out(  # noqa: PLR0917  what is moved, where to, why, and which pa
         )
         ends = await asyncio.gather(*moves, return_exceptions=True)
         failed = [end for end in ends if isinstance(end, BaseException)]
-        if any(not isinstance(end, Unavailable) for end in failed) or (failed and not moved):
+        if any(not isinstance(end, Unavailable) for end in failed) or (failed and not after):
             raise failed[0]
         moved += [end for end in ends if isinstance(end, Moved)]
         if failed:

@@ -102,3 +102,71 @@ async def test_bookings_and_rosters_are_written_as_the_api_answers_them(
         1,
         "quota-service: the exam has no venue 'atlantis'\n",
     )
+
+
+async def test_a_venue_is_closed_emptied_and_opened_again(
+    service: Service, command_line: CommandLine
+) -> None:
+    booked = await book(service, "candidate-1")
+    held = await hold(service, "candidate-2")
+    why = ("--reason", "burst pipe")
+
+    closed = await command_line("venue", "close", "exam-1", "jinan", *why)
+    moved = await command_line(
+        "venue", "move-out", "exam-1", "jinan", "--to", "beijing", "tianjin", *why
+    )
+    nothing = await command_line("venue", "move-out", "exam-1", "jinan", *why)
+    opened = await command_line(
+        "venue", "open", "exam-1", "jinan", "--subject", "qms", "general", *why
+    )
+    shown = await command_line("venue", "show", "exam-1", "jinan")
+
+    title, *general = [line.split("\t") for line in closed.printed.splitlines()][:2]
+    assert dict(zip(title, *general, strict=True)) == {
+        "subject": "general",
+        "sale": "closed",
+        "booked": "1",
+        "held": "1",
+        "left": "1",
+    }
+    ends = {line.split("\t")[0]: line.split("\t")[1:] for line in moved.printed.splitlines()}
+    assert moved.status == 0
+    assert ends[booked.id][:3] == ["candidate-1", "confirmed", "moved"]
+    assert ends[held.id][:3] == ["candidate-2", "held", "moved"]
+    assert sorted(end[3:] for end in ends.values()) == [["beijing", "list"], ["tianjin", "list"]]
+    assert (nothing.status, nothing.printed) == (0, "")
+    assert opened.printed == shown.printed
+    sales = [line.split("\t")[:3] for line in shown.printed.splitlines()[1:]]
+    assert sales[:3] == [["general", "open", "0"], ["qms", "open", "0"], ["ems", "closed", "0"]]
+    actions = await rows(service, "SELECT action, reason FROM ops_actions ORDER BY id")
+    assert actions == [
+        (action, "burst pipe") for action in ("close-venue", "move-out", "move-out", "open-venue")
+    ]
+
+
+async def test_what_stays_at_a_venue_is_told_by_the_exit_status(
+    service: Service, command_line: CommandLine
+) -> None:
+    booked = await book(service, "candidate-1")
+    await command_line("venue", "close", "exam-1", "jinan", "--reason", "burst pipe")
+
+    stayed = await command_line("venue", "move-out", "exam-1", "jinan", "--reason", "burst pipe")
+    odd = await command_line("venue", "show", "exam-1", "atlantis")
+
+    line = f"{booked.id}\tcandidate-1\tconfirmed\tstayed\t\tsold-out\n"
+    assert (stayed.status, stayed.printed) == (1, line)
+    assert (odd.status, odd.complaints) == (
+        1,
+        "quota-service: the exam has no venue 'atlantis'\n",
+    )
+
+
+@pytest.mark.parametrize("reason", ["", " no", "two\nlines"])
+async def test_a_venue_is_not_closed_without_a_reason(
+    service: Service, command_line: CommandLine, reason: str
+) -> None:
+    done = await command_line("venue", "close", "exam-1", "jinan", "--reason", reason)
+
+    assert (done.status, done.printed) == (1, "")
+    assert "reason" in done.complaints
+    assert await rows(service, "SELECT action FROM ops_actions") == []

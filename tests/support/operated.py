@@ -66,7 +66,7 @@ async def operated(folder: Path) -> AsyncIterator[Operated]:
             "QUOTA_OPS_KEY": key,
             "exam": EXAM,
             "venue": "jinan",
-            "others": '"tianjin", "beijing"',
+            "others": "tianjin beijing",
         }
         yield Operated(redis, postgres, api, worker, settings, shell)
 
