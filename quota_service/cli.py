@@ -21,6 +21,7 @@ from quota_service.commands.candidate import add_candidate_commands
 from quota_service.commands.exam import add_exam_commands
 from quota_service.commands.export import add_export_commands
 from quota_service.commands.keys import add_key_commands
+from quota_service.commands.ops import add_ops_commands
 from quota_service.commands.refunds import add_refund_commands
 from quota_service.commands.room import add_room_commands
 from quota_service.commands.venue import add_venue_commands
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add_room_commands(commands)
     add_venue_commands(commands)
     add_candidate_commands(commands)
+    add_ops_commands(commands)
     add_refund_commands(commands)
     add_export_commands(commands)
 

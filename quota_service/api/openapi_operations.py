@@ -248,6 +248,12 @@ OPERATIONS: Mapping[str, Operation] = {
         "Mark the money as sent back. Repeating it changes nothing."),
     "POST /v1/refunds-due/{refund}/reopen": Operation("reopen_any_refund_due", "RefundDue",
         _REOPENING, Body("Reopening")),
+    "GET /v1/ops-actions": Operation("list_ops_actions", "OpsActions",
+        "What ops did to venues and reservations or for candidates, and how it ended, the oldest "
+        "first. `candidate` and `reservation` narrow it to what concerns them: a move-out of a "
+        "venue too, once its steps are in the journal. A key that is bound to an exam names it in "
+        "`exam`.",
+        parameters=("exam_sought", "candidate_sought", "reservation_sought", *_PAGE)),
     "GET /v1/unreadable-payments": Operation("list_unreadable_payments", "UnreadablePayments",
         "Payment events with a valid signature that were answered 400 or 422, also those under the "
         "id of another event: there may be money behind them. An entry goes when it is settled, or "

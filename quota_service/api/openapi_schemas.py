@@ -16,6 +16,7 @@ from quota_service.api import (
     exams,
     exports,
     ops,
+    ops_actions,
     payments,
     problems,
     reservations,
@@ -137,10 +138,11 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     exams.Exam, exams.ExamList, exams.ImportResult, exams.Archived,
     availability.Availability, availability.AvailabilityChange, availability.AvailabilityStale,
     reservations.Reservation, reservations.CandidateView, reservations.Refund,
+    reservations.Refusals,
     payments.Payment, payments.PaymentResult, service.Health, problems.ProblemMeaning,
     waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
     waiting_room.Finished, ops.Audit, ops.RefundDue, ops.RefundsDue,
-    ops.UnreadablePayment, ops.UnreadablePayments,
+    ops.UnreadablePayment, ops.UnreadablePayments, ops_actions.OpsAction, ops_actions.OpsActions,
     search.FoundReservations, venues.VenueSale, venues.MovedOut,
 )}
 # fmt: on

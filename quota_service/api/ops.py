@@ -181,7 +181,7 @@ async def get_refunds_due(context: ApiContext, request: Request) -> Response:
     An empty `?exam=` asks for what names none; `?reservation=` for all of one, settled ones too.
     """
     exam = request.params.get("exam")
-    after, limit = _page_asked(request, "reservation", *(() if exam else ("exam",)))
+    after, limit = page_asked(request, "reservation", *(() if exam else ("exam",)))
     query = request.read_query()
     if exam is None:
         exam = query.get("exam")
@@ -233,7 +233,7 @@ async def post_refund_reopened(context: ApiContext, request: Request) -> Respons
 
 async def get_unreadable_payments(context: ApiContext, request: Request) -> Response:
     """GET /v1/unreadable-payments."""
-    after, limit = _page_asked(request)
+    after, limit = page_asked(request)
     page = await context.stores.payments.unreadable.page(after, limit)
     answer: UnreadablePayments = {
         "unreadable_payments": [_unreadable_json(each) for each in page],
@@ -274,7 +274,7 @@ async def get_audit(context: ApiContext, request: Request) -> Response:
     return Response.json(answer)
 
 
-def _page_asked(request: Request, *others: str) -> tuple[int, int]:
+def page_asked(request: Request, *others: str) -> tuple[int, int]:
     """Return the id to go on after, and how many to list; `others` may be asked for beside."""
     query = request.read_query()
     unknown = [name for name in query if name not in {"after", "limit", *others}]

@@ -29,6 +29,7 @@ from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.leases import WorkerLease
+from quota_service.ledger.ops_actions import OpsActions
 from quota_service.ledger.pool import open_ledger
 from quota_service.ledger.reading import LedgerReader
 from quota_service.ledger.recoveries import RecoveryLedger
@@ -102,7 +103,17 @@ async def open_stores(
         clock, seats, exams = RedisClock(runner), SeatStore(runner), ExamLedger(ledger)
         registry = ExamRegistry(exams, clock)
         recoveries, reader = RecoveryLedger(ledger), LedgerReader(ledger)
-        common = (seats, registry, ledger, exams, recoveries, reader, metrics, failpoint)
+        common = (
+            seats,
+            registry,
+            ledger,
+            exams,
+            recoveries,
+            reader,
+            OpsActions(ledger),
+            metrics,
+            failpoint,
+        )
         room_store, room_ledger = RoomStore(runner), WaitingRoomLedger(ledger)
         polling = Polling(_POLL_MIN_S, settings.waiting_room_poll_max_s)
         rooms = WaitingRoomCache(

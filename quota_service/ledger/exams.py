@@ -120,23 +120,6 @@ class ExamLedger:
         revision = await connection.fetchval(self._query["set_closed"], exam.id, sorted(closed))
         return replace(exam, revision=revision, closed=closed)
 
-    async def note_action(  # noqa: PLR0917  a row has as many columns
-        self,
-        connection: "Connection",
-        exam: str | None,
-        by: Caller,
-        action: str,
-        subject: str,
-        reason: str,
-        detail: Mapping[str, object],
-    ) -> None:
-        """Remember what ops did to a venue or a reservation, why, and who asked for it."""
-        told = orjson.dumps(detail).decode()
-        query = self._query["insert_ops_action"]
-        await connection.execute(
-            query, exam, action, subject, reason, by.key_id, by.request_id, told
-        )
-
     async def note_import(
         self, connection: "Connection", exam: str, by: Caller, changes: Sequence[Change]
     ) -> None:

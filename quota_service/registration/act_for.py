@@ -1,16 +1,16 @@
 """Ops act for a candidate: each act is the use case that a frontend or the provider calls.
 
-    1. note in Postgres who does what to which reservation or for which candidate, and why
+    1. note in Postgres who does what to which reservation or for which candidate, and why (`noted`)
     2. the use case itself, which the journal notes under the same key and request
+    3. note how it ended
 
-A crash between the two leaves a note of what was not done; one later leaves what the use case
+A crash between 1 and 2 leaves a note of what was not done; one later leaves what the use case
 leaves. Doing it again is noted again, and is answered as the use case answers a repeat.
 
 Opening a refund due again (`reopen_refund`) is one transaction with its note.
 """
 
 import hashlib
-from collections.abc import Mapping
 
 import orjson
 
@@ -26,6 +26,7 @@ from quota_service.ledger.refunds_due import RefundDue
 from quota_service.observability.caller import caller
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
+from quota_service.registration.noted import noted
 from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, Reserved, reserve
@@ -43,8 +44,8 @@ async def reserve_for(
     stores.registry.find(exam_id)
     # Ids of an order are checked by `reserve`, and may be anything before.
     detail = {"idempotency_key": key}
-    await _note(stores, exam_id, "reserve", order.candidate, reason, detail)
-    return await reserve(stores, exam_id, order, key, by_ops=True)
+    async with noted(stores, exam_id, "reserve", order.candidate, reason, detail):
+        return await reserve(stores, exam_id, order, key, by_ops=True)
 
 
 async def mark_paid(
@@ -75,29 +76,29 @@ async def mark_paid(
         if found.state in {State.RELEASED, State.REFUNDED}:
             raise ReservationEnded(found.state)
     exam = _exam_of(stores, reservation_id)
-    await _note(stores, exam, "mark-paid", reservation_id, reason, {"reference": reference})
-    return await confirm(stores, event)
+    async with noted(stores, exam, "mark-paid", reservation_id, reason, {"reference": reference}):
+        return await confirm(stores, event)
 
 
 async def release_for(stores: ExamStores, reservation_id: str, reason: str) -> Reservation:
     """Give back a hold of a candidate, as `release` does."""
     exam = _exam_of(stores, reservation_id)
-    await _note(stores, exam, "release", reservation_id, reason, {})
-    return await release(stores, reservation_id)
+    async with noted(stores, exam, "release", reservation_id, reason, {}):
+        return await release(stores, reservation_id)
 
 
 async def move(stores: PaymentStores, reservation_id: str, venue: str, reason: str) -> Reservation:
     """Change the venue as `change_venue` does, outside of the window too, and without limits."""
     exam = _exam_of(stores, reservation_id)
-    await _note(stores, exam, "move", reservation_id, reason, {"venue": venue})
-    return await change_venue(stores, reservation_id, venue, by_ops=True)
+    async with noted(stores, exam, "move", reservation_id, reason, {"venue": venue}):
+        return await change_venue(stores, reservation_id, venue, by_ops=True)
 
 
 async def refund_for(stores: PaymentStores, reservation_id: str, reason: str) -> Reservation:
     """Refund a booking as `refund` does, outside of the window too, and beside the one refund."""
     exam = _exam_of(stores, reservation_id)
-    await _note(stores, exam, "refund", reservation_id, reason, {})
-    return await refund(stores, reservation_id, by_ops=True)
+    async with noted(stores, exam, "refund", reservation_id, reason, {}):
+        return await refund(stores, reservation_id, by_ops=True)
 
 
 async def reopen_refund(
@@ -118,7 +119,7 @@ async def reopen_refund(
             raise NotSettledThen
         await stores.refunds_due.reopen(connection, refund_id)
         detail = {"refund": refund_id, "settled_ms": settled_ms}
-        await stores.exams.note_action(
+        await stores.ops_actions.note(
             connection, due.exam, caller(), "reopen-refund", due.reservation, reason, detail
         )
         stores.failpoint("reopen: before commit")
@@ -132,19 +133,3 @@ def _exam_of(stores: ExamStores, reservation_id: str) -> str:
     """Return the exam of a reservation; raises UnknownReservation and ExamArchived."""
     shard, _ = stores.registry.locate(reservation_id)
     return shard.exam
-
-
-async def _note(  # noqa: PLR0917  a note has as many columns
-    stores: ExamStores,
-    exam_id: str,
-    action: str,
-    subject: str,
-    reason: str,
-    detail: Mapping[str, object],
-) -> None:
-    """Note what is about to be done to a reservation, or for a candidate."""
-    async with stores.ledger.transaction() as connection:
-        await stores.exams.note_action(
-            connection, exam_id, caller(), action, subject, reason, detail
-        )
-    stores.failpoint("act: after note")

@@ -85,7 +85,7 @@ async def _set(  # noqa: PLR0917  both callers name all of it
             if any(old.retired):
                 raise RegistrationClosed(exam.registration.closes_at_ms)
             detail = {"subjects": list(subjects)}
-            await stores.exams.note_action(
+            await stores.ops_actions.note(
                 connection, exam_id, caller(), action, venue, reason, detail
             )
             wanted = closed(exam)

@@ -1,6 +1,6 @@
 """Move out: moves what stands at a closed venue to others, batch by batch, whatever the window.
 
-    1. note in Postgres who moves what, where to, and why
+    1. note in Postgres who moves what, where to, and why (`noted`)
     2. read the holds in Redis and the bookings in Postgres with a subject that is closed at the
        venue; a page of them, by id. What has left it meanwhile is not moved
     3. each changes its venue (`change_venue`) to the first venue that has all its subjects: of
@@ -35,10 +35,10 @@ from quota_service.domain.errors import (
 )
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import State
-from quota_service.observability.caller import caller
 from quota_service.registration.change_venue import change_venue, finish_changes
 from quota_service.registration.confirm import decide_attempts
 from quota_service.registration.live_holds import live_holds
+from quota_service.registration.noted import noted
 from quota_service.registration.stores import MaintenanceStores, PaymentStores
 
 _BATCH = 20
@@ -95,15 +95,23 @@ async def move_out(  # noqa: PLR0917  what is moved, where to, why, and which pa
     for field, name in (("venue", venue), *((f"venues[{i}]", v) for i, v in enumerate(venues))):
         if name not in exam.venue_ids:
             raise UnknownVenue(name, field)
-    async with stores.ledger.transaction() as connection:
-        detail = {"venues": list(venues), "after": after, "limit": limit}
-        await stores.exams.note_action(
-            connection, exam_id, caller(), "move-out", venue, reason, detail
-        )
+    detail = {"venues": list(venues), "after": after, "limit": limit}
+    async with noted(stores, exam_id, "move-out", venue, reason, detail):
+        return await _move_page(stores, exam, venue, venues, after, limit)
+
+
+async def _move_page(  # noqa: PLR0917  the page, and where its reservations go
+    stores: MaintenanceStores,
+    exam: Exam,
+    venue: str,
+    venues: Sequence[str],
+    after: str,
+    limit: int,
+) -> MovedOut:
     closed = [subject for subject in exam.session_of if exam.is_closed(venue, (subject,))]
     # Holds first: one that is paid between the two readings is among the bookings.
     held = await live_holds(stores, exam, venue, frozenset(closed))
-    booked = await stores.reader.bookings_at(exam_id, venue, closed, after, limit)
+    booked = await stores.reader.bookings_at(exam.id, venue, closed, after, limit)
     standing = {
         each.id: _Standing(
             each.id, each.candidate, State.CONFIRMED if each.state.is_booked else State.HELD

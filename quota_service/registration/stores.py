@@ -14,6 +14,7 @@ from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.leases import WorkerLease
+from quota_service.ledger.ops_actions import OpsActions
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.reading import LedgerReader
 from quota_service.ledger.recoveries import RecoveryLedger
@@ -50,6 +51,7 @@ class ExamStores:
     exams: ExamLedger
     recoveries: RecoveryLedger
     reader: LedgerReader
+    ops_actions: OpsActions
     metrics: Metrics
     failpoint: Callable[[str], None]
 

@@ -229,3 +229,19 @@ async def test_a_refund_due_of_another_exam_or_of_none_is_unknown(service: Servi
             await reopen_refund(service.stores.payments, exam, refund_id, due.settled_ms, "bounced")
 
     assert await service.stores.payments.refunds_due.page(None, 0, 9) == []
+
+
+@pytest.mark.parametrize("act", ENDS)
+async def test_an_act_that_died_before_its_outcome_was_noted_is_done_and_noted_without_one(
+    service: Service, act: str
+) -> None:
+    held: Reservation = await hold(service)
+
+    with pytest.raises(DiedError):
+        await ACTS[act](dying(service.stores.payments, "act: before outcome"), held.id)
+
+    after = await now(service, held)
+    assert (after.state, after.venue) == ENDS[act]
+    noted = await service.stores.ops_actions.page("exam-1", None, held.id, 0, 10)
+    assert [(each.action, each.outcome) for each in noted] == [(act, None)]
+    await check_both_books(service, booked=int(act == "mark-paid"))

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from quota_service.app.opening import Service
+from quota_service.domain.errors import UnknownVenue
+from quota_service.registration.act_for import move, release_for
 from quota_service.registration.confirm import confirm
 from quota_service.registration.waiting_room import join
 from tests.support.bookings import book
@@ -170,3 +172,22 @@ async def test_a_venue_is_not_closed_without_a_reason(
     assert (done.status, done.printed) == (1, "")
     assert "reason" in done.complaints
     assert await rows(service, "SELECT action FROM ops_actions") == []
+
+
+async def test_what_ops_did_is_listed_with_its_reason_and_outcome(
+    service: Service, command_line: CommandLine
+) -> None:
+    held = await hold(service, "candidate-1")
+    with pytest.raises(UnknownVenue):
+        await move(service.stores.payments, held.id, "nowhere", "asked for it")
+    await release_for(service.stores, held.id, "gave up")
+
+    listed = await command_line("ops", "list", "--reservation", held.id)
+    other = await command_line("ops", "list", "--exam", "exam-2")
+
+    told = [line.split("\t")[1:] for line in listed.printed.splitlines()]
+    assert told == [
+        ["exam-1", "move", held.id, "unknown-venue", "", "-", "asked for it"],
+        ["exam-1", "release", held.id, "done", "", "-", "gave up"],
+    ]
+    assert (other.status, other.printed) == (0, "")
