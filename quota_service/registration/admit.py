@@ -88,6 +88,8 @@ class _Memory:
     carry: float = 0.0
     fell_s: float = -math.inf
     limit: Limit | None = None
+    told: tuple[int, int, int, int] | None = None
+    """In the draw, last number, threshold and serving, as the last log line had them."""
 
 
 class Admission:
@@ -246,6 +248,7 @@ class Admission:
         if step.limit is not memory.limit and Limit.SILENCE in (step.limit, memory.limit):
             log.warning("admission", extra={"exam": exam, "limit": step.limit})
         memory.limit = step.limit
+        self._log_room(exam, memory, step, statistics, before)
         metrics = self._stores.metrics
         metrics.admitted.labels(exam=exam).inc(step.people)
         share = step.threshold / RANK_END
@@ -260,6 +263,35 @@ class Admission:
             "turnout": memory.turnout.share(now_s, statistics.claims),
         }.items():
             metrics.rooms[name].labels(exam=exam).set(value)
+
+    @staticmethod
+    def _log_room(
+        exam: str, memory: _Memory, step: Step, statistics: RoomStatistics, before: Room
+    ) -> None:
+        """Log who joined and whose turn has come, when it has changed: a line a second at most.
+
+        A line for each candidate would be millions within minutes, and be written by the processes
+        at their busiest. Whether a turn has come follows from the ticket and these lines; from the
+        claim on, a candidate has lines of its own.
+        """
+        drawn = max(before.drawn, statistics.drawn)
+        last_number = _last_number(before, statistics)
+        told = (drawn, last_number, step.threshold, step.serving)
+        if told == memory.told:
+            return
+        memory.told = told
+        log.info(
+            "waiting room",
+            extra={
+                "exam": exam,
+                "in_draw": drawn,
+                "last_number": last_number,
+                "admitted": round(step.people),
+                "threshold": f"{step.threshold:064x}",
+                "served_before": before.serving,
+                "serving": step.serving,
+            },
+        )
 
 
 def _last_number(room: Room, statistics: RoomStatistics) -> int:

@@ -27,6 +27,7 @@ passes are kept: their time begins again at the new opening.
 finish is one script call; repeating it changes nothing.
 """
 
+import logging
 from dataclasses import dataclass
 
 from quota_service.domain.errors import (
@@ -51,6 +52,8 @@ from quota_service.waiting_room.tickets import (
     read_ticket,
     write_ticket,
 )
+
+log = logging.getLogger(__name__)
 
 _TRIES = 5
 """Blocks one candidate waits for; crowds at other processes can use one up before it is asked."""
@@ -113,13 +116,26 @@ async def claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: s
         count.labels(exam=exam_id, outcome=refusal.slug).inc()
         raise
     count.labels(exam=exam_id, outcome="replayed" if claimed.replayed else "claimed").inc()
+    if not claimed.replayed:
+        _log_step("claim", exam_id, candidate, place=claimed.granted.place)
     return claimed
 
 
 async def finish(stores: WaitingRoomStores, exam_id: str, candidate: str) -> bool:
     """Free the place of a candidate, whose pass ends; False when there was none."""
     stores.rooms.current(exam_id)
-    return await stores.room_store.finish(stores.registry.shard_for(exam_id, candidate), candidate)
+    shard = stores.registry.shard_for(exam_id, candidate)
+    is_freed = await stores.room_store.finish(shard, candidate)
+    if is_freed:
+        _log_step("finish", exam_id, candidate)
+    return is_freed
+
+
+def _log_step(step: str, exam_id: str, candidate: str, **more: int) -> None:
+    """Log a step of a candidate: as many a second as are admitted. Joining is told by `admit`."""
+    log.info(
+        "waiting room step", extra={"step": step, "exam": exam_id, "candidate": candidate, **more}
+    )
 
 
 async def _claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: str) -> Claimed:

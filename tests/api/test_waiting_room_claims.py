@@ -1,6 +1,7 @@
 """Claims over HTTP: one place for one turn, in time, by the candidate's own ticket."""
 
 import datetime as dt
+import io
 
 import pytest
 import redis.asyncio
@@ -8,6 +9,7 @@ import redis.asyncio
 from quota_service.waiting_room.room import LAST_RANK
 from quota_service.waiting_room.tickets import IN_DRAW, Ticket, write_ticket
 from tests.api.conftest import NothingChanges
+from tests.api.test_refusals_logged import key_id, lines
 from tests.conftest import Running
 from tests.support.records import redis_now_ms
 from tests.support.refusals import assert_refused
@@ -48,6 +50,25 @@ async def test_a_finished_candidate_frees_the_place_and_starts_again_at_the_back
     assert await redis_client.zcard(SHARD.key("places")) == 0
     assert_refused(used, 409, "ticket-used")
     assert again["number"] == 3
+
+
+async def test_a_claim_and_a_place_given_up_have_a_line_each_and_repeats_have_none(
+    queueing: Running, log_lines: io.StringIO
+) -> None:
+    ticket = (await join(queueing.client)).json["ticket"]
+    await admit(queueing.service, serving=1)
+
+    claims = [await claim(queueing.client, ticket) for _ in range(2)]
+    ends = [await finish(queueing.client) for _ in range(2)]
+
+    told = lines(log_lines, message="waiting room step", exam="exam-1", candidate="candidate-1")
+    asked = [reply.headers["X-Request-ID"] for reply in (claims[0], ends[0])]
+    assert [(line["step"], line["request_id"]) for line in told] == [
+        ("claim", asked[0]),
+        ("finish", asked[1]),
+    ]
+    assert told[0]["place"] == 1
+    assert told[0]["key_id"] == key_id(queueing.client.frontend_key)
 
 
 async def test_an_idle_place_is_free_for_others_and_its_ticket_is_used(

@@ -1,6 +1,7 @@
 """Admission over both stores: whom it serves, in what order, and whose grace goes by."""
 
 import dataclasses
+import logging
 import time
 
 import pytest
@@ -28,6 +29,25 @@ async def test_a_queue_is_served_at_the_rate(service: Service) -> None:
     assert served == [0, 10, 11]
     assert standing.serving == 21
     assert standing.rate == pytest.approx(10 * 1.05**2, rel=0.01)
+
+
+async def test_a_step_that_changes_the_room_has_one_line_with_counts_and_the_numbers_served(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    room = await open_room(service)
+    await room.queue(12)
+
+    for _ in range(5):
+        await room.second()
+
+    told = [vars(record) for record in caplog.records if record.message == "waiting room"]
+    assert [(line["served_before"], line["serving"], line["admitted"]) for line in told] == [
+        (0, 0, 0),
+        (0, 10, 10),
+        (10, 12, 2),
+    ]
+    assert {(line["exam"], line["last_number"]) for line in told} == {(room.exam.id, 12)}
 
 
 async def test_no_more_are_served_than_have_a_number(service: Service) -> None:
