@@ -9,6 +9,7 @@ with it.
 import asyncio
 import base64
 import dataclasses
+import faulthandler
 import os
 import secrets
 import signal
@@ -75,6 +76,7 @@ def demo(options: DemoOptions, settings: Settings) -> int:
                 admin_port=options.admin_port,
             )
             asyncio.run(_run(options, settings, data_dir, known))
+            faulthandler.cancel_dump_traceback_later()  # the limit was that of the service
             # From here on servers are stopped and data is removed: a second Ctrl-C must not
             # leave half of it behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)

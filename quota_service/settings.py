@@ -86,8 +86,8 @@ class Settings:
     """seconds from failing readiness to closing the port at shutdown; set it to the time in which
     the proxy notices"""
     shutdown_drain_s: Annotated[float, Field(ge=0, le=600)] = 10.0
-    """seconds for requests in flight to finish at shutdown; keep it and the notice below the time
-    after which the supervisor kills the process"""
+    """seconds for requests and background work in progress to finish at shutdown, all together;
+    the supervisor must kill no process before the notice, this and 10 s more"""
     worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """niceness of `worker`, lets the API on the same machine go first; 0 on a machine without it"""
     metrics_quotas_max: Annotated[int, Field(ge=0)] = 2000

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 from quota_service.app.opening import open_stores
 from quota_service.app.running import refuse_unfit_stores, stopped_by_signals
+from quota_service.app.shutdown import shutdown_max_s
 from quota_service.domain.errors import QuotaError
 from quota_service.embedded.parent_death import die_with_parent
 from quota_service.http.acceptor import bind
@@ -40,8 +41,6 @@ REUSE_PORT = "--reuse-port"
 _COMMAND = (sys.executable, "-m", "quota_service.cli", "serve", REUSE_PORT)
 _PORT_MAX = 65_535
 _BACKOFF_FIRST_S = 0.1
-_CLOSING_S = 5.0
-"""Time for a process to close its stores, after requests and use cases have had theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +205,7 @@ async def _keep_alive_until(
     stopped.cancel()
     for process in processes:
         process.stop()
-    limit_s = settings.shutdown_notice_s + 2 * settings.shutdown_drain_s + _CLOSING_S
-    _, late = await asyncio.wait(kept, timeout=limit_s)
+    _, late = await asyncio.wait(kept, timeout=shutdown_max_s(settings))
     if late:
         log.error("API processes were still running at shutdown", extra={"count": len(late)})
     for process in processes:

@@ -1,7 +1,7 @@
 """Runs a process: opens it, serves and works until a signal, and shuts down in order.
 
 At shutdown readiness goes first, then new connections, then requests and use cases under way are
-let finish, then workers, then stores.
+let finish, then workers, then stores, all within the time that `shutdown.py` says.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 
 from quota_service.app.opening import Service, open_service
 from quota_service.app.serving import Addresses, listen
+from quota_service.app.shutdown import DrainTime, end_in_time
 from quota_service.app.upkeep import cancel_all, kept_fresh
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.logs import written_in_background
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 _GARBAGE_YOUNG = 20_000
 """Objects made, less those that went, before the garbage collector looks at the young ones."""
 
+_LEASE_END_S = 1.0
+"""Time to end the lease of a worker at shutdown; it ends by itself where Postgres is away."""
+
 Ready = Callable[[Service, Addresses], Awaitable[None]]
 """Called once everything listens."""
 
@@ -53,7 +57,7 @@ async def run(
     With `reuse_port` other processes may listen on the port of the API too. Raises
     SettingsError when a store will not do; `takes_lossy_redis`: also one that keeps nothing will.
     """
-    with written_in_background(), stopped_by_signals() as stop:
+    with written_in_background(), stopped_by_signals(lambda: end_in_time(settings)) as stop:
         async with open_service(settings) as service:
             freeze_gc()
             await run_service(
@@ -68,12 +72,18 @@ async def run(
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[asyncio.Event]:
-    """Lend an event that SIGTERM and SIGINT set, however often they come."""
+def stopped_by_signals(stopping: Callable[[], None] | None = None) -> Iterator[asyncio.Event]:
+    """Lend an event that SIGTERM and SIGINT set; `stopping` is called with the first of them."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def begin() -> None:
+        if stopping is not None and not stop.is_set():
+            stopping()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, begin)
     try:
         yield stop
     finally:
@@ -92,6 +102,7 @@ async def run_service(
     takes_lossy_redis: bool = False,
 ) -> None:
     """Run an opened service until `stop` is set."""
+    time_left = DrainTime(service.settings)
     async with AsyncExitStack() as stack:
         await refuse_unfit_stores(service.stores, takes_lossy_redis=takes_lossy_redis)
         if workers:
@@ -101,9 +112,9 @@ async def run_service(
         if api and not service.context.payment_secrets:
             log.warning("no payment secrets: every payment callback is refused")
         if workers:
-            await stack.enter_async_context(_working(service))
-        stack.push_async_callback(_drain, service)
-        addresses = await listen(stack, service, api=api, reuse_port=reuse_port)
+            await stack.enter_async_context(_working(service, time_left))
+        stack.push_async_callback(_drain, service, time_left)
+        addresses = await listen(stack, service, time_left, api=api, reuse_port=reuse_port)
         log.info(
             "listening",
             extra={"api": addresses.api, "admin": addresses.admin, "workers": workers},
@@ -134,15 +145,15 @@ def freeze_gc() -> None:
     gc.set_threshold(_GARBAGE_YOUNG, 20, 50)
 
 
-async def _drain(service: Service) -> None:
+async def _drain(service: Service, time_left: DrainTime) -> None:
     """Let what is under way in the stores finish."""
-    left = await service.in_flight.drain(service.settings.shutdown_drain_s)
+    left = await service.in_flight.drain(time_left.left_s())
     if left:
         log.error("use cases were still running at shutdown", extra={"count": left})
 
 
 @asynccontextmanager
-async def _working(service: Service) -> AsyncIterator[None]:
+async def _working(service: Service, time_left: DrainTime) -> AsyncIterator[None]:
     """Run the workers in the background; each ends after the round under way."""
     stores, settings = service.stores, service.settings
     loops = [
@@ -170,7 +181,8 @@ async def _working(service: Service) -> AsyncIterator[None]:
     finally:
         for loop in loops:
             loop.stop()
-        _, late = await asyncio.wait(tasks, timeout=settings.shutdown_drain_s)
+        _, late = await asyncio.wait(tasks, timeout=time_left.left_s())
         await cancel_all(late)
-        with suppress(QuotaError):  # it ends by itself
-            await stores.worker_lease.end()
+        ending = asyncio.create_task(stores.worker_lease.end())
+        await asyncio.wait({ending}, timeout=_LEASE_END_S)
+        await cancel_all({ending})

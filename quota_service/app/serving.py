@@ -22,6 +22,7 @@ from quota_service.api.service import (
     get_readyz,
 )
 from quota_service.app.opening import Service
+from quota_service.app.shutdown import DrainTime
 from quota_service.http.acceptor import Acceptor, bind
 from quota_service.http.application import BODY_MAX_BYTES
 from quota_service.http.connections import Connections
@@ -33,6 +34,9 @@ _OPTIONS: Mapping[str, Any] = {"access_log": None, "auto_decompress": False}
 """How aiohttp serves, on every port."""
 _HEADS: Mapping[str, Any] = {"max_line_size": HEAD_MAX_BYTES, "max_field_size": HEAD_MAX_BYTES}
 """No head that was taken before is too long for aiohttp."""
+_HANDLERS_END_S = 0.25
+"""For handlers whose connections have ended, and for calls of the admin port; aiohttp waits twice
+as long, and for ever with 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,12 @@ class Addresses:
 
 
 async def listen(
-    stack: AsyncExitStack, service: Service, *, api: bool, reuse_port: bool
+    stack: AsyncExitStack,
+    service: Service,
+    time_left: DrainTime,
+    *,
+    api: bool,
+    reuse_port: bool,
 ) -> Addresses:
     """Serve the admin port, and the `api`, until the stack unwinds.
 
@@ -61,7 +70,7 @@ async def listen(
                 unread_max_s=settings.idle_timeout_s,
                 reuse_port=reuse_port,
             )
-            clients = await _serve_api(stack, service)
+            clients = await _serve_api(stack, service, time_left)
             acceptor = Acceptor(
                 listeners, is_below_limit=clients.is_below_limit, take=clients.begin
             )
@@ -82,21 +91,18 @@ def api_app(service: Service) -> web.Application:
     return app
 
 
-async def _serve_api(stack: AsyncExitStack, service: Service) -> Connections:
+async def _serve_api(stack: AsyncExitStack, service: Service, time_left: DrainTime) -> Connections:
     """Return what serves the connections of the API, until the stack unwinds."""
-    settings = service.settings
-    runner = web.AppRunner(
-        api_app(service), shutdown_timeout=settings.shutdown_drain_s, **_OPTIONS, **_HEADS
-    )
+    runner = web.AppRunner(api_app(service), shutdown_timeout=_HANDLERS_END_S, **_OPTIONS, **_HEADS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     by_aiohttp = cast("web.Server", runner.server)
     calls = JsonCalls(service.context, ROUTES, service.metrics, by_aiohttp)
-    clients = Connections(calls, settings, service.metrics)
+    clients = Connections(calls, service.settings, service.metrics)
 
     async def end() -> None:
         await service.context.streams.close()  # no shutdown waits for a stream
-        await clients.drain(settings.shutdown_drain_s)
+        await clients.drain(time_left.left_s())
 
     stack.push_async_callback(end)
     return clients
@@ -111,7 +117,7 @@ async def _listen_on_admin_port(stack: AsyncExitStack, service: Service) -> str:
     app.router.add_get("/metrics", get_metrics)
     app.router.add_get("/livez", on_aiohttp(get_livez))
     app.router.add_get("/readyz", on_aiohttp(get_readyz))
-    runner = web.AppRunner(app, shutdown_timeout=settings.shutdown_drain_s, **_OPTIONS)
+    runner = web.AppRunner(app, shutdown_timeout=_HANDLERS_END_S, **_OPTIONS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     with address_of_setting("admin_", settings.admin_host, settings.admin_port):

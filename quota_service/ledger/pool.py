@@ -33,6 +33,9 @@ _KEEPALIVES = {
 }
 """Seconds, seconds and tries; a server on a socket of the machine ignores them."""
 
+_CLOSE_S = 2.0
+"""Time for the pool to close at the end of a process, whatever a connection may take."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransactionLimits:
@@ -179,7 +182,7 @@ async def _nothing_to_reset(_connection: object) -> None:
 async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Ledger]:
     """Open the pool; a server that is away now is no error, it is asked when it is needed.
 
-    Closing waits for connections that are lent, and for the server, no longer than for one.
+    Closing waits for connections that are lent, and for the server, for 2 s at most.
     """
     server_settings = {"application_name": "quota-service"}
     if settings.postgres_statement_cache:  # a pooler takes no such settings
@@ -203,5 +206,5 @@ async def open_ledger(settings: Settings, metrics: Metrics) -> AsyncIterator[Led
         yield Ledger(pool, settings, metrics)
     finally:
         with suppress(TimeoutError):  # asyncpg then cuts the connections
-            async with asyncio.timeout(settings.postgres_acquire_timeout_s):
+            async with asyncio.timeout(_CLOSE_S):
                 await pool.close()

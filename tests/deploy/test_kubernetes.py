@@ -133,7 +133,7 @@ BROKEN = {
         "base/api.yaml",
         "terminationGracePeriodSeconds: 60",
         "terminationGracePeriodSeconds: 30",
-        "terminationGracePeriodSeconds is 30; preStop, notice and drain may take 53 s",
+        "terminationGracePeriodSeconds is 30; preStop and shutdown may take 33 s",
     ),
     "member that Kubernetes has not": Broken(
         "base/api.yaml", "maxSurge: 1", "maxSurges: 1", "'maxSurges' was unexpected"

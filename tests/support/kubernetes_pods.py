@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from quota_service import cli
+from quota_service.app.shutdown import shutdown_max_s
 from quota_service.settings import Settings, SettingsError, read_settings, settable, variable
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -39,9 +40,6 @@ _COMMANDS = {
     ),
     "migrate": _Command(("postgres_dsn",)),
 }
-
-_DRAINS = 4
-"""How often one after the other a shutdown waits for at most QUOTA_SHUTDOWN_DRAIN_S."""
 
 _SECRETS = frozenset(variable(item.name) for item in settable() if not item.repr)
 
@@ -222,11 +220,11 @@ class Pod:
             for name, value in (("preStop", stop_s), ("QUOTA_SHUTDOWN_NOTICE_S", notice_s)):
                 if value <= look_s:
                     yield f"{name} is {value:g} s; a proxy needs {look_s:g} s to notice"
-        needed_s = stop_s + notice_s + _DRAINS * settings.shutdown_drain_s
+        needed_s = stop_s + shutdown_max_s(settings)
         grace_s = self.spec.get("terminationGracePeriodSeconds", 30)
-        if grace_s < needed_s:
+        if grace_s <= needed_s:
             yield (
-                f"terminationGracePeriodSeconds is {grace_s}; preStop, notice and drain may take "
+                f"terminationGracePeriodSeconds is {grace_s}; preStop and shutdown may take "
                 f"{needed_s:g} s"
             )
 

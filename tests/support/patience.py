@@ -7,6 +7,7 @@ something was done within a limit that a busy machine could miss.
 from collections.abc import Mapping
 from typing import Any
 
+from quota_service.app.shutdown import ShutdownLimits
 from quota_service.http.gradient import LatencyFloor
 
 LIMIT_S = 30.0
@@ -22,6 +23,6 @@ PATIENT: Mapping[str, Any] = {
     "postgres_command_timeout_s": LIMIT_S,
     "request_timeout_s": LIMIT_S,
     "head_timeout_s": LIMIT_S,
-    "limits": (LatencyFloor(floor_ms=10_000),),
+    "limits": (LatencyFloor(floor_ms=10_000), ShutdownLimits(closing_s=LIMIT_S)),
 }
 """Settings of a service that gives nothing up and takes no latency for overload."""

@@ -27,11 +27,12 @@ def environment(settings: Settings) -> dict[str, str]:
     return {**inherited, **environment_of(settings), _LIMITS: limits}
 
 
-def _settings() -> Settings:
+def read_settings_of_test() -> Settings:
+    """Read the settings, and the limits, that `environment` has put there."""
     limits = pickle.loads(base64.b64decode(os.environ[_LIMITS]))  # noqa: S301 - our own
     return read_settings().with_limits(*limits)
 
 
 if __name__ == "__main__":
-    cli.read_settings = _settings
+    cli.read_settings = read_settings_of_test
     sys.exit(cli.main())
