@@ -17,6 +17,7 @@ import orjson
 from quota_service.domain.errors import (
     AlreadyConfirmed,
     NotSettledThen,
+    PaymentInProgress,
     ReservationEnded,
     UnknownRefund,
 )
@@ -55,8 +56,10 @@ async def mark_paid(
 
     It is a payment event as any other: of a hold that has expired it ends as a late payment does,
     and when the provider reports the same reference later, it is the same payment. Raises
-    AlreadyConfirmed and ReservationEnded, where it would be due back at once, and EventIdReused.
+    AlreadyConfirmed, ReservationEnded and PaymentInProgress, where it would be due back at once,
+    and EventIdReused.
     """
+    exam = _exam_of(stores, reservation_id)
     found = await read_reservation(stores, reservation_id)
     content = [reservation_id, found.amount, found.currency, reference]
     event = PaymentEvent(
@@ -73,9 +76,10 @@ async def mark_paid(
     if await stores.confirmations.recorded(event) is None:
         if found.state.is_booked:
             raise AlreadyConfirmed
+        if found.state is State.CONFIRMING:
+            raise PaymentInProgress
         if found.state in {State.RELEASED, State.REFUNDED}:
             raise ReservationEnded(found.state)
-    exam = _exam_of(stores, reservation_id)
     async with noted(stores, exam, "mark-paid", reservation_id, reason, {"reference": reference}):
         return await confirm(stores, event)
 

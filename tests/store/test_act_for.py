@@ -7,9 +7,19 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from quota_service.app.opening import Service
-from quota_service.domain.errors import NotSettledThen, RefundClosed, RefundUsed, UnknownRefund
+from quota_service.definitions.reading import parse_exam
+from quota_service.domain.errors import (
+    ExamArchived,
+    NotSettledThen,
+    PaymentInProgress,
+    QuotaError,
+    RefundClosed,
+    RefundUsed,
+    UnknownRefund,
+)
 from quota_service.domain.exam import Window
 from quota_service.domain.reservation import Reservation, State
+from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.refunds_due import RefundDue
 from quota_service.registration.act_for import (
     mark_paid,
@@ -17,19 +27,23 @@ from quota_service.registration.act_for import (
     refund_for,
     release_for,
     reopen_refund,
+    reserve_for,
 )
+from quota_service.registration.archive import archive_exam
 from quota_service.registration.audit import audit
+from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.refund import refund
+from quota_service.registration.reserve import Order
 from quota_service.registration.stores import PaymentStores
 from quota_service.registration.view import view_candidate
-from tests.support.bookings import book, check_agreement, now, recover
-from tests.support.exams import make_exam
+from tests.support.bookings import book, check_agreement, meanwhile, now, recover
+from tests.support.exams import exam_definition, make_exam
 from tests.support.lost_shards import rows
 from tests.support.records import HOUR_MS, redis_now_ms
 from tests.support.redis_clients import redis_of
 from tests.support.retirement import end, finish, retain
-from tests.support.use_cases import DiedError, check_both_books, dying, hold
+from tests.support.use_cases import DiedError, check_both_books, dying, hold, payment
 
 Act = Callable[[PaymentStores, str], Awaitable[object]]
 ACTS: dict[str, Act] = {
@@ -245,3 +259,63 @@ async def test_an_act_that_died_before_its_outcome_was_noted_is_done_and_noted_w
     noted = await service.stores.ops_actions.page("exam-1", None, held.id, 0, 10)
     assert [(each.action, each.outcome) for each in noted] == [(act, None)]
     await check_both_books(service, booked=int(act == "mark-paid"))
+
+
+async def test_what_is_being_paid_is_not_marked_as_paid_too(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = await hold(service)
+    refused: list[QuotaError] = []
+
+    async def mark() -> None:
+        with pytest.raises(QuotaError) as raised:
+            await mark_paid(service.stores.payments, held.id, "bank 7", "why")
+        refused.append(raised.value)
+
+    meanwhile(monkeypatch, ConfirmationLedger, "settle", mark)
+    await confirm(service.stores.payments, payment(held))
+
+    assert isinstance(refused[0], PaymentInProgress)
+    assert await rows(service, "SELECT * FROM refunds_due") == []
+    await check_both_books(service, booked=1)
+
+
+async def test_of_what_costs_nothing_ops_refund_the_seats_and_no_money(service: Service) -> None:
+    free = parse_exam(
+        {
+            **exam_definition(opens_in_s=-7200, closes_in_s=-3600),
+            "fee": {"amount": 0, "currency": "CNY"},
+        }
+    )
+    await import_exam(service.stores.maintenance, free)
+    order = Order("candidate-1", ("general",), ("jinan",), accepted_notice=True)
+
+    made = await reserve_for(service.stores.reservations, "exam-1", order, "key-1", "late")
+    booked = await now(service, made.reservation)
+    refunded = await refund_for(service.stores.payments, made.reservation.id, "ill")
+
+    assert (booked.state, refunded.state) == (State.CONFIRMED, State.REFUNDED)
+    assert await rows(service, "SELECT * FROM refunds_due") == []
+    await recover(service)
+    await check_both_books(service, booked=0)
+    assert (await audit(service.stores.maintenance, "exam-1")).differences == ()
+
+
+async def test_nothing_is_done_to_an_archived_exam_but_its_money_can_be_due_again(
+    service: Service,
+) -> None:
+    due = await settled(service)
+    assert due.settled_ms is not None
+    await recover(service)
+    await end(service, 1)
+    await archive_exam(service.stores.maintenance, "exam-1")
+
+    for act in ACTS.values():
+        with pytest.raises(ExamArchived):
+            await act(service.stores.payments, due.reservation)
+
+    assert await rows(service, "SELECT * FROM ops_actions") == []
+    opened = await reopen_refund(
+        service.stores.payments, "exam-1", due.id, due.settled_ms, "bounced"
+    )
+    assert opened.settled_ms is None
