@@ -1,15 +1,19 @@
 """The fault harness goes red when a guard is taken out of the service.
 
-The breaks that take longer to show are in README.md beside this file, with what they printed.
+`make test` has the quickest of them, `make test-system` the others. The breaks that take longer to
+show are in README.md beside this file, with what they printed.
 """
 
 from pathlib import Path
+
+import pytest
 
 from tests.support.harness import SEED, TRIES_MAX, harness, runs_until_red
 
 LOST_WRITES = ("--only", "redis older copy", "--only", "redis late replica", "--quiet-s", "3")
 
 
+@pytest.mark.long
 async def test_the_harness_goes_red_when_nothing_fences_a_redis_that_went_back(
     tmp_path: Path,
 ) -> None:
@@ -19,6 +23,7 @@ async def test_the_harness_goes_red_when_nothing_fences_a_redis_that_went_back(
     assert not any("P1" in run.promises for run in runs), "postgres let a quota be oversold"
 
 
+@pytest.mark.long
 async def test_the_harness_goes_red_when_a_redis_that_went_back_meets_no_constraint(
     tmp_path: Path,
 ) -> None:
@@ -42,6 +47,7 @@ BROKEN = {
 """Faults by the break that each shows, and no other does, and the promise it breaks."""
 
 
+@pytest.mark.long
 async def test_the_harness_goes_red_for_gaps_repeats_and_holds_that_are_not_put_back(
     tmp_path: Path,
 ) -> None:
@@ -61,6 +67,7 @@ async def test_the_harness_goes_red_for_gaps_repeats_and_holds_that_are_not_put_
     assert unseen == {}, evidence
 
 
+@pytest.mark.long
 async def test_the_harness_goes_red_when_two_histories_of_a_shard_are_mixed(
     tmp_path: Path,
 ) -> None:

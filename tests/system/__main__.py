@@ -1,4 +1,4 @@
-"""`python -m tests.system`: the tests that need programs of the system, and tests on other stores.
+"""`python -m tests.system`: tests with programs of the system, long tests, tests on other stores.
 
 The property tests run with more histories. Options are pytest's, for each of its runs; `--packages`
 prints the Debian packages that are missing instead. Exit status 0 when every run passes, 1 when one
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _runs() -> Iterator[Run]:
     yield Run("programs of the system", ["-m", "system", "tests"])
+    yield Run("long tests", ["-m", "long", "tests"])
     yield _on_oldest_redis()
     if OLDEST_POSTGRES.is_dir():
         stores = {"TEST_POSTGRES_BIN": str(OLDEST_POSTGRES)}
