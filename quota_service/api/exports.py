@@ -31,6 +31,7 @@ from quota_service.domain.exam import Exam, Session, Subject, Venue
 from quota_service.http.errors import InvalidRequest
 from quota_service.ledger.export import ExportedBooking, RosterLine, booking_pages, roster_pages
 from quota_service.observability.logs import REQUEST_ID
+from quota_service.registration.roster import roster_with_holds
 
 log = logging.getLogger(__name__)
 
@@ -84,16 +85,25 @@ async def get_bookings_csv(request: web.Request) -> web.StreamResponse:
 
 
 async def get_roster_csv(request: web.Request) -> web.StreamResponse:
-    """GET /v1/exams/{exam}/roster.csv: of a venue, a session, both or all."""
+    """GET /v1/exams/{exam}/roster.csv: of a venue, a session, both or all, with holds too."""
     context = request.app[CONTEXT]
     exam = await _exam_to_read(context, request.match_info["exam"])
-    file = excel_roster(exam) if _is_for_excel(request, "venue", "session") else plain_roster()
+    is_for_excel = _is_for_excel(request, "venue", "session")
+    has_holds = _is_asked(request, "holds")
     venue, session = request.query.get("venue"), request.query.get("session")
     if venue is not None and venue not in exam.venue_ids:
         raise UnknownVenue(venue)
     if session is not None and session not in {each.id for each in exam.sessions}:
         raise UnknownSession(session)
-    pages = roster_pages(context.stores.ledger, exam.id, venue, session, _EXPORT_PAGE)
+    if is_for_excel:
+        file = excel_roster(exam, has_holds=has_holds)
+    else:
+        file = plain_roster(has_holds=has_holds)
+    if has_holds:
+        stores = context.stores.maintenance
+        pages = roster_with_holds(stores, exam, venue, session, _EXPORT_PAGE)
+    else:
+        pages = roster_pages(context.stores.ledger, exam.id, venue, session, _EXPORT_PAGE)
     name = "-".join(filter(None, ("roster", exam.id, venue, session)))
     return await _stream(request, f"{name}.csv", file, pages)
 
@@ -158,6 +168,14 @@ def _is_for_excel(request: web.Request, *others: str) -> bool:
     return bool(asked)
 
 
+def _is_asked(request: web.Request, name: str) -> bool:
+    """Return whether a parameter is `true`."""
+    asked = request.query.getall(name, ["false"])
+    if asked not in (["true"], ["false"]):
+        raise InvalidRequest([(name, "must be true or false")])
+    return asked == ["true"]
+
+
 async def _exam_to_read(context: ApiContext, exam: str) -> Exam:
     """Return an exam whose bookings are read: also one that is archived."""
     if context.stores.registry.is_archived(exam):
@@ -198,13 +216,14 @@ def excel_file(exam: Exam) -> CsvFile[ExportedBooking]:
     return _file(columns, excel_lines, UTF_8_MARK)
 
 
-def plain_roster() -> CsvFile[RosterLine]:
-    """Return the roster for programs."""
-    return _file(_as_they_are("venue", "session", "subject", "candidate", "reservation"), csv_lines)
+def plain_roster(*, has_holds: bool = False) -> CsvFile[RosterLine]:
+    """Return the roster for programs; one that has holds tells states."""
+    columns = _as_they_are("venue", "session", "subject", "candidate", "reservation")
+    return _file([*columns, *(_as_they_are("state") if has_holds else ())], csv_lines)
 
 
-def excel_roster(exam: Exam) -> CsvFile[RosterLine]:
-    """Return the roster for spreadsheets."""
+def excel_roster(exam: Exam, *, has_holds: bool = False) -> CsvFile[RosterLine]:
+    """Return the roster for spreadsheets; one that has holds tells states."""
     venues, sessions = _titles(exam.venues), _titles(exam.sessions)
     subjects = _titles(exam.subjects)
     columns: list[Column[RosterLine]] = [
@@ -215,6 +234,7 @@ def excel_roster(exam: Exam) -> CsvFile[RosterLine]:
         *_as_they_are("subject"),
         ("subject_title", lambda line: subjects.get(line.subject, "")),
         *_as_they_are("candidate", "reservation"),
+        *(_as_they_are("state") if has_holds else ()),
     ]
     return _file(columns, excel_lines, UTF_8_MARK)
 

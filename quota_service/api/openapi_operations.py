@@ -281,8 +281,9 @@ OPERATIONS: Mapping[str, Operation] = {
         {200: Body("RosterFile", media_type="text/csv")},
         "The booked seats of a venue, of a session, or of both; of all when neither is given: a "
         "line for each candidate and subject, by candidate. Streamed, and safe to open in a "
-        "spreadsheet, as the file of bookings is; `?for=excel` adds titles.",
-        parameters=("venue_asked", "session_asked", "for")),
+        "spreadsheet, as the file of bookings is; `?for=excel` adds titles. `?holds=true` adds a "
+        "column `state`, and after the bookings the seats of unpaid holds.",
+        parameters=("venue_asked", "session_asked", "holds", "for")),
     "POST /v1/payment-callbacks": Operation("report_payment",
         {200: Body("PaymentResult", {"confirmed": {}, "refund_due": _PAID_TWICE})},
         "Signed by the Standard Webhooks scheme: `webhook-signature` is `v1,` and the base64 of "
@@ -386,6 +387,9 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
                        enum=["excel"])),
     "force": _in(
         "query", _text("`true` removes the waiting room even while candidates wait in it.",
+                       enum=["true", "false"])),
+    "holds": _in(
+        "query", _text("`true` adds unpaid holds, and the state of each line.",
                        enum=["true", "false"])),
     "If-None-Match": _in("header", _text("ETags that the client has; 304 when one is current.")),
     "Last-Event-ID": _in(

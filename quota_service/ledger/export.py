@@ -30,13 +30,14 @@ class ExportedBooking:
 
 @dataclass(frozen=True, slots=True)
 class RosterLine:
-    """A candidate who sits a subject at a venue: one booked item."""
+    """A candidate who sits a subject at a venue: one booked item, or one of a hold."""
 
     venue: str
     session: str
     subject: str
     candidate: str
     reservation: str
+    state: str = "confirmed"
 
 
 async def booking_pages(

@@ -23,6 +23,8 @@ async def live_holds(
     SeatsUnavailable.
     """
     found: dict[str, Reservation] = {}
+    if stores.registry.is_archived(exam.id) or stores.registry.is_new(exam.id):
+        return []
     for number in range(stores.registry.shard_count(exam.id)):
         shard = stores.registry.shard(exam.id, number)
         for index in ("due", "pinned"):  # in this order: a payment moves a hold to the second

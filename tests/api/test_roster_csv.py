@@ -58,6 +58,34 @@ async def test_a_roster_follows_changes_of_venue_and_refunds(api: ApiClient) -> 
     assert [line[4] for line in await roster(api, "?venue=jinan")] == [moved]
 
 
+async def test_a_roster_with_holds_has_each_unpaid_seat_after_the_bookings_with_its_state(
+    api: ApiClient,
+) -> None:
+    paid = (await booked(api, "c-2"))["id"]
+    held = (await api.reserve("c-1", ("general", "qms"), venues=("tianjin",))).json["id"]
+    await api.reserve("c-3", venues=("jinan",))
+    released = (await api.reserve("c-4", venues=("tianjin",))).json["id"]
+    await api.call("DELETE", f"/v1/reservations/{released}")
+    path = "/v1/exams/exam-1/roster.csv?venue=tianjin"
+
+    here = await api.get(f"{path}&holds=true", key=api.ops_key)
+    morning = await api.get(f"{path}&holds=true&session=day1-am&for=excel", key=api.ops_key)
+    odd = await api.get(f"{path}&holds=yes", key=api.ops_key)
+
+    lines = list(csv.DictReader(io.StringIO(here.body.decode(), newline="")))
+    assert [(line["reservation"], line["subject"], line["state"]) for line in lines] == [
+        (paid, "general", "confirmed"),
+        (held, "general", "held"),
+        (held, "qms", "held"),
+    ]
+    people = list(csv.DictReader(io.StringIO(morning.body.decode("utf-8-sig"), newline="")))
+    assert [(line["candidate"], line["state"]) for line in people] == [
+        ("c-2", "confirmed"),
+        ("c-1", "held"),
+    ]
+    assert_refused(odd, 422, "invalid-request")
+
+
 async def test_a_roster_longer_than_a_page_has_everybody_once(
     api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

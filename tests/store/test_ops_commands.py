@@ -94,7 +94,14 @@ async def test_bookings_and_rosters_are_written_as_the_api_answers_them(
     for_people = await command_line("export", "bookings", "exam-1", "--excel")
     roster = await command_line("export", "roster", "exam-1", "--venue", booked.venue)
     odd = await command_line("export", "roster", "exam-1", "--venue", "atlantis")
+    held = await hold(service, "candidate-2", booked.venue)
+    both = await command_line("export", "roster", "exam-1", "--venue", booked.venue, "--holds")
 
+    lines = list(csv.DictReader(io.StringIO(both.printed)))
+    assert [(line["reservation"], line["state"]) for line in lines] == [
+        (booked.id, "confirmed"),
+        (held.id, "held"),
+    ]
     (row,) = csv.DictReader(io.StringIO(plain.printed))
     (sitting,) = csv.DictReader(io.StringIO(roster.printed))
     assert (row["reservation"], row["state"]) == (booked.id, "confirmed")
