@@ -135,7 +135,7 @@ async def _move_page(  # noqa: PLR0917  the page, and where its reservations go
         )
         ends = await asyncio.gather(*moves, return_exceptions=True)
         failed = [end for end in ends if isinstance(end, BaseException)]
-        if any(not isinstance(end, Unavailable) for end in failed) or (failed and not after):
+        if any(not isinstance(end, Unavailable) for end in failed) or (failed and not moved):
             raise failed[0]
         moved += [end for end in ends if isinstance(end, Moved)]
         if failed:

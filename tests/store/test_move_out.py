@@ -4,7 +4,7 @@ import pytest
 
 from quota_service.app.opening import Service
 from quota_service.definitions.reading import parse_exam
-from quota_service.domain.errors import NotReady, UnknownVenue
+from quota_service.domain.errors import LedgerUnavailable, NotReady, UnknownVenue
 from quota_service.domain.payment import PaymentOutcome
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.reading import LedgerReader
@@ -273,6 +273,22 @@ async def test_pages_go_on_after_the_last_and_end(service: Service) -> None:
     pages = [[each.reservation for each in page.reservations] for page in (first, rest)]
     assert pages == [[b.id for b in booked[:2]], [b.id for b in booked[2:]]]
     assert (first.after, rest.after) == (booked[1].id, None)
+
+
+async def test_a_page_of_which_a_store_let_nothing_move_says_so_instead_of_asking_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booked = await three_bookings(service)
+    await close(service)
+
+    async def away(*_: object, **__: object) -> None:
+        raise LedgerUnavailable("away")
+
+    monkeypatch.setattr("quota_service.registration.move_out.change_venue", away)
+
+    for after in ("", booked[0].id):
+        with pytest.raises(LedgerUnavailable):
+            await move(service, "tianjin", after=after)
 
 
 @pytest.mark.parametrize(
