@@ -5,12 +5,14 @@ They follow a copy of the files with shorter intervals; of the rules nothing els
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -45,6 +47,8 @@ def shortened(folder: Path, targets: Mapping[str, Sequence[str]], alertmanager: 
     managers["static_configs"][0]["targets"] = [alertmanager]
     for job in configuration["scrape_configs"]:
         name = job["job_name"]
+        job.pop("scrape_interval", None)
+        job.pop("scrape_timeout", None)
         file = copy / job["file_sd_configs"][0]["files"][0]
         file.write_text(json.dumps([{"targets": list(targets.get(name, ()))}]))
     (copy / "prometheus.yml").write_text(yaml.safe_dump(configuration))
@@ -94,6 +98,18 @@ async def alertmanager(copy: Path, port: int) -> AsyncIterator[str]:
         yield url
 
 
+@asynccontextmanager
+async def exporter(
+    folder: Path, name: str, port: int, *arguments: str, **environment: str
+) -> AsyncIterator[str]:
+    """Run Debian's exporter of this name; yield its address."""
+    address, program = f"{LOOPBACK}:{port}", f"prometheus-{name}-exporter"
+    told = (f"--web.listen-address={address}", *arguments)
+    log = folder / f"{program}.log"
+    async with _running(program, told, log, address, ready="/metrics", environment=environment):
+        yield address
+
+
 async def ask(url: str, query: str) -> list[dict[str, Any]]:
     """Return the samples that a query finds now."""
     async with (
@@ -122,7 +138,13 @@ def free_ports(count: int) -> list[int]:
 
 @asynccontextmanager
 async def _running(
-    program: str, arguments: Sequence[str], log: Path, address: str
+    program: str,
+    arguments: Sequence[str],
+    log: Path,
+    address: str,
+    *,
+    ready: str = "/-/ready",
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[str]:
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
@@ -130,11 +152,12 @@ async def _running(
             *arguments,
             stdout=out,
             stderr=out,
+            env={**os.environ, **environment},
             preexec_fn=die_with_parent(signal.SIGKILL),
         )
     url = f"http://{address}"
     try:
-        await eventually(lambda: _is_ready(process, url, log), within_s=START_LIMIT_S)
+        await eventually(lambda: _is_ready(process, f"{url}{ready}", log), within_s=START_LIMIT_S)
         yield url
     finally:
         with suppress(ProcessLookupError):
@@ -145,7 +168,7 @@ async def _running(
 async def _is_ready(process: Process, url: str, log: Path) -> bool:
     assert process.returncode is None, await asyncio.to_thread(log.read_text)
     try:
-        async with aiohttp.ClientSession() as session, session.get(f"{url}/-/ready") as response:
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
             return response.status == 200
     except aiohttp.ClientError:
         return False
