@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fills the folder of secrets: make-secrets.sh DIRECTORY < FILE-WITH-THE-PAYMENT-SECRETS
 #
-# Passwords are made here, and the URLs that carry them. What is there already stays as it is, so that
+# Passwords are made here, and the URLs that carry them; REDIS_ADDRESS and POSTGRES_ADDRESS are host and
+# port of the stores elsewhere than in compose. What is there already stays as it is, so that
 # it may run again. The containers read the files as users of their own: what keeps others on this host
 # out is the folder, which is the caller's alone.
 set -eu
@@ -43,12 +44,12 @@ for name in redis_password redis_ops_password postgres_password postgres_quota_p
     fi
 done
 if is_missing redis_url; then
-    echo "redis://quota:$(cat "$folder/redis_password")@redis:6379/0" | keep redis_url
+    echo "redis://quota:$(cat "$folder/redis_password")@${REDIS_ADDRESS:-redis:6379}/0" | keep redis_url
 fi
 # The users of Redis, with the hashes of their passwords; written anew, as their rights change with releases.
 sed -e "s/#OPS_PASSWORD_SHA256/#$(hash_of redis_ops_password)/" -e "s/#PASSWORD_SHA256/#$(hash_of redis_password)/" \
     "$users" | keep redis_users
 if is_missing postgres_dsn; then
-    echo "postgresql://quota:$(cat "$folder/postgres_quota_password")@postgres:5432/quota" | keep postgres_dsn
+    echo "postgresql://quota:$(cat "$folder/postgres_quota_password")@${POSTGRES_ADDRESS:-postgres:5432}/quota" | keep postgres_dsn
 fi
 echo "secrets are in $folder"

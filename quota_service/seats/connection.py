@@ -122,6 +122,7 @@ def redis_pool(settings: Settings) -> ConnectionPool:
         socket_timeout=None,  # every batch has a limit of its own
         retry=Retry(NoBackoff(), 0),
         client_name="quota-service",
+        driver_info=None,  # else it sends CLIENT SETINFO, which Redis 7.0 has not
     )
 
 

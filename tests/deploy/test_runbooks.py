@@ -12,6 +12,7 @@ import yaml
 from tests.support.alerting import ROOT, alerts, rules, samples
 from tests.support.operated import Operated, operated
 from tests.support.programs import need_program
+from tests.support.runnable import runnable
 
 RUNBOOKS = ROOT / "deploy/runbooks"
 OTHERS = {
@@ -32,12 +33,6 @@ def documents() -> dict[str, str]:
     """Return the text of every runbook by name."""
     paths = sorted(RUNBOOKS.glob("*.md"))
     return {path.stem: path.read_text(encoding="utf-8") for path in paths if path.stem != "README"}
-
-
-def runnable(text: str) -> list[str]:
-    """Return the blocks of a document that are marked as runnable."""
-    blocks = re.findall(r"^ *```sh run\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
-    return [textwrap.dedent(block) for block in blocks]
 
 
 def first_places() -> dict[str, list[str]]:

@@ -99,7 +99,7 @@ def test_the_user_of_the_service_has_the_commands_that_are_used_and_no_others() 
         for module in (ROOT / "quota_service/seats").glob("*.py")
         for found in re.findall(words, module.read_text(), re.MULTILINE)
     } - {"match", "count"}  # arguments of SCAN
-    of_the_client = {"hello", "client|setinfo", "client|setname"}
+    of_the_client = {"hello", "client|setname"}
 
     assert given == in_scripts | in_code | of_the_client
 

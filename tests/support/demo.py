@@ -9,15 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from quota_service.settings import variable
-from tests.support.patience import PATIENT
+from tests.support.patience import PATIENT_VARIABLES
 from tests.support.processes import descendants, is_running
 
 STOP_LIMIT_S = 30
-_PATIENT = {
-    variable(name): str(value) for name, value in PATIENT.items() if not isinstance(value, tuple)
-}
-"""The limits that an environment can set: no call of a test may fail on a busy machine."""
 
 
 class Demo:
@@ -65,7 +60,7 @@ def running_demo(*options: str, tmp_dir: Path) -> Iterator[Demo]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={**os.environ, **_PATIENT, "TMPDIR": str(tmp_dir)},
+            env={**os.environ, **PATIENT_VARIABLES, "TMPDIR": str(tmp_dir)},
             start_new_session=True,
         )
     try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from quota_service.app.shutdown import ShutdownLimits
 from quota_service.http.gradient import LatencyFloor
+from quota_service.settings import variable
 
 LIMIT_S = 30.0
 
@@ -26,3 +27,8 @@ PATIENT: Mapping[str, Any] = {
     "limits": (LatencyFloor(floor_ms=10_000), ShutdownLimits(closing_s=LIMIT_S)),
 }
 """Settings of a service that gives nothing up and takes no latency for overload."""
+
+PATIENT_VARIABLES: Mapping[str, str] = {
+    variable(name): str(value) for name, value in PATIENT.items() if not isinstance(value, tuple)
+}
+"""Those of them that an environment can set, for processes."""
