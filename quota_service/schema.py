@@ -218,6 +218,7 @@ def faults(error: ValidationError) -> Iterator[Fault]:
         kind, detail = each["type"], each["msg"]
         if kind in _DETAILS:
             detail = _DETAILS[kind].format_map(each.get("ctx", {}))
+            detail = detail.replace(" 1 entries", " 1 entry")
         elif kind not in {FORM, WRONG}:
             kind, detail = FORM, f"must be a {'list' if kind == 'list_type' else 'table'}"
         yield Fault(each["loc"], detail, each["input"], kind)

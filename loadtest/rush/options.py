@@ -4,6 +4,7 @@ import argparse
 import datetime as dt
 import os
 import secrets
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ class Options:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
-        prog="make rush",
+        prog=_command(),
         description="Rehearse the opening rush and check what the service promised.",
         epilog="With --host, QUOTA_FRONTEND_KEY, QUOTA_OPS_KEY and QUOTA_PAYMENT_SECRET say how "
         "to call it; `quota-service demo` writes all of them to demo.env.",
@@ -227,7 +228,13 @@ def key_from_environment(name: str) -> str:
     try:
         return os.environ[name]
     except KeyError:
-        raise KeyError(f"{name} is not set; see `make rush ARGS=--help`") from None
+        raise KeyError(f"{name} is not set; see `{_command()} --help`") from None
+
+
+def _command() -> str:
+    """Return how this run was started: as the installed command, or as a module."""
+    installed = "quota-rehearse"
+    return installed if Path(sys.argv[0]).name == installed else "python -m loadtest.rush"
 
 
 def _fixed_s(size: Size) -> float:

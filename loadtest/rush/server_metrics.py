@@ -7,6 +7,7 @@ import contextlib
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 
 import gevent
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,7 +30,7 @@ def measure(urls: Sequence[str], evidence: Evidence) -> None:
     """Note the metrics of each process once a second until this greenlet is killed."""
     while urls:
         started_s = time.time()
-        gevent.joinall([gevent.spawn(_note, url, evidence) for url in urls])
+        gevent.joinall([gevent.spawn(note, url, evidence) for url in urls])
         gevent.sleep(max(0.0, started_s + INTERVAL_S - time.time()))
 
 
@@ -43,9 +44,10 @@ def measured(url: str, at_s: float, exposition: str) -> Measured:
     return Measured(url, at_s, **values)
 
 
-def _note(url: str, evidence: Evidence) -> None:
+def note(url: str, evidence: Evidence) -> None:
+    """Note what one process tells; nothing when it does not, or tells something else."""
     with (
-        contextlib.suppress(OSError),
+        contextlib.suppress(OSError, HTTPException, ValueError),
         urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer,  # noqa: S310  as given
     ):
         evidence.add(measured(url, time.time(), answer.read().decode()))

@@ -14,6 +14,7 @@ from typing import Any
 from quota_service.definitions.files import load_exam_file
 from quota_service.domain.definition import exam_document
 from tests.support.demo import Demo, await_none_running, running_demo
+from tests.support.patience import LIMIT_S
 
 SAMPLE = Path(__file__).parents[2] / "quota_service" / "exams" / "ccaa-2023-1.toml"
 EXAM = "/v1/exams/ccaa-2023-1"
@@ -31,7 +32,7 @@ def call(
             "Idempotency-Key": "key-1",
         },
     )
-    with urllib.request.urlopen(request) as response:  # noqa: S310  loopback
+    with urllib.request.urlopen(request, timeout=LIMIT_S) as response:  # noqa: S310  loopback
         answer: dict[str, object] = json.load(response)
         return answer
 

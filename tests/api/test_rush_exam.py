@@ -17,6 +17,7 @@ from quota_service.registration.drain_journal import drain_journal
 from tests.conftest import Running
 from tests.support.exams import exam_definition
 from tests.support.lost_shards import rows
+from tests.support.patience import LIMIT_S
 from tests.support.refusals import assert_refused
 
 OPTIONS = read_options(["--no-room", "--exam", "rehearsal-1"])
@@ -56,7 +57,7 @@ class Desk:
             headers={"Authorization": f"Bearer {self.key}"},
         )
         try:
-            with urllib.request.urlopen(request) as response:  # noqa: S310  loopback
+            with urllib.request.urlopen(request, timeout=LIMIT_S) as response:  # noqa: S310  loopback
                 return Answered(response.status, json.load(response))
         except urllib.error.HTTPError as error:
             with error:

@@ -16,6 +16,7 @@ import pytest
 
 from quota_service.embedded.ports import free_loopback_port
 from tests.support.demo import Demo, running_demo
+from tests.support.patience import LIMIT_S
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +130,7 @@ def awaited_calls(url: str, names: set[str]) -> list[dict[str, Any]]:
     def has_called() -> bool:
         with (
             suppress(urllib.error.URLError, ConnectionError),
-            urllib.request.urlopen(url) as answer,  # noqa: S310  loopback
+            urllib.request.urlopen(url, timeout=LIMIT_S) as answer,  # noqa: S310  loopback
         ):
             called[:] = json.load(answer)["stats"]
         return names <= {row["name"] for row in called}

@@ -15,6 +15,7 @@ import yaml
 
 from quota_service.embedded.ports import LOOPBACK, free_loopback_port
 from tests.support.compose import COMPOSE, DOCKER, mounted, read_compose
+from tests.support.patience import LIMIT_S
 from tests.support.programs import need_program
 from tests.support.waiting import wait_until
 
@@ -70,7 +71,7 @@ def test_what_compose_starts_becomes_ready(name: str, tmp_path: Path) -> None:
 
 def instances(url: str) -> set[str]:
     """Return the targets that a Prometheus scrapes; it finds them within seconds of its start."""
-    with urllib.request.urlopen(url) as answer:  # noqa: S310
+    with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:  # noqa: S310
         active = orjson.loads(answer.read())["data"]["activeTargets"]
     return {target["labels"]["instance"] for target in active}
 
@@ -129,7 +130,7 @@ def placed(word: str, service: dict[str, Any], root: Path) -> str:
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url) as answer:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:  # noqa: S310
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError):
         return False

@@ -1,5 +1,8 @@
 """Each rehearsal leaves a folder: how it was made, its figures, the metrics of the service."""
 
+import socket
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from loadtest.rush.goals import Goal, reached
 from loadtest.rush.options import Options, read_options
 from loadtest.rush.progress import Progress
 from loadtest.rush.report import report
-from loadtest.rush.server_metrics import SAMPLES, measured
+from loadtest.rush.server_metrics import SAMPLES, measured, note
 from quota_service.observability.metrics import Metrics
 from tests.support.rush_evidence import OPENS_S, good_evidence, good_facts
 
@@ -188,3 +191,50 @@ def test_progress_tells_how_things_stand_and_what_was_called_since() -> None:
     assert first.startswith("   +5 s  1 came, 3 admitted, 0 wait, 2 seats left, ")
     assert first.endswith("reserve p99 5 ms")
     assert second.endswith("1 requests/s, reserve p99 31 ms, 1 without an answer")
+
+
+@pytest.mark.parametrize(
+    ("started_as", "named"),
+    [
+        ("/opt/quota-service/bin/quota-rehearse", "quota-rehearse"),
+        ("/repository/loadtest/rush/__main__.py", "python -m loadtest.rush"),
+    ],
+)
+def test_help_names_the_command_as_it_was_started(
+    started_as: str,
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", [started_as])
+
+    with pytest.raises(SystemExit):
+        read_options(["--help"])
+
+    assert f"usage: {named} [" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"no HTTP at all\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\ncut short",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n\xff",
+    ],
+)
+def test_a_process_that_answers_no_metrics_is_left_out(answer: bytes) -> None:
+    evidence = Evidence()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer_once() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        answering = threading.Thread(target=answer_once)
+        answering.start()
+        note(f"http://127.0.0.1:{listener.getsockname()[1]}/metrics", evidence)
+        answering.join()
+
+    assert not list(evidence.of(Measured))
