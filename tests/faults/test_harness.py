@@ -1,6 +1,7 @@
 """The fault harness itself: its quick subset is green on every server that the scripts work on."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,14 @@ PATIENT = ("--machine-s", "60", "--recover-s", "120")
 """No promise is broken here by a machine that is slow or stands still."""
 
 
-@pytest.mark.parametrize("redis_server", redis_programs())
+def servers() -> list[Any]:
+    """Return, as parameters, the servers; the first is for `make test`, others are `long`."""
+    first, *others = redis_programs()
+    long = pytest.mark.long
+    return [first, *(pytest.param(*each.values, id=each.id, marks=long) for each in others)]
+
+
+@pytest.mark.parametrize("redis_server", servers())
 async def test_the_quick_subset_finds_every_promise_kept(
     tmp_path: Path, redis_server: Path
 ) -> None:
