@@ -50,7 +50,10 @@ from tests.support.rooms import admit
 CALLS = [f"{route.method} {route.path}" for route in ROUTES]
 CALLBACK = "POST /v1/payment-callbacks"
 ARCHIVE = "POST /v1/exams/{exam}/archive"
-BOOKED = ("POST /v1/reservations/{reservation}/refund",)
+BOOKED = (
+    "POST /v1/reservations/{reservation}/refund",
+    "POST /v1/reservations/{reservation}/ops-refund",
+)
 STEPS = ("reserve", "get_reservation", "checkout", "release")
 EXAMPLES_MAX = 25
 WALKS_MAX = 25
