@@ -28,12 +28,13 @@ from loadtest.bench.redis_client import redis_client
 from quota_service.domain.exam import MAX_SUBJECTS, MAX_VENUES, Quota
 from quota_service.embedded import EmbeddedRedis
 from quota_service.observability.metrics import Metrics
-from quota_service.seats.connection import BatchLimits, ScriptRunner, redis_pool
+from quota_service.seats.connection import BatchLimits, ScriptRunner
 from quota_service.seats.keys import Shard
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.replies import ReserveRequest
 from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.scripts import load_scripts
+from quota_service.seats.servers import redis_pool
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 

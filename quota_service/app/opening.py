@@ -6,7 +6,7 @@ opens that (`open_ledger`), one that works on both stores `open_stores`, and a p
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -56,11 +56,11 @@ from quota_service.registration.stores import (
     WaitingRoomStores,
 )
 from quota_service.seats.clock import RedisClock
-from quota_service.seats.connection import ScriptRunner, redis_pool
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.scripts import load_scripts
+from quota_service.seats.servers import Runners, open_runners
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 from quota_service.waiting_room.document import Polling
@@ -76,7 +76,6 @@ class Service:
     settings: Settings
     metrics: Metrics
     stores: Stores
-    runner: ScriptRunner
     keys: KeyRing
     key_ledger: ApiKeyLedger
     health: Health
@@ -97,10 +96,10 @@ async def open_stores(
     `failpoint` is called with each marked line of a use case, so that a test can die there.
     """
     async with AsyncExitStack() as stack:
-        runner = ScriptRunner(redis_pool(settings), load_scripts(), settings, metrics)
-        stack.push_async_callback(runner.aclose)
+        runners = open_runners(settings, load_scripts(), metrics)
+        stack.push_async_callback(runners.aclose)
         ledger = await stack.enter_async_context(open_ledger(settings, metrics))
-        clock, seats, exams = RedisClock(runner), SeatStore(runner), ExamLedger(ledger)
+        clock, seats, exams = RedisClock(runners), SeatStore(runners), ExamLedger(ledger)
         registry = ExamRegistry(exams, clock)
         recoveries, reader = RecoveryLedger(ledger), LedgerReader(ledger)
         common = (
@@ -114,7 +113,7 @@ async def open_stores(
             metrics,
             failpoint,
         )
-        room_store, room_ledger = RoomStore(runner), WaitingRoomLedger(ledger)
+        room_store, room_ledger = RoomStore(runners), WaitingRoomLedger(ledger)
         polling = Polling(_POLL_MIN_S, settings.waiting_room_poll_max_s)
         rooms = WaitingRoomCache(
             room_ledger, room_store, registry, clock=clock, polling=polling, failpoint=failpoint
@@ -131,7 +130,7 @@ async def open_stores(
         )
         yield Stores(
             *common,
-            runner=runner,
+            runners=runners,
             clock=clock,
             worker_lease=WorkerLease(ledger),
             reservations=ReservationStores(
@@ -159,7 +158,7 @@ async def open_stores(
                     failpoint=failpoint,
                 ),
                 admission=AdmissionLedger(ledger),
-                room_statistics=RoomStatisticsStore(runner),
+                room_statistics=RoomStatisticsStore(runners),
             ),
             maintenance=MaintenanceStores(
                 *common,
@@ -167,7 +166,7 @@ async def open_stores(
                 rooms=rooms,
                 room_store=room_store,
                 waiting_rooms=room_ledger,
-                recovery=RecoveryStore(runner),
+                recovery=RecoveryStore(runners),
                 auditing=AuditLedger(ledger),
                 archive=ArchiveLedger(ledger),
                 retention=RetentionLedger(ledger),
@@ -212,15 +211,13 @@ async def open_service(
                 RefusalHistory(stores.payments.refusals, metrics, settings.limits_of(RefusalLimits))
             ),
         )
-        yield Service(
-            settings, metrics, stores, stores.runner, keys, key_ledger, health, in_flight, context
-        )
+        yield Service(settings, metrics, stores, keys, key_ledger, health, in_flight, context)
 
 
 def _health(stores: Stores, keys: KeyRing) -> Health:
     return Health(
         {
-            "redis": stores.runner.check,
+            "redis": stores.runners.check,
             "postgres": stores.reader.ping,
             "memory": _loaded(stores.registry, keys),
         },
@@ -229,6 +226,7 @@ def _health(stores: Stores, keys: KeyRing) -> Health:
             stores.worker_lease.warning,
             stores.payments.unreadable.warning,
             _not_loaded(stores.registry),
+            _some_away(stores.runners),
         ],
         stores.clock.read,
         stores.metrics,
@@ -240,6 +238,15 @@ def _not_loaded(registry: ExamRegistry) -> Callable[[], Awaitable[dict[str, str]
 
     async def look() -> dict[str, str]:
         return {f"exam:{exam}": cause for exam, cause in registry.not_loaded().items()}
+
+    return look
+
+
+def _some_away(runners: Runners) -> Callable[[], Awaitable[Mapping[str, str]]]:
+    """Return the look for primaries of a Cluster that are away while others serve."""
+
+    async def look() -> Mapping[str, str]:
+        return runners.faults()
 
     return look
 

@@ -18,7 +18,7 @@ from quota_service.app.upkeep import cancel_all, kept_fresh
 from quota_service.domain.errors import QuotaError
 from quota_service.observability.logs import written_in_background
 from quota_service.registration.stores import Stores
-from quota_service.seats.connection import refuse_unfit_server
+from quota_service.seats.fitness import refuse_unfit_servers
 from quota_service.settings import Settings
 from quota_service.workers.admission import AdmissionWorker
 from quota_service.workers.audit import AuditWorker
@@ -130,7 +130,7 @@ async def run_service(
 
 async def refuse_unfit_stores(stores: Stores, *, takes_lossy_redis: bool = False) -> None:
     """Raise SettingsError when a store will not do until somebody changes a setting."""
-    await refuse_unfit_server(stores.runner, takes_lossy=takes_lossy_redis)
+    await refuse_unfit_servers(stores.runners, takes_lossy=takes_lossy_redis)
     await stores.reader.refuse_without_rights()
 
 

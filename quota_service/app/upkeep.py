@@ -14,7 +14,7 @@ from quota_service.registration.admit import AdmissionLimits
 from quota_service.registration.refusal_history import WRITE_INTERVAL_S
 from quota_service.registration.report_load import report_load
 from quota_service.registration.room_cache import RoomRefresh
-from quota_service.seats.connection import server_warnings
+from quota_service.seats.fitness import server_warnings
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ async def kept_fresh(service: Service, *, reports_load: bool) -> AsyncIterator[N
 def _refreshing_health(service: Service) -> Callable[[], Awaitable[None]]:
     """Return the round that asks the stores, and looks at the settings of each server once."""
     unchecked = {
-        "redis": lambda: server_warnings(service.runner),
+        "redis": lambda: server_warnings(service.stores.runners),
         "postgres": service.stores.reader.server_warnings,
     }
 

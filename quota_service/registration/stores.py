@@ -30,10 +30,10 @@ from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.seats.clock import RedisClock
-from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.rooms import RoomStore
+from quota_service.seats.servers import Runners
 from quota_service.seats.store import SeatStore
 
 
@@ -111,7 +111,7 @@ class MaintenanceStores(ExamStores):
 class Stores(ExamStores):
     """Both stores as a process has opened them, with the part of each kind of use case."""
 
-    runner: ScriptRunner
+    runners: Runners
     clock: RedisClock
     worker_lease: WorkerLease
     reservations: ReservationStores

@@ -5,8 +5,9 @@ from typing import Any
 
 from quota_service.domain.errors import NotReady, StaleDefinition
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptCall, ScriptRunner
+from quota_service.seats.connection import ScriptCall
 from quota_service.seats.keys import Shard
+from quota_service.seats.servers import Runners
 
 _NOT_READY = (Code.NOT_READY, Code.STALE)
 
@@ -14,8 +15,8 @@ _NOT_READY = (Code.NOT_READY, Code.STALE)
 class ShardScripts:
     """The scripts of one Redis, called by name."""
 
-    def __init__(self, runner: ScriptRunner) -> None:
-        self.runner = runner
+    def __init__(self, runners: Runners) -> None:
+        self.runners = runners
         self._keys: dict[tuple[str, str], tuple[str, ...]] = {}
 
     async def call(
@@ -31,7 +32,9 @@ class ShardScripts:
 
         Raises NotReady, StaleDefinition and SeatsUnavailable.
         """
-        answer = await self.runner.call(self.prepared(name, shard, args, records, chosen))
+        answer = await self.runners.of(shard).call(
+            self.prepared(name, shard, args, records, chosen)
+        )
         if answer[0] in _NOT_READY:
             raise not_ready(shard, answer[0])
         return answer
@@ -47,13 +50,13 @@ class ShardScripts:
         """Return such a call, for callers that take any answer."""
         keys = [*self.keys(shard, name), *chosen]
         keys += [shard.record_key(serial) for serial in records]
-        return ScriptCall(self.runner.scripts[name], keys, args)
+        return ScriptCall(self.runners.scripts[name], keys, args)
 
     def keys(self, shard: Shard, name: str) -> tuple[str, ...]:
         """Return the shard's keys that a script wants, made once."""
         keys = self._keys.get((shard.tag, name))
         if keys is None:
-            keys = tuple(shard.keys_for(self.runner.scripts[name].shard_keys))
+            keys = tuple(shard.keys_for(self.runners.scripts[name].shard_keys))
             self._keys[shard.tag, name] = keys
         return keys
 

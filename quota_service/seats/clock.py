@@ -4,14 +4,14 @@ import time
 from contextlib import suppress
 
 from quota_service.domain.errors import NotReady, QuotaError
-from quota_service.seats.connection import ScriptRunner
+from quota_service.seats.servers import Runners
 
 
 class RedisClock:
     """What the clock of Redis says, without asking it."""
 
-    def __init__(self, runner: ScriptRunner) -> None:
-        self._runner = runner
+    def __init__(self, runners: Runners) -> None:
+        self._runners = runners
         self._offset_ms: int | None = None
 
     def now_ms(self) -> int:
@@ -34,7 +34,7 @@ class RedisClock:
     async def read(self) -> None:
         """Read Redis's clock; raises SeatsUnavailable."""
         asked_ms = time.time() * 1000
-        redis_ms = await self._runner.clock_ms()
+        redis_ms = await self._runners.clock_ms()
         self._offset_ms = round(redis_ms - (asked_ms + time.time() * 1000) / 2)
 
     async def learn(self) -> None:

@@ -6,15 +6,13 @@ knows that repeating it under the same reservation id is safe.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio.connection import ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import (
-    AuthenticationError,
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     NoPermissionError,
@@ -31,7 +29,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from quota_service.coalescing import Coalescer, NotAwaitedError, QueueFullError
 from quota_service.domain.errors import Overloaded, SeatsUnavailable
 from quota_service.observability.metrics import Metrics
-from quota_service.seats.keys import RECOVERY
+from quota_service.seats.keys import RECOVERY, Shard
 from quota_service.seats.pipelined import (
     Command,
     Commands,
@@ -39,27 +37,12 @@ from quota_service.seats.pipelined import (
     UnsupportedServerError,
 )
 from quota_service.seats.scripts import Script
-from quota_service.settings import Settings, SettingsError
+from quota_service.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _WORK_MAX = 4000
 """Work (µs) of the calls that leave as one; Redis serves no other client meanwhile."""
-
-_URL_SCHEMES = ("redis://", "rediss://", "unix://")
-
-_WANTED_SETTINGS = {
-    "maxmemory-policy": ("noeviction", "a seat that is evicted is a seat sold twice"),
-    "appendonly": ("yes", "a restart loses every unpaid hold that is not in Postgres yet"),
-    "appendfsync": (
-        "always",
-        "a crash may lose the unpaid holds of the last second, never a booking",
-    ),
-}
-"""What the service wants of Redis, and what anything else may cost."""
-
-_REFUSED_WITHOUT = ("maxmemory-policy", "appendonly")
-"""Those of them without which nothing is served; of the others a warning is enough."""
 
 _SERVER_AT_FAULT = (
     BusyLoadingError,
@@ -67,14 +50,12 @@ _SERVER_AT_FAULT = (
     OutOfMemoryError,
     ClusterDownError,  # also MASTERDOWN, which is a kind of it
     TryAgainError,
+    AskError,  # also MOVED, which is a kind of it
     NoPermissionError,
     NoScriptError,  # after the scripts were loaded
     UnsupportedServerError,
 )
 """Error replies that say the server, not the command, is at fault; nothing was executed."""
-
-_UNFIT = (UnsupportedServerError, NoPermissionError, AuthenticationError)
-"""Why a server will not do, now or later, until somebody changes a setting."""
 
 _SERVER_AT_FAULT_WORDS = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """The same, as the first word of replies that redis-py has no class for."""
@@ -110,22 +91,6 @@ class ScriptCall:
     """About how many microseconds it keeps Redis; those that leave as one are bounded by it."""
 
 
-def redis_pool(settings: Settings) -> ConnectionPool:
-    """Return what makes connections by the settings; nothing is opened yet."""
-    if not settings.redis_url.startswith(_URL_SCHEMES):
-        raise SettingsError(f"QUOTA_REDIS_URL must start with {' or '.join(_URL_SCHEMES)}")
-    return ConnectionPool.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        encoding_errors="backslashreplace",  # what is not text is refused where it is read
-        socket_connect_timeout=settings.redis_connect_timeout_s,
-        socket_timeout=None,  # every batch has a limit of its own
-        retry=Retry(NoBackoff(), 0),
-        client_name="quota-service",
-        driver_info=None,  # else it sends CLIENT SETINFO, which Redis 7.0 has not
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
     """How script calls go to Redis."""
@@ -139,7 +104,7 @@ class BatchLimits:
 
 
 class ScriptRunner:
-    """Runs scripts, those called in one event-loop turn as one pipeline.
+    """Runs scripts on one server, those called in one event-loop turn as one pipeline.
 
     With `redis_wait_replicas` an answer counts once that many replicas have what was written; but
     for what a recovery writes, which has to go on without them. Redis then holds back all that
@@ -152,13 +117,20 @@ class ScriptRunner:
         scripts: Mapping[str, Script],
         settings: Settings,
         metrics: Metrics,
+        *,
+        name: str = "",
+        address: "AddressOf | None" = None,
+        redirect: "Redirect | None" = None,
     ) -> None:
         self.scripts = scripts
+        self.name = name
+        """The server in messages, where there are several: `HOST:PORT: `."""
+        self._redirect = redirect
         self._durations = {
             name: metrics.script_duration.labels(script=name) for name in self.scripts
         }
         timeout_s, limits = settings.redis_command_timeout_s, settings.limits_of(BatchLimits)
-        self._connection = PipelinedConnection(pool, timeout_s=timeout_s)
+        self._connection = PipelinedConnection(pool, timeout_s=timeout_s, address=address)
         self._replicas = settings.redis_wait_replicas
         self._replicas_timeout_ms = round(timeout_s * 500)
         self._coalescer: Coalescer[ScriptCall, list[Any]] = Coalescer(
@@ -189,10 +161,27 @@ class ScriptRunner:
             raise as_unavailable(reply)
         return reply
 
+    def of(self, _shard: Shard) -> "ScriptRunner":
+        """Return what runs scripts on a shard: where there is one server, this."""
+        return self
+
+    def each(self) -> "Sequence[ScriptRunner]":
+        """Return what runs scripts on each server: this."""
+        return (self,)
+
     @property
     def run(self) -> str:
         """The run of the server that was spoken to last; empty before."""
         return self._connection.run
+
+    @property
+    def version(self) -> str:
+        """The program and version of the server that was spoken to last, as `redis 8.2.1`."""
+        return self._connection.version
+
+    def faults(self) -> Mapping[str, str]:
+        """Return nothing: where there is one server, `check` raises what is wrong."""
+        return {}
 
     async def check(self) -> None:
         """Return when Redis answers as it did and has every script; SeatsUnavailable otherwise."""
@@ -248,10 +237,31 @@ class ScriptRunner:
             again = await self._run([batches[i] for i in missing])
             for i, answer in zip(missing, again, strict=True):
                 answers[i] = answer
+        if self._redirect is not None:
+            for i, answer in enumerate(answers):
+                if isinstance(answer, AskError):
+                    answers[i] = await self._redirect(answer, batches[i])
         elapsed_s = time.perf_counter() - started
         for batch in batches:
             self._durations[batch[0].script.name].observe(elapsed_s)
         return [as_unavailable(a) if isinstance(a, Exception) else a for a in answers]
+
+    async def redirected(self, batch: Sequence[ScriptCall], *, is_asking: bool) -> Any:
+        """Send calls that another server has refused for this one, behind ASKING if `is_asking`.
+
+        Returns the answer, an error among them.
+        """
+
+        async def ask() -> Any:
+            if not is_asking:
+                return (await self._run([batch]))[0]
+            return (await self._exchange(lambda run: [("ASKING",), _command(batch, run)]))[1]
+
+        answer = await ask()
+        if isinstance(answer, NoScriptError):
+            await self._load()
+            answer = await ask()
+        return answer
 
     async def _run(self, batches: Sequence[Sequence[ScriptCall]]) -> list[Any]:
         """Send batches as one command each; return the answers, errors among them."""
@@ -276,6 +286,13 @@ class ScriptRunner:
             return await self._connection.send(commands)
         except (RedisError, OSError, TimeoutError) as error:
             raise as_unavailable(error) from error
+
+
+AddressOf = Callable[[], Awaitable[tuple[str, int]]]
+"""Returns the address at which the server is to be found now."""
+
+Redirect = Callable[[AskError, Sequence[ScriptCall]], Awaitable[Any]]
+"""Sends calls once more that a server has refused for another; returns the answer or an error."""
 
 
 def _as_one(calls: Sequence[ScriptCall]) -> list[list[int]]:
@@ -325,47 +342,3 @@ def as_unavailable(error: BaseException) -> BaseException:
     if isinstance(error, ResponseError) and str(error).startswith(_SERVER_AT_FAULT_WORDS):
         return SeatsUnavailable(f"redis refused: {error}")
     return error
-
-
-async def refuse_unfit_server(runner: ScriptRunner, *, takes_lossy: bool = False) -> None:
-    """Raise SettingsError when the server cannot keep what it is given, or does not let us in.
-
-    One that is away now is asked again later. With `takes_lossy` one that keeps nothing will do.
-    """
-    try:
-        await runner.check()
-        wrong = await _wrong_settings(runner)
-    except SeatsUnavailable as error:
-        if isinstance(error.__cause__, _UNFIT):
-            raise SettingsError(f"QUOTA_REDIS_URL: {error.__cause__}") from error
-        log.warning("redis does not answer", extra={"cause": str(error)})
-        return
-    for name in () if takes_lossy else _REFUSED_WITHOUT:
-        if wrong is not None and name in wrong:
-            raise SettingsError(f"QUOTA_REDIS_URL: {wrong[name]}")
-
-
-async def server_warnings(runner: ScriptRunner) -> list[str]:
-    """Return what is wrong with the server's settings, in words; empty when all is well.
-
-    A server that hides its configuration is reported too: the promises rest on these settings.
-    """
-    wrong = await _wrong_settings(runner)
-    if wrong is None:
-        return ["it does not show its settings; check maxmemory-policy and AOF"]
-    return list(wrong.values())
-
-
-async def _wrong_settings(runner: ScriptRunner) -> dict[str, str] | None:
-    """Return what is wrong with each setting of the server, in words; None when it hides them."""
-    try:
-        found = dict(await runner.command("CONFIG", "GET", *_WANTED_SETTINGS))
-    except (ResponseError, SeatsUnavailable) as error:
-        if not isinstance(error.__cause__ or error, ResponseError):
-            raise
-        return None
-    return {
-        name: f"{name} is {found.get(name)!r}, the service needs {value!r}: {cost}"
-        for name, (value, cost) in _WANTED_SETTINGS.items()
-        if found.get(name) != value
-    }

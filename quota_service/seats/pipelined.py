@@ -10,16 +10,19 @@ fails takes every command on it along, each of which may have run.
 
 import asyncio
 import hashlib
+import logging
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
 import hiredis
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+log = logging.getLogger(__name__)
 
 Command = tuple[str | int, ...]
 Commands = Callable[[str], Sequence[Command]]
@@ -63,13 +66,23 @@ class _Link:
 class PipelinedConnection:
     """A connection that is opened when it is needed, and again when it was lost."""
 
-    def __init__(self, pool: ConnectionPool, *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        *,
+        timeout_s: float,
+        address: Callable[[], Awaitable[tuple[str, int]]] | None = None,
+    ) -> None:
         self._pool = pool
         self._timeout_s = timeout_s
+        self._address = address
+        self._failure: Exception | None = None
         self._connecting: asyncio.Task[_Link] | None = None
         self._link: _Link | None = None
         self.run = ""
         """The run of the server that was connected last."""
+        self.version = ""
+        """Its program and version."""
         self._readers: set[asyncio.Task[None]] = set()
 
     async def send(self, commands: Commands) -> list[Any]:
@@ -106,6 +119,7 @@ class PipelinedConnection:
 
         Raises redis-py's errors when it does not answer or cannot serve any more.
         """
+        await self._leave_former_primary()
         asked: list[str] = []
 
         def about_itself(run: str) -> Sequence[Command]:
@@ -113,12 +127,31 @@ class PipelinedConnection:
             return [("INFO", section) for section in _SECTIONS]
 
         try:
-            is_same = _run_of(await self.send(about_itself)) == asked[0]
+            is_same = _about(await self.send(about_itself)).run == asked[0]
         except ReadOnlyError:
             self.drop("redis has become a replica")
             raise
         if not is_same:
             self.drop("redis has another history")  # the next command connects under its new name
+
+    async def _leave_former_primary(self) -> None:
+        """Leave a server that is not to be found where we are connected any more.
+
+        Where nobody says which it is, it stays: a server that answers is better than none.
+        """
+        link = self._link
+        if self._address is None or link is None:
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                now = await self._address()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("the address of the primary is not known", extra={"cause": str(error)})
+            return
+        here = link.connection
+        is_there = isinstance(here, Connection) and (here.host, here.port) == now
+        if self._link is link and not is_there:
+            self.drop(f"{now[0]}:{now[1]} is the primary now")
 
     def drop(self, reason: str) -> None:
         """Leave the server; every command under way fails, and the next one connects anew."""
@@ -135,11 +168,17 @@ class PipelinedConnection:
             await asyncio.wait(self._readers)
 
     async def _connected(self) -> _Link:
-        """Return the connection; all who wait for it share one attempt, and its failure."""
+        """Return the connection; all who wait for it share one attempt, and its failure.
+
+        After an attempt that failed only the first one waits for the next: others would spend the
+        time of the process on a server that is away.
+        """
         while True:
             link = self._link
             if link is not None and link.connection.is_connected:
                 return link
+            if self._connecting is not None and self._failure is not None:
+                raise RedisConnectionError(str(self._failure)) from self._failure
             if self._connecting is None:
                 self.drop("the connection was lost")
                 connecting = asyncio.get_running_loop().create_task(self._connect())
@@ -150,19 +189,20 @@ class PipelinedConnection:
     def _attempt_ended(self, attempt: "asyncio.Task[_Link]") -> None:
         self._connecting = None
         if not attempt.cancelled():
-            attempt.exception()  # raised in its callers, who may have left
+            failure = attempt.exception()  # raised in its callers, who may have left
+            self._failure = failure if isinstance(failure, Exception) else None
 
     async def _connect(self) -> _Link:
         connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(self._timeout_s):
                 await connection.connect()
-                run = await _greet(connection)
+                about = await _greet(connection)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self._link = link = _Link(connection, run)
-        self.run = run
+        self._link = link = _Link(connection, about.run)
+        self.run, self.version = about
         link.reader = asyncio.get_running_loop().create_task(self._read(link))
         self._readers.add(link.reader)
         link.reader.add_done_callback(self._readers.discard)
@@ -212,21 +252,28 @@ async def _reply(connection: AbstractConnection) -> Any:
         return error
 
 
-async def _greet(connection: AbstractConnection) -> str:
-    """Return the run of the server at the other end; raises when it cannot serve us."""
+class _About(NamedTuple):
+    """A server: its run, its program and version."""
+
+    run: str
+    version: str
+
+
+async def _greet(connection: AbstractConnection) -> _About:
+    """Return what the server at the other end is; raises when it cannot serve us."""
     texts = []
     for section in _SECTIONS:
         await connection.send_command("INFO", section, check_health=False)
         texts.append(await connection.read_response(timeout=math.inf))
-    return _run_of(texts)
+    return _about(texts)
 
 
-def _run_of(texts: Sequence[Any]) -> str:
-    """Return `<start>.<history>`, which names a run of a server, from what it says of itself.
+def _about(texts: Sequence[Any]) -> _About:
+    """Return what a server is, from what it says of itself.
 
-    The start is made of `run_id`, another after each start; the history of `master_replid2`, the id
-    of the history a server had as a replica before it was promoted, 0 where there is none. Raises
-    redis-py's errors when it cannot serve us.
+    Its run is `<start>.<history>`: the start is made of `run_id`, another after each start, the
+    history of `master_replid2`, the id of the history a server had as a replica before it was
+    promoted, 0 where there is none. Raises redis-py's errors when it cannot serve us.
     """
     for text in texts:
         if isinstance(text, Exception):
@@ -243,7 +290,8 @@ def _run_of(texts: Sequence[Any]) -> str:
     if info["loading"] != "0":
         raise RedisConnectionError("it is loading its data")
     history = info["master_replid2"]
-    return f"{_short(info['run_id'])}.{_short(history) if history.strip('0') else 0}"
+    run = f"{_short(info['run_id'])}.{_short(history) if history.strip('0') else 0}"
+    return _About(run, f"{server} {version}")
 
 
 def _short(text: str) -> str:

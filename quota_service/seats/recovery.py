@@ -15,10 +15,10 @@ from quota_service.domain.exam import Quota
 from quota_service.observability.caller import caller
 from quota_service.seats.calls import ShardScripts
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.keys import Shard
 from quota_service.seats.pages import QUOTAS_MAX, RESERVED_SEATS_MAX, in_pages
 from quota_service.seats.record import FIELDS
+from quota_service.seats.servers import Runners
 
 _SCAN_COUNT = 2000
 _NOTHING = "none"
@@ -43,19 +43,19 @@ class ShardStatus:
 class RecoveryStore:
     """Recovers shards in one Redis."""
 
-    def __init__(self, runner: ScriptRunner) -> None:
-        self._runner = runner
-        self._calls = ShardScripts(runner)
+    def __init__(self, runners: Runners) -> None:
+        self._runners = runners
+        self._calls = ShardScripts(runners)
 
     @property
     def run(self) -> str:
         """The run of the server that answered last; empty before."""
-        return self._runner.run
+        return self._runners.run
 
     async def status(self, shard: Shard) -> ShardStatus:
         """Return how Redis has a shard now."""
         call = self._calls.prepared("shard_status", shard, [shard.fence])
-        code, fence, version = await self._runner.call(call)
+        code, fence, version = await self._runners.of(shard).call(call)
         return ShardStatus(code == Code.DONE, str(fence), int(version))
 
     async def claim(self, claimed: Shard) -> tuple[int, int] | None:
@@ -74,7 +74,7 @@ class RecoveryStore:
         """Remove everything of the shard, for a rebuild."""
         cursor = "0"
         while True:
-            cursor, keys = await self._runner.command(
+            cursor, keys = await self._runners.of(claimed).command(
                 "SCAN", cursor, "MATCH", f"{claimed.record_key('')}*", "COUNT", _SCAN_COUNT
             )
             await self._call("clear", claimed, [claimed.fence], keys)
@@ -129,10 +129,10 @@ class RecoveryStore:
         As with SCAN, one that exists all the time is returned at least once.
         """
         prefix = shard.record_key("")
-        cursor, keys = await self._runner.command(
+        cursor, keys = await self._runners.of(shard).command(
             "SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", count
         )
-        texts = await self._runner.command("MGET", *keys) if keys else []
+        texts = await self._runners.of(shard).command("MGET", *keys) if keys else []
         found = zip(keys, texts, strict=True)
         return cursor, {key.removeprefix(prefix): text for key, text in found if text is not None}
 
@@ -145,11 +145,11 @@ class RecoveryStore:
         once.
         """
         key = shard.key(index)
-        cursor, flat = await self._runner.command("ZSCAN", key, cursor, "COUNT", count)
+        cursor, flat = await self._runners.of(shard).command("ZSCAN", key, cursor, "COUNT", count)
         serials = flat[::2]
         if not serials:
             return cursor, {}
-        texts = await self._runner.command("MGET", *map(shard.record_key, serials))
+        texts = await self._runners.of(shard).command("MGET", *map(shard.record_key, serials))
         found = zip(serials, texts, strict=True)
         return cursor, {serial: text for serial, text in found if text is not None}
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from quota_service.domain.exam import Window
 from quota_service.seats.calls import ShardScripts
-from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.keys import Shard
+from quota_service.seats.servers import Runners
 from quota_service.waiting_room.signals import Report, Signals, parse_signals
 
 _PROCESSES_MAX = 1000
@@ -49,8 +49,8 @@ class RoomStatisticsStore:
     Raises NotReady when the shard is not open under the caller's epoch, and SeatsUnavailable.
     """
 
-    def __init__(self, runner: ScriptRunner) -> None:
-        self._calls = ShardScripts(runner)
+    def __init__(self, runners: Runners) -> None:
+        self._calls = ShardScripts(runners)
 
     async def read(self, shard: Shard) -> RoomStatistics:
         """Free the places whose time is over and return the room's statistics."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from quota_service.domain.exam import Window
 from quota_service.seats.calls import ShardScripts
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.keys import Shard
+from quota_service.seats.servers import Runners
 from quota_service.waiting_room.status import Counts
 
 _NONE = -1
@@ -50,8 +50,8 @@ class Joining:
 class RoomStore:
     """The waiting rooms of one Redis."""
 
-    def __init__(self, runner: ScriptRunner) -> None:
-        self._calls = ShardScripts(runner)
+    def __init__(self, runners: Runners) -> None:
+        self._calls = ShardScripts(runners)
 
     async def join(
         self, shard: Shard, candidate: str, *, late_through: int, numbers_max: int

@@ -20,7 +20,7 @@ from quota_service.domain.reservation import Reservation
 from quota_service.observability.caller import caller
 from quota_service.seats.calls import ShardScripts, not_ready
 from quota_service.seats.codes import CODES, Code
-from quota_service.seats.connection import ScriptCall, ScriptRunner, SharedPart
+from quota_service.seats.connection import ScriptCall, SharedPart
 from quota_service.seats.definition import fields_in_force
 from quota_service.seats.keys import Shard
 from quota_service.seats.pages import ENTRIES_MAX, QUOTAS_MAX, in_pages, leave_others_time
@@ -34,6 +34,7 @@ from quota_service.seats.replies import (
     Totals,
     Waiting,
 )
+from quota_service.seats.servers import Runners
 from quota_service.waiting_room.passes import Pass
 
 _EVER_MS = 10**15
@@ -44,11 +45,11 @@ _SEAT_US = 6
 class SeatStore:
     """The scripts of one Redis."""
 
-    def __init__(self, runner: ScriptRunner) -> None:
-        self._runner = runner
-        self._scripts = runner.scripts
+    def __init__(self, runners: Runners) -> None:
+        self._runners = runners
+        self._scripts = runners.scripts
         self._shared: dict[str, tuple[Exam, int, SharedPart]] = {}
-        self._calls = ShardScripts(runner)
+        self._calls = ShardScripts(runners)
 
     async def reserve(self, shard: Shard, exam: Exam, request: ReserveRequest) -> ScriptReply:
         """Take all subjects at the first venue that has them, or nothing."""
@@ -73,7 +74,7 @@ class SeatStore:
             IS_AWAITED.get(),
             len(request.subjects) * (_SEAT_US + len(request.venues)),
         )
-        answer = await self._runner.call(call)
+        answer = await self._runners.of(shard).call(call)
         if answer[0] < Code.DONE:
             raise not_ready(shard, answer[0])
         return self._answer(shard, request.serial, answer[1])
@@ -183,7 +184,7 @@ class SeatStore:
 
     async def clock_ms(self) -> int:
         """Return the time by Redis's clock."""
-        return await self._runner.clock_ms()
+        return await self._runners.clock_ms()
 
     async def read(self, shard: Shard, serial: str) -> Reservation | None:
         """Return the reservation, or None when there is no record of it."""
@@ -242,7 +243,7 @@ class SeatStore:
     async def open(self, shard: Shard) -> bool:
         """Open a new shard; False when it is open under another epoch."""
         call = self._calls.prepared("open", shard, [shard.fence])
-        code, *_ = await self._runner.call(call)
+        code, *_ = await self._runners.of(shard).call(call)
         return Code(code) >= Code.DONE
 
     async def definition(self, shard: Shard) -> dict[str, str]:
@@ -251,12 +252,14 @@ class SeatStore:
         Whether the shard is open is not asked: what is read of one that is not is `define`'s to
         refuse.
         """
-        found = await self._runner.command("HGETALL", shard.key("definition"))
+        found = await self._runners.of(shard).command("HGETALL", shard.key("definition"))
         return dict(found)
 
     async def revision(self, shard: Shard) -> str:
         """Return the revision of the definition in force, "" before the first."""
-        return str(await self._runner.command("HGET", shard.key("definition"), "revision") or "")
+        return str(
+            await self._runners.of(shard).command("HGET", shard.key("definition"), "revision") or ""
+        )
 
     async def define(self, shard: Shard, exam: Exam, before: str) -> None:
         """Put a stored definition in force in place of the revision `before`, "" for none."""

@@ -12,7 +12,7 @@ import pytest
 import redis.asyncio
 
 from quota_service.embedded import EmbeddedError
-from quota_service.seats.connection import server_warnings
+from quota_service.seats.fitness import server_warnings
 from quota_service.settings import SettingsError
 from tests.support.opening_day import EXAM, live_through_a_day
 from tests.support.servers import redis_programs
@@ -70,7 +70,7 @@ async def test_a_whole_day_is_lived_by_the_users_that_are_shipped(
 ) -> None:
     with ShippedRedis(tmp_path / "redis", binary=program) as server:
         async with site_on(server, empty) as site:
-            warned = await server_warnings(site.service.runner)
+            warned = await server_warnings(site.service.stores.runners)
             warned += await site.service.stores.reader.server_warnings()
             await live_through_a_day(site)
             async with ops_of(server) as ops:

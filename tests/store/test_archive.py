@@ -151,7 +151,7 @@ async def test_a_server_in_another_run_forgets_an_archived_exam_too(service: Ser
 
 
 def test_every_key_of_a_shard_is_forgotten(service: Service) -> None:
-    script = service.runner.scripts["forget"]
+    script = service.stores.runners.scripts["forget"]
 
     assert set(script.shard_keys) == SHARD_KEYS.keys()
 

@@ -41,7 +41,7 @@ async def cut(settings: Settings, service: Service, proxy: Proxy) -> AsyncIterat
         dataclasses.replace(settings, redis_url=proxy.in_front_of(settings.redis_url))
     ) as opened:
         await refresh_memory(opened)
-        await opened.runner.check()
+        await opened.stores.runners.check()
         yield opened
 
 

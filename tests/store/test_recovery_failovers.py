@@ -122,7 +122,7 @@ async def test_a_process_that_asks_nothing_notices_a_server_that_was_replica_mea
         await client.execute_command("REPLICAOF", "127.0.0.1", "1")
     await make_primary(pair.one)
 
-    await pair.service.runner.check()
+    await pair.service.stores.runners.check()
 
     with pytest.raises(NotReady):
         await hold(pair.service, "later", "tianjin")

@@ -8,8 +8,9 @@ import pytest
 from quota_service.domain.errors import NotReady, Overloaded, SeatsUnavailable
 from quota_service.domain.exam import Quota
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import BatchLimits, ScriptCall, ScriptRunner, redis_pool
+from quota_service.seats.connection import BatchLimits, ScriptCall, ScriptRunner
 from quota_service.seats.keys import Shard
+from quota_service.seats.servers import redis_pool
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 from quota_service.waiting_room.passes import Pass

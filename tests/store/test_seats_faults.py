@@ -12,7 +12,8 @@ import redis.asyncio
 from quota_service.domain.errors import SeatsUnavailable
 from quota_service.domain.reservation import State
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import BatchLimits, server_warnings
+from quota_service.seats.connection import BatchLimits
+from quota_service.seats.fitness import server_warnings
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 from tests.support.books import check_books

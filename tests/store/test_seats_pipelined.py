@@ -13,8 +13,8 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from quota_service.embedded import EmbeddedRedis
-from quota_service.seats.connection import redis_pool
 from quota_service.seats.pipelined import Command, PipelinedConnection, UnsupportedServerError
+from quota_service.seats.servers import redis_pool
 from quota_service.settings import Settings
 from tests.support.mortal_redis import restart
 from tests.support.patience import LIMIT_S

@@ -12,10 +12,11 @@ from quota_service.domain.exam import Exam, Quota
 from quota_service.domain.reservation import Reservation, ReservationId
 from quota_service.observability.metrics import Metrics
 from quota_service.seats.codes import Code
-from quota_service.seats.connection import ScriptRunner, redis_pool
+from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.keys import Shard
 from quota_service.seats.replies import ReserveRequest, ScriptReply, ShardSnapshot
 from quota_service.seats.scripts import load_scripts
+from quota_service.seats.servers import redis_pool
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 from tests.support.books import check_books, read_journal

@@ -1,0 +1,189 @@
+"""A Redis Cluster of our own: primaries with the slots shared out among them, and replicas."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis.asyncio
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+
+from quota_service.embedded import EmbeddedRedis
+from quota_service.embedded.ports import free_loopback_port
+from tests.support.waiting import eventually
+
+_KEYS_A_STEP = 1000
+
+
+class ClusterNode(EmbeddedRedis):
+    """One server of a Cluster."""
+
+    def __init__(self, data_dir: Path, *, node_timeout_ms: int, **options: Any) -> None:
+        super().__init__(data_dir, **options)
+        self._node_timeout_ms = node_timeout_ms
+        self._bus_port = free_loopback_port()
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:PORT`."""
+        return self.url.removeprefix("redis://").removesuffix("/0")
+
+    @property
+    def port(self) -> int:
+        """The port of clients."""
+        return int(self.address.rpartition(":")[2])
+
+    def _command(self, port: int) -> Sequence[str | Path]:
+        return (
+            *super()._command(port),
+            *("--cluster-enabled", "yes", "--cluster-port", str(self._bus_port)),
+            *("--cluster-node-timeout", str(self._node_timeout_ms)),
+            *("--cluster-require-full-coverage", "no"),
+            *("--cluster-replica-validity-factor", "0"),
+        )
+
+    async def command(self, *words: str | int) -> Any:
+        """Run one command here."""
+        async with redis.asyncio.Redis.from_url(self.url, decode_responses=True) as client:
+            return await client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+    async def id(self) -> str:
+        """Return the node's own name."""
+        return str(await self.command("CLUSTER", "MYID"))
+
+    @property
+    def meeting(self) -> tuple[str, str, int, int]:
+        """The command by which another node gets to know this one."""
+        host, _, port = self.address.partition(":")
+        return ("CLUSTER MEET", host, int(port), self._bus_port)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisCluster:
+    """The nodes: those that were primaries first, and a replica of each where there are any."""
+
+    primaries: Sequence[ClusterNode]
+    replicas: Sequence[ClusterNode]
+
+    @property
+    def nodes(self) -> Sequence[ClusterNode]:
+        """Every node."""
+        return [*self.primaries, *self.replicas]
+
+    @property
+    def url(self) -> str:
+        """What `QUOTA_REDIS_URL` is."""
+        return f"redis+cluster://{','.join(node.address for node in self.nodes)}"
+
+    def exams(self, count: int, *, on: ClusterNode | None = None) -> list[str]:
+        """Return ids of exams, spread over the primaries in turn, or all on one."""
+        found: list[str] = []
+        number = 0
+        while len(found) < count:
+            place = self.primaries.index(on) if on else len(found) % len(self.primaries)
+            exam, number = f"exam-{number}", number + 1
+            slots = REDIS_CLUSTER_HASH_SLOTS // len(self.primaries) + 1
+            if slot_of(exam) // slots == place:
+                found.append(exam)
+        return found
+
+    async def owner(self, exam: str, *, asked: ClusterNode | None = None) -> str:
+        """Return the address of the primary that has an exam, as a node knows it."""
+        node = asked or next(node for node in self.nodes if node.pid is not None)
+        slot = slot_of(exam)
+        for first, last, primary, *_ in await node.command("CLUSTER SLOTS"):
+            if first <= slot <= last:
+                return f"{primary[0]}:{primary[1]}"
+        return ""
+
+    async def node_of(self, exam: str) -> ClusterNode:
+        """Return the primary that has an exam."""
+        address = await self.owner(exam)
+        return next(node for node in self.nodes if node.address == address)
+
+    async def move(self, exam: str, target: ClusterNode) -> None:
+        """Move the slot of an exam to another primary, key by key, as an operator does."""
+        slot, source = slot_of(exam), await self.node_of(exam)
+        ours, theirs = await source.id(), await target.id()
+        await target.command("CLUSTER SETSLOT", slot, "IMPORTING", ours)
+        await source.command("CLUSTER SETSLOT", slot, "MIGRATING", theirs)
+        host, _, port = target.address.partition(":")
+        while keys := await source.command("CLUSTER GETKEYSINSLOT", slot, _KEYS_A_STEP):
+            await source.command("MIGRATE", host, port, "", 0, 5000, "KEYS", *keys)
+        for node in (target, source, *self.primaries):
+            if node.pid is not None:
+                await node.command("CLUSTER SETSLOT", slot, "NODE", theirs)
+
+    async def settled(self) -> None:
+        """Return when every running node has all slots with primaries that run."""
+
+        async def is_settled() -> bool:
+            running = [node for node in self.nodes if node.pid is not None]
+            alive = {node.address for node in running}
+            for node in running:
+                info = await node.command("CLUSTER INFO")
+                slots = await node.command("CLUSTER SLOTS")
+                covered = sum(last + 1 - first for first, last, *_ in slots)
+                owners = {f"{entry[2][0]}:{entry[2][1]}" for entry in slots}
+                if (
+                    info["cluster_state"] != "ok"
+                    or covered != REDIS_CLUSTER_HASH_SLOTS
+                    or not owners <= alive
+                ):
+                    return False
+            return True
+
+        await eventually(is_settled)
+
+
+def slot_of(exam: str) -> int:
+    """Return the slot in which an exam lies."""
+    return key_slot(f"{{{exam}:0}}".encode())
+
+
+@asynccontextmanager
+async def redis_cluster(
+    folder: Path,
+    *,
+    primaries: int = 3,
+    has_replicas: bool = False,
+    node_timeout_ms: int = 1500,
+    binary: Path | None = None,
+) -> AsyncIterator[RedisCluster]:
+    """Run a Cluster with its data in a folder; yields once it serves all slots."""
+    async with AsyncExitStack() as stack:
+        nodes = []
+        for number in range(primaries * (2 if has_replicas else 1)):
+            node = ClusterNode(
+                folder / f"node-{number}", node_timeout_ms=node_timeout_ms, binary=binary
+            )
+            stack.callback(node.stop)
+            await asyncio.to_thread(node.start)
+            await node.command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            nodes.append(node)
+        first, *others = nodes
+        for node in others:
+            await first.command(*node.meeting)
+        share = REDIS_CLUSTER_HASH_SLOTS // primaries + 1
+        for number, node in enumerate(nodes[:primaries]):
+            last = min((number + 1) * share, REDIS_CLUSTER_HASH_SLOTS) - 1
+            await node.command("CLUSTER ADDSLOTSRANGE", number * share, last)
+        cluster = RedisCluster(nodes[:primaries], nodes[primaries:])
+
+        async def have_met() -> bool:
+            infos = [await node.command("CLUSTER INFO") for node in nodes]
+            return all(info["cluster_known_nodes"] == str(len(nodes)) for info in infos)
+
+        await eventually(have_met)
+        for primary, replica in zip(cluster.primaries, cluster.replicas, strict=False):
+            await replica.command("CLUSTER REPLICATE", await primary.id())
+
+        async def follow() -> bool:
+            roles = [await replica.command("ROLE") for replica in cluster.replicas]
+            return all(role[0] == "slave" and role[3] == "connected" for role in roles)
+
+        await eventually(follow)
+        await cluster.settled()
+        yield cluster
