@@ -128,7 +128,12 @@ class SeatGauges:
                 self._gauges.forget_exams()
                 self._shown.clear()
             for shard in registry.open_shards_of(watched):
-                quotas = await self._refresh_exam(shard, gauges_left)
+                try:
+                    quotas = await self._refresh_exam(shard, gauges_left)
+                except QuotaError as error:  # its server is away, or it is recovered: others go on
+                    extra = {"exam": shard.exam, "cause": str(error)}
+                    log.info("gauges not refreshed", extra=extra)
+                    continue
                 unlisted += max(0, quotas - gauges_left)
                 gauges_left = max(0, gauges_left - quotas)
             self._gauges.seats_unlisted.set(unlisted)

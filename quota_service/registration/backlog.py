@@ -9,9 +9,7 @@ Every process exports the ages of the oldest waiting entries, and which shards a
 processes included: while no worker runs, only they can.
 """
 
-from contextlib import suppress
-
-from quota_service.domain.errors import LedgerUnavailable, NotReady
+from quota_service.domain.errors import LedgerUnavailable, NotReady, SeatsUnavailable
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.registry import ExamRegistry
 from quota_service.seats.keys import Shard
@@ -41,23 +39,33 @@ class Backlog:
         self._watched: frozenset[str] = frozenset()
 
     async def refresh(self) -> None:
-        """Look at every exam that goes on; Unavailable leaves what is known as it is."""
-        full = set()
+        """Look at every exam that goes on; what is known of one stays while its server is away.
+
+        SeatsUnavailable is raised at the end when that was so for one.
+        """
+        full: set[str] = set()
+        away: SeatsUnavailable | None = None
         oldest_ms: dict[tuple[str, str], int] = {}
         watched = self._registry.progress().watched
         fenced = {exam: self._registry.shard_count(exam) for exam in watched}
         for shard in self._registry.open_shards_of(watched):
-            with suppress(NotReady):  # a worker recovers it; the others are looked at
+            try:
                 waiting = await self._seats.waiting(shard)
-                fenced[shard.exam] -= 1
-                if (
-                    waiting.attempts > self._payments_pending_max
-                    or waiting.journal_entries > self._journal_max
-                ):
-                    full.add(shard.tag)
-                for kind, age_ms in waiting.oldest_ms.items():
-                    key = shard.exam, kind
-                    oldest_ms[key] = max(oldest_ms.get(key, 0), age_ms)
+            except NotReady:
+                continue  # a worker recovers it; the others are looked at
+            except SeatsUnavailable as error:
+                away = error
+                full |= self._full & {shard.tag}
+                continue
+            fenced[shard.exam] -= 1
+            if (
+                waiting.attempts > self._payments_pending_max
+                or waiting.journal_entries > self._journal_max
+            ):
+                full.add(shard.tag)
+            for kind, age_ms in waiting.oldest_ms.items():
+                key = shard.exam, kind
+                oldest_ms[key] = max(oldest_ms.get(key, 0), age_ms)
         self._full = frozenset(full)
         self._tell_fenced(fenced)
         for exam, kind in self._told - oldest_ms.keys():
@@ -66,6 +74,8 @@ class Backlog:
         for (exam, kind), age_ms in oldest_ms.items():
             self._gauges[kind].labels(exam=exam).set(age_ms / 1000)
         self._told = frozenset(oldest_ms)
+        if away is not None:
+            raise away
 
     def _tell_fenced(self, fenced: dict[str, int]) -> None:
         for exam in self._watched - fenced.keys():

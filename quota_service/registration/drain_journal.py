@@ -15,7 +15,6 @@ are in Redis, so every record that Postgres does not have as it is there is writ
 is reported to ops, and the drain goes on behind it. All of it is in the transaction of 3.
 """
 
-import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,14 +97,15 @@ async def drain_journal(
 async def undrained_shards(stores: MaintenanceStores, shards: Sequence[Shard]) -> list[Shard]:
     """Return those of the shards that took steps which were not drained, or are not open here.
 
-    It costs as much for all of them as a drain of one that has nothing.
+    It costs as much for all of them as a drain of one that has nothing. Shards whose server is away
+    are left out; SeatsUnavailable is raised where no server answers.
     """
     drained = await stores.recoveries.positions({shard.exam for shard in shards})
-    looks = await asyncio.gather(*(stores.recovery.status(shard) for shard in shards))
+    looks = await stores.recovery.statuses(shards)
     return [
         shard
         for shard, status in zip(shards, looks, strict=True)
-        if status.version != drained.get((shard.exam, shard.number))
+        if status is not None and status.version != drained.get((shard.exam, shard.number))
     ]
 
 

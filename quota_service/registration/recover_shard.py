@@ -85,18 +85,20 @@ async def lost_shards(stores: MaintenanceStores, used: Sequence[UsedShard]) -> l
     """Return those of the shards that may have lost something, or whose recovery did not end.
 
     One question to Postgres and one batch to Redis for all of them: it is asked all the time.
-    Exams that go on come first. Raises Unavailable.
+    Exams that go on come first. What a server that is away has is looked at when it is back; raises
+    Unavailable where none answers.
     """
     exams = {each.shard.exam for each in used}
     drained = await stores.recoveries.positions(exams) if used else {}
     lost = []
     for start in range(0, len(used), _LOOKS_MAX):
         page = used[start : start + _LOOKS_MAX]
-        looks = await asyncio.gather(*(stores.recovery.status(each.shard) for each in page))
+        looks = await stores.recovery.statuses([each.shard for each in page])
         lost += [
             each
             for each, status in zip(page, looks, strict=True)
-            if _problem(each, drained.get((each.shard.exam, each.shard.number), 0), status)
+            if status is not None
+            and _problem(each, drained.get((each.shard.exam, each.shard.number), 0), status)
         ]
     if not lost:
         return []

@@ -102,7 +102,7 @@ async def _check_time(stores: PaymentStores, shard: Shard, *, by_ops: bool) -> N
             raise RefundClosed(stores.registry.find(shard.exam).refund.closes_at_ms)
         return
     window = (await exam_in_force(stores, shard)).refund
-    now_ms = await stores.seats.clock_ms()
+    now_ms = await stores.seats.clock_ms(shard)
     if now_ms < window.opens_at_ms:
         raise RefundNotOpen(window.opens_at_ms)
     if now_ms >= window.closes_at_ms:

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import logging
 import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
@@ -77,6 +78,7 @@ class PipelinedConnection:
         self._timeout_s = timeout_s
         self._address = address
         self._failure: Exception | None = None
+        self._began_s = self._next_attempt_s = 0.0
         self._connecting: asyncio.Task[_Link] | None = None
         self._link: _Link | None = None
         self.run = ""
@@ -170,17 +172,20 @@ class PipelinedConnection:
     async def _connected(self) -> _Link:
         """Return the connection; all who wait for it share one attempt, and its failure.
 
-        After an attempt that failed only the first one waits for the next: others would spend the
-        time of the process on a server that is away.
+        After an attempt that failed only the first one waits for the next, and after one that took
+        long nobody for as long again: others would spend the time of the process on a server that
+        is away.
         """
         while True:
             link = self._link
             if link is not None and link.connection.is_connected:
                 return link
-            if self._connecting is not None and self._failure is not None:
+            is_hopeless = self._connecting is not None or time.monotonic() < self._next_attempt_s
+            if self._failure is not None and is_hopeless:
                 raise RedisConnectionError(str(self._failure)) from self._failure
             if self._connecting is None:
                 self.drop("the connection was lost")
+                self._began_s = time.monotonic()
                 connecting = asyncio.get_running_loop().create_task(self._connect())
                 self._connecting = connecting
                 connecting.add_done_callback(self._attempt_ended)
@@ -191,6 +196,8 @@ class PipelinedConnection:
         if not attempt.cancelled():
             failure = attempt.exception()  # raised in its callers, who may have left
             self._failure = failure if isinstance(failure, Exception) else None
+            now_s = time.monotonic()
+            self._next_attempt_s = now_s + (now_s - self._began_s if failure else 0)
 
     async def _connect(self) -> _Link:
         connection = self._pool.make_connection()  # type: ignore[no-untyped-call]

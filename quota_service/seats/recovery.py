@@ -5,12 +5,14 @@ holds back one that lost its lock and does not know it. Every method but `status
 as `claimed` and raises NotReady when another recovery has taken over.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from quota_service.domain.errors import SeatsUnavailable
 from quota_service.domain.exam import Quota
 from quota_service.observability.caller import caller
 from quota_service.seats.calls import ShardScripts
@@ -57,6 +59,26 @@ class RecoveryStore:
         call = self._calls.prepared("shard_status", shard, [shard.fence])
         code, fence, version = await self._runners.of(shard).call(call)
         return ShardStatus(code == Code.DONE, str(fence), int(version))
+
+    async def statuses(self, shards: Sequence[Shard]) -> list[ShardStatus | None]:
+        """Return the same of many in order, None where its server does not answer.
+
+        Raises SeatsUnavailable where none answers.
+        """
+        looks = await asyncio.gather(*map(self.status, shards), return_exceptions=True)
+        statuses: list[ShardStatus | None] = []
+        away: SeatsUnavailable | None = None
+        for look in looks:
+            if isinstance(look, SeatsUnavailable):
+                away = look
+                statuses.append(None)
+            elif isinstance(look, BaseException):
+                raise look
+            else:
+                statuses.append(look)
+        if away is not None and not any(statuses):
+            raise away
+        return statuses
 
     async def claim(self, claimed: Shard) -> tuple[int, int] | None:
         """Let no script run on the shard but those of this recovery.

@@ -182,9 +182,10 @@ class SeatStore:
         """Give back the seats of a booking whose refund is committed."""
         return await self._step("refund", shard, serial)
 
-    async def clock_ms(self) -> int:
-        """Return the time by Redis's clock."""
-        return await self._runners.clock_ms()
+    async def clock_ms(self, shard: Shard | None = None) -> int:
+        """Return the time by the clock of Redis: of the server that has the shard, or of any."""
+        runner = self._runners if shard is None else self._runners.of(shard)
+        return await runner.clock_ms()
 
     async def read(self, shard: Shard, serial: str) -> Reservation | None:
         """Return the reservation, or None when there is no record of it."""

@@ -3,15 +3,16 @@
 Each shard has its index of holds by the time they may expire, in its own slot, so that exams can be
 spread over primaries; there is no index over all of them in Redis. This worker is that index: it
 keeps for each shard when to look at it next, which is when its first hold is due. A hold that was
-made since lives for a second at least, and an earlier time can come back with a payment that is
-given up, so a shard of an exam that goes on is looked at once a second all the same; one that is
-over, once a minute. Times are those of Redis's clock, which alone decides.
+made since lives for a second at least, an earlier time can come back with a payment that is given
+up, and a clock can be set, so a shard of an exam that goes on is looked at once a second all the
+same; one that is over, once a minute. What is due is for the clock of the shard's server to say.
 
 When many holds are due at once, waiting for answers takes longer than the work. So several batches
 are read with one call, and the next batch is sent while the one before is under way; Redis serves
 others between the two.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,8 +31,6 @@ _LOOKS_AT_ONCE = 50
 _BATCHES_MAX = 5
 """Batches of one shard in a round; then it is the next one's turn."""
 _BATCHES_AT_ONCE = 2
-_CLOCK_BACK_MS = 1000
-"""A clock that has gone back by more was set: what was to be looked at is not known any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +51,23 @@ class ExpiryWorker:
         self._batch_max = settings.limits_of(ExpiryLimits).batch_max
         self.interval_s = _INTERVAL_S
         self._shards: Sequence[Shard] = ()
-        self._next_ms: dict[Shard, int] = {}
-        self._first_ms = 0
-        self._now_ms = 0
+        self._next_s: dict[Shard, float] = {}
 
     async def run_once(self) -> Mapping[str, int]:
         """Expire what is due; returns {"expired": holds}."""
         shards = self._stores.registry.open_shards()
-        now_ms = await self._stores.seats.clock_ms()
         # An exam that was over may go on by another definition.
-        if shards is not self._shards or now_ms < self._now_ms - _CLOCK_BACK_MS:
-            self._shards, self._next_ms, self._first_ms = shards, dict.fromkeys(shards, 0), 0
-        self._now_ms = now_ms
-        if now_ms < self._first_ms or not shards:
-            return {"expired": 0}
-        counts = await self._look([shard for shard, at in self._next_ms.items() if at <= now_ms])
-        self._first_ms = min(self._next_ms.values())
-        return counts
+        if shards is not self._shards:
+            self._shards, self._next_s = shards, dict.fromkeys(shards, 0.0)
+        now_s = time.monotonic()
+        counts = await self._look([shard for shard, at in self._next_s.items() if at <= now_s])
+        return {"expired": 0, **counts}
 
     async def _look(self, shards: list[Shard]) -> Mapping[str, int]:
         over = frozenset(self._stores.registry.progress().over)
 
         async def expire(shard: Shard) -> Mapping[str, int]:
+            asked_s = time.monotonic()
             due = await self._stores.seats.due(shard, self._batch_max * _BATCHES_MAX)
 
             async def expire_batch(serials: Sequence[str]) -> Mapping[str, int]:
@@ -82,9 +76,10 @@ class ExpiryWorker:
             batches = in_pages(due.serials, self._batch_max)
             counts = await each_of(batches, expire_batch, at_once=_BATCHES_AT_ONCE)
             if not due.serials:
-                look_ms = due.now_ms + (_LOOK_OVER_MS if shard.exam in over else _LOOK_MS)
-                first_ms = look_ms if due.first_ms is None else due.first_ms
-                self._next_ms[shard] = min(look_ms, first_ms)
+                pause_ms = _LOOK_OVER_MS if shard.exam in over else _LOOK_MS
+                if due.first_ms is not None:
+                    pause_ms = min(pause_ms, due.first_ms - due.now_ms)
+                self._next_s[shard] = asked_s + pause_ms / 1000
             return counts
 
         return await each_of(shards, expire, at_once=_LOOKS_AT_ONCE)
