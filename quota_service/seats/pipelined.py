@@ -172,8 +172,8 @@ class PipelinedConnection:
     async def _connected(self) -> _Link:
         """Return the connection; all who wait for it share one attempt, and its failure.
 
-        After an attempt that failed only the first one waits for the next, and after one that took
-        long nobody for as long again: others would spend the time of the process on a server that
+        After an attempt that failed only the first one waits for the next, and after one without an
+        answer nobody for as long again: others would spend the time of the process on a server that
         is away.
         """
         while True:
@@ -182,7 +182,7 @@ class PipelinedConnection:
                 return link
             is_hopeless = self._connecting is not None or time.monotonic() < self._next_attempt_s
             if self._failure is not None and is_hopeless:
-                raise RedisConnectionError(str(self._failure)) from self._failure
+                raise self._failure
             if self._connecting is None:
                 self.drop("the connection was lost")
                 self._began_s = time.monotonic()
@@ -197,7 +197,8 @@ class PipelinedConnection:
             failure = attempt.exception()  # raised in its callers, who may have left
             self._failure = failure if isinstance(failure, Exception) else None
             now_s = time.monotonic()
-            self._next_attempt_s = now_s + (now_s - self._began_s if failure else 0)
+            if isinstance(failure, TimeoutError | RedisTimeoutError):
+                self._next_attempt_s = now_s + now_s - self._began_s
 
     async def _connect(self) -> _Link:
         connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
