@@ -223,7 +223,7 @@ class ClusterRunners:
         """Return what a node says of the cluster, or why it does not."""
         client = self._clients.get(node)
         if client is None:
-            client = self._clients[node] = Redis(connection_pool=self._pool_of(node))
+            client = self._clients[node] = Redis.from_pool(self._pool_of(node))
         try:
             info = await client.execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]
             slots = await client.execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]

@@ -101,6 +101,25 @@ class AgreedSentinels(Sentinel):
         return "it knows none" if state is None else state
 
 
+class SentinelRunner(ScriptRunner):
+    """Runs scripts on the primary that Sentinels name, whichever that is when it connects."""
+
+    def __init__(
+        self,
+        pool: SentinelConnectionPool,
+        scripts: Mapping[str, Script],
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        super().__init__(pool, scripts, settings, metrics, address=pool.get_master_address)
+        self._sentinels = pool.sentinel_manager
+
+    async def aclose(self) -> None:
+        """Close the connections to the primary and to the Sentinels."""
+        await super().aclose()
+        await self._sentinels.aclose()
+
+
 def open_runners(settings: Settings, scripts: Mapping[str, Script], metrics: Metrics) -> Runners:
     """Return what runs scripts on the servers of `QUOTA_REDIS_URL`; nothing is opened yet.
 
@@ -123,7 +142,7 @@ def open_runners(settings: Settings, scripts: Mapping[str, Script], metrics: Met
 
         return ClusterRunners(addresses, pool_of, scripts, settings, metrics)
     pool = _sentinel_pool(addresses, url, kwargs, is_secure=secure == "rediss")
-    return ScriptRunner(pool, scripts, settings, metrics, address=pool.get_master_address)
+    return SentinelRunner(pool, scripts, settings, metrics)
 
 
 def redis_pool(settings: Settings) -> ConnectionPool:

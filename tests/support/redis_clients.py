@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import redis.asyncio
 
 from quota_service.app.opening import Service
 
+_CLUSTER = "redis+cluster://"
 _CLIENTS: dict[tuple[str, bool], "redis.asyncio.Redis"] = {}
 
 
@@ -17,9 +19,13 @@ def redis_of(service: Service, *, decodes: bool = True) -> "redis.asyncio.Redis"
     """
     name = service.settings.redis_url, decodes
     if name not in _CLIENTS:
-        _CLIENTS[name] = redis.asyncio.Redis.from_url(
-            name[0], decode_responses=decodes, encoding_errors="backslashreplace"
-        )
+        options: Any = {"decode_responses": decodes, "encoding_errors": "backslashreplace"}
+        if name[0].startswith(_CLUSTER):
+            first = name[0].removeprefix(_CLUSTER).partition(",")[0]
+            made: Any = redis.asyncio.RedisCluster.from_url(f"redis://{first}", **options)
+        else:
+            made = redis.asyncio.Redis.from_url(name[0], **options)
+        _CLIENTS[name] = made
     return _CLIENTS[name]
 
 

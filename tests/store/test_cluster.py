@@ -1,0 +1,237 @@
+"""Exams on a Redis Cluster: each on its primary, which fails and recovers by itself."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
+from quota_service.domain.errors import NotReady, QuotaError, SeatsUnavailable
+from quota_service.domain.reservation import State
+from quota_service.registration.import_exam import import_exam
+from quota_service.settings import Settings
+from quota_service.workers.expiry import ExpiryWorker
+from quota_service.workers.journal_drain import JournalDrainWorker
+from tests.support.bookings import book, check_agreement, now
+from tests.support.exams import make_exam
+from tests.support.lost_shards import recover_shards, ways
+from tests.support.redis_cluster import RedisCluster, redis_cluster, slot_of
+from tests.support.servers import kill, paused
+from tests.support.use_cases import hold
+from tests.support.waiting import eventually
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spread:
+    """A service whose exams lie one on each primary of a Cluster."""
+
+    cluster: RedisCluster
+    service: Service
+    exams: list[str]
+
+    async def look(self) -> None:
+        """Read the map again, as a process does each second."""
+        await self.service.stores.runners.check()
+
+    async def answers(self, candidate: str) -> list[str]:
+        """Reserve in each exam for a candidate; return what came of it."""
+        return list(await asyncio.gather(*(self._answer(exam, candidate) for exam in self.exams)))
+
+    async def _answer(self, exam: str, candidate: str) -> str:
+        try:
+            return (await hold(self.service, candidate, exam=exam)).state.value
+        except QuotaError as refusal:
+            return type(refusal).__name__
+
+
+@asynccontextmanager
+async def spread(settings: Settings, folder: Path, *, has_replicas: bool) -> AsyncIterator[Spread]:
+    async with redis_cluster(folder, has_replicas=has_replicas) as cluster:
+        changed = dataclasses.replace(settings, redis_url=cluster.url)
+        async with open_service(changed) as service:
+            await refresh_memory(service)
+            await service.stores.runners.check()
+            exams = cluster.exams(3)
+            for exam in exams:
+                await import_exam(service.stores.maintenance, make_exam(exam))
+            yield Spread(cluster, service, exams)
+
+
+@pytest.fixture
+async def alone(settings: Settings, tmp_path: Path) -> AsyncIterator[Spread]:
+    """Three primaries without replicas."""
+    async with spread(settings, tmp_path / "cluster", has_replicas=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def paired(settings: Settings, tmp_path: Path) -> AsyncIterator[Spread]:
+    """Three primaries with a replica each."""
+    async with spread(settings, tmp_path / "cluster", has_replicas=True) as opened:
+        yield opened
+
+
+async def test_each_exam_lies_on_its_primary_and_is_served_and_worked_on_there(
+    alone: Spread,
+) -> None:
+    booked = [await book(alone.service, "booked", exam=exam) for exam in alone.exams]
+
+    owners = {await alone.cluster.owner(exam) for exam in alone.exams}
+    for worker in (JournalDrainWorker, ExpiryWorker):
+        await worker(alone.service.stores.maintenance, alone.service.settings).run_once()
+
+    assert len(owners) == 3
+    assert [(await now(alone.service, each)).state for each in booked] == [State.CONFIRMED] * 3
+    for exam in alone.exams:
+        await check_agreement(alone.service, 1, exam)
+
+
+async def test_a_lost_primary_takes_its_own_exam_along_and_no_other(alone: Spread) -> None:
+    exam, *others = alone.exams
+    lost = await alone.cluster.node_of(exam)
+    await alone.answers("first")
+    kill(lost)
+    await alone.look()
+
+    answers = await alone.answers("second")
+    worked = await recover_shards(alone.service)
+    await alone.service.health.refresh()
+    faults, warnings = dict(alone.service.health.faults), dict(alone.service.health.warnings)
+    lost.start()
+    await alone.cluster.settled()
+    await alone.look()
+    refused = await alone.answers("third")
+    recovered = await recover_shards(alone.service)
+
+    assert answers == ["SeatsUnavailable", "held", "held"]
+    assert (worked, recovered) == (0, 1)
+    assert ("redis" not in faults, f"redis:{lost.address}" in warnings) == (True, True)
+    assert refused == ["NotReady", "held", "held"]
+    assert await alone.answers("third") == ["held"] * 3
+    assert [len(await ways(alone.service, each)) for each in others] == [0, 0]
+
+
+async def test_a_promoted_replica_is_found_fenced_and_recovered(paired: Spread) -> None:
+    exam, *others = paired.exams
+    booked = await book(paired.service, "booked", exam=exam)
+    await paired.answers("first")
+    kill(await paired.cluster.node_of(exam))
+
+    async def answered() -> bool:
+        await paired.look()
+        return (await paired.answers("second"))[0] == "NotReady"
+
+    await eventually(answered)
+    recovered = await recover_shards(paired.service)
+
+    assert recovered == 1
+    assert await paired.answers("second") == ["held"] * 3
+    assert (await now(paired.service, booked)).state is State.CONFIRMED
+    assert [len(await ways(paired.service, each)) for each in others] == [0, 0]
+    await JournalDrainWorker(paired.service.stores.maintenance, paired.service.settings).run_once()
+
+
+async def test_a_primary_that_comes_back_is_not_written_to(paired: Spread) -> None:
+    exam = paired.exams[0]
+    former = await paired.cluster.node_of(exam)
+    await paired.answers("first")
+    with paused(former):
+
+        async def is_replaced() -> bool:
+            running = next(node for node in paired.cluster.nodes if node is not former)
+            owner = await paired.cluster.owner(exam, asked=running)
+            return owner not in {"", former.address}
+
+        await eventually(is_replaced)
+        await paired.look()
+        assert await recover_shards(paired.service) == 1
+    held = await paired.answers("second")
+    await paired.look()
+
+    assert held == ["held"] * 3
+    assert await paired.answers("third") == ["held"] * 3
+    role: list[str] = await former.command("ROLE")
+
+    async def is_replica() -> bool:
+        nonlocal role
+        role = await former.command("ROLE")
+        return role[0] == "slave"
+
+    await eventually(is_replica)
+
+
+async def test_a_slot_that_moves_is_one_recovery_of_its_exam(alone: Spread) -> None:
+    exam, other, third = alone.exams
+    booked = await book(alone.service, "booked", exam=exam)
+    await alone.cluster.move(exam, await alone.cluster.node_of(other))
+
+    refused = await alone.answers("first")
+    recovered = await recover_shards(alone.service)
+
+    assert refused == ["NotReady", "held", "held"]
+    assert recovered == 1
+    assert await alone.answers("first") == ["held"] * 3
+    assert (await now(alone.service, booked)).state is State.CONFIRMED
+    assert await ways(alone.service, exam) == ["reopened"]
+    assert [len(await ways(alone.service, each)) for each in (other, third)] == [0, 0]
+
+
+async def test_while_a_slot_is_on_the_move_its_exam_is_refused_and_nothing_is_lost(
+    alone: Spread,
+) -> None:
+    exam, other, _ = alone.exams
+    source, target = [await alone.cluster.node_of(each) for each in (exam, other)]
+    held = await hold(alone.service, "first", exam=exam)
+    slot = slot_of(exam)
+    await target.command("CLUSTER SETSLOT", slot, "IMPORTING", await source.id())
+    await source.command("CLUSTER SETSLOT", slot, "MIGRATING", await target.id())
+    host, _, port = target.address.partition(":")
+    keys = await source.command("CLUSTER GETKEYSINSLOT", slot, 1000)
+    answers = [(await alone.answers("second"))[0]]
+    for key in keys:
+        await source.command("MIGRATE", host, port, "", 0, 5000, "KEYS", key)
+        answers.append((await alone.answers("second"))[0])
+    for node in (target, source, *alone.cluster.primaries):
+        await node.command("CLUSTER SETSLOT", slot, "NODE", await target.id())
+    await alone.look()
+
+    assert set(answers) <= {"SeatsUnavailable", "NotReady"}
+    assert await recover_shards(alone.service) == 1
+    assert await alone.answers("second") == ["held"] * 3
+    assert (await now(alone.service, held)).state is State.HELD
+    await check_agreement(alone.service, 0, exam)
+
+
+async def test_an_exam_whose_slot_no_primary_has_is_refused_and_told(alone: Spread) -> None:
+    exam = alone.exams[0]
+    owner, slot = await alone.cluster.node_of(exam), slot_of(exam)
+    await alone.answers("first")
+    for node in alone.cluster.nodes:
+        await node.command("CLUSTER DELSLOTS", slot)
+
+    during = await alone.answers("second")
+    await alone.service.health.refresh()
+    warnings = dict(alone.service.health.warnings)
+    await owner.command("CLUSTER ADDSLOTS", slot)
+    await alone.cluster.settled()
+    await alone.service.health.refresh()
+
+    assert during[0] in {"SeatsUnavailable", "NotReady"}
+    assert during[1:] == ["held", "held"]
+    assert warnings["redis:slots"].startswith("1 slots")
+    assert "redis:slots" not in alone.service.health.warnings
+
+
+async def test_without_any_node_everything_is_unavailable(alone: Spread) -> None:
+    for node in alone.cluster.nodes:
+        kill(node)
+
+    assert await alone.answers("first") == ["SeatsUnavailable"] * 3
+    with pytest.raises(SeatsUnavailable):
+        await alone.look()
+    with pytest.raises((SeatsUnavailable, NotReady)):
+        await recover_shards(alone.service)
