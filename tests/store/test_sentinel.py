@@ -1,0 +1,109 @@
+"""The primary that Sentinels name: asked for again after each loss, and left when it is former."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from quota_service.app.opening import Service, open_service
+from quota_service.app.upkeep import refresh_memory
+from quota_service.domain.errors import NotReady, SeatsUnavailable
+from quota_service.domain.reservation import State
+from quota_service.registration.import_exam import import_exam
+from quota_service.settings import Settings
+from tests.support.bookings import book, now
+from tests.support.exams import make_exam
+from tests.support.lost_shards import first_answer, recover_shards
+from tests.support.redis_sentinel import Watched, service_client, watched_redis
+from tests.support.servers import kill
+from tests.support.use_cases import hold
+from tests.support.waiting import eventually
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Guarded:
+    """A service on a primary that Sentinels watch, with the test exam."""
+
+    redis: Watched
+    service: Service
+
+    async def steps(self) -> dict[str, int]:
+        """Return how many scripts each server was asked to run."""
+        counts = {}
+        for name, server in (("one", self.redis.one), ("two", self.redis.two)):
+            async with service_client(server) as client:
+                stats = await client.info("commandstats")
+            counts[name] = int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"])
+        return counts
+
+
+@pytest.fixture
+async def guarded(settings: Settings, tmp_path: Path) -> AsyncIterator[Guarded]:
+    async with (
+        watched_redis(tmp_path / "watched") as watched,
+        open_service(dataclasses.replace(settings, redis_url=watched.url)) as service,
+    ):
+        await refresh_memory(service)
+        await import_exam(service.stores.maintenance, make_exam())
+        yield Guarded(watched, service)
+
+
+async def test_a_promoted_replica_is_found_fenced_and_recovered(guarded: Guarded) -> None:
+    service = guarded.service
+    booked = await book(service, "booked")
+    kill(guarded.redis.one)
+    await guarded.redis.promoted()
+
+    refused = await first_answer(lambda: hold(service, "later"))
+    recovered = await recover_shards(service)
+    held = await hold(service, "later")
+
+    assert isinstance(refused, NotReady)
+    assert (recovered, held.state) == (1, State.HELD)
+    assert (await now(service, booked)).state is State.CONFIRMED
+
+
+async def test_a_former_primary_that_answers_is_left_and_never_written_to(guarded: Guarded) -> None:
+    service = guarded.service
+    await hold(service, "first")
+    await guarded.redis.cut_off(guarded.redis.one)
+    await guarded.redis.promoted()
+    await service.stores.runners.check()  # as each process does once a second
+    before = await guarded.steps()
+
+    refused = await first_answer(lambda: hold(service, "later"))
+    recovered = await recover_shards(service)
+    held = await hold(service, "later")
+    after = await guarded.steps()
+    await guarded.redis.cut_off(guarded.redis.one, is_cut=False)
+
+    async def follows() -> bool:
+        async with service_client(guarded.redis.one) as client:
+            return (await client.role())[0] == "slave"
+
+    await eventually(follows)
+
+    assert isinstance(refused, NotReady)
+    assert (recovered, held.state) == (1, State.HELD)
+    assert after["one"] == before["one"]
+    assert after["two"] > before["two"]
+    assert (await hold(service, "after that")).state is State.HELD
+
+
+async def test_a_minority_of_sentinels_names_no_primary(guarded: Guarded) -> None:
+    service = guarded.service
+    await hold(service, "first")
+    for sentinel in guarded.redis.sentinels[:2]:
+        sentinel.stop()
+    await service.stores.runners.check()  # the primary that answers is kept
+    held = await hold(service, "second")
+    kill(guarded.redis.one)
+    guarded.redis.one.start()
+
+    with pytest.raises(SeatsUnavailable):
+        await hold(service, "third")  # the connection that was lost
+    with pytest.raises(SeatsUnavailable, match="1 of 3 Sentinels know a primary"):
+        await hold(service, "third")
+
+    assert held.state is State.HELD
