@@ -38,3 +38,6 @@ async def _decide(ledger: Ledger, attempts: Sequence[tuple[str, str]], patience_
             [reservation for reservation, _ in attempts],
             [attempt for _, attempt in attempts],
         )
+        # Where every attempt was decided before, nothing is written, and who decided may not have
+        # waited for a standby.
+        await connection.execute(ledger.query["sync"])

@@ -137,6 +137,8 @@ class ChangeLedger:
         changing = [change.reservation for change in group]
         ids, attempts = [r.id for r in changing], [r.attempt for r in changing]
         rows = await self._ledger.fetch("select_changed", ids, attempts)
+        if rows:
+            await self._ledger.sync()
         moved = {row["reservation"] for row in rows}
         return [ChangeEnd.MOVED if id_ in moved else None for id_ in ids]
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _RACES = (Oversold, SessionTaken, AlreadyBooked, EventRecorded)
 """Constraints that hold only against a group which was committed beside ours."""
+_REPEATED = ("repeated", "recorded")
+"""Codes of events whose end was committed before."""
 _TRIES_MAX = 3
 _ATTEMPT_KEPT = dt.timedelta(days=1)
 """How long the fate of an attempt is kept.
@@ -134,6 +136,7 @@ class ConfirmationLedger:
         rows = await self._ledger.fetch("select_payment_events", [event.event])
         if not rows:
             return None
+        await self._ledger.sync()
         settled = _as_recorded(event, rows[0])
         if isinstance(settled, EventIdReused):
             raise settled
@@ -165,6 +168,8 @@ class ConfirmationLedger:
             except _RACES as refusal:
                 race = refusal
             else:
+                if any(row["code"] in _REPEATED for row in rows):
+                    await self._ledger.sync()
                 return list(map(_end, rows))
         raise LedgerUnavailable("other transactions kept changing the same payments") from race
 
@@ -173,6 +178,8 @@ class ConfirmationLedger:
     ) -> list[RecordedPayment | AttemptSuperseded | BaseException | None]:
         events = [verdict.event.event for verdict in group]
         rows = await self._ledger.fetch("select_payment_events", events)
+        if rows:
+            await self._ledger.sync()
         recorded = {row["event"]: row for row in rows}
         return [
             _as_recorded(verdict.event, recorded[verdict.event.event])
@@ -239,7 +246,7 @@ def _end(row: "Record") -> RecordedPayment | AttemptSuperseded | BaseException:
     match row["code"]:
         case "settled":
             return _settled(row["ended"], row["why"], repeated=False)
-        case "repeated" | "recorded":
+        case code if code in _REPEATED:
             return _settled(row["ended"], row["why"], repeated=True)
         case "pin-gone":
             return AttemptSuperseded()

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
+from quota_service.domain.errors import LedgerUnavailable
 from quota_service.ledger.errors import ends_connection, is_refusal, translate
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
@@ -114,7 +115,8 @@ class Ledger:
                     await transaction.rollback()
                 raise
             try:
-                await transaction.commit()
+                with _heard_of_standby(connection):
+                    await transaction.commit()
             except Exception as error:
                 raise translate(error, applied=None) from error
 
@@ -167,7 +169,38 @@ class Ledger:
         may have been committed, and only a look-up by key shows it.
         """
         async with self.connection(commits=True) as connection:
-            return await connection.fetch(self.query[name], *args)
+            with _heard_of_standby(connection):
+                return await connection.fetch(self.query[name], *args)
+
+    async def sync(self) -> None:
+        """Return when all that was read so far is as durable as a commit of ours is.
+
+        A commit whose wait for a synchronous standby was cancelled is seen by others although no
+        standby has it. Whoever answers by what it has found, not by what it has committed, calls
+        this before it answers. Raises LedgerUnavailable.
+        """
+        await self.commit("sync")
+
+
+@contextmanager
+def _heard_of_standby(connection: "Connection") -> Iterator[None]:
+    """Raise LedgerUnavailable when Postgres warns of a commit: a wait for a standby was cancelled.
+
+    It is committed then, on this server alone, and may be lost with it.
+    """
+    warned: list[str] = []
+
+    def listen(_connection: object, message: asyncpg.PostgresLogMessage) -> None:
+        if isinstance(message, asyncpg.PostgresWarning):
+            warned.append(str(message))
+
+    connection.add_log_listener(listen)
+    try:
+        yield
+    finally:
+        connection.remove_log_listener(listen)
+    if warned:
+        raise LedgerUnavailable(f"postgres: {'; '.join(warned)}", applied=None)
 
 
 async def _nothing_to_reset(_connection: object) -> None:

@@ -142,6 +142,8 @@ class RefundLedger:
     async def _look_up(self, group: Sequence[Refund]) -> list[RefundEnd | None]:
         ids = [refund.reservation for refund in group]
         rows = await self._ledger.fetch("select_refunded", ids)
+        if rows:
+            await self._ledger.sync()
         refunded = {row["reservation"] for row in rows}
         return [RefundEnd.REFUNDED if id_ in refunded else None for id_ in ids]
 

@@ -112,6 +112,7 @@ async def _check_time(stores: PaymentStores, shard: Shard, *, by_ops: bool) -> N
 async def _used(stores: PaymentStores, booked: Reservation) -> RefundUsed | NotConfirmed:
     """Return why Postgres did not refund: it has, or this person's refund of the exam was used."""
     had = await stores.refunds.of_candidate(booked.exam, booked.candidate)
+    await stores.ledger.sync()
     if any(each.reservation == booked.id for each in had):
         return RefundUsed(booked.id)
     used = [each.reservation for each in had if not each.by_ops]
