@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.bench.redis_cluster import RedisCluster, redis_cluster, slot_of
 from quota_service.app.opening import Service, open_service
 from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import NotReady, QuotaError, SeatsUnavailable
@@ -19,7 +20,6 @@ from quota_service.workers.journal_drain import JournalDrainWorker
 from tests.support.bookings import book, check_agreement, now
 from tests.support.exams import make_exam
 from tests.support.lost_shards import recover_shards, ways
-from tests.support.redis_cluster import RedisCluster, redis_cluster, slot_of
 from tests.support.servers import kill, paused
 from tests.support.use_cases import hold
 from tests.support.waiting import eventually

@@ -10,11 +10,12 @@ from typing import Any
 import redis.asyncio
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
+from loadtest.bench.waiting import until
 from quota_service.embedded import EmbeddedRedis
 from quota_service.embedded.ports import free_loopback_port
-from tests.support.waiting import eventually
 
 _KEYS_A_STEP = 1000
+_SETTLE_LIMIT_S = 60.0
 
 
 class ClusterNode(EmbeddedRedis):
@@ -135,7 +136,7 @@ class RedisCluster:
                     return False
             return True
 
-        await eventually(is_settled)
+        await until(is_settled, "every slot to have a primary", within_s=_SETTLE_LIMIT_S)
 
 
 def slot_of(exam: str) -> int:
@@ -176,7 +177,7 @@ async def redis_cluster(
             infos = [await node.command("CLUSTER INFO") for node in nodes]
             return all(info["cluster_known_nodes"] == str(len(nodes)) for info in infos)
 
-        await eventually(have_met)
+        await until(have_met, "the nodes to know one another", within_s=_SETTLE_LIMIT_S)
         for primary, replica in zip(cluster.primaries, cluster.replicas, strict=False):
             await replica.command("CLUSTER REPLICATE", await primary.id())
 
@@ -184,6 +185,6 @@ async def redis_cluster(
             roles = [await replica.command("ROLE") for replica in cluster.replicas]
             return all(role[0] == "slave" and role[3] == "connected" for role in roles)
 
-        await eventually(follow)
+        await until(follow, "the replicas to follow", within_s=_SETTLE_LIMIT_S)
         await cluster.settled()
         yield cluster
