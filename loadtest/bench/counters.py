@@ -38,6 +38,21 @@ async def counted(
     return found
 
 
+async def api_cpu_us(http: aiohttp.ClientSession, admin_urls: Sequence[str]) -> float:
+    """Return the CPU that the processes of an API have used, in microseconds."""
+    total_s = 0.0
+    for admin_url in admin_urls:
+        async with http.get(f"{admin_url}/metrics") as answer:
+            text = await answer.text()
+        total_s += sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "process_cpu_seconds_total"
+        )
+    return total_s * 1e6
+
+
 async def steady(read: Callable[[], Awaitable[Seen]]) -> Seen:
     """Read until two readings are equal: work that the client did not wait for is then done."""
     async with asyncio.timeout(_STEADY_LIMIT_S):

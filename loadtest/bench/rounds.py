@@ -36,10 +36,9 @@ async def alternating_rows(
         plan = dataclasses.replace(plan, seconds=seconds)
     targets = list(dict.fromkeys(c for _, _, *both in pairs for c in both))
     rows = []
-    for target in targets:
-        await target.measure(plan.connections[0], _WARM_UP_S)
+    await warm_up(targets, plan)
     for count in connections or plan.connections:
-        samples = await _measure(targets, plan, count)
+        samples = await alternate(targets, plan, count)
         for name, reaches, upper, lower in pairs:
             reach = reaches.get(count) if isinstance(reaches, Mapping) else reaches
             figures = {each.name: _figures(samples[each]) for each in (upper, lower)}
@@ -50,9 +49,16 @@ async def alternating_rows(
     return rows
 
 
-async def _measure(
+async def warm_up(targets: Sequence[Target], plan: Plan) -> None:
+    """Measure every target once for a short time that does not count."""
+    for target in targets:
+        await target.measure(plan.connections[0], _WARM_UP_S)
+
+
+async def alternate(
     targets: Sequence[Target], plan: Plan, connections: int
 ) -> dict[Target, list[Sample]]:
+    """Return what each target measured in each round."""
     samples: dict[Target, list[Sample]] = {target: [] for target in targets}
     for turn in range(plan.rounds):
         for target in targets if turn % 2 else reversed(targets):

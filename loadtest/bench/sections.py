@@ -3,7 +3,16 @@
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-from loadtest.bench import durability, group_commit, latency, redis_cost, sizes, throughput, watched
+from loadtest.bench import (
+    clustered,
+    durability,
+    group_commit,
+    latency,
+    redis_cost,
+    sizes,
+    throughput,
+    watched,
+)
 from loadtest.bench.table import Row, Spread, at_least, row_of_rounds
 from loadtest.bench.testbed import Testbed
 
@@ -39,6 +48,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "replica": durability.replica_rows,
         "waiting-room": throughput.waiting_room_rows,
         "redis-cpu": redis_cost.plain_commands_rows,
+        "cluster": clustered.cluster_rows,
         "half-rate": latency.half_rate_rows,
         "live-holds": redis_cost.live_holds_rows,
         "expiry": latency.expiry_rows,
