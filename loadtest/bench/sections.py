@@ -11,6 +11,7 @@ from loadtest.bench import (
     redis_cost,
     sizes,
     throughput,
+    unit_costs,
     watched,
 )
 from loadtest.bench.table import Row, Spread, at_least, row_of_rounds
@@ -55,5 +56,6 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "sizes": sizes.sizes_rows,
         "watchers": watched.watchers_rows,
         "workers": throughput.api_processes_rows,
+        "unit-costs": unit_costs.unit_costs_rows,
     }
 )

@@ -75,7 +75,7 @@ async def availability_rows(testbed: Testbed) -> list[Row]:
     """Return the rows of availability, whole and unchanged."""
     exam = await new_exam(testbed)
     path = f"/v1/exams/{exam}/availability"
-    answer = await _first_look(testbed, path)
+    answer = await first_look(testbed, path)
     etag = answer.headers["etag"]
     route = "/v1/exams/{exam}/availability"
     whole = Reads(testbed, "availability", route, read_requests(path))
@@ -112,7 +112,7 @@ async def waiting_room_rows(testbed: Testbed) -> list[Row]:
     """Return the row of polls of the waiting room's public document, which ask Redis nothing."""
     exam = await new_exam(testbed, waiting_room={})
     path = f"/v1/exams/{exam}/waiting-room"
-    answer = await _first_look(testbed, path)
+    answer = await first_look(testbed, path)
     idle_per_s = await _idle_commands_per_s(testbed)
     polls = Reads(
         testbed,
@@ -164,7 +164,7 @@ def echo_of_orders(testbed: Testbed, url: str) -> Echo:
     return Echo(testbed, "echo", url, orders)
 
 
-async def _first_look(testbed: Testbed, path: str) -> Answer:
+async def first_look(testbed: Testbed, path: str) -> Answer:
     """Return the answer to a look, once what is looked at has been read by the API."""
     request = read_requests(path)[0]
 
