@@ -7,6 +7,8 @@ of the shard, whose cost is shown on the way.
 
 import dataclasses
 import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,36 +46,37 @@ SELECT n,
 FROM   generate_series(1, {bookings} + {holds}) AS n;
 ALTER TABLE made ADD COLUMN id text, ADD COLUMN record text;
 UPDATE made
-SET    id = 'bench.0.' || serial,
+SET    id = '{exam}.0.' || serial,
        record = concat_ws('|', state, candidate, venue, subjects, sessions, amount, 'CNY',
                           ms(created_at), ms(created_at + interval '1 day'),
                           ms(created_at + interval '1 day'), ms(created_at + interval '1 day'),
                           0, 0, '', 0, '0123456789abcdef', '', venue);
 
 INSERT INTO reservations (id, exam, shard, candidate, state, record, epoch, version, created_at)
-SELECT id, 'bench', 0, candidate, state, record, 1, n, created_at
+SELECT id, '{exam}', 0, candidate, state, record, 1, n, created_at
 FROM   made;
 
 INSERT INTO journal (exam, shard, epoch, version, verb, subject, at, body)
-SELECT 'bench', 0, 1, n, CASE state WHEN 'held' THEN 'reserve' ELSE 'confirm' END, serial,
+SELECT '{exam}', 0, 1, n, CASE state WHEN 'held' THEN 'reserve' ELSE 'confirm' END, serial,
        created_at, record
 FROM   made;
 
 INSERT INTO payment_events (event, reservation, status, outcome, amount, currency, paid_at,
                             provider_reference, body_hash)
-SELECT 'event-' || n, id, 'captured', 'confirmed', amount, 'CNY', now(), 'reference-' || n, md5(id)
+SELECT 'event-{exam}-' || n, id, 'captured', 'confirmed', amount, 'CNY', now(),
+       'reference-{exam}-' || n, md5(id)
 FROM   made
 WHERE  state = 'confirmed';
 
 INSERT INTO bookings (reservation, exam, candidate, venue, amount, currency, event, reserved_at,
                       request_hash, first_deadline, first_venue, step_epoch, step_version)
-SELECT id, 'bench', candidate, venue, amount, 'CNY', 'event-' || n, created_at, '0123456789abcdef',
-       created_at + interval '1 day', venue, 1, n
+SELECT id, '{exam}', candidate, venue, amount, 'CNY', 'event-{exam}-' || n, created_at,
+       '0123456789abcdef', created_at + interval '1 day', venue, 1, n
 FROM   made
 WHERE  state = 'confirmed';
 
 INSERT INTO booking_items (reservation, exam, candidate, session, venue, subject, position)
-SELECT id, 'bench', candidate, session, venue, subject, position - 1
+SELECT id, '{exam}', candidate, session, venue, subject, position - 1
 FROM   made
 CROSS  JOIN LATERAL unnest(string_to_array(sessions, ','), string_to_array(subjects, ','))
        WITH ORDINALITY AS item (session, subject, position)
@@ -81,14 +84,16 @@ WHERE  state = 'confirmed';
 
 UPDATE quotas
 SET    confirmed = counted.seats
-FROM   (SELECT venue, subject, count(*) AS seats FROM booking_items GROUP BY venue, subject)
-       AS counted
-WHERE  quotas.exam = 'bench'
+FROM   (SELECT venue, subject, count(*) AS seats FROM booking_items WHERE exam = '{exam}'
+        GROUP BY venue, subject) AS counted
+WHERE  quotas.exam = '{exam}'
 AND    (quotas.venue, quotas.subject) = (counted.venue, counted.subject);
 
 UPDATE journal_positions
 SET    drained_epoch = 1, drained_version = {bookings} + {holds}
-WHERE  exam = 'bench';
+WHERE  exam = '{exam}';
+
+DROP TABLE made;
 """
 """Statements that fill an exam's ledger; constraints are checked, references only by `made`."""
 
@@ -120,25 +125,41 @@ class Built:
     redis_bytes: int
 
 
-async def build(settings: Settings, *, bookings: int, holds: int) -> Built:
-    """Fill empty stores; raises BenchError unless Redis then has what Postgres has."""
+async def build(
+    settings: Settings,
+    *,
+    bookings: int,
+    holds: int,
+    exams: Sequence[str] = (EXAM,),
+    redis_urls: Sequence[str] = (),
+) -> Built:
+    """Fill empty stores, with as many of both in each exam.
+
+    `redis_urls` are the servers of a Cluster. Raises BenchError unless Redis then has what Postgres
+    has.
+    """
+    each = {"bookings": bookings // len(exams), "holds": holds // len(exams)}
     async with open_service(settings) as service:
+        await service.stores.runners.check()  # reads the map of a Cluster
         await migrate(service.stores.ledger)
         await refresh_memory(service)
-        await import_exam(service.stores.maintenance, _two_session_exam())
+        for exam in exams:
+            await import_exam(service.stores.maintenance, _two_session_exam(exam))
         started_s = time.perf_counter()
-        await _fill(settings.postgres_dsn, bookings=bookings, holds=holds)
+        await _fill(settings.postgres_dsn, exams, **each)
         filled_s = time.perf_counter() - started_s
-        figures = await _rebuild(service, bookings, holds)
-        audited = await audit(service.stores.maintenance, EXAM)
-        if not audited.is_clean:
-            raise BenchError(f"after the rebuild: {', '.join(map(str, audited.differences))}")
-    return Built(bookings, holds, filled_s, **figures)
+        figures = await _rebuild(service, exams, redis_urls or [settings.redis_url], **each)
+        for exam in exams:
+            audited = await audit(service.stores.maintenance, exam)
+            if not audited.is_clean:
+                raise BenchError(f"after the rebuild: {', '.join(map(str, audited.differences))}")
+    counts = (count * len(exams) for count in each.values())
+    return Built(*counts, filled_s, **figures)
 
 
-def _two_session_exam() -> Exam:
+def _two_session_exam(exam_id: str) -> Exam:
     """Return the exam of the other benches with a second session and subject."""
-    exam = bench_exam(_SEATS, EXAM)
+    exam = bench_exam(_SEATS, exam_id)
     (first,), (qms,) = exam.sessions, exam.subjects
     second = Session("s2", first.title, first.ends_at_ms, first.ends_at_ms + 7_200_000)
     ems = Subject("ems", qms.title, "s2")
@@ -148,38 +169,47 @@ def _two_session_exam() -> Exam:
     return dataclasses.replace(exam, sessions=(first, second), subjects=(qms, ems), seats=seats)
 
 
-async def _fill(dsn: str, **counts: int) -> None:
+async def _fill(dsn: str, exams: Sequence[str], **counts: int) -> None:
     ledger = await asyncpg.connect(dsn)
     try:
         await ledger.execute("SET session_replication_role = replica")  # rows refer to one another
-        await ledger.execute(_FILL.format(**counts))
+        for exam in exams:
+            await ledger.execute(_FILL.format(exam=exam, **counts))
         for statement in _SETTLE:
             await ledger.execute(statement)
     finally:
         await ledger.close()
 
 
-async def _rebuild(service: Service, bookings: int, holds: int) -> dict[str, Any]:
-    """Rebuild the shard; return what that took."""
+async def _rebuild(
+    service: Service, exams: Sequence[str], redis_urls: Sequence[str], *, bookings: int, holds: int
+) -> dict[str, Any]:
+    """Rebuild the shards, one after the other; return what that took."""
     stores = service.stores
-    async with redis_client(service.settings.redis_url) as redis:
-        used_before = await redis_use(redis)
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(redis_client(url)) for url in redis_urls]
+        used_before = [await redis_use(redis) for redis in servers]
         before_bytes = _begin_peak_bytes()
-        cpu_started_s = time.process_time()
-        used = stores.registry.used_shard(EXAM, 0)
-        done = await rebuild_shard(stores.maintenance, used, "the ledger was filled by the bench")
+        cpu_started_s, rebuilt_s = time.process_time(), 0.0
+        for exam in exams:
+            used = stores.registry.used_shard(exam, 0)
+            done = await rebuild_shard(stores.maintenance, used, "the ledger was filled")
+            if done is None or (done.bookings, done.holds) != (bookings, holds):
+                raise BenchError(f"{exam}: {done}, not {bookings} bookings and {holds} holds")
+            rebuilt_s += done.seconds
         process_s = time.process_time() - cpu_started_s
         process_bytes = _memory_bytes("VmHWM") - before_bytes
-        use = (await redis_use(redis)).since(used_before)
-        redis_bytes = int((await redis.info("memory"))["used_memory"])
-    if done is None or (done.bookings, done.holds) != (bookings, holds):
-        raise BenchError(f"the rebuild wrote {done}, not {bookings} bookings and {holds} holds")
+        uses = [
+            (await redis_use(redis)).since(before)
+            for redis, before in zip(servers, used_before, strict=True)
+        ]
+        redis_bytes = [int((await redis.info("memory"))["used_memory"]) for redis in servers]
     return {
-        "rebuilt_s": done.seconds,
-        "redis_s": use.cpu_us / 1e6,
+        "rebuilt_s": rebuilt_s,
+        "redis_s": sum(use.cpu_us for use in uses) / 1e6,
         "process_s": process_s,
         "process_bytes": process_bytes,
-        "redis_bytes": redis_bytes,
+        "redis_bytes": sum(redis_bytes),
     }
 
 

@@ -7,6 +7,7 @@ each one can be looked for. A payment that was not accepted is sent again, as a 
 
 import asyncio
 import itertools
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -41,11 +42,33 @@ class Acknowledged:
     answered_s: float
 
 
-class LiveLoad:
-    """Asks from `async with` on, and stops at its end, when everything is answered."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An order and the status of its answer, 0 without one; times as in `Acknowledged`."""
 
-    def __init__(self, url: str, exam: str, frontend_key: str, secret: bytes, run: str) -> None:
+    sent_s: float
+    answered_s: float
+    status: int
+
+
+class LiveLoad:
+    """Asks from `async with` on, and stops at its end, when everything is answered.
+
+    `share` is the part of the rates that this exam gets, where several share the load.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        exam: str,
+        frontend_key: str,
+        secret: bytes,
+        run: str,
+        *,
+        share: float = 1.0,
+    ) -> None:
         self._url = url
+        self._share = share
         path = f"/v1/exams/{exam}/reservations"
         self._orders = order_requests(path, frontend_key, run)
         self._secret = secret
@@ -58,6 +81,7 @@ class LiveLoad:
         """Reservations whose payment was answered with a booking."""
         self.statuses: Counter[int] = Counter()
         """Answers to orders by status; 0 where none came."""
+        self.asked: list[Asked] = []
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -65,8 +89,9 @@ class LiveLoad:
             (self._reserve, _RESERVING, RESERVATIONS_PER_S),
             (self._pay, _PAYING, PAYMENTS_PER_S),
         ):
-            pace = _Pace(rate)
-            self._tasks += [loop.create_task(self._call(ask, pace)) for _ in range(count)]
+            pace = _Pace(rate * self._share)
+            callers = math.ceil(count * self._share)
+            self._tasks += [loop.create_task(self._call(ask, pace)) for _ in range(callers)]
         return self
 
     async def __aexit__(
@@ -114,10 +139,12 @@ class LiveLoad:
         request = self._orders[number % len(self._orders)].replace(b"{n}", b"%08d" % number)
         sent_s = time.monotonic()
         status, body = await line.ask(request)
+        answered_s = time.monotonic()
         self.statuses[status] += 1
+        self.asked.append(Asked(sent_s, answered_s, status))
         if status == HTTPStatus.CREATED:
             reservation = orjson.loads(body)["id"]
-            self.acknowledged.append(Acknowledged(reservation, sent_s, time.monotonic()))
+            self.acknowledged.append(Acknowledged(reservation, sent_s, answered_s))
             self._unpaid.append(reservation)
 
     async def _pay(self, line: "_Line") -> None:

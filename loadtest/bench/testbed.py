@@ -202,14 +202,18 @@ def stage_settings(redis_url: str, postgres_dsn: str, secret: bytes) -> Settings
 
 @asynccontextmanager
 async def stage_on(
-    settings: Settings, plan: Plan, folder: Path, secret: bytes
+    settings: Settings, plan: Plan, folder: Path, secret: bytes, *, redis_url: str = ""
 ) -> AsyncIterator[Testbed]:
-    """Start the processes of the service on stores that run already."""
+    """Start the processes of the service on stores that run already.
+
+    `redis_url` is for the bench's own client, where the settings name a Cluster.
+    """
     async with (
         open_service(settings) as service,
-        redis_client(settings.redis_url) as client,
+        redis_client(redis_url or settings.redis_url) as client,
         aiohttp.ClientSession() as http,
     ):
+        await service.stores.runners.check()  # reads the map of a Cluster
         await migrate(service.stores.ledger)
         await refresh_memory(service)
         key = await service.key_ledger.create("bench", frozenset({Scope.FRONTEND}))
