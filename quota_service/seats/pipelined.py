@@ -189,7 +189,11 @@ class PipelinedConnection:
                 connecting = asyncio.get_running_loop().create_task(self._connect())
                 self._connecting = connecting
                 connecting.add_done_callback(self._attempt_ended)
-            await asyncio.shield(self._connecting)
+            connecting = self._connecting
+            await asyncio.wait({connecting})  # a caller who leaves does not end it for the others
+            if connecting.cancelled():
+                raise RedisConnectionError("the connection was closed")
+            connecting.result()
 
     def _attempt_ended(self, attempt: "asyncio.Task[_Link]") -> None:
         self._connecting = None

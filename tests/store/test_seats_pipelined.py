@@ -152,6 +152,24 @@ async def test_calls_in_flight_fail_when_the_connection_is_closed(
     await eventually(is_closed)
 
 
+async def test_calls_that_wait_for_a_connection_fail_when_it_is_closed(
+    redis_settings: Settings,
+) -> None:
+    is_asked = asyncio.Event()
+
+    def silent(_words: list[str]) -> None:
+        is_asked.set()
+
+    async with scripted_redis(silent) as url:
+        settings = dataclasses.replace(redis_settings, redis_url=url)
+        async with opened(settings) as connection:
+            waiting = asyncio.create_task(send(connection, ("PING",)))
+            await is_asked.wait()
+
+        with pytest.raises(RedisConnectionError):
+            await waiting
+
+
 async def test_a_server_that_does_not_answer_in_time_is_left(
     redis_settings: Settings, other: "redis.asyncio.Redis"
 ) -> None:
