@@ -26,6 +26,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -150,7 +151,9 @@ async def _run(folder: Path, options: argparse.Namespace) -> tuple[Outcome, list
     async with AsyncExitStack() as stack:
         postgres = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
         opened = redis_cluster(
-            folder / "cluster", has_replicas=True, node_timeout_ms=options.node_timeout_ms
+            folder / "cluster",
+            has_replicas=True,
+            make=partial(ClusterNode, node_timeout_ms=options.node_timeout_ms),
         )
         cluster = await stack.enter_async_context(opened)
         exams = cluster.exams(options.exams)

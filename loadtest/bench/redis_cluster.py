@@ -1,7 +1,7 @@
 """A Redis Cluster of our own: primaries with the slots shared out among them, and replicas."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ _SETTLE_LIMIT_S = 60.0
 class ClusterNode(EmbeddedRedis):
     """One server of a Cluster."""
 
-    def __init__(self, data_dir: Path, *, node_timeout_ms: int, **options: Any) -> None:
+    def __init__(self, data_dir: Path, *, node_timeout_ms: int = 1500, **options: Any) -> None:
         super().__init__(data_dir, **options)
         self._node_timeout_ms = node_timeout_ms
         self._bus_port = free_loopback_port()
@@ -29,7 +29,12 @@ class ClusterNode(EmbeddedRedis):
     @property
     def address(self) -> str:
         """`127.0.0.1:PORT`."""
-        return self.url.removeprefix("redis://").removesuffix("/0")
+        return self.url.removesuffix("/0").rpartition("/")[2].rpartition("@")[2]
+
+    @property
+    def admin_url(self) -> str:
+        """The URL of a user who may do everything."""
+        return self.url
 
     @property
     def port(self) -> int:
@@ -47,7 +52,7 @@ class ClusterNode(EmbeddedRedis):
 
     async def command(self, *words: str | int) -> Any:
         """Run one command here."""
-        async with redis.asyncio.Redis.from_url(self.url, decode_responses=True) as client:
+        async with redis.asyncio.Redis.from_url(self.admin_url, decode_responses=True) as client:
             return await client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     async def id(self) -> str:
@@ -76,7 +81,8 @@ class RedisCluster:
     @property
     def url(self) -> str:
         """What `QUOTA_REDIS_URL` is."""
-        return f"redis+cluster://{','.join(node.address for node in self.nodes)}"
+        user, at, _ = self.primaries[0].url.removeprefix("redis://").rpartition("@")
+        return f"redis+cluster://{user}{at}{','.join(node.address for node in self.nodes)}"
 
     def exams(self, count: int, *, on: ClusterNode | None = None) -> list[str]:
         """Return ids of exams, spread over the primaries in turn, or all on one."""
@@ -150,16 +156,13 @@ async def redis_cluster(
     *,
     primaries: int = 3,
     has_replicas: bool = False,
-    node_timeout_ms: int = 1500,
-    binary: Path | None = None,
+    make: Callable[[Path], ClusterNode] = ClusterNode,
 ) -> AsyncIterator[RedisCluster]:
     """Run a Cluster with its data in a folder; yields once it serves all slots."""
     async with AsyncExitStack() as stack:
         nodes = []
         for number in range(primaries * (2 if has_replicas else 1)):
-            node = ClusterNode(
-                folder / f"node-{number}", node_timeout_ms=node_timeout_ms, binary=binary
-            )
+            node = make(folder / f"node-{number}")
             stack.callback(node.stop)
             await asyncio.to_thread(node.start)
             await node.command("CLUSTER SET-CONFIG-EPOCH", number + 1)

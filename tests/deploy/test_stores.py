@@ -93,7 +93,7 @@ def test_the_user_of_the_service_has_the_commands_that_are_used_and_no_others() 
         for script in (ROOT / "lua").rglob("*.lua")
         for name in re.findall(r"redis\.p?call\('(\w+)", script.read_text())
     }
-    words = r'(?:[( \[]|^ *)"([A-Z]+)",? ?(?:"(LOAD|EXISTS|GET)")?'
+    words = r'(?:[( \[]|^ *)"([A-Z]+)(?:"| (INFO|SLOTS)"),? ?(?:"(LOAD|EXISTS|GET)")?'
     in_code = {
         "|".join(filter(None, found)).lower()
         for module in (ROOT / "quota_service/seats").glob("*.py")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from quota_service.app.opening import open_service
 from quota_service.app.upkeep import refresh_memory
@@ -11,10 +12,17 @@ from quota_service.settings import Settings
 from tests.support.client import PAYMENT_SECRETS
 from tests.support.patience import PATIENT
 from tests.support.serving import Serving, serving
-from tests.support.shipped_stores import ShippedPostgres, ShippedRedis
+from tests.support.shipped_stores import ShippedPostgres
 
 
-def settings_of(redis: ShippedRedis, postgres: ShippedPostgres) -> Settings:
+class HasUrl(Protocol):
+    """A Redis that is told by its URL."""
+
+    @property
+    def url(self) -> str: ...
+
+
+def settings_of(redis: HasUrl, postgres: ShippedPostgres) -> Settings:
     return Settings(
         redis_url=redis.url,
         postgres_dsn=postgres.dsn,
@@ -28,7 +36,7 @@ def settings_of(redis: ShippedRedis, postgres: ShippedPostgres) -> Settings:
 
 
 @asynccontextmanager
-async def site_on(redis: ShippedRedis, postgres: ShippedPostgres) -> AsyncIterator[Serving]:
+async def site_on(redis: HasUrl, postgres: ShippedPostgres) -> AsyncIterator[Serving]:
     """The service on both stores, migrated, with its workers and new keys."""
     async with open_service(settings_of(redis, postgres)) as service:
         await migrate(service.stores.ledger)
