@@ -30,8 +30,13 @@ _WANTED_OF_CLUSTERS = {
 }
 """The same of each server of a Cluster; others do not have these settings."""
 
-_REFUSED_WITHOUT = ("maxmemory-policy", "appendonly")
-"""Those of them without which nothing is served; of the others a warning is enough."""
+_OF_CLUSTER = "cluster-enabled"
+
+_REFUSED = ("maxmemory-policy", "appendonly", _OF_CLUSTER)
+"""What keeps a process from starting; of the others a warning is enough."""
+
+_LOSSY = (_OF_CLUSTER,)
+"""The same where a server that keeps nothing will do."""
 
 _UNFIT = (UnsupportedServerError, NoPermissionError, AuthenticationError)
 """Why a server will not do, now or later, until somebody changes a setting."""
@@ -54,7 +59,7 @@ async def refuse_unfit_servers(runners: Runners, *, takes_lossy: bool = False) -
         except SeatsUnavailable as error:
             _refuse_unfit(error)
             continue
-        for name in () if takes_lossy else _REFUSED_WITHOUT:
+        for name in _LOSSY if takes_lossy else _REFUSED:
             if wrong is not None and name in wrong:
                 raise SettingsError(f"QUOTA_REDIS_URL: {runner.name}{wrong[name]}")
 
@@ -96,8 +101,11 @@ async def _wrong_settings(runner: ScriptRunner) -> dict[str, str] | None:
         return None
     if not is_of_cluster:
         wanted = _WANTED_SETTINGS
-    return {
+    wrong = {
         name: f"{name} is {found.get(name)!r}, the service needs {value!r}: {cost}"
         for name, (value, cost) in wanted.items()
         if found.get(name) != value
     }
+    if is_of_cluster and not runner.name:
+        wrong[_OF_CLUSTER] = "it is a node of a Cluster, whose URL is redis+cluster://HOST:PORT,…"
+    return wrong

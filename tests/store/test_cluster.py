@@ -14,7 +14,8 @@ from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import NotReady, QuotaError, SeatsUnavailable
 from quota_service.domain.reservation import State
 from quota_service.registration.import_exam import import_exam
-from quota_service.settings import Settings
+from quota_service.seats.fitness import refuse_unfit_servers, server_warnings
+from quota_service.settings import Settings, SettingsError
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
 from tests.support.bookings import book, check_agreement, now
@@ -235,3 +236,34 @@ async def test_without_any_node_everything_is_unavailable(alone: Spread) -> None
         await alone.look()
     with pytest.raises((SeatsUnavailable, NotReady)):
         await recover_shards(alone.service)
+
+
+async def test_a_node_that_is_given_as_one_server_is_refused(alone: Spread) -> None:
+    node = alone.cluster.primaries[0]
+    settings = dataclasses.replace(alone.service.settings, redis_url=node.url)
+
+    async with open_service(settings) as service:
+        with pytest.raises(SettingsError, match=r"node of a Cluster, whose URL is redis\+cluster"):
+            await refuse_unfit_servers(service.stores.runners)
+
+
+async def test_one_server_that_is_given_as_a_cluster_is_refused(settings: Settings) -> None:
+    _, _, address = settings.redis_url.removesuffix("/0").partition("://")
+    changed = dataclasses.replace(settings, redis_url=f"redis+cluster://{address}")
+
+    async with open_service(changed) as service:
+        with pytest.raises(SettingsError, match="is no node of a Cluster"):
+            await refuse_unfit_servers(service.stores.runners)
+
+
+async def test_settings_of_each_primary_are_looked_at(alone: Spread) -> None:
+    one, two, _ = alone.cluster.primaries
+    await one.command("CONFIG SET", "cluster-require-full-coverage", "yes")
+    before = await server_warnings(alone.service.stores.runners)
+    await two.command("CONFIG SET", "appendonly", "no")
+
+    assert [text.partition(" is ")[0] for text in before] == [
+        f"{one.address}: cluster-require-full-coverage"
+    ]
+    with pytest.raises(SettingsError, match=f"^QUOTA_REDIS_URL: {two.address}: appendonly is 'no'"):
+        await refuse_unfit_servers(alone.service.stores.runners)
