@@ -176,8 +176,8 @@ class Ledger:
         """Return when all that was read so far is as durable as a commit of ours is.
 
         A commit whose wait for a synchronous standby was cancelled is seen by others although no
-        standby has it. Whoever answers by what it has found, not by what it has committed, calls
-        this before it answers. Raises LedgerUnavailable.
+        standby has it. Whoever answers by what it has found, not by what it has committed, or
+        gives seats back by it, calls this before. Raises LedgerUnavailable.
         """
         await self.commit("sync")
 

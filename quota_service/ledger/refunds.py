@@ -87,8 +87,13 @@ class RefundLedger:
         return [_recorded(row) for row in rows]
 
     async def to_return(self, exam: str, shard: int, limit: int) -> list[str]:
-        """Return reservations of a shard whose seats Redis may not have back yet, oldest first."""
+        """Return reservations of a shard whose seats Redis may not have back yet, oldest first.
+
+        Their refunds are as durable as those that were answered.
+        """
         rows = await self._ledger.fetch("select_refunds_to_return", exam, shard, limit)
+        if rows:
+            await self._ledger.sync()
         return [row["reservation"] for row in rows]
 
     async def exams_to_return(self) -> list[str]:

@@ -17,6 +17,7 @@ from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.refund import refund
 from quota_service.settings import Settings
 from tests.support.bookings import book, now, recover
 from tests.support.exams import make_exam
@@ -94,6 +95,26 @@ async def test_without_its_standby_no_payment_is_answered_although_it_is_committ
         await insisting(lambda: pay(service, held), LedgerUnavailable) is PaymentOutcome.CONFIRMED
     )
     assert (await now(service, held)).state is State.CONFIRMED
+
+
+async def test_without_its_standby_no_seat_of_a_refund_is_given_back_although_it_is_committed(
+    secured: Secured,
+) -> None:
+    service = secured.service
+    booked = await book(service, "first")
+    secured.pair.standby.stop()
+
+    with pytest.raises(LedgerUnavailable):
+        await refund(service.stores.payments, booked.id)
+    with suppress(LedgerUnavailable):
+        await recover(service)
+    during = (await now(service, booked)).state
+    secured.pair.standby.start()
+    await eventually(secured.pair.is_synchronous)
+    _, returned = await insisting(lambda: recover(service), LedgerUnavailable)
+
+    assert (during, returned) == (State.CONFIRMED, 1)
+    assert (await now(service, booked)).state is State.REFUNDED
 
 
 async def test_a_wait_for_the_standby_that_an_operator_cancels_is_no_commit(
