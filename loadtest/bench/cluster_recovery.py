@@ -44,6 +44,7 @@ from quota_service.embedded import EmbeddedPostgres
 
 RESULTS = Path(__file__).parents[1] / "results"
 _WANTED = at_most(3)
+_WARM_UP_S = 3.0
 _STEADY_S = 5.0
 """How long the load goes on before the loss, and after every exam is open again."""
 _LIMIT_S = 120.0
@@ -185,6 +186,7 @@ async def _lose_a_primary(
             for exam in exams
         }
         await _served_since(loads, time.monotonic())
+        await asyncio.sleep(_WARM_UP_S)
         began_s = time.monotonic()
         await asyncio.sleep(_STEADY_S)
         killed_s = time.monotonic()

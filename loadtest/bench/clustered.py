@@ -1,8 +1,13 @@
 """The rows of a Redis Cluster: what a reserve costs on three primaries, against one server.
 
-Each side has stores, an API process and a service in this process of its own, and no worker. Both
-get the same load alternately, of one exam and of three, which lie on a primary each. CPU is what
-the kernel says: Redis's is that of the servers that have an exam, the API's is that of its process.
+Each side has stores, an API process and a service in this process of its own, and no worker; they
+are loaded alternately. CPU is what the kernel says: Redis's is that of the servers that have an
+exam, the API's is that of its process.
+
+One exam costs the same on either. With three exams, one on each primary, it is the load of each
+exam that matters: where it is the same as that of one exam on one server, a reserve costs the same.
+Where three exams share that load, each primary gets a third of it, in smaller batches, and syncs
+its file as often as the one server does for all.
 """
 
 import dataclasses
@@ -19,7 +24,7 @@ from loadtest.bench.messages import order_requests
 from loadtest.bench.redis_client import redis_client
 from loadtest.bench.redis_cluster import redis_cluster
 from loadtest.bench.rounds import alternate, warm_up
-from loadtest.bench.table import Row, Spread, at_most, row_of_rounds
+from loadtest.bench.table import Reach, Row, Spread, at_most, row_of_rounds
 from loadtest.bench.targets import Sample, Target
 from loadtest.bench.testbed import Testbed, serving_api
 from loadtest.bench.throughput import SEATS
@@ -39,15 +44,21 @@ RedisOf = Mapping[str, "redis.asyncio.Redis"]
 
 
 class SpreadOrders(Target):
-    """Orders of some exams in turn, with the CPU that each of them cost."""
+    """Orders of some exams in turn, with the CPU that each of them cost.
 
-    def __init__(self, testbed: Testbed, name: str, redis_of: RedisOf) -> None:
+    With `each` every exam has as many connections as are asked for, otherwise they share them.
+    """
+
+    def __init__(
+        self, testbed: Testbed, name: str, redis_of: RedisOf, *, each: bool = False
+    ) -> None:
         super().__init__(testbed, name)
         self._redis_of = redis_of
+        self._times = len(redis_of) if each else 1
 
     async def measure(self, connections: int, seconds: int) -> Sample:
         """Order, and see in Redis that there are as many holds more."""
-        testbed = self.testbed
+        testbed, connections = self.testbed, connections * self._times
         holds, redis_us = await steady(self._holds), await self._redis_us()
         api_us = await api_cpu_us(testbed.http, testbed.api.admin_urls)
         done = await run_wrk(
@@ -100,17 +111,33 @@ async def cluster_rows(testbed: Testbed) -> list[Row]:
             (await stack.enter_async_context(_side(testbed, cluster.url, exams, spread)), spread),
             (await stack.enter_async_context(_side(testbed, server.url, exams, alone)), alone),
         )
-        rows = []
-        for count, title in ((1, "one exam"), (_PRIMARIES, "three exams")):
-            upper, lower = (
-                SpreadOrders(side, name, {exam: redis_of[exam] for exam in exams[:count]})
-                for name, (side, redis_of) in zip((_CLUSTER, _ONE_SERVER), sides, strict=True)
-            )
-            rows += await _rows_of(testbed, title, upper, lower)
-    return rows
+        (many, many_redis), (one, one_redis) = sides
+
+        def some(redis_of: RedisOf, count: int) -> RedisOf:
+            return {exam: redis_of[exam] for exam in exams[:count]}
+
+        single = SpreadOrders(one, _ONE_SERVER, some(one_redis, 1))
+        comparisons = (
+            ("one exam", _REACH, SpreadOrders(many, _CLUSTER, some(many_redis, 1)), single),
+            (
+                "three exams ÷ one, each the same load",
+                _REACH,
+                SpreadOrders(many, _CLUSTER, many_redis, each=True),
+                single,
+            ),
+            (
+                "three exams sharing the load",
+                None,
+                SpreadOrders(many, _CLUSTER, many_redis),
+                SpreadOrders(one, _ONE_SERVER, one_redis),
+            ),
+        )
+        return [row for each in comparisons for row in await _rows_of(testbed, *each)]
 
 
-async def _rows_of(testbed: Testbed, title: str, upper: Target, lower: Target) -> list[Row]:
+async def _rows_of(
+    testbed: Testbed, title: str, reach: Reach | None, upper: Target, lower: Target
+) -> list[Row]:
     """Return the rows of Redis's and of the API's CPU, measured together."""
     plan, connections = testbed.plan, testbed.plan.connections[0]
     await warm_up([upper, lower], plan)
@@ -127,7 +154,7 @@ async def _rows_of(testbed: Testbed, title: str, upper: Target, lower: Target) -
         }
         conditions = {"connections": connections, "seconds": plan.seconds}
         title_of_row = f"{name} CPU of a reserve, {_CLUSTER} ÷ {_ONE_SERVER}, {title}"
-        rows.append(row_of_rounds(title_of_row, _REACH, *both, {**figures, **conditions}))
+        rows.append(row_of_rounds(title_of_row, reach, *both, {**figures, **conditions}))
     return rows
 
 

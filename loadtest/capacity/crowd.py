@@ -100,7 +100,7 @@ EXAMPLES = (
     Opening(
         "26 exams, one of 1,000,000, polls cached",
         [
-            exam("large", 1_000_000, 3_334, wait_s=1_800, spike_s=60, is_cached=True),
+            exam("large", 1_000_000, 2_000, wait_s=1_800, spike_s=60, is_cached=True),
             *(
                 exam(f"small-{n}", 80_000, 267, wait_s=1_800, spike_s=60, is_cached=True)
                 for n in range(25)
