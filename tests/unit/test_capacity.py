@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.capacity.crowd import ExamCrowd, Opening, noon
+from loadtest.capacity.__main__ import table_text
+from loadtest.capacity.crowd import EXAMPLES, ExamCrowd, Opening, noon
 from loadtest.capacity.simulation import Day, cpu_us, simulate, together
 from loadtest.capacity.sizing import commits_per_s, place, size
 from loadtest.capacity.units import DEFAULT, Cost, Units, UnitsError, read_units
@@ -180,6 +181,12 @@ def test_the_command_prints_a_column_for_each_opening() -> None:
     )
 
     assert done.stdout.startswith("|  | 5,000 candidates |\n| --- | --- |\n| exams | one exam |")
+
+
+def test_the_table_in_the_guide_is_the_one_the_command_prints() -> None:
+    guide = (ROOT / "deploy" / "SIZING.md").read_text(encoding="utf-8")
+
+    assert table_text([size(opening, UNITS, 1) for opening in EXAMPLES]) in guide
 
 
 def with_costs(**factors: float) -> Units:
