@@ -98,6 +98,7 @@ async def open_stores(
     async with AsyncExitStack() as stack:
         runners = open_runners(settings, load_scripts(), metrics)
         stack.push_async_callback(runners.aclose)
+        await runners.find()
         ledger = await stack.enter_async_context(open_ledger(settings, metrics))
         clock, seats, exams = RedisClock(runners), SeatStore(runners), ExamLedger(ledger)
         registry = ExamRegistry(exams, clock)

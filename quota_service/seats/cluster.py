@@ -105,7 +105,7 @@ class ClusterRunners:
 
     async def check(self) -> None:
         """Read the map and ask every primary; SeatsUnavailable when none answers."""
-        await self.read_map()
+        await self.find()
         primaries = dict(self._runners)
         asked = (_fault(runner) for runner in primaries.values())
         found = dict(zip(map(_text, primaries), await asyncio.gather(*asked), strict=True))
@@ -152,7 +152,7 @@ class ClusterRunners:
         for client in self._clients.values():
             await client.aclose()
 
-    async def read_map(self) -> None:
+    async def find(self) -> None:
         """Read the map again; all who ask for it meanwhile share one reading.
 
         Where no node answers, the map stays as it is.
@@ -192,8 +192,12 @@ class ClusterRunners:
         self._failures = failures
         # Nothing is awaited from here on.
         newest = max(maps, key=lambda one: (one.is_ok, one.epoch), default=None)
-        if newest is not None and newest.epoch >= self._epoch:
+        # Of a few, one may be cut off from a failover that is known here; a Cluster that was made
+        # anew has a lower epoch, and most of its nodes say so.
+        if newest is not None and (newest.epoch >= self._epoch or 2 * len(maps) > len(nodes)):
             self._take(newest)
+            for gone in self._clients.keys() - self._nodes - set(self._seeds):
+                self._close(self._clients.pop(gone))
 
     def _take(self, newest: _Map) -> None:
         owners: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
@@ -207,10 +211,14 @@ class ClusterRunners:
         for primary in primaries - self._runners.keys():
             self._runners[primary] = self._new_runner(primary)  # type: ignore[no-untyped-call]
         for gone in self._runners.keys() - primaries:
-            closing = asyncio.create_task(self._runners.pop(gone).aclose())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            self._close(self._runners.pop(gone))
         self._of.clear()
+
+    def _close(self, left: ScriptRunner | Redis) -> None:
+        """Close the connections to a node that is left, in the background."""
+        closing = asyncio.get_running_loop().create_task(left.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def _unknown(self) -> SeatsUnavailable:
         """Return that no node has told us the map, and why."""
@@ -235,7 +243,8 @@ class ClusterRunners:
             return error
 
         def address(entry: Sequence[Any]) -> Address:
-            return (str(entry[0] or node[0]), int(entry[1]))
+            named = str(entry[0] or "?")
+            return (node[0] if named == "?" else named, int(entry[1]))
 
         return _Map(
             info["cluster_state"] == "ok",
@@ -251,7 +260,7 @@ class ClusterRunners:
             if is_asking:
                 runner = self._runners.get((refusal.host, refusal.port))
             else:
-                await self.read_map()
+                await self.find()
                 owner = self._owners[refusal.slot_id]
                 runner = None if owner is None else self._runners[owner]
             if runner is None:

@@ -183,6 +183,9 @@ class ScriptRunner:
         """Return nothing: where there is one server, `check` raises what is wrong."""
         return {}
 
+    async def find(self) -> None:
+        """Do nothing: where there is one server, it is known."""
+
     async def check(self) -> None:
         """Return when Redis answers as it did and has every script; SeatsUnavailable otherwise."""
         try:

@@ -51,6 +51,10 @@ class Runners(Protocol):
         """The runs of the servers that were spoken to last."""
         ...
 
+    async def find(self) -> None:
+        """Find out which servers there are, where the URL does not say it; none need answer."""
+        ...
+
     async def check(self) -> None:
         """Return when a server answers; SeatsUnavailable otherwise."""
         ...

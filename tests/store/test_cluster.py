@@ -4,11 +4,13 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 
-from loadtest.bench.redis_cluster import RedisCluster, redis_cluster, slot_of
+from loadtest.bench.redis_cluster import ClusterNode, RedisCluster, redis_cluster, slot_of
 from quota_service.app.opening import Service, open_service
 from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import NotReady, QuotaError, SeatsUnavailable
@@ -19,6 +21,7 @@ from quota_service.settings import Settings, SettingsError
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
 from tests.support.bookings import book, check_agreement, now
+from tests.support.command_line import CommandLine
 from tests.support.exams import make_exam
 from tests.support.lost_shards import recover_shards, ways
 from tests.support.servers import kill, paused
@@ -267,3 +270,46 @@ async def test_settings_of_each_primary_are_looked_at(alone: Spread) -> None:
     ]
     with pytest.raises(SettingsError, match=f"^QUOTA_REDIS_URL: {two.address}: appendonly is 'no'"):
         await refuse_unfit_servers(alone.service.stores.runners)
+
+
+async def test_a_command_finds_the_primaries_by_itself(
+    alone: Spread, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command_line = CommandLine(alone.service.settings, monkeypatch, capsys)
+    for exam in alone.exams:
+        await book(alone.service, "booked", exam=exam)
+
+    audited = [await command_line("audit", exam) for exam in alone.exams]
+
+    assert [done.status for done in audited] == [0, 0, 0]
+
+
+async def test_a_cluster_that_was_made_anew_is_found_though_its_epoch_is_lower(
+    alone: Spread,
+) -> None:
+    one, *others = alone.cluster.primaries
+    for _ in range(5):
+        await one.command("CLUSTER BUMPEPOCH")
+    await alone.look()
+    for node in alone.cluster.nodes:
+        await node.command("FLUSHALL")
+        await node.command("CLUSTER RESET", "HARD")
+    await one.command("CLUSTER ADDSLOTSRANGE", 0, REDIS_CLUSTER_HASH_SLOTS - 1)
+    for node in others:
+        await one.command(*node.meeting)
+    await eventually(partial(_has_met, one, 3))
+    await eventually(partial(_found, alone))
+
+    assert {await alone.cluster.owner(exam, asked=one) for exam in alone.exams} == {one.address}
+    assert await recover_shards(alone.service) == 3
+    assert await alone.answers("after") == ["held"] * 3
+
+
+async def _has_met(node: ClusterNode, nodes: int) -> bool:
+    info = await node.command("CLUSTER INFO")
+    return (info["cluster_known_nodes"], info["cluster_state"]) == (str(nodes), "ok")
+
+
+async def _found(spread: Spread) -> bool:
+    await spread.look()
+    return len(spread.service.stores.runners.each()) == 1
