@@ -1,6 +1,7 @@
 """The primary that Sentinels name: asked for again after each loss, and left when it is former."""
 
 import dataclasses
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -107,3 +108,31 @@ async def test_a_minority_of_sentinels_names_no_primary(guarded: Guarded) -> Non
         await hold(service, "third")
 
     assert held.state is State.HELD
+
+
+async def test_a_primary_that_no_sentinel_knows_is_named(guarded: Guarded) -> None:
+    url = guarded.redis.url.replace("/seats/", "/chairs/")
+    settings = dataclasses.replace(guarded.service.settings, redis_url=url)
+
+    async with open_service(settings) as service:
+        await refresh_memory(service)
+        with pytest.raises(SeatsUnavailable) as unavailable:
+            await hold(service, "first")
+
+    told = str(unavailable.value)
+    assert "0 of 3 Sentinels know a primary called 'chairs': it knows none" in told
+
+
+async def test_of_the_sentinels_a_replica_is_never_the_primary(guarded: Guarded) -> None:
+    """A Sentinel names a server that has become a replica meanwhile: nothing is written to it."""
+    service = guarded.service
+    await hold(service, "first")
+    for sentinel in guarded.redis.sentinels:
+        sentinel.process.send_signal(signal.SIGSTOP)  # what they said last stays
+    async with service_client(guarded.redis.one) as client:
+        await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+
+    with pytest.raises(SeatsUnavailable):
+        await hold(service, "second")
+    with pytest.raises(SeatsUnavailable):
+        await service.stores.runners.check()
