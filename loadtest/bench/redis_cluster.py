@@ -1,6 +1,7 @@
 """A Redis Cluster of our own: primaries with the slots shared out among them, and replicas."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -110,6 +111,56 @@ class RedisCluster:
         address = await self.owner(exam)
         return next(node for node in self.nodes if node.address == address)
 
+    def exam_in(self, place: int, name: str) -> str:
+        """Return an id that begins with a name, in one of the shares of the slots."""
+        share = REDIS_CLUSTER_HASH_SLOTS // len(self.primaries) + 1
+        wanted = place % len(self.primaries)
+        ids = (f"{name}-{number}" for number in itertools.count())
+        return next(exam for exam in ids if slot_of(exam) // share == wanted)
+
+    async def owners(self) -> "list[ClusterNode]":
+        """Return the nodes that have slots now, as a running one knows them."""
+        asked = next(node for node in self.nodes if node.pid is not None)
+        found = {f"{entry[2][0]}:{entry[2][1]}" for entry in await asked.command("CLUSTER SLOTS")}
+        return [node for node in self.nodes if node.address in found]
+
+    async def replica_of(self, primary: ClusterNode) -> ClusterNode:
+        """Return a replica of a primary that is in step."""
+        _, _, followers = await primary.command("ROLE")
+        ports = {int(port) for _, port, _ in followers}
+        return next(node for node in self.nodes if node.port in ports)
+
+    async def replaced(self, former: ClusterNode) -> None:
+        """Return when no other node takes one for a primary any more, and all slots are served."""
+
+        async def is_replaced() -> bool:
+            for node in self.nodes:
+                if node is former or node.pid is None:
+                    continue
+                info = await node.command("CLUSTER INFO")
+                slots = await node.command("CLUSTER SLOTS")
+                owners = {f"{entry[2][0]}:{entry[2][1]}" for entry in slots}
+                if (
+                    former.address in owners
+                    or int(info["cluster_slots_ok"]) != REDIS_CLUSTER_HASH_SLOTS
+                ):
+                    return False
+            return True
+
+        await until(is_replaced, "other nodes to take the place of one")
+
+    async def replicated(self) -> None:
+        """Return when every primary has its replica, which is in step."""
+
+        async def is_replicated() -> bool:
+            roles = [await node.command("ROLE") for node in self.nodes]
+            return len([role for role in roles if role[0] == "master"]) == len(
+                self.primaries
+            ) and all(role[0] == "master" or role[3] == "connected" for role in roles)
+
+        await self.settled()
+        await until(is_replicated, "every primary to have its replica")
+
     async def move(self, exam: str, target: ClusterNode) -> None:
         """Move the slot of an exam to another primary, key by key, as an operator does."""
         slot, source = slot_of(exam), await self.node_of(exam)
@@ -119,9 +170,8 @@ class RedisCluster:
         host, _, port = target.address.partition(":")
         while keys := await source.command("CLUSTER GETKEYSINSLOT", slot, _KEYS_A_STEP):
             await source.command("MIGRATE", host, port, "", 0, 5000, "KEYS", *keys)
-        for node in (target, source, *self.primaries):
-            if node.pid is not None:
-                await node.command("CLUSTER SETSLOT", slot, "NODE", theirs)
+        for node in (target, *await self.owners()):
+            await node.command("CLUSTER SETSLOT", slot, "NODE", theirs)
 
     async def settled(self) -> None:
         """Return when every running node has all slots with primaries that run."""

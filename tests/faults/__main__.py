@@ -7,13 +7,12 @@ import argparse
 import asyncio
 import secrets
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.breaks import BREAKS
-from tests.faults.cluster import Cluster
+from tests.faults.deployment import Deployment
 from tests.faults.faults import FAULTS
 from tests.faults.injection import Fault
 from tests.faults.report import Report
@@ -40,20 +39,27 @@ async def run(options: argparse.Namespace) -> int:
     limits = Limits(**{name: limit for name, limit in given.items() if limit is not None})
     report = Report(seed, breaks)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="quota-faults-") as folder:
-        cluster = Cluster(Path(folder), logs, breaks)
-        try:
-            await cluster.start()
-            for number, (fault, names) in enumerate(rounds, 1):
-                workloads = [WORKLOADS[name] for name in names]
-                one = Round(cluster, fault, str(seed), logs, limits)
-                report.add(await one.run(number, workloads))
-        finally:
-            await cluster.stop()
-            report.seconds = time.monotonic() - started
-            report.write(results / "faults.json")
+    deployment: Deployment | None = None
+    try:
+        for number, (fault, names) in enumerate(rounds, 1):
+            if deployment is None or deployment.is_spent or deployment.layout != fault.layout:
+                await _stop(deployment)
+                deployment = Deployment(fault.layout, logs, breaks)
+                await deployment.start()
+            workloads = [WORKLOADS[name] for name in names]
+            one = Round(deployment, fault, str(seed), logs, limits)
+            report.add(await one.run(number, workloads))
+    finally:
+        await _stop(deployment)
+        report.seconds = time.monotonic() - started
+        report.write(results / "faults.json")
     report.finish()
     return 1 if report.violations else 0
+
+
+async def _stop(deployment: Deployment | None) -> None:
+    if deployment is not None:
+        await deployment.stop()
 
 
 def _empty_folder(folder: Path) -> Path:

@@ -40,16 +40,15 @@ class BreakError(Exception):
 
 def without_fence(_folder: Path) -> None:
     """Every run of every server is called the same, and no worker looks for losses."""
-    run_of = pipelined._run_of  # noqa: SLF001
+    about = pipelined._about  # noqa: SLF001
 
-    def always_the_same(texts: Sequence[Any]) -> str:
-        run_of(texts)  # a server that cannot serve is still refused
-        return "the same"
+    def always_the_same(texts: Sequence[Any]) -> Any:
+        return about(texts)._replace(run="the same")  # one that cannot serve is still refused
 
     async def look_away(_worker: ShardRecoveryWorker) -> Mapping[str, int]:
         return {}
 
-    _replace(pipelined, "_run_of", always_the_same)
+    _replace(pipelined, "_about", always_the_same)
     _replace(ShardRecoveryWorker, "run_once", look_away)
 
 
@@ -167,6 +166,15 @@ def without_end_of_events(folder: Path) -> None:
     )
 
 
+def without_standby(_folder: Path) -> None:
+    """What is found in Postgres is answered, whether a standby has it or not."""
+
+    async def no_wait(_ledger: Ledger) -> None:
+        """Ask nothing."""
+
+    _replace(Ledger, "sync", no_wait)
+
+
 def without_gaps(_folder: Path) -> None:
     """Whatever a journal begins with is taken for what comes next."""
 
@@ -187,6 +195,7 @@ BREAKS: Mapping[str, Callable[[Path], None]] = {
     "holds": without_lost_holds,
     "again": without_end_of_events,
     "gap": without_gaps,
+    "standby": without_standby,
 }
 """The breaks of a process by name; each is told a folder of its own for scripts that it changes."""
 

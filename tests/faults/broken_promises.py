@@ -325,5 +325,25 @@ def request_hung(evidence: Evidence) -> None:
     evidence.calls.append(dataclasses.replace(call, ended_ms=NOW_MS + 6000))
 
 
+def spared_and_not_served(evidence: Evidence) -> None:
+    evidence.is_spared = True
+    refused = Answer(Kind.UNKNOWN, 503, "not-ready")
+    evidence.calls.append(Call(4, "reserve", evidence.calls[0].args, NOW_MS, NOW_MS + 2, refused))
+    again = ok(5, "reserve", evidence.calls[0].args, evidence.calls[0].answer.body)
+    again = dataclasses.replace(again, invoked_ms=NOW_MS + 5999, ended_ms=NOW_MS + 6000)
+    evidence.calls.append(again)
+
+
+def spared_and_slow(evidence: Evidence) -> None:
+    evidence.is_spared = True
+    call = ok(4, "look", {"reservation": HELD}, {"state": "held", "deadline": None})
+    evidence.calls.append(dataclasses.replace(call, ended_ms=NOW_MS + 4000))
+
+
+def spared_and_expired_late(evidence: Evidence) -> None:
+    evidence.is_calm, evidence.is_spared = False, True
+    expired_late(evidence)
+
+
 def never_quiet(evidence: Evidence) -> None:
     evidence.seen = dataclasses.replace(evidence.seen, unquiet="1 have an attempt")

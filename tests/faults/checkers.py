@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from quota_service.domain.reservation import State
 from quota_service.seats.record import parse_record
-from tests.faults.cluster import REQUEST_TIMEOUT_S
+from tests.faults.deployment import REQUEST_TIMEOUT_S
 from tests.faults.evidence import Evidence, Violation
 from tests.faults.history import Kind
 from tests.faults.level_checkers import LEVEL_CHECKERS
@@ -26,6 +26,8 @@ ENDED = {state.value for state in State if state.is_ended}
 EXPIRY_LATE_MAX_MS = 1_000
 ANSWER_MAX_MS = 1000 * REQUEST_TIMEOUT_S + 500
 """When a request must have been answered, but for what a busy machine adds."""
+UNHINDERED_MAX_MS = 1_000
+"""What a call takes at most that no fault concerns, but for what a busy machine adds."""
 
 EXPECTED_REFUSALS = {
     "reserve": {"sold-out", "session-conflict", "idempotency-key-reused"},
@@ -171,7 +173,8 @@ def expiry_in_time(evidence: Evidence) -> Iterator[Violation]:
                 early = f"{promised - at_ms} ms before its deadline"
                 yield Violation("P5", f"{record.id} expired {early}")
         late_ms = at_ms - record.due_ms
-        if evidence.is_calm and late_ms > EXPIRY_LATE_MAX_MS + evidence.machine_ms:
+        is_unhindered = evidence.is_calm or evidence.is_spared
+        if is_unhindered and late_ms > EXPIRY_LATE_MAX_MS + evidence.machine_ms:
             yield Violation("P5", f"{record.id} expired {late_ms} ms late")
 
 
@@ -293,6 +296,19 @@ def answered_in_time(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("P8", f"call {call.number}, {call.op}, hung for {took_ms} ms")
 
 
+def others_served(evidence: Evidence) -> Iterator[Violation]:
+    """P8: an exam on another primary than the one that failed is served all the time."""
+    if not evidence.is_spared:
+        return
+    limit_ms, told = UNHINDERED_MAX_MS + evidence.machine_ms, "its primary was not hit, and"
+    if evidence.longest_outage_ms > limit_ms:
+        yield Violation("P8", f"{told} it was not served for {evidence.longest_outage_ms} ms")
+    for call in evidence.calls:
+        took_ms = (call.ended_ms or call.invoked_ms) - call.invoked_ms
+        if took_ms > limit_ms:
+            yield Violation("P8", f"{told} call {call.number}, {call.op}, took {took_ms} ms")
+
+
 def answers_expected(evidence: Evidence) -> Iterator[Violation]:
     """Every answer is one a frontend can expect; an internal error never is."""
     strange: Counter[str] = Counter()
@@ -321,6 +337,7 @@ CHECKERS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     bookings_as_shown,
     bookings_as_told,
     answered_in_time,
+    others_served,
     answers_expected,
     *LEVEL_CHECKERS,
 )

@@ -1,5 +1,6 @@
 """The table of faults, in the order of a run."""
 
+from tests.faults import failover_faults as failovers
 from tests.faults import process_faults as processes
 from tests.faults import redis_faults as redis
 from tests.faults import store_faults as stores
@@ -59,5 +60,21 @@ FAULTS = (
     Fault("postgres half-open", stores.half_open("postgres"), ("rush", *_PAYING)),
     Fault("postgres pool slow", stores.pool_busy),
     Fault("postgres falls back by a drain", stores.postgres_fell_back),
+    Fault("cluster node killed", failovers.node_killed, layout="cluster", may_lose=True,
+          is_quick=True),
+    Fault("cluster late replica", failovers.late_node_promoted, layout="cluster", may_lose=True),
+    Fault("cluster node stopped", failovers.node_stopped, layout="cluster", may_lose=True),
+    Fault("cluster failover in order", failovers.node_failed_over, layout="cluster",
+          restarts_redis=True),
+    Fault("cluster slot moved", failovers.slot_moved, layout="cluster", restarts_redis=True),
+    Fault("cluster node killed, replicas waited for", failovers.node_killed,
+          layout="waiting cluster", restarts_redis=True),
+    Fault("sentinels, primary killed", failovers.watched_killed, layout="sentinels",
+          may_lose=True),
+    Fault("sentinels, network cut", failovers.watched_cut_off, layout="sentinels",
+          may_lose=True),
+    Fault("standby lost", failovers.standby_lost, layout="pair"),
+    Fault("standby promoted", failovers.standby_promoted, layout="pair"),
+    Fault("standby late, promoted", failovers.late_standby_promoted, layout="pair"),
 )
 # fmt: on

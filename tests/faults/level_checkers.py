@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from quota_service.domain.reservation import Reservation, State
 from quota_service.seats.record import parse_record
-from tests.faults.cluster import REQUEST_TIMEOUT_S
+from tests.faults.deployment import REQUEST_TIMEOUT_S
 from tests.faults.evidence import Evidence, Violation
 from tests.faults.history import Call, Kind
 from tests.faults.seen import Row, Seen

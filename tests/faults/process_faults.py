@@ -53,7 +53,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 async def api_killed(injection: Injection) -> None:
     """Kill one API process, then the other, at moments nobody chose."""
-    for api in injection.rng.sample(injection.cluster.apis, 2):
+    for api in injection.rng.sample(injection.deployment.apis, 2):
         await api.kill()
         await injection.last(0.05, 0.5)
         await api.start()
@@ -63,7 +63,7 @@ def api_dies_at(*lines: str) -> Inject:
     """Let an API process kill itself at each of the lines in turn."""
 
     async def inject(injection: Injection) -> None:
-        api = injection.cluster.apis[1]
+        api = injection.deployment.apis[1]
         for line in lines:
             await api.kill()
             await api.start(die_at=line, die_after=injection.rng.randint(1, 3))
@@ -75,16 +75,16 @@ def api_dies_at(*lines: str) -> Inject:
 
 async def workers_killed(injection: Injection) -> None:
     """Kill both workers, let work pile up, and start them."""
-    for worker in injection.cluster.workers:
+    for worker in injection.deployment.workers:
         await worker.kill()
         await injection.last(0.05, 0.5)
     await injection.last(0.5, 1.5)
-    await asyncio.gather(*(worker.start() for worker in injection.cluster.workers))
+    await asyncio.gather(*(worker.start() for worker in injection.deployment.workers))
 
 
 async def worker_paused(injection: Injection) -> None:
     """Stop one of two workers where it stands, and let it go on when the other did its work."""
-    worker = injection.rng.choice(injection.cluster.workers)
+    worker = injection.rng.choice(injection.deployment.workers)
     for _ in range(2):
         worker.pause()
         try:
@@ -98,7 +98,7 @@ def worker_dies_recovering(lose: Inject, *lines: str) -> Inject:
     """Let Redis lose something, and the only worker kill itself at each line of the recovery."""
 
     async def inject(injection: Injection) -> None:
-        worker, other = injection.cluster.workers
+        worker, other = injection.deployment.workers
         await other.kill()
         for line in lines:
             await worker.kill()
@@ -116,7 +116,7 @@ worker_dies_reconciling = worker_dies_recovering(redis_killed, *RECONCILE_LINES)
 
 async def callbacks_repeated(injection: Injection) -> None:
     """Tell again what has had its end, while an API process dies with a payment in its hands."""
-    api = injection.cluster.apis[1]
+    api = injection.deployment.apis[1]
     repeats = 0
     for _ in range(_REPEAT_ROUNDS):
         await api.kill()
@@ -138,15 +138,15 @@ async def callbacks_repeated(injection: Injection) -> None:
 
 async def rolling_restart(injection: Injection) -> None:
     """Restart every process in order, as a deployment does."""
-    for process in injection.cluster.processes:
+    for process in injection.deployment.processes:
         await process.terminate()
         await process.start()
 
 
 async def clients_gone(injection: Injection) -> None:
     """Cut requests off at a random byte, then ask again under the same key or event."""
-    url = injection.cluster.apis[0].url
-    key = injection.cluster.frontend_key
+    url = injection.deployment.apis[0].url
+    key = injection.deployment.frontend_key
     rng = injection.rng
     for _ in range(12):
         for frontend in injection.frontends:

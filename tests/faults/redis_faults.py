@@ -18,13 +18,13 @@ SELECT count(DISTINCT exam) FROM recoveries WHERE exam = ANY ($1::text[]) AND op
 
 
 async def redis_flushed(injection: Injection) -> None:
-    async with injection.cluster.seats() as seats:
+    async with injection.one_redis.client() as seats:
         await seats.flushall()
 
 
 async def redis_killed(injection: Injection) -> None:
     """Kill Redis; it comes back on its own disk, which has every write that was acknowledged."""
-    redis = injection.cluster.redis
+    redis = injection.one_redis.server
     await asyncio.to_thread(kill, redis)
     await injection.last(0.1, 0.6)
     await asyncio.to_thread(redis.start)
@@ -32,7 +32,7 @@ async def redis_killed(injection: Injection) -> None:
 
 async def redis_killed_everysec(injection: Injection) -> None:
     """Kill a Redis that syncs its log once a second only."""
-    async with injection.cluster.seats() as seats:
+    async with injection.one_redis.client() as seats:
         await seats.config_set("appendfsync", "everysec")
     await injection.last(1.2, 2.0)
     await redis_killed(injection)
@@ -40,28 +40,28 @@ async def redis_killed_everysec(injection: Injection) -> None:
 
 async def redis_older(injection: Injection) -> None:
     """Restore an older copy of the append-only directory: the last seconds never happened."""
-    copy = await injection.cluster.copy_append_only_files()
+    copy = await injection.one_redis.copy_append_only_files()
     await injection.last(1.5, 2.5)
-    await injection.cluster.restart_redis_from(copy)
+    await injection.one_redis.restart_from(copy)
 
 
 async def redis_older_twice(injection: Injection) -> None:
     """Restore an older copy, and one older still before what came after the first was drained."""
-    cluster = injection.cluster
-    worker, other = cluster.workers
-    oldest = await cluster.copy_append_only_files()
+    redis = injection.one_redis
+    worker, other = injection.deployment.workers
+    oldest = await redis.copy_append_only_files()
     await injection.last(0.8, 1.5)
-    older = await cluster.copy_append_only_files()
+    older = await redis.copy_append_only_files()
     await injection.last(0.8, 1.2)
     await asyncio.gather(worker.kill(), other.kill())
     await injection.last(0.2, 0.4)  # nobody drains what comes here
-    await cluster.restart_redis_from(older)
+    await redis.restart_from(older)
     await worker.start()
-    await _await_recoveries(injection)
+    await await_recoveries(injection)
     worker.pause()
     try:
         await injection.last(0.5, 0.8)
-        await cluster.restart_redis_from(oldest)
+        await redis.restart_from(oldest)
     finally:
         worker.resume()
     await other.start()
@@ -73,12 +73,13 @@ async def rebuilt_again_and_again(injection: Injection) -> None:
     A commit is seven questions or more: one that began before a loss may be decided between the
     pages of the rebuild, or after it.
     """
-    cluster, rng = injection.cluster, injection.rng
+    deployment, rng = injection.deployment, injection.rng
+    slow = injection.one_postgres.slow
     for _ in range(_REBUILDS):
-        for api in cluster.apis:
-            cluster.slow_postgres(api, rng.uniform(0.1, 0.3))
-        for worker in cluster.workers:
-            cluster.slow_postgres(worker, rng.uniform(0.0, 0.03))
+        for api in deployment.apis:
+            slow(api.name, rng.uniform(0.1, 0.3))
+        for worker in deployment.workers:
+            slow(worker.name, rng.uniform(0.0, 0.03))
         await injection.last(0.8, 1.2)
         await redis_flushed(injection)
         await injection.last(0.8, 1.2)
@@ -86,21 +87,21 @@ async def rebuilt_again_and_again(injection: Injection) -> None:
 
 async def replica_promoted(injection: Injection) -> None:
     """Promote a replica that heard nothing of the last seconds before the first one died."""
-    cluster = injection.cluster
+    redis = injection.one_redis
     async with _line_between() as line:
-        replica = await cluster.add_replica(line)
+        replica = await redis.add_replica(line)
         _cut_off(line)
         await injection.last(1.5, 2.5)
-        await asyncio.to_thread(kill, cluster.redis)
-        await cluster.promote(replica)
+        await asyncio.to_thread(kill, redis.server)
+        await redis.promote(replica)
 
 
 async def handed_over(injection: Injection) -> None:
     """Let a replica take over in order; connections to the server before it stay open."""
-    cluster = injection.cluster
-    replica = await cluster.add_replica()
+    redis = injection.one_redis
+    replica = await redis.add_replica()
     await injection.last(0.3, 0.8)
-    await cluster.hand_over(replica)
+    await redis.hand_over(replica)
     await injection.last(1.5, 2.5)
 
 
@@ -109,18 +110,18 @@ async def failed_back(injection: Injection) -> None:
 
     It has followed the new primary, was cut off before the last steps, and never restarted.
     """
-    cluster, former = injection.cluster, injection.cluster.redis
+    redis, former = injection.one_redis, injection.one_redis.server
     async with _line_between() as line:
-        replica = await cluster.add_replica()
+        replica = await redis.add_replica()
         await injection.last(0.2, 0.5)
-        await cluster.promote(replica)
-        await cluster.follow(former, line)
-        await _await_recoveries(injection)
+        await redis.promote(replica)
+        await redis.follow(former, line)
+        await await_recoveries(injection)
         await injection.last(0.8, 1.2)
         _cut_off(line)
         await injection.last(0.8, 1.5)
         await asyncio.to_thread(kill, replica)
-        await cluster.promote(former)
+        await redis.promote(former)
 
 
 async def failed_back_with_own_steps(injection: Injection) -> None:
@@ -128,25 +129,25 @@ async def failed_back_with_own_steps(injection: Injection) -> None:
 
     Its last steps are in no ledger: no worker runs when it takes them.
     """
-    cluster, former = injection.cluster, injection.cluster.redis
+    redis, former = injection.one_redis, injection.one_redis.server
     async with _line_between() as line:
-        replica = await cluster.add_replica(line)
+        replica = await redis.add_replica(line)
         _cut_off(line)
         await injection.last(0.8, 1.2)
-        await asyncio.gather(*(worker.kill() for worker in cluster.workers))
+        await asyncio.gather(*(worker.kill() for worker in injection.deployment.workers))
         await injection.last(0.5, 0.8)
-        await cluster.promote(replica)
-        await asyncio.gather(*(worker.start() for worker in cluster.workers))
-        await _await_recoveries(injection)
+        await redis.promote(replica)
+        await asyncio.gather(*(worker.start() for worker in injection.deployment.workers))
+        await await_recoveries(injection)
         await injection.last(0.8, 1.5)
-        await cluster.promote(former)
+        await redis.promote(former)
 
 
-async def _await_recoveries(injection: Injection) -> None:
+async def await_recoveries(injection: Injection, *of: str) -> None:
     """Wait until each exam was recovered, but not for ever: a break may keep it from coming."""
-    exams = [frontend.exam for frontend in injection.frontends]
+    exams = of or injection.exams
     deadline = time.monotonic() + _RECOVERED_LIMIT_S
-    async with injection.cluster.ledger() as ledger:
+    async with injection.deployment.ledger() as ledger:
         while await ledger.fetchval(_RECOVERED, exams) < len(exams):
             if time.monotonic() > deadline:
                 return

@@ -9,9 +9,9 @@ from tests.faults.rounds import Cell
 
 _HEAD = (
     *("fault", "workload", "operations", "unknowns", "violations", "holds lost"),
-    *("recovered s", "  recoveries"),
+    *("recovered s", "outage s", "  recoveries"),
 )
-_WIDTHS = (34, 9, 11, 9, 11, 11, 12, 13)
+_WIDTHS = (43, 9, 11, 9, 11, 11, 12, 10, 13)
 _SHOWN_MAX = 5
 
 
@@ -37,7 +37,8 @@ class Report:
             recovered = "-" if cell.recovered_s is None else f"{cell.recovered_s:.2f}"
             told = (cell.fault, cell.workload, cell.operations, cell.unknowns)
             ways = ", ".join(f"{n} {way}" for way, n in sorted(cell.recoveries.items()))
-            counts = (len(cell.violations), cell.holds_lost, recovered)
+            ways = "on another primary" if cell.is_spared and not ways else ways
+            counts = (len(cell.violations), cell.holds_lost, recovered, f"{cell.outage_s:.2f}")
             _print(_row((*told, *counts, f"  {ways}")))
             for violation in cell.violations[:_SHOWN_MAX]:
                 _print(f"    {violation.promise}: {violation.evidence}")

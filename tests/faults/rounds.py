@@ -21,8 +21,9 @@ from typing import Any
 
 import aiohttp
 
+from loadtest.bench.errors import BenchError
 from tests.faults.checkers import check
-from tests.faults.cluster import Cluster
+from tests.faults.deployment import Deployment
 from tests.faults.evidence import MACHINE_MS, Evidence, Violation
 from tests.faults.frontend import Frontend
 from tests.faults.history import History, read_history
@@ -68,6 +69,8 @@ class Cell:
     lost_how: dict[str, int] = field(default_factory=dict)
     recoveries: dict[str, int] = field(default_factory=dict)
     recovered_s: float | None = None
+    outage_s: float = 0.0
+    is_spared: bool = False
     seconds: float = 0.0
     history: str = ""
 
@@ -88,9 +91,9 @@ class Round:
     """Runs one fault under its workloads."""
 
     def __init__(
-        self, cluster: Cluster, fault: Fault, seed: str, results: Path, limits: Limits
+        self, deployment: Deployment, fault: Fault, seed: str, results: Path, limits: Limits
     ) -> None:
-        self._cluster = cluster
+        self._deployment = deployment
         self._fault = fault
         self._seed = f"{seed}/{fault.name}"
         self._results = results
@@ -99,12 +102,23 @@ class Round:
 
     async def run(self, number: int, workloads: list[Workload]) -> list[Cell]:
         started = time.monotonic()
-        async with self._cluster.session() as session:
-            lanes = [self._lane(session, number, workload) for workload in workloads]
+        async with self._deployment.session() as session:
+            names = [f"f{number}-{workload.name}" for workload in workloads]
+            exams = self._deployment.redis.exams(names)
+            lanes = [
+                self._lane(session, exam, workload)
+                for exam, workload in zip(exams, workloads, strict=True)
+            ]
             try:
-                await self._cluster.forget_exams()
+                await self._deployment.redis.make_ready()
+                await self._deployment.forget_exams()
                 await self._import(session, lanes)
+                before = await self._runs(lanes)
                 injection = await self._under_load(lanes)
+                after = await self._runs(lanes)
+                if injection.hit is not None:
+                    # The Cluster takes a primary that stands still for one that is lost.
+                    injection.hit |= {exam for exam in before if before[exam] != after[exam]}
                 await asyncio.gather(*(self._settle(lane, injection) for lane in lanes))
             except Exception as error:  # noqa: BLE001  the rounds after this one must come
                 for lane in lanes:
@@ -114,27 +128,32 @@ class Round:
                 self._is_running = False
                 for lane in lanes:
                     lane.frontend.history.close()
-                await self._cluster.retire_servers()
+                await self._deployment.redis.retire_servers()
         for lane in lanes:
             lane.cell.seconds = round(time.monotonic() - started, 1)
         return [lane.cell for lane in lanes]
 
-    def _lane(self, session: aiohttp.ClientSession, number: int, workload: Workload) -> _Lane:
+    def _lane(self, session: aiohttp.ClientSession, exam: str, workload: Workload) -> _Lane:
         name = re.sub(r"\W+", "-", self._fault.name)
         path = self._results / f"{name}-{workload.name}.jsonl"
         frontend = Frontend(
             session=session,
-            urls=[api.url for api in self._cluster.apis],
-            key=self._cluster.frontend_key,
-            exam=f"f{number}-{workload.name}",
+            urls=[api.url for api in self._deployment.apis],
+            key=self._deployment.frontend_key,
+            exam=exam,
             history=History(path),
             rng=random.Random(f"{self._seed}/{workload.name}"),  # noqa: S311
             is_running=lambda: self._is_running,
         )
         return _Lane(workload, frontend, Cell(self._fault.name, workload.name, history=path.name))
 
+    async def _runs(self, lanes: list[_Lane]) -> dict[str, str]:
+        """Return which run of which server has each exam."""
+        exams = [lane.frontend.exam for lane in lanes]
+        return {exam: await self._deployment.redis.run(exam) for exam in exams}
+
     async def _import(self, session: aiohttp.ClientSession, lanes: list[_Lane]) -> None:
-        headers = {"Authorization": f"Bearer {self._cluster.ops_key}"}
+        headers = {"Authorization": f"Bearer {self._deployment.ops_key}"}
         for lane in lanes:
             workload, exam = lane.workload, lane.frontend.exam
             definition = exam_definition(
@@ -143,7 +162,7 @@ class Round:
                 ttl_s=workload.ttl_s,
                 checkout_grace_s=workload.checkout_grace_s,
             )
-            urls = [f"{api.url}/v1/exams/{exam}" for api in self._cluster.apis]
+            urls = [f"{api.url}/v1/exams/{exam}" for api in self._deployment.apis]
 
             async def is_imported(url: str = urls[0], body: Any = definition) -> bool:
                 async with session.put(url, json=body, headers=headers) as answer:
@@ -165,7 +184,7 @@ class Round:
         seed = self._seed
         load = [asyncio.create_task(lane.workload.run(lane.frontend, seed)) for lane in lanes]
         injection = Injection(
-            self._cluster,
+            self._deployment,
             random.Random(seed),  # noqa: S311
             [lane.frontend for lane in lanes],
         )
@@ -174,9 +193,9 @@ class Round:
             await asyncio.sleep(self._limits.lead_s)
             try:
                 await self._fault.inject(injection)
-            except (HarnessError, AssertionError) as error:
+            except (HarnessError, BenchError, AssertionError) as error:
                 failure = f"the fault could not be injected: {error}"
-            await self._cluster.make_whole()
+            await self._deployment.make_whole()
             await asyncio.gather(*(self._recover(lane) for lane in lanes))
             await asyncio.sleep(self._limits.tail_s)
         finally:
@@ -216,14 +235,16 @@ class Round:
         """Deliver, wait for quiet, look and check."""
         cell = lane.cell
         await lane.frontend.deliver_the_rest(self._limits.deliver_s)
-        seen = await look(self._cluster, lane.frontend.exam, self._limits.quiet_s)
+        seen = await look(self._deployment, lane.frontend.exam, self._limits.quiet_s)
         calls = read_history(lane.frontend.history.path)
+        is_hit = injection.hit is None or lane.frontend.exam in injection.hit
         evidence = Evidence(
             calls,
             seen,
-            may_lose=self._fault.may_lose,
-            restarts_redis=self._fault.restarts_redis,
+            may_lose=self._fault.may_lose and is_hit,
+            restarts_redis=self._fault.restarts_redis and is_hit,
             is_calm=self._fault.is_calm,
+            is_spared=not is_hit,
             poisoned=injection.poisoned.count(lane.frontend.exam),
             has_gap=lane.frontend.exam in injection.fell_back,
             machine_ms=round(self._limits.machine_s * 1000),
@@ -233,6 +254,8 @@ class Round:
             self._keep(seen, lane.frontend.history.path)
         cell.operations = len(calls)
         cell.unknowns = sum(call.answer.is_unknown for call in calls)
+        cell.outage_s = round(evidence.longest_outage_ms / 1000, 2)
+        cell.is_spared = evidence.is_spared
         cell.holds_lost = len(evidence.lost)
         cell.lost_how = dict(Counter(evidence.lost.values()))
         cell.recoveries = dict(Counter(row["way"] or "given up" for row in seen.recoveries))

@@ -11,7 +11,7 @@ import redis.asyncio
 from quota_service.domain.reservation import Reservation
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import parse_record
-from tests.faults.cluster import Cluster
+from tests.faults.deployment import Deployment
 
 COUNTERS = ("capacity", "remaining", "held", "confirming", "confirmed")
 _POLL_S = 0.05
@@ -61,10 +61,10 @@ class Seen:
     unquiet: str
 
 
-async def await_quiet(cluster: Cluster, exam: str, within_s: float) -> str:
+async def await_quiet(deployment: Deployment, exam: str, within_s: float) -> str:
     """Wait until nothing is under way; return what still is when the time is over, else ""."""
     deadline = time.monotonic() + within_s
-    async with cluster.ledger() as ledger, cluster.seats() as seats:
+    async with deployment.ledger() as ledger, deployment.redis.client(exam) as seats:
         while True:
             found = await _in_flight(ledger, seats, exam)
             if not found or time.monotonic() > deadline:
@@ -100,7 +100,7 @@ async def _in_flight(ledger: Any, seats: "redis.asyncio.Redis", exam: str) -> st
     return f"{returning} refunds have their seats in redis" if returning else ""
 
 
-async def look(cluster: Cluster, exam: str, within_s: float) -> Seen:
+async def look(deployment: Deployment, exam: str, within_s: float) -> Seen:
     """Wait for quiet and read both stores, at one version of the shard.
 
     Holds may still expire: whatever was taken as a step since it was found quiet, or while it was
@@ -109,17 +109,19 @@ async def look(cluster: Cluster, exam: str, within_s: float) -> Seen:
     version_key = Shard(exam, 0, 0).key("version")
     deadline = time.monotonic() + within_s
     while True:
-        async with cluster.seats() as seats:
+        async with deployment.redis.client(exam) as seats:
             before = await seats.get(version_key)
-            unquiet = await await_quiet(cluster, exam, max(0.0, deadline - time.monotonic()))
-            seen = await _read(cluster, seats, exam, unquiet)
+            unquiet = await await_quiet(deployment, exam, max(0.0, deadline - time.monotonic()))
+            seen = await _read(deployment, seats, exam, unquiet)
             if await seats.get(version_key) == before:
                 return seen
         if time.monotonic() > deadline + _READ_LIMIT_S:
             return dataclasses.replace(seen, unquiet=unquiet or "it goes on while it is read")
 
 
-async def _read(cluster: Cluster, seats: "redis.asyncio.Redis", exam: str, unquiet: str) -> Seen:
+async def _read(
+    deployment: Deployment, seats: "redis.asyncio.Redis", exam: str, unquiet: str
+) -> Seen:
     shard = Shard(exam, 0, 0)
     clock_s, micros = await seats.time()
     counters = {}
@@ -128,7 +130,7 @@ async def _read(cluster: Cluster, seats: "redis.asyncio.Redis", exam: str, unqui
         counters[name] = {quota: int(n) for quota, n in found.items()}
     claims: Any = await seats.hgetall(shard.key("claims"))
     records = await _records(seats, shard)
-    async with cluster.ledger() as ledger:
+    async with deployment.ledger() as ledger:
         rows = {
             table: [dict(row) for row in await ledger.fetch(query, exam)]
             for table, query in _QUERIES.items()

@@ -42,14 +42,14 @@ AND    j.version > b.drained_version
 
 async def redis_scripts_flushed(injection: Injection) -> None:
     for _ in range(3):
-        async with injection.cluster.seats() as seats:
+        async with injection.one_redis.client() as seats:
             await seats.script_flush()
         await injection.last(0.2, 0.5)
 
 
 async def redis_full(injection: Injection) -> None:
     """Let Redis refuse every write that needs memory, for a while."""
-    async with injection.cluster.seats() as seats:
+    async with injection.one_redis.client() as seats:
         await seats.config_set("maxmemory", 1)
         try:
             await injection.last(1.5, 2.5)
@@ -59,7 +59,7 @@ async def redis_full(injection: Injection) -> None:
 
 async def journal_poisoned(injection: Injection) -> None:
     """Put an entry into each journal that can never be stored, in step with the scripts."""
-    async with injection.cluster.seats() as seats:
+    async with injection.one_redis.client() as seats:
         for frontend in injection.frontends:
             tag = f"{{{frontend.exam}:0}}"
             epoch, _, _ = str(await seats.get(f"{tag}:epoch")).partition("@")
@@ -70,7 +70,7 @@ async def journal_poisoned(injection: Injection) -> None:
 
 def postgres_killed(low_s: float, high_s: float) -> Inject:
     async def inject(injection: Injection) -> None:
-        postgres = injection.cluster.postgres
+        postgres = injection.one_postgres.server
         await asyncio.to_thread(kill, postgres)
         await injection.last(low_s, high_s)
         await asyncio.to_thread(postgres.start)
@@ -80,7 +80,7 @@ def postgres_killed(low_s: float, high_s: float) -> Inject:
 
 def postgres_paused(low_s: float, high_s: float) -> Inject:
     async def inject(injection: Injection) -> None:
-        postgres = injection.cluster.postgres
+        postgres = injection.one_postgres.server
         await asyncio.to_thread(pause, postgres)
         try:
             await injection.last(low_s, high_s)
@@ -144,50 +144,49 @@ async def pool_busy(injection: Injection) -> None:
     The other worker drains meanwhile. So between the first worker's question to one store and its
     question to the other there is always a drain.
     """
-    cluster, rng = injection.cluster, injection.rng
-    looking = cluster.workers[1]
+    postgres, rng = injection.one_postgres, injection.rng
+    looking = injection.deployment.workers[1]
     await looking.kill()
     # It drains once, and sends the text of each question, so that one can be told from another.
     seldom = {"QUOTA_JOURNAL_INTERVAL_MS": "60000", "QUOTA_POSTGRES_STATEMENT_CACHE": "false"}
     await looking.start(**seldom)
     await injection.last(1.0)
-    cluster.slow_postgres(looking, rng.uniform(0.3, 0.5), asking=b"journal_positions")
+    postgres.slow(looking.name, rng.uniform(0.3, 0.5), asking=b"journal_positions")
     await injection.last(5.0)
-    cluster.slow_postgres(looking, 0.0)
+    postgres.slow(looking.name, 0.0)
     await looking.kill()
     await looking.start()
     for _ in range(2):
-        cluster.postgres_proxy.delay_s = rng.uniform(0.1, 0.25)
+        postgres.proxy.delay_s = rng.uniform(0.1, 0.25)
         await injection.last(1.5)
-    cluster.postgres_proxy.delay_s = 0.0
+    postgres.proxy.delay_s = 0.0
 
 
 async def postgres_fell_back(injection: Injection) -> None:
     """Take back what the last drains wrote, as a Postgres does that lost the end of its log."""
-    cluster = injection.cluster
-    async with cluster.ledger() as ledger:
+    deployment = injection.deployment
+    async with deployment.ledger() as ledger:
         async with ledger.transaction(isolation="repeatable_read"):
             for table in ("journal_positions", "reservations"):
                 await ledger.execute(f"CREATE TEMP TABLE {table}_before AS TABLE {table}")
         await injection.last(0.6, 1.2)
         # Killed between two drains: nothing of a drain is under way when its rows go.
-        await asyncio.gather(*(worker.kill() for worker in cluster.workers))
+        await asyncio.gather(*(worker.kill() for worker in deployment.workers))
         async with ledger.transaction():
             lost = await ledger.fetch(_DRAINED_SINCE)
             await ledger.execute(_FALL_BACK)
             await ledger.execute("DELETE FROM reservations")
             await ledger.execute("INSERT INTO reservations TABLE reservations_before")
-    async with cluster.seats() as seats:
+    async with injection.one_redis.client() as seats:
         for row in lost:
             # The last drain may have died before it trimmed: what it drained is nowhere, then.
             first = f"{row['drained_epoch']}-{row['drained_version'] + 1}"
             await seats.xtrim(f"{{{row['exam']}:0}}:journal", minid=first, approximate=False)
             injection.fell_back.append(row["exam"])
     await injection.last(0.1, 0.4)
-    await asyncio.gather(*(worker.start() for worker in cluster.workers))
+    await asyncio.gather(*(worker.start() for worker in deployment.workers))
     await injection.last(0.5, 1.0)
 
 
 def _proxy(injection: Injection, store: str) -> Proxy:
-    cluster = injection.cluster
-    return {"redis": cluster.redis_proxy, "postgres": cluster.postgres_proxy}[store]
+    return (injection.one_redis if store == "redis" else injection.one_postgres).proxy

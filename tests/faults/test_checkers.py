@@ -52,6 +52,9 @@ def test_whole_evidence_has_no_violation() -> None:
         ("P7", broken.booking_at_another_venue),
         ("P8", broken.never_quiet),
         ("P8", broken.request_hung),
+        ("P8", broken.spared_and_not_served),
+        ("P8", broken.spared_and_slow),
+        ("P5", broken.spared_and_expired_late),
         ("P9", broken.two_seats_in_a_session),
         ("P9", broken.claim_left_behind),
         ("lost", broken.hold_gone),
@@ -86,6 +89,15 @@ def test_only_a_fault_that_may_lose_excuses_a_lost_hold() -> None:
 
     assert check(evidence) == []
     assert evidence.lost == {HELD: "gone"}
+
+
+def test_the_exams_of_the_primary_that_failed_may_wait_for_it() -> None:
+    evidence = whole()
+
+    broken.spared_and_not_served(evidence)
+    evidence.is_spared = False
+
+    assert "P8" not in {violation.promise for violation in check(evidence)}
 
 
 def test_a_gap_excuses_an_end_whose_beginning_it_may_have_taken() -> None:

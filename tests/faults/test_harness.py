@@ -30,4 +30,5 @@ async def test_the_quick_subset_finds_every_promise_kept(
     assert f"--seed {SEED}" in run.printed
     faults = {cell["fault"] for cell in run.told["cells"]}
     assert {"none", "redis older copy", "redis flushall", "postgres kill -9"} <= faults
+    assert "cluster node killed" in faults
     assert all(cell["operations"] > 20 for cell in run.told["cells"]), run.printed

@@ -76,3 +76,17 @@ async def test_the_harness_goes_red_when_two_histories_of_a_shard_are_mixed(
     # Steps of the other history are in Redis alone, or are told as a gap of the ledger's.
     broken = ("--break", "lineage", *fault)
     await runs_until_red(tmp_path, *broken, are_red={"P7", "journal"}.intersection)
+
+
+@pytest.mark.long
+async def test_the_harness_goes_red_when_nothing_fences_a_replica_that_a_cluster_promoted(
+    tmp_path: Path,
+) -> None:
+    broken = ("--break", "fence", "--only", "cluster late replica", "--workload", "pay")
+    await runs_until_red(tmp_path, *broken, "--quiet-s", "5", are_red={"P7"}.issubset)
+
+
+@pytest.mark.long
+async def test_the_harness_goes_red_when_what_no_standby_has_is_answered(tmp_path: Path) -> None:
+    broken = ("--break", "standby", "--only", "standby late, promoted", "--workload", "pay")
+    await runs_until_red(tmp_path, *broken, "--quiet-s", "5", are_red={"P2"}.issubset)

@@ -183,6 +183,12 @@ class Proxy:
             server.close()
         self.reset()
 
+    def let_pass(self) -> None:
+        """Turn off every switch."""
+        self.delay_s = 0.0
+        self.request_delays.clear()
+        self.drops_answers = self.freezes_new = False
+
     def lead_to(self, url: str) -> None:
         """Let new connections go to the server of a URL; open ones stay where they are."""
         port = urlsplit(url).port

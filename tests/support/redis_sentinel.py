@@ -78,14 +78,15 @@ class Watched:
                 return server
         return None
 
-    async def promoted(self) -> None:
-        """Return when the second server is the primary for all Sentinels, and knows it."""
+    async def promoted(self, server: EmbeddedRedis | None = None) -> None:
+        """Return when a server is the primary for all Sentinels, and knows it; else the second."""
+        server = server or self.two
 
         async def is_promoted() -> bool:
             named = {await each.primary() for each in self.sentinels}
-            async with service_client(self.two) as client:
+            async with service_client(server) as client:
                 role = (await client.role())[0]
-            return named == {port_of(self.two)} and role == "master"
+            return named == {port_of(server)} and role == "master"
 
         await eventually(is_promoted)
 
@@ -99,6 +100,14 @@ class Watched:
                 await client.execute_command("ACL", "SETUSER", user, "off" if is_cut else "on")
                 if is_cut:
                     await client.execute_command("CLIENT", "KILL", "USER", user)
+
+
+async def configured(server: EmbeddedRedis) -> None:
+    """Give a server that was started its users."""
+    async with client_of(server) as client:
+        rights = ("on", f">{_PASSWORD}", "allchannels", "+@all", "~*")
+        for user in (_SERVICE, _WATCHER):
+            await client.execute_command("ACL", "SETUSER", user, *rights)
 
 
 @asynccontextmanager
@@ -123,10 +132,7 @@ async def watched_redis(folder: Path, *, down_after_ms: int = 1000) -> AsyncIter
         for server in servers:
             stack.callback(server.stop)
             await asyncio.to_thread(server.start)
-            async with client_of(server) as client:
-                rights = ("on", f">{_PASSWORD}", "allchannels", "+@all", "~*")
-                for user in (_SERVICE, _WATCHER):
-                    await client.execute_command("ACL", "SETUSER", user, *rights)
+            await configured(server)
         watched = Watched(*servers)
         await follow(watched.two, watched.one)
         for number in range(3):
