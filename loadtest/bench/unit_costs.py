@@ -5,7 +5,9 @@ worker is stopped, and the CPU of every process is read before and after. What t
 measured for a journal entry: holds are made, and the CPU counts until all of it is drained.
 """
 
+import asyncio
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +24,12 @@ from loadtest.bench.testbed import Testbed
 from loadtest.bench.throughput import first_look, new_exam
 from loadtest.bench.waiting import until
 from loadtest.bench.wrk import http_request, run_wrk
+from quota_service.registration.waiting_room import Joined, join
 
-_PAYMENTS_PER_S = 6_000
-"""How many payments are prepared for each second; more than one API process can answer."""
+_ONCE_PER_S = 8_000
+"""How many requests that may be sent once are prepared for each second; more than are answered."""
+_AT_WORK = 256
+_FAST_ROOM = {"rate_per_s": 100_000, "rate_max_per_s": 100_000, "places_max": 1_000_000}
 _ENTRIES = 5_000
 _DRAIN_LIMIT_S = 60.0
 _TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
@@ -55,8 +60,12 @@ async def unit_costs_rows(testbed: Testbed) -> list[Row]:
     """Return a row for each kind of request, and one for a journal entry."""
     exam, sold_out = await new_exam(testbed), await new_exam(testbed, seats=0)
     room = await new_exam(testbed, waiting_room={})
-    for path in (f"/v1/exams/{exam}/availability", f"/v1/exams/{room}/waiting-room"):
-        await first_look(testbed, path)
+    fast_room = await new_exam(testbed, waiting_room=_FAST_ROOM)
+    later = {"opens_at": _in_hours(1), "closes_at": _in_hours(2)}
+    draw = await new_exam(testbed, waiting_room={}, registration=later)
+    await first_look(testbed, f"/v1/exams/{exam}/availability")
+    for each in (room, fast_room, draw):
+        await first_look(testbed, f"/v1/exams/{each}/waiting-room")
     looks = read_requests(f"/v1/exams/{exam}/availability")
     polls = read_requests(f"/v1/exams/{room}/waiting-room")
     costs: dict[str, list[Cpu]] = {}
@@ -64,7 +73,11 @@ async def unit_costs_rows(testbed: Testbed) -> list[Row]:
         found = {
             "reserve": await _cost(testbed, exam, _orders(testbed, exam)),
             "reserve, sold out": await _cost(testbed, sold_out, _orders(testbed, sold_out)),
-            "join the waiting room": await _cost(testbed, room, _joins(testbed, room)),
+            "join the draw": await _cost(testbed, draw, _joins(testbed, draw)),
+            "join the queue": await _cost(testbed, room, _joins(testbed, room)),
+            "claim a turn": await _cost(
+                testbed, fast_room, await _claims(testbed, fast_room), is_once=True
+            ),
             "poll the waiting room": await _cost(testbed, room, polls),
             "availability": await _cost(testbed, exam, looks),
             "payment": await _cost(testbed, exam, await _payments(testbed, exam), is_once=True),
@@ -93,7 +106,9 @@ async def _cost(
         done = await run_wrk(url, requests, connections=plan.connections[0], seconds=plan.seconds)
         used = await _used(testbed)
     if is_once and done.requests > len(requests):
-        raise BenchError(f"{done.requests} payments were sent, and {len(requests)} prepared")
+        raise BenchError(f"{done.requests} requests were sent, and {len(requests)} prepared")
+    if done.refused not in (0, done.requests):
+        raise BenchError(f"{done.refused} of {done.requests} requests were refused")
     await trim_journal(testbed.service, testbed.redis, exam)
     return used.each_since(before, done.requests)
 
@@ -156,9 +171,43 @@ def _joins(testbed: Testbed, exam: str) -> Sequence[bytes]:
     return [http_request("POST", f"/v1/exams/{exam}/waiting-room", body, headers)]
 
 
+async def _claims(testbed: Testbed, exam: str) -> Sequence[bytes]:
+    """Return claims of candidates whose turn it is."""
+    service, run = testbed.service, testbed.new_name("run")
+    await service.stores.waiting_room.rooms.refresh()
+    coming = iter(range(_ONCE_PER_S * testbed.plan.seconds))
+    tickets: dict[str, Joined] = {}
+
+    async def join_some() -> None:
+        for n in coming:
+            candidate = f"{run}-{n:08}"
+            tickets[candidate] = await join(service.stores.waiting_room, exam, candidate)
+
+    await asyncio.gather(*(join_some() for _ in range(_AT_WORK)))
+    last = max(joined.ticket.place for joined in tickets.values())
+
+    async def is_their_turn() -> bool:
+        async with testbed.http.get(f"{testbed.api.url}/v1/exams/{exam}/waiting-room") as answer:
+            return bool((await answer.json())["serving"] >= last)
+
+    await until(is_their_turn, "the turn of all who joined")
+    headers = {"Authorization": f"Bearer {testbed.frontend_key}"}
+    path = f"/v1/exams/{exam}/waiting-room/claims"
+    bodies = (
+        orjson.dumps({"candidate": candidate, "ticket": joined.text})
+        for candidate, joined in tickets.items()
+    )
+    return [http_request("POST", path, body, headers) for body in bodies]
+
+
+def _in_hours(hours: int) -> str:
+    """Return a time as definitions have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + hours * 3_600))
+
+
 async def _payments(testbed: Testbed, exam: str) -> Sequence[bytes]:
     """Return signed payments of new holds."""
-    numbers = range(_PAYMENTS_PER_S * testbed.plan.seconds)
+    numbers = range(_ONCE_PER_S * testbed.plan.seconds)
     holds = await hold(testbed.service, exam, testbed.new_name("run"), numbers)
     await trim_journal(testbed.service, testbed.redis, exam)
     return payment_requests(Payments.PATH, testbed.payment_secret, holds)

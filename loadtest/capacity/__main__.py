@@ -80,7 +80,7 @@ def rehearsal_text(units: Units, seed: int) -> str:
     """Return what the simulation says of the default rehearsal: its requests and its end."""
     day = simulate(REHEARSAL.exams[0], units, seed)
     day.check()
-    requests = [sum(asked[kind] for kind in KINDS[:-1]) for asked in day.requests]
+    requests = [sum(asked.get(kind, 0) for kind in KINDS[:-1]) for asked in day.requests]
     lines = [
         f"candidates who came {day.come}, let in {day.admitted}",
         f"last seat taken {day.sold_at_s} s after the opening",

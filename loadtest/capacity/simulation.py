@@ -23,6 +23,9 @@ _CACHED_POLLS = 10
 _PARTS_MAX = 20
 """The payments of one second's holds are spread over so many later seconds."""
 
+_GOLDEN = 0.618034
+"""Its multiples are evenly spread between whole numbers."""
+
 
 @dataclass(slots=True)
 class Day:
@@ -78,7 +81,7 @@ def simulate(exam: ExamCrowd, units: Units, seed: int) -> Day:
         day.come += come
         day.waiting += come
         if exam.rate_per_s is not None:
-            asked["join"] = come
+            asked["draw" if at_s < 0 else "join"] = come
             polls = _polls(day.waiting, exam.rate_per_s, at_s, units)
             day.polls_max = max(day.polls_max, polls)
             asked["poll"] = min(polls, _CACHED_POLLS) if exam.is_cached else polls
@@ -102,7 +105,7 @@ def simulate(exam: ExamCrowd, units: Units, seed: int) -> Day:
         asked["sold_out"] = admitted - held + round(exam.refusals * admitted)
         asked["look"] = round(exam.looks * admitted)
         paying = _binomial(held, exam.pay_share, chance)
-        _spread(payments, at_s, paying, exam.pay_s, chance)
+        _spread(payments, at_s, paying, exam.pay_s)
         ends[at_s + exam.ttl_s] += held - paying
         paid, expired = payments.pop(at_s, 0), ends.pop(at_s, 0)
         day.live -= paid + expired
@@ -152,14 +155,14 @@ def _polls(waiting: int, rate_per_s: int, at_s: int, units: Units) -> int:
     return round(waiting / interval_s)
 
 
-def _spread(
-    later: Counter[int], at_s: int, count: int, within_s: tuple[int, int], chance: random.Random
-) -> None:
-    """Deal so many over seconds after `at_s`."""
+def _spread(later: Counter[int], at_s: int, count: int, within_s: tuple[int, int]) -> None:
+    """Deal so many over seconds after `at_s`, evenly: payments come one by one, not in lumps."""
+    first_s, last_s = within_s
     parts = min(count, _PARTS_MAX)
+    phase = at_s * _GOLDEN % 1
     for n in range(parts):
         share = count // parts + (n < count % parts)
-        later[at_s + chance.randint(*within_s)] += share
+        later[at_s + first_s + int((n + phase) * (last_s - first_s + 1) / parts)] += share
 
 
 def _binomial(count: int, share: float, chance: random.Random) -> int:

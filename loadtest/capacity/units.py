@@ -42,8 +42,12 @@ class Units:
     busy_share: float
 
 
-KINDS = ("reserve", "sold_out", "join", "claim", "poll", "look", "payment", "journal")
-"""The kinds of request; `journal` is an entry of the journal, from Redis to Postgres."""
+KINDS = ("reserve", "sold_out", "draw", "join", "claim", "poll", "look", "payment", "journal")
+"""The kinds of request.
+
+`draw` is joining before the opening, `join` after it; `journal` is an entry of the journal, from
+Redis to Postgres.
+"""
 
 
 def read_units(path: Path = DEFAULT) -> Units:

@@ -87,6 +87,23 @@ def test_nobody_is_let_in_before_the_opening_nor_faster_than_the_rate() -> None:
     assert sum(claims) == day.admitted == 2_000
 
 
+def test_who_joins_before_the_opening_is_in_the_draw_and_after_it_in_the_queue() -> None:
+    day = simulate(crowd(), UNITS, 1)
+
+    assert [("draw" in asked, "join" in asked) for asked in day.requests] == [
+        (second < 60, second >= 60) for second in range(360)
+    ]
+    assert day.total("draw") + day.total("join") == day.come
+
+
+def test_polls_that_a_cache_answers_do_not_reach_the_api() -> None:
+    plain, cached = (simulate(crowd(is_cached=kept), UNITS, 1) for kept in (False, True))
+
+    assert cached.polls_max == plain.polls_max > 800
+    assert max(asked["poll"] for asked in plain.requests) == plain.polls_max
+    assert max(asked["poll"] for asked in cached.requests) == 10
+
+
 def test_the_longest_wait_is_that_of_the_longest_queue() -> None:
     day = simulate(crowd(), UNITS, 1)
 
@@ -154,7 +171,7 @@ def test_payments_are_committed_in_groups_when_they_are_many() -> None:
         ("group_max = 128", "", "group_max is missing"),
         ("group_max = 128", "group_max = 0", "group_max is 0; it must be a number above 0"),
         ("group_max = 128", "group_max = 128\ngroups = 1", "groups is no unit"),
-        ("poll = {", "pol = {", "must have reserve, sold_out, join"),
+        ("poll = {", "pol = {", "must have reserve, sold_out, draw"),
         ("poll = { api_us", "poll = { cpu_us", "cpu_us"),
         ("[costs]", "[costs", "units.toml"),
     ],
