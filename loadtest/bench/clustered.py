@@ -84,7 +84,7 @@ class SpreadOrders(Target):
 
     async def _holds(self) -> int:
         stores = self.testbed.service.stores
-        shards = [stores.registry.shard(exam, 0) for exam in self._redis_of]
+        shards = [stores.registry.shard(exam) for exam in self._redis_of]
         return sum([(await stores.seats.snapshot(shard)).live_holds for shard in shards])
 
     async def _redis_us(self) -> float:

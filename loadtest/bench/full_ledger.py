@@ -52,12 +52,12 @@ SET    id = '{exam}.0.' || serial,
                           ms(created_at + interval '1 day'), ms(created_at + interval '1 day'),
                           0, 0, '', 0, '0123456789abcdef', '', venue);
 
-INSERT INTO reservations (id, exam, shard, candidate, state, record, epoch, version, created_at)
-SELECT id, '{exam}', 0, candidate, state, record, 1, n, created_at
+INSERT INTO reservations (id, exam, candidate, state, record, epoch, version, created_at)
+SELECT id, '{exam}', candidate, state, record, 1, n, created_at
 FROM   made;
 
-INSERT INTO journal (exam, shard, epoch, version, verb, subject, at, body)
-SELECT '{exam}', 0, 1, n, CASE state WHEN 'held' THEN 'reserve' ELSE 'confirm' END, serial,
+INSERT INTO journal (exam, epoch, version, verb, subject, at, body)
+SELECT '{exam}', 1, n, CASE state WHEN 'held' THEN 'reserve' ELSE 'confirm' END, serial,
        created_at, record
 FROM   made;
 
@@ -192,7 +192,7 @@ async def _rebuild(
         before_bytes = _begin_peak_bytes()
         cpu_started_s, rebuilt_s = time.process_time(), 0.0
         for exam in exams:
-            used = stores.registry.used_shard(exam, 0)
+            used = stores.registry.used_shard(exam)
             done = await rebuild_shard(stores.maintenance, used, "the ledger was filled")
             if done is None or (done.bookings, done.holds) != (bookings, holds):
                 raise BenchError(f"{exam}: {done}, not {bookings} bookings and {holds} holds")

@@ -26,7 +26,7 @@ _TRIM_EVERY = 20_000
 _LOCK_LIMIT_S = 30.0
 """Postgres ends the transaction of a worker that was stopped in the middle of it after 10 s."""
 
-_LOCK = "SELECT 1 FROM journal_positions WHERE exam = $1 AND shard = $2 FOR UPDATE"
+_LOCK = "SELECT 1 FROM journal_positions WHERE exam = $1 FOR UPDATE"
 FILLERS = 2
 
 
@@ -55,14 +55,14 @@ async def trim_journal(service: Service, client: "redis.asyncio.Redis", exam: st
 
     The position in Postgres moves along, or the next drain would look for the missing steps.
     """
-    shard, ledger = service.stores.registry.shard(exam, 0), service.stores.ledger
+    shard, ledger = service.stores.registry.shard(exam), service.stores.ledger
     async with ledger.transaction() as connection:
-        await connection.execute(_LOCK, exam, shard.number, timeout=_LOCK_LIMIT_S)
+        await connection.execute(_LOCK, exam, timeout=_LOCK_LIMIT_S)
         version = int(await client.get(shard.key("version")) or 0)
         first_kept = f"{shard.epoch}-{version + 1}"
         await client.xtrim(shard.key("journal"), minid=first_kept, approximate=False)
         move = ledger.query["advance_journal_position"]
-        await connection.execute(move, exam, shard.number, shard.epoch, version)
+        await connection.execute(move, exam, shard.epoch, version)
 
 
 async def fill(service: Service, client: "redis.asyncio.Redis", exam: str, count: int) -> None:

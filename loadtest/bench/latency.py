@@ -228,7 +228,7 @@ async def _let_come_due(testbed: Testbed, exam: str) -> None:
 async def _due(testbed: Testbed, exam: str) -> int:
     """Return how many holds are due, by Redis's clock."""
     service = testbed.service
-    key = service.stores.registry.shard(exam, 0).key("due")
+    key = service.stores.registry.shard(exam).key("due")
     return int(await testbed.redis.zcount(key, "-inf", await service.runner.clock_ms()))
 
 

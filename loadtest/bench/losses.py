@@ -56,7 +56,7 @@ class Primary:
     def __init__(self, folder: Path, exam: str) -> None:
         self._folder = folder
         self._port = free_loopback_port()
-        self._version_key = Shard(exam, 0, 0).key("version")
+        self._version_key = Shard(exam, 0).key("version")
         self._numbers = 0
         self.data_dir = self._new_place()
         self.server = EmbeddedRedis(self.data_dir, port=self._port)

@@ -38,7 +38,7 @@ class OrderCounts:
             testbed.http, api.admin_urls, "quota_requests_refused_total", work="reserve"
         )
         left = Counter({OVERLOADED: refused["caller_left"]})
-        shard = testbed.service.stores.registry.shard(exam, 0)
+        shard = testbed.service.stores.registry.shard(exam)
         snapshot = await testbed.service.stores.seats.snapshot(shard)
         return cls(testbed, api, exam, found, left, snapshot.live_holds)
 

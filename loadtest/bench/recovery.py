@@ -74,7 +74,7 @@ async def leave_attempts(service: Service, count: int) -> None:
 
 async def check(service: Service, done: Counter[str], count: int) -> None:
     """Raise AssertionError unless every payment has ended and both stores agree."""
-    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("bench", 0))
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("bench"))
     rows = await service.stores.ledger.fetch("select_quotas", "bench")
     booked = sum(row["confirmed"] for row in rows)
     seen = (snapshot.attempts, sum(snapshot.confirming.values()), sum(snapshot.confirmed.values()))

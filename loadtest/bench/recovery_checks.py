@@ -83,7 +83,7 @@ async def _quiet(testbed: Testbed, exam: str) -> Shard:
     async def is_quiet() -> bool:
         await stores.registry.refresh()
         try:
-            shard = stores.registry.shard(exam, 0)
+            shard = stores.registry.shard(exam)
             seen = await stores.seats.snapshot(shard)
         except (NotReady, SeatsUnavailable):  # also the first call after its server died
             return False

@@ -157,7 +157,7 @@ async def _fill_and_weigh(stores: OwnStores, count: int) -> float:
 async def _cost_of_writes(stores: OwnStores, record: str, batch: int, tag: str) -> float:
     """Return Redis's CPU, in microseconds, for what a reserve writes, as plain commands."""
     client = stores.redis
-    shard = Shard(tag, 0, 0)
+    shard = Shard(tag, 0)
     used = await redis_use(client)
     for start in range(0, _ORDERS, batch):
         async with client.pipeline(transaction=False) as pipe:
@@ -200,4 +200,4 @@ async def _live_holds(stores: OwnStores) -> int:
 
 
 def _shard(stores: OwnStores) -> Shard:
-    return stores.service.stores.registry.shard(_EXAM, 0)
+    return stores.service.stores.registry.shard(_EXAM)

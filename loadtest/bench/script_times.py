@@ -94,7 +94,7 @@ async def largest(folder: Path) -> AsyncIterator[Sizes]:
         async with redis_client(server.url) as client:
             await client.config_set("slowlog-log-slower-than", _LOGGED_FROM_US)
             await client.config_set("slowlog-max-len", _LOG_MAX)
-            sizes = Sizes(client, runner, SeatStore(runner), Shard("largest", 0, 1))
+            sizes = Sizes(client, runner, SeatStore(runner), Shard("largest", 1))
             await sizes.seats.open(sizes.shard)
             try:
                 yield sizes

@@ -82,7 +82,7 @@ async def _is_told(testbed: Testbed, exam: str) -> bool:
 
 
 async def _is_drained(testbed: Testbed, exam: str) -> bool:
-    shard = testbed.service.stores.registry.shard(exam, 0)
+    shard = testbed.service.stores.registry.shard(exam)
     return (await testbed.service.stores.seats.totals(shard)).journal_entries == 0
 
 

@@ -118,7 +118,7 @@ async def _drain_cost(testbed: Testbed, exam: str) -> Cpu:
     with testbed.worker_stopped():
         await hold(testbed.service, exam, testbed.new_name("run"), range(_ENTRIES))
         before = await _used(testbed)
-    shard = testbed.service.stores.registry.shard(exam, 0)
+    shard = testbed.service.stores.registry.shard(exam)
 
     async def is_drained() -> bool:
         snapshot = await testbed.service.stores.seats.snapshot(shard)

@@ -63,7 +63,7 @@ Amount = Annotated[Count, example(16000)]
 ReservationId = Annotated[
     str,
     Matching(RESERVATION_ID, "the id of a reservation"),
-    Field(description="Id of the reservation: exam, shard and serial, separated by dots."),
+    Field(description="Id of the reservation: exam, 0 and serial, separated by dots."),
     example(RESERVATION_EXAMPLE),
 ]
 NamedReservation = Annotated[str, example(RESERVATION_EXAMPLE)]

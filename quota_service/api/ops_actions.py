@@ -9,7 +9,7 @@ from quota_service.api.context import ApiContext
 from quota_service.api.models import Answer, Next, Time, refuse_bad_candidate
 from quota_service.api.ops import page_asked
 from quota_service.domain.definition import rfc3339
-from quota_service.domain.reservation import ReservationId
+from quota_service.domain.reservation import RESERVATION_ID
 from quota_service.http.errors import InvalidRequest
 from quota_service.http.request import Request
 from quota_service.http.response import Response
@@ -65,7 +65,7 @@ async def get_ops_actions(context: ApiContext, request: Request) -> Response:
     if candidate is not None:
         refuse_bad_candidate(candidate)
         request.candidate = candidate
-    if reservation is not None and ReservationId.parse(reservation) is None:
+    if reservation is not None and not RESERVATION_ID.fullmatch(reservation):
         raise InvalidRequest([("reservation", "must be the id of a reservation")])
     noted = context.stores.ops_actions
     page = await noted.page(exam, candidate, reservation, after, limit)

@@ -126,41 +126,29 @@ class Reservation:
 RESERVATION_ID = re.compile(
     r"([a-z0-9][a-z0-9_-]{0,31})\.(0|[1-9][0-9]{0,3})\.([a-z2-7]{24})", re.ASCII
 )
+"""The form of an id as it is published. Ids that are given out have 0 in the middle, always."""
 
 _SERIAL_BYTES = 15
 
 
 @dataclass(frozen=True, slots=True)
 class ReservationId:
-    """The parts of a reservation id: `exam.shard.serial`; the id alone finds the shard."""
+    """The parts of a reservation id, `exam.0.serial`: the id alone finds the record."""
 
     exam: str
-    shard: int
     serial: str
 
     def __str__(self) -> str:
         """Return the id as clients see it."""
-        return f"{self.exam}.{self.shard}.{self.serial}"
+        return f"{self.exam}.0.{self.serial}"
 
     @classmethod
     def parse(cls, text: str) -> "ReservationId | None":
         """Return the parts of `text`, or None when it was never one of our ids."""
         found = RESERVATION_ID.fullmatch(text)
-        if found is None:
+        if found is None or found[2] != "0":
             return None
-        exam, shard, serial = found.groups()
-        return cls(exam, int(shard), serial)
-
-    @classmethod
-    def derive(
-        cls, id_key: bytes | None, exam: str, shards: int, candidate: str, key: str
-    ) -> "ReservationId":
-        """Derive the id from what names the request, so that a repeat finds the first.
-
-        The shard depends on the candidate alone.
-        """
-        serial = derive_serial(id_key, exam, candidate, key)
-        return cls(exam, shard_of(exam, candidate, shards), serial)
+        return cls(found[1], found[3])
 
 
 def derive_serial(id_key: bytes | None, exam: str, candidate: str, key: str) -> str:
@@ -187,11 +175,3 @@ def _base32(digest: bytes) -> str:
     """
     number = int.from_bytes(digest, "big")
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(110, -1, -10)])
-
-
-def shard_of(exam: str, candidate: str, shards: int) -> int:
-    """Return the shard (0 to `shards` - 1) a candidate is dealt to, stable over time."""
-    if shards == 1:
-        return 0
-    digest = hashlib.blake2b(f"{exam}\n{candidate}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % shards

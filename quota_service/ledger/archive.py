@@ -43,11 +43,11 @@ class ArchiveLedger:
             raise UnknownExam(exam)
         return parse_exam(orjson.loads(rows[0]["definition"]))
 
-    async def to_forget(self) -> list[tuple[str, int, int]]:
-        """Return shards that Redis may still have, as exam, number and epoch."""
+    async def to_forget(self) -> list[tuple[str, int]]:
+        """Return the exams that Redis may still have, and their epochs."""
         rows = await self._ledger.fetch("select_shards_to_forget")
-        return [(row["exam"], row["shard"], row["epoch"]) for row in rows]
+        return [(row["exam"], row["epoch"]) for row in rows]
 
-    async def mark_forgotten(self, exam: str, shard: int, epoch: int) -> None:
-        """Remember that Redis has nothing of a shard any more."""
-        await self._ledger.fetch("mark_shard_forgotten", exam, shard, epoch)
+    async def mark_forgotten(self, exam: str, epoch: int) -> None:
+        """Remember that Redis has nothing of an exam any more."""
+        await self._ledger.fetch("mark_shard_forgotten", exam, epoch)

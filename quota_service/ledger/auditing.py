@@ -73,7 +73,7 @@ class AuditLedger:
 
         Raises NotReady when the epoch of the shard is over.
         """
-        exam, _, _ = shard
+        exam, _ = shard
         async with fenced_transaction(self._ledger, [shard]) as transaction:
             if shard not in transaction.opened:
                 raise NotReady("the shard is being recovered")

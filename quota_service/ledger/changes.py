@@ -115,7 +115,7 @@ class ChangeLedger:
             [r.venue for r in changing],
             [r.to_venue for r in changing],
             [r.attempt for r in changing],
-            [epoch for _, _, epoch in (change.shard for change in changes)],
+            [epoch for _, epoch in (change.shard for change in changes)],
             [change.version for change in changes],
         )
         moved = {row["reservation"] for row in rows}

@@ -221,11 +221,11 @@ def _row(verdict: PaymentDecision, since_s: float) -> tuple[Any, ...]:
     )
     if booking is None:
         return common + _NO_BOOKING
-    _, shard, epoch = verdict.shard or (None, None, 0)
+    _, epoch = verdict.shard or (None, 0)
     return (
         *common,
         booking.exam,
-        shard,
+        None if verdict.shard is None else 0,
         epoch,
         verdict.version,
         booking.attempt if verdict.begun_s > since_s else None,

@@ -1,4 +1,4 @@
-"""Exams, their shards and quotas in Postgres."""
+"""Exams and their quotas in Postgres."""
 
 import asyncio
 import secrets
@@ -41,7 +41,7 @@ class ShardState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredExam:
-    """An exam as Postgres keeps it; epochs and states by shard number.
+    """An exam as Postgres keeps it, with the epoch and state of its shard.
 
     For a definition that this process cannot read this is the reason. What needs no definition,
     such as the expiry of holds, goes on for such an exam too.
@@ -50,10 +50,10 @@ class StoredExam:
     id: str
     definition: Exam | str
     revision: int
-    epochs: tuple[int, ...]
-    states: tuple[ShardState, ...]
-    retired: tuple[bool, ...] = ()
-    """Whether each shard has left Redis but for its counters."""
+    epoch: int
+    state: ShardState
+    is_retired: bool = False
+    """Whether it has left Redis but for its counters."""
     id_key: bytes | None = None
     """The key of its reservation ids; None for an exam that is older than such keys."""
 
@@ -100,12 +100,12 @@ class ExamLedger:
         return None if row is None else await _stored(row)
 
     async def insert(self, connection: "Connection", exam: Exam) -> None:
-        """Store a new exam, under its first revision, with one shard that Redis has not opened."""
+        """Store a new exam, under its first revision, with a shard that Redis has not opened."""
         text = orjson.dumps(exam_document(exam)).decode()
         await connection.execute(
             self._query["insert_exam"], exam.id, text, secrets.token_bytes(_ID_KEY_BYTES)
         )
-        await connection.execute(self._query["insert_shard"], exam.id, 0)
+        await connection.execute(self._query["insert_shard"], exam.id)
 
     async def update(self, connection: "Connection", exam: Exam) -> Exam:
         """Store a changed definition; return it with the revision it has from now on."""
@@ -157,9 +157,9 @@ class ExamLedger:
             Quota(row["venue"], row["subject"]): row["capacity"] async for row in in_slices(rows)
         }
 
-    async def mark_open(self, connection: "Connection", exam: str, shard: int) -> None:
-        """Let the shard be served from the transaction's end on."""
-        await connection.execute(self._query["mark_shard_open"], exam, shard)
+    async def mark_open(self, connection: "Connection", exam: str) -> None:
+        """Let its shard be served from the transaction's end on."""
+        await connection.execute(self._query["mark_shard_open"], exam)
 
 
 async def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam:
@@ -176,9 +176,9 @@ async def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam
         row["id"],
         definition,
         row["revision"],
-        tuple(row["epochs"]),
-        tuple(map(ShardState, row["states"])),
-        tuple(row["retired"]),
+        row["epoch"],
+        ShardState(row["state"]),
+        row["is_retired"],
         row["id_key"],
     )
 

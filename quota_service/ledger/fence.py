@@ -17,8 +17,8 @@ from quota_service.ledger.pool import Ledger
 if TYPE_CHECKING:
     from quota_service.ledger.pool import Connection
 
-ShardEpoch = tuple[str, int, int]
-"""An exam, the number of one of its shards, and an epoch of it."""
+ShardEpoch = tuple[str, int]
+"""An exam, and an epoch of its shard."""
 
 ATTEMPT_LIFE_S = 3600.0
 """An attempt to book or to move that is older does nothing: its row may be gone by then.
@@ -47,14 +47,10 @@ async def fenced_transaction(
     ledger: Ledger, wanted: Iterable[ShardEpoch]
 ) -> AsyncIterator[FencedTransaction]:
     """Begin a transaction that holds those of the wanted epochs that are open."""
-    shards = sorted({(exam, shard) for exam, shard, _ in wanted})
+    exams = sorted({exam for exam, _ in wanted})
     async with ledger.transaction() as connection:
         rows = []
-        if shards:
-            rows = await connection.fetch(
-                ledger.query["lock_open_epochs"],
-                [exam for exam, _ in shards],
-                [shard for _, shard in shards],
-            )
-        opened = frozenset((row["exam"], row["shard"], row["epoch"]) for row in rows)
+        if exams:
+            rows = await connection.fetch(ledger.query["lock_open_epochs"], exams)
+        opened = frozenset((row["exam"], row["epoch"]) for row in rows)
         yield FencedTransaction(connection, opened)

@@ -80,12 +80,11 @@ class JournalDrain:
     """One worker's turn at one shard, inside one transaction."""
 
     def __init__(
-        self, connection: "Connection", ledger: Ledger, exam: str, shard: int, position: Position
+        self, connection: "Connection", ledger: Ledger, exam: str, position: Position
     ) -> None:
         self._connection = connection
         self._query = ledger.query
         self._exam = exam
-        self._shard = shard
         self.position = position
 
     async def store(self, entries: Sequence[Entry]) -> None:
@@ -107,7 +106,6 @@ class JournalDrain:
         await self._connection.execute(
             self._query["advance_journal_position"],
             self._exam,
-            self._shard,
             position.epoch,
             position.version,
         )
@@ -117,14 +115,14 @@ class JournalDrain:
         """Count a failed try at an entry; return how often it has failed."""
         fields = orjson.dumps(entry.fields).decode().replace("\\u0000", "\\ufffd")
         tries: int = await self._connection.fetchval(
-            self._query["count_journal_try"], self._exam, self._shard, entry.id, fields, error
+            self._query["count_journal_try"], self._exam, entry.id, fields, error
         )
         return tries
 
     async def quarantine(self, entry: RawEntry) -> None:
         """Set an entry aside for a person."""
         await self._connection.execute(
-            self._query["quarantine_journal_entry"], self._exam, self._shard, entry.id
+            self._query["quarantine_journal_entry"], self._exam, entry.id
         )
 
     async def fill_gap(self, through: Position, records: Sequence[tuple[Reservation, str]]) -> None:
@@ -138,7 +136,6 @@ class JournalDrain:
         await self._connection.execute(
             self._query["insert_journal_gap"],
             self._exam,
-            self._shard,
             self.position.version + 1,
             through.version,
             through.epoch,
@@ -150,7 +147,6 @@ class JournalDrain:
         await self._connection.execute(
             self._query["insert_journal"],
             self._exam,
-            self._shard,
             [entry.position.epoch for entry in entries],
             [entry.position.version for entry in entries],
             [entry.verb for entry in entries],
@@ -181,7 +177,6 @@ class JournalDrain:
         await self._connection.execute(
             self._query["upsert_reservations"],
             self._exam,
-            self._shard,
             [reservation.id for reservation, _, _ in records],
             [reservation.candidate for reservation, _, _ in records],
             [reservation.state.value for reservation, _, _ in records],
@@ -197,25 +192,22 @@ class JournalDrain:
         await self._connection.execute(
             self._query["forget_journal_tries"],
             self._exam,
-            self._shard,
             [str(entry.position) for entry in entries],
         )
 
 
 @asynccontextmanager
-async def draining(
-    ledger: Ledger, exam: str, shard: int, epoch: int
-) -> AsyncIterator[JournalDrain | None]:
+async def draining(ledger: Ledger, exam: str, epoch: int) -> AsyncIterator[JournalDrain | None]:
     """Lend one shard's journal to one worker; None when another worker has it now.
 
     It holds the epoch: nothing is drained from a server whose time is over. Raises NotReady then.
     """
     async with ledger.transaction() as connection:
-        if await connection.fetchrow(ledger.query["lock_epoch"], exam, shard, epoch) is None:
+        if await connection.fetchrow(ledger.query["lock_epoch"], exam, epoch) is None:
             raise NotReady(f"epoch {epoch} of exam {exam} is over")
-        row = await connection.fetchrow(ledger.query["lock_journal_position"], exam, shard)
+        row = await connection.fetchrow(ledger.query["lock_journal_position"], exam)
         if row is None:
             yield None
         else:
             position = Position(row["drained_epoch"], row["drained_version"])
-            yield JournalDrain(connection, ledger, exam, shard, position)
+            yield JournalDrain(connection, ledger, exam, position)

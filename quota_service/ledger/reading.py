@@ -31,7 +31,6 @@ _NOT_LET_IN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.Insuffici
 class JournalledStep:
     """One journal entry: what was done to which serial, when (ms), its record after it, by whom."""
 
-    shard: int
     subject: str
     verb: str
     at_ms: int
@@ -112,7 +111,6 @@ class LedgerReader:
         rows = await self._ledger.fetch("select_history", exam, list(serials))
         return [
             JournalledStep(
-                row["shard"],
                 row["subject"],
                 row["verb"],
                 ms(row["at"]),

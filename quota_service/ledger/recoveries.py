@@ -63,7 +63,7 @@ class RecoveryLedger:
                 await asyncio.wait({keeping})  # if it has failed, so will the commit
 
     async def fence(
-        self, exam: str, shard: int, reason: str, *, beyond: int = 0, retired: bool | None = None
+        self, exam: str, reason: str, *, beyond: int = 0, retired: bool | None = None
     ) -> Fenced:
         """Close a shard and give it a new epoch, which lies `beyond` one that Redis has.
 
@@ -73,15 +73,12 @@ class RecoveryLedger:
         """
         async with self._ledger.transaction() as connection:
             await connection.execute(self._ledger.query["set_lock_timeout"], _PATIENCE_MS)
-            return await self.fence_in(
-                connection, exam, shard, reason, beyond=beyond, retired=retired
-            )
+            return await self.fence_in(connection, exam, reason, beyond=beyond, retired=retired)
 
     async def fence_in(
         self,
         connection: "Connection",
         exam: str,
-        shard: int,
         reason: str,
         *,
         beyond: int = 0,
@@ -89,109 +86,93 @@ class RecoveryLedger:
     ) -> Fenced:
         """Do the same in the caller's transaction."""
         query = self._ledger.query
-        row = await connection.fetchrow(query["fence_shard"], exam, shard, beyond, retired)
+        row = await connection.fetchrow(query["fence_shard"], exam, beyond, retired)
         if row is None:
             raise UnknownExam(exam)
-        await connection.execute(query["insert_recovery"], exam, shard, row["epoch"], reason)
+        await connection.execute(query["insert_recovery"], exam, row["epoch"], reason)
         return Fenced(row["epoch"], row["retired"], row["steps_since"])
 
-    async def position(self, exam: str, shard: int) -> Step:
+    async def position(self, exam: str) -> Step:
         """Return the last drained step."""
-        rows = await self._ledger.fetch("select_journal_position", exam, shard)
+        rows = await self._ledger.fetch("select_journal_position", exam)
         return rows[0]["drained_epoch"], rows[0]["drained_version"]
 
-    async def positions(self, exams: Collection[str]) -> dict[tuple[str, int], int]:
-        """Return the version each shard of some exams was drained up to, by exam and number."""
+    async def positions(self, exams: Collection[str]) -> dict[str, int]:
+        """Return the version the shards of some exams were drained up to, by exam."""
         rows = await self._ledger.fetch("select_journal_positions", list(exams))
-        return {(row["exam"], row["shard"]): row["drained_version"] for row in rows}
+        return {row["exam"]: row["drained_version"] for row in rows}
 
-    async def branch(self, exam: str, shard: int, epoch: int) -> Step | None:
+    async def branch(self, exam: str, epoch: int) -> Step | None:
         """Return the step at which an epoch was left for good; None while it is the last one."""
-        rows = await self._ledger.fetch("select_branch", exam, shard, epoch)
+        rows = await self._ledger.fetch("select_branch", exam, epoch)
         return (rows[0]["recovered_epoch"], rows[0]["recovered_version"]) if rows else None
 
-    async def entries_between(self, exam: str, shard: int, after: Step, through: Step) -> int:
+    async def entries_between(self, exam: str, after: Step, through: Step) -> int:
         """Return how many journal entries there are between two steps."""
-        rows = await self._ledger.fetch("count_journal_between", exam, shard, *after, *through)
+        rows = await self._ledger.fetch("count_journal_between", exam, *after, *through)
         return int(rows[0]["entries"])
 
-    async def bookings(self, exam: str, shard: int, page_max: int) -> AsyncIterator[Records]:
+    async def bookings(self, exam: str, page_max: int) -> AsyncIterator[Records]:
         """Yield every booking of a shard."""
         after = ""
-        while rows := await self._ledger.fetch(
-            "select_rebuild_bookings", exam, shard, after, page_max
-        ):
+        while rows := await self._ledger.fetch("select_rebuild_bookings", exam, after, page_max):
             yield [(row["reservation"], row["record"]) for row in rows]
             after = rows[-1]["reservation"]
 
-    async def holds(self, exam: str, shard: int, page_max: int) -> AsyncIterator[Records]:
+    async def holds(self, exam: str, page_max: int) -> AsyncIterator[Records]:
         """Yield every hold of a shard that is not booked, oldest first."""
         moment, after = _EARLIEST, ""
         while rows := await self._ledger.fetch(
-            "select_rebuild_holds", exam, shard, moment, after, page_max
+            "select_rebuild_holds", exam, moment, after, page_max
         ):
             yield [(row["reservation"], row["record"]) for row in rows]
             moment, after = rows[-1]["created_at"], rows[-1]["reservation"]
 
-    async def ended(self, exam: str, shard: int, page_max: int) -> AsyncIterator[Records]:
+    async def ended(self, exam: str, page_max: int) -> AsyncIterator[Records]:
         """Yield what ended in a shard lately."""
-        rows = await self._ledger.fetch("select_rebuild_refunded", exam, shard)
+        rows = await self._ledger.fetch("select_rebuild_refunded", exam)
         for start in range(0, len(rows), page_max):
             page = rows[start : start + page_max]
             yield [(row["reservation"], row["record"]) for row in page]
         moment, after = dt.datetime.now(dt.UTC) - _ENDED_WITHIN, ""
         while rows := await self._ledger.fetch(
-            "select_rebuild_ended", exam, shard, moment, after, page_max
+            "select_rebuild_ended", exam, moment, after, page_max
         ):
             yield [(row["reservation"], row["record"]) for row in rows]
             moment, after = rows[-1]["created_at"], rows[-1]["reservation"]
 
-    async def unpaid(
-        self, exam: str, shard: int, page_max: int
-    ) -> AsyncIterator[list[tuple[str, int, int]]]:
+    async def unpaid(self, exam: str, page_max: int) -> AsyncIterator[list[tuple[str, int, int]]]:
         """Yield the candidates of holds that ended unpaid: how many, and the last end in ms."""
         after = ""
-        while rows := await self._ledger.fetch(
-            "select_rebuild_unpaid", exam, shard, after, page_max
-        ):
+        while rows := await self._ledger.fetch("select_rebuild_unpaid", exam, after, page_max):
             yield [(row["candidate"], row["holds"], row["last_ms"]) for row in rows]
             after = rows[-1]["candidate"]
 
-    async def spent(self, exam: str, shard: int, page_max: int) -> AsyncIterator[list[str]]:
+    async def spent(self, exam: str, page_max: int) -> AsyncIterator[list[str]]:
         """Yield the ids of all that has ended in a shard, however long ago."""
         after = ""
-        while rows := await self._ledger.fetch(
-            "select_rebuild_spent", exam, shard, after, page_max
-        ):
+        while rows := await self._ledger.fetch("select_rebuild_spent", exam, after, page_max):
             yield [row["reservation"] for row in rows]
             after = rows[-1]["reservation"]
 
-    async def holds_after(
-        self, exam: str, shard: int, step: Step, page_max: int
-    ) -> AsyncIterator[Records]:
+    async def holds_after(self, exam: str, step: Step, page_max: int) -> AsyncIterator[Records]:
         """Yield what is not booked and had a step after this one, as its last step left it."""
-        while rows := await self._ledger.fetch(
-            "select_touched_holds", exam, shard, *step, page_max
-        ):
+        while rows := await self._ledger.fetch("select_touched_holds", exam, *step, page_max):
             yield [(row["reservation"], row["record"]) for row in rows if row["record"]]
             step = rows[-1]["epoch"], rows[-1]["version"]
 
-    async def bookings_after(
-        self, exam: str, shard: int, step: Step, page_max: int
-    ) -> AsyncIterator[Records]:
+    async def bookings_after(self, exam: str, step: Step, page_max: int) -> AsyncIterator[Records]:
         """Yield the bookings that were paid or moved under a step after this one."""
         step, after = (step[0], step[1] + 1), ""
         while rows := await self._ledger.fetch(
-            "select_touched_bookings", exam, shard, *step, after, page_max
+            "select_touched_bookings", exam, *step, after, page_max
         ):
             yield [(row["reservation"], row["record"]) for row in rows]
             step, after = (rows[-1]["epoch"], rows[-1]["version"]), rows[-1]["reservation"]
 
-    async def refunds_after(
-        self, exam: str, shard: int, step: Step, page_max: int
-    ) -> AsyncIterator[Records]:
+    async def refunds_after(self, exam: str, step: Step, page_max: int) -> AsyncIterator[Records]:
         """Yield the refunded bookings whose seats may not be back as of a step."""
-        rows = await self._ledger.fetch("select_touched_refunds", exam, shard, *step)
+        rows = await self._ledger.fetch("select_touched_refunds", exam, *step)
         for start in range(0, len(rows), page_max):
             ids = [row["reservation"] for row in rows[start : start + page_max]]
             yield list((await self.booked(ids)).items())
@@ -204,7 +185,6 @@ class RecoveryLedger:
     async def reopen(
         self,
         exam: str,
-        shard: int,
         epoch: int,
         *,
         way: str,
@@ -218,9 +198,7 @@ class RecoveryLedger:
         False when another recovery has taken over.
         """
         counts = (bookings, holds, left_out)
-        return bool(
-            await self._ledger.fetch("reopen_shard", exam, shard, epoch, way, *recovered, *counts)
-        )
+        return bool(await self._ledger.fetch("reopen_shard", exam, epoch, way, *recovered, *counts))
 
 
 async def _keep(connection: "Connection") -> None:

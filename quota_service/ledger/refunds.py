@@ -86,12 +86,12 @@ class RefundLedger:
         rows = await self._ledger.fetch("select_refunds_of_candidate", exam, candidate)
         return [_recorded(row) for row in rows]
 
-    async def to_return(self, exam: str, shard: int, limit: int) -> list[str]:
-        """Return reservations of a shard whose seats Redis may not have back yet, oldest first.
+    async def to_return(self, exam: str, limit: int) -> list[str]:
+        """Return reservations of an exam whose seats Redis may not have back yet, oldest first.
 
         Their refunds are as durable as those that were answered.
         """
-        rows = await self._ledger.fetch("select_refunds_to_return", exam, shard, limit)
+        rows = await self._ledger.fetch("select_refunds_to_return", exam, limit)
         if rows:
             await self._ledger.sync()
         return [row["reservation"] for row in rows]

@@ -47,7 +47,7 @@ class WaitingRoomLedger:
         NotReady is raised when the epoch of the shard is over: the Redis that reported it is in
         the past, and the one of now may still take candidates into the draw.
         """
-        exam, _, _ = shard
+        exam, _ = shard
         async with fenced_transaction(self._ledger, [shard]) as transaction:
             if shard not in transaction.opened:
                 raise NotReady(f"the epoch of exam {exam} in which its draw was closed is over")
@@ -70,7 +70,7 @@ class WaitingRoomLedger:
         the epoch of the shard is over: what was set aside since is not for a Redis that lives in
         the past.
         """
-        exam, _, _ = shard
+        exam, _ = shard
         async with fenced_transaction(self._ledger, [shard]) as transaction:
             if shard not in transaction.opened:
                 raise NotReady(f"the epoch of exam {exam} in which numbers were asked for is over")

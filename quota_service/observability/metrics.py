@@ -236,7 +236,7 @@ class Metrics:
         }
         self.shards_fenced = Gauge(
             "quota_shards_fenced",
-            "Shards answered with not-ready until a worker recovers them; alert above 0. "
+            "1 while an exam is answered with not-ready until a worker recovers its shard, else 0. "
             "Every process exports it.",
             ("exam",),
             registry=registry,

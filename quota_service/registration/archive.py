@@ -25,7 +25,7 @@ from quota_service.domain.errors import ExamNotOver, ExamUnfinished, NotReady
 from quota_service.domain.exam import Exam
 from quota_service.registration.recover_shard import rebuild_shard
 from quota_service.registration.stores import MaintenanceStores
-from quota_service.seats.keys import ONLY_SHARD, Shard
+from quota_service.seats.keys import Shard
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +52,20 @@ async def archive_exam(stores: MaintenanceStores, exam_id: str) -> int:
         if await stores.archive.is_money_due(exam_id):
             raise ExamUnfinished(("refunds_due",))
         async with stores.ledger.transaction() as connection:
-            fenced = await stores.recoveries.fence_in(
-                connection, exam_id, ONLY_SHARD, "the exam is archived"
-            )
+            fenced = await stores.recoveries.fence_in(connection, exam_id, "the exam is archived")
             archived_at = await stores.archive.archive(connection, exam_id)
         stores.failpoint("archive: marked")
         await stores.registry.refresh()
-        await _forget(stores, exam_id, ONLY_SHARD, fenced.epoch)
+        await _forget(stores, exam_id, fenced.epoch)
     log.info("archived", extra={"exam": exam_id})
     return archived_at
 
 
 async def forget_archived(stores: MaintenanceStores) -> int:
-    """Remove from Redis what the death of a process has left of archived exams; return shards."""
+    """Remove from Redis what the death of a process has left of archived exams; return how many."""
     left = await stores.archive.to_forget()
-    for exam_id, number, epoch in left:
-        await _forget(stores, exam_id, number, epoch)
+    for exam_id, epoch in left:
+        await _forget(stores, exam_id, epoch)
     return len(left)
 
 
@@ -86,9 +84,9 @@ async def _check(stores: MaintenanceStores, exam: Exam) -> None:
         raise ExamUnfinished(tuple(left))
 
 
-async def _forget(stores: MaintenanceStores, exam_id: str, number: int, epoch: int) -> None:
-    claimed = Shard(exam_id, number, epoch, is_recovered=True)
+async def _forget(stores: MaintenanceStores, exam_id: str, epoch: int) -> None:
+    claimed = Shard(exam_id, epoch, is_recovered=True)
     await stores.recovery.claim(claimed)
     await stores.recovery.forget(claimed)
     stores.failpoint("archive: forgotten")
-    await stores.archive.mark_forgotten(exam_id, number, epoch)
+    await stores.archive.mark_forgotten(exam_id, epoch)

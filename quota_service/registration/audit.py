@@ -17,11 +17,11 @@ times in a row is reported.
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from quota_service.domain.exam import MAX_SESSIONS, Exam, Quota
+from quota_service.domain.reservation import ReservationId
 from quota_service.ledger.auditing import AuditedQuota
 from quota_service.ledger.errors import Oversold
 from quota_service.registration.import_exam import finish_import
@@ -123,29 +123,25 @@ async def _compare(stores: MaintenanceStores, exam_id: str, *, in_full: bool) ->
     """Compare both stores once."""
     found: set[Difference] = set()
     await stores.registry.refresh()
-    shard_count = stores.registry.shard_count(exam_id)
-    shards = [stores.registry.shard(exam_id, number) for number in range(shard_count)]
-    before = [await stores.seats.snapshot(shard) for shard in shards]
+    shard = stores.registry.shard(exam_id)
+    before = await stores.seats.snapshot(shard)
     ledger = await stores.auditing.quotas(exam_id)
-    after = [await stores.seats.snapshot(shard) for shard in shards]
+    after = await stores.seats.snapshot(shard)
     async for quota, booked in in_slices(ledger.items()):
         found |= _within_postgres(quota, booked)
         found |= _between_stores(quota, booked, before, after)
     exam = stores.registry.find(exam_id)
-    for shard in shards:
-        in_force = await stores.seats.definition(shard)
-        if not is_in_force(exam, in_force):
-            told = ", ".join(f"{name} {value}" for name, value in in_force.items()) or "none"
-            expected = f"revision {exam.revision} as Postgres has it"
-            found.add(Difference(Promise.P9, _DEFINITION, expected, told))
-        if in_full:
-            found |= await _holds_in_their_sessions(stores, shard, exam)
+    in_force = await stores.seats.definition(shard)
+    if not is_in_force(exam, in_force):
+        told = ", ".join(f"{name} {value}" for name, value in in_force.items()) or "none"
+        expected = f"revision {exam.revision} as Postgres has it"
+        found.add(Difference(Promise.P9, _DEFINITION, expected, told))
+    if in_full:
+        found |= await _holds_in_their_sessions(stores, shard, exam)
     for place, expected, told in await stores.auditing.not_in_their_sessions(exam_id):
         found.add(Difference(Promise.P9, place, expected, told))
     is_retired = stores.registry.is_retired(exam_id)
-    for snapshot in after:
-        found |= await _within_redis(snapshot, is_retired=is_retired)
-    return found
+    return found | await _within_redis(after, is_retired=is_retired)
 
 
 async def _holds_in_their_sessions(
@@ -166,7 +162,7 @@ async def _holds_in_their_sessions(
                 _, _, _, subjects, sessions, *_ = text.split("|")
                 now = ",".join(exam.session_of.get(each, "none") for each in subjects.split(","))
                 if sessions != now:
-                    place = f"reservation {shard.exam}.{shard.number}.{serial}"
+                    place = f"reservation {ReservationId(exam.id, serial)}"
                     found.add(Difference(Promise.P9, place, now, sessions))
             await asyncio.sleep(0)  # requests of this process have their turn
     return found
@@ -199,32 +195,24 @@ async def _within_redis(snapshot: ShardSnapshot, *, is_retired: bool) -> set[Dif
 
 
 def _between_stores(
-    quota: Quota,
-    booked: AuditedQuota,
-    before: list[ShardSnapshot],
-    after: list[ShardSnapshot],
+    quota: Quota, booked: AuditedQuota, before: ShardSnapshot, after: ShardSnapshot
 ) -> set[Difference]:
     """Compare one quota; what is in flight explains a difference as far as it goes."""
     found: set[Difference] = set()
-    capacities = {_sum(look, "capacity", quota) for look in (before, after)}
+    looks = (before, after)
+    capacities = {look.capacity.get(quota, 0) for look in looks}
     if booked.capacity not in capacities:
         expected, told = f"{booked.capacity} in Postgres", f"{max(capacities)} in Redis"
         found.add(Difference(Promise.P7, f"{quota} capacity", expected, told))
-    looks = (before, after)
-    confirmed = [_sum(look, "confirmed", quota) for look in looks]
-    confirming = max(_sum(look, "confirming", quota) for look in looks)
-    changing = max(sum(s.attempts for s in look) for look in looks)
+    confirmed = [look.confirmed.get(quota, 0) for look in looks]
+    confirming = max(look.confirming.get(quota, 0) for look in looks)
+    changing = max(look.attempts for look in looks)
     least = min(confirmed) - booked.returning - changing
     most = max(confirmed) + confirming
     if not least <= booked.confirmed <= most:
         expected, told = f"{booked.confirmed} booked in Postgres", f"{confirmed[-1]} in Redis"
         found.add(Difference(Promise.P7, str(quota), expected, told))
     return found
-
-
-def _sum(look: list[ShardSnapshot], counter: str, quota: Quota) -> int:
-    seats: list[Mapping[Quota, int]] = [getattr(snapshot, counter) for snapshot in look]
-    return sum(each.get(quota, 0) for each in seats)
 
 
 _MENDED_BY_A_REBUILD = (Promise.P7, Promise.P9)
@@ -250,13 +238,12 @@ async def repair(stores: MaintenanceStores, audited: Audit) -> list[str]:
         for difference in audited.differences
     ):
         await finish_import(stores, audited.exam)
-        for number in range(stores.registry.shard_count(audited.exam)):
-            used = stores.registry.used_shard(audited.exam, number)
-            rebuilt = await rebuild_shard(stores, used, "an audit found a difference")
-            if rebuilt is not None:
-                told = f"rebuilt with {rebuilt.bookings} bookings and {rebuilt.holds} holds"
-                await stores.auditing.note(audited.exam, Promise.P7, used.shard.tag, told)
-                done.append(f"{used.shard.tag} {told}")
+        used = stores.registry.used_shard(audited.exam)
+        rebuilt = await rebuild_shard(stores, used, "an audit found a difference")
+        if rebuilt is not None:
+            told = f"rebuilt with {rebuilt.bookings} bookings and {rebuilt.holds} holds"
+            await stores.auditing.note(audited.exam, Promise.P7, used.shard.tag, told)
+            done.append(f"{used.shard.tag} {told}")
     return done
 
 
@@ -267,7 +254,7 @@ async def _raise_counters(stores: MaintenanceStores, exam_id: str) -> list[str]:
         if booked.items <= booked.confirmed:
             continue
         try:
-            epoch = (shard.exam, shard.number, shard.epoch)
+            epoch = (shard.exam, shard.epoch)
             await stores.auditing.raise_confirmed(epoch, quota, booked.items)
         except Oversold:
             log.exception("more seats booked than the capacity", extra={"quota": str(quota)})

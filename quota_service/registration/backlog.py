@@ -5,7 +5,7 @@ new seats are held: payments that could not be recorded, and steps that are in R
 not pile up without an end. When Postgres is back the workers bring the backlog down, and reserving
 goes on.
 
-Every process exports the ages of the oldest waiting entries, and which shards are fenced, API
+Every process exports the ages of the oldest waiting entries, and which exams are fenced, API
 processes included: while no worker runs, only they can.
 """
 
@@ -47,7 +47,7 @@ class Backlog:
         away: SeatsUnavailable | None = None
         oldest_ms: dict[tuple[str, str], int] = {}
         watched = self._registry.progress().watched
-        fenced = {exam: self._registry.shard_count(exam) for exam in watched}
+        fenced = set(watched)
         for shard in self._registry.open_shards_of(watched):
             try:
                 waiting = await self._seats.waiting(shard)
@@ -57,17 +57,15 @@ class Backlog:
                 away = error
                 full |= self._full & {shard.tag}
                 continue
-            fenced[shard.exam] -= 1
+            fenced.discard(shard.exam)
             if (
                 waiting.attempts > self._payments_pending_max
                 or waiting.journal_entries > self._journal_max
             ):
                 full.add(shard.tag)
-            for kind, age_ms in waiting.oldest_ms.items():
-                key = shard.exam, kind
-                oldest_ms[key] = max(oldest_ms.get(key, 0), age_ms)
+            oldest_ms |= {(shard.exam, kind): age for kind, age in waiting.oldest_ms.items()}
         self._full = frozenset(full)
-        self._tell_fenced(fenced)
+        self._tell_fenced(frozenset(watched), fenced)
         for exam, kind in self._told - oldest_ms.keys():
             if not self._registry.is_archived(exam):  # an archived one has no gauges
                 self._gauges[kind].labels(exam=exam).set(0)
@@ -77,13 +75,13 @@ class Backlog:
         if away is not None:
             raise away
 
-    def _tell_fenced(self, fenced: dict[str, int]) -> None:
-        for exam in self._watched - fenced.keys():
+    def _tell_fenced(self, watched: frozenset[str], fenced: set[str]) -> None:
+        for exam in self._watched - watched:
             self._fenced.remove_by_labels({"exam": exam})
-        for exam, count in fenced.items():
+        for exam in watched:
             if not self._registry.is_archived(exam):  # an archived exam has no gauges
-                self._fenced.labels(exam=exam).set(count)
-        self._watched = frozenset(fenced)
+                self._fenced.labels(exam=exam).set(exam in fenced)
+        self._watched = watched
 
     def check(self, shard: Shard) -> None:
         """Raise LedgerUnavailable when the shard is to take no more before Postgres is back."""

@@ -107,7 +107,7 @@ async def _change(
     stores.failpoint("change: after script")
     reservation = await _taken(stores, exam, venue, reservation_id, answer)
     if reservation.state is State.CHANGING_VENUE:
-        epoch = (shard.exam, shard.number, shard.epoch)
+        epoch = (shard.exam, shard.epoch)
         change = VenueChange(reservation, epoch, answer.detail[0], begun_s)
         reservation = await _decide(stores, shard, serial, change)
     if answer.code is Code.DONE:

@@ -34,7 +34,7 @@ from quota_service.domain.errors import (
 from quota_service.domain.exam import Exam
 from quota_service.ledger.exams import ShardState
 from quota_service.observability.caller import caller
-from quota_service.registration.import_exam import define, only_shard, sync_shard
+from quota_service.registration.import_exam import define, shard_of, sync_shard
 from quota_service.registration.stores import ExamStores
 
 
@@ -82,7 +82,7 @@ async def _set(  # noqa: PLR0917  both callers name all of it
                 raise UnknownExam(exam_id)
             exam = old.exam
             _check(exam, venue, subjects)
-            if any(old.retired):
+            if old.is_retired:
                 raise RegistrationClosed(exam.registration.closes_at_ms)
             detail = {"subjects": list(subjects)}
             await stores.ops_actions.note(
@@ -93,9 +93,8 @@ async def _set(  # noqa: PLR0917  both callers name all of it
                 return exam
             new = await stores.exams.set_closed(connection, exam, wanted)
             stores.failpoint("close: before redis")
-            shard, state = only_shard(old)
-            if state is not ShardState.NEW:
-                await define(stores, shard, new)
+            if old.state is not ShardState.NEW:
+                await define(stores, shard_of(old), new)
             stores.failpoint("close: before commit")
     except QuotaError:
         with suppress(QuotaError):  # a worker does it when this fails

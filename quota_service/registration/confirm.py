@@ -131,7 +131,7 @@ async def _attempt(
         event,
         PaymentOutcome.CONFIRMED,
         booking=answer.reservation,
-        shard=(shard.exam, shard.number, shard.epoch),
+        shard=(shard.exam, shard.epoch),
         version=answer.detail[0],
         begun_s=begun_s,
     )
@@ -151,12 +151,12 @@ async def _attempt(
 
 
 async def _shard(stores: PaymentStores, parts: ReservationId) -> Shard | None:
-    """Return the shard of a reservation that was paid, None when there is no such exam or shard."""
-    shard = stores.registry.shard_of_reservation(parts)
+    """Return the shard of a reservation that was paid, None when there is no such exam."""
+    shard = stores.registry.shard_if_known(parts.exam)
     if shard is None:
         # Another process may just have imported the exam: for a payment the registry is read again.
         await stores.registry.refresh()
-        shard = stores.registry.shard_of_reservation(parts)
+        shard = stores.registry.shard_if_known(parts.exam)
     return shard
 
 

@@ -67,7 +67,7 @@ async def drain_journal(
 ) -> Drained:
     """Drain at most `limit` entries of a shard; nothing when another worker is at it."""
     stored: list[Entry] = []
-    async with draining(stores.ledger, shard.exam, shard.number, shard.epoch) as drain:
+    async with draining(stores.ledger, shard.exam, shard.epoch) as drain:
         if drain is None:
             return Drained(is_busy=True)
         version, found = await stores.seats.journal(shard, str(drain.position), limit)
@@ -105,7 +105,7 @@ async def undrained_shards(stores: MaintenanceStores, shards: Sequence[Shard]) -
     return [
         shard
         for shard, status in zip(shards, looks, strict=True)
-        if status is not None and status.version != drained.get((shard.exam, shard.number))
+        if status is not None and status.version != drained.get(shard.exam)
     ]
 
 
@@ -147,7 +147,7 @@ def _readable(shard: Shard, found: Mapping[str, str]) -> Iterator[tuple[Reservat
     """Yield the records that can be read; one that is torn keeps no other from being written."""
     for serial, text in found.items():
         try:
-            yield parse_record(shard.exam, shard.number, serial, text), text
+            yield parse_record(shard.exam, serial, text), text
         except RecordError:
             log.exception("a record cannot be read", extra={"shard": shard.tag, "serial": serial})
 
@@ -233,7 +233,7 @@ def _checked(shard: Shard, entry: RawEntry) -> Entry:
         raise RecordError(f"not a journal entry: {error}") from error
     reservation = None
     if verb not in _WITHOUT_RECORD:
-        reservation = parse_record(shard.exam, shard.number, subject, body)
+        reservation = parse_record(shard.exam, subject, body)
     by = Caller.read(entry.fields.get("by", ""))
     order = entry.fields.get("venues")
     return Entry(

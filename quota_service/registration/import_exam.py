@@ -52,7 +52,7 @@ from quota_service.observability.caller import caller
 from quota_service.registration.stores import ExamStores, MaintenanceStores
 from quota_service.seats.codes import Code
 from quota_service.seats.definition import is_in_force
-from quota_service.seats.keys import ONLY_SHARD, Shard
+from quota_service.seats.keys import Shard
 from quota_service.slices import in_slices
 from quota_service.waiting_room.status import Phase
 
@@ -136,13 +136,13 @@ async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]
         new = await stores.exams.update(connection, exam)
         await stores.exams.note_import(connection, exam.id, caller(), plan.changes)
         await _ensure_waiting_room(stores, connection, exam)
-        if any(old.retired):
+        if old.is_retired:
             await _bring_back(stores, connection, exam.id)
         stores.failpoint("import: before redis")
         async with stores.ledger.kept_alive(connection):
             await _put_in_force(stores, old, new, plan.capacity)
         stores.failpoint("import: before commit")
-        return Imported(created=False, changes=plan.changes), any(old.retired)
+        return Imported(created=False, changes=plan.changes), old.is_retired
 
 
 async def _plan(
@@ -191,18 +191,17 @@ async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> 
         if stored is None:
             raise UnknownExam(exam_id)
         capacity = await stores.exams.capacity(connection, exam_id)
-        shard, state = only_shard(stored)
-        if state is ShardState.NEW and not await stores.seats.open(shard):
+        shard, is_new = shard_of(stored), stored.state is ShardState.NEW
+        if is_new and not await stores.seats.open(shard):
             # Postgres was set back to before the exam was opened.
             reason = "redis has it under another epoch"
-            number = shard.number
-            await stores.recoveries.fence_in(connection, exam_id, number, reason)
+            await stores.recoveries.fence_in(connection, exam_id, reason)
             return
         async with stores.ledger.kept_alive(connection):
             await define(stores, shard, stored.exam)
             await set_capacity(stores, shard, capacity)
-        if state is ShardState.NEW:
-            await stores.exams.mark_open(connection, exam_id, shard.number)
+        if is_new:
+            await stores.exams.mark_open(connection, exam_id)
 
 
 async def finish_import(stores: ExamStores, exam_id: str) -> bool:
@@ -237,7 +236,7 @@ def _refuse(problems: Sequence[Problem]) -> None:
 async def _bring_back(stores: ExamStores, connection: "Connection", exam_id: str) -> None:
     """Let a retired exam come back whole."""
     reason = "the definition of a retired exam has changed"
-    await stores.recoveries.fence_in(connection, exam_id, ONLY_SHARD, reason, retired=False)
+    await stores.recoveries.fence_in(connection, exam_id, reason, retired=False)
 
 
 async def _ensure_waiting_room(
@@ -254,10 +253,9 @@ async def _taken(
     stores: ExamStores, old: StoredExam, confirmed: Mapping[Quota, int]
 ) -> dict[Quota, int]:
     """Return the taken seats of each quota, the larger count of both stores."""
-    shard, state = only_shard(old)
-    if state is ShardState.NEW:
+    if old.state is ShardState.NEW:
         return dict(confirmed)
-    snapshot = await stores.seats.snapshot(shard)
+    snapshot = await stores.seats.snapshot(shard_of(old))
     return {
         quota: max(seats - snapshot.remaining[quota], confirmed.get(quota, 0))
         async for quota, seats in in_slices(snapshot.capacity.items())
@@ -271,9 +269,9 @@ async def _put_in_force(
 
     A refusal leaves all as it was.
     """
-    shard, state = only_shard(old)
-    if state is ShardState.NEW:
+    if old.state is ShardState.NEW:
         return
+    shard = shard_of(old)
     # Up to now seats could be taken, so the checks that depend on taken seats are made again.
     hangs_on_taken = bool(find_problems(old.exam, new, old.exam.seats))
     await define(stores, shard, new)
@@ -289,10 +287,9 @@ async def _put_in_force(
         raise
 
 
-def only_shard(stored: StoredExam) -> tuple[Shard, ShardState]:
-    """Return the shard of an exam that has one, and its state; a fenced one answers NotReady."""
-    (epoch,), (state,) = stored.epochs, stored.states
-    return Shard(stored.id, ONLY_SHARD, epoch), state
+def shard_of(stored: StoredExam) -> Shard:
+    """Return the shard of an exam in any state; scripts refuse one that is fenced."""
+    return Shard(stored.id, stored.epoch)
 
 
 async def define(stores: ExamStores, shard: Shard, exam: Exam) -> None:

@@ -43,22 +43,22 @@ async def reconcile(
     to the step that is `known`. Returns how many bookings and holds were written. Raises
     ContradictionError.
     """
-    recoveries, exam, number = stores.recoveries, shard.exam, shard.number
+    recoveries, exam = stores.recoveries, shard.exam
     await _check_definition(stores, shard)
     if known > origin:
         if origin[0] < fenced.steps_since:
             raise ContradictionError(f"bookings of epoch {origin[0]} have no step")
-        entries = await recoveries.entries_between(exam, number, origin, known)
+        entries = await recoveries.entries_between(exam, origin, known)
         if entries != known[1] - origin[1]:
             raise ContradictionError(f"the journal between {origin} and {known} is not whole")
     await stores.recovery.seed(shard, known[1])
     put = Put(stores, shard, fit=False)
     if known > origin:
-        await put.all(_unbooked(recoveries.holds_after(exam, number, origin, _PAGE_MAX)))
+        await put.all(_unbooked(recoveries.holds_after(exam, origin, _PAGE_MAX)))
     holds = put.count
     stores.failpoint("recover: holds written")
-    await put.all(recoveries.bookings_after(exam, number, origin, _PAGE_MAX))
-    await put.all(recoveries.refunds_after(exam, number, origin, _PAGE_MAX))
+    await put.all(recoveries.bookings_after(exam, origin, _PAGE_MAX))
+    await put.all(recoveries.refunds_after(exam, origin, _PAGE_MAX))
     bookings = put.count - holds
     await _end_attempts(stores, shard)
     await _level_capacity(stores, shard)
@@ -74,7 +74,7 @@ async def rebuild(
     Of an exam that is retired only the counters are written. Returns how many bookings and holds
     were written, and how many holds were left out: their seats or session went to a booking.
     """
-    recoveries, exam, number = stores.recoveries, shard.exam, shard.number
+    recoveries, exam = stores.recoveries, shard.exam
     async with stores.ledger.connection() as connection:
         capacity = await stores.exams.capacity(connection, exam)
         booked = await stores.exams.confirmed(connection, exam) if fenced.is_retired else {}
@@ -83,14 +83,14 @@ async def rebuild(
     if fenced.is_retired:
         await stores.recovery.forget_room(shard)
         return 0, 0, 0
-    async for candidates in recoveries.unpaid(exam, number, _PAGE_MAX):
+    async for candidates in recoveries.unpaid(exam, _PAGE_MAX):
         await stores.recovery.put_unpaid(shard, candidates)
     bookings, holds = Put(stores, shard, fit=True), Put(stores, shard, fit=True)
-    await bookings.all(recoveries.bookings(exam, number, _PAGE_MAX))
+    await bookings.all(recoveries.bookings(exam, _PAGE_MAX))
     stores.failpoint("recover: bookings written")
-    await holds.all(recoveries.holds(exam, number, _PAGE_MAX))
-    await Put(stores, shard, fit=True).all(recoveries.ended(exam, number, _PAGE_MAX))
-    async for page in recoveries.spent(exam, number, _PAGE_MAX):
+    await holds.all(recoveries.holds(exam, _PAGE_MAX))
+    await Put(stores, shard, fit=True).all(recoveries.ended(exam, _PAGE_MAX))
+    async for page in recoveries.spent(exam, _PAGE_MAX):
         await stores.recovery.spend(shard, [id_.rpartition(".")[2] for id_ in page])
     return bookings.count, holds.count - holds.left_out, holds.left_out
 
@@ -219,17 +219,13 @@ class Put:
         for reservation, record in page:
             parts = ReservationId.parse(reservation)
             if parts is not None and record.startswith(State.CONFIRMING):
-                paying[reservation] = parse_record(*_place(parts), record)
+                paying[reservation] = parse_record(parts.exam, parts.serial, record)
         if paying:
             events = await self._stores.payments.confirmations.events_of(list(paying))
             for id_, confirming in paying.items():
                 if has_ended(confirming, events.get(id_, ())):
                     graces[id_] = 0
         return graces
-
-
-def _place(parts: ReservationId) -> tuple[str, int, str]:
-    return parts.exam, parts.shard, parts.serial
 
 
 async def _ahead(pages: AsyncIterator[Records]) -> AsyncIterator[Records]:

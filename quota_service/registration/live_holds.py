@@ -25,19 +25,18 @@ async def live_holds(
     found: dict[str, Reservation] = {}
     if stores.registry.is_archived(exam.id) or stores.registry.is_new(exam.id):
         return []
-    for number in range(stores.registry.shard_count(exam.id)):
-        shard = stores.registry.shard(exam.id, number)
-        for index in ("due", "pinned"):  # in this order: a payment moves a hold to the second
-            cursor = ""
-            while cursor != "0":
-                cursor, records = await stores.recovery.live_records(
-                    shard, index, cursor or "0", _HOLDS_AT_ONCE
-                )
-                for serial, text in records.items():
-                    if venue is None or text.split("|", _VENUE + 1)[_VENUE] == venue:
-                        held = parse_record(shard.exam, shard.number, serial, text)
-                        if not subjects.isdisjoint(held.subjects):
-                            found[held.id] = held
-        if not (await stores.recovery.status(shard)).is_open:
-            raise NotReady(f"shard {shard.tag} is not open")
+    shard = stores.registry.shard(exam.id)
+    for index in ("due", "pinned"):  # in this order: a payment moves a hold to the second
+        cursor = ""
+        while cursor != "0":
+            cursor, records = await stores.recovery.live_records(
+                shard, index, cursor or "0", _HOLDS_AT_ONCE
+            )
+            for serial, text in records.items():
+                if venue is None or text.split("|", _VENUE + 1)[_VENUE] == venue:
+                    held = parse_record(exam.id, serial, text)
+                    if not subjects.isdisjoint(held.subjects):
+                        found[held.id] = held
+    if not (await stores.recovery.status(shard)).is_open:
+        raise NotReady(f"shard {shard.tag} is not open")
     return list(found.values())

@@ -66,7 +66,7 @@ class QueueNumbers:
             task.exception()  # its callers may have left
 
     async def _extend(self, shard: Shard, reached: int | None) -> None:
-        epoch = (shard.exam, shard.number, shard.epoch)
+        epoch = (shard.exam, shard.epoch)
         self._failpoint("join: before numbers are set aside")
         count = max(self._block, self._waiting[shard])
         highest = await self._rooms.reserve_numbers(epoch, reached, count)

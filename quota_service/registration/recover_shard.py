@@ -97,8 +97,7 @@ async def lost_shards(stores: MaintenanceStores, used: Sequence[UsedShard]) -> l
         lost += [
             each
             for each, status in zip(page, looks, strict=True)
-            if status is not None
-            and _problem(each, drained.get((each.shard.exam, each.shard.number), 0), status)
+            if status is not None and _problem(each, drained.get(each.shard.exam, 0), status)
         ]
     if not lost:
         return []
@@ -113,8 +112,8 @@ async def recover_if_lost(stores: MaintenanceStores, used: UsedShard) -> Recover
             return None
         # Another recovery may have finished before this one.
         await stores.registry.refresh()
-        used = stores.registry.used_shard(used.shard.exam, used.shard.number)
-        _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
+        used = stores.registry.used_shard(used.shard.exam)
+        _, drained = await stores.recoveries.position(used.shard.exam)
         status = await stores.recovery.status(used.shard)
         reason = _problem(used, drained, status)
         return await _recover(stores, used.shard, status, reason) if reason else None
@@ -162,9 +161,7 @@ async def _recover(
     is_planned = retired is not None
     level = logging.INFO if is_planned else logging.WARNING
     await stores.registry.refresh()  # no import is running: the stored definition stays
-    fenced = await recoveries.fence(
-        shard.exam, shard.number, reason, beyond=status.epoch, retired=retired
-    )
+    fenced = await recoveries.fence(shard.exam, reason, beyond=status.epoch, retired=retired)
     begun = {"shard": shard.tag, "epoch": fenced.epoch, "cause": reason}
     log.log(level, "recovering", extra=begun)
     stores.failpoint("recover: fenced")
@@ -182,10 +179,10 @@ async def _recover(
         log.log(level, "rebuilding", extra={"shard": shard.tag, "cause": problem})
         if origin is not None and not anew:
             # The steps that were tried are not to be mixed up with those of the rebuild.
-            fenced = await recoveries.fence(shard.exam, shard.number, problem)
+            fenced = await recoveries.fence(shard.exam, problem)
             claimed, _ = await _claim(stores, shard, fenced)
         recovery = Recovery(fenced.epoch, Way.REBUILT)
-        recovery.recovered = await recoveries.position(shard.exam, shard.number)
+        recovery.recovered = await recoveries.position(shard.exam)
         counts = await rebuild(stores, claimed, fenced, recovery.recovered)
         recovery.bookings, recovery.holds, recovery.left_out = counts
     await _open(stores, claimed, recovery)
@@ -201,7 +198,7 @@ async def _claim(
     stores: MaintenanceStores, shard: Shard, fenced: Fenced
 ) -> tuple[Shard, Step | None]:
     """Claim a shard under its new epoch; return it, and the step to go on from."""
-    claimed = Shard(shard.exam, shard.number, fenced.epoch, is_recovered=True)
+    claimed = Shard(shard.exam, fenced.epoch, is_recovered=True)
     return claimed, await stores.recovery.claim(claimed)
 
 
@@ -217,11 +214,11 @@ async def _go_on(
     """Drain Redis and bring it level from its last step; ContradictionError if impossible."""
     if origin is None:
         raise ContradictionError("redis has no state to continue from")
-    branch = await stores.recoveries.branch(shard.exam, shard.number, origin[0])
+    branch = await stores.recoveries.branch(shard.exam, origin[0])
     if branch is not None and origin > branch:
         raise ContradictionError(f"redis is at {origin}, the ledger continued from {branch}")
     await _drain(stores, shard)
-    recovery.recovered = await stores.recoveries.position(shard.exam, shard.number)
+    recovery.recovered = await stores.recoveries.position(shard.exam)
     stores.failpoint("recover: drained")
     if wanted_anew:
         raise ContradictionError(wanted_anew)
@@ -248,7 +245,6 @@ async def _open(stores: MaintenanceStores, shard: Shard, recovery: Recovery) -> 
     stores.failpoint("recover: open in redis")
     opened = await stores.recoveries.reopen(
         shard.exam,
-        shard.number,
         recovery.epoch,
         way=recovery.way,
         recovered=recovery.recovered,

@@ -60,7 +60,7 @@ async def refund(
     await _check_time(stores, shard, by_ops=by_ops)
     stores.failpoint("refund: before commit")
     try:
-        epoch = (shard.exam, shard.number, shard.epoch)
+        epoch = (shard.exam, shard.epoch)
         end = await stores.refunds.refund(Refund(reservation_id, epoch, caller(), by_ops))
     except RefundTaken:
         raise await _used(stores, booked) from None
@@ -144,7 +144,7 @@ async def return_seats(stores: PaymentStores, shard: Shard, limit: int) -> int:
     waits for that to be finished.
     """
     returned: dict[str, int] = {}
-    for reservation_id in await stores.refunds.to_return(shard.exam, shard.number, limit):
+    for reservation_id in await stores.refunds.to_return(shard.exam, limit):
         _, serial = stores.registry.locate(reservation_id)
         answer = await stores.seats.refund(shard, serial)
         if answer.code is Code.ENDED:

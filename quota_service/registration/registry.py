@@ -9,10 +9,10 @@ from typing import Any
 
 from quota_service.domain.errors import ExamArchived, NotReady, UnknownExam, UnknownReservation
 from quota_service.domain.exam import Exam
-from quota_service.domain.reservation import ReservationId, shard_of
+from quota_service.domain.reservation import ReservationId
 from quota_service.ledger.exams import ExamLedger, ShardState, StoredExam
 from quota_service.seats.clock import RedisClock
-from quota_service.seats.keys import ONLY_SHARD, Shard
+from quota_service.seats.keys import Shard
 
 _FINISHING_MS = 3_600_000
 """How long after its end an exam goes on for workers: what was begun by then has ended."""
@@ -123,16 +123,9 @@ class ExamRegistry:
         """Return the revision of the definition that is stored, also of one not loaded."""
         return self._stored(exam).revision
 
-    def shard_for(self, exam: str, candidate: str) -> Shard:
-        """Return the shard a candidate's reservations of an exam live in."""
-        return self.shard(exam, shard_of(exam, candidate, self.shard_count(exam)))
-
-    def shard_of_reservation(self, reservation: ReservationId) -> Shard | None:
-        """Return the shard of a reservation id, or None when it is of no exam or shard of ours."""
-        stored = self._known().get(reservation.exam)
-        if stored is None or reservation.shard >= len(stored.epochs):
-            return None
-        return self.shard(reservation.exam, reservation.shard)
+    def shard_if_known(self, exam: str) -> Shard | None:
+        """Return `shard` of an exam, or None when there is none of this id."""
+        return self.shard(exam) if exam in self._known() else None
 
     def locate(self, reservation: str) -> tuple[Shard, str]:
         """Return shard and serial of a reservation id; UnknownReservation if it is none of ours.
@@ -142,42 +135,40 @@ class ExamRegistry:
         parts = ReservationId.parse(reservation)
         if parts is not None and self.is_archived(parts.exam):
             raise ExamArchived(parts.exam)
-        shard = None if parts is None else self.shard_of_reservation(parts)
+        shard = None if parts is None else self.shard_if_known(parts.exam)
         if parts is None or shard is None:
             raise UnknownReservation
         return shard, parts.serial
 
-    def shard(self, exam: str, number: int = ONLY_SHARD) -> Shard:
-        """Return a shard under the epoch we know; NotReady while Redis has not opened it."""
+    def shard(self, exam: str) -> Shard:
+        """Return an exam's shard under the epoch we know; NotReady while it is not open."""
         stored = self._stored(exam)
-        if stored.states[number] is not ShardState.OPEN:
-            raise NotReady(f"shard {number} of exam {exam} is {stored.states[number]}, not open")
-        return _shard(exam, number, stored.epochs[number])
+        if stored.state is not ShardState.OPEN:
+            raise NotReady(f"the shard of exam {exam} is {stored.state}, not open")
+        return _shard(exam, stored.epoch)
 
     def is_new(self, exam: str) -> bool:
-        """Return whether a shard of an exam was never opened."""
-        return ShardState.NEW in self._stored(exam).states
+        """Return whether Redis has never opened an exam."""
+        return self._stored(exam).state is ShardState.NEW
 
     def is_retired(self, exam: str) -> bool:
         """Return whether an exam has left Redis but for its counters."""
-        return any(self._stored(exam).retired)
+        return self._stored(exam).is_retired
 
-    def used_shard(self, exam: str, number: int = ONLY_SHARD) -> UsedShard:
+    def used_shard(self, exam: str) -> UsedShard:
         """Return one shard of `used_shards`."""
         stored = self._stored(exam)
-        shard = Shard(exam, number, stored.epochs[number])
-        is_open = stored.states[number] is ShardState.OPEN
-        return UsedShard(shard, is_open, stored.retired[number])
+        is_open = stored.state is ShardState.OPEN
+        return UsedShard(Shard(exam, stored.epoch), is_open, stored.is_retired)
 
     def used_shards(self) -> Sequence[UsedShard]:
         """Return every shard that was ever opened, for the fence and the rebuild."""
         known = self._known()
         if self._used[0] is not known:
             used = tuple(
-                self.used_shard(exam, number)
+                self.used_shard(exam)
                 for exam, stored in known.items()
-                for number, state in enumerate(stored.states)
-                if state is not ShardState.NEW
+                if stored.state is not ShardState.NEW
             )
             self._used = known, used
         return self._used[1]
@@ -185,10 +176,6 @@ class ExamRegistry:
     def id_key(self, exam: str) -> bytes | None:
         """Return the key of an exam's reservation ids; None when it is older than such keys."""
         return self._stored(exam).id_key
-
-    def shard_count(self, exam: str) -> int:
-        """Return how many shards an exam has."""
-        return len(self._stored(exam).epochs)
 
     def open_shards(self) -> Sequence[Shard]:
         """Return every shard that is open, for workers."""
@@ -201,11 +188,9 @@ class ExamRegistry:
         """Return the open shards of some exams."""
         known = self._known()
         return [
-            _shard(exam, number, epoch)
+            _shard(exam, known[exam].epoch)
             for exam in exams
-            if exam in known
-            for number, epoch in enumerate(known[exam].epochs)
-            if known[exam].states[number] is ShardState.OPEN
+            if exam in known and known[exam].state is ShardState.OPEN
         ]
 
     def progress(self) -> Progress:
@@ -237,6 +222,6 @@ class ExamRegistry:
 
 
 @functools.lru_cache(maxsize=4096)
-def _shard(exam: str, number: int, epoch: int) -> Shard:
+def _shard(exam: str, epoch: int) -> Shard:
     """Return one object for one shard: every order asks for it."""
-    return Shard(exam, number, epoch)
+    return Shard(exam, epoch)

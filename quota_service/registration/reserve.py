@@ -98,7 +98,7 @@ async def reserve(
     reserve without one, outside of the window too, and beyond the limits of fair use.
     """
     exam = stores.registry.find(exam_id)
-    shard = stores.registry.shard_for(exam_id, order.candidate)
+    shard = stores.registry.shard(exam_id)
     stores.backlog.check(shard)
     serial = derive_serial(stores.registry.id_key(exam_id), exam_id, order.candidate, key)
     count = stores.metrics.count_reservation
@@ -110,7 +110,7 @@ async def reserve(
         except StaleDefinition:
             await catch_up(stores, exam)
             exam = stores.registry.find(exam_id)
-            shard = stores.registry.shard_for(exam_id, order.candidate)
+            shard = stores.registry.shard(exam_id)
             reserved = await _reserve(
                 stores, exam, shard, serial, order, pass_text=pass_text, by_ops=by_ops
             )
@@ -161,7 +161,7 @@ async def _reserve(
     if answer.code is Code.CLOSED and stores.registry.is_retired(exam.id):
         closed = RegistrationClosed(exam.registration.closes_at_ms)
         return await _repeat_of_forgotten(stores, shard, serial, order, closed)
-    return _reserved(exam, shard, order, answer)
+    return _reserved(exam, order, answer)
 
 
 def _check(exam: Exam, order: Order) -> None:
@@ -235,7 +235,7 @@ async def _repeat_of_forgotten(
     stores: ReservationStores, shard: Shard, serial: str, order: Order, refusal: Refused
 ) -> Reserved:
     """Answer a repeat of a reservation that only Postgres has; else raise the refusal."""
-    name = str(ReservationId(shard.exam, shard.number, serial))
+    name = str(ReservationId(shard.exam, serial))
     earlier = await forgotten_reservation(stores, name)
     if earlier is None:
         raise refusal
@@ -248,7 +248,7 @@ def _repeated(earlier: Reservation, order: Order) -> Reserved:
     return Reserved(earlier.as_first_answered(), replayed=True)
 
 
-def _reserved(exam: Exam, shard: Shard, order: Order, answer: ScriptReply) -> Reserved:
+def _reserved(exam: Exam, order: Order, answer: ScriptReply) -> Reserved:
     """Turn the script's answer into a reservation, or raise its refusal."""
     if answer.code is Code.DONE and answer.reservation is not None:
         return Reserved(answer.reservation, replayed=False)
@@ -262,7 +262,7 @@ def _reserved(exam: Exam, shard: Shard, order: Order, answer: ScriptReply) -> Re
         case ScriptReply(Code.PASS_ENDED):
             raise PassEnded
         case ScriptReply(Code.SESSION_CONFLICT, detail=(session, serial)):
-            earlier = ReservationId(exam.id, shard.number, serial)
+            earlier = ReservationId(exam.id, serial)
             raise SessionConflict(session, str(earlier))
         case ScriptReply(Code.UNPAID_PAUSE, detail=(ends_ms, holds)):
             raise TooManyUnpaidHolds(holds, ends_ms)

@@ -192,7 +192,7 @@ class WaitingRoomCache:
         if may_note and counts.is_draw_closed and not room.is_draw_closed:
             self._failpoint("look: draw closed in redis")
             try:
-                room = await self._rooms.note_draw_closed((shard.exam, shard.number, shard.epoch))
+                room = await self._rooms.note_draw_closed((shard.exam, shard.epoch))
                 self._failpoint("look: draw closed in postgres")
             except Unavailable as error:
                 extra = {"exam": room.exam, "cause": str(error)}

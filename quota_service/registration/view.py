@@ -85,7 +85,7 @@ async def view_candidate(stores: PaymentStores, exam_id: str, candidate: str) ->
     for reservation_id, record in drained.items():
         parts = ReservationId.parse(reservation_id)
         if parts is not None and reservation_id not in found:
-            found[reservation_id] = parse_record(exam_id, parts.shard, parts.serial, record)
+            found[reservation_id] = parse_record(exam_id, parts.serial, record)
     if not stores.registry.is_archived(exam_id):
         found.update(await _current(stores, exam_id, candidate, found))
     ordered = sorted(found.values(), key=lambda reservation: reservation.created_ms)
@@ -106,7 +106,7 @@ async def _current(
 
     They may have moved on since, or not be known at all.
     """
-    shard = stores.registry.shard_for(exam_id, candidate)
+    shard = stores.registry.shard(exam_id)
     sessions = [session.id for session in stores.registry.find(exam_id).sessions]
     open_serials = set(await stores.seats.claims(shard, candidate, sessions))
     for reservation_id, reservation in known.items():
@@ -125,7 +125,7 @@ async def _history(
     serials = [part.serial for part in parts if part is not None]
     history: defaultdict[str, list[Step]] = defaultdict(list)
     for entry in await stores.reader.history(exam_id, serials):
-        after = parse_record(exam_id, entry.shard, entry.subject, entry.body)
+        after = parse_record(exam_id, entry.subject, entry.body)
         history[after.id].append(
             Step(entry.at_ms, entry.verb, after.state, after.venue, entry.key_id, entry.request_id)
         )
@@ -142,7 +142,7 @@ async def forgotten_reservation(stores: ExamStores, reservation_id: str) -> Rese
     if record is None or parts is None:
         return None
     # The record may be older than a payment that came when Redis had forgotten it.
-    return replace(parse_record(parts.exam, parts.shard, parts.serial, record), payment_seen=True)
+    return replace(parse_record(parts.exam, parts.serial, record), payment_seen=True)
 
 
 async def with_payment(stores: ExamStores, reservation: Reservation) -> ReservationView:

@@ -124,7 +124,7 @@ async def claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: s
 async def finish(stores: WaitingRoomStores, exam_id: str, candidate: str) -> bool:
     """Free the place of a candidate, whose pass ends; False when there was none."""
     stores.rooms.current(exam_id)
-    shard = stores.registry.shard_for(exam_id, candidate)
+    shard = stores.registry.shard(exam_id)
     is_freed = await stores.room_store.finish(shard, candidate)
     if is_freed:
         _log_step("finish", exam_id, candidate)
@@ -148,7 +148,7 @@ async def _claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: 
     turn = status.turn(ticket)
     if turn is Turn.TO_COME:
         raise _not_yet(stores, status, _eta_s(stores, status, ticket))
-    shard = stores.registry.shard_for(exam_id, candidate)
+    shard = stores.registry.shard(exam_id)
     answer = await stores.room_store.claim(
         shard, candidate, ticket.place, has_passed=turn is Turn.PASSED
     )

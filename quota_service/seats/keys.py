@@ -1,35 +1,36 @@
 """The one place that builds Redis key names.
 
-Every key of a shard carries the hash tag `{exam:shard}`, so that all of them live in one slot of a
-Redis Cluster and every script runs in one slot. The catalogue:
+Every key of an exam carries the hash tag `{exam:0}`, so that all of them live in one slot of a
+Redis Cluster and every script runs in one slot. The 0 is in all of them and means nothing. The
+catalogue:
 
     key                        type    holds
-    {exam:shard}:epoch         string  the fence: <epoch>@<run> open, <epoch>/recovery@<run> not
-    {exam:shard}:origin        string  <epoch>-<version> a recovery goes on from; absent = open
-    {exam:shard}:version       string  counts the shard's steps
-    {exam:shard}:definition    hash    the definition in force: its revision, and what scripts go by
-    {exam:shard}:capacity      hash    venue/subject -> seats released so far
-    {exam:shard}:remaining     hash    venue/subject -> seats that can be reserved
-    {exam:shard}:held          hash    venue/subject -> seats in unpaid holds
-    {exam:shard}:confirming    hash    venue/subject -> seats whose payment is being recorded
-    {exam:shard}:confirmed     hash    venue/subject -> seats booked for good
-    {exam:shard}:claims        hash    candidate/session -> serial of the reservation that has it
-    {exam:shard}:key_held      hash    key/venue/subject -> seats in unpaid holds of an API key
-    {exam:shard}:unpaid        hash    candidate -> holds that ended unpaid|last end (ms)
-    {exam:shard}:due           zset    serial of a hold by the time (ms) it may expire
-    {exam:shard}:pinned        zset    serial by the time (ms) its attempt began
-    {exam:shard}:spent         set     serials of reservations that have ended
-    {exam:shard}:journal       stream  one entry a step, id <epoch>-<version>
-    {exam:shard}:r:<serial>    string  the record of a reservation
+    {exam:0}:epoch             string  the fence: <epoch>@<run> open, <epoch>/recovery@<run> not
+    {exam:0}:origin            string  <epoch>-<version> a recovery goes on from; absent = open
+    {exam:0}:version           string  counts the shard's steps
+    {exam:0}:definition        hash    the definition in force: its revision, and what scripts go by
+    {exam:0}:capacity          hash    venue/subject -> seats released so far
+    {exam:0}:remaining         hash    venue/subject -> seats that can be reserved
+    {exam:0}:held              hash    venue/subject -> seats in unpaid holds
+    {exam:0}:confirming        hash    venue/subject -> seats whose payment is being recorded
+    {exam:0}:confirmed         hash    venue/subject -> seats booked for good
+    {exam:0}:claims            hash    candidate/session -> serial of the reservation that has it
+    {exam:0}:key_held          hash    key/venue/subject -> seats in unpaid holds of an API key
+    {exam:0}:unpaid            hash    candidate -> holds that ended unpaid|last end (ms)
+    {exam:0}:due               zset    serial of a hold by the time (ms) it may expire
+    {exam:0}:pinned            zset    serial by the time (ms) its attempt began
+    {exam:0}:spent             set     serials of reservations that have ended
+    {exam:0}:journal           stream  one entry a step, id <epoch>-<version>
+    {exam:0}:r:<serial>        string  the record of a reservation
 
 and those of the waiting room, which a rebuild leaves as they are:
 
-    {exam:shard}:room          hash    epoch, last number, limit of block; draw_closed; claims
-    {exam:shard}:queue         zset    candidate by number, until its turn has passed
-    {exam:shard}:drawn         string  HyperLogLog of the candidates in the draw
-    {exam:shard}:places        zset    candidate by the time (ms) the place is free again
-    {exam:shard}:passes        hash    candidate -> last ticket used|pass expiry (ms)|epoch
-    {exam:shard}:signals       hash    process -> how it does, as JSON, each second
+    {exam:0}:room              hash    epoch, last number, limit of block; draw_closed; claims
+    {exam:0}:queue             zset    candidate by number, until its turn has passed
+    {exam:0}:drawn             string  HyperLogLog of the candidates in the draw
+    {exam:0}:places            zset    candidate by the time (ms) the place is free again
+    {exam:0}:passes            hash    candidate -> last ticket used|pass expiry (ms)|epoch
+    {exam:0}:signals           hash    process -> how it does, as JSON, each second
 """
 
 from collections.abc import Sequence
@@ -66,22 +67,18 @@ SHARD_KEYS = {
 }
 """Every key a shard has once, with its type."""
 
-ONLY_SHARD = 0
-"""The number of an exam's shard: exams have one as yet, in which waiting rooms count too."""
-
 RECOVERY = "/recovery"
 """What follows the epoch in the fence of a recovery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard of an exam, and the epoch the caller knows it to be open under.
+    """What Redis has of an exam, and the epoch the caller knows it to be open under.
 
     One that is recovered is open to its recovery alone.
     """
 
     exam: str
-    number: int
     epoch: int
     is_recovered: bool = False
 
@@ -89,7 +86,7 @@ class Shard:
     """The part of every key that decides its slot."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tag", f"{{{self.exam}:{self.number}}}")
+        object.__setattr__(self, "tag", f"{{{self.exam}:0}}")
 
     @property
     def fence(self) -> str:

@@ -36,7 +36,7 @@ class RecordError(ValueError):
     """A text that is not the record of a reservation."""
 
 
-def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
+def parse_record(exam: str, serial: str, text: str) -> Reservation:
     """Return the reservation of a record; RecordError when the text is not a record."""
     fields = text.split("|")
     fields += _ADDED.get(len(fields), ())
@@ -64,7 +64,7 @@ def parse_record(exam: str, shard: int, serial: str, text: str) -> Reservation:
             key_id,
         ) = fields
         return Reservation(
-            id=str(ReservationId(exam, shard, serial)),
+            id=str(ReservationId(exam, serial)),
             exam=exam,
             candidate=candidate,
             venue=venue,

@@ -394,7 +394,7 @@ class SeatStore:
     def _answer(self, shard: Shard, serial: str, answer: Sequence[Any]) -> ScriptReply:
         code, *detail = answer
         if detail and isinstance(detail[0], str) and "|" in detail[0]:
-            record = parse_record(shard.exam, shard.number, serial, detail[0])
+            record = parse_record(shard.exam, serial, detail[0])
             return ScriptReply(CODES[code], record, tuple(detail[1:]))
         return ScriptReply(CODES[code], None, tuple(detail))
 

@@ -82,7 +82,7 @@ async def worker(settings: Settings) -> AsyncIterator[str]:
 
 
 async def test_nothing_waits_on_a_service_at_rest(running: Running) -> None:
-    shard = running.service.stores.registry.shard("exam-1", 0)
+    shard = running.service.stores.registry.shard("exam-1")
     await drain_journal(running.service.stores.maintenance, shard, 1000, 3)
 
     assert await ages(running) == {"hold": 0, "payment": 0, "journal": 0}
@@ -97,7 +97,7 @@ async def test_the_api_tells_for_how_long_a_hold_is_overdue(
 
     await move_due_into_the_past(redis_client, held["id"])
     overdue = (await ages(running))["hold"]
-    await expire_due_holds(stores, stores.registry.shard("exam-1", 0), 10)
+    await expire_due_holds(stores, stores.registry.shard("exam-1"), 10)
     expired = (await ages(running))["hold"]
 
     assert (in_time, expired) == (0, 0)
@@ -108,7 +108,7 @@ async def test_the_api_tells_the_age_of_the_oldest_journal_entry_that_is_not_dra
     running: Running, redis_client: "redis.asyncio.Redis"
 ) -> None:
     stores = running.service.stores
-    shard = stores.registry.shard("exam-1", 0)
+    shard = stores.registry.shard("exam-1")
     await drain_journal(stores.maintenance, shard, 1000, 3)
     entry = {"verb": "test", "subject": "s", "at": await redis_now_ms(redis_client) - HOUR_MS}
     await redis_client.xadd(shard.key("journal"), {**entry, "body": ""}, id="1-900000")
@@ -124,7 +124,7 @@ async def test_the_api_tells_the_age_of_the_oldest_payment_that_is_not_finished(
 ) -> None:
     service = running.service
     held = await hold(service)
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     with pytest.raises(DiedError):
         await confirm(dying(service.stores, "confirm: after attempt").payments, payment(held))
     ((serial, since_ms),) = await redis_client.zrange(shard.key("pinned"), 0, 0, withscores=True)

@@ -12,8 +12,8 @@ async def test_a_gap_in_a_journal_is_a_warning_and_the_service_stays_ready(
     before = await running.client.get("/readyz", key=None)
     await rows(
         running.service,
-        "INSERT INTO journal_gaps (exam, shard, from_version, to_version, epoch, records)"
-        " VALUES ('exam-1', 0, 3, 4, 1, 10)",
+        "INSERT INTO journal_gaps (exam, from_version, to_version, epoch, records)"
+        " VALUES ('exam-1', 3, 4, 1, 10)",
     )
 
     await running.service.health.refresh()

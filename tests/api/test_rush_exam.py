@@ -132,7 +132,7 @@ async def test_at_its_end_the_exam_is_archived_and_only_its_own_money_is_settled
         assert (await api.pay(reservation, amount=1)).json["outcome"] == "refund_due"
         await api.call("DELETE", f"/v1/reservations/{reservation['id']}")
     due = (await api.get("/v1/exams/rehearsal-1/refunds-due", key=api.ops_key)).json["refunds_due"]
-    await drain_journal(stores.maintenance, stores.registry.shard("rehearsal-1", 0), 1000, 3)
+    await drain_journal(stores.maintenance, stores.registry.shard("rehearsal-1"), 1000, 3)
     real = [row for row in await everything(running) if row[0] == "exam-1"]
 
     left = await asyncio.to_thread(own.end, mine, [row["id"] for row in due])

@@ -67,15 +67,15 @@ def without_order_of_looking(_folder: Path) -> None:
         return [
             each
             for each, standing in zip(used, found, strict=True)
-            if problem(each, drained.get((each.shard.exam, each.shard.number), 0), standing)
+            if problem(each, drained.get(each.shard.exam, 0), standing)
         ]
 
     async def recover_if_lost(stores: MaintenanceStores, used: UsedShard) -> Recovery | None:
         async with stores.recoveries.alone(used.shard.exam) as alone:
             await stores.registry.refresh()
-            used = stores.registry.used_shard(used.shard.exam, used.shard.number)
+            used = stores.registry.used_shard(used.shard.exam)
             standing = await stores.recovery.status(used.shard)
-            _, drained = await stores.recoveries.position(used.shard.exam, used.shard.number)
+            _, drained = await stores.recoveries.position(used.shard.exam)
             reason = problem(used, drained, standing)
             if not alone or not reason:
                 return None
@@ -123,12 +123,10 @@ def without_epochs(_folder: Path) -> None:
 def without_lineage(_folder: Path) -> None:
     """A recovery goes on from wherever Redis stands, as if there were one history only."""
 
-    async def never_left(_ledger: RecoveryLedger, _exam: str, _shard: int, _epoch: int) -> None:
+    async def never_left(_ledger: RecoveryLedger, _exam: str, _epoch: int) -> None:
         return None
 
-    async def whole(
-        _ledger: RecoveryLedger, _exam: str, _shard: int, after: Step, through: Step
-    ) -> int:
+    async def whole(_ledger: RecoveryLedger, _exam: str, after: Step, through: Step) -> int:
         return through[1] - after[1]
 
     _replace(RecoveryLedger, "branch", never_left)

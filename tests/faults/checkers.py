@@ -114,7 +114,7 @@ def ends_once(evidence: Evidence) -> Iterator[Violation]:
         serial, verb, version = row["subject"], row["verb"], row["version"]
         if verb == "capacity":
             continue
-        state = parse_record(evidence.seen.exam, 0, serial, row["body"]).state.value
+        state = parse_record(evidence.seen.exam, serial, row["body"]).state.value
         since, before = last.get(serial, (0, ""))
         last[serial] = version, state
         if verb not in ENDS or before not in ENDED:
@@ -162,7 +162,7 @@ def expiry_in_time(evidence: Evidence) -> Iterator[Violation]:
     for row in evidence.seen.journal:
         if row["verb"] != "expire":
             continue
-        record = parse_record(evidence.seen.exam, 0, row["subject"], row["body"])
+        record = parse_record(evidence.seen.exam, row["subject"], row["body"])
         at_ms = round(row["at"].timestamp() * 1000)
         told = [deadline for ended_ms, deadline in shown[record.id] if ended_ms <= at_ms]
         promised = max([record.deadline_ms, *told])

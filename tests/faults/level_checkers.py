@@ -148,7 +148,7 @@ def _records(seen: Seen) -> Iterator[tuple[Row, Reservation]]:
     """Yield the steps that tell of a reservation, and how each left it."""
     for row in seen.journal:
         if row["verb"] != "capacity":
-            yield row, parse_record(seen.exam, 0, row["subject"], row["body"])
+            yield row, parse_record(seen.exam, row["subject"], row["body"])
 
 
 LEVEL_CHECKERS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (

@@ -75,12 +75,12 @@ async def await_quiet(deployment: Deployment, exam: str, within_s: float) -> str
 async def _in_flight(ledger: Any, seats: "redis.asyncio.Redis", exam: str) -> str:
     row = await ledger.fetchrow(
         "SELECT s.state, s.epoch, p.drained_epoch, p.drained_version"
-        " FROM shards s LEFT JOIN journal_positions p USING (exam, shard) WHERE exam = $1",
+        " FROM shards s LEFT JOIN journal_positions p USING (exam) WHERE exam = $1",
         exam,
     )
     if row is None or row["state"] != "open":
         return "the shard is not open in postgres"
-    shard = Shard(exam, 0, 0)
+    shard = Shard(exam, 0)
     fence = await seats.get(shard.key("epoch")) or ""
     if fence.partition("@")[0] != str(row["epoch"]):
         return f"the shard is not open in redis: {fence!r}"
@@ -106,7 +106,7 @@ async def look(deployment: Deployment, exam: str, within_s: float) -> Seen:
     Holds may still expire: whatever was taken as a step since it was found quiet, or while it was
     read, has it read again, also beyond the time.
     """
-    version_key = Shard(exam, 0, 0).key("version")
+    version_key = Shard(exam, 0).key("version")
     deadline = time.monotonic() + within_s
     while True:
         async with deployment.redis.client(exam) as seats:
@@ -122,7 +122,7 @@ async def look(deployment: Deployment, exam: str, within_s: float) -> Seen:
 async def _read(
     deployment: Deployment, seats: "redis.asyncio.Redis", exam: str, unquiet: str
 ) -> Seen:
-    shard = Shard(exam, 0, 0)
+    shard = Shard(exam, 0)
     clock_s, micros = await seats.time()
     counters = {}
     for name in COUNTERS:
@@ -164,7 +164,7 @@ async def _records(seats: "redis.asyncio.Redis", shard: Shard) -> dict[str, Rese
         page = keys[at : at + _PAGE]
         for key, text in zip(page, await seats.mget(page), strict=True):
             if text is not None:
-                record = parse_record(shard.exam, 0, key.removeprefix(prefix), text)
+                record = parse_record(shard.exam, key.removeprefix(prefix), text)
                 found[record.id] = record
     return found
 

@@ -18,7 +18,7 @@ return redis.call('XADD', KEYS[2], ARGV[1] .. '-' .. version,
 _DRAINED_SINCE = """
 SELECT p.*
 FROM   journal_positions p
-JOIN   journal_positions_before b USING (exam, shard)
+JOIN   journal_positions_before b USING (exam)
 WHERE  p.drained_version > b.drained_version
 """
 _FALL_BACK = """
@@ -28,14 +28,12 @@ WITH back AS (
            drained_version = b.drained_version
     FROM   journal_positions_before b
     WHERE  p.exam = b.exam
-    AND    p.shard = b.shard
     AND    p.drained_version > b.drained_version
     RETURNING b.*
 )
 DELETE FROM journal j
 USING  back b
 WHERE  j.exam = b.exam
-AND    j.shard = b.shard
 AND    j.version > b.drained_version
 """
 

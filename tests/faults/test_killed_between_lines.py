@@ -91,7 +91,7 @@ async def api_process(
 async def seats_in_both_stores(running: Running) -> dict[str, int]:
     """Return the counters of the one quota in Redis, and what Postgres counts as confirmed."""
     stores = running.service.stores
-    snapshot = await stores.seats.snapshot(stores.registry.shard("exam-1", 0))
+    snapshot = await stores.seats.snapshot(stores.registry.shard("exam-1"))
     async with stores.ledger.connection() as connection:
         in_postgres = await stores.exams.confirmed(connection, "exam-1")
     return {
@@ -115,7 +115,7 @@ async def answers(running: Running, question: str, *, is_wanted: bool) -> None:
 
 async def recover(running: Running) -> Recovered:
     stores = running.service.stores
-    return await recover_attempts(stores.payments, stores.registry.shard("exam-1", 0), 0, 100)
+    return await recover_attempts(stores.payments, stores.registry.shard("exam-1"), 0, 100)
 
 
 @pytest.mark.parametrize("line", BEFORE_THE_DECISION)
@@ -243,6 +243,6 @@ async def test_what_costs_nothing_is_booked_once_by_a_repeat_of_the_request_that
 
     assert (again.status, again.json["state"]) == (201, "confirmed")
     stores = running.service.stores
-    await recover_attempts(stores.payments, stores.registry.shard("free", 0), 0, 100)
-    snapshot = await stores.seats.snapshot(stores.registry.shard("free", 0))
+    await recover_attempts(stores.payments, stores.registry.shard("free"), 0, 100)
+    snapshot = await stores.seats.snapshot(stores.registry.shard("free"))
     assert (snapshot.remaining[SEAT], snapshot.confirmed[SEAT]) == (2, 1)

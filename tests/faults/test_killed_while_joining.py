@@ -75,7 +75,7 @@ async def test_a_death_at_the_end_of_a_block_leaves_no_gap_in_the_queue(
 ) -> None:
     """The block that a dead process has set aside is found by the next one that needs it."""
     await open_room(running.service, opens_in_s=-60)
-    shard = running.service.stores.registry.shard("exam-1", 0)
+    shard = running.service.stores.registry.shard("exam-1")
     assert await numbers(running, "candidate-0") == [1]
     await redis_of(running.service).hset(shard.key("room"), "last", BLOCK)
 

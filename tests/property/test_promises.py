@@ -110,7 +110,7 @@ class Promises(Driver):
         self.closed_at = rfc3339(round(time.time() * 1000) - 60_000)
         assert self.run(import_exam(self.stores.maintenance, self.exam())).created
         self.run(self.beside.stores.registry.refresh())
-        self.shard = self.stores.registry.shard(self.model.exam, 0)
+        self.shard = self.stores.registry.shard(self.model.exam)
         for order in orders[late:]:
             self.reserve(*order)
         for _ in range(late):

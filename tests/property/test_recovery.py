@@ -84,7 +84,7 @@ class History:
 
     @property
     def shard(self) -> Shard:
-        return self.service.stores.registry.shard(self.exam, 0)
+        return self.service.stores.registry.shard(self.exam)
 
     async def take(self, step: tuple[Any, ...]) -> None:
         """Take one step; a refusal, or that nothing is there to do it to, is no matter."""
@@ -213,11 +213,9 @@ async def compare(
     await history.lose()
 
     registry = service.stores.registry
-    recovery = await recover_if_lost(
-        service.stores.maintenance, registry.used_shard(history.exam, 0)
-    )
+    recovery = await recover_if_lost(service.stores.maintenance, registry.used_shard(history.exam))
     recovered = await read(service, history.shard)
-    used = registry.used_shard(history.exam, 0)
+    used = registry.used_shard(history.exam)
     again = await rebuild_shard(service.stores.maintenance, used, "to compare")
     rebuilt = await read(service, history.shard)
 

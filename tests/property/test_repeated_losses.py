@@ -51,19 +51,19 @@ class LossyHistory(History):
     @property
     def shard(self) -> Shard:
         """The shard, whether it is open or not."""
-        return self.service.stores.registry.used_shard(self.exam, 0).shard
+        return self.service.stores.registry.used_shard(self.exam).shard
 
     async def recover(self) -> bool:
         """Recover the shard; return whether there was anything to recover."""
         stores = self.service.stores
-        used = stores.registry.used_shard(self.exam, 0)
+        used = stores.registry.used_shard(self.exam)
         return await recover_if_lost(stores.maintenance, used) is not None
 
     async def recovery_dies(self, line: str) -> None:
         registry = self.service.stores.registry
         with suppress(DiedError, QuotaError):
             stores = dying(self.service.stores, line)
-            await recover_if_lost(stores.maintenance, registry.used_shard(self.exam, 0))
+            await recover_if_lost(stores.maintenance, registry.used_shard(self.exam))
         await registry.refresh()
 
     async def pay_late(self, who: int, line: str) -> None:
@@ -98,7 +98,7 @@ async def live(service: Service, told: list[tuple[Any, ...]]) -> None:
         else:
             await history.take(each)
     recovered = await read(service, history.shard)
-    used = service.stores.registry.used_shard(history.exam, 0)
+    used = service.stores.registry.used_shard(history.exam)
     assert await rebuild_shard(service.stores.maintenance, used, "to compare")
 
     assert recovered == await read(service, history.shard)

@@ -269,7 +269,7 @@ async def test_the_worker_steps_every_room_and_leaves_other_exams_alone(service:
 
 async def test_neither_script_of_the_admission_serves_another_epoch(service: Service) -> None:
     room: RoomUnderTest = await open_room(service)
-    other = Shard(room.exam.id, 0, room.shard.epoch + 1)
+    other = Shard(room.exam.id, room.shard.epoch + 1)
 
     with pytest.raises(NotReady):
         await service.stores.waiting_room.room_statistics.read(other)

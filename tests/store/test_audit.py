@@ -41,7 +41,7 @@ async def busy(service: Service) -> Service:
 
 
 def shard_of(service: Service) -> Shard:
-    return service.stores.registry.shard("exam-1", 0)
+    return service.stores.registry.shard("exam-1")
 
 
 async def execute(service: Service, *statements: str) -> None:
@@ -198,7 +198,7 @@ async def test_a_busy_exam_raises_no_alarm(service: Service) -> None:
 
     assert [each.differences for each in found] == [()] * 12
     assert (await audit(service.stores.maintenance, "exam-2")).is_clean
-    drained = await service.stores.seats.snapshot(service.stores.registry.shard("exam-2", 0))
+    drained = await service.stores.seats.snapshot(service.stores.registry.shard("exam-2"))
     assert drained.version > 100
 
 

@@ -17,7 +17,7 @@ from tests.support.use_cases import DiedError, dying, hold, payment, recover
 async def test_beyond_the_bound_no_new_seats_are_held_until_the_backlog_is_less(
     service: Service, bound: str
 ) -> None:
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     await drain_journal(service.stores.maintenance, shard, 1000, 3)
     held = await hold(service)
     settings = dataclasses.replace(service.settings, **{bound: 0})

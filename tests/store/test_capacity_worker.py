@@ -40,7 +40,7 @@ async def test_an_exam_that_was_level_is_not_read_again_while_its_shard_takes_no
 ) -> None:
     clock = Clock()
     worker = CapacityWorker(service.stores, clock)
-    shard, lowered = service.stores.registry.shard("exam-1", 0), Quota("jinan", "general")
+    shard, lowered = service.stores.registry.shard("exam-1"), Quota("jinan", "general")
 
     for _ in range(3):
         await worker.run_once()
@@ -59,7 +59,7 @@ async def test_a_shard_that_takes_steps_is_read_the_less_often_the_longer_that_t
 ) -> None:
     clock = Clock()
     worker = CapacityWorker(service.stores, clock)
-    shard, qms = service.stores.registry.shard("exam-1", 0), Quota("jinan", "qms")
+    shard, qms = service.stores.registry.shard("exam-1"), Quota("jinan", "qms")
     read = []
 
     for n in range(3):

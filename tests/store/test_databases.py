@@ -12,7 +12,7 @@ SELECT (SELECT count(*) FROM exams), (SELECT count(*) FROM shards),
     (SELECT count(*) FROM audit_entries)
 """
 AN_EXAM = "INSERT INTO exams (id, definition) VALUES ('e', '{}')"
-A_SHARD = "INSERT INTO shards (exam, shard) VALUES ('e', 0)"
+A_SHARD = "INSERT INTO shards (exam) VALUES ('e')"
 AN_ENTRY = """
 INSERT INTO audit_entries (exam, promise, place, detail) VALUES ('e', 'P1', 'here', 'odd')
 RETURNING id

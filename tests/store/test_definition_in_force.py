@@ -97,7 +97,7 @@ async def test_a_refused_change_leaves_the_definition_in_force(
 
     async def somebody_comes_first(*args: Any) -> Any:
         monkeypatch.undo()
-        shard = imported.stores.registry.shard("exam-1", 0)
+        shard = imported.stores.registry.shard("exam-1")
         await redis_of(imported).hincrby(shard.key("remaining"), "jinan/service", -1)
         await redis_of(imported).hincrby(shard.key("held"), "jinan/service", 1)
         return await define(*args)

@@ -99,7 +99,7 @@ async def test_definitions_are_read_again_when_something_has_changed(
     await registry.refresh()
 
     assert (unchanged, read) == (0, 1)
-    assert not registry.used_shard("exam-1", 0).is_open
+    assert not registry.used_shard("exam-1").is_open
 
 
 async def test_a_hold_is_given_back_within_a_second_of_its_time(service: Service) -> None:

@@ -133,7 +133,7 @@ async def test_each_payment_of_a_group_has_an_end_of_its_own_in_one_transaction(
         large.booking(unknown),
         large.booking(large.reservation("candidate-5")),
         other,
-        dataclasses.replace(fenced, shard=("exam-1", 0, 7)),
+        dataclasses.replace(fenced, shard=("exam-1", 7)),
     ]
 
     ends = await asyncio.gather(*map(large.confirmations.settle, verdicts), return_exceptions=True)

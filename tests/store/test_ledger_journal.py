@@ -25,7 +25,7 @@ TRIES_MAX = 3
 
 
 def shard_of(service: Service) -> Shard:
-    return service.stores.registry.shard("exam-1", 0)
+    return service.stores.registry.shard("exam-1")
 
 
 async def hold(service: Service, candidate: str, venue: str = "tianjin") -> str:
@@ -96,7 +96,7 @@ async def test_a_reservation_is_kept_as_its_last_entry_left_it(service: Service)
     for reservation in (released, held):
         record = await service.stores.reader.record(reservation)
         assert record is not None
-        states[reservation] = parse_record("exam-1", 0, "serial", record).state
+        states[reservation] = parse_record("exam-1", "serial", record).state
     assert states == {released: State.RELEASED, held: State.HELD}
     assert set(await service.stores.reader.records_of_candidate("exam-1", "candidate-1")) == {
         released
@@ -106,9 +106,9 @@ async def test_a_reservation_is_kept_as_its_last_entry_left_it(service: Service)
 async def test_an_older_entry_never_replaces_what_a_newer_one_left(service: Service) -> None:
     reservation = await hold(service, "candidate-1")
     text = await redis_of(service).get(shard_of(service).record_key(reservation.rpartition(".")[2]))
-    record = parse_record("exam-1", 0, reservation.rpartition(".")[2], str(text))
+    record = parse_record("exam-1", reservation.rpartition(".")[2], str(text))
     newer = Entry(Position(2, 1), "release", "s", 1, "newer", record)
-    async with draining(service.stores.ledger, "exam-1", 0, shard_of(service).epoch) as worker:
+    async with draining(service.stores.ledger, "exam-1", shard_of(service).epoch) as worker:
         assert worker is not None
         await worker.store([newer])
 
@@ -159,7 +159,7 @@ async def test_two_workers_at_once_store_each_entry_once(service: Service) -> No
 
 async def test_a_worker_finds_nothing_while_another_is_at_the_shard(service: Service) -> None:
     await hold(service, "candidate-1")
-    async with draining(service.stores.ledger, "exam-1", 0, shard_of(service).epoch) as first:
+    async with draining(service.stores.ledger, "exam-1", shard_of(service).epoch) as first:
         second = await drain(service)
 
     assert isinstance(first, JournalDrain)

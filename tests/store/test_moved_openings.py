@@ -327,7 +327,7 @@ async def open_in_redis(room: RoomUnderTest) -> None:
 
 
 async def test_a_redis_that_lives_in_the_past_reveals_no_seed(room: RoomUnderTest) -> None:
-    past = (EXAM, 0, room.shard.epoch)
+    past = (EXAM, room.shard.epoch)
     await lose_everything(room.service)
     await recover_shards(room.service)
 

@@ -23,7 +23,7 @@ from tests.support.use_cases import DiedError, dying, hold, payment, state
 
 
 async def check(service: Service) -> None:
-    await check_books(redis_of(service), service.stores.registry.shard("exam-1", 0))
+    await check_books(redis_of(service), service.stores.registry.shard("exam-1"))
 
 
 async def everything(service: Service) -> dict[str, Reservation]:
@@ -55,7 +55,7 @@ async def everything(service: Service) -> dict[str, Reservation]:
 async def test_an_emptied_redis_is_fenced_and_put_together_again(service: Service) -> None:
     made = await everything(service)
     await drain(service)
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     before = await service.stores.seats.snapshot(shard)
     await redis_of(service).flushall()
 
@@ -65,7 +65,7 @@ async def test_an_emptied_redis_is_fenced_and_put_together_again(service: Servic
     assert await recover_shards(service) == 0
     assert await ways(service) == ["rebuilt"]
 
-    again = service.stores.registry.shard("exam-1", 0)
+    again = service.stores.registry.shard("exam-1")
     after = await service.stores.seats.snapshot(again)
     assert again.epoch == shard.epoch + 1
     assert (after.capacity, after.remaining, after.confirmed) == (
@@ -152,7 +152,7 @@ async def test_a_payment_under_an_epoch_that_is_over_is_not_booked(
     again = await confirm(service.stores.payments, payment(held))
 
     assert again.outcome is PaymentOutcome.CONFIRMED
-    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1", 0))
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1"))
     assert snapshot.confirmed[Quota("jinan", "general")] == 1
     await check(service)
 

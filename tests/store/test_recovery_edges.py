@@ -206,7 +206,7 @@ async def test_seats_released_while_the_shard_is_fenced_are_there_when_it_opens(
 
     assert at_once == 2
     assert await left(service, "beijing/general") == 4
-    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1", 0))
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1"))
     assert snapshot.capacity[Quota("beijing", "service")] == 5
     await check_after(service, booked=1)
 
@@ -229,7 +229,7 @@ async def test_a_shard_whose_keys_were_damaged_is_rebuilt(
 ) -> None:
     await book(service, "first", LAST_SEAT)
     await drain(service)
-    redis, shard = redis_of(service), service.stores.registry.shard("exam-1", 0)
+    redis, shard = redis_of(service), service.stores.registry.shard("exam-1")
     if key == "origin":
         await another_run(service)
     await redis.delete(shard.key(key))

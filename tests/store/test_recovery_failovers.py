@@ -150,7 +150,7 @@ async def test_what_a_former_primary_took_alone_is_never_mixed_with_the_ledgers_
     reserved = [
         await first_answer(lambda n=n: hold(service, f"acked-{n}", "tianjin")) for n in range(3)
     ]
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     with pytest.raises(QuotaError):
         await drain_journal(service.stores.maintenance, shard, 1000, 3)
     assert await first_answer(lambda: recover_shards(service)) == 1

@@ -101,7 +101,7 @@ async def test_a_key_of_another_type_does_not_close_the_shard_nor_keep_others_wa
     await import_exam(service.stores.maintenance, make_exam(EXAM_2))
     held, other = await hold(service), await hold(service, exam=EXAM_2)
     await drain(service)
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     await redis_of(service).delete(shard.key(name))
     await redis_of(service).lpush(shard.key(name), "x")
     await another_run(service, EXAM_2)
@@ -119,7 +119,7 @@ async def test_a_torn_record_keeps_no_gap_from_being_closed(service: Service) ->
     await hold(service, "known", "tianjin")
     await drain(service)
     missing = await hold(service, "missing", "tianjin")
-    client, shard = redis_of(service), service.stores.registry.shard("exam-1", 0)
+    client, shard = redis_of(service), service.stores.registry.shard("exam-1")
     await client.xtrim(shard.key("journal"), maxlen=0)
     await client.set(shard.record_key("torn"), "torn")
 
@@ -136,7 +136,7 @@ async def test_a_rebuild_that_an_earlier_release_did_not_finish_is_recovered(
     """It began versions anew, and had left a hold out, which is an entry of its journal."""
     held = await hold(service)
     await drain(service)
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     client = redis_of(service)
     _, serial = service.stores.registry.locate(held.id)
     text = await client.get(shard.record_key(serial))
@@ -157,12 +157,12 @@ async def test_an_epoch_far_ahead_of_postgres_is_passed_at_once(service: Service
     """Postgres was set back."""
     held = await hold(service)
     await drain(service)
-    key = service.stores.registry.shard("exam-1", 0).key("epoch")
+    key = service.stores.registry.shard("exam-1").key("epoch")
     await redis_of(service).set(key, "100@another")
 
     assert await recover_at_last(service) == [1, 0, 0]
 
-    assert service.stores.registry.shard("exam-1", 0).epoch == 101
+    assert service.stores.registry.shard("exam-1").epoch == 101
     assert await state(service, held) is State.HELD
 
 
@@ -262,7 +262,7 @@ async def test_more_attempts_than_fit_in_one_batch_are_all_ended(service: Servic
     seats = {"jinan": {"general": 700}}
     await import_exam(service.stores.maintenance, make_exam(EXAM_2, seats=seats))
     holds = await asyncio.gather(*(hold(service, f"c{n}", "jinan", EXAM_2) for n in range(620)))
-    shard = service.stores.registry.shard(EXAM_2, 0)
+    shard = service.stores.registry.shard(EXAM_2)
     for start in range(0, len(holds), 100):
         await asyncio.gather(
             *(
@@ -281,7 +281,7 @@ async def test_more_attempts_than_fit_in_one_batch_are_all_ended(service: Servic
         assert await recover_shards(other) == 1
 
     await service.stores.registry.refresh()
-    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard(EXAM_2, 0))
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard(EXAM_2))
     assert (snapshot.attempts, snapshot.live_holds) == (0, 620)
 
 

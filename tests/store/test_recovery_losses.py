@@ -46,9 +46,7 @@ async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(
     positions, standing = RecoveryLedger.positions, RecoveryStore.status
     readings = []
 
-    async def then_drained(
-        self: RecoveryLedger, exams: Collection[str]
-    ) -> dict[tuple[str, int], int]:
+    async def then_drained(self: RecoveryLedger, exams: Collection[str]) -> dict[str, int]:
         found = await positions(self, exams)
         await meanwhile("positions")
         return found
@@ -61,7 +59,7 @@ async def test_a_drain_between_the_two_readings_is_not_taken_for_a_loss(
     async def meanwhile(reading: str) -> None:
         readings.append(reading)
         await hold(service, f"between-{len(readings)}", "tianjin")
-        shard = service.stores.registry.shard("exam-1", 0)
+        shard = service.stores.registry.shard("exam-1")
         await drain_journal(service.stores.maintenance, shard, 1000, 3)
 
     monkeypatch.setattr(RecoveryLedger, "positions", then_drained)
@@ -78,7 +76,7 @@ async def test_a_shard_that_an_earlier_release_opened_is_opened_as_it_stands(
     service: Service,
 ) -> None:
     held = await hold(service)
-    key = service.stores.registry.shard("exam-1", 0).key("epoch")
+    key = service.stores.registry.shard("exam-1").key("epoch")
     await redis_of(service).set(key, "1")  # without the run of a server
 
     assert await recover_shards(service) == 1
@@ -253,7 +251,7 @@ async def test_a_gap_in_the_journal_is_told_and_its_records_are_written_again(
     missing = [await hold(service, f"missing-{n}", "tianjin") for n in range(2)]
     released = await hold(service, "released", "tianjin")
     await release(service.stores, released.id)
-    client, shard = redis_of(service), service.stores.registry.shard("exam-1", 0)
+    client, shard = redis_of(service), service.stores.registry.shard("exam-1")
     await client.xtrim(shard.key("journal"), maxlen=0)
     after = await hold(service, "after", "tianjin")
 
@@ -301,7 +299,7 @@ async def test_a_journal_that_is_not_whole_is_not_gone_on_from(
 ) -> None:
     first = await hold(service, "first", "tianjin")
     await drain(service)
-    key = service.stores.registry.shard("exam-1", 0).key("version")
+    key = service.stores.registry.shard("exam-1").key("version")
     version = await redis_of(service).get(key)
     second = await hold(service, "second", "tianjin")
     third = await hold(service, "third", "tianjin")
@@ -319,7 +317,7 @@ async def test_a_journal_that_is_not_whole_is_not_gone_on_from(
 async def test_a_server_whose_books_do_not_balance_is_rebuilt(service: Service) -> None:
     held = await hold(service)
     await drain(service)
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     await redis_of(service).hincrby(shard.key("held"), "jinan/general", 1)
     await another_run(service)
 

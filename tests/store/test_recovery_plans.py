@@ -5,12 +5,12 @@ import pytest
 from quota_service.app.opening import Service
 
 READS = {
-    "select_touched_holds": ("text,int,bigint,bigint,int", "'exam-1',0,1,60990,2000"),
-    "select_touched_bookings": ("text,int,bigint,bigint,text,int", "'exam-1',0,1,30990,'',2000"),
-    "select_touched_refunds": ("text,int,bigint,bigint", "'exam-1',0,1,60990"),
+    "select_touched_holds": ("text,bigint,bigint,int", "'exam-1',1,60990,2000"),
+    "select_touched_bookings": ("text,bigint,bigint,text,int", "'exam-1',1,30990,'',2000"),
+    "select_touched_refunds": ("text,bigint,bigint", "'exam-1',1,60990"),
     "count_journal_between": (
-        "text,int,bigint,bigint,bigint,bigint",
-        "'exam-1',0,1,60990,1,61000",
+        "text,bigint,bigint,bigint,bigint",
+        "'exam-1',1,60990,1,61000",
     ),
 }
 """Each query with the types of its parameters, and values by which ten of many rows are lost."""

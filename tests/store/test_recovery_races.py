@@ -45,7 +45,7 @@ async def other(settings: Settings, service: Service) -> AsyncIterator[Service]:
 
 async def capacities(service: Service) -> tuple[dict[Quota, int], dict[Quota, int]]:
     """Return the capacities Redis has, and those Postgres has."""
-    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1", 0))
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1"))
     async with service.stores.ledger.connection() as connection:
         return dict(snapshot.capacity), await service.stores.exams.capacity(connection, "exam-1")
 
@@ -226,7 +226,7 @@ async def test_a_drain_in_flight_in_another_worker_is_waited_for_and_counts(
     await drain(service)
     held = await hold(service)
     stall = Stall(monkeypatch, JournalDrain, "store")
-    shard = other.stores.registry.shard("exam-1", 0)
+    shard = other.stores.registry.shard("exam-1")
     draining = asyncio.create_task(drain_journal(other.stores.maintenance, shard, 1000, 3))
     await stall.begun.wait()
 

@@ -117,7 +117,7 @@ async def test_a_restart_is_noticed_by_the_worker_though_nobody_calls(
 
 
 async def test_forgotten_scripts_alone_fence_nothing(service: Service) -> None:
-    before = service.stores.registry.shard("exam-1", 0)
+    before = service.stores.registry.shard("exam-1")
     held = await hold(service)
 
     for _ in range(2):
@@ -127,7 +127,7 @@ async def test_forgotten_scripts_alone_fence_nothing(service: Service) -> None:
         assert await recover_shards(service) == 0
 
     await service.stores.registry.refresh()
-    assert service.stores.registry.shard("exam-1", 0) == before
+    assert service.stores.registry.shard("exam-1") == before
     await check_after(service, booked=0)
 
 
@@ -162,14 +162,14 @@ async def test_no_version_is_handed_out_twice_in_the_history_of_a_shard(
     await hold(service, "first")
     copy_log(redis_server, data_dir, tmp_path / "older")
     await hold(service, "second", "tianjin")
-    before = service.stores.registry.shard("exam-1", 0)
+    before = service.stores.registry.shard("exam-1")
     version = (await service.stores.seats.snapshot(before)).version
     await drain(service)
 
     restart_from(redis_server, data_dir, tmp_path / "older")
     assert await first_answer(lambda: recover_shards(service)) == 1
     await service.stores.registry.refresh()
-    again = service.stores.registry.shard("exam-1", 0)
+    again = service.stores.registry.shard("exam-1")
     for n in range(3):
         held = await hold(service, f"later-{n}", "tianjin")
         await release(service.stores, held.id)
@@ -229,7 +229,7 @@ async def test_an_exam_imported_by_another_process_before_a_restart_is_recovered
     await import_exam(other.stores.maintenance, make_exam("exam-2"))
     copy_log(redis_server, data_dir, tmp_path / "older")
     await hold(other, "second", "beijing", "exam-2")
-    shard = other.stores.registry.shard("exam-2", 0)
+    shard = other.stores.registry.shard("exam-2")
     await drain_journal(other.stores.maintenance, shard, 1000, 3)
 
     restart_from(redis_server, data_dir, tmp_path / "older")

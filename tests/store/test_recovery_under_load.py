@@ -118,7 +118,7 @@ class Load:
 
 async def round_of_all(worker: Service, age_ms: int) -> None:
     await worker.stores.registry.refresh()
-    shard = worker.stores.registry.shard(EXAM, 0)
+    shard = worker.stores.registry.shard(EXAM)
     await expire_due_holds(worker.stores, shard, 100)
     await recover_attempts(worker.stores.payments, shard, age_ms, 100)
     await return_seats(worker.stores.payments, shard, 100)
@@ -132,7 +132,7 @@ async def recover_again_and_again(worker: Service, chance: random.Random) -> Non
         await asyncio.sleep(chance.uniform(0.05, 0.3))
         with suppress(QuotaError):
             await registry.refresh()
-            used = registry.used_shard(EXAM, 0)
+            used = registry.used_shard(EXAM)
             if turn % 2:
                 await rebuild_shard(worker.stores.maintenance, used, "as ordered")
                 continue
@@ -165,7 +165,7 @@ async def test_nothing_is_lost_or_leaks_while_a_shard_is_recovered_again_and_aga
         for _ in range(4):
             await worker.stores.registry.refresh()
             await recover_if_lost(
-                worker.stores.maintenance, worker.stores.registry.used_shard(EXAM, 0)
+                worker.stores.maintenance, worker.stores.registry.used_shard(EXAM)
             )
             await round_of_all(worker, age_ms=0)
 

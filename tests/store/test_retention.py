@@ -61,7 +61,7 @@ async def test_an_exam_that_is_over_leaves_redis_but_for_its_counters(service: S
 
     assert done["retired"] == 1
     assert await names(service) == COUNTERS
-    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1", 0))
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-1"))
     assert sum(snapshot.confirmed.values()) == 1
     assert (await audit(service.stores.maintenance, "exam-1")).is_clean
     assert (await read_reservation(service.stores, booked.id)).state is State.CONFIRMED
@@ -156,7 +156,7 @@ async def test_a_repair_by_a_process_that_does_not_know_of_the_retirement_keeps_
     async with open_service(service.settings) as other:
         await refresh_memory(other)
         await retain(service)
-        used = other.stores.registry.used_shard("exam-1", 0)
+        used = other.stores.registry.used_shard("exam-1")
         assert await rebuild_shard(other.stores.maintenance, used, "an audit found a difference")
 
     assert await names(service) == COUNTERS

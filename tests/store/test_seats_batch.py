@@ -136,8 +136,8 @@ async def test_requests_under_other_terms_do_not_share_a_call(seats: SeatsUnderT
     assert await seats.calls() - calls_before == 3
 
 
-async def test_two_shards_in_one_turn_are_two_calls_and_two_books(seats: SeatsUnderTest) -> None:
-    other = Shard(seats.exam.id, 1, 7)
+async def test_two_exams_in_one_turn_are_two_calls_and_two_books(seats: SeatsUnderTest) -> None:
+    other = Shard("exam-2", 7)
     await seats.store.open(other)
     await seats.store.define(other, seats.exam, before="")
     await seats.store.set_capacity(other, {Quota("jinan", "general"): 1})
@@ -149,7 +149,7 @@ async def test_two_shards_in_one_turn_are_two_calls_and_two_books(seats: SeatsUn
     )
 
     assert [answer.code for answer in answers] == [Code.DONE, Code.DONE]
-    assert [a.reservation.id.split(".")[1] for a in answers if a.reservation] == ["0", "1"]
+    assert [a.reservation.exam for a in answers if a.reservation] == [seats.exam.id, "exam-2"]
     assert (await seats.store.snapshot(other)).remaining == {Quota("jinan", "general"): 0}
     await check_books(seats.client, other)
 

@@ -273,7 +273,7 @@ async def test_what_was_never_made_is_unknown_and_a_shard_of_another_epoch_not_r
     seats: SeatsUnderTest,
 ) -> None:
     serial = await changing(seats, await seats.confirmed())
-    other = Shard(seats.shard.exam, 0, seats.shard.epoch + 1)
+    other = Shard(seats.shard.exam, seats.shard.epoch + 1)
 
     answers = [
         await change(seats, NEVER_MADE),
@@ -309,7 +309,7 @@ async def test_every_step_is_told_in_the_journal_with_its_venues(seats: SeatsUnd
     await refund(seats, serial)
 
     entries = [e for _, e in await read_journal(seats.client, seats.shard)][-6:]
-    told = [parse_record(seats.exam.id, 0, serial, entry["body"]) for entry in entries]
+    told = [parse_record(seats.exam.id, serial, entry["body"]) for entry in entries]
     moves = [(r.state.value, r.venue, r.to_venue) for r in told]
 
     assert [entry["verb"] for entry in entries] == [

@@ -75,7 +75,7 @@ async def not_ready(seats: SeatsUnderTest, names: Iterable[str], shard: Shard) -
 
 
 async def test_every_script_is_not_ready_when_the_shard_was_lost(seats: SeatsUnderTest) -> None:
-    await not_ready(seats, KNOWS_FENCE, Shard("exam-lost", 0, 1))
+    await not_ready(seats, KNOWS_FENCE, Shard("exam-lost", 1))
 
 
 @pytest.mark.parametrize("epoch", [0, 2, 10, 11])
@@ -214,7 +214,7 @@ STEPS: dict[str, Callable[[SeatsUnderTest, Shard], Awaitable[Any]]] = {
 async def test_every_step_of_the_store_raises_not_ready_and_never_an_answer(
     seats: SeatsUnderTest,
 ) -> None:
-    for shard in (Shard("exam-lost", 0, 1), dataclasses.replace(seats.shard, epoch=2)):
+    for shard in (Shard("exam-lost", 1), dataclasses.replace(seats.shard, epoch=2)):
         for step in STEPS.values():
             with pytest.raises(NotReady) as raised:
                 await step(seats, shard)

@@ -35,7 +35,7 @@ async def test_a_shard_is_opened_once_and_never_under_another_epoch(
 
 
 async def test_of_many_who_open_a_shard_at_once_all_find_it_open(seats: SeatsUnderTest) -> None:
-    fresh = Shard("exam-9", 0, 1)
+    fresh = Shard("exam-9", 1)
 
     opened = await asyncio.gather(*(seats.store.open(fresh) for _ in range(10)))
 
@@ -76,7 +76,7 @@ async def test_how_a_shard_stands_is_told_whoever_it_is_open_to(seats: SeatsUnde
 
     ours = await recovery.status(seats.shard)
     another_epoch = await recovery.status(dataclasses.replace(seats.shard, epoch=2))
-    never_made = await recovery.status(Shard("exam-9", 0, 1))
+    never_made = await recovery.status(Shard("exam-9", 1))
     await seats.client.set(seats.shard.key("epoch"), "1@earlier")
     another_run = await recovery.status(seats.shard)
 
@@ -118,7 +118,7 @@ async def test_there_is_nothing_to_go_on_from_where_nothing_stood_or_all_was_rem
     seats: SeatsUnderTest,
 ) -> None:
     recovery = RecoveryStore(seats.runner)
-    never_made = Shard("exam-9", 0, 2, is_recovered=True)
+    never_made = Shard("exam-9", 2, is_recovered=True)
     await seats.hold()
     first, second = (
         dataclasses.replace(seats.shard, epoch=epoch, is_recovered=True) for epoch in (2, 3)
@@ -331,12 +331,10 @@ async def test_all_keys_of_a_shard_live_in_one_slot(seats: SeatsUnderTest) -> No
 
 
 async def test_two_exams_know_nothing_of_each_other(seats: SeatsUnderTest) -> None:
-    other = Shard("exam-10", 0, 1)
+    other = Shard("exam-10", 1)
     await seats.store.open(other)
     await seats.store.set_capacity(other, {GENERAL: 1})
 
     await seats.hold("candidate-1")
 
     assert (await seats.store.snapshot(other)).remaining == {GENERAL: 1}
-    with pytest.raises(NotReady):
-        await seats.store.snapshot(Shard("exam-1", 1, 1))

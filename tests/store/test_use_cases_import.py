@@ -55,7 +55,7 @@ async def hold(service: Service, candidate: str, subject: str = "general") -> st
 async def seats_of(service: Service) -> tuple[Mapping[Quota, int], dict[Quota, int]]:
     """Return the capacities in Redis and in Postgres, those that are not 0."""
     stores = service.stores
-    snapshot = await stores.seats.snapshot(stores.registry.shard("exam-1", 0))
+    snapshot = await stores.seats.snapshot(stores.registry.shard("exam-1"))
     async with stores.ledger.connection() as connection:
         stored = await stores.exams.capacity(connection, "exam-1")
     return (
@@ -79,7 +79,7 @@ async def check(service: Service, wanted: Exam) -> None:
     """Fail unless both stores have the seats of a definition, and Redis's books balance."""
     assert await seats_of(service) == (some(wanted), some(wanted))
     assert service.stores.registry.find("exam-1") == wanted
-    await check_books(redis_of(service), service.stores.registry.shard("exam-1", 0))
+    await check_books(redis_of(service), service.stores.registry.shard("exam-1"))
 
 
 async def test_a_new_exam_stands_in_both_stores_and_is_open(service: Service) -> None:
@@ -88,7 +88,7 @@ async def test_a_new_exam_stands_in_both_stores_and_is_open(service: Service) ->
     imported = await import_exam(service.stores.maintenance, parse_exam(definition))
 
     assert (imported.created, imported.changes) == (True, ())
-    shard = service.stores.registry.shard("exam-2", 0)
+    shard = service.stores.registry.shard("exam-2")
     snapshot = await service.stores.seats.snapshot(shard)
     assert snapshot.remaining == parse_exam(definition).seats
 
@@ -106,7 +106,7 @@ async def test_the_same_definition_again_changes_nothing(imported: Service) -> N
 
 
 async def version_of(service: Service) -> int:
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     return (await service.stores.seats.snapshot(shard)).version
 
 
@@ -241,7 +241,7 @@ async def test_a_new_exam_whose_import_died_is_not_served_until_it_is_finished(
 
     assert served == ["exam-1"]
     assert again.created is False
-    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-2", 0))
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-2"))
     assert snapshot.remaining == new.seats
 
 
@@ -288,7 +288,7 @@ async def test_first_imports_at_once_make_one_exam_and_find_each_other(service: 
         assert sorted(each.created for each in done) == [False] * 7 + [True]
         assert not any(each.changes for each in done)
         for each in (service, beside):
-            snapshot = await each.stores.seats.snapshot(each.stores.registry.shard("exam-2", 0))
+            snapshot = await each.stores.seats.snapshot(each.stores.registry.shard("exam-2"))
             assert snapshot.remaining == definition.seats
 
 
@@ -341,7 +341,7 @@ async def test_the_worker_finishes_a_first_import_that_died(
     rounds = [dict(await worker.run_once()) for _ in range(2)]
 
     assert rounds == [{"finished": 1}, {"finished": 0}]
-    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-2", 0))
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard("exam-2"))
     assert snapshot.remaining == new.seats
 
 

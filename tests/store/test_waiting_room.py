@@ -226,7 +226,7 @@ async def test_a_place_ends_with_its_pass_however_often_it_is_used(queue: Servic
     await open_room(queue, opens_in_s=-60, rules={"pass_ttl_s": 60, "idle_s": 60})
     ticket = await join(queue.stores.waiting_room, "exam-1", "candidate-1")
     await admit(queue, serving=1)
-    places = queue.stores.registry.shard("exam-1", 0).key("places")
+    places = queue.stores.registry.shard("exam-1").key("places")
 
     granted = (await claim(queue.stores.waiting_room, "exam-1", "candidate-1", ticket.text)).granted
     free_ms = await redis_of(queue).zscore(places, "candidate-1")
@@ -235,7 +235,7 @@ async def test_a_place_ends_with_its_pass_however_often_it_is_used(queue: Servic
 
 
 async def test_every_claim_is_counted_once_also_the_second_of_a_candidate(queue: Service) -> None:
-    shard = queue.stores.registry.shard("exam-1", 0)
+    shard = queue.stores.registry.shard("exam-1")
     ticket = await join(queue.stores.waiting_room, "exam-1", "candidate-1")
     await admit(queue, serving=1)
     for _ in range(3):

@@ -105,8 +105,8 @@ async def test_after_redis_lost_everything_every_ticket_keeps_its_place(queue: S
 async def test_a_block_that_was_set_aside_and_not_given_is_given_under_the_same_epoch(
     queue: Service,
 ) -> None:
-    shard = queue.stores.registry.shard("exam-1", 0)
-    epoch = (shard.exam, shard.number, shard.epoch)
+    shard = queue.stores.registry.shard("exam-1")
+    epoch = (shard.exam, shard.epoch)
     for i in range(BLOCK):
         await number(queue, f"candidate-{i}")
 
@@ -122,7 +122,7 @@ async def test_a_block_that_was_set_aside_and_not_given_is_given_under_the_same_
 
 async def test_a_process_that_lives_in_a_past_epoch_sets_no_numbers_aside(queue: Service) -> None:
     """A Redis that was cut off may still count under the old epoch, for those who see only it."""
-    past = queue.stores.registry.shard("exam-1", 0)
+    past = queue.stores.registry.shard("exam-1")
     await number(queue, "candidate-1")
     await lose_everything(queue)
     await recover_shards(queue)
@@ -139,7 +139,7 @@ async def test_a_process_that_lives_in_a_past_epoch_sets_no_numbers_aside(queue:
 async def test_a_block_does_not_take_the_place_of_one_that_reaches_further(
     queue: Service,
 ) -> None:
-    shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.waiting_room.room_store
+    shard, store = queue.stores.registry.shard("exam-1"), queue.stores.waiting_room.room_store
     await number(queue, "candidate-1")
 
     given = [
@@ -172,7 +172,7 @@ async def test_without_postgres_numbers_are_given_to_the_end_of_the_block(
 
 
 async def test_a_queue_has_an_end(queue: Service) -> None:
-    shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.waiting_room.room_store
+    shard, store = queue.stores.registry.shard("exam-1"), queue.stores.waiting_room.room_store
     first = await number(queue, "candidate-1")
 
     full = await store.join(shard, "candidate-2", late_through=0, numbers_max=1)
@@ -183,7 +183,7 @@ async def test_a_queue_has_an_end(queue: Service) -> None:
 
 
 async def test_whose_turn_has_passed_is_not_counted_in_the_queue_any_more(queue: Service) -> None:
-    shard, store = queue.stores.registry.shard("exam-1", 0), queue.stores.waiting_room.room_store
+    shard, store = queue.stores.registry.shard("exam-1"), queue.stores.waiting_room.room_store
     for i in range(3):
         await number(queue, f"candidate-{i}")
 

@@ -45,7 +45,7 @@ class RoomUnderTest:
 
     @property
     def shard(self) -> Shard:
-        return self.service.stores.registry.shard(self.exam.id, 0)
+        return self.service.stores.registry.shard(self.exam.id)
 
     def another_leader(self, **limits: Any) -> Admission:
         """Return the admission of another process."""

@@ -45,13 +45,13 @@ async def now(service: Service, reservation: Reservation) -> Reservation:
 
 async def left(service: Service, quota: str, exam: str = "exam-1") -> int:
     """Return the seats of a quota that can be reserved."""
-    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard(exam, 0))
+    snapshot = await service.stores.seats.snapshot(service.stores.registry.shard(exam))
     return snapshot.remaining[Quota(*quota.split("/"))]
 
 
 async def recover(service: Service, exam: str = "exam-1") -> tuple[Recovered, int]:
     """Do what the recovery worker does; return the attempts' ends and the refunds finished."""
-    shard = service.stores.registry.shard(exam, 0)
+    shard = service.stores.registry.shard(exam)
     recovered = await recover_attempts(service.stores.payments, shard, 0, 1000)
     return recovered, await return_seats(service.stores.payments, shard, 1000)
 
@@ -91,7 +91,7 @@ class Groups:
 
 async def check_agreement(service: Service, booked: int, exam: str = "exam-1") -> None:
     """Fail unless nothing is under way and both stores tell the same, with so many seats booked."""
-    shard = service.stores.registry.shard(exam, 0)
+    shard = service.stores.registry.shard(exam)
     await check_books(redis_of(service), shard)
     snapshot = await service.stores.seats.snapshot(shard)
     assert (snapshot.attempts, sum(snapshot.confirming.values())) == (0, 0)

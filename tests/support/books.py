@@ -36,7 +36,7 @@ async def read_records(client: "redis.asyncio.Redis", shard: Shard) -> dict[str,
         serial = key.removeprefix(prefix)
         text = await client.get(key)
         assert isinstance(text, str)
-        found[serial] = parse_record(shard.exam, shard.number, serial, text)
+        found[serial] = parse_record(shard.exam, serial, text)
     return found
 
 
@@ -159,7 +159,7 @@ async def _check_journal(
     assert versions == list(range(version - len(ids) + 1, version + 1))
     last = {e["subject"]: e["body"] for _, e in entries if e["verb"] != "capacity"}
     for serial, body in last.items():
-        told = parse_record(shard.exam, shard.number, serial, body)
+        told = parse_record(shard.exam, serial, body)
         if serial in records:
             assert told.state is records[serial].state, serial
             assert told.attempt == records[serial].attempt, serial

@@ -66,7 +66,7 @@ class Evidence:
 
     async def counters(self, exam: str = "exam-1") -> dict[str, dict[Quota, int]]:
         """Return every counter of an exam in Redis."""
-        shard = Shard(exam, 0, 0)
+        shard = Shard(exam, 0)
         found = {}
         async with self._client() as client:
             for name in _COUNTERS:
@@ -76,12 +76,12 @@ class Evidence:
 
     async def reservations(self, exam: str = "exam-1") -> list[Reservation]:
         """Return every reservation of an exam that Redis has a record of."""
-        prefix = Shard(exam, 0, 0).record_key("")
+        prefix = Shard(exam, 0).record_key("")
         found = []
         async with self._client() as client:
             async for key in client.scan_iter(match=f"{prefix}*", count=1000):
                 text = await client.get(key)
-                found.append(parse_record(exam, 0, key.removeprefix(prefix), text))
+                found.append(parse_record(exam, key.removeprefix(prefix), text))
         return found
 
     async def assert_books_balance(self, exam: str = "exam-1") -> None:
@@ -102,7 +102,7 @@ class Evidence:
             for session in r.sessions
         }
         async with self._client() as client:
-            assert await client.hgetall(Shard(exam, 0, 0).key("claims")) == claimed
+            assert await client.hgetall(Shard(exam, 0).key("claims")) == claimed
         assert len(claimed) == sum(len(r.sessions) for r in standing)
         ledger = await self.rows(
             "SELECT venue, subject, capacity, confirmed FROM quotas WHERE exam = $1", exam

@@ -10,7 +10,7 @@ from typing import Any
 
 from quota_service.domain.exam import Exam, Quota
 from quota_service.domain.payment import PaymentEvent, PaymentOutcome, PaymentStatus, RefundReason
-from quota_service.domain.reservation import Reservation, ReservationId, State
+from quota_service.domain.reservation import Reservation, State, derive_serial
 from quota_service.ledger.confirmations import (
     AttemptSuperseded,
     ConfirmationLedger,
@@ -53,7 +53,7 @@ class LedgerUnderTest:
         """Return a reservation under an attempt as Redis would report it, with an id of its own."""
         key = f"key-{next(self._numbers)}"
         fields: dict[str, Any] = {
-            "id": str(ReservationId.derive(None, self.exam.id, 1, candidate, key)),
+            "id": f"{self.exam.id}.0.{derive_serial(None, self.exam.id, candidate, key)}",
             "exam": self.exam.id,
             "sessions": tuple(self.exam.session_of.get(subject, "day1-am") for subject in subjects),
             "state": State.CONFIRMING,

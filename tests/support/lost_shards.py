@@ -20,7 +20,7 @@ from tests.support.redis_clients import redis_of
 
 async def drain(service: Service) -> None:
     """Drain what is in the journal of the test exam."""
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     while not (await drain_journal(service.stores.maintenance, shard, 1000, 3)).is_idle:
         pass
 
@@ -71,7 +71,7 @@ async def check_after(service: Service, booked: int) -> None:
     """Fail unless the stores agree, and the journal in Postgres tells of Redis as it is."""
     await check_agreement(service, booked)
     await drain(service)
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     records = await read_records(redis_of(service), shard)
     told = dict(
         await rows(service, "SELECT id, state FROM reservations WHERE epoch = $1", shard.epoch)
@@ -84,7 +84,7 @@ async def check_after(service: Service, booked: int) -> None:
 
 async def check_after_recovery(service: Service, exam: str) -> None:
     """Fail unless everything Redis has of an exam agrees, whatever is booked."""
-    await check_books(redis_of(service), service.stores.registry.shard(exam, 0))
+    await check_books(redis_of(service), service.stores.registry.shard(exam))
 
 
 class Stall:

@@ -47,7 +47,7 @@ async def move_due_into_the_past(client: "redis.asyncio.Redis", reservation: str
     """Let a live hold of an exam that was just opened be overdue, by its id."""
     parts = ReservationId.parse(reservation)
     assert parts is not None
-    await move_due(client, Shard(parts.exam, parts.shard, 0), parts.serial)
+    await move_due(client, Shard(parts.exam, 0), parts.serial)
 
 
 async def move_attempt(

@@ -5,7 +5,7 @@ from tests.support.client import ApiClient, Reply
 
 ROOM = "/v1/exams/exam-1/waiting-room"
 CLAIMS = f"{ROOM}/claims"
-SHARD = Shard("exam-1", 0, 1)
+SHARD = Shard("exam-1", 1)
 
 
 async def join(api: ApiClient, candidate: str = "candidate-1") -> Reply:

@@ -9,7 +9,7 @@ from typing import Any
 import redis.asyncio
 
 from quota_service.domain.exam import Exam, Quota
-from quota_service.domain.reservation import Reservation, ReservationId
+from quota_service.domain.reservation import Reservation, derive_serial
 from quota_service.observability.metrics import Metrics
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptRunner
@@ -49,7 +49,7 @@ class SeatsUnderTest:
         """Return a request as the protocol makes it, under a new key unless one is given."""
         key = key or f"key-{next(self._numbers)}"
         return ReserveRequest(
-            serial=ReservationId.derive(None, self.exam.id, 1, candidate, key).serial,
+            serial=derive_serial(None, self.exam.id, candidate, key),
             candidate=candidate,
             subjects=subjects,
             sessions=tuple(self.exam.session_of[subject] for subject in subjects),
@@ -151,9 +151,7 @@ async def open_seats(settings: Settings, exam: Exam | None = None) -> AsyncItera
     client = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
     metrics = Metrics()
     runner = ScriptRunner(redis_pool(settings), load_scripts(), settings, metrics)
-    seats = SeatsUnderTest(
-        client, runner, SeatStore(runner), metrics, exam, Shard(exam.id, 0, EPOCH)
-    )
+    seats = SeatsUnderTest(client, runner, SeatStore(runner), metrics, exam, Shard(exam.id, EPOCH))
     try:
         assert await seats.store.open(seats.shard)
         await seats.store.define(seats.shard, exam, before="")

@@ -75,13 +75,13 @@ async def expire_due_holds(stores: ExamStores, shard: Shard, limit: int) -> int:
 
 
 async def recover(service: Service, age_ms: int = 0) -> Recovered:
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     return await recover_attempts(service.stores.payments, shard, age_ms, 100)
 
 
 async def check_both_books(service: Service, booked: int) -> None:
     """Fail unless both stores agree, with so many seats booked."""
-    shard = service.stores.registry.shard("exam-1", 0)
+    shard = service.stores.registry.shard("exam-1")
     await check_books(redis_of(service), shard)
     snapshot = await service.stores.seats.snapshot(shard)
     async with service.stores.ledger.connection() as connection:

@@ -53,7 +53,7 @@ async def test_everything_works_while_each_transaction_gets_another_connection(
             outcomes = await asyncio.gather(*(pay(n) for n in range(CANDIDATES)))
             await asyncio.gather(*(look() for _ in range(CANDIDATES)))
             drained = await drain_journal(
-                service.stores.maintenance, service.stores.registry.shard("exam-1", 0), 1000, 3
+                service.stores.maintenance, service.stores.registry.shard("exam-1"), 1000, 3
             )
 
             assert set(outcomes) == {PaymentOutcome.CONFIRMED}

@@ -35,10 +35,10 @@ def text_of(**changes: str) -> str:
 
 
 def test_every_field_of_a_record_comes_back() -> None:
-    reservation = parse_record("exam-1", 3, SERIAL, text_of())
+    reservation = parse_record("exam-1", SERIAL, text_of())
 
     assert list(VALUES) == list(FIELDS)
-    assert (reservation.id, reservation.exam) == (f"exam-1.3.{SERIAL}", "exam-1")
+    assert (reservation.id, reservation.exam) == (f"exam-1.0.{SERIAL}", "exam-1")
     assert reservation.state is State.CONFIRMING
     assert (reservation.subjects, reservation.sessions) == (
         ("general", "qms"),
@@ -77,7 +77,7 @@ def test_a_hold_that_was_never_paid_has_an_empty_pin() -> None:
         state="held", checked_out="0", payment_seen="0", attempt="", attempt_began_ms="0"
     )
 
-    reservation = parse_record("exam-1", 0, SERIAL, text)
+    reservation = parse_record("exam-1", SERIAL, text)
 
     assert (reservation.checked_out, reservation.payment_seen) == (False, False)
     assert (reservation.attempt, reservation.attempt_began_ms) == ("", 0)
@@ -85,7 +85,7 @@ def test_a_hold_that_was_never_paid_has_an_empty_pin() -> None:
 
 @pytest.mark.parametrize("state", list(State))
 def test_every_state_can_be_read(state: State) -> None:
-    assert parse_record("exam-1", 0, SERIAL, text_of(state=state.value)).state is state
+    assert parse_record("exam-1", SERIAL, text_of(state=state.value)).state is state
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,11 @@ def test_every_state_can_be_read(state: State) -> None:
 )
 def test_a_text_that_is_no_record_is_refused_by_one_name(text: str) -> None:
     with pytest.raises(RecordError):
-        parse_record("exam-1", 0, SERIAL, text)
+        parse_record("exam-1", SERIAL, text)
 
 
 def test_a_repeated_request_is_answered_as_the_first_was() -> None:
-    later = parse_record("exam-1", 0, SERIAL, text_of(state="expired"))
+    later = parse_record("exam-1", SERIAL, text_of(state="expired"))
 
     first = later.as_first_answered()
 
@@ -122,7 +122,7 @@ def test_a_repeated_request_is_answered_as_the_first_was() -> None:
 
 def test_a_record_that_was_written_before_changes_of_venue_were_counted_is_read() -> None:
     text = "|".join(list(VALUES.values())[:-2])
-    padded = parse_record("exam-1", 3, SERIAL, f"{text}||")
+    padded = parse_record("exam-1", SERIAL, f"{text}||")
 
-    assert parse_record("exam-1", 3, SERIAL, text) == padded
+    assert parse_record("exam-1", SERIAL, text) == padded
     assert (padded.venue_changes, padded.key_id) == (0, "")

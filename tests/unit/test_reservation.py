@@ -1,4 +1,4 @@
-"""Reservation ids, shards, and the table of states against what the scripts say they walk."""
+"""Reservation ids, and the table of states against what the scripts say they walk."""
 
 import re
 
@@ -8,7 +8,7 @@ from quota_service.domain.reservation import (
     TRANSITIONS,
     ReservationId,
     State,
-    shard_of,
+    derive_serial,
 )
 from tests.support.lua_sources import read_sources
 
@@ -17,25 +17,25 @@ ID_KEY = bytes(range(32))
 
 
 def test_an_id_is_derived_the_same_each_time_and_reads_back() -> None:
-    made = ReservationId.derive(ID_KEY, "exam-1", 1, "candidate-1", "key-1")
+    made = derive_serial(ID_KEY, "exam-1", "candidate-1", "key-1")
 
-    assert made == ReservationId.derive(ID_KEY, "exam-1", 1, "candidate-1", "key-1")
-    assert ReservationId.parse(str(made)) == made
-    assert re.fullmatch(r"exam-1\.0\.[a-z2-7]{24}", str(made))
+    assert made == derive_serial(ID_KEY, "exam-1", "candidate-1", "key-1")
+    assert re.fullmatch(r"[a-z2-7]{24}", made)
+    assert ReservationId.parse(f"exam-1.0.{made}") == ReservationId("exam-1", made)
 
 
 def test_an_id_derived_today_is_the_one_derived_by_every_version_to_come() -> None:
-    made = ReservationId.derive(ID_KEY, "exam-1", 4, "candidate-1", "key-1")
-    of_an_older_exam = ReservationId.derive(None, "exam-1", 4, "candidate-1", "key-1")
+    made = derive_serial(ID_KEY, "exam-1", "candidate-1", "key-1")
+    of_an_older_exam = derive_serial(None, "exam-1", "candidate-1", "key-1")
 
-    assert str(made) == "exam-1.3.ixm2mvjriqjoaxi6leds772j"
-    assert str(of_an_older_exam) == "exam-1.3.vwlcscvbxh33yvbg7gvvmjkt"
+    assert str(ReservationId("exam-1", made)) == "exam-1.0.ixm2mvjriqjoaxi6leds772j"
+    assert of_an_older_exam == "vwlcscvbxh33yvbg7gvvmjkt"
 
 
 def test_who_has_another_key_or_none_derives_another_serial() -> None:
     keys = [ID_KEY, bytes(32), None]
 
-    made = {ReservationId.derive(key, "exam-1", 1, "candidate-1", "key-1").serial for key in keys}
+    made = {derive_serial(key, "exam-1", "candidate-1", "key-1") for key in keys}
 
     assert len(made) == len(keys)
 
@@ -52,11 +52,11 @@ def test_who_has_another_key_or_none_derives_another_serial() -> None:
     ],
 )
 def test_whatever_differs_gives_another_serial(other: tuple[str, str, str]) -> None:
-    first = ReservationId.derive(ID_KEY, "exam-1", 1, "candidate-1", "key-1")
+    first = derive_serial(ID_KEY, "exam-1", "candidate-1", "key-1")
 
     exam, candidate, key = other
 
-    assert ReservationId.derive(ID_KEY, exam, 1, candidate, key).serial != first.serial
+    assert derive_serial(ID_KEY, exam, candidate, key) != first
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,7 @@ def test_whatever_differs_gives_another_serial(other: tuple[str, str, str]) -> N
         f"exam-1.0.{'1' * 24}",
         f"exam-1.0.{'A' * 24}",
         f"exam-1.-1.{'a' * 24}",
+        f"exam-1.1.{'a' * 24}",
         f"exam-1.10000.{'a' * 24}",
         f"exam-1.٣.{'a' * 24}",
         f"Exam.0.{'a' * 24}",
@@ -82,27 +83,6 @@ def test_whatever_differs_gives_another_serial(other: tuple[str, str, str]) -> N
 )
 def test_a_text_that_was_never_an_id_of_ours_is_none(text: str) -> None:
     assert ReservationId.parse(text) is None
-
-
-@pytest.mark.parametrize("shards", [1, 2, 7, 64])
-def test_a_candidate_is_dealt_to_one_shard_whatever_the_key(shards: int) -> None:
-    ids = [
-        ReservationId.derive(ID_KEY, "exam-1", shards, "candidate-1", f"key-{i}") for i in range(50)
-    ]
-
-    assert {made.shard for made in ids} == {shard_of("exam-1", "candidate-1", shards)}
-
-
-def test_candidates_are_dealt_evenly() -> None:
-    dealt = [shard_of("exam-1", f"candidate-{i}", 4) for i in range(4000)]
-
-    assert [900 < dealt.count(shard) < 1100 for shard in range(4)] == [True] * 4
-
-
-def test_a_candidate_stays_in_its_shard_over_time() -> None:
-    dealt = [shard_of("exam-1", f"candidate-{i}", 8) for i in range(10)]
-
-    assert dealt == [3, 3, 7, 4, 3, 5, 6, 3, 4, 6]
 
 
 def test_each_script_walks_the_arrows_the_table_gives_it_and_no_others() -> None:

@@ -6,7 +6,7 @@ FROM   (
            epoch,
            version,
            verb,
-           lag(verb) OVER (PARTITION BY shard, subject ORDER BY epoch, version) AS before
+           lag(verb) OVER (PARTITION BY subject ORDER BY epoch, version) AS before
     FROM   journal
     WHERE  exam = $1
     AND    verb NOT IN ('capacity', 'see_payment')

@@ -9,7 +9,6 @@ WITH steps AS (
     USING  shards s
     WHERE  r.exam = $1
     AND    s.exam = r.exam
-    AND    s.shard = r.shard
     AND    r.epoch < s.epoch
 )
 UPDATE shards

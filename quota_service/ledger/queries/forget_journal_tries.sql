@@ -1,9 +1,7 @@
 -- Forgets that journal entries were refused before: they are stored now.
 -- $1 exam, text
--- $2 shard, integer
--- $3 entries, text[]: stream ids
+-- $2 entries, text[]: stream ids
 DELETE FROM journal_quarantine
 WHERE  exam = $1
-AND    shard = $2
-AND    entry = ANY ($3::text[])
+AND    entry = ANY ($2::text[])
 AND    quarantined_at IS NULL

@@ -1,11 +1,10 @@
--- A shard that Redis has not opened yet, and its journal, of which nothing is drained.
+-- The shard of a new exam, which Redis has not opened yet, and its journal, of which nothing is drained.
 -- $1 exam, text
--- $2 shard, integer
 WITH made AS (
-    INSERT INTO shards (exam, shard)
-    VALUES ($1, $2)
-    RETURNING exam, shard
+    INSERT INTO shards (exam)
+    VALUES ($1)
+    RETURNING exam
 )
-INSERT INTO journal_positions (exam, shard)
-SELECT exam, shard
+INSERT INTO journal_positions (exam)
+SELECT exam
 FROM   made

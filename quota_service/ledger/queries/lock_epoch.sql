@@ -1,10 +1,8 @@
 -- A shard that has this epoch, which it keeps until this transaction ends: a fence waits.
 -- $1 exam, text
--- $2 shard, integer
--- $3 epoch, bigint
+-- $2 epoch, bigint
 SELECT state
 FROM   shards
 WHERE  exam = $1
-AND    shard = $2
-AND    epoch = $3
+AND    epoch = $2
 FOR    SHARE

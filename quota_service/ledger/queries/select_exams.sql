@@ -1,4 +1,4 @@
--- Every exam that is not archived, with its shards, as the API holds them in memory. The definition is told where the
+-- Every exam that is not archived, with its shard, as the API holds them in memory. The definition is told where the
 -- reader knows another revision: those of large exams are megabytes.
 -- $1 exams the reader knows, text[]
 -- $2 the revision of each, bigint[], by position
@@ -8,11 +8,10 @@ SELECT e.id,
        e.revision,
        e.id_key,
        e.closed,
-       array_agg(s.epoch ORDER BY s.shard) AS epochs,
-       array_agg(s.state ORDER BY s.shard) AS states,
-       array_agg(s.retired_at IS NOT NULL ORDER BY s.shard) AS retired
+       s.epoch,
+       s.state,
+       s.retired_at IS NOT NULL AS is_retired
 FROM   exams e
 JOIN   shards s ON s.exam = e.id
 LEFT   JOIN unnest($1::text[], $2::bigint[]) AS k (exam, revision) ON k.exam = e.id
 WHERE  e.archived_at IS NULL
-GROUP  BY e.id, k.revision

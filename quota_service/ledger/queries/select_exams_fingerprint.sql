@@ -1,6 +1,6 @@
 -- One number that changes with any result of `select_exams`.
 SELECT coalesce(sum(hashtextextended(
-           concat_ws('|', e.id, e.revision, s.shard, s.epoch, s.state, s.retired_at IS NOT NULL,
+           concat_ws('|', e.id, e.revision, s.epoch, s.state, s.retired_at IS NOT NULL,
                      e.archived_at IS NOT NULL),
            0
        )), 0)::text AS fingerprint

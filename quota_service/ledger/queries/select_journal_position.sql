@@ -1,7 +1,5 @@
 -- The last drained entry of a shard.
 -- $1 exam, text
--- $2 shard, integer
 SELECT drained_epoch, drained_version
 FROM   journal_positions
 WHERE  exam = $1
-AND    shard = $2

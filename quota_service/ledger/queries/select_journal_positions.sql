@@ -1,5 +1,5 @@
 -- The version each shard's journal was drained up to.
 -- $1 exams, text[]
-SELECT exam, shard, drained_version
+SELECT exam, drained_version
 FROM   journal_positions
 WHERE  exam = ANY ($1::text[])

@@ -1,16 +1,15 @@
 -- A page of what ended in a shard lately, oldest first: repeats of its requests may still come, and
 -- late payments.
 -- $1 exam, text
--- $2 shard, integer
--- $3 created after, timestamptz
--- $4 and, at that time, after this reservation, text
--- $5 limit, integer
+-- $2 created after, timestamptz
+-- $3 and, at that time, after this reservation, text
+-- $4 limit, integer
 SELECT r.id AS reservation, r.record, r.created_at
 FROM   reservations r
 WHERE  r.exam = $1
-AND    r.shard = $2
-AND    (r.created_at, r.id) > ($3, $4)
+AND    r.shard = 0
+AND    (r.created_at, r.id) > ($2, $3)
 AND    r.state IN ('released', 'expired')
 AND    NOT EXISTS (SELECT FROM bookings b WHERE b.reservation = r.id)
 ORDER  BY r.created_at, r.id
-LIMIT  $5
+LIMIT  $4

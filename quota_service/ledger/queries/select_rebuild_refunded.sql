@@ -1,10 +1,8 @@
 -- What was refunded in a shard within the last day, as the records Redis keeps of it.
 -- $1 exam, text
--- $2 shard, integer
 SELECT b.reservation, b.record
 FROM   refunds r
 JOIN   booking_records b USING (reservation)
 WHERE  r.exam = $1
-AND    b.shard = $2
 AND    r.refunded_at > now() - interval '1 day'
 ORDER  BY b.reservation

@@ -1,18 +1,17 @@
 -- A page of journal entries after a step, in their order, each with the record of its reservation
 -- where it is the last of the reservation and the reservation is not booked.
 -- $1 exam, text
--- $2 shard, integer
--- $3 after this epoch, bigint
--- $4 and version, bigint
--- $5 limit, integer
+-- $2 after this epoch, bigint
+-- $3 and version, bigint
+-- $4 limit, integer
 WITH page AS MATERIALIZED (  -- so that no plan reads a table as a whole
-    SELECT exam || '.' || shard || '.' || subject AS reservation, epoch, version
+    SELECT exam || '.0.' || subject AS reservation, epoch, version
     FROM   journal
     WHERE  exam = $1
-    AND    shard = $2
-    AND    (epoch, version) > ($3, $4)
+    AND    shard = 0
+    AND    (epoch, version) > ($2, $3)
     ORDER  BY epoch, version
-    LIMIT  $5
+    LIMIT  $4
 )
 SELECT page.reservation, page.epoch, page.version, r.record
 FROM   page

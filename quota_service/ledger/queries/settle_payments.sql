@@ -13,7 +13,7 @@
 -- $11 body hashes, text[]
 -- $12 requests that reported each, text[]
 -- $13 exams of bookings, text[]; null from here on for an event that books nothing
--- $14 shards, integer[]
+-- $14 zeros, integer[]; null for a booking that holds no epoch
 -- $15 epochs, bigint[]: of the step in Redis that each payment was begun by
 -- $16 versions, bigint[]
 -- $17 attempts, text[]
