@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import itertools
+import os
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -16,11 +17,13 @@ from loadtest.bench.redis_cluster import redis_cluster
 from quota_service.embedded.ports import LOOPBACK, free_loopback_port
 from quota_service.embedded.programs import find_redis_binary
 from quota_service.seats.fitness import server_warnings
-from tests.support.opening_day import live_through_a_day
+from tests.support.exams import exam_definition
+from tests.support.opening_day import EXAM, live_through_a_day
+from tests.support.programs import need_program
 from tests.support.servers import kill
 from tests.support.shipped_replicas import ShippedNode, ShippedReplica, installed
 from tests.support.shipped_site import site_on
-from tests.support.shipped_stores import PASSWORD, ShippedPostgres, shipped_postgres
+from tests.support.shipped_stores import DEPLOY, PASSWORD, ShippedPostgres, shipped_postgres
 from tests.support.waiting import eventually
 
 
@@ -101,6 +104,44 @@ async def test_a_pair_that_sentinels_watch_fails_over(
             sentinel.wait()
         for server in (one, two):
             server.stop()
+
+
+@pytest.mark.system
+async def test_an_exam_is_moved_to_another_primary(empty: ShippedPostgres, tmp_path: Path) -> None:
+    numbers = itertools.count()
+    async with redis_cluster(tmp_path, has_replicas=True, make=ShippedNode) as cluster:
+        for primary in cluster.primaries:
+            assert isinstance(primary, ShippedNode)
+            await eventually(partial(_has_good_replica, primary))
+        old = await cluster.node_of(EXAM)
+        new, other = [primary for primary in cluster.primaries if primary is not old]
+        nodes = [node.address for node in (old, new, other)]
+        async with site_on(At(cluster.url), empty) as site:
+            assert (await site.client.import_exam(exam_definition(EXAM))).status == 201
+            await site.service.stores.registry.refresh()
+            held = (await site.client.reserve("before")).json
+
+            async def is_served() -> bool:
+                return (await site.client.reserve(f"after-{next(numbers)}")).status == 201
+
+            without_rights = await asyncio.to_thread(_move, *nodes, password="another")
+            stays = await cluster.node_of(EXAM)
+            moved = await asyncio.to_thread(_move, *nodes)
+            await eventually(is_served)
+            reservation = await site.client.get(f"/v1/reservations/{held['id']}")
+
+        assert "WRONGPASS" in without_rights.stderr
+        assert (without_rights.returncode != 0, stays) == (True, old)
+        assert (moved.returncode, await cluster.node_of(EXAM)) == (0, new), moved.stderr
+        assert reservation.json["state"] == "held"
+
+
+def _move(*nodes: str, password: str = PASSWORD) -> "subprocess.CompletedProcess[str]":
+    """Move the exam from the first primary to the second, as ops do."""
+    need_program("redis-cli")
+    environment = {**os.environ, "OPS_PASSWORD": password}
+    command = [DEPLOY / "redis" / "move-exam.sh", EXAM, *nodes]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 async def _has_good_replica(server: ShippedNode) -> bool:
