@@ -192,8 +192,7 @@ async def _rebuild(
         before_bytes = _begin_peak_bytes()
         cpu_started_s, rebuilt_s = time.process_time(), 0.0
         for exam in exams:
-            used = stores.registry.used_shard(exam)
-            done = await rebuild_shard(stores.maintenance, used, "the ledger was filled")
+            done = await rebuild_shard(stores.maintenance, exam, "the ledger was filled")
             if done is None or (done.bookings, done.holds) != (bookings, holds):
                 raise BenchError(f"{exam}: {done}, not {bookings} bookings and {holds} holds")
             rebuilt_s += done.seconds

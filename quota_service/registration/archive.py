@@ -41,10 +41,10 @@ async def archive_exam(stores: MaintenanceStores, exam_id: str) -> int:
             return archived_at
     exam = stores.registry.find(exam_id)
     await _check(stores, exam)
-    if not stores.registry.is_retired(exam_id) and not stores.registry.is_new(exam_id):
-        used = stores.registry.used_shard(exam_id)
-        if await rebuild_shard(stores, used, "the exam is archived", retired=True) is None:
-            raise NotReady(f"an import or a recovery of exam {exam_id} is running")
+    is_in_redis = not (stores.registry.is_retired(exam_id) or stores.registry.is_new(exam_id))
+    why = "the exam is archived"
+    if is_in_redis and await rebuild_shard(stores, exam_id, why, retired=True) is None:
+        raise NotReady(f"an import or a recovery of exam {exam_id} is running")
     stores.failpoint("archive: retired")
     async with stores.recoveries.alone(exam_id) as alone:
         if not alone:
@@ -52,7 +52,7 @@ async def archive_exam(stores: MaintenanceStores, exam_id: str) -> int:
         if await stores.archive.is_money_due(exam_id):
             raise ExamUnfinished(("refunds_due",))
         async with stores.ledger.transaction() as connection:
-            fenced = await stores.recoveries.fence_in(connection, exam_id, "the exam is archived")
+            fenced = await stores.recoveries.fence_in(connection, exam_id, why)
             archived_at = await stores.archive.archive(connection, exam_id)
         stores.failpoint("archive: marked")
         await stores.registry.refresh()

@@ -238,12 +238,12 @@ async def repair(stores: MaintenanceStores, audited: Audit) -> list[str]:
         for difference in audited.differences
     ):
         await finish_import(stores, audited.exam)
-        used = stores.registry.used_shard(audited.exam)
-        rebuilt = await rebuild_shard(stores, used, "an audit found a difference")
+        rebuilt = await rebuild_shard(stores, audited.exam, "an audit found a difference")
         if rebuilt is not None:
             told = f"rebuilt with {rebuilt.bookings} bookings and {rebuilt.holds} holds"
-            await stores.auditing.note(audited.exam, Promise.P7, used.shard.tag, told)
-            done.append(f"{used.shard.tag} {told}")
+            tag = stores.registry.used_shard(audited.exam).shard.tag
+            await stores.auditing.note(audited.exam, Promise.P7, tag, told)
+            done.append(f"{tag} {told}")
     return done
 
 

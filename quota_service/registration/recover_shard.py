@@ -105,32 +105,33 @@ async def lost_shards(stores: MaintenanceStores, used: Sequence[UsedShard]) -> l
     return sorted(lost, key=lambda each: -ends_ms.get(each.shard.exam, 0))
 
 
-async def recover_if_lost(stores: MaintenanceStores, used: UsedShard) -> Recovery | None:
+async def recover_if_lost(stores: MaintenanceStores, exam: str) -> Recovery | None:
     """Recover a shard if it may have lost something, or if a recovery of it was not finished."""
-    async with stores.recoveries.alone(used.shard.exam) as alone:
+    async with stores.recoveries.alone(exam) as alone:
         if not alone:
             return None
         # Another recovery may have finished before this one.
         await stores.registry.refresh()
-        used = stores.registry.used_shard(used.shard.exam)
-        _, drained = await stores.recoveries.position(used.shard.exam)
+        used = stores.registry.used_shard(exam)
+        _, drained = await stores.recoveries.position(exam)
         status = await stores.recovery.status(used.shard)
         reason = _problem(used, drained, status)
         return await _recover(stores, used.shard, status, reason) if reason else None
 
 
 async def rebuild_shard(
-    stores: MaintenanceStores, used: UsedShard, reason: str, *, retired: bool | None = None
+    stores: MaintenanceStores, exam: str, reason: str, *, retired: bool | None = None
 ) -> Recovery | None:
     """Rebuild a shard in any state; None when another recovery or an import is running.
 
     With `retired` it leaves Redis but for its counters from now on, or comes back whole.
     """
-    async with stores.recoveries.alone(used.shard.exam) as alone:
+    async with stores.recoveries.alone(exam) as alone:
         if not alone:
             return None
-        status = await stores.recovery.status(used.shard)
-        return await _recover(stores, used.shard, status, reason, anew=True, retired=retired)
+        shard = stores.registry.used_shard(exam).shard
+        status = await stores.recovery.status(shard)
+        return await _recover(stores, shard, status, reason, anew=True, retired=retired)
 
 
 def _problem(used: UsedShard, drained: int, status: ShardStatus) -> str:

@@ -20,11 +20,10 @@ _FINISHING_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class UsedShard:
-    """A shard that was opened once: whether it is open or fenced, and whether it is retired."""
+    """A shard that was opened once, and whether it is open or fenced."""
 
     shard: Shard
     is_open: bool
-    is_retired: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +157,7 @@ class ExamRegistry:
     def used_shard(self, exam: str) -> UsedShard:
         """Return one shard of `used_shards`."""
         stored = self._stored(exam)
-        is_open = stored.state is ShardState.OPEN
-        return UsedShard(Shard(exam, stored.epoch), is_open, stored.is_retired)
+        return UsedShard(Shard(exam, stored.epoch), stored.state is ShardState.OPEN)
 
     def used_shards(self) -> Sequence[UsedShard]:
         """Return every shard that was ever opened, for the fence and the rebuild."""

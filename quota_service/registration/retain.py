@@ -33,8 +33,7 @@ async def retire_exam(stores: MaintenanceStores, exam: Exam) -> bool:
     now_ms = await stores.seats.clock_ms()
     if now_ms < exam.ends_at_ms + _RETIRED_AFTER_MS or not await _is_finished(stores, exam.id):
         return False
-    used = registry.used_shard(exam.id)
-    done = await rebuild_shard(stores, used, "the exam is over", retired=True)
+    done = await rebuild_shard(stores, exam.id, "the exam is over", retired=True)
     if done is not None:
         log.info("exam removed from redis", extra={"exam": exam.id})
     return done is not None

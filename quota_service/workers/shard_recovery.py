@@ -49,4 +49,4 @@ class ShardRecoveryWorker:
         return lost
 
     async def _recover(self, used: UsedShard) -> Mapping[str, int]:
-        return {"recovered": int(await recover_if_lost(self._stores, used) is not None)}
+        return {"recovered": int(await recover_if_lost(self._stores, used.shard.exam) is not None)}

@@ -70,12 +70,12 @@ def without_order_of_looking(_folder: Path) -> None:
             if problem(each, drained.get(each.shard.exam, 0), standing)
         ]
 
-    async def recover_if_lost(stores: MaintenanceStores, used: UsedShard) -> Recovery | None:
-        async with stores.recoveries.alone(used.shard.exam) as alone:
+    async def recover_if_lost(stores: MaintenanceStores, exam: str) -> Recovery | None:
+        async with stores.recoveries.alone(exam) as alone:
             await stores.registry.refresh()
-            used = stores.registry.used_shard(used.shard.exam)
+            used = stores.registry.used_shard(exam)
             standing = await stores.recovery.status(used.shard)
-            _, drained = await stores.recoveries.position(used.shard.exam)
+            _, drained = await stores.recoveries.position(exam)
             reason = problem(used, drained, standing)
             if not alone or not reason:
                 return None

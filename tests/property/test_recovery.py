@@ -212,11 +212,9 @@ async def compare(
         await history.take(each)
     await history.lose()
 
-    registry = service.stores.registry
-    recovery = await recover_if_lost(service.stores.maintenance, registry.used_shard(history.exam))
+    recovery = await recover_if_lost(service.stores.maintenance, history.exam)
     recovered = await read(service, history.shard)
-    used = registry.used_shard(history.exam)
-    again = await rebuild_shard(service.stores.maintenance, used, "to compare")
+    again = await rebuild_shard(service.stores.maintenance, history.exam, "to compare")
     rebuilt = await read(service, history.shard)
 
     assert recovery is not None

@@ -55,16 +55,13 @@ class LossyHistory(History):
 
     async def recover(self) -> bool:
         """Recover the shard; return whether there was anything to recover."""
-        stores = self.service.stores
-        used = stores.registry.used_shard(self.exam)
-        return await recover_if_lost(stores.maintenance, used) is not None
+        return await recover_if_lost(self.service.stores.maintenance, self.exam) is not None
 
     async def recovery_dies(self, line: str) -> None:
-        registry = self.service.stores.registry
+        stores = dying(self.service.stores, line)
         with suppress(DiedError, QuotaError):
-            stores = dying(self.service.stores, line)
-            await recover_if_lost(stores.maintenance, registry.used_shard(self.exam))
-        await registry.refresh()
+            await recover_if_lost(stores.maintenance, self.exam)
+        await self.service.stores.registry.refresh()
 
     async def pay_late(self, who: int, line: str) -> None:
         stores = dying(self.service.stores, f"confirm: {line}") if line else self.service.stores
@@ -98,8 +95,7 @@ async def live(service: Service, told: list[tuple[Any, ...]]) -> None:
         else:
             await history.take(each)
     recovered = await read(service, history.shard)
-    used = service.stores.registry.used_shard(history.exam)
-    assert await rebuild_shard(service.stores.maintenance, used, "to compare")
+    assert await rebuild_shard(service.stores.maintenance, history.exam, "to compare")
 
     assert recovered == await read(service, history.shard)
 

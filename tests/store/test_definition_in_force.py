@@ -167,7 +167,7 @@ async def recover_and_die(service: Service) -> None:
     """Recover the lost shard by a process that dies just before it opens it."""
     stores = dying(service.stores, "recover: defined")
     for used in await lost_shards(stores.maintenance, stores.registry.used_shards()):
-        await recover_if_lost(stores.maintenance, used)
+        await recover_if_lost(stores.maintenance, used.shard.exam)
 
 
 async def test_whoever_has_not_heard_of_a_definition_does_not_put_another_in_its_place(

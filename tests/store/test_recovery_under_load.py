@@ -132,14 +132,13 @@ async def recover_again_and_again(worker: Service, chance: random.Random) -> Non
         await asyncio.sleep(chance.uniform(0.05, 0.3))
         with suppress(QuotaError):
             await registry.refresh()
-            used = registry.used_shard(EXAM)
             if turn % 2:
-                await rebuild_shard(worker.stores.maintenance, used, "as ordered")
+                await rebuild_shard(worker.stores.maintenance, EXAM, "as ordered")
                 continue
-            key = used.shard.key("epoch")
+            key = registry.used_shard(EXAM).shard.key("epoch")
             fence = await redis_of(worker).get(key)
             await redis_of(worker).set(key, fence.partition("@")[0] + "@a run before")
-            await recover_if_lost(worker.stores.maintenance, used)
+            await recover_if_lost(worker.stores.maintenance, EXAM)
 
 
 async def test_nothing_is_lost_or_leaks_while_a_shard_is_recovered_again_and_again(
@@ -164,9 +163,7 @@ async def test_nothing_is_lost_or_leaks_while_a_shard_is_recovered_again_and_aga
         await asyncio.gather(*tasks)
         for _ in range(4):
             await worker.stores.registry.refresh()
-            await recover_if_lost(
-                worker.stores.maintenance, worker.stores.registry.used_shard(EXAM)
-            )
+            await recover_if_lost(worker.stores.maintenance, EXAM)
             await round_of_all(worker, age_ms=0)
 
         told = dict(await rows(api, "SELECT event, outcome FROM payment_events"))

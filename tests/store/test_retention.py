@@ -156,8 +156,9 @@ async def test_a_repair_by_a_process_that_does_not_know_of_the_retirement_keeps_
     async with open_service(service.settings) as other:
         await refresh_memory(other)
         await retain(service)
-        used = other.stores.registry.used_shard("exam-1")
-        assert await rebuild_shard(other.stores.maintenance, used, "an audit found a difference")
+        assert await rebuild_shard(
+            other.stores.maintenance, "exam-1", "an audit found a difference"
+        )
 
     assert await names(service) == COUNTERS
 
