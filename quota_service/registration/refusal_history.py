@@ -60,6 +60,8 @@ class RefusalHistory:
         reservation of a candidate is left out.
         """
         exam, reservation = params.get("exam", ""), ""
+        if "\0" in exam:  # no text of Postgres, and no exam
+            return
         if not candidate:
             reservation = params.get("reservation", "")
             parts = ReservationId.parse(reservation)

@@ -57,6 +57,17 @@ async def test_refusals_are_added_up_batch_by_batch(service: Service, metrics: M
     assert dropped(metrics) == 0
 
 
+async def test_an_address_that_postgres_has_no_text_for_keeps_no_other_from_being_written(
+    service: Service, small: RefusalHistory, metrics: Metrics
+) -> None:
+    small.add("unknown-exam", {"exam": "exam-1\0"}, "c-1", BY)
+    refuse(small, "c-2")
+    await small.write_rest()
+
+    assert await rows(service, KEPT) == [("c-2", "sold-out", 1)]
+    assert dropped(metrics) == 0
+
+
 async def test_while_postgres_cannot_take_them_memory_is_bounded_and_what_is_missing_is_counted(
     service: Service, small: RefusalHistory, metrics: Metrics
 ) -> None:
