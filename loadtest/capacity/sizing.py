@@ -67,7 +67,7 @@ def size(opening: Opening, units: Units, seed: int) -> Sizing:
     group_share = units.group_s / (processes * units.groups_max * units.group_max)
     shares = {
         "API processes": api / processes,
-        f"the Redis primary of {busiest.days[0].exam.name}": busiest.busy_share,
+        "a Redis primary": busiest.busy_share,
         "Postgres": postgres / postgres_cores,
         "workers": worker / workers,
         "groups of payments": peaks["payment"] * group_share,
