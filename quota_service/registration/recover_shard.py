@@ -110,9 +110,10 @@ async def recover_if_lost(stores: MaintenanceStores, exam: str) -> Recovery | No
     async with stores.recoveries.alone(exam) as alone:
         if not alone:
             return None
-        # Another recovery may have finished before this one.
+        # Another recovery may have finished before this one, on a server that took over since.
         await stores.registry.refresh()
         used = stores.registry.used_shard(exam)
+        await stores.recovery.find(used.shard)
         _, drained = await stores.recoveries.position(exam)
         status = await stores.recovery.status(used.shard)
         reason = _problem(used, drained, status)
@@ -130,6 +131,7 @@ async def rebuild_shard(
         if not alone:
             return None
         shard = stores.registry.used_shard(exam).shard
+        await stores.recovery.find(shard)
         status = await stores.recovery.status(shard)
         return await _recover(stores, shard, status, reason, anew=True, retired=retired)
 

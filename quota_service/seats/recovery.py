@@ -54,6 +54,14 @@ class RecoveryStore:
         """The run of the server that answered last; empty before."""
         return self._runners.run
 
+    async def find(self, shard: Shard) -> None:
+        """Return when we speak to the server that has a shard now; a former primary is left.
+
+        Raises SeatsUnavailable.
+        """
+        await self._runners.find()
+        await self._runners.of(shard).check()
+
     async def status(self, shard: Shard) -> ShardStatus:
         """Return how Redis has a shard now."""
         call = self._calls.prepared("shard_status", shard, [shard.fence])

@@ -92,6 +92,27 @@ async def test_a_former_primary_that_answers_is_left_and_never_written_to(guarde
     assert (await hold(service, "after that")).state is State.HELD
 
 
+async def test_a_process_that_knows_of_no_failover_recovers_nothing_on_the_former_primary(
+    guarded: Guarded,
+) -> None:
+    service, key = guarded.service, "{exam-1:0}:epoch"
+    await hold(service, "first")
+    await guarded.redis.cut_off(guarded.redis.one)
+    await guarded.redis.promoted()
+    async with open_service(service.settings) as other:
+        await refresh_memory(other)
+        assert await recover_shards(other) == 1
+        async with service_client(guarded.redis.one) as client:
+            before = await client.get(key)
+            await service.stores.registry.refresh()
+            recovered = await recover_shards(service)
+            after = await client.get(key)
+        answered = await hold(other, "second")
+
+    assert (recovered, after) == (0, before)
+    assert answered.state is State.HELD
+
+
 async def test_a_minority_of_sentinels_names_no_primary(guarded: Guarded) -> None:
     service = guarded.service
     await hold(service, "first")
