@@ -30,8 +30,6 @@ from quota_service.observability.metrics import Metrics
 
 WRITE_INTERVAL_S = 0.25
 """How often a batch is written."""
-_LAST_WRITES_S = 1.0
-"""How long a process that is stopped may take to write what is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,8 @@ class RefusalLimits:
     """Rows that wait in memory: some 12 MB."""
     batch_max: int = 500
     """Rows of a statement; it makes 2000 a second."""
+    last_writes_s: float = 1.0
+    """How long a process that is stopped may take to write what is left."""
 
 
 class RefusalHistory:
@@ -97,7 +97,7 @@ class RefusalHistory:
     async def write_rest(self) -> None:
         """Write what is left, as far as Postgres takes it in the time for it."""
         try:
-            async with asyncio.timeout(_LAST_WRITES_S):
+            async with asyncio.timeout(self._limits.last_writes_s):
                 while await self.write():
                     pass
         except (QuotaError, TimeoutError):

@@ -10,6 +10,7 @@ from quota_service.observability.metrics import Metrics
 from quota_service.registration.refusal_history import RefusalHistory, RefusalLimits
 from quota_service.workers.retention import RetentionWorker
 from tests.support.lost_shards import rows
+from tests.support.patience import LIMIT_S
 
 KEPT = "SELECT candidate, slug, sum(count)::int FROM refusals GROUP BY 1, 2 ORDER BY 1, 2"
 BY = Caller("key-1", "request-1")
@@ -24,7 +25,9 @@ def metrics() -> Metrics:
 def small(service: Service, metrics: Metrics) -> RefusalHistory:
     """A history that keeps little."""
     return RefusalHistory(
-        service.stores.payments.refusals, metrics, RefusalLimits(waiting_max=3, batch_max=2)
+        service.stores.payments.refusals,
+        metrics,
+        RefusalLimits(waiting_max=3, batch_max=2, last_writes_s=LIMIT_S),
     )
 
 
@@ -87,9 +90,15 @@ async def test_while_postgres_cannot_take_them_memory_is_bounded_and_what_is_mis
     assert kept + missing == 8
 
 
-async def test_a_process_that_is_stopped_writes_what_is_left(service: Service) -> None:
+async def test_a_process_that_is_stopped_writes_what_is_left(
+    service: Service, metrics: Metrics
+) -> None:
+    history = RefusalHistory(
+        service.stores.payments.refusals, metrics, RefusalLimits(last_writes_s=LIMIT_S)
+    )
+    service.context.refusals.history = history
     async with kept_fresh(service, reports_load=True):
-        refuse(service.context.refusals.history, "c-1", "c-2")
+        refuse(history, "c-1", "c-2")
 
     assert await rows(service, KEPT) == [("c-1", "sold-out", 1), ("c-2", "sold-out", 1)]
 
