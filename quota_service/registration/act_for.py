@@ -81,7 +81,7 @@ async def mark_paid(
         if found.state in {State.RELEASED, State.REFUNDED}:
             raise ReservationEnded(found.state)
     async with noted(stores, exam, "mark-paid", reservation_id, reason, {"reference": reference}):
-        return await confirm(stores, event)
+        return await confirm(stores, event, by_ops=True)
 
 
 async def release_for(stores: ExamStores, reservation_id: str, reason: str) -> Reservation:

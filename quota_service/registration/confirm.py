@@ -33,8 +33,12 @@ import secrets
 from collections.abc import Iterable, Sequence
 
 from quota_service.domain.errors import (
+    AlreadyConfirmed,
     EventIdReused,
     LedgerUnavailable,
+    PaymentInProgress,
+    Refused,
+    ReservationEnded,
     StaleDefinition,
     Unavailable,
 )
@@ -78,16 +82,20 @@ _OF_A_BOOKING = {
 }
 
 
-async def confirm(stores: PaymentStores, event: PaymentEvent) -> PaymentResult:
+async def confirm(
+    stores: PaymentStores, event: PaymentEvent, *, by_ops: bool = False
+) -> PaymentResult:
     """Bring a payment event to its end and return it; the same event always ends the same.
 
-    A payment that was sent under another event id before ends as it did then.
+    A payment that was sent under another event id before ends as it did then. One that ops report
+    is refused where another is being recorded, or the reservation has ended, meanwhile.
 
-    Raises EventIdReused, and Unavailable when the provider has to send the event again.
+    Raises EventIdReused, and Unavailable when the provider has to send the event again; `by_ops`
+    also AlreadyConfirmed, PaymentInProgress and ReservationEnded.
     """
     outcome = OUTCOMES_WITHOUT_CAPTURE.get(event.status)
     if outcome is None:
-        settled = await _capture(stores, event)
+        settled = await _capture(stores, event, by_ops=by_ops)
     else:
         settled = await stores.confirmations.settle(PaymentDecision(event, outcome))
     if isinstance(settled, AttemptSuperseded):
@@ -98,7 +106,7 @@ async def confirm(stores: PaymentStores, event: PaymentEvent) -> PaymentResult:
 
 
 async def _capture(
-    stores: PaymentStores, event: PaymentEvent
+    stores: PaymentStores, event: PaymentEvent, *, by_ops: bool
 ) -> RecordedPayment | AttemptSuperseded:
     parts = ReservationId.parse(event.reservation)
     shard = None if parts is None else await _shard(stores, parts)
@@ -106,14 +114,14 @@ async def _capture(
         # Of an exam that is archived the ledger alone knows the bookings.
         return await _refund(stores, event, await _reason_of_ledger(stores, event))
     for _ in range(_TRIES_MAX):
-        settled = await _attempt(stores, shard, parts.serial, event)
+        settled = await _attempt(stores, shard, parts.serial, event, by_ops=by_ops)
         if isinstance(settled, RecordedPayment):
             return settled
     return AttemptSuperseded()
 
 
 async def _attempt(
-    stores: PaymentStores, shard: Shard, serial: str, event: PaymentEvent
+    stores: PaymentStores, shard: Shard, serial: str, event: PaymentEvent, *, by_ops: bool
 ) -> RecordedPayment | AttemptSuperseded:
     """Bring an event to its end under one attempt; AttemptSuperseded when it was abandoned."""
     begun_s = attempt_clock_s()
@@ -122,6 +130,8 @@ async def _attempt(
     if isinstance(answer, RecordedPayment):
         return answer
     stores.failpoint("confirm: after attempt")
+    if by_ops:
+        await _refuse_to_ops(stores, answer, event)
     reason = await _refusal(stores, answer, event)
     if reason is not None:
         return await _refund(stores, event, reason)
@@ -201,6 +211,27 @@ def has_ended(confirming: Reservation, events: Iterable[str]) -> bool:
 def _event_word(event: str) -> str:
     """Return the part of an attempt's name that identifies the event."""
     return hashlib.blake2b(event.encode(), digest_size=_EVENT_BYTES).hexdigest()
+
+
+async def _refuse_to_ops(stores: PaymentStores, answer: ScriptReply, event: PaymentEvent) -> None:
+    """Raise the refusal of a payment that ops report beside another one, or of what has ended.
+
+    The money of the provider is there whatever the reservation is, so it is due back then. Whether
+    that of ops is beside the other, they look first. One that is recorded ends as it did.
+    """
+    refusal: Refused | None = None
+    match answer.code:
+        case Code.DONE_BEFORE if answer.reservation is not None:
+            if not answer.reservation.attempt.startswith(_event_word(event.event)):
+                refusal = PaymentInProgress()
+        case Code.ALREADY_CONFIRMED:
+            refusal = AlreadyConfirmed()
+        case Code.RELEASED:
+            refusal = ReservationEnded(State.RELEASED)
+        case Code.REFUNDED:
+            refusal = ReservationEnded(State.REFUNDED)
+    if refusal is not None and await stores.confirmations.recorded(event) is None:
+        raise refusal
 
 
 async def _refusal(

@@ -9,6 +9,7 @@ import pytest
 from quota_service.app.opening import Service
 from quota_service.definitions.reading import parse_exam
 from quota_service.domain.errors import (
+    AlreadyConfirmed,
     ExamArchived,
     NotSettledThen,
     PaymentInProgress,
@@ -18,6 +19,7 @@ from quota_service.domain.errors import (
     UnknownRefund,
 )
 from quota_service.domain.exam import Window
+from quota_service.domain.payment import PaymentOutcome, PaymentResult
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.refunds_due import RefundDue
@@ -276,6 +278,34 @@ async def test_what_is_being_paid_is_not_marked_as_paid_too(
     await confirm(service.stores.payments, payment(held))
 
     assert isinstance(refused[0], PaymentInProgress)
+    assert await rows(service, "SELECT * FROM refunds_due") == []
+    await check_both_books(service, booked=1)
+
+
+async def test_of_two_payments_marked_at_once_under_different_references_one_is_refused(
+    service: Service,
+) -> None:
+    held = await hold(service, "c-1")
+    marks = [mark_paid(service.stores.payments, held.id, f"bank {n}", "why") for n in range(2)]
+
+    ends = await asyncio.gather(*marks, return_exceptions=True)
+
+    results = [end.outcome for end in ends if isinstance(end, PaymentResult)]
+    refusals = [end for end in ends if isinstance(end, AlreadyConfirmed | PaymentInProgress)]
+    assert (results, len(refusals)) == ([PaymentOutcome.CONFIRMED], 1), ends
+    assert await rows(service, "SELECT * FROM refunds_due") == []
+    await check_both_books(service, booked=1)
+
+
+async def test_a_payment_marked_twice_at_once_is_one(service: Service) -> None:
+    held = await hold(service, "c-1")
+    marks = [mark_paid(service.stores.payments, held.id, "bank 7", "why") for _ in range(2)]
+
+    ends = await asyncio.gather(*marks, return_exceptions=True)
+
+    again = await mark_paid(service.stores.payments, held.id, "bank 7", "why")
+    assert again.outcome is PaymentOutcome.CONFIRMED
+    assert again in ends
     assert await rows(service, "SELECT * FROM refunds_due") == []
     await check_both_books(service, booked=1)
 
