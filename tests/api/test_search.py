@@ -49,7 +49,8 @@ async def test_ops_find_a_reservation_by_its_id_and_by_what_paid_it(running: Run
         assert await found(api, reference=reference) == [held["id"]]
     for reference in ("bank 9", "e-3", "bank"):
         assert await found(api, reference=reference) == []
-    assert await found(api, reservation=held["id"][:-1] + "q") == []
+    *start, last = held["id"]
+    assert await found(api, reservation="".join([*start, "q" if last != "q" else "p"])) == []
     assert await found(api, reference="e-1", candidate="c-1") == [held["id"]]
     assert await found(api, reference="e-1", candidate="c-2") == []
     assert await found(api) == []
