@@ -21,7 +21,7 @@ _KEY_BYTES = 8
 def add_candidate_commands(commands: Group) -> None:
     """Add `candidate` and its commands."""
     group = add_group(commands, "candidate", "show what a candidate has, and act for one")
-    show = add(group, "show", _show, "print the reservations and refunds of a candidate")
+    show = add(group, "show", _show, "print the reservations, refunds and refusals of a candidate")
     reserve = add(group, "reserve", _reserve, "reserve, also outside of the window")
     for parser in (show, reserve):
         parser.add_argument("exam")
@@ -58,6 +58,10 @@ async def _show(options: argparse.Namespace, settings: Settings) -> int:
         print(
             "refund", refund.reservation, rfc3339(refund.refunded_ms), amount, whose, sent, sep="\t"
         )
+    for refused in view.refusals:
+        who = (refused.by.key_id, refused.by.request_id or "-")
+        what = (refused.reservation or "-", rfc3339(refused.last_ms), refused.slug, refused.count)
+        print("refused", *what, *who, sep="\t")
     return 0
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from quota_service.app.opening import Service
 from quota_service.domain.reservation import Reservation
+from quota_service.observability.caller import Caller
 from tests.support.bookings import check_agreement, recover
 from tests.support.command_line import CommandLine, Done
 from tests.support.lost_shards import rows
@@ -53,6 +54,25 @@ async def test_a_candidate_is_reserved_for_moved_marked_as_paid_and_refunded(
     assert all(by.startswith("cli:") for _, _, by in noted)
     await recover(service)
     await check_agreement(service, booked=0)
+
+
+async def test_a_candidate_is_shown_with_what_it_was_refused(
+    service: Service, command_line: CommandLine
+) -> None:
+    history = service.context.refusals.history
+    for request in ("request-1", "request-2"):
+        caller = Caller("key-1", request)
+        history.add("sold-out", {"exam": "exam-1"}, "candidate-1", caller)
+    await history.write()
+
+    done = await command_line("candidate", "show", "exam-1", "candidate-1")
+
+    lines = [line.split("\t") for line in done.printed.splitlines()]
+    assert {(word, reservation, slug) for word, reservation, _, slug, *_ in lines} == {
+        ("refused", "-", "sold-out")
+    }
+    assert sum(int(line[4]) for line in lines) == 2  # in a minute, or in two
+    assert lines[0][5:] == ["key-1", "request-2"]
 
 
 async def test_a_hold_is_given_back(service: Service, command_line: CommandLine) -> None:
