@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 DEFAULT = Path(__file__).with_name("units.toml")
@@ -20,6 +20,12 @@ class Cost:
     redis_us: float = 0.0
     postgres_us: float = 0.0
     worker_us: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raise TypeError for what is no time."""
+        for name, value in asdict(self).items():
+            if not isinstance(value, int | float) or value < 0:
+                raise TypeError(f"{name} is {value!r}; it must be a number, 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,12 @@ def test_payments_are_committed_in_groups_when_they_are_many() -> None:
         ("group_max = 128", "group_max = 128\ngroups = 1", "groups is no unit"),
         ("poll = {", "pol = {", "must have reserve, sold_out, draw"),
         ("poll = { api_us", "poll = { cpu_us", "cpu_us"),
+        (
+            "poll = { api_us = ",
+            "poll = { api_us = -",
+            "api_us is -.*; it must be a number, 0 or more",
+        ),
+        ("poll = { api_us = ", "poll = { redis_us = '1' } #", "redis_us is '1'"),
         ("[costs]", "[costs", "units.toml"),
     ],
 )
