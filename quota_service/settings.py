@@ -165,6 +165,11 @@ class Settings:
         """Return the limits of one kind: those that were given, else the kind's own values."""
         return next((given for given in self.limits if isinstance(given, kind)), kind())
 
+    @property
+    def redis_patience_s(self) -> float:
+        """Seconds that what is done for all exams together waits for one server of Redis."""
+        return self.redis_command_timeout_s / 4
+
     def with_limits(self, *limits: object) -> "Settings":
         """Return these settings with other values of some limits."""
         return dataclasses.replace(self, limits=(*limits, *self.limits))

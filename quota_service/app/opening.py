@@ -117,7 +117,13 @@ async def open_stores(
         room_store, room_ledger = RoomStore(runners), WaitingRoomLedger(ledger)
         polling = Polling(_POLL_MIN_S, settings.waiting_room_poll_max_s)
         rooms = WaitingRoomCache(
-            room_ledger, room_store, registry, clock=clock, polling=polling, failpoint=failpoint
+            room_ledger,
+            room_store,
+            registry,
+            clock=clock,
+            polling=polling,
+            patience_s=settings.redis_patience_s,
+            failpoint=failpoint,
         )
         payments = PaymentStores(
             *common,

@@ -107,7 +107,8 @@ def telling_load(service: Service) -> Callable[[], Awaitable[None]]:
         read_at_s = stores.waiting_room.rooms.read_at_s
         if time.monotonic() - read_at_s > unread_max_s:
             return  # who cannot show candidates their turn is no sign that turns are seen
-        await report_load(stores.waiting_room, process, window.read())
+        patience_s = service.settings.redis_patience_s
+        await report_load(stores.waiting_room, process, window.read(), patience_s=patience_s)
 
     return tell
 

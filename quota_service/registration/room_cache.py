@@ -67,12 +67,15 @@ class WaitingRoomCache:
         *,
         polling: Polling,
         clock: RedisClock,
+        patience_s: float,
         failpoint: Callable[[str], None],
     ) -> None:
+        """Take `patience_s`: how long a room whose server hangs holds up the others."""
         self._rooms = rooms
         self._store = store
         self._registry = registry
         self._polling = polling
+        self._patience_s = patience_s
         self._clock = clock
         self.now_ms = clock.now_ms
         self._failpoint = failpoint
@@ -158,12 +161,14 @@ class WaitingRoomCache:
     async def _show(
         self, exams: list[Exam], rooms: Mapping[str, Room], *, may_note: bool = True
     ) -> dict[str, ShownRoom]:
+        known = [(exam, rooms[exam.id]) for exam in exams if exam.id in rooms]
+        asked = await asyncio.gather(
+            *(self._ask(room, self._shown.get(exam.id), may_note=may_note) for exam, room in known)
+        )
         shown = {}
-        for exam in exams:
-            rules, room = exam.waiting_room, rooms.get(exam.id)
-            if rules is not None and room is not None:
+        for (exam, _), (room, counts) in zip(known, asked, strict=True):
+            if (rules := exam.waiting_room) is not None:
                 before = self._shown.get(exam.id)
-                room, counts = await self._ask(room, before, may_note=may_note)
                 status = RoomStatus(exam, rules, room, counts)
                 document = public_document(
                     status,
@@ -184,9 +189,10 @@ class WaitingRoomCache:
         """
         try:
             shard = self._registry.shard(room.exam)
-            counts = await self._store.counts(shard, is_draw_closed=room.is_draw_closed)
-        except Unavailable as error:
-            extra = {"exam": room.exam, "cause": str(error)}
+            async with asyncio.timeout(self._patience_s):
+                counts = await self._store.counts(shard, is_draw_closed=room.is_draw_closed)
+        except (Unavailable, TimeoutError) as error:
+            extra = {"exam": room.exam, "cause": str(error) or "no answer in time"}
             log.info("waiting room cannot be counted", extra=extra)
             return room, Counts() if before is None else before.status.counts
         if may_note and counts.is_draw_closed and not room.is_draw_closed:

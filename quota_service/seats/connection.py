@@ -341,7 +341,8 @@ def as_unavailable(error: BaseException) -> BaseException:
         unavailable.__cause__ = error
         return unavailable
     if isinstance(error, RedisConnectionError | RedisTimeoutError | TimeoutError | OSError):
-        return SeatsUnavailable(f"redis did not answer: {error}", applied=None)
+        cause = str(error) or "it took too long"
+        return SeatsUnavailable(f"redis did not answer: {cause}", applied=None)
     if isinstance(error, ResponseError) and str(error).startswith(_SERVER_AT_FAULT_WORDS):
         return SeatsUnavailable(f"redis refused: {error}")
     return error

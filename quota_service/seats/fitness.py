@@ -57,16 +57,16 @@ async def refuse_unfit_servers(runners: Runners, *, takes_lossy: bool = False) -
             await runner.check()
             wrong = await _wrong_settings(runner)
         except SeatsUnavailable as error:
-            _refuse_unfit(error)
+            _refuse_unfit(error, runner.name)
             continue
         for name in _LOSSY if takes_lossy else _REFUSED:
             if wrong is not None and name in wrong:
                 raise SettingsError(f"QUOTA_REDIS_URL: {runner.name}{wrong[name]}")
 
 
-def _refuse_unfit(error: SeatsUnavailable) -> None:
+def _refuse_unfit(error: SeatsUnavailable, server: str = "") -> None:
     if isinstance(error.__cause__, _UNFIT):
-        raise SettingsError(f"QUOTA_REDIS_URL: {error.__cause__}") from error
+        raise SettingsError(f"QUOTA_REDIS_URL: {server}{error.__cause__}") from error
 
 
 async def server_warnings(runners: Runners) -> list[str]:

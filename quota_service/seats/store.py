@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from quota_service.awaited import IS_AWAITED
+from quota_service.domain.errors import SeatsUnavailable
 from quota_service.domain.exam import Exam, Quota
 from quota_service.domain.reservation import Reservation
 from quota_service.observability.caller import caller
@@ -50,6 +51,13 @@ class SeatStore:
         self._scripts = runners.scripts
         self._shared: dict[str, tuple[Exam, int, SharedPart]] = {}
         self._calls = ShardScripts(runners)
+
+    def server_of(self, shard: Shard) -> str:
+        """Return what names the server that has a shard now; "" where it is the one, or none."""
+        try:
+            return self._runners.of(shard).name
+        except SeatsUnavailable:
+            return ""
 
     async def reserve(self, shard: Shard, exam: Exam, request: ReserveRequest) -> ScriptReply:
         """Take all subjects at the first venue that has them, or nothing."""

@@ -9,7 +9,7 @@ same; one that is over, once a minute. What is due is for the clock of the shard
 
 When many holds are due at once, waiting for answers takes longer than the work. So several batches
 are read with one call, and the next batch is sent while the one before is under way; Redis serves
-others between the two.
+others between the two. A server that hangs holds up its own shards alone.
 """
 
 import time
@@ -21,7 +21,7 @@ from quota_service.registration.stores import ExamStores
 from quota_service.seats.keys import Shard
 from quota_service.seats.pages import in_pages
 from quota_service.settings import Settings
-from quota_service.workers.loop import each_of
+from quota_service.workers.loop import ServersApart, each_of
 
 _INTERVAL_S = 0.2
 """Pause when nothing is due."""
@@ -52,6 +52,7 @@ class ExpiryWorker:
         self.interval_s = _INTERVAL_S
         self._shards: Sequence[Shard] = ()
         self._next_s: dict[Shard, float] = {}
+        self._looks = ServersApart(stores.seats.server_of, self._look)
 
     async def run_once(self) -> Mapping[str, int]:
         """Expire what is due; returns {"expired": holds}."""
@@ -60,10 +61,11 @@ class ExpiryWorker:
         if shards is not self._shards:
             self._shards, self._next_s = shards, dict.fromkeys(shards, 0.0)
         now_s = time.monotonic()
-        counts = await self._look([shard for shard, at in self._next_s.items() if at <= now_s])
+        due = [shard for shard, at in self._next_s.items() if at <= now_s]
+        counts = await self._looks.run_once(due)
         return {"expired": 0, **counts}
 
-    async def _look(self, shards: list[Shard]) -> Mapping[str, int]:
+    async def _look(self, shards: Sequence[Shard]) -> Mapping[str, int]:
         over = frozenset(self._stores.registry.progress().over)
 
         async def expire(shard: Shard) -> Mapping[str, int]:
@@ -75,7 +77,7 @@ class ExpiryWorker:
 
             batches = in_pages(due.serials, self._batch_max)
             counts = await each_of(batches, expire_batch, at_once=_BATCHES_AT_ONCE)
-            if not due.serials:
+            if not due.serials and shard in self._next_s:  # a look may take longer than the round
                 pause_ms = _LOOK_OVER_MS if shard.exam in over else _LOOK_MS
                 if due.first_ms is not None:
                     pause_ms = min(pause_ms, due.first_ms - due.now_ms)

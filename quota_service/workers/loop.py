@@ -8,8 +8,8 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from quota_service.observability.logs import KEY_ID
 from quota_service.observability.metrics import Metrics
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 _PAUSE_AFTER_FAILURE_S = 0.5
+_PATIENCE_S = 0.2
+"""How long a round waits for a server while others are done."""
 _BUSY_ROUNDS_MAX = 1000
 """Rounds without a pause; then other tasks get a turn of the event loop."""
 
@@ -48,6 +50,72 @@ async def each_of(
     if failures:
         raise failures[-1]
     return counts
+
+
+class ServersApart(Generic[Item]):
+    """Does the work of rounds server by server, so that one that hangs holds up no other.
+
+    What takes a server longer than a round waits for goes on beside the next rounds, which leave
+    out the items of that server. A server without a name is the only one: its end is waited for.
+    """
+
+    def __init__(
+        self,
+        server_of: Callable[[Item], str],
+        work: Callable[[Sequence[Item]], Awaitable[Mapping[str, int]]],
+    ) -> None:
+        self._server_of = server_of
+        self._work = work
+        self._under_way: dict[str, asyncio.Future[Mapping[str, int]]] = {}
+
+    async def run_once(self, items: Iterable[Item]) -> Counter[str]:
+        """Do the work for the items and add up the counts of what has ended.
+
+        The error of a server is raised after the others are done.
+        """
+        by_server: dict[str, list[Item]] = {}
+        for item in items:
+            by_server.setdefault(self._server_of(item), []).append(item)
+        if by_server.keys() == {""} and not self._under_way:
+            return Counter(await self._work(by_server[""]))
+        begun: dict[str, asyncio.Future[Mapping[str, int]]] = {
+            server: asyncio.ensure_future(self._work(of_server))
+            for server, of_server in by_server.items()
+            if server not in self._under_way
+        }
+        for work in begun.values():
+            work.add_done_callback(_look_at_its_end)
+        self._under_way.update(begun)
+        try:
+            if self._under_way:
+                waited_for = begun or self._under_way
+                await asyncio.wait(waited_for.values(), timeout=_PATIENCE_S)
+        except asyncio.CancelledError:
+            for work in self._under_way.values():
+                work.cancel()
+            raise
+        return self._ended()
+
+    def _ended(self) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        failures: list[BaseException] = []
+        for server, work in list(self._under_way.items()):
+            if work.done():
+                del self._under_way[server]
+                failure = work.exception()
+                if failure is None:
+                    counts.update(work.result())
+                else:
+                    failures.append(failure)
+        if failures:
+            raise failures[-1]
+        return counts
+
+
+def _look_at_its_end(work: "asyncio.Future[Mapping[str, int]]") -> None:
+    """Keep asyncio from complaining of an error that no further round raises."""
+    if not work.cancelled():
+        work.exception()
 
 
 class Worker(Protocol):

@@ -2,28 +2,35 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 
 from loadtest.bench.redis_cluster import ClusterNode, RedisCluster, redis_cluster, slot_of
 from quota_service.app.opening import Service, open_service
 from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import NotReady, QuotaError, SeatsUnavailable
-from quota_service.domain.reservation import State
+from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.report_load import report_load
+from quota_service.registration.waiting_room import join
 from quota_service.seats.fitness import refuse_unfit_servers, server_warnings
 from quota_service.settings import Settings, SettingsError
+from quota_service.workers.admission import AdmissionWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
+from tests.support.admissions import CALM
 from tests.support.bookings import book, check_agreement, now
 from tests.support.command_line import CommandLine
 from tests.support.exams import make_exam
 from tests.support.lost_shards import recover_shards, ways
+from tests.support.records import move_due
+from tests.support.rooms import room_exam
 from tests.support.servers import kill, paused
 from tests.support.use_cases import hold
 from tests.support.waiting import eventually
@@ -117,6 +124,76 @@ async def test_a_lost_primary_takes_its_own_exam_along_and_no_other(alone: Sprea
     assert refused == ["NotReady", "held", "held"]
     assert await alone.answers("third") == ["held"] * 3
     assert [len(await ways(alone.service, each)) for each in others] == [0, 0]
+
+
+async def test_a_primary_that_hangs_holds_up_no_expiry_of_the_others(alone: Spread) -> None:
+    stores, exam = alone.service.stores, alone.exams[0]
+    worker = ExpiryWorker(stores, alone.service.settings)
+    await worker.run_once()
+    held = [await hold(alone.service, "first", exam=each) for each in alone.exams]
+    for reservation, each in zip(held, alone.exams, strict=True):
+        node = await alone.cluster.node_of(each)
+        async with redis.asyncio.Redis.from_url(node.admin_url, decode_responses=True) as client:
+            await move_due(client, *stores.registry.locate(reservation.id))
+
+    async def are_expired(reservations: Sequence[Reservation]) -> bool:
+        try:
+            await worker.run_once()
+            states = [(await now(alone.service, each)).state for each in reservations]
+        except SeatsUnavailable:
+            return False  # a primary that comes back serves after a moment
+        return set(states) == {State.EXPIRED}
+
+    with paused(await alone.cluster.node_of(exam)):
+        waiting = asyncio.create_task(hold(alone.service, "second", exam=exam))
+        await eventually(lambda: are_expired(held[1:]))
+        is_held_up = not waiting.done()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    assert is_held_up
+    await eventually(lambda: are_expired(held))
+
+
+async def test_a_primary_that_hangs_holds_up_no_waiting_room_of_the_others(
+    alone: Spread,
+) -> None:
+    settings = dataclasses.replace(alone.service.settings, redis_command_timeout_s=20)
+    for each in alone.exams:
+        await import_exam(alone.service.stores.maintenance, room_exam(each))
+    exam, *others = sorted(alone.exams)
+
+    async with open_service(settings) as service:
+        await refresh_memory(service)
+        await service.stores.runners.check()
+        stores = service.stores.waiting_room
+        await stores.rooms.refresh()
+        for each in others:
+            await join(stores, each, "first")
+
+        async def have_reports() -> bool:
+            shards = map(service.stores.registry.shard, others)
+            found = [await stores.room_statistics.read(shard) for shard in shards]
+            return all(each.reports for each in found)
+
+        with paused(await alone.cluster.node_of(exam)):
+            shard = service.stores.registry.shard(exam)
+            waiting = asyncio.create_task(service.stores.seats.totals(shard))
+            work = asyncio.gather(
+                report_load(stores, "one", CALM, patience_s=settings.redis_patience_s),
+                AdmissionWorker(stores, settings).run_once(),
+                stores.rooms.refresh(),
+                return_exceptions=True,
+            )
+            await eventually(have_reports)
+            report, admitted, _ = await work
+            is_held_up = not waiting.done()
+        counted = [stores.rooms.current(each).status.counts.last_number for each in others]
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    assert is_held_up
+    assert isinstance(report, SeatsUnavailable)
+    assert not isinstance(admitted, BaseException)
+    assert counted == [1, 1]
 
 
 async def test_a_promoted_replica_is_found_fenced_and_recovered(paired: Spread) -> None:
@@ -270,6 +347,15 @@ async def test_settings_of_each_primary_are_looked_at(alone: Spread) -> None:
     ]
     with pytest.raises(SettingsError, match=f"^QUOTA_REDIS_URL: {two.address}: appendonly is 'no'"):
         await refuse_unfit_servers(alone.service.stores.runners)
+
+
+async def test_a_primary_that_does_not_let_us_in_is_named(alone: Spread) -> None:
+    _, two, _ = alone.cluster.primaries
+    await two.command("ACL", "SETUSER", "default", "resetpass", ">another")
+
+    async with open_service(alone.service.settings) as service:
+        with pytest.raises(SettingsError, match=f"^QUOTA_REDIS_URL: {two.address}: .*"):
+            await refuse_unfit_servers(service.stores.runners)
 
 
 async def test_a_command_finds_the_primaries_by_itself(

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from quota_service.observability.metrics import Metrics
-from quota_service.workers.loop import WorkerLoop
+from quota_service.workers.loop import ServersApart, WorkerLoop
 
 FOR_EVER_S = 3600.0
 
@@ -137,3 +137,54 @@ async def test_a_worker_that_is_always_busy_still_makes_room_now_and_then(
     assert len(worker.left) == 6
     loop.stop()
     await asyncio.wait_for(running, timeout=10)
+
+
+async def test_a_server_that_hangs_is_left_out_of_rounds_until_it_is_done() -> None:
+    goes_on = asyncio.Event()
+    begun: list[str] = []
+
+    async def work(items: Sequence[str]) -> Mapping[str, int]:
+        begun.extend(items)
+        if "hangs/1" in items:
+            await goes_on.wait()
+            raise ValueError("it was away")
+        return {"done": len(items)}
+
+    rounds = ServersApart(lambda item: item.partition("/")[0], work)
+    first = await rounds.run_once(["hangs/1", "serves/1", "serves/2"])
+    second = await rounds.run_once(["hangs/1", "hangs/2", "serves/1"])
+    goes_on.set()
+    await asyncio.sleep(0)
+
+    assert (first, second) == ({"done": 2}, {"done": 1})
+    with pytest.raises(ValueError, match="it was away"):
+        await rounds.run_once(["serves/3"])
+    assert begun == ["hangs/1", "serves/1", "serves/2", "serves/1", "serves/3"]
+    assert await rounds.run_once(["hangs/2"]) == {"done": 1}
+
+
+async def test_a_server_that_hangs_is_not_waited_for_when_no_other_has_work() -> None:
+    goes_on = asyncio.Event()
+
+    async def work(items: Sequence[str]) -> Mapping[str, int]:
+        if items == ["hangs"]:
+            await goes_on.wait()
+        return {"done": 1}
+
+    rounds = ServersApart(str, work)
+    async with asyncio.timeout(10):
+        first = await rounds.run_once(["hangs"])
+        second = await rounds.run_once(["hangs", "serves"])
+
+    goes_on.set()
+    assert (first, second) == ({}, {"done": 1})
+
+
+async def test_of_the_only_server_a_round_waits_for_the_end() -> None:
+    async def work(items: Sequence[str]) -> Mapping[str, int]:
+        await asyncio.sleep(0.3)
+        return {"done": len(items)}
+
+    rounds = ServersApart(lambda _: "", work)
+
+    assert await rounds.run_once(["one", "two"]) == {"done": 2}
