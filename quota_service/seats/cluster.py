@@ -79,6 +79,7 @@ class ClusterRunners:
         self._reading: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._faults: Mapping[str, str] = {}
+        self._shown: frozenset[str] = frozenset()
         self._failures: Sequence[Exception] = (SeatsUnavailable("it has not been read yet"),)
 
     def of(self, shard: Shard) -> ScriptRunner:
@@ -112,9 +113,9 @@ class ClusterRunners:
         faults = {f"redis:{address}": fault for address, fault in found.items() if fault}
         for address, fault in found.items():
             self._up.labels(store=f"redis:{address}").set(not fault)
-        for part in self._faults.keys() - faults.keys() - {f"redis:{each}" for each in found}:
-            if part != "redis:slots":
-                self._up.remove_by_labels({"store": part})
+        for former in self._shown - found.keys():
+            self._up.remove_by_labels({"store": f"redis:{former}"})
+        self._shown = frozenset(found)
         uncovered = self._owners.count(None)
         if uncovered:
             faults["redis:slots"] = f"{uncovered} slots of the cluster are served by no primary"

@@ -216,6 +216,33 @@ async def test_a_promoted_replica_is_found_fenced_and_recovered(paired: Spread) 
     await JournalDrainWorker(paired.service.stores.maintenance, paired.service.settings).run_once()
 
 
+async def test_a_primary_that_gave_its_place_away_is_not_shown_any_more(paired: Spread) -> None:
+    former = await paired.cluster.node_of(paired.exams[0])
+    before = _shown(paired)
+    await (await paired.cluster.replica_of(former)).command("CLUSTER FAILOVER")
+
+    async def is_left() -> bool:
+        await paired.look()
+        names = {runner.name for runner in paired.service.stores.runners.each()}
+        return f"{former.address}: " not in names
+
+    await eventually(is_left)
+
+    assert former.address in before
+    assert former.address not in _shown(paired)
+    assert len(_shown(paired)) == 3
+
+
+def _shown(spread: Spread) -> set[str]:
+    """Return the addresses of primaries in the metrics."""
+    (family,) = spread.service.metrics.stores_up.collect()
+    return {
+        store.removeprefix("redis:")
+        for sample in family.samples
+        if (store := sample.labels["store"]).startswith("redis:")
+    }
+
+
 async def test_a_primary_that_comes_back_is_not_written_to(paired: Spread) -> None:
     exam = paired.exams[0]
     former = await paired.cluster.node_of(exam)
