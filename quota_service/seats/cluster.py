@@ -26,6 +26,7 @@ from quota_service.domain.errors import QuotaError, SeatsUnavailable
 from quota_service.observability.metrics import Metrics
 from quota_service.seats.connection import ScriptCall, ScriptRunner
 from quota_service.seats.keys import Shard
+from quota_service.seats.majority import ask_majority
 from quota_service.seats.pipelined import UnsupportedServerError
 from quota_service.seats.scripts import Script
 from quota_service.settings import Settings
@@ -169,28 +170,9 @@ class ClusterRunners:
             reading.exception()  # raised in its callers, who may have left
 
     async def _read_map(self) -> None:
-        """Ask the nodes, until a majority has answered or the time is over."""
+        """Ask the nodes for the map, and take the newest."""
         nodes = sorted({*self._nodes, *self._seeds})[:_ASKED_MAX]
-        tasks = {asyncio.create_task(self._map_of(node)) for node in nodes}
-        maps: list[_Map] = []
-        failures: list[Exception] = []
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                for each in asyncio.as_completed(tasks):
-                    answer = await each
-                    if isinstance(answer, Exception):
-                        failures.append(answer)
-                        continue
-                    maps.append(answer)
-                    if 2 * len(maps) > len(nodes):
-                        break
-        except TimeoutError:
-            failures.append(SeatsUnavailable("other nodes did not answer in time"))
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        self._failures = failures
+        maps, self._failures = await ask_majority(list(map(self._map_of, nodes)), self._timeout_s)
         # Nothing is awaited from here on.
         newest = max(maps, key=lambda one: (one.is_ok, one.epoch), default=None)
         # Of a few, one may be cut off from a failover that is known here; a Cluster that was made

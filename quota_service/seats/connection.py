@@ -186,10 +186,13 @@ class ScriptRunner:
     async def find(self) -> None:
         """Do nothing: where there is one server, it is known."""
 
-    async def check(self) -> None:
-        """Return when Redis answers as it did and has every script; SeatsUnavailable otherwise."""
+    async def check(self, *, is_named: bool = False) -> None:
+        """Return when Redis answers as it did and has every script; SeatsUnavailable otherwise.
+
+        With `is_named` also where nobody says whether this is the primary still.
+        """
         try:
-            await self._connection.check()
+            await self._connection.check(is_named=is_named)
         except (RedisError, OSError, TimeoutError) as error:
             raise as_unavailable(error) from error
         shas = [script.sha for script in self.scripts.values()]

@@ -81,6 +81,7 @@ class PipelinedConnection:
         self._began_s = self._next_attempt_s = 0.0
         self._connecting: asyncio.Task[_Link] | None = None
         self._link: _Link | None = None
+        self._is_closed = False
         self.run = ""
         """The run of the server that was connected last."""
         self.version = ""
@@ -116,12 +117,13 @@ class PipelinedConnection:
             elif not batch.waiter.cancelled():
                 batch.waiter.exception()  # it was raised, or the write's was
 
-    async def check(self) -> None:
+    async def check(self, *, is_named: bool = False) -> None:
         """Return when the server is the one that was connected to; leave it when it is not.
 
-        Raises redis-py's errors when it does not answer or cannot serve any more.
+        Raises redis-py's errors when it does not answer or cannot serve any more, and with
+        `is_named` when it is not known whether it is the primary still.
         """
-        await self._leave_former_primary()
+        await self._leave_former_primary(is_named=is_named)
         asked: list[str] = []
 
         def about_itself(run: str) -> Sequence[Command]:
@@ -136,10 +138,11 @@ class PipelinedConnection:
         if not is_same:
             self.drop("redis has another history")  # the next command connects under its new name
 
-    async def _leave_former_primary(self) -> None:
+    async def _leave_former_primary(self, *, is_named: bool) -> None:
         """Leave a server that is not to be found where we are connected any more.
 
-        Where nobody says which it is, it stays: a server that answers is better than none.
+        Where nobody says which it is, it stays, unless `is_named`: a server that answers is better
+        than none.
         """
         link = self._link
         if self._address is None or link is None:
@@ -148,6 +151,8 @@ class PipelinedConnection:
             async with asyncio.timeout(self._timeout_s):
                 now = await self._address()
         except (RedisError, OSError, TimeoutError) as error:
+            if is_named:
+                raise
             log.warning("the address of the primary is not known", extra={"cause": str(error)})
             return
         here = link.connection
@@ -161,7 +166,8 @@ class PipelinedConnection:
             self._drop(self._link, RedisConnectionError(reason))
 
     async def aclose(self) -> None:
-        """Close the connection; commands under way fail."""
+        """Close the connection for good; commands under way fail, and those that come later."""
+        self._is_closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
@@ -177,12 +183,14 @@ class PipelinedConnection:
         is away.
         """
         while True:
+            if self._is_closed:
+                raise RedisConnectionError("the connection was closed")
             link = self._link
             if link is not None and link.connection.is_connected:
                 return link
             is_hopeless = self._connecting is not None or time.monotonic() < self._next_attempt_s
             if self._failure is not None and is_hopeless:
-                raise self._failure
+                raise self._failure.with_traceback(None)  # else it grows by each who raises it
             if self._connecting is None:
                 self.drop("the connection was lost")
                 self._began_s = time.monotonic()

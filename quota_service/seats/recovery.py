@@ -57,10 +57,10 @@ class RecoveryStore:
     async def find(self, shard: Shard) -> None:
         """Return when we speak to the server that has a shard now; a former primary is left.
 
-        Raises SeatsUnavailable.
+        Raises SeatsUnavailable, also where it is not known which it is.
         """
         await self._runners.find()
-        await self._runners.of(shard).check()
+        await self._runners.of(shard).check(is_named=True)
 
     async def status(self, shard: Shard) -> ShardStatus:
         """Return how Redis has a shard now."""

@@ -24,6 +24,7 @@ from quota_service.observability.metrics import Metrics
 from quota_service.seats.cluster import ClusterRunners
 from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.keys import Shard
+from quota_service.seats.majority import ask_majority
 from quota_service.seats.scripts import Script
 from quota_service.settings import Settings, SettingsError
 
@@ -79,15 +80,40 @@ class Runners(Protocol):
 class AgreedSentinels(Sentinel):
     """Sentinels of which a majority must answer: the newest of their answers holds.
 
-    One that is cut off from the others goes on naming the primary of before.
+    One that is cut off from the others goes on naming the primary of before. All who ask at the
+    same time share the answer.
     """
+
+    _asking: asyncio.Task[Address] | None = None
 
     async def discover_master(self, service_name: str) -> Address:
         """Return the address of the primary; MasterNotFoundError where there is no majority."""
-        states = await asyncio.gather(*(self._state(each, service_name) for each in self.sentinels))
-        known = [state for state in states if isinstance(state, Mapping)]
+        if self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._ask(service_name))
+            self._asking.add_done_callback(self._was_answered)
+        asking = self._asking
+        await asyncio.wait({asking})  # a caller who leaves does not end it for the others
+        if asking.cancelled():
+            raise MasterNotFoundError("the connections to the Sentinels were closed")
+        return asking.result()
+
+    async def aclose(self) -> None:
+        """Close the connections to the Sentinels."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait({self._asking})
+        await super().aclose()
+
+    def _was_answered(self, asking: asyncio.Task[Address]) -> None:
+        self._asking = None
+        if not asking.cancelled():
+            asking.exception()  # raised in its callers, who may have left
+
+    async def _ask(self, service_name: str) -> Address:
+        asks = [self._state(each, service_name) for each in self.sentinels]
+        known, errors = await ask_majority(asks, self.sentinel_kwargs["socket_connect_timeout"])
         if len(known) * 2 <= len(self.sentinels):
-            causes = "; ".join(str(state) for state in states if not isinstance(state, Mapping))
+            causes = "; ".join(map(str, errors))
             raise MasterNotFoundError(
                 f"{len(known)} of {len(self.sentinels)} Sentinels know a primary called "
                 f"{service_name!r}: {causes}"
@@ -95,14 +121,14 @@ class AgreedSentinels(Sentinel):
         newest = max(known, key=lambda state: int(state["config-epoch"]))
         return str(newest["ip"]), int(newest["port"])
 
-    async def _state(self, sentinel: Any, service_name: str) -> Mapping[str, Any] | str:
+    async def _state(self, sentinel: Any, service_name: str) -> Mapping[str, Any] | Exception:
         """Return how a Sentinel has the primary, or why it does not say."""
         try:
             states = await sentinel.sentinel_masters()
         except (RedisError, OSError, TimeoutError) as error:
-            return str(error)
+            return error
         state: Mapping[str, Any] | None = states.get(service_name)
-        return "it knows none" if state is None else state
+        return MasterNotFoundError("it knows none") if state is None else state
 
 
 class SentinelRunner(ScriptRunner):

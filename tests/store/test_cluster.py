@@ -412,7 +412,10 @@ async def test_a_cluster_that_was_made_anew_is_found_though_its_epoch_is_lower(
         await one.command(*node.meeting)
     await eventually(partial(_has_met, one, 3))
     await eventually(partial(_found, alone))
+    told = alone.service.metrics.registry.get_sample_value
+    up = [told("quota_store_up", {"store": f"redis:{node.address}"}) for node in (one, *others)]
 
+    assert up == [1, None, None]
     assert {await alone.cluster.owner(exam, asked=one) for exam in alone.exams} == {one.address}
     assert await recover_shards(alone.service) == 3
     assert await alone.answers("after") == ["held"] * 3

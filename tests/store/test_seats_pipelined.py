@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
@@ -168,6 +169,37 @@ async def test_calls_that_wait_for_a_connection_fail_when_it_is_closed(
 
         with pytest.raises(RedisConnectionError):
             await waiting
+
+
+async def test_a_connection_that_was_closed_is_not_opened_again(
+    redis_settings: Settings, other: "redis.asyncio.Redis"
+) -> None:
+    async with opened(redis_settings) as connection:
+        await send(connection, ("PING",))
+
+    with pytest.raises(RedisConnectionError, match="was closed"):
+        await send(connection, ("PING",))
+
+    async def is_closed() -> bool:
+        return await connected(other) == []
+
+    await eventually(is_closed)
+
+
+async def test_a_failure_that_is_told_again_and_again_takes_no_more_memory(
+    redis_settings: Settings,
+) -> None:
+    depths = []
+
+    async with scripted_redis(lambda _words: None) as url:
+        settings = dataclasses.replace(redis_settings, redis_url=url)
+        async with opened(settings, timeout_s=0.2) as connection:
+            for _ in range(100):
+                with pytest.raises((TimeoutError, RedisTimeoutError)) as failed:
+                    await send(connection, ("PING",))
+                depths.append(len(list(traceback.walk_tb(failed.value.__traceback__))))
+
+    assert max(depths) < len(depths)  # each call would add its own frames, three of them
 
 
 async def test_a_server_that_does_not_answer_in_time_is_left(

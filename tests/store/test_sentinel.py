@@ -1,5 +1,6 @@
 """The primary that Sentinels name: asked for again after each loss, and left when it is former."""
 
+import asyncio
 import dataclasses
 import signal
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from quota_service.settings import Settings
 from tests.support.bookings import book, now
 from tests.support.exams import make_exam
 from tests.support.lost_shards import first_answer, recover_shards
+from tests.support.patience import LIMIT_S
 from tests.support.redis_sentinel import Watched, service_client, watched_redis
 from tests.support.servers import kill
 from tests.support.use_cases import hold
@@ -111,6 +113,54 @@ async def test_a_process_that_knows_of_no_failover_recovers_nothing_on_the_forme
 
     assert (recovered, after) == (0, before)
     assert answered.state is State.HELD
+
+
+async def test_without_a_majority_of_sentinels_a_server_that_may_be_former_is_not_recovered(
+    guarded: Guarded,
+) -> None:
+    service, key = guarded.service, "{exam-1:0}:epoch"
+    await hold(service, "first")
+    await guarded.redis.cut_off(guarded.redis.one)
+    await guarded.redis.promoted()
+    async with open_service(service.settings) as other:
+        await refresh_memory(other)
+        assert await recover_shards(other) == 1
+        for sentinel in guarded.redis.sentinels[:2]:
+            sentinel.stop()
+        async with service_client(guarded.redis.one) as client:
+            before = await client.get(key)
+            await service.stores.registry.refresh()
+            with pytest.raises(SeatsUnavailable, match="1 of 3 Sentinels know a primary"):
+                await recover_shards(service)
+            after = await client.get(key)
+        answered = await hold(other, "second")
+
+    assert after == before
+    assert answered.state is State.HELD
+
+
+async def test_a_sentinel_without_an_answer_holds_up_no_connection(guarded: Guarded) -> None:
+    limits = {"redis_connect_timeout_s": LIMIT_S, "redis_command_timeout_s": LIMIT_S}
+    settings = dataclasses.replace(guarded.service.settings, **limits)
+    guarded.redis.sentinels[0].process.send_signal(signal.SIGSTOP)
+
+    async with open_service(settings) as service:
+        await refresh_memory(service)
+        held = await hold(service, "first")
+
+    assert held.state is State.HELD
+
+
+async def test_recoveries_that_look_for_the_primary_at_once_ask_the_sentinels_once(
+    guarded: Guarded,
+) -> None:
+    stores = guarded.service.stores
+    shard = stores.registry.shard("exam-1")
+    await hold(guarded.service, "first")
+
+    await asyncio.gather(*(stores.maintenance.recovery.find(shard) for _ in range(20)))
+
+    assert (await hold(guarded.service, "second")).state is State.HELD
 
 
 async def test_a_minority_of_sentinels_names_no_primary(guarded: Guarded) -> None:
