@@ -21,7 +21,7 @@ from tests.support.patience import LIMIT_S
 from tests.support.redis_sentinel import Watched, service_client, watched_redis
 from tests.support.servers import kill
 from tests.support.use_cases import hold
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, insisting
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -196,14 +196,18 @@ async def test_a_primary_that_no_sentinel_knows_is_named(guarded: Guarded) -> No
 
 async def test_of_the_sentinels_a_replica_is_never_the_primary(guarded: Guarded) -> None:
     """A Sentinel names a server that has become a replica meanwhile: nothing is written to it."""
-    service = guarded.service
-    await hold(service, "first")
-    for sentinel in guarded.redis.sentinels:
-        sentinel.process.send_signal(signal.SIGSTOP)  # what they said last stays
-    async with service_client(guarded.redis.one) as client:
-        await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    hasty = dataclasses.replace(
+        guarded.service.settings, redis_connect_timeout_s=1, redis_command_timeout_s=2
+    )
+    async with open_service(hasty) as service:
+        await refresh_memory(service)
+        await insisting(lambda: hold(service, "first"), SeatsUnavailable)
+        for sentinel in guarded.redis.sentinels:
+            sentinel.process.send_signal(signal.SIGSTOP)  # what they said last stays
+        async with service_client(guarded.redis.one) as client:
+            await client.execute_command("REPLICAOF", "127.0.0.1", "1")
 
-    with pytest.raises(SeatsUnavailable):
-        await hold(service, "second")
-    with pytest.raises(SeatsUnavailable):
-        await service.stores.runners.check()
+        with pytest.raises(SeatsUnavailable):
+            await hold(service, "second")
+        with pytest.raises(SeatsUnavailable):
+            await service.stores.runners.check()
