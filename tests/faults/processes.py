@@ -17,6 +17,10 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).parents[2]
 STOP_LIMIT_S = 20
 _LOG_TAIL_CHARS = 2000
+_PORT_ATTEMPTS = 5
+_PORT_TAKEN = "cannot listen on"
+_LISTENS = '"message":"listening"'
+"""What it logs when it serves."""
 
 
 class HarnessError(Exception):
@@ -40,12 +44,13 @@ class ServiceProcess:
     ) -> None:
         self.name = name
         self._root = root
-        self.port = free_loopback_port()
-        self.admin_port = free_loopback_port() if kind == "serve" else self.port
+        self._choose_ports(kind)
         self._kind = kind
         self._environment = dict(environment)
         self._log = logs / f"{name}.log"
         self._process: Process | None = None
+        self._begins_at = 0
+        self._has_listened = False
 
     @property
     def url(self) -> str:
@@ -58,8 +63,26 @@ class ServiceProcess:
     async def start(self, *, die_at: str = "", die_after: int = 1, **settings: str) -> None:
         """Start and return when it listens; `die_at` makes it die at a marked line.
 
-        Further variables of its environment hold for this life of it alone.
+        Further variables of its environment hold for this life of it alone. Another may take a port
+        before it does: then it is started on others, unless it has listened before.
         """
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            try:
+                await self._start(die_at, die_after, settings)
+            except HarnessError as error:
+                is_taken = _PORT_TAKEN in str(error)
+                if self._has_listened or not is_taken or attempt == _PORT_ATTEMPTS:
+                    raise
+                self._choose_ports(self._kind)
+            else:
+                self._has_listened = True
+                return
+
+    def _choose_ports(self, kind: str) -> None:
+        self.port = free_loopback_port()
+        self.admin_port = free_loopback_port() if kind == "serve" else self.port
+
+    async def _start(self, die_at: str, die_after: int, settings: Mapping[str, str]) -> None:
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")},
             **self._environment,
@@ -72,6 +95,7 @@ class ServiceProcess:
         is_plain = not die_at and not self._environment.get("FAULTS_BREAK")
         module = "quota_service.cli" if is_plain else "tests.faults.entry"
         with self._log.open("ab") as log:
+            self._begins_at = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -116,12 +140,13 @@ class ServiceProcess:
                 self._process.send_signal(number)
 
     async def _listens(self) -> bool:
+        told = await asyncio.to_thread(self._told)
         if not self.is_running:
-            tail = self._log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL_CHARS:]
-            raise HarnessError(f"{self.name} did not start:\n{tail}")
-        try:
-            _, writer = await asyncio.open_connection(LOOPBACK, self.port)
-        except OSError:
-            return False
-        writer.close()
-        return True
+            raise HarnessError(f"{self.name} did not start:\n{told[-_LOG_TAIL_CHARS:]}")
+        return _LISTENS in told
+
+    def _told(self) -> str:
+        """Return what it has logged since its start."""
+        with self._log.open("rb") as log:
+            log.seek(self._begins_at)
+            return log.read().decode("utf-8", errors="replace")
