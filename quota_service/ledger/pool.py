@@ -117,6 +117,8 @@ class Ledger:
             try:
                 with _heard_of_standby(connection):
                     await transaction.commit()
+            except LedgerUnavailable:
+                raise
             except Exception as error:
                 raise translate(error, applied=None) from error
 

@@ -162,7 +162,7 @@ class ClusterRunners:
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read_map())
             self._reading.add_done_callback(self._was_read)
-        await asyncio.shield(self._reading)
+        await asyncio.wait({self._reading})  # a caller who leaves does not end it for the others
 
     def _was_read(self, reading: "asyncio.Task[None]") -> None:
         self._reading = None

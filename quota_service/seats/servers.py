@@ -21,14 +21,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from quota_service.observability.metrics import Metrics
-from quota_service.seats.cluster import ClusterRunners
+from quota_service.seats.cluster import Address, ClusterRunners
 from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.keys import Shard
 from quota_service.seats.majority import ask_majority
 from quota_service.seats.scripts import Script
 from quota_service.settings import Settings, SettingsError
-
-Address = tuple[str, int]
 
 _ONE_SERVER = ("redis", "rediss", "unix")
 _SEVERAL = ("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")

@@ -6,7 +6,7 @@ are given an exam StaleDefinition when another definition is in force, and all S
 Redis fails; only then is it unknown whether the step was taken.
 
 Redis serves all exams in turn, so no call may be long: what grows with the size of an exam goes in
-pages (`pages`).
+pages (`pages`). Over 400 lines because it has a method for each script.
 """
 
 import asyncio

@@ -5,11 +5,9 @@ import dataclasses
 import itertools
 import os
 import subprocess
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import asyncpg
 import pytest
 import redis.asyncio
 
@@ -24,26 +22,11 @@ from tests.support.programs import need_program
 from tests.support.servers import kill
 from tests.support.shipped_replicas import ShippedNode, ShippedReplica, installed
 from tests.support.shipped_site import site_on
-from tests.support.shipped_stores import DEPLOY, PASSWORD, ShippedPostgres, shipped_postgres
+from tests.support.shipped_stores import DEPLOY, PASSWORD, ShippedPostgres
 from tests.support.waiting import eventually
 
 PATIENCE_MS = round(LIMIT_S * 1000)
 """How long Sentinels wait for a primary that lives."""
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[ShippedPostgres]:
-    with shipped_postgres() as cluster, cluster.serving():
-        yield cluster
-
-
-@pytest.fixture
-async def empty(postgres: ShippedPostgres) -> ShippedPostgres:
-    """The cluster with an empty database."""
-    connection = await asyncpg.connect(postgres.dsn)
-    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    await connection.close()
-    return postgres
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import re
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -30,21 +29,6 @@ from tests.support.shipped_stores import (
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[ShippedPostgres]:
-    with shipped_postgres() as cluster, cluster.serving():
-        yield cluster
-
-
-@pytest.fixture
-async def empty(postgres: ShippedPostgres) -> ShippedPostgres:
-    """The cluster with an empty database."""
-    connection = await asyncpg.connect(postgres.dsn)
-    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    await connection.close()
-    return postgres
 
 
 def ops_of(server: ShippedRedis) -> "redis.asyncio.Redis":

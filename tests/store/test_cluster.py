@@ -1,4 +1,7 @@
-"""Exams on a Redis Cluster: each on its primary, which fails and recovers by itself."""
+"""Exams on a Redis Cluster: each on its primary, which fails and recovers by itself.
+
+Over 400 lines because all faults of a primary are played on the same spread of exams.
+"""
 
 import asyncio
 import dataclasses
