@@ -25,6 +25,15 @@
 -- KEYS[20] zset   places       candidate by the time (ms) the place is free again
 -- KEYS[21] hash   passes       candidate -> the last pass
 -- KEYS[22] hash   signals      process -> time (ms) of its report|the report
+-- KEYS[23] hash   returned     venue/subject -> seats that wait for the next allocation
+-- KEYS[24] hash   aside        venue/subject -> seats left in its set-asides
+-- KEYS[25] hash   aside_left   set-aside/venue/subject -> seats left, while it is on
+-- KEYS[26] hash   code_uses    code of a set-aside -> reservations made with it
+-- KEYS[27] hash   ceiling_left venue/session -> seats left under its ceiling
+-- KEYS[28] hash   wanted       venue/subject -> entries of the waiting list that want it
+-- KEYS[29] hash   list         serial of a waiting entry -> what it wants
+-- KEYS[30] hash   offers       serial of a hold -> the entry it was offered to
+-- KEYS[31] hash   extended     serial of a hold -> the extension that moved its deadline
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 --
@@ -39,5 +48,6 @@ if not is_open(epoch_key, fence) then
 end
 redis.call('UNLINK', epoch_key, KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8],
   KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15], KEYS[16], KEYS[17],
-  KEYS[18], KEYS[19], KEYS[20], KEYS[21], KEYS[22])
+  KEYS[18], KEYS[19], KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24], KEYS[25], KEYS[26],
+  KEYS[27], KEYS[28], KEYS[29], KEYS[30], KEYS[31])
 return { DONE }

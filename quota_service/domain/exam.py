@@ -8,6 +8,7 @@ lower-case ASCII so that they can be part of URLs, Redis keys and record fields 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from typing import Self
 
@@ -48,6 +49,18 @@ class Text:
     def __str__(self) -> str:
         """Return the text in all its languages, in one line for people; what is equal, once."""
         return " / ".join(dict.fromkeys(text for _, text in self.languages))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Quota:
+    """Names the seats of one subject at one venue of an exam."""
+
+    venue: str
+    subject: str
+
+    def __str__(self) -> str:
+        """Return the form used in Redis fields and in messages: `venue/subject`."""
+        return f"{self.venue}/{self.subject}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +132,115 @@ class WaitingRoomRules:
     claim_grace_s: int
 
 
+class ReturnRule(StrEnum):
+    """Where seats go that come back: given back, expired, refunded, moved away from, or added."""
+
+    AT_ONCE = "at-once"
+    """On open sale."""
+    LIST_FIRST = "list-first"
+    """To the waiting list; what no entry can use, on open sale at once."""
+    AT_TIMES = "at-times"
+    """They wait for the next announced time; then to the list, and the rest on open sale."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedSeats:
+    """The rule of an exam for seats that come back.
+
+    `times` are those of each day, `HH:MM` in the exam's time zone; of `AT_TIMES` alone.
+    """
+
+    rule: ReturnRule = ReturnRule.AT_ONCE
+    times: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """Hours of each day in which the deadline of an offer does not run.
+
+    `HH:MM` in the exam's time zone; they may span midnight.
+    """
+
+    starts: str
+    ends: str
+
+
+class ListOrder(StrEnum):
+    """The order of a waiting list."""
+
+    NUMBER = "number"
+    """As entries joined."""
+    DRAW = "draw"
+    """By a draw among the entries that joined between two dealings."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingListRules:
+    """How the waiting list of an exam goes.
+
+    An offer can be paid for `offer_ttl_s` seconds, in which quiet hours do not count. At most
+    `length_max` entries wait for a quota.
+    """
+
+    offer_ttl_s: int
+    order: ListOrder = ListOrder.NUMBER
+    quiet_hours: QuietHours | None = None
+    length_max: int = 10_000
+
+
+class Announce(StrEnum):
+    """What is public of a seat release before it happens."""
+
+    TIME = "time"
+    TIME_AND_VENUES = "time-and-venues"
+    EVERYTHING = "everything"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class SeatRelease:
+    """More seats at a time (ms since the epoch)."""
+
+    id: str
+    at_ms: int
+    announce: Announce
+    seats: Mapping[Quota, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Seats that are kept for a group until a time (ms since the epoch); part of the capacity."""
+
+    id: str
+    title: Text
+    until_ms: int
+    seats: Mapping[Quota, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What ops have paused: a venue, a subject, one of both, or all where neither is named.
+
+    `stops_changes` where changes of venue are stopped as well as reserving. The reason is public.
+    """
+
+    venue: str
+    subject: str
+    stops_changes: bool
+    reason: str
+    retry_after_s: int
+    since_ms: int
+
+    @property
+    def scope(self) -> str:
+        """What is paused, as one word: `venue/subject`, either side may be `*`."""
+        return f"{self.venue or '*'}/{self.subject or '*'}"
+
+    def covers(self, venue: str, subjects: Iterable[str]) -> bool:
+        """Return whether an order of these subjects at a venue is paused."""
+        return self.venue in ("", venue) and (not self.subject or self.subject in subjects)
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """The notice a candidate accepts; a new text gets a new version."""
@@ -154,18 +276,6 @@ class Venue:
     title: Text
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Quota:
-    """Names the seats of one subject at one venue of an exam."""
-
-    venue: str
-    subject: str
-
-    def __str__(self) -> str:
-        """Return the form used in Redis fields and in messages: `venue/subject`."""
-        return f"{self.venue}/{self.subject}"
-
-
 @dataclass(frozen=True)
 class Exam:
     """One exam, complete and valid: every subject has its session, every quota its subject."""
@@ -185,10 +295,19 @@ class Exam:
     waiting_room: WaitingRoomRules | None = None
     """None where the exam has no waiting room."""
     fair_use: FairUseRules = FairUseRules()
+    returned: ReturnedSeats = ReturnedSeats()
+    waiting_list: WaitingListRules | None = None
+    """None where the exam has no waiting list."""
+    releases: tuple[SeatRelease, ...] = ()
+    set_asides: tuple[SetAside, ...] = ()
+    ceilings: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Seats of a venue in a session, whatever the subject, by venue and session; where limited."""
     revision: int = field(default=0, compare=False)
     """Names this definition among all that were ever stored; 0 for one that is not stored."""
     closed: frozenset[str] = field(default=frozenset(), compare=False)
     """What ops have closed for sale: venues, and `venue/subject` where some subjects are."""
+    pauses: tuple[Pause, ...] = field(default=(), compare=False)
+    """What ops have paused."""
 
     @cached_property
     def session_of(self) -> Mapping[str, str]:

@@ -6,12 +6,12 @@ added here, and nowhere else.
 
 from collections.abc import Mapping
 
-from quota_service.domain.exam import Exam
+from quota_service.domain.exam import Exam, ReturnRule
 
 
 def fields_in_force(exam: Exam) -> Mapping[str, str]:
     """Return the fields of a stored definition as Redis keeps them; times in ms since the epoch."""
-    fields = {
+    fields: dict[str, str | int] = {
         "revision": exam.revision,
         "opens_at_ms": exam.registration.opens_at_ms,
         "closes_at_ms": exam.registration.closes_at_ms,
@@ -22,6 +22,10 @@ def fields_in_force(exam: Exam) -> Mapping[str, str]:
             "idle_ms": exam.waiting_room.idle_s * 1000,
             "pass_ttl_ms": exam.waiting_room.pass_ttl_s * 1000,
         }
+    if exam.returned.rule is not ReturnRule.AT_ONCE:
+        fields["returned"] = exam.returned.rule
+    if exam.ceilings:
+        fields["ceilings"] = 1
     return {name: str(value) for name, value in fields.items()}
 
 

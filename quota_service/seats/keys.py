@@ -14,11 +14,20 @@ catalogue:
     {exam:0}:held              hash    venue/subject -> seats in unpaid holds
     {exam:0}:confirming        hash    venue/subject -> seats whose payment is being recorded
     {exam:0}:confirmed         hash    venue/subject -> seats booked for good
+    {exam:0}:returned          hash    venue/subject -> seats that wait for the next allocation
+    {exam:0}:aside             hash    venue/subject -> seats left in its set-asides
+    {exam:0}:aside_left        hash    set-aside/venue/subject -> seats left, while it is on
+    {exam:0}:code_uses         hash    code of a set-aside -> reservations made with it
+    {exam:0}:ceiling_left      hash    venue/session -> seats left under its ceiling
     {exam:0}:claims            hash    candidate/session -> serial of the reservation that has it
     {exam:0}:key_held          hash    key/venue/subject -> seats in unpaid holds of an API key
     {exam:0}:unpaid            hash    candidate -> holds that ended unpaid|last end (ms)
     {exam:0}:due               zset    serial of a hold by the time (ms) it may expire
     {exam:0}:pinned            zset    serial by the time (ms) its attempt began
+    {exam:0}:extended          hash    serial of a hold -> the extension that moved its deadline
+    {exam:0}:wanted            hash    venue/subject -> entries of the waiting list that want it
+    {exam:0}:list              hash    serial of a waiting entry -> what it wants
+    {exam:0}:offers            hash    serial of a hold -> the entry it was offered to
     {exam:0}:spent             set     serials of reservations that have ended
     {exam:0}:journal           stream  one entry a step, id <epoch>-<version>
     {exam:0}:r:<serial>        string  the record of a reservation
@@ -46,6 +55,19 @@ ROOM_KEYS = {
 }
 """The keys of the waiting room, with their types; they exist once a candidate has joined."""
 
+RULE_KEYS = {
+    "returned": "hash",
+    "aside": "hash",
+    "aside_left": "hash",
+    "code_uses": "hash",
+    "ceiling_left": "hash",
+    "wanted": "hash",
+    "list": "hash",
+    "offers": "hash",
+    "extended": "hash",
+}
+"""The keys that only exams with a rule for them have, with their types."""
+
 SHARD_KEYS = {
     "epoch": "string",
     "origin": "string",
@@ -63,6 +85,7 @@ SHARD_KEYS = {
     "pinned": "zset",
     "spent": "set",
     "journal": "stream",
+    **RULE_KEYS,
     **ROOM_KEYS,
 }
 """Every key a shard has once, with its type."""
