@@ -1,0 +1,93 @@
+"""An entry of a waiting list, its states and the id that finds it.
+
+    waiting ──> offered ──> served     the offer was paid for: the candidate has a booking
+       │           ├──────> missed     the offer ran out
+       │           └──────> declined   the offer was given back
+       ├──────────────────> left       the candidate left the list
+       ├──────────────────> over       the time it chose, or registration, has ended
+       └──────────────────> conflict   the candidate took one of its sessions elsewhere
+
+Postgres alone decides the state. An offer is a hold like any other: how it ended is known by its
+reservation first, and the dealing writes it to the entry.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from quota_service.domain.exam import QuietHours
+
+
+class EntryState(StrEnum):
+    """The state of an entry."""
+
+    WAITING = "waiting"
+    OFFERED = "offered"
+    SERVED = "served"
+    MISSED = "missed"
+    DECLINED = "declined"
+    LEFT = "left"
+    OVER = "over"
+    CONFLICT = "conflict"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the entry has not ended; a candidate has one such entry in an exam at most."""
+        return self in {EntryState.WAITING, EntryState.OFFERED}
+
+
+_ENTRY_ID = re.compile(r"([a-z0-9][a-z0-9_-]{0,31})\.w\.([a-z2-7]{24})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryId:
+    """The parts of an entry id, `exam.w.serial`."""
+
+    exam: str
+    serial: str
+
+    def __str__(self) -> str:
+        """Return the id as clients see it."""
+        return f"{self.exam}.w.{self.serial}"
+
+    @classmethod
+    def parse(cls, text: str) -> "EntryId | None":
+        """Return the parts of `text`, or None when it was never one of our ids."""
+        found = _ENTRY_ID.fullmatch(text)
+        return None if found is None else cls(found[1], found[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One candidate's place in the waiting list of an exam; times in ms since the Unix epoch.
+
+    `venues` are in order of choice; the entry is served in full, all `subjects` at one of them, or
+    not at all. `until_ms` is None where it lasts until registration closes. Entries are ordered by
+    `window`, then `rank`, which is None where the list goes by number or the window is not drawn,
+    then `number`. `reservation` and `deadline_ms` are those of the last offer, of which there were
+    `offers`; None and 0 before the first.
+    """
+
+    exam: str
+    serial: str
+    candidate: str
+    number: int
+    subjects: tuple[str, ...]
+    sessions: tuple[str, ...]
+    venues: tuple[str, ...]
+    until_ms: int | None
+    quiet_hours: QuietHours | None
+    window: int
+    rank: str | None
+    state: EntryState
+    offers: int
+    reservation: str | None
+    deadline_ms: int
+    joined_ms: int
+    ended_ms: int | None
+    request_hash: str
+
+    @property
+    def id(self) -> str:
+        """The id as clients see it."""
+        return str(EntryId(self.exam, self.serial))
