@@ -124,6 +124,18 @@ class Matching:
         return _with_meaning(text, self.meaning)
 
 
+class OneOf:
+    """One of a few texts."""
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = list(texts)
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: object) -> CoreSchema:
+        """Return the schema of such a text."""
+        texts = core_schema.literal_schema(self._texts)
+        return _with_meaning(texts, f"one of {', '.join(self._texts)}")
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """A text of 1 to `longest` characters that is not blank, on one line unless it may have more.

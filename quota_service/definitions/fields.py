@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Discriminator,
     Field,
     PlainValidator,
@@ -50,6 +52,17 @@ _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.(?P<fraction>[0-9]{1,9}))?"
     r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?"
 )
+
+
+class Table(BaseModel):
+    """A table of a definition: of known members, each with its meaning behind it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        # What is answered has every member.
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 def zone_named(name: object) -> ZoneInfo | None:
@@ -166,6 +179,11 @@ Zone = Annotated[
     PlainValidator(_zone),
     WithJsonSchema({"type": "string", "pattern": f"^{TIME_ZONE_NAME.pattern}$"}),
 ]
+ClockTime = Annotated[
+    str,
+    Matching(re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII), "a time of day such as 08:30"),
+]
+"""Hours and minutes on the clocks of the exam's time zone."""
 Seats = Annotated[int, Whole(0, MAX_CAPACITY), Field(description="Seats released.")]
 Rate = Annotated[float, Number(MIN_RATE_PER_S, MAX_RATE_PER_S)]
 Language = Annotated[str, Matching(LANGUAGE, "a language tag such as zh, en or zh-Hant")]

@@ -8,13 +8,25 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
+from quota_service.definitions.allocation import (
+    RELEASES_MAX,
+    SET_ASIDES_MAX,
+    ReleaseTable,
+    ReturnedTable,
+    Rooms,
+    SetAsideTable,
+    WaitingListTable,
+    by_quota,
+    text_of,
+)
 from quota_service.definitions.fields import (
     NoticeText,
     Rate,
     Seats,
+    Table,
     Time,
     Title,
     Zone,
@@ -36,7 +48,6 @@ from quota_service.domain.exam import (
     Quota,
     Session,
     Subject,
-    Text,
     Venue,
     WaitingRoomRules,
     Window,
@@ -47,16 +58,7 @@ _FAIR_USE = FairUseRules()
 _MONTH_S = 31 * 86_400
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        use_attribute_docstrings=True,
-        # What is answered has every member.
-        json_schema_serialization_defaults_required=True,
-    )
-
-
-class WindowTable(_Table):
+class WindowTable(Table):
     """A span of time."""
 
     opens_at: Time
@@ -69,7 +71,7 @@ class WindowTable(_Table):
         return Window(self.opens_at, self.closes_at)
 
 
-class FeeTable(_Table):
+class FeeTable(Table):
     """What one subject costs one candidate."""
 
     amount: Annotated[int, Whole(0, 10_000_000)]
@@ -77,7 +79,7 @@ class FeeTable(_Table):
     currency: Currency
 
 
-class HoldTable(_Table):
+class HoldTable(Table):
     """How long an unpaid hold lives."""
 
     ttl_s: Annotated[int, Whole(1, 86_400)]
@@ -89,7 +91,7 @@ class HoldTable(_Table):
     already under way can arrive."""
 
 
-class FairUseTable(_Table):
+class FairUseTable(Table):
     """What keeps one candidate from having seats that others would pay for."""
 
     unpaid_holds_max: Annotated[int, Whole(1, 1000)] = _FAIR_USE.unpaid_holds_max
@@ -111,7 +113,7 @@ class FairUseTable(_Table):
         return FairUseRules(**{**self.model_dump(), "unpaid_pause_max_s": longest_s})
 
 
-class WaitingRoomTable(_Table):
+class WaitingRoomTable(Table):
     """How the waiting room lets candidates in; absent where there is none."""
 
     rate_per_s: Rate = 20.0
@@ -140,7 +142,7 @@ class WaitingRoomTable(_Table):
         return WaitingRoomRules(**{**self.model_dump(), **bounds})
 
 
-class NoticeTable(_Table):
+class NoticeTable(Table):
     """The notice a candidate accepts when reserving."""
 
     version: Annotated[
@@ -153,7 +155,7 @@ class NoticeTable(_Table):
     text: NoticeText
 
 
-class SessionTable(_Table):
+class SessionTable(Table):
     """One sitting."""
 
     id: Identifier
@@ -165,7 +167,7 @@ class SessionTable(_Table):
     """End."""
 
 
-class SubjectTable(_Table):
+class SubjectTable(Table):
     """One subject."""
 
     id: Identifier
@@ -175,7 +177,7 @@ class SubjectTable(_Table):
     """Id of the session it sits in."""
 
 
-class VenueTable(_Table):
+class VenueTable(Table):
     """One venue."""
 
     id: Identifier
@@ -183,7 +185,7 @@ class VenueTable(_Table):
     title: Title
 
 
-class _Row(_Table):
+class _Row(Table):
     venue: Identifier
     """Its id."""
     subject: Identifier
@@ -248,7 +250,7 @@ def optional(*names: str) -> Callable[[JsonDict], None]:
     return change
 
 
-class ExamMembers(_Table):
+class ExamMembers(Table):
     """What a definition and an answer of the API have in common."""
 
     id: Identifier
@@ -264,6 +266,8 @@ class ExamMembers(_Table):
     hold: HoldTable
     fair_use: Annotated[FairUseTable, Field(default_factory=FairUseTable)]
     waiting_room: Annotated[WaitingRoomTable, Field(default_factory=WaitingRoomTable)]
+    returned: Annotated[ReturnedTable, Field(default_factory=ReturnedTable)]
+    waiting_list: Annotated[WaitingListTable, Field(default_factory=WaitingListTable)]
     notice: NoticeTable
     sessions: Annotated[list[SessionTable], Field(min_length=1, max_length=MAX_SESSIONS)]
     """Sittings; a candidate takes at most one subject in each."""
@@ -271,6 +275,13 @@ class ExamMembers(_Table):
     """What can be taken."""
     venues: Annotated[list[VenueTable], Field(min_length=1, max_length=MAX_VENUES)]
     """Where the exam is taken."""
+    rooms: Annotated[Rooms, Field(default_factory=dict)]
+    """Seats of a venue in a session, whatever is taken, as venue, session, seats; absent where
+    there is no such limit."""
+
+
+OPTIONAL = ("fair_use", "waiting_room", "returned", "waiting_list", "rooms")
+"""Members that a definition may leave out."""
 
 
 class ExamDefinition(ExamMembers):
@@ -280,37 +291,53 @@ class ExamDefinition(ExamMembers):
     """
 
     model_config = ConfigDict(
-        json_schema_extra=optional("id", "fair_use", "waiting_room", "server_time")
+        json_schema_extra=optional("id", *OPTIONAL, "releases", "set_asides", "server_time")
     )
 
     seats: SeatsMember
     """The seats of each quota, as venue, subject, seats or as rows."""
+    releases: Annotated[list[ReleaseTable], Field(default_factory=list, max_length=RELEASES_MAX)]
+    """More seats, each at its time."""
+    set_asides: Annotated[
+        list[SetAsideTable], Field(default_factory=list, max_length=SET_ASIDES_MAX)
+    ]
+    """Seats of the quotas that are kept for a group."""
     server_time: Any = None
     """Ignored, so that an answer can be sent back."""
 
     def exam(self, seats: Mapping[Quota, int]) -> Exam:
-        """Return the exam with its seats; it has a waiting room if the definition says so."""
+        """Return the exam with its seats; with a waiting room and list if the definition has."""
         has_room = "waiting_room" in self.model_fields_set
+        has_list = "waiting_list" in self.model_fields_set
         return Exam(
             id=self.id,
-            title=_text(self.title),
+            title=text_of(self.title),
             time_zone=self.time_zone.key,
             registration=self.registration.window(),
             refund=self.refund.window(),
             hold=HoldRules(**self.hold.model_dump()),
             fee=Fee(self.fee.amount, self.fee.currency),
-            notice=Notice(self.notice.version, _text(self.notice.text)),
+            notice=Notice(self.notice.version, text_of(self.notice.text)),
             sessions=tuple(
-                Session(each.id, _text(each.title), each.starts_at, each.ends_at)
+                Session(each.id, text_of(each.title), each.starts_at, each.ends_at)
                 for each in self.sessions
             ),
             subjects=tuple(
-                Subject(each.id, _text(each.title), each.session) for each in self.subjects
+                Subject(each.id, text_of(each.title), each.session) for each in self.subjects
             ),
-            venues=tuple(Venue(each.id, _text(each.title)) for each in self.venues),
+            venues=tuple(Venue(each.id, text_of(each.title)) for each in self.venues),
             seats=seats,
             waiting_room=self.waiting_room.rules() if has_room else None,
             fair_use=self.fair_use.rules(),
+            returned=self.returned.seats(),
+            waiting_list=self.waiting_list.rules() if has_list else None,
+            releases=tuple(each.release() for each in self.releases),
+            set_asides=tuple(each.set_aside() for each in self.set_asides),
+            ceilings={
+                (venue, session): seats
+                for venue, sessions in self.rooms.items()
+                for session, seats in sessions.items()
+            },
         )
 
 
@@ -318,12 +345,4 @@ def capacities(seats: dict[str, dict[str, int]] | list[SeatsRow | CapacityRow]) 
     """Return the capacity of each quota that seats of either form give."""
     if isinstance(seats, list):
         return {Quota(row.venue, row.subject): row.seats for row in seats}
-    return {
-        Quota(venue, subject): count
-        for venue, subjects in seats.items()
-        for subject, count in subjects.items()
-    }
-
-
-def _text(text: str | dict[str, str]) -> Text:
-    return Text.of({"": text} if isinstance(text, str) else text)
+    return by_quota(seats)

@@ -6,6 +6,7 @@ document itself, which may be wrong elsewhere.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -13,16 +14,19 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from quota_service.definitions.allocation import RELEASES_MAX, SET_ASIDES_MAX, by_quota
 from quota_service.definitions.fields import TAGS, zone_named
 from quota_service.definitions.model import ExamDefinition, SeatsMember, capacities
 from quota_service.domain.definition import MAX_PROBLEMS, DefinitionError, Problem, shown
 from quota_service.domain.exam import (
     IDENTIFIER,
+    MAX_CAPACITY,
     MAX_SESSIONS,
     MAX_SUBJECTS,
     MAX_VENUES,
     Exam,
     Quota,
+    ReturnRule,
 )
 from quota_service.schema import FORM, Fault, Location, faults
 
@@ -33,7 +37,13 @@ MEMBERS_MAX = 30_000
 SLICE = 500
 """Seats that are read at once."""
 _MEMBERS = list(ExamDefinition.model_fields)
-_LISTS = {"sessions": MAX_SESSIONS, "subjects": MAX_SUBJECTS, "venues": MAX_VENUES}
+_LISTS = {
+    "sessions": MAX_SESSIONS,
+    "subjects": MAX_SUBJECTS,
+    "venues": MAX_VENUES,
+    "releases": RELEASES_MAX,
+    "set_asides": SET_ASIDES_MAX,
+}
 
 
 def parse_exam(document: Mapping[str, object]) -> Exam:
@@ -72,6 +82,7 @@ def read_exam(
             for fault in faults(error)
         ]
     wrong += _contradictions(document, lines)
+    wrong += _beyond_the_seats(document, {} if wrong else seats)
     if lines is not None and not lines:  # of a file without rows all is said
         wrong = [fault for fault in wrong if fault.location != ("seats",)]
     if definition is None or found or wrong:
@@ -146,7 +157,7 @@ def _contradictions(document: Mapping[str, Any], lines: Sequence[str] | None) ->
 
     Where a list cannot be read, nothing is said of ids that are missing from it.
     """
-    ids: dict[str, Mapping[str, int] | None] = {}
+    ids: dict[str, Collection[str] | None] = {}
     for key, most in _LISTS.items():
         entries = document.get(key)
         first: dict[str, int] = {}
@@ -162,6 +173,11 @@ def _contradictions(document: Mapping[str, Any], lines: Sequence[str] | None) ->
         session = subject.get("session")
         yield from _unknown(("subjects", i, "session"), "session", session, ids["sessions"])
     yield from _wrong_seats(document.get("seats"), ids["venues"], ids["subjects"], lines)
+    for at, seats in _seats_beside(document):
+        yield from _unknown_in(at, seats, ids["venues"], ("subject", ids["subjects"]))
+    rooms = document.get("rooms")
+    yield from _unknown_in(("rooms",), rooms, ids["venues"], ("session", ids["sessions"]))
+    yield from _list_without_returns(document)
 
 
 def _wrong_seats(
@@ -171,11 +187,7 @@ def _wrong_seats(
     lines: Sequence[str] | None,
 ) -> Iterator[Fault]:
     """Yield seats of no venue or no subject of the exam, those that are given twice, or none."""
-    if isinstance(seats, Mapping):
-        for venue, by_subject in seats.items():
-            yield from _unknown(("seats", venue), "venue", venue, venues)
-            for subject in by_subject if isinstance(by_subject, Mapping) else ():
-                yield from _unknown(("seats", venue, subject), "subject", subject, subjects)
+    yield from _unknown_in(("seats",), seats, venues, ("subject", subjects))
     given_at: dict[tuple[str, str], int] = {}
     for i, row in _tables(seats):
         venue, subject = row.get("venue"), row.get("subject")
@@ -192,6 +204,60 @@ def _wrong_seats(
         and all(name in known and by_subject == {} for name, by_subject in seats.items())
     ):
         yield Fault(("seats",), "must give the seats of at least one venue and subject")
+
+
+def _unknown_in(
+    at: Location,
+    table: Any,
+    venues: Collection[str] | None,
+    inner: tuple[str, Collection[str] | None],
+) -> Iterator[Fault]:
+    """Yield the keys that are no venue of the exam, and those in their tables that are no `inner`.
+
+    `inner` is the kind of these, and the ids that there are of it.
+    """
+    kind, known = inner
+    for venue, members in table.items() if isinstance(table, Mapping) else ():
+        yield from _unknown((*at, venue), "venue", venue, venues)
+        for member in members if isinstance(members, Mapping) else ():
+            yield from _unknown((*at, venue, member), kind, member, known)
+
+
+def _seats_beside(document: Mapping[str, Any]) -> Iterator[tuple[Location, Any]]:
+    """Yield the seats of each release and set-aside, with their place."""
+    for key in ("releases", "set_asides"):
+        for i, entry in _tables(document.get(key)):
+            yield (key, i, "seats"), entry.get("seats")
+
+
+def _beyond_the_seats(document: Mapping[str, Any], seats: Mapping[Quota, int]) -> Iterator[Fault]:
+    """Yield what releases and set-asides have of quotas that there are not, or of too few seats.
+
+    `seats` are those of the quotas, none where they could not be read.
+    """
+    total = {"releases": Counter(seats), "set_asides": Counter[Quota]()}
+    for at, table in _seats_beside(document) if seats else ():
+        key = str(at[0])
+        for quota, count in by_quota(table).items():
+            place = (*at, quota.venue, quota.subject)
+            if quota not in seats:
+                yield Fault(place, f"{quota} is no quota of this exam: give it 0 seats at least")
+                continue
+            total[key][quota] += count
+            if key == "releases" and total[key][quota] > MAX_CAPACITY:
+                yield Fault(place, f"makes more than {MAX_CAPACITY} seats of {quota}")
+            elif key == "set_asides" and total[key][quota] > seats[quota]:
+                of_all = f"{total[key][quota]} seats are set aside"
+                yield Fault(place, f"{of_all} of {quota}, which has {seats[quota]}")
+
+
+def _list_without_returns(document: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a waiting list to which no seat comes back."""
+    returned = document.get("returned", {})
+    rule = returned.get("rule", "at-once") if isinstance(returned, Mapping) else None
+    if "waiting_list" in document and rule == ReturnRule.AT_ONCE:
+        detail = "needs returned.rule list-first or at-times, not at-once"
+        yield Fault(("waiting_list",), detail)
 
 
 def _tables(entries: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:

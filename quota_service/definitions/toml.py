@@ -11,6 +11,7 @@ from typing import Any
 Path = tuple[str, ...]
 """The names of a member and of the tables around it; entries of lists are not told apart."""
 _NOTHING: Mapping[Path, str] = {}
+_TIMES = {"at", "until"}
 _COLUMN = 40
 """Where a comment begins, at the earliest."""
 
@@ -38,16 +39,20 @@ def _table(path: Path, table: Mapping[str, Any], comments: Mapping[Path, str]) -
 
 
 def _is_table(name: str, value: object) -> bool:
-    return isinstance(value, dict | list) and name != "title"
+    if isinstance(value, list):
+        return all(isinstance(each, dict) for each in value)
+    return isinstance(value, dict) and name != "title"
 
 
 def _value(name: str, value: Any) -> str:
     if isinstance(value, dict):
         members = [f"{_key(key)} = {_value(key, each)}" for key, each in value.items()]
         return f"{{ {', '.join(members)} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(_value(name, each) for each in value)}]"
     if not isinstance(value, str):
         return str(value)
-    if name.endswith("_at"):
+    if name.endswith("_at") or name in _TIMES:
         return value
     if "\n" in value:
         return '"""\n' + "\n".join(_escaped(line) for line in value.split("\n")) + '"""'

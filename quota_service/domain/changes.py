@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeGuard
 
 from quota_service.domain.definition import Problem, exam_document
 from quota_service.domain.exam import Exam, Quota
@@ -106,6 +106,7 @@ def _problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Prob
         if count and venue.id not in new.venue_ids:
             yield Problem(f"venues.{venue.id}", f"cannot be removed while {_seats(count)} taken")
     yield from _lowered_quotas(old, new, taken)
+    yield from _lowered_ceilings(old, new, taken)
 
 
 def _moved_subjects(old: Exam, new: Exam, taken: Mapping[str, int]) -> Iterator[Problem]:
@@ -134,6 +135,18 @@ def _lowered_quotas(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterato
             yield Problem(where, f"cannot be removed while {_seats(count)} taken")
 
 
+def _lowered_ceilings(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Problem]:
+    of_session: Counter[tuple[str, str]] = Counter()
+    for quota, count in taken.items():
+        of_session[quota.venue, new.session_of.get(quota.subject, "")] += count
+    for (venue, session), seats in sorted(new.ceilings.items()):
+        count = of_session[venue, session]
+        if count > seats != old.ceilings.get((venue, session)):
+            yield Problem(
+                f"rooms.{venue}.{session}", f"cannot be {seats} while {_seats(count)} taken"
+            )
+
+
 def _seats(count: int) -> str:
     return "1 seat is" if count == 1 else f"{count} seats are"
 
@@ -150,9 +163,9 @@ def _value_changes(where: str, before: object, after: object) -> Iterator[Change
     if before == after:
         return
     if isinstance(before, dict | None) and isinstance(after, dict | None):
-        # Only seats and the waiting room have tables that come and go: each member is a change.
+        # Of a table that comes or goes each member is a change.
         yield from _table_changes(where, before or {}, after or {})
-    elif isinstance(before, list) and isinstance(after, list):
+    elif _has_entries(before) and _has_entries(after):
         yield from _list_changes(where, _by_id(before), _by_id(after))
     elif isinstance(before, str) and isinstance(after, str):
         yield Change(where, *_excerpts(before, after))
@@ -177,18 +190,30 @@ def _list_changes(
         yield Change(where, *_excerpts(", ".join(order_before), ", ".join(order_after)))
 
 
-def _by_id(entries: list[_Entry]) -> dict[str, _Entry]:
-    return {str(entry["id"]): entry for entry in entries}
+def _has_entries(value: object) -> TypeGuard[list[_Entry] | None]:
+    """Return whether a value is a list of entries with ids, or absent as an empty one is."""
+    return value is None or (
+        isinstance(value, list) and all(isinstance(each, dict) for each in value)
+    )
+
+
+def _by_id(entries: list[_Entry] | None) -> dict[str, _Entry]:
+    return {str(entry["id"]): entry for entry in entries or ()}
 
 
 def _title(entry: _Entry) -> str:
-    return _shown(entry["title"])
+    if "title" in entry:
+        return _shown(entry["title"])
+    seats = sum(sum(by_subject.values()) for by_subject in entry["seats"].values())
+    return f"{seats} seats at {entry['at']}"  # a seat release
 
 
 def _shown(value: object) -> str:
     """Return a value that is there in one of two definitions only, or is of another kind there."""
     if isinstance(value, dict):  # a text in several languages
         value = " / ".join(dict.fromkeys(map(str, value.values())))
+    elif isinstance(value, list):  # times of day
+        value = ", ".join(value)
     return ABSENT if value is None else _excerpt(str(value), 0)
 
 

@@ -5,11 +5,20 @@ The document is what `quota_service.definitions` reads, and what `GET` answers p
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
-from quota_service.domain.exam import Exam, Text, Window
+from quota_service.domain.exam import (
+    Exam,
+    Quota,
+    ReturnedSeats,
+    SeatRelease,
+    SetAside,
+    Text,
+    WaitingListRules,
+    Window,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,9 +77,6 @@ def exam_document(exam: Exam) -> dict[str, object]:
     so equal exams give equal documents, down to the order of members.
     """
     rules = exam.waiting_room
-    seats: dict[str, dict[str, int]] = {}
-    for quota, capacity in sorted(exam.seats.items()):
-        seats.setdefault(quota.venue, {})[quota.subject] = capacity
     return {
         "id": exam.id,
         "title": _text_document(exam.title),
@@ -104,8 +110,63 @@ def exam_document(exam: Exam) -> dict[str, object]:
             for subject in exam.subjects
         ],
         "venues": [{"id": venue.id, "title": _text_document(venue.title)} for venue in exam.venues],
-        "seats": seats,
+        **dict(_allocation_document(exam)),
+        "seats": seats_document(exam.seats),
+        **({"releases": [_release(each) for each in exam.releases]} if exam.releases else {}),
+        **(
+            {"set_asides": [_set_aside(each) for each in exam.set_asides]}
+            if exam.set_asides
+            else {}
+        ),
     }
+
+
+def _allocation_document(exam: Exam) -> Iterator[tuple[str, object]]:
+    if exam.returned != ReturnedSeats():
+        yield "returned", {"rule": exam.returned.rule, "times": list(exam.returned.times)}
+    if exam.waiting_list is not None:
+        yield "waiting_list", _waiting_list(exam.waiting_list)
+    rooms: dict[str, dict[str, int]] = {}
+    for (venue, session), seats in sorted(exam.ceilings.items()):
+        rooms.setdefault(venue, {})[session] = seats
+    if rooms:
+        yield "rooms", rooms
+
+
+def _waiting_list(rules: WaitingListRules) -> dict[str, object]:
+    quiet = rules.quiet_hours
+    return {
+        "offer_ttl_s": rules.offer_ttl_s,
+        "order": rules.order,
+        "length_max": rules.length_max,
+        **({} if quiet is None else {"quiet_hours": {"from": quiet.starts, "to": quiet.ends}}),
+    }
+
+
+def _release(release: SeatRelease) -> dict[str, object]:
+    return {
+        "id": release.id,
+        "at": rfc3339(release.at_ms),
+        "announce": release.announce,
+        "seats": seats_document(release.seats),
+    }
+
+
+def _set_aside(kept: SetAside) -> dict[str, object]:
+    return {
+        "id": kept.id,
+        "title": _text_document(kept.title),
+        "until": rfc3339(kept.until_ms),
+        "seats": seats_document(kept.seats),
+    }
+
+
+def seats_document(seats: Mapping[Quota, int]) -> dict[str, dict[str, int]]:
+    """Return seats by venue and subject, in the order of their ids."""
+    document: dict[str, dict[str, int]] = {}
+    for quota, count in sorted(seats.items()):
+        document.setdefault(quota.venue, {})[quota.subject] = count
+    return document
 
 
 def _text_document(text: Text) -> dict[str, str] | str:

@@ -1,11 +1,13 @@
 """The public documents of exams: rendered once a definition, in pages for who asks for them."""
 
 import datetime as dt
+import time
 from typing import Any
 
 import pytest
 
 from quota_service.api.exams import exam_json
+from quota_service.domain.definition import rfc3339
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
 from tests.support.exams import SEATS, exam_definition
@@ -152,3 +154,45 @@ async def eventually_found(api: ApiClient, exam: str) -> Reply:
 
     await eventually(is_there)
     return replies[-1]
+
+
+async def test_a_document_has_the_rules_for_seats_and_what_is_announced_of_releases(
+    api: ApiClient,
+) -> None:
+    definition = exam_definition("exam-2", closes_in_s=86_400)
+    rules = {
+        "returned": {"rule": "at-times", "times": ["10:00"]},
+        "waiting_list": {
+            "offer_ttl_s": 3600,
+            "order": "number",
+            "length_max": 100,
+            "quiet_hours": {"from": "22:00", "to": "07:00"},
+        },
+        "rooms": {"jinan": {"day1-am": 4}},
+    }
+    at = rfc3339(round(time.time() * 1000) + 3_600_000)
+    seats = {"jinan": {"qms": 2}}
+    releases = [
+        {"id": "all", "at": at, "announce": "everything", "seats": seats},
+        {"id": "time", "at": at, "announce": "time", "seats": seats},
+        {"id": "unknown", "at": at, "announce": "nothing", "seats": seats},
+    ]
+    kept = {"id": "teachers", "title": "Teachers", "until": at, "seats": {"jinan": {"qms": 1}}}
+
+    put = await api.import_exam(
+        {
+            **definition,
+            **rules,
+            "releases": releases,
+            "set_asides": [kept],
+        }
+    )
+    shown = (await api.get("/v1/exams/exam-2", key=None)).json
+
+    assert put.status == 201, put
+    assert {name: shown[name] for name in rules} == rules
+    assert shown["releases"] == [
+        {"id": "all", "at": at, "venues": ["jinan"], "seats": seats},
+        {"id": "time", "at": at},
+    ]
+    assert "set_asides" not in shown

@@ -18,7 +18,7 @@ from tests.support.evidence import Evidence
 from tests.support.exams import exam_definition
 from tests.support.rooms import let_open, open_room, room_definition
 
-ROOM_NOTE = "# Without the leading"
+ROOM_NOTE = "# Without the leading `#` the exam"
 
 
 @pytest.fixture

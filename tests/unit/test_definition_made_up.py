@@ -1,6 +1,7 @@
 """Definitions that Hypothesis makes up: each comes back whole, or is refused in words."""
 
 import json
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,15 +10,23 @@ from quota_service.definitions.reading import parse_exam
 from quota_service.domain.definition import LATEST_MS, DefinitionError, exam_document
 from quota_service.domain.exam import (
     MAX_CAPACITY,
+    Announce,
     Exam,
     Fee,
     HoldRules,
+    ListOrder,
     Notice,
+    QuietHours,
     Quota,
+    ReturnedSeats,
+    ReturnRule,
+    SeatRelease,
     Session,
+    SetAside,
     Subject,
     Text,
     Venue,
+    WaitingListRules,
     WaitingRoomRules,
     Window,
 )
@@ -51,6 +60,10 @@ waiting_rooms = st.builds(
 )
 
 
+def _until_seven(hours: QuietHours) -> QuietHours:
+    return replace(hours, ends="07:00" if hours.starts != "07:00" else "08:00")
+
+
 @st.composite
 def exams(draw: st.DrawFn) -> Exam:
     sessions = tuple(Session(i, draw(titles), *draw(spans)) for i in draw(unique_ids(3)))
@@ -80,8 +93,50 @@ def exams(draw: st.DrawFn) -> Exam:
     )
 
 
+clocks = st.from_regex(r"([01][0-9]|2[0-3]):[0-5][0-9]", fullmatch=True)
+returns = st.sampled_from(
+    [
+        ReturnedSeats(ReturnRule.LIST_FIRST),
+        ReturnedSeats(ReturnRule.AT_TIMES, ("08:00", "23:59")),
+    ]
+)
+waiting_lists = st.builds(
+    WaitingListRules,
+    offer_ttl_s=st.integers(60, 86_400),
+    order=st.sampled_from(ListOrder),
+    quiet_hours=st.none() | st.builds(QuietHours, clocks, st.just("24:00")).map(_until_seven),
+    length_max=st.integers(1, 1000),
+)
+
+
+@st.composite
+def allocating(draw: st.DrawFn) -> Exam:
+    """Return an exam that gives seats out beside open sale too."""
+    exam = draw(exams())
+    quotas = sorted(exam.seats)
+    most = {quota: min(seats, MAX_CAPACITY - 20) for quota, seats in exam.seats.items()}
+    more = st.dictionaries(st.sampled_from(quotas), st.integers(1, 10), min_size=1)
+    ids = draw(st.lists(identifiers, max_size=2, unique=True))
+    kept = {quota: seats for quota, seats in most.items() if seats}
+    rooms = st.tuples(st.sampled_from(exam.venues), st.sampled_from(exam.sessions))
+    return replace(
+        exam,
+        seats=most,
+        returned=draw(returns),
+        waiting_list=draw(st.none() | waiting_lists),
+        releases=tuple(
+            SeatRelease(i, draw(moments), draw(st.sampled_from(Announce)), draw(more)) for i in ids
+        ),
+        set_asides=(SetAside("kept", draw(titles), draw(moments), kept),) if kept else (),
+        ceilings={
+            (venue.id, session.id): draw(st.integers(0, 1000))
+            for venue, session in draw(st.lists(rooms, max_size=2))
+        },
+    )
+
+
 @settings(max_examples=50)
-@given(exams())
+@given(exams() | allocating())
 def test_every_exam_comes_back_whole_from_its_document(exam: Exam) -> None:
     written = exam_document(exam)
 
