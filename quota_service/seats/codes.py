@@ -34,6 +34,7 @@ class Code(IntEnum):
     CHANGES_USED = -24
     SESSION_STARTED = -25
     SHARE_USED = -26
+    SEATS_ON_SALE = -27
 
 
 CODES = {int(code): code for code in Code}

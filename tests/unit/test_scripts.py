@@ -67,6 +67,7 @@ UNTOLD = {
     "forget",
     *("join_room", "give_numbers", "claim_place", "finish_place", "count_room"),
     *("report", "room_statistics", "put_unpaid"),
+    *("enlist", "relist", "delist"),
 }
 """Scripts that take no step of a reservation."""
 WORDS_FOR = {"limit": "at most", "sessions": "session", "subjects": "subject", "venues": "venue"}
@@ -314,6 +315,7 @@ def test_parts_are_included_after_the_parts_they_build_on(source: LuaSource) -> 
         "places",
         "unpaid",
         "key_share",
+        "list",
     ]
 
     assert source.includes == [name for name in order if name in source.includes]

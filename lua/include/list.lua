@@ -1,0 +1,57 @@
+-- list: the entries that wait, and how many of them want each quota. An entry is one text, its parts
+-- separated by '|', ids within a part by ','. It has no number until Postgres has it.
+local LIST_NUMBER, LIST_SUBJECTS, LIST_SESSIONS, LIST_VENUES = 1, 3, 4, 5
+
+-- The parts of the text of an entry.
+local function read_entry(text)
+  return { string.match(text, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)$') }
+end
+
+-- The quotas an entry wants; with sessions also its sessions at each of its venues.
+local function wanted_by(entry, with_sessions)
+  local fields = {}
+  for venue in string.gmatch(entry[LIST_VENUES], '[^,]+') do
+    for subject in string.gmatch(entry[LIST_SUBJECTS], '[^,]+') do
+      fields[#fields + 1] = venue .. '/' .. subject
+    end
+    if with_sessions then
+      for session in string.gmatch(entry[LIST_SESSIONS], '[^,]+') do
+        fields[#fields + 1] = venue .. '//' .. session
+      end
+    end
+  end
+  return fields
+end
+
+-- How many entries want the quota of an entry that most want.
+local function longest_wanted(wanted_key, entry)
+  local longest = 0
+  for _, count in ipairs(redis.call('HMGET', wanted_key, unpack(wanted_by(entry)))) do
+    longest = math.max(longest, tonumber(count or 0))
+  end
+  return longest
+end
+
+-- Adds `more` to how many entries want each quota of an entry, and with ceilings each of its sessions
+-- at each of its venues.
+local function count_wanted(wanted_key, definition_key, entry, more)
+  local has_ceilings = redis.call('HGET', definition_key, 'ceilings') == '1'
+  local fields = wanted_by(entry, has_ceilings)
+  local counts = redis.call('HMGET', wanted_key, unpack(fields))
+  local counted, gone = {}, {}
+  for i, field in ipairs(fields) do
+    local count = tonumber(counts[i] or 0) + more
+    if count > 0 then
+      counted[#counted + 1] = field
+      counted[#counted + 1] = string.format('%d', count)
+    else
+      gone[#gone + 1] = field
+    end
+  end
+  if #counted > 0 then
+    redis.call('HSET', wanted_key, unpack(counted))
+  end
+  if #gone > 0 then
+    redis.call('HDEL', wanted_key, unpack(gone))
+  end
+end
