@@ -64,6 +64,20 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The seats of a venue in a session, whatever the subject; `subjects` are those it seats."""
+
+    venue: str
+    session: str
+    seats: int
+    subjects: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return the form used in Redis fields and in messages: `venue/session`."""
+        return f"{self.venue}/{self.session}"
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """A span of time, open at its start and closed at its end (milliseconds since the epoch)."""
 

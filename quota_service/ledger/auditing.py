@@ -25,6 +25,21 @@ class AuditedQuota:
     returning: int
 
 
+@dataclass(frozen=True, slots=True)
+class AuditedCeiling:
+    """One ceiling: its seats, what is counted under it, and what is booked in its quotas."""
+
+    venue: str
+    session: str
+    seats: int
+    confirmed: int
+    booked: int
+
+    def __str__(self) -> str:
+        """Return the form used in messages: `venue/session`."""
+        return f"{self.venue}/{self.session}"
+
+
 class AuditLedger:
     """Reads, each of one moment; and the few repairs Postgres needs."""
 
@@ -42,6 +57,11 @@ class AuditLedger:
             )
             async for row in in_slices(rows)
         }
+
+    async def ceilings(self, exam: str) -> list[AuditedCeiling]:
+        """Return every ceiling of an exam."""
+        rows = await self._ledger.fetch("audit_ceilings", exam)
+        return [AuditedCeiling(*row) for row in rows]
 
     async def payments_without_end(self, exam: str, after: dt.datetime) -> list[str]:
         """Return captured events since a time that are neither booked nor due back, at most 100."""
@@ -79,6 +99,16 @@ class AuditLedger:
                 raise NotReady("the shard is being recovered")
             query = self._query["raise_confirmed"]
             await transaction.connection.execute(query, exam, quota.venue, quota.subject, seats)
+
+    async def raise_ceiling(self, shard: ShardEpoch, ceiling: AuditedCeiling) -> None:
+        """Count the booked seats a ceiling's counter has missed; raises as `raise_confirmed`."""
+        exam, _ = shard
+        async with fenced_transaction(self._ledger, [shard]) as transaction:
+            if shard not in transaction.opened:
+                raise NotReady("the shard is being recovered")
+            where = (exam, ceiling.venue, ceiling.session)
+            query = self._query["raise_ceiling"]
+            await transaction.connection.execute(query, *where, ceiling.booked)
 
     async def note(self, exam: str, promise: str, place: str, detail: str) -> None:
         """Write an audit entry: what was repaired, and why."""

@@ -2,7 +2,7 @@
 
 QuotaError
 ├── LedgerRefused            a named constraint said no; the transaction left nothing behind
-│   ├── Oversold                 quotas_never_oversold
+│   ├── Oversold                 quotas_never_oversold, ceilings_never_oversold
 │   ├── SessionTaken             booking_items_one_subject_a_session
 │   ├── AlreadyBooked            bookings_pk
 │   ├── EventRecorded            payment_events_pk, payment_events_one_a_reference,
@@ -27,7 +27,7 @@ class LedgerRefused(QuotaError):
 
 
 class Oversold(LedgerRefused):
-    """More seats than the quota has."""
+    """More seats than the quota has, or than there are under its ceiling."""
 
 
 class SessionTaken(LedgerRefused):
@@ -52,6 +52,7 @@ class LedgerLocked(LedgerUnavailable):
 
 _BY_CONSTRAINT: dict[str, type[LedgerRefused]] = {
     "quotas_never_oversold": Oversold,
+    "ceilings_never_oversold": Oversold,
     "booking_items_one_subject_a_session": SessionTaken,
     "bookings_pk": AlreadyBooked,
     "payment_events_pk": EventRecorded,

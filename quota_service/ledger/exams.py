@@ -13,7 +13,7 @@ from quota_service.definitions.reading import parse_exam
 from quota_service.domain.changes import Change
 from quota_service.domain.definition import exam_document
 from quota_service.domain.errors import ExamArchived, NotReady
-from quota_service.domain.exam import Exam, Quota
+from quota_service.domain.exam import Ceiling, Exam, Quota
 from quota_service.ledger.pool import Ledger
 from quota_service.observability.caller import Caller
 from quota_service.slices import in_slices
@@ -156,6 +156,33 @@ class ExamLedger:
         return {
             Quota(row["venue"], row["subject"]): row["capacity"] async for row in in_slices(rows)
         }
+
+    async def set_ceilings(self, connection: "Connection", exam: Exam) -> None:
+        """Set the ceilings of an exam, whose quotas are locked (`lock_quotas`) or new.
+
+        What is booked under each is counted anew. Raises Oversold when one is below that.
+        """
+        await connection.execute(
+            self._query["set_ceilings"],
+            exam.id,
+            list(exam.session_of),
+            list(exam.session_of.values()),
+            [venue for venue, _ in exam.ceilings],
+            [session for _, session in exam.ceilings],
+            list(exam.ceilings.values()),
+        )
+
+    async def lock_quotas(self, connection: "Connection", exam: str) -> None:
+        """Let nobody else count in the quotas of an exam until the transaction ends."""
+        await connection.execute(self._query["lock_quotas"], exam)
+
+    async def ceilings(self, connection: "Connection", exam: str) -> list[Ceiling]:
+        """Return the ceilings of an exam."""
+        rows = await connection.fetch(self._query["select_ceilings"], exam)
+        return [
+            Ceiling(row["venue"], row["session"], row["seats"], tuple(row["subjects"]))
+            for row in rows
+        ]
 
     async def mark_open(self, connection: "Connection", exam: str) -> None:
         """Let its shard be served from the transaction's end on."""

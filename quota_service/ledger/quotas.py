@@ -1,5 +1,6 @@
-"""The counters of booked seats, under the constraint that none is sold twice (P1)."""
+"""The counters of booked seats, under the constraints that none is sold twice (P1)."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,8 @@ async def count_seats(
 ) -> None:
     """Add seats, which may be fewer than none, to the booked ones of (exam, venue, subject).
 
-    One row a quota, locked in one order. Raises Oversold, and LedgerRefused for a quota that is not
-    there.
+    They are counted under the ceilings of these quotas too. One row a quota, then one a ceiling,
+    each kind locked in one order. Raises Oversold, and LedgerRefused for a quota that is not there.
     """
     changed = {quota: n for quota, n in seats.items() if n}
     if not changed:
@@ -27,3 +28,15 @@ async def count_seats(
     )
     if len(counted) != len(changed):
         raise LedgerRefused("the ledger has no such quota")
+    under: Counter[tuple[str, str, str]] = Counter()
+    for row in counted:
+        if row["ceiling"] is not None:
+            under[row["exam"], row["venue"], row["ceiling"]] += row["seats"]
+    if not under:
+        return
+    exams, venues, sessions = (list(column) for column in zip(*under, strict=True))
+    found = await connection.fetch(
+        ledger.query["count_under_ceilings"], exams, venues, sessions, list(under.values())
+    )
+    if len(found) != len(under):
+        raise LedgerRefused("the ledger has no such ceiling")

@@ -34,11 +34,10 @@ from quota_service.ledger.journal import (
 from quota_service.observability.caller import Caller
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.keys import Shard
-from quota_service.seats.record import RecordError, parse_record
+from quota_service.seats.record import WITHOUT_RECORD, RecordError, parse_record
 
 log = logging.getLogger(__name__)
 
-_WITHOUT_RECORD = frozenset({"capacity"})
 _SCAN_COUNT = 1000
 
 
@@ -232,7 +231,7 @@ def _checked(shard: Shard, entry: RawEntry) -> Entry:
     except (KeyError, ValueError) as error:
         raise RecordError(f"not a journal entry: {error}") from error
     reservation = None
-    if verb not in _WITHOUT_RECORD:
+    if verb not in WITHOUT_RECORD:
         reservation = parse_record(shard.exam, subject, body)
     by = Caller.read(entry.fields.get("by", ""))
     order = entry.fields.get("venues")

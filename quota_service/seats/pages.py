@@ -12,6 +12,12 @@ from typing import TypeVar
 QUOTAS_MAX = 50
 """Quotas in one call. Redis keeps small hashes as lists, which it returns whole: up to 512."""
 
+CEILINGS_MAX = 200
+"""Ceilings that are looked at in one call."""
+
+UNDER_CEILINGS_MAX = 200
+"""Quotas under the ceilings of one call."""
+
 ENTRIES_MAX = 200
 """Journal entries in one call."""
 

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
 from quota_service.domain.reservation import State
-from quota_service.seats.record import parse_record
+from quota_service.seats.record import WITHOUT_RECORD, parse_record
 from tests.faults.deployment import REQUEST_TIMEOUT_S
 from tests.faults.evidence import Evidence, Violation
 from tests.faults.history import Kind
@@ -112,7 +112,7 @@ def ends_once(evidence: Evidence) -> Iterator[Violation]:
     gaps = [(gap["from_version"], gap["to_version"]) for gap in evidence.seen.gaps]
     for row in evidence.seen.journal:
         serial, verb, version = row["subject"], row["verb"], row["version"]
-        if verb == "capacity":
+        if verb in WITHOUT_RECORD:
             continue
         state = parse_record(evidence.seen.exam, serial, row["body"]).state.value
         since, before = last.get(serial, (0, ""))

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from quota_service.domain.reservation import Reservation, State
-from quota_service.seats.record import parse_record
+from quota_service.seats.record import WITHOUT_RECORD, parse_record
 from tests.faults.deployment import REQUEST_TIMEOUT_S
 from tests.faults.evidence import Evidence, Violation
 from tests.faults.history import Call, Kind
@@ -147,7 +147,7 @@ def word_of(event: str) -> str:
 def _records(seen: Seen) -> Iterator[tuple[Row, Reservation]]:
     """Yield the steps that tell of a reservation, and how each left it."""
     for row in seen.journal:
-        if row["verb"] != "capacity":
+        if row["verb"] not in WITHOUT_RECORD:
             yield row, parse_record(seen.exam, row["subject"], row["body"])
 
 

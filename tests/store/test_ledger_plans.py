@@ -29,7 +29,8 @@ INSERT INTO booking_items (reservation, exam, candidate, session, venue, subject
 SELECT reservation, 'exam-1', name, 'day1-am', 'jinan', 'general' FROM filling;
 INSERT INTO exams (id, definition) SELECT name, '{}' FROM filling;
 INSERT INTO shards (exam) SELECT name FROM filling;
-INSERT INTO quotas (exam, venue, subject, capacity) SELECT name, 'jinan', 'general', 1 FROM filling
+INSERT INTO quotas (exam, venue, subject, capacity) SELECT name, 'jinan', 'general', 1 FROM filling;
+INSERT INTO ceilings (exam, venue, session, seats) SELECT name, 'jinan', 'day1-pm', 1 FROM filling
 """
 EMPTY_AND_MEASURED = "VACUUM ANALYZE"
 READ = """
@@ -45,6 +46,7 @@ LOOKED_UP = {
     "exams",
     "shards",
     "quotas",
+    "ceilings",
 }
 
 
@@ -97,7 +99,7 @@ async def test_payments_are_settled_by_indexes_though_tables_were_empty_at_first
 ) -> None:
     """A plan stays for as long as its connection; meanwhile tables that were empty grow."""
     seats = {"jinan": {"general": 99, "qms": 99, "ems": 99}, "xian": {"general": 0, "qms": 9}}
-    exam = make_exam(seats=seats)
+    exam = dataclasses.replace(make_exam(seats=seats), ceilings={("jinan", "day1-pm"): 99})
     async with open_books(dataclasses.replace(settings, postgres_pool_max=1), exam) as books:
         await books.rows("UPDATE shards SET state = 'open'")
         if is_measured:

@@ -8,7 +8,7 @@ import redis.asyncio
 
 from quota_service.domain.reservation import Reservation, State
 from quota_service.seats.keys import SHARD_KEYS, Shard
-from quota_service.seats.record import parse_record
+from quota_service.seats.record import WITHOUT_RECORD, parse_record
 
 COUNTERS = ("held", "confirming", "confirmed")
 UNDER_ATTEMPT = {State.CONFIRMING, State.CHANGING_VENUE}
@@ -157,7 +157,7 @@ async def _check_journal(
     ids = [entry for entry, _ in entries]
     versions = [int(entry.partition("-")[2]) for entry in ids]
     assert versions == list(range(version - len(ids) + 1, version + 1))
-    last = {e["subject"]: e["body"] for _, e in entries if e["verb"] != "capacity"}
+    last = {e["subject"]: e["body"] for _, e in entries if e["verb"] not in WITHOUT_RECORD}
     for serial, body in last.items():
         told = parse_record(shard.exam, serial, body)
         if serial in records:

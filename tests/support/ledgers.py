@@ -165,6 +165,7 @@ async def store_exam(ledger: Ledger, exam: Exam) -> None:
     async with ledger.transaction() as connection:
         await exams.insert(connection, exam)
         await exams.set_capacity(connection, exam.id, exam.seats)
+        await exams.set_ceilings(connection, exam)
 
 
 def _pass(_line: str) -> None:

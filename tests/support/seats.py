@@ -14,6 +14,7 @@ from quota_service.observability.metrics import Metrics
 from quota_service.seats.codes import Code
 from quota_service.seats.connection import ScriptRunner
 from quota_service.seats.keys import Shard
+from quota_service.seats.record import WITHOUT_RECORD
 from quota_service.seats.replies import ReserveRequest, ScriptReply, ShardSnapshot
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.servers import redis_pool
@@ -122,7 +123,7 @@ class SeatsUnderTest:
     async def verbs(self) -> list[str]:
         """Return what the journal tells of reservations, oldest first."""
         entries = await read_journal(self.client, self.shard)
-        return [fields["verb"] for _, fields in entries if fields["verb"] != "capacity"]
+        return [fields["verb"] for _, fields in entries if fields["verb"] not in WITHOUT_RECORD]
 
     async def check_books(self) -> None:
         """Fail unless everything in Redis agrees."""

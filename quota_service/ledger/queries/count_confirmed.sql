@@ -1,5 +1,6 @@
 -- Counts booked seats, one row a quota, locked in one order so that two groups never wait for each
--- other; quotas_never_oversold refuses the seat too many. Answers the quotas found.
+-- other; quotas_never_oversold refuses the seat too many. Answers the quotas found, each with the session
+-- of the ceiling it is under.
 -- $1 exams, text[]; the rest by position
 -- $2 venues, text[]
 -- $3 subjects, text[]
@@ -23,4 +24,4 @@ JOIN   locked USING (exam, venue, subject)
 WHERE  q.exam = more.exam
 AND    q.venue = more.venue
 AND    q.subject = more.subject
-RETURNING q.venue
+RETURNING q.exam, q.venue, q.ceiling, more.seats
