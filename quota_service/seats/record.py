@@ -29,7 +29,7 @@ FIELDS = (
 _ADDED = {len(FIELDS) - 2: ("0", ""), len(FIELDS) - 1: ("",)}
 """What is added to a record of so many fields, which was written before all were there."""
 
-WITHOUT_RECORD = frozenset({"capacity", "ceilings"})
+WITHOUT_RECORD = frozenset({"capacity", "ceilings", "open"})
 """Steps whose journal entries are of a quota or a ceiling, not of a reservation."""
 
 _STATES = {state.value: state for state in State}

@@ -14,21 +14,7 @@ Quotas and places under a ceiling have their names in Redis, `venue/subject` and
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a waiting entry wants: a seat of each subject, in the session of each, at one venue.
-
-    `venues` are in its order of choice. `offers` counts those that were made to it.
-    """
-
-    serial: str
-    candidate: str
-    subjects: tuple[str, ...]
-    sessions: tuple[str, ...]
-    venues: tuple[str, ...]
-    offers: int = 0
-    until_ms: int = 0
+from quota_service.waiting_list.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +42,8 @@ class PlannedOffer:
 class Plan:
     """What is offered, in order, and the returned seats that no entry can use.
 
-    `waiting` counts the entries that wait on for each quota of which returned seats are left over.
+    `waiting` counts the entries that wait on: for each quota with seats left over, and for each
+    place with a ceiling as `venue//session`.
     """
 
     offers: tuple[PlannedOffer, ...]
@@ -91,14 +78,21 @@ def plan(entries: Iterable[Entry], pool: Pool, subjects_of: Mapping[str, Sequenc
         else:
             offers.append(offer)
     leftovers = {quota: seats for quota, seats in left.returned.items() if seats > 0}
-    waiting = dict.fromkeys(leftovers, 0)
-    for entry in unserved if leftovers else ():
+    return Plan(tuple(offers), leftovers, _waiting(unserved, leftovers, left.places_left))
+
+
+def _waiting(
+    entries: Iterable[Entry], leftovers: Iterable[str], places: Iterable[str]
+) -> dict[str, int]:
+    waiting = dict.fromkeys([*leftovers, *(place.replace("/", "//") for place in places)], 0)
+    for entry in entries if waiting else ():
+        ids = [*entry.subjects, *(f"/{session}" for session in entry.sessions)]
         for venue in entry.venues:
-            for subject in entry.subjects:
-                quota = f"{venue}/{subject}"
-                if quota in waiting:
-                    waiting[quota] += 1
-    return Plan(tuple(offers), leftovers, waiting)
+            for each in ids:
+                wanted = f"{venue}/{each}"
+                if wanted in waiting:
+                    waiting[wanted] += 1
+    return waiting
 
 
 def _offer(

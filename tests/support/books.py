@@ -70,8 +70,9 @@ async def _check_counters(
         counted = await _counter(client, shard, name)
         assert counted == seats[name], name
         taken += counted
-    remaining = await _counter(client, shard, "remaining")
-    assert remaining + taken == await _counter(client, shard, "capacity")
+    for name in ("remaining", "returned", "aside"):
+        taken += await _counter(client, shard, name)
+    assert taken == await _counter(client, shard, "capacity")
 
 
 def seats_taken(reservations: Iterable[Reservation]) -> dict[str, Counter[str]]:

@@ -6,6 +6,7 @@ from typing import Any
 from quota_service.domain.reservation import derive_serial
 from quota_service.ledger.waiting_list import NewEntry, WaitingListLedger
 from quota_service.observability.caller import Caller
+from quota_service.waiting_list.entry import Entry, EntryState
 from tests.support.ledgers import LedgerUnderTest
 
 _NUMBERS = itertools.count(1)
@@ -39,3 +40,34 @@ def new_entry(books: LedgerUnderTest, candidate: str = "c-1", **changes: Any) ->
         "by": Caller("key-1", "request-1"),
     }
     return NewEntry(**{**fields, **changes})
+
+
+def waiting_entry(
+    number: int,
+    subjects: tuple[str, ...] = ("general",),
+    sessions: tuple[str, ...] = ("day1-am",),
+    venues: tuple[str, ...] = ("jinan",),
+    **changes: Any,
+) -> Entry:
+    """Return an entry that waits as Postgres would have it, named by its number."""
+    fields: dict[str, Any] = {
+        "exam": "exam-1",
+        "serial": f"entry-{number}",
+        "candidate": f"candidate-{number}",
+        "number": number,
+        "subjects": subjects,
+        "sessions": sessions,
+        "venues": venues,
+        "until_ms": None,
+        "quiet_hours": None,
+        "window": 1,
+        "rank": None,
+        "state": EntryState.WAITING,
+        "offers": 0,
+        "reservation": None,
+        "deadline_ms": 0,
+        "joined_ms": 0,
+        "ended_ms": None,
+        "request_hash": "hash",
+    }
+    return Entry(**{**fields, **changes})

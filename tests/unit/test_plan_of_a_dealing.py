@@ -5,7 +5,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_service.waiting_list.plan import Entry, Plan, PlannedOffer, Pool, plan
+from quota_service.waiting_list.entry import Entry
+from quota_service.waiting_list.plan import Plan, PlannedOffer, Pool, plan
+from tests.support.waiting_lists import waiting_entry
 
 SUBJECTS_OF = {"am": ("general", "special"), "pm": ("qms",)}
 SESSION_OF = {"general": "am", "special": "am", "qms": "pm"}
@@ -16,7 +18,7 @@ PLACES = [f"{venue}/{session}" for venue in VENUES for session in SUBJECTS_OF]
 
 def entry(number: int, subjects: tuple[str, ...], venues: tuple[str, ...] = ("jinan",)) -> Entry:
     sessions = tuple(SESSION_OF[subject] for subject in subjects)
-    return Entry(f"entry-{number}", f"candidate-{number}", subjects, sessions, venues)
+    return waiting_entry(number, subjects, sessions, venues)
 
 
 def pool(
@@ -129,7 +131,9 @@ class Model:
 
 
 @given(dealings())
-def test_no_entry_is_skipped_that_could_have_been_served(dealing: tuple[list[Entry], Pool]) -> None:
+def test_no_entry_is_skipped_that_could_have_been_served(
+    dealing: tuple[list[Entry], Pool],
+) -> None:
     entries, seats = dealing
 
     planned = plan(entries, seats, SUBJECTS_OF)
@@ -145,8 +149,10 @@ def test_no_entry_is_skipped_that_could_have_been_served(dealing: tuple[list[Ent
             assert [seat.quota for seat in offer.seats] == wanted
             model.take(offer)
         else:
-            waiting.update(f"{venue}/{each}" for venue in one.venues for each in one.subjects)
+            wanted = [*one.subjects, *(f"/{session}" for session in one.sessions)]
+            waiting.update(f"{venue}/{each}" for venue in one.venues for each in wanted)
     assert planned.leftovers == +model.returned
-    assert planned.waiting == {quota: waiting[quota] for quota in planned.leftovers}
+    places = {place.replace("/", "//") for place in seats.places_left}
+    assert planned.waiting == {each: waiting[each] for each in {*planned.leftovers, *places}}
     counts = [*model.returned.values(), *model.remaining.values(), *model.places.values()]
     assert min(counts, default=0) >= 0

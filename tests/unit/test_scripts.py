@@ -60,6 +60,7 @@ STORED_STEP_NAMES = {
     "abandon_payment": {"unpin"},
     "finish_change": {"settle_change"},
     "put": {"expire", "unpin"},
+    "open_returned": {"open"},
 }
 """Scripts whose journal entries have other names: stored ones stay, or those of other scripts."""
 UNTOLD = {
@@ -68,6 +69,7 @@ UNTOLD = {
     *("join_room", "give_numbers", "claim_place", "finish_place", "count_room"),
     *("report", "room_statistics", "put_unpaid"),
     *("enlist", "relist", "delist"),
+    *("begin_dealing", "finish_offers"),
 }
 """Scripts that take no step of a reservation."""
 WORDS_FOR = {"limit": "at most", "sessions": "session", "subjects": "subject", "venues": "venue"}
@@ -316,6 +318,7 @@ def test_parts_are_included_after_the_parts_they_build_on(source: LuaSource) -> 
         "unpaid",
         "key_share",
         "list",
+        "dealing",
     ]
 
     assert source.includes == [name for name in order if name in source.includes]
