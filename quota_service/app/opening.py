@@ -55,6 +55,7 @@ from quota_service.registration.stores import (
     Stores,
     WaitingRoomStores,
 )
+from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.room_statistics import RoomStatisticsStore
@@ -105,6 +106,7 @@ async def open_stores(
         recoveries, reader = RecoveryLedger(ledger), LedgerReader(ledger)
         common = (
             seats,
+            CeilingStore(runners),
             registry,
             ledger,
             exams,
@@ -197,7 +199,11 @@ async def open_service(
         )
         rendered = RenderedAvailability()
         availability = AvailabilityCache(
-            stores.seats, stores.registry, settings.availability_refresh_ms, rendered.get_ready
+            stores.seats,
+            stores.ceilings,
+            stores.registry,
+            settings.availability_refresh_ms,
+            rendered.get_ready,
         )
         context = ApiContext(
             settings=settings,

@@ -334,6 +334,19 @@ class Exam:
         starts = {session.id: session.starts_at_ms for session in self.sessions}
         return {subject.id: starts[subject.session] for subject in self.subjects}
 
+    @cached_property
+    def rooms(self) -> tuple["Ceiling", ...]:
+        """The ceilings, each with the subjects of its session that its venue offers."""
+        of_session: dict[tuple[str, str], list[str]] = {place: [] for place in self.ceilings}
+        for quota in sorted(self.seats) if self.ceilings else ():
+            place = quota.venue, self.session_of[quota.subject]
+            if place in of_session:
+                of_session[place].append(quota.subject)
+        return tuple(
+            Ceiling(*place, seats, tuple(of_session[place]))
+            for place, seats in self.ceilings.items()
+        )
+
     def first_sitting(self, subjects: Iterable[str]) -> Session:
         """Return the session of the subjects that begins first; one of them must be the exam's."""
         chosen = {self.session_of[subject] for subject in subjects if subject in self.session_of}

@@ -5,10 +5,12 @@ Requests in flight are between the stores: a payment is booked while Redis has i
 Postgres, requests in flight explain differences, and only one that is left unexplained several
 times in a row is reported.
 
-    P1  booked seats = active items, and neither above the capacity
+    P1  booked seats = active items, and neither above the capacity; under a ceiling as many as in
+        its quotas, and not above it
     P3  no reservation ended twice
     P6  every captured payment is a booking or money that is due back
-    P7  remaining + held + confirming + confirmed = capacity in Redis, and equal to Postgres
+    P7  remaining + held + confirming + confirmed = capacity in Redis, and equal to Postgres; what
+        is left under a ceiling is its seats without those that are not remaining
     P9  as many sessions taken as seats; by the definition that is stored every booking, and every
         hold, takes the session of its subjects, and no candidate is booked twice in one; Redis
         has that definition in force
@@ -41,6 +43,8 @@ _PAUSE_S = 0.25
 _HOLDS_AT_ONCE = 500
 _DEFINITION = "definition"
 """The place of a difference between the definitions in both stores."""
+_CEILING = "ceiling "
+"""How the place of a difference under a ceiling begins."""
 
 
 class Promise(StrEnum):
@@ -130,6 +134,7 @@ async def _compare(stores: MaintenanceStores, exam_id: str, *, in_full: bool) ->
     async for quota, booked in in_slices(ledger.items()):
         found |= _within_postgres(quota, booked)
         found |= _between_stores(quota, booked, before, after)
+    found |= await _under_ceilings(stores, shard)
     exam = stores.registry.find(exam_id)
     in_force = await stores.seats.definition(shard)
     if not is_in_force(exam, in_force):
@@ -142,6 +147,24 @@ async def _compare(stores: MaintenanceStores, exam_id: str, *, in_full: bool) ->
         found.add(Difference(Promise.P9, place, expected, told))
     is_retired = stores.registry.is_retired(exam_id)
     return found | await _within_redis(after, is_retired=is_retired)
+
+
+async def _under_ceilings(stores: MaintenanceStores, shard: Shard) -> set[Difference]:
+    """Compare what is counted under each ceiling with its quotas, in Postgres and in Redis."""
+    found: set[Difference] = set()
+    for booked in await stores.auditing.ceilings(shard.exam):
+        if not booked.booked == booked.confirmed <= booked.seats:
+            expected = f"{booked.booked} booked, at most {booked.seats}"
+            told = f"{booked.confirmed} counted"
+            found.add(Difference(Promise.P1, f"{_CEILING}{booked}", expected, told))
+    async with stores.ledger.connection() as connection:
+        ceilings = await stores.exams.ceilings(connection, shard.exam)
+    for ceiling, seen in (await stores.ceilings.read(shard, ceilings)).items():
+        if seen.left != ceiling.seats - seen.taken:
+            expected = f"{ceiling.seats} seats less {seen.taken} taken"
+            told = "none" if seen.left is None else f"{seen.left} left"
+            found.add(Difference(Promise.P7, f"{_CEILING}{ceiling}", expected, told))
+    return found
 
 
 async def _holds_in_their_sessions(
@@ -215,7 +238,7 @@ def _between_stores(
     return found
 
 
-_MENDED_BY_A_REBUILD = (Promise.P7, Promise.P9)
+_MENDED_IN_REDIS = (Promise.P7, Promise.P9)
 
 
 async def repair(stores: MaintenanceStores, audited: Audit) -> list[str]:
@@ -233,10 +256,13 @@ async def repair(stores: MaintenanceStores, audited: Audit) -> list[str]:
         told = "the definition of Postgres is in force in Redis"
         await stores.auditing.note(audited.exam, Promise.P9, _DEFINITION, told)
         done.append(told)
-    if any(
-        difference.promise in _MENDED_BY_A_REBUILD and difference.place != _DEFINITION
-        for difference in audited.differences
-    ):
+    in_redis = [each for each in audited.differences if each.promise in _MENDED_IN_REDIS]
+    if any(each.place.startswith(_CEILING) for each in in_redis):
+        await finish_import(stores, audited.exam)
+        told = "Redis has the ceilings of Postgres"
+        await stores.auditing.note(audited.exam, Promise.P7, _CEILING.strip(), told)
+        done.append(told)
+    if any(not each.place.startswith((_DEFINITION, _CEILING)) for each in in_redis):
         await finish_import(stores, audited.exam)
         rebuilt = await rebuild_shard(stores, audited.exam, "an audit found a difference")
         if rebuilt is not None:
@@ -262,4 +288,15 @@ async def _raise_counters(stores: MaintenanceStores, exam_id: str) -> list[str]:
         told = f"counted {booked.items} booked seats, not {booked.confirmed}"
         await stores.auditing.note(exam_id, Promise.P1, str(quota), told)
         done.append(f"{quota} {told}")
+    for ceiling in await stores.auditing.ceilings(exam_id):
+        if ceiling.booked <= ceiling.confirmed:
+            continue
+        try:
+            await stores.auditing.raise_ceiling((shard.exam, shard.epoch), ceiling)
+        except Oversold:
+            log.exception("more seats booked than a ceiling has", extra={"ceiling": str(ceiling)})
+            continue
+        told = f"counted {ceiling.booked} booked seats, not {ceiling.confirmed}"
+        await stores.auditing.note(exam_id, Promise.P1, f"{_CEILING}{ceiling}", told)
+        done.append(f"{_CEILING}{ceiling} {told}")
     return done

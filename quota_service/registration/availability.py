@@ -4,6 +4,8 @@ Redis is asked at most once in a refresh interval for each exam, and only while 
 who wait at the time share one read. It answers the version first: while nothing was
 changed nothing is read anew. A large exam is read page by page, and after that left alone for as
 many times as long as it took, so that however large it is, looks take a small part of the time.
+
+Of a quota under a ceiling no more is left than under the ceiling, which is read after the quotas.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 
 from quota_service.domain.exam import Exam, Quota
 from quota_service.registration.registry import ExamRegistry
+from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.replies import QuotaSeats, Totals
 from quota_service.seats.store import SeatStore
 
@@ -91,10 +94,10 @@ class _Kept:
             if count % _VENUES_AT_ONCE == _VENUES_AT_ONCE - 1:
                 await asyncio.sleep(0)
 
-    def take(self, page: Sequence[QuotaSeats]) -> None:
+    def take(self, page: Sequence[QuotaSeats], under: Mapping[str, int]) -> None:
         """Replace the state with the one read; an unchanged quota stays the same object.
 
-        What is closed for sale has nothing left.
+        What is closed for sale has nothing left; `under` has what is left under ceilings.
         """
         for row in page:
             position = self.positions.get(row.name)
@@ -103,6 +106,9 @@ class _Kept:
             was = self.quotas[position]
             is_closed = self.exam.is_closed(was.venue, (was.subject,))
             left = 0 if is_closed else row.remaining
+            if under:
+                session = self.exam.session_of[was.subject]
+                left = min(left, under.get(f"{was.venue}/{session}", left))
             if (was.remaining, was.capacity) != (left, row.capacity):
                 quota = QuotaLeft(was.venue, was.subject, left, row.capacity)
                 self.quotas[position] = quota
@@ -126,11 +132,13 @@ class AvailabilityCache:
     def __init__(
         self,
         seats: SeatStore,
+        ceilings: CeilingStore,
         registry: ExamRegistry,
         refresh_ms: int,
         get_ready: Callable[[Availability], Awaitable[None]] = _as_it_is,
     ) -> None:
         self._seats = seats
+        self._ceilings = ceilings
         self._registry = registry
         self._refresh_s = refresh_ms / 1000
         self._get_ready = get_ready
@@ -170,11 +178,21 @@ class AvailabilityCache:
         known = kept.availability
         began_s = time.monotonic()
         looks: list[Totals] = []
+        read: list[Sequence[QuotaSeats]] = []
         async for totals, page in self._seats.pages(
             shard, None if known is None else known.version
         ):
             looks.append(totals)
-            kept.take(page)
+            if exam.ceilings and page:
+                read.append(page)
+            else:
+                kept.take(page, {})
+        if read:
+            names = [f"{venue}/{session}" for venue, session in exam.ceilings]
+            under = await self._ceilings.left(shard, names)
+            for quotas_read in read:
+                kept.take(quotas_read, under)
+                await asyncio.sleep(0)
         took_s = time.monotonic() - began_s if len(looks) > 1 else 0.0
         first = looks[0]
         is_as_known = known is not None and known.version == first.version

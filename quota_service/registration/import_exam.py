@@ -2,13 +2,13 @@
 
     0. refuse to remove a waiting room in which candidates wait, unless forced
     1. lock the exam in Postgres, plan the change against what is stored and what is taken
-    2. write definition, under a new revision, and capacities in Postgres; not visible yet
+    2. write definition, under a new revision, capacities and ceilings in Postgres; not visible yet
     3. put the new definition in force in Redis: until 5 no seat can be taken by either
     4. look again at what is taken, where the change hangs on it; take back in Redis the seats that
-       are fewer, which refuses below what is taken. A refusal undoes 3
+       are fewer, in quotas and under ceilings, which refuses below what is taken; that undoes 3
     5. commit                                                                   <- the decision
     6. open the shard in Redis if it is new
-    7. give Redis the definition and the capacities Postgres has
+    7. give Redis the definition, the capacities and the ceilings Postgres has
 
 An exam that is retired has left Redis but for its counters (`retain`). A change of its definition
 fences it in 2, and a worker brings it back whole; until then it is answered 503.
@@ -45,10 +45,15 @@ from quota_service.domain.errors import (
     Unavailable,
     UnknownExam,
 )
-from quota_service.domain.exam import Exam, Quota
+from quota_service.domain.exam import Ceiling, Exam, Quota
 from quota_service.domain.timetable import contradictions, warnings
 from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.observability.caller import caller
+from quota_service.registration.level_ceilings import (
+    ceilings_are_level,
+    put_ceilings,
+    put_level,
+)
 from quota_service.registration.stores import ExamStores, MaintenanceStores
 from quota_service.seats.codes import Code
 from quota_service.seats.definition import is_in_force
@@ -128,11 +133,18 @@ async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]
             await stores.exams.insert(connection, exam)
             await stores.exams.note_import(connection, exam.id, caller(), [])
             await stores.exams.set_capacity(connection, exam.id, exam.seats)
+            if exam.ceilings:
+                await stores.exams.set_ceilings(connection, exam)
             await _ensure_waiting_room(stores, connection, exam)
             return Imported(created=True, changes=()), False
         if not plan.changes:
             return Imported(created=False, changes=()), False
+        has_ceilings = bool(exam.ceilings or old.exam.ceilings)
+        if has_ceilings:
+            await stores.exams.lock_quotas(connection, exam.id)
         await stores.exams.set_capacity(connection, exam.id, plan.capacity)
+        if has_ceilings:
+            await stores.exams.set_ceilings(connection, exam)
         new = await stores.exams.update(connection, exam)
         await stores.exams.note_import(connection, exam.id, caller(), plan.changes)
         await _ensure_waiting_room(stores, connection, exam)
@@ -191,6 +203,7 @@ async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> 
         if stored is None:
             raise UnknownExam(exam_id)
         capacity = await stores.exams.capacity(connection, exam_id)
+        ceilings = await stores.exams.ceilings(connection, exam_id)
         shard, is_new = shard_of(stored), stored.state is ShardState.NEW
         if is_new and not await stores.seats.open(shard):
             # Postgres was set back to before the exam was opened.
@@ -200,6 +213,7 @@ async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> 
         async with stores.ledger.kept_alive(connection):
             await define(stores, shard, stored.exam)
             await set_capacity(stores, shard, capacity)
+            await put_level(stores, shard, ceilings)
         if is_new:
             await stores.exams.mark_open(connection, exam_id)
 
@@ -214,7 +228,11 @@ async def finish_import(stores: ExamStores, exam_id: str) -> bool:
         is_level = True
         async for quota, seats in in_slices(stored.items()):
             is_level = is_level and present.get(quota, 0) == seats
-        if is_level and await definition_is_in_force(stores, exam_id):
+        if (
+            is_level
+            and await definition_is_in_force(stores, exam_id)
+            and await ceilings_are_level(stores, shard)
+        ):
             return False
     await sync_shard(stores, exam_id)
     await stores.registry.refresh()
@@ -276,15 +294,25 @@ async def _put_in_force(
     hangs_on_taken = bool(find_problems(old.exam, new, old.exam.seats))
     await define(stores, shard, new)
     fewer = {quota: n for quota, n in capacity.items() if n < old.exam.seats.get(quota, 0)}
+    lower = [room for room in new.rooms if _is_lower(room, old.exam)]
     try:
         if hangs_on_taken:
             _refuse(find_problems(old.exam, new, await _taken(stores, old, {})))
         if fewer:
             await set_capacity(stores, shard, fewer)
+        if lower:
+            await put_ceilings(stores, shard, lower)
     except DefinitionRefused:
         await define(stores, shard, old.exam)
         await set_capacity(stores, shard, {quota: old.exam.seats[quota] for quota in fewer})
+        if lower:
+            await put_level(stores, shard, old.exam.rooms)
         raise
+
+
+def _is_lower(room: Ceiling, old: Exam) -> bool:
+    before = old.ceilings.get((room.venue, room.session))
+    return before is None or room.seats < before
 
 
 def shard_of(stored: StoredExam) -> Shard:

@@ -14,6 +14,7 @@ from quota_service.domain.reservation import ReservationId, State
 from quota_service.ledger.recoveries import Fenced, Records, Step
 from quota_service.registration.confirm import has_ended
 from quota_service.registration.import_exam import set_capacity
+from quota_service.registration.level_ceilings import level_ceilings
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import FIELDS, parse_record, record_text
@@ -80,6 +81,7 @@ async def rebuild(
         booked = await stores.exams.confirmed(connection, exam) if fenced.is_retired else {}
     await stores.recovery.clear(shard)
     await stores.recovery.seed(shard, known[1], capacity, booked)
+    await level_ceilings(stores, shard)
     if fenced.is_retired:
         await stores.recovery.forget_room(shard)
         return 0, 0, 0
@@ -139,6 +141,7 @@ async def _level_capacity(stores: MaintenanceStores, shard: Shard) -> None:
         capacity = await stores.exams.capacity(connection, shard.exam)
     try:
         await set_capacity(stores, shard, capacity)
+        await level_ceilings(stores, shard)
     except DefinitionRefused as error:
         raise ContradictionError(str(error)) from error
 

@@ -29,6 +29,7 @@ from quota_service.registration.backlog import Backlog
 from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_cache import WaitingRoomCache
+from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.room_statistics import RoomStatisticsStore
@@ -46,6 +47,7 @@ class ExamStores:
     """
 
     seats: SeatStore
+    ceilings: CeilingStore
     registry: ExamRegistry
     ledger: Ledger
     exams: ExamLedger

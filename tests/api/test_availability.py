@@ -238,3 +238,29 @@ async def test_more_seats_are_seen_after_an_import(api: ApiClient) -> None:
 
     assert imported.status == 200
     await eventually(are_seen)
+
+
+async def test_no_more_is_left_of_a_quota_than_under_the_ceiling_of_its_session(
+    api: ApiClient,
+) -> None:
+    rooms = {"jinan": {"day1-pm": 1, "day2-am": 0}, "tianjin": {"day1-pm": 9}}
+    await api.import_exam({**exam_definition("exam-2"), "rooms": rooms})
+    path = "/v1/exams/exam-2/availability"
+
+    limited = await api.get(path)
+    one = await api.get(f"{path}?subjects=qms,service")
+    await api.import_exam({**exam_definition("exam-2"), "rooms": {"jinan": {"day1-pm": 2}}})
+
+    async def is_raised() -> bool:
+        return seats(await api.get(path))["jinan", "qms"] == (2, 2)
+
+    await eventually(is_raised)
+    raised = await api.get(path)
+
+    assert {quota: left for quota, left in seats(limited).items() if left[0] != left[1]} == {
+        ("jinan", "qms"): (1, 2),
+        ("jinan", "ems"): (1, 2),
+        ("jinan", "service"): (0, 1),
+    }
+    assert one.json["venues_with_all"] == ["tianjin"]
+    assert seats(raised)["jinan", "service"] == (1, 1)
