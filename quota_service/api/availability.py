@@ -19,6 +19,7 @@ from quota_service.api.models import (
     Time,
     VenueId,
 )
+from quota_service.api.pauses import Pause
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import UnknownSubject
 from quota_service.domain.exam import Exam
@@ -85,6 +86,8 @@ class Availability(AvailabilityStale):
     """Every quota of the subjects asked for."""
     venues_with_all: Sequence[AVenueId]
     """Venues with a seat left in every subject asked for, in the exam's order."""
+    pauses: NotRequired[Sequence[Pause]]
+    """What ops have paused; left out where nothing is. What is paused is among the seats left."""
 
 
 def _json_of(component: str) -> WithJsonSchema:

@@ -25,6 +25,7 @@ from quota_service.api.models import (
     parse_object,
     refuse_members,
 )
+from quota_service.api.pauses import Pause, pause_json
 from quota_service.definitions.fields import MAX_LANGUAGES, Language
 from quota_service.definitions.files import parse_definition_json
 from quota_service.definitions.model import ExamMembers, optional
@@ -75,11 +76,15 @@ class Exam(ExamMembers):
     """One exam. Its seats are in its availability."""
 
     model_config = ConfigDict(
-        json_schema_extra=optional("waiting_room", "returned", "waiting_list", "rooms", "releases")
+        json_schema_extra=optional(
+            "waiting_room", "returned", "waiting_list", "rooms", "releases", "pauses"
+        )
     )
 
     releases: Sequence[AnnouncedRelease]
     """Seat releases, as far as they are announced, by time; absent where there are none."""
+    pauses: Sequence[Pause]
+    """What ops have paused; absent where nothing is."""
     server_time: Time
     """The time by the clock that opens and closes registration."""
 
@@ -258,7 +263,11 @@ def exam_json(exam: DefinedExam) -> dict[str, Any]:
         for release in sorted(exam.releases, key=lambda release: (release.at_ms, release.id))
         if release.announce is not Announce.NOTHING
     ]
-    return {**document, "releases": releases} if releases else document
+    if releases:
+        document["releases"] = releases
+    if exam.pauses:
+        document["pauses"] = [pause_json(pause) for pause in exam.pauses]
+    return document
 
 
 def announced_json(release: SeatRelease) -> AnnouncedRelease:

@@ -212,6 +212,18 @@ OPERATIONS: Mapping[str, Operation] = {
         "time to claim is extended by the pause. It needs no Redis.", _NOTHING),
     "POST /v1/exams/{exam}/waiting-room/resume": Operation("resume_admission", "SteeredRoom",
         "Admission goes on from where it was, at the rate it had.", _NOTHING),
+    "POST /v1/exams/{exam}/pause": Operation("pause_exam", "PausedExam",
+        "From the answer on no process reserves what is paused for a candidate: orders go to their "
+        "other venues, else they are `paused`, a 503 with the reason; with `stops` `changes` so "
+        "are changes of venue to it. Payments, checkouts, releases and refunds go on, as does what "
+        "ops do for candidates; who repeats an order that was answered gets that answer. While the "
+        "exam is paused as a whole its waiting room admits nobody, and its waiting list is not "
+        "dealt to. The exam and its availability tell the public. Pauses of different scopes stand "
+        "beside each other.", Body("Pausing")),
+    "POST /v1/exams/{exam}/resume": Operation("resume_exam",
+        {200: Body("ResumedExam", {"resumed": {"pauses": []}})},
+        "Ends the pause of exactly this venue and subject; those of other scopes stay.",
+        Body("Resuming")),
     "POST /v1/exams/{exam}/venues/{venue}/close": Operation("close_venue", "VenueSale",
         "From the answer on no process sells a seat there: orders go to their other venues, else "
         "they are `venue-closed`, and nothing is shown as left. Holds and bookings stay, holds can "

@@ -13,10 +13,12 @@ from typing_extensions import TypedDict
 from quota_service.api import (
     acting,
     availability,
+    day,
     exams,
     exports,
     ops,
     ops_actions,
+    pauses,
     payments,
     problems,
     reservations,
@@ -144,6 +146,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     waiting_room.Finished, ops.Audit, ops.RefundDue, ops.RefundsDue,
     ops.UnreadablePayment, ops.UnreadablePayments, ops_actions.OpsAction, ops_actions.OpsActions,
     search.FoundReservations, venues.VenueSale, venues.MovedOut,
+    pauses.Pause, day.PausedExam, day.ResumedExam,
 )}
 # fmt: on
 
@@ -161,6 +164,8 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
             acting.Move,
             venues.VenueClosing,
             venues.MovingOut,
+            day.Pausing,
+            day.Resuming,
             Nothing,
             ExamDefinition,
         ),

@@ -24,6 +24,7 @@ from quota_service.api.models import (
     Time,
     VenueId,
 )
+from quota_service.api.pauses import Scope, pause_json, scope_json
 from quota_service.api.refusals import RefusalLog
 from quota_service.domain import errors
 from quota_service.domain.definition import rfc3339
@@ -86,6 +87,14 @@ _TYPES = (
                     {"venue": "jinan", "subject": "qms", "remaining": 0, "offered": True},
                     {"venue": "jinan", "subject": "general", "remaining": 41, "offered": True},
                 ]}),
+    ProblemType("already-paused", 409,
+                "Exactly this is paused already; the members tell the pause. Resume it first.",
+                {"scope": {"venue": None, "subject": None}, "stops": "reserving",
+                 "reason": "the payment provider is down; back at about 12:40",
+                 "since": "2023-03-14T04:05:00.000Z", "retry_after_s": 60}),
+    ProblemType("not-paused", 409,
+                "There is no pause of exactly this venue and subject to end.",
+                {"scope": {"venue": "jinan", "subject": None}}),
     ProblemType("venue-closed", 409,
                 "Every venue asked for is closed for sale; the others may have seats.",
                 {"closed_venues": ["jinan"]}),
@@ -206,6 +215,12 @@ _TYPES = (
     ProblemType("not-ready", 503,
                 "A part of the service is unavailable; nothing acknowledged is lost. Repeat after "
                 "Retry-After, with the same Idempotency-Key.", {"part": "seats"}),
+    ProblemType("paused", 503,
+                "Ops have paused what was asked for, for the reason given; nothing was done. "
+                "Ask again after Retry-After.",
+                {"scope": {"venue": "jinan", "subject": None}, "stops": "reserving",
+                 "reason": "the payment provider is down; back at about 12:40",
+                 "since": "2023-03-14T04:05:00.000Z", "retry_after_s": 60}),
     ProblemType("overloaded", 503,
                 "Too many requests are in progress and this one was not started; ask again after "
                 "Retry-After.", {"part": "service"}),
@@ -317,6 +332,16 @@ class ProblemMembers(Answer, total=False):
     """Requests a second that are taken."""
     part: str
     """The part of the service that is unavailable."""
+    scope: Scope
+    """What is paused."""
+    stops: Annotated[str, _one_of("reserving", "changes")]
+    """What the pause stops; `changes`: reserving and changes of venue."""
+    reason: str
+    """Why it is paused."""
+    since: Time
+    """Since when it is paused."""
+    retry_after_s: Positive
+    """Seconds after which to ask again, as in Retry-After."""
 
 
 class Problem(Answer):
@@ -358,6 +383,9 @@ def answer_for(error: errors.QuotaError) -> Response:
     detail = str(error)
     if isinstance(error, ContentEncodingRefused):
         return PROBLEMS[error.slug].response(detail, headers={"Accept-Encoding": "identity"})
+    if isinstance(error, errors.Paused):
+        later = {"Retry-After": str(error.pause.retry_after_s)}
+        return PROBLEMS[error.slug].response(detail, headers=later, **_members(error))
     if isinstance(error, errors.SeatsUnavailable | errors.LedgerUnavailable):
         # What the driver says names hosts and users: that is for the log.
         detail = f"the {error.part} cannot be reached at the moment; nothing was lost, ask again"
@@ -376,16 +404,26 @@ def _members(error: errors.QuotaError) -> ProblemMembers:
                 members[member] = rfc3339(value) if name.endswith("_ms") else value
         if error.field:
             members["errors"] = [{"field": error.field, "detail": str(error)}]
+    return cast("ProblemMembers", {**members, **_own_members(error)})
+
+
+def _own_members(error: errors.QuotaError) -> Mapping[str, Any]:
+    """Return the members that are told otherwise than the error has them."""
+    members: dict[str, Any] = {}
     match error:
         case errors.SoldOut(left=left):
-            members["left"] = [_left(seats) for seats in left]
+            members = {"left": [_left(seats) for seats in left]}
+        case errors.Paused(pause=pause) | errors.AlreadyPaused(pause=pause):
+            members |= pause_json(pause)
+        case errors.NotPaused(venue=venue, subject=subject):
+            members = {"scope": scope_json(venue, subject)}
         case errors.DefinitionRefused(problems=wrong) | InvalidRequest(wrong=wrong):
-            members["errors"] = [{"field": field, "detail": detail} for field, detail in wrong]
+            members = {"errors": [{"field": field, "detail": detail} for field, detail in wrong]}
         case PayloadTooLarge(max_bytes=max_bytes):
-            members["max_bytes"] = max_bytes
+            members = {"max_bytes": max_bytes}
         case errors.Unavailable(part=part):
-            members["part"] = part
-    return cast("ProblemMembers", members)
+            members = {"part": part}
+    return members
 
 
 def _left(seats: errors.SeatsLeft) -> SeatsLeft:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from quota_service.api.pauses import pause_json
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import Overloaded
 from quota_service.domain.exam import Exam
@@ -143,11 +144,14 @@ class RenderedAvailability:
 
 
 def _head(availability: Availability) -> bytes:
-    return (
-        f'{{"exam":"{availability.exam.id}","version":{availability.version},'
-        f'"revision":{availability.exam.revision},'
-        f'"as_of":"{rfc3339(availability.as_of_ms)}","quotas":['
+    exam = availability.exam
+    head = (
+        f'{{"exam":"{exam.id}","version":{availability.version},"revision":{exam.revision},'
+        f'"as_of":"{rfc3339(availability.as_of_ms)}",'
     ).encode()
+    if exam.pauses:
+        head += b'"pauses":%b,' % orjson.dumps([pause_json(pause) for pause in exam.pauses])
+    return head + b'"quotas":['
 
 
 def put_together(rendered: _RenderedExam, availability: Availability, wanted: Filter) -> bytes:

@@ -11,6 +11,7 @@ from aiohttp import web
 from quota_service.api import (
     acting,
     availability,
+    day,
     exams,
     exports,
     ops,
@@ -112,6 +113,7 @@ _ORDER = (
     "notice-not-accepted",
     "unknown-venue",
     "venue-closed",
+    "paused",
     "unknown-subject",
     "same-session-twice",
     "national-id-refused",
@@ -143,6 +145,7 @@ _CLAIM = (
     "not-your-turn",
     "turn-passed",
     "ticket-used",
+    "paused",
 )
 _VENUE = ("unknown-venue", "unknown-subject", "registration-closed")
 FRONTEND, REFUNDS, OPS, ANYONE = Scope.FRONTEND, Scope.REFUNDS, Scope.OPS, None
@@ -190,7 +193,7 @@ ROUTES: tuple[Route, ...] = (
           own_priority=Priority.RELEASE),
     Route("PUT", "/v1/reservations/{reservation}/venue", reservations.put_venue, FRONTEND,
           "Change the venue of a hold or a booking",
-          (*_BODY, *_NO_RESERVATION, "unknown-venue", "venue-closed", "sold-out",
+          (*_BODY, *_NO_RESERVATION, "unknown-venue", "venue-closed", "paused", "sold-out",
            "reservation-ended", "payment-in-progress", "change-in-progress", "venue-changes-used",
            "key-share-used", "registration-not-open", "registration-closed", "session-started",
            *_STORES), own_priority=Priority.RELEASE),
@@ -243,6 +246,12 @@ ROUTES: tuple[Route, ...] = (
           "Pause admission", (*_BODY, *_NO_EXAM, "waiting-room-off", *_STORES)),
     Route("POST", "/v1/exams/{exam}/waiting-room/resume", waiting_room.post_resume, OPS,
           "Resume admission", (*_BODY, *_NO_EXAM, "waiting-room-off", *_STORES)),
+    Route("POST", "/v1/exams/{exam}/pause", day.post_pause, OPS,
+          "Pause reserving: everywhere, at a venue, in a subject",
+          (*_BODY, *_NO_EXAM, *_VENUE, "already-paused", *_STORES)),
+    Route("POST", "/v1/exams/{exam}/resume", day.post_resume, OPS,
+          "End a pause", (*_BODY, *_NO_EXAM, "unknown-venue", "unknown-subject", "not-paused",
+                          *_STORES)),
     Route("POST", "/v1/exams/{exam}/venues/{venue}/close", venues.post_close, OPS,
           "Close a venue for sale", (*_BODY, *_NO_EXAM, *_VENUE, *_STORES)),
     Route("POST", "/v1/exams/{exam}/venues/{venue}/open", venues.post_open, OPS,

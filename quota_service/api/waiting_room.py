@@ -102,7 +102,7 @@ class RoomMembers(Answer):
     when an opening was postponed after it had come. `draw`: the draw is admitted, by rank; those
     who join get a number. `queue`: numbers are admitted. `closed`: registration is over."""
     paused: bool
-    """Whether ops have paused admission."""
+    """Whether ops have paused admission, or the exam as a whole."""
     threshold: Rank
     """Ranks up to this have had their turn."""
     late_threshold: Annotated[Rank, example("0" * 64)]

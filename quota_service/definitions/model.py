@@ -291,7 +291,9 @@ class ExamDefinition(ExamMembers):
     """
 
     model_config = ConfigDict(
-        json_schema_extra=optional("id", *OPTIONAL, "releases", "set_asides", "server_time")
+        json_schema_extra=optional(
+            "id", *OPTIONAL, "releases", "set_asides", "server_time", "pauses"
+        )
     )
 
     seats: SeatsMember
@@ -304,6 +306,8 @@ class ExamDefinition(ExamMembers):
     """Seats of the quotas that are kept for a group."""
     server_time: Any = None
     """Ignored, so that an answer can be sent back."""
+    pauses: Any = None
+    """Ignored as well."""
 
     def exam(self, seats: Mapping[Quota, int]) -> Exam:
         """Return the exam with its seats; with a waiting room and list if the definition has."""

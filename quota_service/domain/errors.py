@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from quota_service.domain.exam import Exam, Quota
+from quota_service.domain.exam import Exam, Pause, Quota
 
 
 class QuotaError(Exception):
@@ -143,6 +143,33 @@ class VenueClosed(Refused):
     slug = "venue-closed"
     detail = "every venue asked for is closed for sale"
     closed_venues: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Paused(Refused):
+    """Ops have paused what was asked for: ask again."""
+
+    slug = "paused"
+    detail = "paused: {pause.reason}"
+    pause: Pause
+
+
+@dataclass(eq=False)
+class AlreadyPaused(Refused):
+    slug = "already-paused"
+    detail = "{pause.scope} is paused already; resume it first to pause it otherwise"
+    pause: Pause
+
+
+@dataclass(eq=False)
+class NotPaused(Refused):
+    slug = "not-paused"
+    venue: str
+    subject: str
+
+    def __str__(self) -> str:
+        """Return what is refused and why."""
+        return f"{Pause.scope_of(self.venue, self.subject)} is not paused"
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ lower-case ASCII so that they can be part of URLs, Redis keys and record fields 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -247,10 +247,15 @@ class Pause:
 
     @property
     def scope(self) -> str:
-        """What is paused, as one word: `venue/subject`, either side may be `*`."""
-        return f"{self.venue or '*'}/{self.subject or '*'}"
+        """What is paused, as one word."""
+        return self.scope_of(self.venue, self.subject)
 
-    def covers(self, venue: str, subjects: Iterable[str]) -> bool:
+    @staticmethod
+    def scope_of(venue: str, subject: str) -> str:
+        """Return the word for a venue and a subject: `venue/subject`, `*` where none is named."""
+        return f"{venue or '*'}/{subject or '*'}"
+
+    def covers(self, venue: str, subjects: Collection[str]) -> bool:
         """Return whether an order of these subjects at a venue is paused."""
         return self.venue in ("", venue) and (not self.subject or self.subject in subjects)
 
@@ -375,11 +380,32 @@ class Exam:
         stays = self.closed - {venue} - opened
         return stays | (ours - opened) if venue in self.closed else stays
 
+    def pause_of(
+        self, venue: str, subjects: Collection[str], *, for_change: bool = False
+    ) -> Pause | None:
+        """Return what keeps an order of these subjects from a venue, or a change to it."""
+        if not self.pauses:
+            return None
+        return next(
+            (
+                pause
+                for pause in self.pauses
+                if (pause.stops_changes or not for_change) and pause.covers(venue, subjects)
+            ),
+            None,
+        )
+
+    @property
+    def whole_pause(self) -> Pause | None:
+        """The pause of the exam as a whole; None where there is none."""
+        wholes = (pause for pause in self.pauses if not pause.venue and not pause.subject)
+        return next(wholes, None)
+
     @cached_property
     def unbounded(self) -> Self:
-        """The exam as ops may act in it: registration open at any time, no limits of fair use."""
+        """The exam as ops may act in it: open, with nothing paused, without limits of fair use."""
         rules = FairUseRules(unpaid_holds_max=_NO_LIMIT, venue_changes_max=_NO_LIMIT)
-        return replace(self, registration=Window(0, _NO_LIMIT), fair_use=rules)
+        return replace(self, registration=Window(0, _NO_LIMIT), fair_use=rules, pauses=())
 
     @cached_property
     def venue_ids(self) -> frozenset[str]:

@@ -60,7 +60,7 @@ class ProblemType:
         body = self.document(detail, **members)
         all_headers = dict(headers or {})
         if self.status in _ASK_AGAIN:
-            all_headers["Retry-After"] = str(random.randint(*RETRY_AFTER_S))  # noqa: S311
+            all_headers.setdefault("Retry-After", str(random.randint(*RETRY_AFTER_S)))  # noqa: S311
         if self.status == HTTPStatus.UNAUTHORIZED:
             all_headers["WWW-Authenticate"] = "Bearer"
         return Response(orjson.dumps(body), self.status, tuple(all_headers.items()), CONTENT_TYPE)

@@ -13,7 +13,7 @@ from quota_service.definitions.reading import parse_exam
 from quota_service.domain.changes import Change
 from quota_service.domain.definition import exam_document
 from quota_service.domain.errors import ExamArchived, NotReady
-from quota_service.domain.exam import Ceiling, Exam, Quota
+from quota_service.domain.exam import Ceiling, Exam, Pause, Quota
 from quota_service.ledger.pool import Ledger
 from quota_service.observability.caller import Caller
 from quota_service.slices import in_slices
@@ -111,7 +111,8 @@ class ExamLedger:
         """Store a changed definition; return it with the revision it has from now on."""
         text = orjson.dumps(exam_document(exam)).decode()
         (row,) = await connection.fetch(self._query["update_exam"], exam.id, text)
-        return replace(exam, revision=row["revision"], closed=frozenset(row["closed"]))
+        closed, pauses = frozenset(row["closed"]), _pauses(row["pauses"])
+        return replace(exam, revision=row["revision"], closed=closed, pauses=pauses)
 
     async def set_closed(
         self, connection: "Connection", exam: Exam, closed: frozenset[str]
@@ -119,6 +120,16 @@ class ExamLedger:
         """Store what is closed for sale; return the exam with it and with its new revision."""
         revision = await connection.fetchval(self._query["set_closed"], exam.id, sorted(closed))
         return replace(exam, revision=revision, closed=closed)
+
+    async def next_revision(self, connection: "Connection") -> int:
+        """Return a revision that no definition has had."""
+        revision: int = await connection.fetchval(self._query["next_revision"])
+        return revision
+
+    async def set_pauses(self, connection: "Connection", exam: Exam) -> None:
+        """Store what is paused of an exam, and its revision."""
+        text = orjson.dumps(exam.pauses).decode()
+        await connection.execute(self._query["set_pauses"], exam.id, text, exam.revision)
 
     async def note_import(
         self, connection: "Connection", exam: str, by: Caller, changes: Sequence[Change]
@@ -197,8 +208,10 @@ async def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam
         definition = await asyncio.to_thread(_definition, text, revision)
     else:
         definition = _definition(text, revision)
-    if isinstance(definition, Exam) and definition.closed != frozenset(row["closed"]):
-        definition = replace(definition, closed=frozenset(row["closed"]))
+    if isinstance(definition, Exam):
+        closed, pauses = frozenset(row["closed"]), _pauses(row["pauses"])
+        if (definition.closed, definition.pauses) != (closed, pauses):
+            definition = replace(definition, closed=closed, pauses=pauses)
     return StoredExam(
         row["id"],
         definition,
@@ -208,6 +221,10 @@ async def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam
         row["is_retired"],
         row["id_key"],
     )
+
+
+def _pauses(text: str) -> tuple[Pause, ...]:
+    return tuple(Pause(**pause) for pause in orjson.loads(text))
 
 
 def _definition(text: str, revision: int) -> Exam | str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Histogram
 
+from quota_service.domain.errors import Paused
 from quota_service.observability.metrics import Metrics
 from quota_service.waiting_room.signals import Signals
 
@@ -47,6 +48,7 @@ class LoadWindow:
         self._paid, self._not_paid = _answers(metrics, *_CALLBACK)
         self._scripts = [metrics.script_duration.labels(script=name) for name in _SCRIPTS]
         self._pool_wait = metrics.pool_wait
+        self._reservations = metrics.reservations
         self._looks = deque([self._look()], maxlen=_LOOKS + 1)
 
     def read(self) -> Signals:
@@ -68,10 +70,19 @@ class LoadWindow:
         everything = reserve + _counted([*self._paid, *self._not_paid])
         return _Look(
             _total(everything),
-            _total(failures),
+            _total(failures) - self._paused(),
             reserve,
             _counted(self._scripts),
             _counted([self._pool_wait]),
+        )
+
+    def _paused(self) -> int:
+        """Return how many orders were refused because ops have paused what they ask for."""
+        return sum(
+            int(sample.value)
+            for metric in self._reservations.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total") and sample.labels["outcome"] == Paused.slug
         )
 
 

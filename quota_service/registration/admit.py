@@ -3,8 +3,8 @@
     1. read the statistics of the room in Redis: who is inside, who waits, what the processes report
        of their load, and whether registration is open by the definition in force there
     2. take or renew the lease on the room in Postgres; stop while another process has it
-    3. decide how far to admit: no candidate while registration is not open, nor before the seed
-       of the draw may be shown (`room_cache`)
+    3. decide how far to admit: no candidate while registration is not open or the exam is paused,
+       nor before the seed of the draw may be shown (`room_cache`)
     4. write the step in Postgres, fenced by the epoch of the lease and by the revision of the
        definition                                                                   <- the decision
 
@@ -139,7 +139,7 @@ class Admission:
             return _NOBODY
         self._stores.failpoint("admit: leased")
         memory = self._remember(lease.room)
-        step, healthy_s = self._decide(rules, lease, statistics, places=places, memory=memory)
+        step, healthy_s = self._decide(exam, rules, lease, statistics, places=places, memory=memory)
         position = _position(step, statistics, healthy_s)
         grace_ms = rules.claim_grace_s * 1000
         if not await self._stores.admission.step(lease.room, exam.revision, position, grace_ms):
@@ -150,6 +150,7 @@ class Admission:
 
     def _decide(
         self,
+        exam: Exam,
         rules: WaitingRoomRules,
         lease: Lease,
         statistics: RoomStatistics,
@@ -162,12 +163,14 @@ class Admission:
         progress = Progress(
             rate=room.rate,
             fixed_rate=room.fixed_rate,
-            is_paused=room.is_paused,
+            is_paused=room.is_paused or exam.whole_pause is not None,
             threshold=int(room.threshold, 16),
             serving=room.serving,
             carry=memory.carry,
             since_fall_s=now_s - memory.fell_s,
         )
+        if exam.whole_pause is not None:
+            memory.turnout.pause(now_s)
         if not statistics.is_open or not room.is_draw_closed:
             memory.turnout.pause(now_s)
             rate, place = rules.rate_per_s, (progress.threshold, room.serving)

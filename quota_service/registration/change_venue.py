@@ -19,15 +19,17 @@ It works with every seat of the old venue sold: nothing there is asked for.
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from quota_service.domain.errors import (
     ChangeInProgress,
     KeyShareUsed,
     LedgerUnavailable,
     NotReady,
+    Paused,
     PaymentInProgress,
     QuotaError,
+    Refused,
     RegistrationClosed,
     ReservationEnded,
     SeatsLeft,
@@ -96,13 +98,13 @@ async def _change(
     if venue not in exam.venue_ids:
         await check_in_force(stores, shard, exam)
         raise UnknownVenue(venue)
-    if await _is_closed(stores, shard, exam, serial, venue):
+    rules = exam.unbounded if by_ops else exam
+    if (refusal := await _refusal(stores, shard, rules, serial, venue)) is not None:
         await check_in_force(stores, shard, exam)
-        raise VenueClosed((venue,))
+        raise refusal
     stores.failpoint("change: before script")
     begun_s = attempt_clock_s()
     attempt = secrets.token_hex(_ATTEMPT_BYTES)
-    rules = exam.unbounded if by_ops else exam
     answer = await stores.seats.change(shard, rules, serial, venue, attempt, leaving=leaving)
     stores.failpoint("change: after script")
     reservation = await _taken(stores, exam, venue, reservation_id, answer)
@@ -115,16 +117,23 @@ async def _change(
     return reservation
 
 
-async def _is_closed(
+async def _refusal(
     stores: PaymentStores, shard: Shard, exam: Exam, serial: str, venue: str
-) -> bool:
-    """Return whether a reservation cannot go to a venue, as it is closed for sale."""
-    if not exam.is_closed(venue, exam.session_of):
-        return False
+) -> Refused | None:
+    """Return why a reservation cannot go to a venue: it is closed for sale, or changes paused."""
+
+    def refusal(subjects: Collection[str]) -> Refused | None:
+        if exam.is_closed(venue, subjects):
+            return VenueClosed((venue,))
+        pause = exam.pause_of(venue, subjects, for_change=True)
+        return None if pause is None else Paused(pause)
+
+    if refusal(exam.session_of.keys()) is None:
+        return None
     found = await stores.seats.read(shard, serial)
     if found is None or found.venue == venue or found.state.is_ended:
-        return False
-    return exam.is_closed(venue, found.subjects)
+        return None
+    return refusal(found.subjects)
 
 
 async def _taken(

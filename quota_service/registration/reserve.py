@@ -7,6 +7,8 @@
     4. what costs nothing is confirmed (`confirm_free`): Postgres has committed it before the answer
 
 Where another definition is in force than the one in memory, 2 and 3 are done again by that one.
+Venues that ops have paused are left out, as those that are closed; an order that finds no seat at
+the others is refused as paused, not as sold out.
 
 A process that dies before 3 leaves nothing. One that dies after it leaves an unanswered hold
 of: the frontend repeats the request with the same key and is answered as the first time, or the
@@ -29,6 +31,7 @@ from quota_service.domain.errors import (
     PassEnded,
     PassExpired,
     PassInvalid,
+    Paused,
     QuotaError,
     Refused,
     RegistrationClosed,
@@ -42,7 +45,7 @@ from quota_service.domain.errors import (
     VenueClosed,
     WaitingRoomPassRequired,
 )
-from quota_service.domain.exam import Exam
+from quota_service.domain.exam import Exam, Pause
 from quota_service.domain.reservation import Reservation, ReservationId, derive_serial
 from quota_service.registration.catch_up import catch_up, check_in_force
 from quota_service.registration.confirm_free import confirm_free
@@ -135,8 +138,9 @@ async def _reserve(
     by_ops: bool,
 ) -> Reserved:
     """Reserve by a definition; StaleDefinition when another one is in force."""
+    rules = exam.unbounded if by_ops else exam
     try:
-        _check(exam, order)
+        _check(rules, order)
         granted = None
         if exam.waiting_room is not None and not by_ops:
             granted = _granted(stores, exam, order.candidate, pass_text)
@@ -147,12 +151,11 @@ async def _reserve(
         candidate=order.candidate,
         subjects=order.subjects,
         sessions=tuple([exam.session_of[subject] for subject in order.subjects]),
-        venues=_open_venues(exam, order),
+        venues=_venues_on_sale(rules, order),
         request_hash=order.hash,
         granted=granted,
         order=order.venues,
     )
-    rules = exam.unbounded if by_ops else exam
     answer = await stores.seats.reserve(shard, rules, request)
     stores.failpoint("reserve: after script")
     if answer.code is Code.ENDED:
@@ -161,6 +164,8 @@ async def _reserve(
     if answer.code is Code.CLOSED and stores.registry.is_retired(exam.id):
         closed = RegistrationClosed(exam.registration.closes_at_ms)
         return await _repeat_of_forgotten(stores, shard, serial, order, closed)
+    if answer.code is Code.SOLD_OUT and (pause := _pause_of(rules, order)) is not None:
+        raise Paused(pause)
     return _reserved(exam, order, answer)
 
 
@@ -172,7 +177,7 @@ def _check(exam: Exam, order: Order) -> None:
     for i, venue in enumerate(order.venues):
         if venue not in exam.venue_ids:
             raise UnknownVenue(venue, f"venues[{i}]")
-    if not _open_venues(exam, order):
+    if exam.closed and all(exam.is_closed(venue, order.subjects) for venue in order.venues):
         raise VenueClosed(order.venues)
     taken: dict[str, str] = {}
     for subject in order.subjects:
@@ -181,13 +186,32 @@ def _check(exam: Exam, order: Order) -> None:
             raise SameSessionTwice(exam.session_of[subject], (other, subject))
     if order.accepted_notice not in (True, exam.notice.version):
         raise NoticeNotAccepted(exam.notice.version)
+    if not _venues_on_sale(exam, order) and (pause := _pause_of(exam, order)) is not None:
+        raise Paused(pause)
 
 
-def _open_venues(exam: Exam, order: Order) -> tuple[str, ...]:
-    """Return the venues of an order that are not closed for sale."""
-    if not exam.closed:
+def _venues_on_sale(exam: Exam, order: Order) -> tuple[str, ...]:
+    """Return the venues of an order that are neither closed for sale nor paused."""
+    if not exam.closed and not exam.pauses:
         return order.venues
-    return tuple(venue for venue in order.venues if not exam.is_closed(venue, order.subjects))
+    return tuple(
+        venue
+        for venue in order.venues
+        if not exam.is_closed(venue, order.subjects)
+        and exam.pause_of(venue, order.subjects) is None
+    )
+
+
+def _pause_of(exam: Exam, order: Order) -> Pause | None:
+    """Return what keeps an order from the first of its venues that is paused, and not closed."""
+    if not exam.pauses:
+        return None
+    pauses = (
+        exam.pause_of(venue, order.subjects)
+        for venue in order.venues
+        if not exam.is_closed(venue, order.subjects)
+    )
+    return next((pause for pause in pauses if pause is not None), None)
 
 
 def _granted(stores: ReservationStores, exam: Exam, candidate: str, text: str | None) -> Pass:
@@ -271,8 +295,9 @@ def _reserved(exam: Exam, order: Order, answer: ScriptReply) -> Reserved:
         case ScriptReply(Code.SOLD_OUT, detail=left):
             asked = [(venue, subject) for venue in order.venues for subject in order.subjects]
             seats = iter(left)
-            open_venues = _open_venues(exam, order)
-            found = [next(seats) if venue in open_venues else 0 for venue, _ in asked]
+            found = [
+                0 if exam.is_closed(venue, order.subjects) else next(seats) for venue, _ in asked
+            ]
             raise SoldOut.of(exam, asked, found)
         case _:
             raise AssertionError(f"reserve answered {answer}")

@@ -15,7 +15,7 @@ new one, behind everything that was ever set aside.
 claim
     1. read the ticket, and decide from memory whether it is its turn
     2. one script call: a place and its pass, or the pass the candidate has; none is given while
-       registration is not open
+       registration is not open, nor while this process knows the exam to be paused
     3. sign the pass
 A process that dies after 2 leaves an unanswered place: the candidate claims again and gets
 the same pass, or the place is idle and goes to others.
@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from quota_service.domain.errors import (
     NotYourTurn,
     Overloaded,
+    Paused,
     Refused,
     RegistrationClosed,
     TicketInvalid,
@@ -107,7 +108,7 @@ async def claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: s
     """Give a candidate at its turn a place and its pass, or again the pass it has.
 
     Raises WaitingRoomOff, RegistrationClosed, TicketInvalid, TicketOfAnotherExam, NotYourTurn,
-    TurnPassed and TicketUsed.
+    Paused, TurnPassed and TicketUsed.
     """
     count = stores.metrics.waiting_room_claims
     try:
@@ -148,6 +149,8 @@ async def _claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: 
     turn = status.turn(ticket)
     if turn is Turn.TO_COME:
         raise _not_yet(stores, status, _eta_s(stores, status, ticket))
+    if (pause := stores.registry.find(exam_id).whole_pause) is not None:
+        raise Paused(pause)
     shard = stores.registry.shard(exam_id)
     answer = await stores.room_store.claim(
         shard, candidate, ticket.place, has_passed=turn is Turn.PASSED

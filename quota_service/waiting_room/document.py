@@ -83,7 +83,7 @@ def public_document(
     return PublicDocument(
         exam=status.exam.id,
         phase=phase,
-        is_paused=room.is_paused,
+        is_paused=room.is_paused or status.exam.whole_pause is not None,
         threshold=room.threshold,
         late_threshold=room.late_threshold,
         serving=room.serving,

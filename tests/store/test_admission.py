@@ -8,14 +8,15 @@ import pytest
 
 from quota_service.app.opening import Service
 from quota_service.domain.errors import NotReady
-from quota_service.domain.exam import Window
+from quota_service.domain.exam import Pause, Window
 from quota_service.ledger.admission import Position
 from quota_service.registration.admit import AdmissionLimits
+from quota_service.registration.pause import pause_exam, resume_exam
 from quota_service.seats.keys import Shard
 from quota_service.waiting_room.room import FIRST_RANK, LAST_RANK
 from quota_service.workers.admission import AdmissionWorker
 from tests.support.admissions import CALM, RoomUnderTest, open_room
-from tests.support.lost_shards import lose_everything, recover_shards
+from tests.support.lost_shards import lose_everything, recover_shards, rows
 from tests.support.redis_clients import redis_of
 
 
@@ -277,3 +278,33 @@ async def test_neither_script_of_the_admission_serves_another_epoch(service: Ser
         await service.stores.waiting_room.room_statistics.report(other, "process-1", CALM)
 
     assert not await redis_of(service).exists(room.shard.key("signals"))
+
+
+async def healthy_ms(room: RoomUnderTest) -> int:
+    """Return the time that counts towards the grace of claims."""
+    ((counted_ms,),) = await rows(room.service, "SELECT healthy_ms FROM waiting_rooms")
+    return int(counted_ms)
+
+
+async def test_nobody_is_admitted_while_the_exam_is_paused_and_no_grace_goes_by(
+    service: Service,
+) -> None:
+    room = await open_room(service)
+    await room.queue(1000)
+    await room.second()
+    before = [await room.second() for _ in range(2)]
+    standing, healthy = (await room.room()).serving, await healthy_ms(room)
+    pause = Pause("", "", stops_changes=False, reason="a test", retry_after_s=60, since_ms=0)
+
+    await pause_exam(service.stores, room.exam.id, pause)
+    forgotten = await room.second()  # by the definition before
+    room.exam = service.stores.registry.find(room.exam.id)
+    paused = [await room.second() for _ in range(2)]
+    during = ((await room.room()).serving, await healthy_ms(room))
+    await resume_exam(service.stores, room.exam.id, "", "", "")
+    room.exam = service.stores.registry.find(room.exam.id)
+    after = await room.second()
+
+    assert (before[0] > 0, forgotten, paused) == (True, 0, [0, 0])
+    assert during == (standing, healthy)
+    assert after > 0

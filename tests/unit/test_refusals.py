@@ -10,6 +10,7 @@ import pytest
 
 from quota_service.api.problems import PROBLEMS, answer_for
 from quota_service.domain.errors import Refused, SeatsLeft
+from quota_service.domain.exam import Pause
 
 STANDARD = {"type", "title", "status", "detail"}
 EXAMPLES: dict[Any, Any] = {
@@ -19,6 +20,7 @@ EXAMPLES: dict[Any, Any] = {
     tuple[str, ...]: ("a", "b"),
     tuple[SeatsLeft, ...]: (SeatsLeft("jinan", "general", 0),),
     Sequence[tuple[str, str]]: [("seats", "too few")],
+    Pause: Pause("jinan", "", stops_changes=False, reason="word", retry_after_s=60, since_ms=1),
 }
 
 

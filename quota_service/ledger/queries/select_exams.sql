@@ -8,6 +8,7 @@ SELECT e.id,
        e.revision,
        e.id_key,
        e.closed,
+       e.pauses::text AS pauses,
        s.epoch,
        s.state,
        s.retired_at IS NOT NULL AS is_retired

@@ -1,4 +1,4 @@
--- A changed definition of an exam; returns its revision, and what of it is closed for sale.
+-- A changed definition of an exam; returns its revision, and what of it is closed for sale and paused.
 -- $1 exam, text
 -- $2 definition, text (JSON)
 UPDATE exams
@@ -7,4 +7,5 @@ SET    definition = $2::text::jsonb,
        updated_at = now()
 WHERE  id = $1
 RETURNING revision,
-          closed
+          closed,
+          pauses::text AS pauses

@@ -1,0 +1,147 @@
+"""Ops pause an exam over HTTP and resume it: candidates are told, with the reason."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import NothingChanges
+from tests.conftest import Running
+from tests.support.client import ApiClient, Reply
+from tests.support.event_streams import opened
+from tests.support.evidence import Evidence
+from tests.support.refusals import assert_refused
+from tests.support.room_calls import claim, join
+from tests.support.rooms import admit
+
+EXAM = "/v1/exams/exam-1"
+WHY = "the payment provider is down; back at about 12:40"
+
+
+async def ops(api: ApiClient, call: str, **body: Any) -> Reply:
+    return await api.call("POST", f"{EXAM}/{call}", key=api.ops_key, json=body)
+
+
+async def test_an_order_is_refused_with_the_reason_the_scope_and_when_to_ask_again(
+    api: ApiClient, evidence: Evidence
+) -> None:
+    paused = await ops(api, "pause", reason=WHY, venue="jinan", retry_after_s=600)
+
+    refused = await api.reserve("c-1")
+    elsewhere = await api.reserve("c-1", venues=("jinan", "tianjin"))
+    resumed = await ops(api, "resume", venue="jinan", reason="it is back")
+    after = await api.reserve("c-2")
+
+    (pause,) = paused.json["pauses"]
+    assert (paused.status, pause["stops"], pause["retry_after_s"]) == (200, "reserving", 600)
+    assert (pause["scope"], pause["reason"]) == ({"venue": "jinan", "subject": None}, WHY)
+    assert_refused(refused, 503, "paused")
+    assert refused.headers["Retry-After"] == "600"
+    assert {name: refused.json[name] for name in pause} == pause
+    assert WHY in refused.json["detail"]
+    assert elsewhere.json["venue"] == "tianjin"
+    assert (resumed.json["resumed"], resumed.json["pauses"]) == (pause, [])
+    assert resumed.json["resumed_at"] >= pause["since"]
+    assert after.status == 201
+    rows = await evidence.rows("SELECT action, reason, request_id FROM ops_actions ORDER BY id")
+    assert [tuple(row.values()) for row in rows] == [
+        ("pause", WHY, paused.headers["X-Request-ID"]),
+        ("resume", "it is back", resumed.headers["X-Request-ID"]),
+    ]
+
+
+async def test_a_pause_is_told_in_the_exam_and_in_its_availability_whose_seats_stay(
+    api: ApiClient,
+) -> None:
+    exam, seats = await api.get(EXAM), await api.get(f"{EXAM}/availability")
+    assert "pauses" not in exam.json
+    assert "pauses" not in seats.json
+
+    pauses = (await ops(api, "pause", reason=WHY, subject="general")).json["pauses"]
+
+    told = await api.get(EXAM, headers={"If-None-Match": exam.headers["ETag"]})
+    listed = await api.get("/v1/exams")
+    left = await api.get(f"{EXAM}/availability", headers={"If-None-Match": seats.headers["ETag"]})
+    assert (told.status, told.json["pauses"]) == (200, pauses)
+    assert listed.json["exams"][0]["pauses"] == pauses
+    assert (left.status, left.json["pauses"]) == (200, pauses)
+    assert left.json["quotas"] == seats.json["quotas"]
+
+
+@pytest.mark.settings(stream_interval_ms=10)
+async def test_a_stream_tells_a_pause_and_its_end(api: ApiClient) -> None:
+    async with opened(api) as stream:
+        assert "pauses" not in (await stream.next()).data
+        pauses = (await ops(api, "pause", reason=WHY)).json["pauses"]
+        told = await stream.next()
+        await ops(api, "resume")
+        after = await stream.next()
+
+    assert (told.name, told.data["pauses"]) == ("snapshot", pauses)
+    assert (after.name, "pauses" in after.data) == ("snapshot", False)
+
+
+async def test_a_change_of_venue_is_refused_where_changes_are_paused(api: ApiClient) -> None:
+    held = (await api.reserve("c-1")).json
+    path = f"/v1/reservations/{held['id']}/venue"
+    await ops(api, "pause", reason=WHY, venue="tianjin", stops="changes")
+
+    refused = await api.call("PUT", path, json={"venue": "tianjin"})
+    elsewhere = await api.call("PUT", path, json={"venue": "beijing"})
+
+    assert_refused(refused, 503, "paused")
+    assert (refused.headers["Retry-After"], refused.json["stops"]) == ("60", "changes")
+    assert elsewhere.json["venue"] == "beijing"
+
+
+async def test_a_waiting_room_says_that_the_exam_is_paused_and_gives_no_place(
+    queueing: Running,
+) -> None:
+    api = queueing.client
+    ticket = (await join(api)).json["ticket"]
+    await admit(queueing.service, serving=1)
+    await ops(api, "pause", reason=WHY)
+    await queueing.service.stores.waiting_room.rooms.refresh()
+
+    refused = await claim(api, ticket)
+    shown = await api.get(f"{EXAM}/waiting-room")
+    joined = await join(api, "candidate-2")
+    await ops(api, "resume")
+    await queueing.service.stores.waiting_room.rooms.refresh()
+
+    assert_refused(refused, 503, "paused")
+    assert shown.json["paused"] is True
+    assert joined.status == 201
+    assert (await claim(api, ticket)).status == 201
+    assert (await api.get(f"{EXAM}/waiting-room")).json["paused"] is False
+
+
+async def test_a_pause_that_is_wrong_or_there_already_changes_nothing(
+    api: ApiClient, nothing_changes: NothingChanges
+) -> None:
+    await ops(api, "pause", reason=WHY, venue="jinan")
+
+    async with nothing_changes():
+        again = await ops(api, "pause", reason="another", venue="jinan")
+        other = await ops(api, "resume")
+        bare = await ops(api, "pause")
+        stops = await ops(api, "pause", reason=WHY, stops="everything")
+        later = await ops(api, "pause", reason=WHY, retry_after_s=0)
+        venue = await ops(api, "pause", reason=WHY, venue="nowhere")
+        subject = await ops(api, "resume", subject="alchemy")
+        member = await ops(api, "resume", scope="all")
+        frontend = await api.call("POST", f"{EXAM}/pause", json={"reason": WHY})
+        unknown = await api.call(
+            "POST", "/v1/exams/exam-9/pause", key=api.ops_key, json={"reason": WHY}
+        )
+
+    assert_refused(again, 409, "already-paused")
+    assert (again.json["scope"]["venue"], again.json["reason"]) == ("jinan", WHY)
+    assert_refused(other, 409, "not-paused")
+    assert_refused(bare, 422, "invalid-request", "reason")
+    assert_refused(stops, 422, "invalid-request", "stops")
+    assert_refused(later, 422, "invalid-request", "retry_after_s")
+    assert_refused(venue, 422, "unknown-venue", "venue")
+    assert_refused(subject, 422, "unknown-subject", "subject")
+    assert_refused(member, 422, "invalid-request", "scope")
+    assert_refused(frontend, 403, "forbidden")
+    assert_refused(unknown, 404, "unknown-exam")
