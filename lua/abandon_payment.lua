@@ -18,7 +18,14 @@
 -- KEYS[10] set    spent       serials of reservations that have ended
 -- KEYS[11] hash   unpaid      candidate -> holds that ended unpaid|last end (ms)
 -- KEYS[12] hash   key_held    key/venue/subject -> seats in unpaid holds
--- KEYS[13] string record      the reservation's record
+-- KEYS[13] hash   returned     venue/subject -> seats that wait for the next allocation
+-- KEYS[14] hash   aside        venue/subject -> seats left in its set-asides
+-- KEYS[15] hash   aside_left   set-aside/venue/subject -> seats left, while it is on
+-- KEYS[16] hash   code_uses    code of a set-aside -> reservations made with it
+-- KEYS[17] hash   ceiling_left venue/session -> seats left under its ceiling
+-- KEYS[18] hash   wanted       venue/subject -> entries of the waiting list that want it
+-- KEYS[19] hash   definition   the definition in force
+-- KEYS[20] string record      the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -41,7 +48,9 @@
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, claims_key, due_key, pinned_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11]
-local key_held_key, record_key = KEYS[12], KEYS[13]
+local key_held_key, record_key = KEYS[12], KEYS[20]
+local returned_key, aside_key, aside_left_key, code_uses_key = KEYS[13], KEYS[14], KEYS[15], KEYS[16]
+local ceiling_left_key, wanted_key, definition_key = KEYS[17], KEYS[18], KEYS[19]
 local fence, serial, attempt, grace_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local by = ARGV[5]
 
@@ -60,9 +69,13 @@ local now_ms = clock_ms()
 redis.call('ZREM', pinned_key, serial)
 record[ATTEMPT] = ''
 record[ATTEMPT_BEGAN_MS] = 0
-local text
+local text, returned
 if record[DUE_MS] == '0' then
-  move_seats(record, record[VENUE], confirming_key, remaining_key)
+  local moves = begin_moves(definition_key)
+  give_seats_back(moves, record, record[VENUE], 'confirming', false, wanted_key, aside_left_key, ceiling_left_key)
+  add_up(confirming_key, moves.confirming)
+  returned = write_pools(
+    moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)
   free_sessions(record, claims_key, serial)
   record[STATE], record[DUE_MS] = 'expired', record[DEADLINE_MS]
   count_unpaid(unpaid_key, record, 1)
@@ -77,5 +90,5 @@ else
   record[STATE] = 'held'
   text = write_record(record_key, record)
 end
-append(version_key, journal_key, fence, by, 'unpin', serial, now_ms, text)
+append(version_key, journal_key, fence, by, 'unpin', serial, now_ms, text, returned)
 return { DONE, text }

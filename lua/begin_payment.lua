@@ -22,7 +22,12 @@
 -- KEYS[11] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
 -- KEYS[12] hash   definition   the definition in force
 -- KEYS[13] hash   key_held     key/venue/subject -> seats in unpaid holds
--- KEYS[14] string record       the reservation's record
+-- KEYS[14] hash   returned     venue/subject -> seats that wait for the next allocation
+-- KEYS[15] hash   aside        venue/subject -> seats left in its set-asides
+-- KEYS[16] hash   aside_left   set-aside/venue/subject -> seats left, while it is on
+-- KEYS[17] hash   code_uses    code of a set-aside -> reservations made with it
+-- KEYS[18] hash   ceiling_left venue/session -> seats left under its ceiling
+-- KEYS[19] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -65,7 +70,9 @@ local epoch_key, version_key, remaining_key = KEYS[1], KEYS[2], KEYS[3]
 local held_key, confirming_key, claims_key = KEYS[4], KEYS[5], KEYS[6]
 local due_key, pinned_key, journal_key = KEYS[7], KEYS[8], KEYS[9]
 local spent_key, unpaid_key = KEYS[10], KEYS[11]
-local definition_key, key_held_key, record_key = KEYS[12], KEYS[13], KEYS[14]
+local definition_key, key_held_key, record_key = KEYS[12], KEYS[13], KEYS[19]
+local returned_key, aside_key, aside_left_key, code_uses_key = KEYS[14], KEYS[15], KEYS[16], KEYS[17]
+local ceiling_left_key = KEYS[18]
 local fence, serial, attempt = ARGV[1], ARGV[2], ARGV[3]
 local amount, currency, again = ARGV[4], ARGV[5], ARGV[6]
 local revision, sessions_now, is_closed, by = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
@@ -117,7 +124,7 @@ end
 if state == 'expired' and again == '0' then
   return { ENDED, record_text(record) }
 end
-local sessions = split(sessions_now, ',')
+local moves, sessions = begin_moves(definition_key), split(sessions_now, ',')
 if state == 'expired' then
   if is_stale(definition_key, revision) then
     return { STALE }
@@ -135,9 +142,12 @@ if state == 'expired' then
       return refuse({ SESSION_CONFLICT, session, holder })
     end
   end
-  local refusal, has_all = { SOLD_OUT }, is_closed ~= '1'
-  for _, subject in ipairs(split(record[SUBJECTS], ',')) do
-    local seats = tonumber(redis.call('HGET', remaining_key, record[VENUE] .. '/' .. subject) or 0)
+  local refusal, has_all, set_aside = { SOLD_OUT }, is_closed ~= '1', set_aside_of(record)
+  for i, subject in ipairs(split(record[SUBJECTS], ',')) do
+    local quota, place = record[VENUE] .. '/' .. subject, record[VENUE] .. '/' .. sessions[i]
+    local left = set_aside and redis.call('HGET', aside_left_key, set_aside .. '/' .. quota)
+    local seats = left and tonumber(left)
+      or seats_on_sale(moves, quota, place, remaining_key, ceiling_left_key)
     has_all = has_all and seats > 0
     refusal[#refusal + 1] = seats
   end
@@ -146,6 +156,7 @@ if state == 'expired' then
   end
 end
 
+local returned
 if state == 'held' then
   move_seats(record, record[VENUE], held_key, confirming_key)
   local counts = {}
@@ -153,14 +164,16 @@ if state == 'held' then
   write_key_counts(key_held_key, counts)
   redis.call('ZREM', due_key, serial)
 else
-  move_seats(record, record[VENUE], remaining_key, confirming_key)
+  record[SESSIONS], record[DUE_MS] = sessions_now, '0'
+  take_seats(moves, record, record[VENUE], 'confirming', false, aside_left_key, ceiling_left_key)
+  add_up(confirming_key, moves.confirming)
+  returned = write_pools(
+    moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)
   for _, session in ipairs(sessions) do
     redis.call('HSET', claims_key, record[CANDIDATE] .. '/' .. session, serial)
   end
   redis.call('SREM', spent_key, serial)
   count_unpaid(unpaid_key, record, -1)
-  record[SESSIONS] = sessions_now
-  record[DUE_MS] = '0'
 end
 record[STATE] = 'confirming'
 record[PAYMENT_SEEN] = '1'
@@ -168,5 +181,5 @@ record[ATTEMPT] = attempt
 record[ATTEMPT_BEGAN_MS] = now_ms
 local text = write_record(record_key, record)
 redis.call('ZADD', pinned_key, now_ms, serial)
-local version = append(version_key, journal_key, fence, by, 'pin', serial, now_ms, text)
+local version = append(version_key, journal_key, fence, by, 'pin', serial, now_ms, text, returned)
 return { DONE, text, version }

@@ -15,7 +15,13 @@
 -- KEYS[8] hash   definition   the definition in force
 -- KEYS[9] hash   key_held     key/venue/subject -> seats in unpaid holds
 -- KEYS[10] hash   capacity     venue/subject -> seats released so far
--- KEYS[11] string record       the reservation's record
+-- KEYS[11] hash   returned     venue/subject -> seats that wait for the next allocation
+-- KEYS[12] hash   aside        venue/subject -> seats left in its set-asides
+-- KEYS[13] hash   aside_left   set-aside/venue/subject -> seats left, while it is on
+-- KEYS[14] hash   code_uses    code of a set-aside -> reservations made with it
+-- KEYS[15] hash   ceiling_left venue/session -> seats left under its ceiling
+-- KEYS[16] hash   wanted       venue/subject -> entries of the waiting list that want it
+-- KEYS[17] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -51,7 +57,9 @@
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local confirming_key, pinned_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
-local definition_key, key_held_key, capacity_key, record_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local definition_key, key_held_key, capacity_key, record_key = KEYS[8], KEYS[9], KEYS[10], KEYS[17]
+local returned_key, aside_key, aside_left_key, code_uses_key = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local ceiling_left_key, wanted_key = KEYS[15], KEYS[16]
 local fence, serial, venue, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local opens_at_ms, closes_at_ms, revision = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local limit, share, leaving, by = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10], ARGV[11]
@@ -91,9 +99,10 @@ if changes >= limit then
   return { CHANGES_USED }
 end
 local refusal, has_all, is_used = { SOLD_OUT, record[SUBJECTS] }, true, false
-for _, subject in ipairs(split(record[SUBJECTS], ',')) do
+local moves, sessions = begin_moves(definition_key), split(record[SESSIONS], ',')
+for i, subject in ipairs(split(record[SUBJECTS], ',')) do
   local quota = venue .. '/' .. subject
-  local seats = tonumber(redis.call('HGET', remaining_key, quota) or 0)
+  local seats = seats_on_sale(moves, quota, venue .. '/' .. sessions[i], remaining_key, ceiling_left_key)
   has_all = has_all and seats > 0
   is_used = is_used or is_share_used(key_held_key, capacity_key, record[KEY_ID], quota, share, 0)
   refusal[#refusal + 1] = seats
@@ -105,22 +114,25 @@ if state == 'held' and is_used then
   return { SHARE_USED }
 end
 
+take_seats(moves, record, venue, state == 'held' and 'held' or 'confirming', true, aside_left_key, ceiling_left_key)
 if state == 'held' then
-  move_seats(record, record[VENUE], held_key, remaining_key)
-  move_seats(record, venue, remaining_key, held_key)
+  give_seats_back(moves, record, record[VENUE], 'held', false, wanted_key, aside_left_key, ceiling_left_key)
   local counts = {}
   count_for_key(counts, record, record[VENUE], -1)
   count_for_key(counts, record, venue, 1)
   write_key_counts(key_held_key, counts)
-  record[VENUE], record[VENUE_CHANGES] = venue, changes + 1
+  record[VENUE], record[VENUE_CHANGES], record[SET_ASIDE] = venue, changes + 1, ''
 else
-  move_seats(record, venue, remaining_key, confirming_key)
   record[STATE] = 'changing_venue'
   record[TO_VENUE] = venue
   record[ATTEMPT] = attempt
   record[ATTEMPT_BEGAN_MS] = now_ms
   redis.call('ZADD', pinned_key, now_ms, serial)
 end
+add_up(held_key, moves.held)
+add_up(confirming_key, moves.confirming)
+local returned = write_pools(
+  moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)
 local text = write_record(record_key, record)
-local version = append(version_key, journal_key, fence, by, 'change', serial, now_ms, text)
+local version = append(version_key, journal_key, fence, by, 'change', serial, now_ms, text, returned)
 return { DONE, text, version }

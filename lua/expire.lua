@@ -17,7 +17,14 @@
 -- KEYS[8] set    spent        serials of reservations that have ended
 -- KEYS[9] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
 -- KEYS[10] hash   key_held     key/venue/subject -> seats in unpaid holds
--- KEYS[11] string record       the record of each serial, one key a serial
+-- KEYS[11] hash   returned     venue/subject -> seats that wait for the next allocation
+-- KEYS[12] hash   aside        venue/subject -> seats left in its set-asides
+-- KEYS[13] hash   aside_left   set-aside/venue/subject -> seats left, while it is on
+-- KEYS[14] hash   code_uses    code of a set-aside -> reservations made with it
+-- KEYS[15] hash   ceiling_left venue/session -> seats left under its ceiling
+-- KEYS[16] hash   wanted       venue/subject -> entries of the waiting list that want it
+-- KEYS[17] hash   definition   the definition in force
+-- KEYS[18] string record       the record of each serial, one key a serial
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] by: who asked, <key id>/<request id>
@@ -28,14 +35,17 @@
 -- @include shard
 -- @include record
 -- @include journal
+-- @include seats
 -- @include unpaid
 -- @include key_share
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local spent_key, unpaid_key, key_held_key = KEYS[8], KEYS[9], KEYS[10]
+local returned_key, aside_key, aside_left_key, code_uses_key = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local ceiling_left_key, wanted_key, definition_key = KEYS[15], KEYS[16], KEYS[17]
 local fence, by = ARGV[1], ARGV[2]
-local FIXED_KEYS, FIXED_ARGS = 10, 2
+local FIXED_KEYS, FIXED_ARGS = 17, 2
 -- Seats given back in one call, after which no further hold is looked at.
 local SEATS_MAX = 250
 -- Records read in one call to Redis, and serials taken out of the index in one.
@@ -50,19 +60,16 @@ local largest_lag_ms = 0
 
 -- What is to be written once everything is decided.
 local ended, ended_serials, is_ended, unindexed = {}, {}, {}, {}
-local seats_back, quota_seats, key_counts = 0, {}, {}
+local seats_back, moves, key_counts = 0, begin_moves(definition_key), {}
 local claims, claim_serials, candidates, unpaid_ends = {}, {}, {}, {}
 
 -- Takes down a hold that ends now.
 local function take_down(record, due_ms, at, serial)
   local candidate = record[CANDIDATE]
-  for subject in string.gmatch(record[SUBJECTS], '[^,]+') do
-    local quota = record[VENUE] .. '/' .. subject
-    quota_seats[quota] = (quota_seats[quota] or 0) + 1
-    seats_back = seats_back + 1
-  end
+  give_seats_back(moves, record, record[VENUE], 'held', false, wanted_key, aside_left_key, ceiling_left_key)
   count_for_key(key_counts, record, record[VENUE], -1)
   for session in string.gmatch(record[SESSIONS], '[^,]+') do
+    seats_back = seats_back + 1
     claims[#claims + 1] = candidate .. '/' .. session
     claim_serials[#claims] = serial
   end
@@ -116,10 +123,9 @@ if #ended == 0 then
   return { DONE, 0, 0 }
 end
 
-for quota, seats in pairs(quota_seats) do
-  redis.call('HINCRBY', held_key, quota, -seats)
-  redis.call('HINCRBY', remaining_key, quota, seats)
-end
+add_up(held_key, moves.held)
+local returned = write_pools(
+  moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)
 write_key_counts(key_held_key, key_counts)
 
 -- A session is freed only where this reservation takes it.
@@ -147,6 +153,10 @@ redis.call('SADD', spent_key, unpack(ended_serials))
 local version = redis.call('INCRBY', version_key, #ended) - #ended
 for n, hold in ipairs(ended) do
   local text = keep_ended(KEYS[FIXED_KEYS + hold.at], hold.record)
-  append_as(version + n, journal_key, fence, by, 'expire', ended_serials[n], now_ms, text)
+  if n == #ended and returned ~= '' then
+    append_as(version + n, journal_key, fence, by, 'expire', ended_serials[n], now_ms, text, 'returned', returned)
+  else
+    append_as(version + n, journal_key, fence, by, 'expire', ended_serials[n], now_ms, text)
+  end
 end
 return { DONE, #ended, largest_lag_ms }

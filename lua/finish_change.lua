@@ -12,7 +12,14 @@
 -- KEYS[5] hash   confirmed    venue/subject -> seats
 -- KEYS[6] zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[7] stream journal      one entry a step
--- KEYS[8] string record       the reservation's record
+-- KEYS[8] hash   returned     venue/subject -> seats that wait for the next allocation
+-- KEYS[9] hash   aside        venue/subject -> seats left in its set-asides
+-- KEYS[10] hash   aside_left   set-aside/venue/subject -> seats left, while it is on
+-- KEYS[11] hash   code_uses    code of a set-aside -> reservations made with it
+-- KEYS[12] hash   ceiling_left venue/session -> seats left under its ceiling
+-- KEYS[13] hash   wanted       venue/subject -> entries of the waiting list that want it
+-- KEYS[14] hash   definition   the definition in force
+-- KEYS[15] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -31,7 +38,9 @@
 -- @include seats
 
 local epoch_key, version_key, remaining_key, confirming_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local confirmed_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local confirmed_key, pinned_key, journal_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[15]
+local returned_key, aside_key, aside_left_key, code_uses_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local ceiling_left_key, wanted_key, definition_key = KEYS[12], KEYS[13], KEYS[14]
 local fence, serial, attempt, has_moved = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local by = ARGV[5]
 
@@ -46,19 +55,24 @@ if record[STATE] ~= 'changing_venue' or record[ATTEMPT] ~= attempt then
   return { DONE_BEFORE, record_text(record) }
 end
 
+local moves = begin_moves(definition_key)
 if has_moved then
   move_seats(record, record[TO_VENUE], confirming_key, confirmed_key)
-  move_seats(record, record[VENUE], confirmed_key, remaining_key)
-  record[VENUE] = record[TO_VENUE]
+  give_seats_back(moves, record, record[VENUE], 'confirmed', false, wanted_key, aside_left_key, ceiling_left_key)
+  record[VENUE], record[SET_ASIDE] = record[TO_VENUE], ''
   record[VENUE_CHANGES] = (tonumber(record[VENUE_CHANGES]) or 0) + 1
 else
-  move_seats(record, record[TO_VENUE], confirming_key, remaining_key)
+  give_seats_back(moves, record, record[TO_VENUE], 'confirming', true, wanted_key, aside_left_key, ceiling_left_key)
 end
+add_up(confirming_key, moves.confirming)
+add_up(confirmed_key, moves.confirmed)
+local returned = write_pools(
+  moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)
 redis.call('ZREM', pinned_key, serial)
 record[STATE] = 'confirmed'
 record[TO_VENUE] = ''
 record[ATTEMPT] = ''
 record[ATTEMPT_BEGAN_MS] = 0
 local text = write_record(record_key, record)
-append(version_key, journal_key, fence, by, 'settle_change', serial, clock_ms(), text)
+append(version_key, journal_key, fence, by, 'settle_change', serial, clock_ms(), text, returned)
 return { DONE, text }

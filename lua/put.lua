@@ -28,7 +28,14 @@
 -- KEYS[11] set    spent        serials of reservations that have ended
 -- KEYS[12] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
 -- KEYS[13] hash   key_held     key/venue/subject -> seats in unpaid holds
--- KEYS[14] string record       the record of each reservation, one key a reservation
+-- KEYS[14] hash   returned     venue/subject -> seats that wait for the next allocation
+-- KEYS[15] hash   aside        venue/subject -> seats left in its set-asides
+-- KEYS[16] hash   aside_left   set-aside/venue/subject -> seats left, while it is on
+-- KEYS[17] hash   code_uses    code of a set-aside -> reservations made with it
+-- KEYS[18] hash   ceiling_left venue/session -> seats left under its ceiling
+-- KEYS[19] hash   wanted       venue/subject -> entries of the waiting list that want it
+-- KEYS[20] hash   definition   the definition in force
+-- KEYS[21] string record       the record of each reservation, one key a reservation
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 -- ARGV[2] fit: 1 when holds that do not fit expire, 0 when nothing is checked
@@ -41,6 +48,7 @@
 -- @include shard
 -- @include record
 -- @include journal
+-- @include seats
 -- @include unpaid
 -- @include key_share
 
@@ -48,8 +56,10 @@ local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3
 local confirming_key, confirmed_key, claims_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local pinned_key, journal_key, spent_key, unpaid_key = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local key_held_key = KEYS[13]
+local returned_key, aside_key, aside_left_key, code_uses_key = KEYS[14], KEYS[15], KEYS[16], KEYS[17]
+local ceiling_left_key, wanted_key, definition_key = KEYS[18], KEYS[19], KEYS[20]
 local fence, fit, by = ARGV[1], ARGV[2], ARGV[3]
-local FIXED_KEYS, FIXED_ARGS = 13, 3
+local FIXED_KEYS, FIXED_ARGS = 20, 3
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
@@ -60,23 +70,17 @@ end
 local now_ms = clock_ms()
 local stored = redis.call('MGET', unpack(KEYS, FIXED_KEYS + 1, #KEYS))
 
--- Seats and claims are gathered, and written at the end: few calls for the whole batch.
-local remaining, held, confirming, confirmed, claimed, key_held = {}, {}, {}, {}, {}, {}
-local live = {}
+-- Seats and claims are gathered, and written at the end: few calls for the whole batch. No seat waits
+-- for the next allocation before the recovery says so.
+local moves, claimed, key_held, live = begin_moves(definition_key), {}, {}, {}
+moves.rule, moves.has_ceilings = nil, redis.call('HLEN', ceiling_left_key) > 0
 
--- Moves a seat of each subject between remaining and a counter; a negative count gives back.
-local function take(counter, venue, record, count)
-  for subject in string.gmatch(record[SUBJECTS], '[^,]+') do
-    local quota = venue .. '/' .. subject
-    counter[quota] = (counter[quota] or 0) + count
-    remaining[quota] = (remaining[quota] or 0) - count
-  end
+local function take(record, venue, to, is_open)
+  take_seats(moves, record, venue, to, is_open, aside_left_key, ceiling_left_key)
 end
 
--- Moves the seats of a hold to the count of its key; a negative count gives back.
-local function count_held(record, count)
-  take(held, record[VENUE], record, count)
-  count_for_key(key_held, record, record[VENUE], count)
+local function untake(record, venue, from, is_open)
+  give_seats_back(moves, record, venue, from, is_open, wanted_key, aside_left_key, ceiling_left_key)
 end
 
 local function claims_of(record)
@@ -99,16 +103,17 @@ end
 local function give_back(record, serial)
   local state = record[STATE]
   if state == 'held' then
-    count_held(record, -1)
+    untake(record, record[VENUE], 'held', false)
+    count_for_key(key_held, record, record[VENUE], -1)
     redis.call('ZREM', due_key, serial)
   elseif state == 'confirming' then
-    take(confirming, record[VENUE], record, -1)
+    untake(record, record[VENUE], 'confirming', false)
     redis.call('ZREM', pinned_key, serial)
   elseif state == 'confirmed' then
-    take(confirmed, record[VENUE], record, -1)
+    untake(record, record[VENUE], 'confirmed', false)
   elseif state == 'changing_venue' then
-    take(confirmed, record[VENUE], record, -1)
-    take(confirming, record[TO_VENUE], record, -1)
+    untake(record, record[VENUE], 'confirmed', false)
+    untake(record, record[TO_VENUE], 'confirming', true)
     redis.call('ZREM', pinned_key, serial)
   else
     return
@@ -124,10 +129,14 @@ local function fits(record)
   if fit == '0' then
     return true
   end
-  for subject in string.gmatch(record[SUBJECTS], '[^,]+') do
-    local quota = record[VENUE] .. '/' .. subject
-    local seats = tonumber(redis.call('HGET', remaining_key, quota) or 0)
-    if seats + (remaining[quota] or 0) < 1 then
+  local set_aside, sessions = set_aside_of(record), split(record[SESSIONS], ',')
+  for i, subject in ipairs(split(record[SUBJECTS], ',')) do
+    local quota, place = record[VENUE] .. '/' .. subject, record[VENUE] .. '/' .. sessions[i]
+    local field = set_aside and set_aside .. '/' .. quota
+    local left = field and redis.call('HGET', aside_left_key, field)
+    local seats = left and tonumber(left) + (moves.aside_left[field] or 0)
+      or seats_on_sale(moves, quota, place, remaining_key, ceiling_left_key)
+    if seats < 1 then
       return false
     end
   end
@@ -177,10 +186,11 @@ local function put_one(record_key, serial, grace_ms, text, text_before)
       record[DUE_MS] = math.max(tonumber(record[DUE_MS]), now_ms + grace_ms)
       append(version_key, journal_key, fence, by, 'unpin', serial, now_ms, record_text(record))
     end
-    count_held(record, 1)
+    take(record, record[VENUE], 'held', false)
+    count_for_key(key_held, record, record[VENUE], 1)
     redis.call('ZADD', due_key, record[DUE_MS], serial)
   elseif state == 'confirmed' then
-    take(confirmed, record[VENUE], record, 1)
+    take(record, record[VENUE], 'confirmed', false)
   else
     write_ended_record(record_key, record, spent_key, serial)
     return true
@@ -202,17 +212,11 @@ for i = 1, #KEYS - FIXED_KEYS do
   end
 end
 
-local function add_up(counter_key, counter)
-  for quota, seats in pairs(counter) do
-    if seats ~= 0 then
-      redis.call('HINCRBY', counter_key, quota, seats)
-    end
-  end
-end
-add_up(remaining_key, remaining)
-add_up(held_key, held)
-add_up(confirming_key, confirming)
-add_up(confirmed_key, confirmed)
+write_pools(
+  moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)
+add_up(held_key, moves.held)
+add_up(confirming_key, moves.confirming)
+add_up(confirmed_key, moves.confirmed)
 write_key_counts(key_held_key, key_held)
 if #live > 0 then
   redis.call('SREM', spent_key, unpack(live))

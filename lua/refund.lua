@@ -11,7 +11,14 @@
 -- KEYS[5] hash   claims       candidate/session -> serial
 -- KEYS[6] stream journal      one entry a step
 -- KEYS[7] set    spent        serials of reservations that have ended
--- KEYS[8] string record       the reservation's record
+-- KEYS[8] hash   returned     venue/subject -> seats that wait for the next allocation
+-- KEYS[9] hash   aside        venue/subject -> seats left in its set-asides
+-- KEYS[10] hash   aside_left   set-aside/venue/subject -> seats left, while it is on
+-- KEYS[11] hash   code_uses    code of a set-aside -> reservations made with it
+-- KEYS[12] hash   ceiling_left venue/session -> seats left under its ceiling
+-- KEYS[13] hash   wanted       venue/subject -> entries of the waiting list that want it
+-- KEYS[14] hash   definition   the definition in force
+-- KEYS[15] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -30,7 +37,9 @@
 -- @include seats
 
 local epoch_key, version_key, remaining_key, confirmed_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local claims_key, journal_key, spent_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local claims_key, journal_key, spent_key, record_key = KEYS[5], KEYS[6], KEYS[7], KEYS[15]
+local returned_key, aside_key, aside_left_key, code_uses_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local ceiling_left_key, wanted_key, definition_key = KEYS[12], KEYS[13], KEYS[14]
 local fence, serial = ARGV[1], ARGV[2]
 local by = ARGV[3]
 
@@ -53,9 +62,13 @@ if state ~= 'confirmed' then
   return { IN_PROGRESS, record_text(record) }
 end
 
-move_seats(record, record[VENUE], confirmed_key, remaining_key)
+local moves = begin_moves(definition_key)
+give_seats_back(moves, record, record[VENUE], 'confirmed', false, wanted_key, aside_left_key, ceiling_left_key)
+add_up(confirmed_key, moves.confirmed)
+local returned = write_pools(
+  moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)
 free_sessions(record, claims_key, serial)
 record[STATE] = 'refunded'
 local text = write_ended_record(record_key, record, spent_key, serial)
-local version = append(version_key, journal_key, fence, by, 'refund', serial, clock_ms(), text)
+local version = append(version_key, journal_key, fence, by, 'refund', serial, clock_ms(), text, returned)
 return { DONE, text, version }

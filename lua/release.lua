@@ -14,7 +14,14 @@
 -- KEYS[8] set    spent        serials of reservations that have ended
 -- KEYS[9] hash   unpaid       candidate -> holds that ended unpaid|last end (ms)
 -- KEYS[10] hash   key_held     key/venue/subject -> seats in unpaid holds
--- KEYS[11] string record       the reservation's record
+-- KEYS[11] hash   returned     venue/subject -> seats that wait for the next allocation
+-- KEYS[12] hash   aside        venue/subject -> seats left in its set-asides
+-- KEYS[13] hash   aside_left   set-aside/venue/subject -> seats left, while it is on
+-- KEYS[14] hash   code_uses    code of a set-aside -> reservations made with it
+-- KEYS[15] hash   ceiling_left venue/session -> seats left under its ceiling
+-- KEYS[16] hash   wanted       venue/subject -> entries of the waiting list that want it
+-- KEYS[17] hash   definition   the definition in force
+-- KEYS[18] string record       the reservation's record
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] serial of the reservation
@@ -36,7 +43,9 @@
 
 local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
-local spent_key, unpaid_key, key_held_key, record_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local spent_key, unpaid_key, key_held_key, record_key = KEYS[8], KEYS[9], KEYS[10], KEYS[18]
+local returned_key, aside_key, aside_left_key, code_uses_key = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local ceiling_left_key, wanted_key, definition_key = KEYS[15], KEYS[16], KEYS[17]
 local fence, serial = ARGV[1], ARGV[2]
 local by = ARGV[3]
 
@@ -59,7 +68,11 @@ if state ~= 'held' then
 end
 
 local now_ms = clock_ms()
-move_seats(record, record[VENUE], held_key, remaining_key)
+local moves = begin_moves(definition_key)
+give_seats_back(moves, record, record[VENUE], 'held', false, wanted_key, aside_left_key, ceiling_left_key)
+add_up(held_key, moves.held)
+local returned = write_pools(
+  moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)
 free_sessions(record, claims_key, serial)
 redis.call('ZREM', due_key, serial)
 record[STATE], record[DUE_MS] = 'released', now_ms
@@ -68,5 +81,5 @@ local counts = {}
 count_for_key(counts, record, record[VENUE], -1)
 write_key_counts(key_held_key, counts)
 local text = write_ended_record(record_key, record, spent_key, serial)
-append(version_key, journal_key, fence, by, 'release', serial, now_ms, text)
+append(version_key, journal_key, fence, by, 'release', serial, now_ms, text, returned)
 return { DONE, text }

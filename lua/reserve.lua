@@ -21,7 +21,11 @@
 -- KEYS[12] hash   definition  the definition in force
 -- KEYS[13] hash   key_held     key/venue/subject -> seats in unpaid holds
 -- KEYS[14] hash   capacity     venue/subject -> seats released so far
--- KEYS[15] string record       the record of each request, one key a request
+-- KEYS[15] hash   aside        venue/subject -> seats left in its set-asides
+-- KEYS[16] hash   aside_left   set-aside/venue/subject -> seats left, while it is on
+-- KEYS[17] hash   code_uses    code of a set-aside -> reservations made with it
+-- KEYS[18] hash   ceiling_left venue/session -> seats left under its ceiling
+-- KEYS[19] string record       the record of each request, one key a request
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] registration opens, ms since the Unix epoch
@@ -40,7 +44,9 @@
 --         ticket|expiry (ms)|epoch or '' where none is needed, count of subjects, count of venues,
 --         then the subjects, the session of each, the venues in order of choice,
 --         who asked, <key id>/<request id>, and the order of venues as it was asked for, joined by
---         commas, which goes into the journal entry, or '' where it is one venue
+--         commas, which goes into the journal entry, or '' where it is one venue; last the set-aside
+--         whose seats are asked for, as id:code:uses of the code at most, '' for open sale; the code
+--         may be ''
 --
 -- Returns {DONE, answer of each request}, an answer being
 --   {DONE, record, version}             held now
@@ -53,6 +59,8 @@
 --   {SESSION_CONFLICT, session, serial} another reservation of the candidate takes the session
 --   {UNPAID_PAUSE, ends (ms), holds}    so many of the candidate's holds ended unpaid
 --   {SHARE_USED}                        the API key has all the unpaid seats it may, where some are left
+--   {SET_ASIDE_OVER}                    the set-aside has no seats of these quotas, or has ended
+--   {CODE_USED}                         the code has been used as often as it may
 --   {SOLD_OUT, remaining…}              what is left, venue by venue, subject by subject
 -- or {STALE}: another definition is in force than the caller knows; or {NOT_READY}.
 -- @include codes
@@ -68,6 +76,7 @@ local epoch_key, version_key, remaining_key, held_key = KEYS[1], KEYS[2], KEYS[3
 local claims_key, due_key, journal_key = KEYS[5], KEYS[6], KEYS[7]
 local passes_key, places_key, spent_key, unpaid_key = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local definition_key, key_held_key, capacity_key = KEYS[12], KEYS[13], KEYS[14]
+local aside_key, aside_left_key, code_uses_key, ceiling_left_key = KEYS[15], KEYS[16], KEYS[17], KEYS[18]
 local fence = ARGV[1]
 local opens_at_ms, closes_at_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local ttl_ms, slack_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -75,16 +84,18 @@ local fee, currency = tonumber(ARGV[6]), ARGV[7]
 local idle_ms, revision = tonumber(ARGV[8]), ARGV[12]
 local share = tonumber(ARGV[13])
 local budget, pause_ms, longest_ms = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local FIXED_KEYS, FIXED_ARGS = 14, 13
+local FIXED_KEYS, FIXED_ARGS = 18, 13
 -- Arguments of one call to Redis at most; even, as they may be pairs. Lua's stack holds some 8,000.
 local CALL_MAX = 4000
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
-if is_stale(definition_key, revision) then
+local rules = redis.call('HMGET', definition_key, 'revision', 'ceilings')
+if rules[1] ~= revision then
   return { STALE }
 end
+local has_ceilings = rules[2] ~= false
 
 -- Times are made text once: turning a number into text costs as much as a look-up.
 local function whole(number)
@@ -105,8 +116,14 @@ for n = 1, count do
     subjects = subjects, venues = venues,
     subjects_at = at + 5, sessions_at = at + 5 + subjects, venues_at = at + 5 + 2 * subjects,
     claims = {}, pass_text = ARGV[at + 3], by = ARGV[at + 6 + 2 * subjects + venues],
-    order = ARGV[at + 7 + 2 * subjects + venues],
+    order = ARGV[at + 7 + 2 * subjects + venues], seats_from = '',
   }
+  local set_aside_text = ARGV[at + 8 + 2 * subjects + venues]
+  if set_aside_text ~= '' then
+    local set_aside, code, uses_max = string.match(set_aside_text, '^([^:]*):([^:]*):([^:]*)$')
+    request.set_aside, request.code, request.uses_max = set_aside, code, tonumber(uses_max)
+    request.seats_from = set_aside .. ':' .. code
+  end
   if request.pass_text ~= '' then
     request.pass = read_pass(request.pass_text)
     with_pass[#with_pass + 1] = request.candidate
@@ -118,7 +135,7 @@ for n = 1, count do
   end
   requests[n] = request
   candidates[n] = request.candidate
-  at = at + 8 + 2 * subjects + venues
+  at = at + 9 + 2 * subjects + venues
 end
 
 -- The state now: read for the whole batch at once, and updated as requests are decided.
@@ -171,6 +188,17 @@ local function pause_end_ms(unpaid)
   return unpaid[UNPAID_LAST_MS] + math.min(pause_ms * 2 ^ beyond, longest_ms)
 end
 
+-- Seats left under the ceiling of a venue in a session; math.huge where it has none.
+local place_left, places_taken = {}, {}
+local function seats_under_ceiling(place)
+  local seats = place_left[place]
+  if not seats then
+    seats = tonumber(redis.call('HGET', ceiling_left_key, place) or math.huge)
+    place_left[place] = seats
+  end
+  return seats
+end
+
 local function seats_left(quota)
   local seats = left[quota]
   if not seats then
@@ -180,8 +208,18 @@ local function seats_left(quota)
   return seats
 end
 
+-- Seats left of a quota in a set-aside, and the uses of a code; nil where there is none.
+local aside_found, uses = {}, {}
+local function found_once(found, key, field)
+  if found[field] == nil then
+    found[field] = tonumber(redis.call('HGET', key, field) or -1)
+  end
+  return found[field]
+end
+
 -- What is to be written once everything is decided.
 local taken, taken_quotas = {}, {}
+local held_more, aside_taken, aside_less, code_more = {}, {}, {}, {}
 -- Seats taken by quota, for each API key.
 local key_taken = {}
 local record_pairs, claim_pairs, due_pairs, entries = {}, {}, {}, {}
@@ -210,6 +248,88 @@ local function has_used_share(key_id, quotas)
     end
   end
   return false
+end
+
+-- The first venue of a request that has all its seats, and their quotas; nil and the refusal where
+-- there is none. Seats of a set-aside are asked for with a code, or by ops without one.
+local function find_venue(request, key_id)
+  local set_aside, code = request.set_aside, request.code
+  if code and code ~= '' and math.max(found_once(uses, code_uses_key, code), 0) >= request.uses_max then
+    return nil, { CODE_USED }
+  end
+  local refusal, share_used = { SOLD_OUT }, false
+  local is_on = not set_aside
+  for v = 1, request.venues do
+    local wanted, has_all = {}, true
+    for i = 1, request.subjects do
+      local quota = ARGV[request.venues_at + v] .. '/' .. ARGV[request.subjects_at + i]
+      local seats
+      if set_aside then
+        seats = found_once(aside_found, aside_left_key, set_aside .. '/' .. quota)
+        is_on, seats = is_on or seats >= 0, math.max(seats, 0)
+      else
+        seats = seats_left(quota)
+        if has_ceilings then
+          local place = ARGV[request.venues_at + v] .. '/' .. ARGV[request.sessions_at + i]
+          seats = math.max(0, math.min(seats, seats_under_ceiling(place)))
+        end
+      end
+      wanted[i] = quota
+      has_all = has_all and seats > 0
+      refusal[#refusal + 1] = seats
+    end
+    if has_all and not set_aside and has_used_share(key_id, wanted) then
+      has_all, share_used = false, true
+    end
+    if has_all then
+      return ARGV[request.venues_at + v], wanted
+    end
+  end
+  if not is_on then
+    return nil, { SET_ASIDE_OVER }
+  end
+  return nil, share_used and { SHARE_USED } or refusal
+end
+
+-- Counts the seats that a request takes, those of its API key, its sessions and the use of its code.
+local function count_taken(request, venue, quotas, key_id)
+  local set_aside, code = request.set_aside, request.code
+  local by_quota = key_taken[key_id]
+  if not by_quota and key_id ~= '' then
+    by_quota = {}
+    key_taken[key_id] = by_quota
+  end
+  for i = 1, request.subjects do
+    local quota, claim = quotas[i], request.claims[i]
+    if not taken[quota] then
+      taken[quota], held_more[quota] = 0, 0
+      taken_quotas[#taken_quotas + 1] = quota
+    end
+    held_more[quota] = held_more[quota] + 1
+    if set_aside then
+      local field = set_aside .. '/' .. quota
+      aside_found[field] = aside_found[field] - 1
+      aside_taken[field] = (aside_taken[field] or 0) + 1
+      aside_less[quota] = (aside_less[quota] or 0) + 1
+    else
+      taken[quota], left[quota] = taken[quota] + 1, left[quota] - 1
+    end
+    if has_ceilings and not set_aside then
+      local place = venue .. '/' .. ARGV[request.sessions_at + i]
+      place_left[place] = place_left[place] - 1
+      places_taken[place] = (places_taken[place] or 0) + 1
+    end
+    if by_quota then
+      by_quota[quota] = (by_quota[quota] or 0) + 1
+    end
+    standing[claim] = request.serial
+    claim_pairs[#claim_pairs + 1] = claim
+    claim_pairs[#claim_pairs + 1] = request.serial
+  end
+  if set_aside and code ~= '' then
+    uses[code] = math.max(uses[code], 0) + 1
+    code_more[code] = (code_more[code] or 0) + 1
+  end
 end
 
 -- A hold ends when the first sitting of its order begins, if not before.
@@ -257,48 +377,11 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
   end
 
   local key_id = string.sub(request.by, 1, (string.find(request.by, '/', 1, true) or 1) - 1)
-  local venue, quotas
-  local refusal, share_used = { SOLD_OUT }, false
-  for v = 1, request.venues do
-    local wanted, has_all = {}, true
-    for i = 1, request.subjects do
-      local quota = ARGV[request.venues_at + v] .. '/' .. ARGV[request.subjects_at + i]
-      local seats = seats_left(quota)
-      wanted[i] = quota
-      has_all = has_all and seats > 0
-      refusal[#refusal + 1] = seats
-    end
-    if has_all and has_used_share(key_id, wanted) then
-      has_all, share_used = false, true
-    end
-    if has_all then
-      venue, quotas = ARGV[request.venues_at + v], wanted
-      break
-    end
-  end
+  local venue, quotas = find_venue(request, key_id)
   if not venue then
-    return share_used and { SHARE_USED } or refusal
+    return quotas
   end
-
-  local by_quota = key_taken[key_id]
-  if not by_quota and key_id ~= '' then
-    by_quota = {}
-    key_taken[key_id] = by_quota
-  end
-  for i = 1, request.subjects do
-    local quota, claim = quotas[i], request.claims[i]
-    if not taken[quota] then
-      taken[quota] = 0
-      taken_quotas[#taken_quotas + 1] = quota
-    end
-    taken[quota], left[quota] = taken[quota] + 1, left[quota] - 1
-    if by_quota then
-      by_quota[quota] = (by_quota[quota] or 0) + 1
-    end
-    standing[claim] = request.serial
-    claim_pairs[#claim_pairs + 1] = claim
-    claim_pairs[#claim_pairs + 1] = request.serial
-  end
+  count_taken(request, venue, quotas, key_id)
   local ends, due_at = deadline, due
   if sitting_ms < now_ms + ttl_ms then
     ends, due_at = whole(sitting_ms), whole(sitting_ms + slack_ms)
@@ -308,6 +391,7 @@ local function decide(request, record_key, text_before, is_spent, unpaid_text)
     joined(request.subjects_at, request.subjects), joined(request.sessions_at, request.subjects),
     whole(fee * request.subjects), currency, now_text, ends, ends, due_at,
     '0', '0', '', '0', request.hash, '', venue, '0', key_id,
+    request.seats_from,
   })
   made[record_key] = text
   record_pairs[#record_pairs + 1] = record_key
@@ -356,8 +440,24 @@ end
 -- The writes, few for the whole batch.
 local version = redis.call('INCRBY', version_key, #entries) - #entries
 for _, quota in ipairs(taken_quotas) do
-  redis.call('HINCRBY', remaining_key, quota, -taken[quota])
-  redis.call('HINCRBY', held_key, quota, taken[quota])
+  if taken[quota] > 0 then
+    redis.call('HINCRBY', remaining_key, quota, -taken[quota])
+  end
+  redis.call('HINCRBY', held_key, quota, held_more[quota])
+end
+for place, seats in pairs(places_taken) do
+  if place_left[place] < math.huge then
+    redis.call('HINCRBY', ceiling_left_key, place, -seats)
+  end
+end
+for field, seats in pairs(aside_taken) do
+  redis.call('HINCRBY', aside_left_key, field, -seats)
+end
+for quota, seats in pairs(aside_less) do
+  redis.call('HINCRBY', aside_key, quota, -seats)
+end
+for code, more in pairs(code_more) do
+  redis.call('HINCRBY', code_uses_key, code, more)
 end
 for key_id, by_quota in pairs(key_taken) do
   for quota, seats in pairs(by_quota) do

@@ -16,6 +16,8 @@
 -- KEYS[9] zset   pinned       serial by the time (ms) its attempt began
 -- KEYS[10] stream journal     one entry a step
 -- KEYS[11] hash   claims      candidate/session -> serial
+-- KEYS[12] hash   returned    venue/subject -> seats that wait for the next allocation
+-- KEYS[13] hash   aside       venue/subject -> seats left in its set-asides
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] known version: no quotas are answered while the shard is at it; '' for none
@@ -23,7 +25,7 @@
 -- ARGV[4] count: about how many quotas at most; 0 for none
 --
 -- Returns {DONE, version, clock (ms), live holds, attempts, undrained journal entries, claims, cursor of
---          the next page or 0, {venue/subject, capacity, remaining, held, confirming, confirmed, …}}
+--          the next page or 0, {venue/subject, capacity, remaining, returned, aside, held, confirming, confirmed, …}}
 --         {DONE_BEFORE, version, clock (ms), live holds, attempts, undrained journal entries, claims}
 --                      nothing was changed since the known version, or no quotas are wanted
 --         {NOT_READY}
@@ -34,6 +36,7 @@
 local epoch_key, version_key, capacity_key, remaining_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local held_key, confirming_key, confirmed_key, due_key = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local pinned_key, journal_key, claims_key = KEYS[9], KEYS[10], KEYS[11]
+local returned_key, aside_key = KEYS[12], KEYS[13]
 local fence, known, cursor, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 if not is_open(epoch_key, fence) then
@@ -60,13 +63,17 @@ for i = 1, #found, 2 do
   quotas[#quotas + 1] = found[i]
 end
 local remaining = redis.call('HMGET', remaining_key, unpack(quotas))
+-- Most exams have neither.
+local returned = redis.call('HLEN', returned_key) == 0 and {} or redis.call('HMGET', returned_key, unpack(quotas))
+local aside = redis.call('HLEN', aside_key) == 0 and {} or redis.call('HMGET', aside_key, unpack(quotas))
 local held = redis.call('HMGET', held_key, unpack(quotas))
 local confirming = redis.call('HMGET', confirming_key, unpack(quotas))
 local confirmed = redis.call('HMGET', confirmed_key, unpack(quotas))
 local rows = answer[9]
 for i, quota in ipairs(quotas) do
-  local at = 6 * i - 5
+  local at = 8 * i - 7
   rows[at], rows[at + 1], rows[at + 2] = quota, found[2 * i], remaining[i] or '0'
-  rows[at + 3], rows[at + 4], rows[at + 5] = held[i] or '0', confirming[i] or '0', confirmed[i] or '0'
+  rows[at + 3], rows[at + 4] = returned[i] or '0', aside[i] or '0'
+  rows[at + 5], rows[at + 6], rows[at + 7] = held[i] or '0', confirming[i] or '0', confirmed[i] or '0'
 end
 return answer

@@ -10,9 +10,14 @@ local function append_as(version, journal_key, fence, by, verb, subject, at_ms, 
     'verb', verb, 'subject', subject, 'at', at_ms, 'by', by, 'body', body, ...)
 end
 
--- Counts a step, appends its entry and returns the version.
-local function append(version_key, journal_key, fence, by, verb, subject, at_ms, body)
+-- Counts a step, appends its entry and returns the version. `returned` is what the step has left of
+-- the seats that wait for the next allocation; nil or '' where it did not touch them.
+local function append(version_key, journal_key, fence, by, verb, subject, at_ms, body, returned)
   local version = redis.call('INCR', version_key)
-  append_as(version, journal_key, fence, by, verb, subject, at_ms, body)
+  if (returned or '') == '' then
+    append_as(version, journal_key, fence, by, verb, subject, at_ms, body)
+  else
+    append_as(version, journal_key, fence, by, verb, subject, at_ms, body, 'returned', returned)
+  end
   return version
 end

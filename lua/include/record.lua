@@ -1,11 +1,13 @@
 -- record: one reservation as one string, so that a step is one GET and one SET, and so that its
 -- journal entry can carry the whole of it. The fields are in this order, separated by '|';
 -- quota_service/seats/record.py reads the same order, and a test holds the two together. A record that
--- was written before a field was there ends earlier; what it lacks is read as empty.
+-- was written before a field was there ends earlier; what it lacks is read as empty. The last field,
+-- the set-aside and the code that the seats are from, is written only where it is not empty.
 local STATE, CANDIDATE, VENUE, SUBJECTS, SESSIONS, AMOUNT, CURRENCY, CREATED_MS,
   FIRST_DEADLINE_MS, DEADLINE_MS, DUE_MS, CHECKED_OUT, PAYMENT_SEEN, ATTEMPT, ATTEMPT_BEGAN_MS,
   REQUEST_HASH, TO_VENUE, FIRST_VENUE,
-  VENUE_CHANGES, KEY_ID = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20
+  VENUE_CHANGES, KEY_ID,
+  SET_ASIDE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21
 
 -- How long the record of an ended reservation is kept: one day, in milliseconds.
 local ENDED_RECORD_TTL_MS = 86400000
@@ -49,7 +51,7 @@ local function read_record(key)
 end
 
 local function record_text(record)
-  return table.concat(record, '|')
+  return table.concat(record, '|', 1, (record[SET_ASIDE] or '') == '' and KEY_ID or SET_ASIDE)
 end
 
 -- Writes the record of a reservation that still has its seats; it stays until it ends.

@@ -71,7 +71,8 @@ class Reservation:
     the expiry may take the seats back; 0 while a payment is recorded for a hold that had expired.
     `attempt` names the attempt to record a payment or a change of venue, empty when
     none is; `to_venue` is where that change goes. `venue_changes` counts those that are done.
-    `key_id` names the API key a hold was made with; a booking has none.
+    `key_id` names the API key a hold was made with; a booking has none. `set_aside` names the
+    set-aside and the code that the seats are from, as `id:code`; empty for seats of open sale.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Reservation:
     first_venue: str = ""
     venue_changes: int = 0
     key_id: str = ""
+    set_aside: str = ""
 
     def as_first_answered(self) -> "Reservation":
         """Return the reservation as the request that made it was answered.
@@ -120,6 +122,7 @@ class Reservation:
             attempt="",
             attempt_began_ms=0,
             venue_changes=self.venue_changes + 1,
+            set_aside="",
         )
 
 

@@ -9,8 +9,8 @@ times in a row is reported.
         its quotas, and not above it
     P3  no reservation ended twice
     P6  every captured payment is a booking or money that is due back
-    P7  remaining + held + confirming + confirmed = capacity in Redis, and equal to Postgres; what
-        is left under a ceiling is its seats without those that are not remaining
+    P7  remaining + returned + aside + held + confirming + confirmed = capacity in Redis, and equal
+        to Postgres; what is left under a ceiling is its seats without those that are not remaining
     P9  as many sessions taken as seats; by the definition that is stored every booking, and every
         hold, takes the session of its subjects, and no candidate is booked twice in one; Redis
         has that definition in force
@@ -203,7 +203,7 @@ async def _within_redis(snapshot: ShardSnapshot, *, is_retired: bool) -> set[Dif
     taken = 0
     async for quota, capacity in in_slices(snapshot.capacity.items()):
         parts = snapshot.parts_of(quota)
-        taken += sum(parts[1:])
+        taken += snapshot.taken(quota)
         if sum(parts) != capacity or min(parts) < 0:
             told = " + ".join(map(str, parts))
             found.add(Difference(Promise.P7, str(quota), f"{capacity} seats", told))

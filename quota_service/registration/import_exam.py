@@ -270,12 +270,14 @@ async def _ensure_waiting_room(
 async def _taken(
     stores: ExamStores, old: StoredExam, confirmed: Mapping[Quota, int]
 ) -> dict[Quota, int]:
-    """Return the taken seats of each quota, the larger count of both stores."""
+    """Return the seats of each quota that are not free, the larger count of both stores."""
     if old.state is ShardState.NEW:
         return dict(confirmed)
     snapshot = await stores.seats.snapshot(shard_of(old))
     return {
-        quota: max(seats - snapshot.remaining[quota], confirmed.get(quota, 0))
+        quota: max(
+            seats - snapshot.remaining[quota] - snapshot.returned[quota], confirmed.get(quota, 0)
+        )
         async for quota, seats in in_slices(snapshot.capacity.items())
     }
 

@@ -157,7 +157,7 @@ async def _verify(stores: MaintenanceStores, shard: Shard, *, is_retired: bool) 
     taken = 0
     async for quota, capacity in in_slices(seen.capacity.items()):
         parts = seen.parts_of(quota)
-        taken += sum(parts[1:])
+        taken += seen.taken(quota)
         if sum(parts) != capacity or min(parts) < 0:
             raise ContradictionError(f"{quota}: {parts} of {capacity} seats")
         if parts[-1] != booked.get(quota, 0):

@@ -35,6 +35,8 @@ class Code(IntEnum):
     SESSION_STARTED = -25
     SHARE_USED = -26
     SEATS_ON_SALE = -27
+    CODE_USED = -28
+    SET_ASIDE_OVER = -29
 
 
 CODES = {int(code): code for code in Code}

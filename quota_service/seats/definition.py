@@ -26,6 +26,7 @@ def fields_in_force(exam: Exam) -> Mapping[str, str]:
         fields["returned"] = exam.returned.rule
     if exam.ceilings:
         fields["ceilings"] = 1
+        fields |= {f"session/{subject}": name for subject, name in exam.session_of.items()}
     return {name: str(value) for name, value in fields.items()}
 
 

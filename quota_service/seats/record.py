@@ -23,11 +23,13 @@ FIELDS = (
     "first_venue",
     "venue_changes",
     "key_id",
+    "set_aside",
 )
 """The order of `lua/include/record.lua`; a test holds the two together."""
 
-_ADDED = {len(FIELDS) - 2: ("0", ""), len(FIELDS) - 1: ("",)}
-"""What is added to a record of so many fields, which was written before all were there."""
+_ADDED = {18: ("0", "", ""), 19: ("", ""), 20: ("",)}
+"""What is added to a record of so many fields: it was written before all were there, or its seats
+are of no set-aside."""
 
 WITHOUT_RECORD = frozenset({"capacity", "ceilings", "open"})
 """Steps whose journal entries are of a quota or a ceiling, not of a reservation."""
@@ -65,6 +67,7 @@ def parse_record(exam: str, serial: str, text: str) -> Reservation:
             first_venue,
             venue_changes,
             key_id,
+            set_aside,
         ) = fields
         return Reservation(
             id=str(ReservationId(exam, serial)),
@@ -89,6 +92,7 @@ def parse_record(exam: str, serial: str, text: str) -> Reservation:
             first_venue=first_venue,
             venue_changes=int(venue_changes or 0),
             key_id=key_id,
+            set_aside=set_aside,
         )
     except (ValueError, KeyError) as error:
         raise RecordError(f"not a record of {len(FIELDS)} fields: {error}") from error
@@ -117,5 +121,6 @@ def record_text(reservation: Reservation) -> str:
         reservation.first_venue,
         reservation.venue_changes,
         reservation.key_id,
+        *((reservation.set_aside,) if reservation.set_aside else ()),
     )
     return "|".join(str(value) for value in values)

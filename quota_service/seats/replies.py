@@ -9,6 +9,9 @@ from quota_service.domain.reservation import Reservation
 from quota_service.seats.codes import Code
 from quota_service.waiting_room.passes import Pass
 
+FREE_POOLS = 3
+"""How many of the parts of a quota are free seats: remaining, returned and aside."""
+
 
 @dataclass(slots=True)
 class ScriptReply:
@@ -30,7 +33,8 @@ class ReserveRequest:
 
     `order` has those that are closed for sale too, and goes into the journal: it is where a booking
     is moved to when its venue falls out. `granted` is the pass of the waiting room, None where the
-    exam has none.
+    exam has none. `set_aside` asks for seats of a set-aside, as `id:code:uses at most`;
+    without a code both are empty. "" asks for seats on open sale.
     """
 
     serial: str
@@ -41,6 +45,7 @@ class ReserveRequest:
     request_hash: str
     granted: Pass | None = None
     order: tuple[str, ...] = ()
+    set_aside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class QuotaSeats(NamedTuple):
     """The quota as `venue/subject`."""
     capacity: int
     remaining: int
+    returned: int
+    aside: int
     held: int
     confirming: int
     confirmed: int
@@ -81,14 +88,23 @@ class ShardSnapshot(Totals):
     steps: int
     capacity: Mapping[Quota, int]
     remaining: Mapping[Quota, int]
+    returned: Mapping[Quota, int]
+    aside: Mapping[Quota, int]
     held: Mapping[Quota, int]
     confirming: Mapping[Quota, int]
     confirmed: Mapping[Quota, int]
 
     def parts_of(self, quota: Quota) -> tuple[int, ...]:
-        """Return the seats of a quota that are remaining, held, confirming and confirmed."""
-        counters = (self.remaining, self.held, self.confirming, self.confirmed)
+        """Return the seats of a quota: remaining, returned, aside, held, confirming, confirmed."""
+        counters = (
+            *(self.remaining, self.returned, self.aside),
+            *(self.held, self.confirming, self.confirmed),
+        )
         return tuple(counter.get(quota, 0) for counter in counters)
+
+    def taken(self, quota: Quota) -> int:
+        """Return the seats of a quota that reservations have."""
+        return sum(self.parts_of(quota)[FREE_POOLS:])
 
 
 @dataclass(frozen=True, slots=True)

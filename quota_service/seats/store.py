@@ -73,6 +73,7 @@ class SeatStore:
             *request.venues,
             caller().text,
             ",".join(request.order) if len(request.order) > 1 else "",
+            request.set_aside,
         )
         call = ScriptCall(
             self._scripts["reserve"],
@@ -325,7 +326,7 @@ class SeatStore:
     async def snapshot(self, shard: Shard) -> ShardSnapshot:
         """Return every counter of the shard."""
         looks: list[Totals] = []
-        counters: tuple[dict[Quota, int], ...] = ({}, {}, {}, {}, {})
+        counters: tuple[dict[Quota, int], ...] = ({}, {}, {}, {}, {}, {}, {})
         async for totals, page in self.pages(shard):
             looks.append(totals)
             for row in page:
@@ -355,8 +356,8 @@ class SeatStore:
         if code == Code.DONE_BEFORE:
             return totals, "0", []
         cursor, flat = answer[6:]
-        numbers = [iter(map(int, flat[i::6])) for i in range(1, 6)]
-        return totals, cursor, [QuotaSeats(*row) for row in zip(flat[::6], *numbers, strict=True)]
+        numbers = [iter(map(int, flat[i::8])) for i in range(1, 8)]
+        return totals, cursor, [QuotaSeats(*row) for row in zip(flat[::8], *numbers, strict=True)]
 
     async def waiting(self, shard: Shard) -> Waiting:
         """Return what of a shard waits for a worker."""

@@ -70,9 +70,15 @@ async def _check_counters(
         counted = await _counter(client, shard, name)
         assert counted == seats[name], name
         taken += counted
+    free: Counter[str] = Counter()
     for name in ("remaining", "returned", "aside"):
-        taken += await _counter(client, shard, name)
-    assert taken == await _counter(client, shard, "capacity")
+        free += await _counter(client, shard, name)
+    assert free + taken == await _counter(client, shard, "capacity")
+    assert "0" not in await client.hvals(shard.key("returned"))
+    left: Counter[str] = Counter()
+    for field, seats_left in (await _counter(client, shard, "aside_left")).items():
+        left[field.partition("/")[2]] += seats_left
+    assert left == await _counter(client, shard, "aside")
 
 
 def seats_taken(reservations: Iterable[Reservation]) -> dict[str, Counter[str]]:

@@ -26,6 +26,7 @@ VALUES = {
     "first_venue": "hefei",
     "venue_changes": "2",
     "key_id": "key-a",
+    "set_aside": "teachers:7",
 }
 SERIAL = "a" * 24
 
@@ -54,6 +55,7 @@ def test_every_field_of_a_record_comes_back() -> None:
         "to_venue",
         "first_venue",
         "key_id",
+        "set_aside",
     )
     assert {name: getattr(reservation, name) for name in told_as_they_are} == {
         name: VALUES[name] for name in told_as_they_are
@@ -94,7 +96,7 @@ def test_every_state_can_be_read(state: State) -> None:
         "",
         "held",
         text_of() + "|more",
-        "|".join(list(VALUES.values())[:-3]),
+        "|".join(list(VALUES.values())[:-4]),
         text_of(state="lost"),
         text_of(state=""),
         text_of(amount=""),
@@ -121,7 +123,7 @@ def test_a_repeated_request_is_answered_as_the_first_was() -> None:
 
 
 def test_a_record_that_was_written_before_changes_of_venue_were_counted_is_read() -> None:
-    text = "|".join(list(VALUES.values())[:-2])
+    text = "|".join(list(VALUES.values())[:-3])
     padded = parse_record("exam-1", SERIAL, f"{text}||")
 
     assert parse_record("exam-1", SERIAL, text) == padded

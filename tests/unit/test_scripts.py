@@ -26,6 +26,7 @@ READS = {
     "ZSCORE",
     "XLEN",
     "HLEN",
+    "HEXISTS",
     "ZCOUNT",
     "ZMSCORE",
     "TIME",
