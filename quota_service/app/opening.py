@@ -58,6 +58,7 @@ from quota_service.registration.stores import (
 from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
 from quota_service.seats.recovery import RecoveryStore
+from quota_service.seats.returned import ReturnedStore
 from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.scripts import load_scripts
@@ -107,6 +108,7 @@ async def open_stores(
         common = (
             seats,
             CeilingStore(runners),
+            ReturnedStore(runners),
             registry,
             ledger,
             exams,

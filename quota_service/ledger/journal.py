@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,8 @@ class Entry:
     """A checked journal entry; `reservation` and its record when it has one.
 
     `key_id` and `request_id` say who asked for the step. `order` has the venues that were ordered,
-    joined by commas, in an entry that made a reservation with several of them.
+    joined by commas, in an entry that made a reservation with several of them. `returned` has the
+    seats that wait for the next allocation after the step, by `venue/subject`, if it changed any.
     """
 
     position: Position
@@ -56,6 +57,7 @@ class Entry:
     key_id: str = ""
     request_id: str = ""
     order: str | None = None
+    returned: Mapping[str, int] = field(default_factory=dict)
 
 
 class JournalBranched(QuotaError):
@@ -96,6 +98,9 @@ class JournalDrain:
             async with self._connection.transaction():
                 await self._insert(entries)
                 await self._upsert([entry for entry in entries if entry.reservation])
+                await self.keep_returned(
+                    {quota: n for entry in entries for quota, n in entry.returned.items()}
+                )
                 await self._forget_tries(entries)
                 await self.skip_to(entries[-1].position)
         except _REFUSALS as error:
@@ -142,6 +147,19 @@ class JournalDrain:
             records,
         )
         await self.skip_to(through)
+
+    async def keep_returned(self, seats: Mapping[str, int]) -> None:
+        """Keep how many seats wait for the next allocation, by `venue/subject`."""
+        if not seats:
+            return
+        names = [quota.split("/") for quota in seats]
+        await self._connection.execute(
+            self._query["keep_returned_seats"],
+            self._exam,
+            [venue for venue, _ in names],
+            [subject for _, subject in names],
+            list(seats.values()),
+        )
 
     async def _insert(self, entries: Sequence[Entry]) -> None:
         await self._connection.execute(

@@ -102,6 +102,11 @@ class RecoveryLedger:
         rows = await self._ledger.fetch("select_journal_positions", list(exams))
         return {row["exam"]: row["drained_version"] for row in rows}
 
+    async def returned_seats(self, exam: str) -> dict[str, int]:
+        """Return the seats that wait for the next allocation, by `venue/subject`, as drained."""
+        rows = await self._ledger.fetch("select_returned_seats", exam)
+        return {f"{row['venue']}/{row['subject']}": row["seats"] for row in rows}
+
     async def branch(self, exam: str, epoch: int) -> Step | None:
         """Return the step at which an epoch was left for good; None while it is the last one."""
         rows = await self._ledger.fetch("select_branch", exam, epoch)

@@ -10,7 +10,8 @@ times in a row is reported.
     P3  no reservation ended twice
     P6  every captured payment is a booking or money that is due back
     P7  remaining + returned + aside + held + confirming + confirmed = capacity in Redis, and equal
-        to Postgres; what is left under a ceiling is its seats without those that are not remaining
+        to Postgres, returned seats as far as the journal is drained; what is left under a ceiling
+        is its seats without those that are not remaining
     P9  as many sessions taken as seats; by the definition that is stored every booking, and every
         hold, takes the session of its subjects, and no candidate is booked twice in one; Redis
         has that definition in force
@@ -19,6 +20,7 @@ times in a row is reported.
 import asyncio
 import datetime as dt
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -130,7 +132,9 @@ async def _compare(stores: MaintenanceStores, exam_id: str, *, in_full: bool) ->
     shard = stores.registry.shard(exam_id)
     before = await stores.seats.snapshot(shard)
     ledger = await stores.auditing.quotas(exam_id)
+    waiting = await stores.recoveries.returned_seats(exam_id)
     after = await stores.seats.snapshot(shard)
+    found |= _waiting(waiting, before, after)
     async for quota, booked in in_slices(ledger.items()):
         found |= _within_postgres(quota, booked)
         found |= _between_stores(quota, booked, before, after)
@@ -147,6 +151,25 @@ async def _compare(stores: MaintenanceStores, exam_id: str, *, in_full: bool) ->
         found.add(Difference(Promise.P9, place, expected, told))
     is_retired = stores.registry.is_retired(exam_id)
     return found | await _within_redis(after, is_retired=is_retired)
+
+
+def _waiting(
+    stored: Mapping[str, int], before: ShardSnapshot, after: ShardSnapshot
+) -> set[Difference]:
+    """Compare the seats that wait for the next allocation, once the journal is drained."""
+    if before.version != after.version or after.steps or after.journal_entries:
+        return set()
+    seen = {str(quota): seats for quota, seats in after.returned.items() if seats}
+    return {
+        Difference(
+            Promise.P7,
+            f"{quota} returned",
+            f"{stored.get(quota, 0)} in Postgres",
+            f"{seen.get(quota, 0)} in Redis",
+        )
+        for quota in seen.keys() | stored.keys()
+        if seen.get(quota, 0) != stored.get(quota, 0)
+    }
 
 
 async def _under_ceilings(stores: MaintenanceStores, shard: Shard) -> set[Difference]:

@@ -134,6 +134,8 @@ async def _close_gap(
         count += len(records)
         if cursor == "0":
             break
+    known = await stores.recoveries.returned_seats(shard.exam)
+    await drain.keep_returned(dict.fromkeys(known, 0) | await stores.returned.read(shard))
     status = await stores.recovery.status(shard)
     if not status.is_open:
         raise NotReady(f"shard {shard.tag} was closed while its records were read")
@@ -235,6 +237,28 @@ def _checked(shard: Shard, entry: RawEntry) -> Entry:
         reservation = parse_record(shard.exam, subject, body)
     by = Caller.read(entry.fields.get("by", ""))
     order = entry.fields.get("venues")
+    returned = _returned(entry.fields.get("returned", ""))
     return Entry(
-        _position(entry), verb, subject, at_ms, body, reservation, by.key_id, by.request_id, order
+        _position(entry),
+        verb,
+        subject,
+        at_ms,
+        body,
+        reservation,
+        by.key_id,
+        by.request_id,
+        order,
+        returned,
     )
+
+
+def _returned(text: str) -> dict[str, int]:
+    """Return what an entry tells of seats that wait: `venue/subject=seats,…`."""
+    pairs = (pair.partition("=") for pair in text.split(",") if pair)
+    try:
+        found = {quota: int(seats) for quota, _, seats in pairs}
+    except ValueError as error:
+        raise RecordError(f"not counts of seats: {text}") from error
+    if any(quota.count("/") != 1 or seats < 0 for quota, seats in found.items()):
+        raise RecordError(f"not counts of seats: {text}")
+    return found

@@ -54,6 +54,7 @@ from quota_service.registration.level_ceilings import (
     put_ceilings,
     put_level,
 )
+from quota_service.registration.level_returned import open_what_waits
 from quota_service.registration.stores import ExamStores, MaintenanceStores
 from quota_service.seats.codes import Code
 from quota_service.seats.definition import is_in_force
@@ -214,6 +215,7 @@ async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> 
             await define(stores, shard, stored.exam)
             await set_capacity(stores, shard, capacity)
             await put_level(stores, shard, ceilings)
+            await open_what_waits(stores, shard, stored.exam)
         if is_new:
             await stores.exams.mark_open(connection, exam_id)
 

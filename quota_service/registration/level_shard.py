@@ -15,6 +15,7 @@ from quota_service.ledger.recoveries import Fenced, Records, Step
 from quota_service.registration.confirm import has_ended
 from quota_service.registration.import_exam import set_capacity
 from quota_service.registration.level_ceilings import level_ceilings
+from quota_service.registration.level_returned import level_returned
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import FIELDS, parse_record, record_text
@@ -63,6 +64,7 @@ async def reconcile(
     bookings = put.count - holds
     await _end_attempts(stores, shard)
     await _level_capacity(stores, shard)
+    await level_returned(stores, shard)
     await _verify(stores, shard, is_retired=fenced.is_retired)
     return bookings, holds
 
@@ -94,6 +96,7 @@ async def rebuild(
     await Put(stores, shard, fit=True).all(recoveries.ended(exam, _PAGE_MAX))
     async for page in recoveries.spent(exam, _PAGE_MAX):
         await stores.recovery.spend(shard, [id_.rpartition(".")[2] for id_ in page])
+    await level_returned(stores, shard)
     return bookings.count, holds.count - holds.left_out, holds.left_out
 
 

@@ -32,6 +32,7 @@ from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
 from quota_service.seats.recovery import RecoveryStore
+from quota_service.seats.returned import ReturnedStore
 from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.servers import Runners
@@ -48,6 +49,7 @@ class ExamStores:
 
     seats: SeatStore
     ceilings: CeilingStore
+    returned: ReturnedStore
     registry: ExamRegistry
     ledger: Ledger
     exams: ExamLedger

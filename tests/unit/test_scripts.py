@@ -62,6 +62,7 @@ STORED_STEP_NAMES = {
     "finish_change": {"settle_change"},
     "put": {"expire", "unpin"},
     "open_returned": {"open"},
+    "level_returned": {"open"},
 }
 """Scripts whose journal entries have other names: stored ones stay, or those of other scripts."""
 UNTOLD = {

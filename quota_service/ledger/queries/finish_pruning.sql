@@ -4,6 +4,8 @@ WITH steps AS (
     DELETE FROM waiting_room_steps WHERE exam = $1
 ), gaps AS (
     DELETE FROM journal_gaps WHERE exam = $1
+), waiting AS (
+    DELETE FROM returned_seats WHERE exam = $1
 ), recovered AS (
     DELETE FROM recoveries r
     USING  shards s
