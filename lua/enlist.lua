@@ -22,9 +22,9 @@
 -- ARGV[7] venues in order of choice, joined by commas
 -- ARGV[8] on_sale: those of the venues that are not closed for sale, joined by commas
 --
--- Returns {DONE, longest}                     waits now; longest: how many want the quota of it that
---                                             most want
---         {DONE_BEFORE, longest}              waits already
+-- Returns {DONE, longest, venue/subject}      waits now; the quota of it that most entries want, and how
+--                                             many do
+--         {DONE_BEFORE, longest, venue/subject} waits already
 --         {NOT_OPEN} {CLOSED}                 outside the registration window
 --         {SESSION_STARTED}                   the first sitting of the entry has begun
 --         {SESSION_CONFLICT, session, serial} a reservation of the candidate takes the session
@@ -46,7 +46,7 @@ if not is_open(epoch_key, fence) then
 end
 local before = redis.call('HGET', list_key, serial)
 if before then
-  return { DONE_BEFORE, longest_wanted(wanted_key, read_entry(before)) }
+  return { DONE_BEFORE, most_wanted_by(wanted_key, read_entry(before)) }
 end
 if is_stale(definition_key, revision) then
   return { STALE }
@@ -107,4 +107,4 @@ local text = table.concat({ '', candidate, subjects, sessions, venues }, '|')
 local entry = read_entry(text)
 redis.call('HSET', list_key, serial, text)
 count_wanted(wanted_key, definition_key, entry, 1)
-return { DONE, longest_wanted(wanted_key, entry) }
+return { DONE, most_wanted_by(wanted_key, entry) }

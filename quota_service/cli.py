@@ -25,6 +25,7 @@ from quota_service.commands.ops import add_ops_commands
 from quota_service.commands.refunds import add_refund_commands
 from quota_service.commands.room import add_room_commands
 from quota_service.commands.venue import add_venue_commands
+from quota_service.commands.waiting_list import add_list_commands
 from quota_service.demo import DemoOptions, demo
 from quota_service.demo_payment import DemoPaymentError, pay
 from quota_service.domain.definition import DefinitionError
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_key_commands(commands)
     add_room_commands(commands)
+    add_list_commands(commands)
     add_venue_commands(commands)
     add_candidate_commands(commands)
     add_ops_commands(commands)

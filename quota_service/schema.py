@@ -30,6 +30,7 @@ OFFSET_PATTERN = r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
 EXAM_EXAMPLE = "ccaa-2023-1"
 CANDIDATE_EXAMPLE = "c-7f3a91"
 RESERVATION_EXAMPLE = f"{EXAM_EXAMPLE}.0.kx5wcu3hqzyd2m7fov4tnbra"
+ENTRY_EXAMPLE = f"{EXAM_EXAMPLE}.w.kx5wcu3hqzyd2m7fov4tnbra"
 TICKET_EXAMPLE = "Y2NhYS0yMDIzLTF8Yy03ZjNhOTF8MA.bm90IGEgcmVhbCBzaWduYXR1cmUsIGFuIGV4YW1wbGUu"
 """What a ticket or a pass looks like; its signature is none."""
 

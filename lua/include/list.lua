@@ -23,13 +23,15 @@ local function wanted_by(entry, with_sessions)
   return fields
 end
 
--- How many entries want the quota of an entry that most want.
-local function longest_wanted(wanted_key, entry)
-  local longest = 0
-  for _, count in ipairs(redis.call('HMGET', wanted_key, unpack(wanted_by(entry)))) do
-    longest = math.max(longest, tonumber(count or 0))
+-- How many entries want the quota of an entry that most want, and which quota that is.
+local function most_wanted_by(wanted_key, entry)
+  local quotas, longest, most_wanted = wanted_by(entry), 0, ''
+  for i, count in ipairs(redis.call('HMGET', wanted_key, unpack(quotas))) do
+    if tonumber(count or 0) > longest then
+      longest, most_wanted = tonumber(count), quotas[i]
+    end
   end
-  return longest
+  return longest, most_wanted
 end
 
 -- Adds `more` to how many entries want each quota of an entry, and with ceilings each of its sessions

@@ -144,8 +144,9 @@ class Reader(Generic[_Body]):
         )
         wrong = []
         for fault in found:
-            member, *positions = fault.location
-            wrong.append((f"{member}{''.join(f'[{each}]' for each in positions)}", fault.detail))
+            member, *inside = fault.location
+            path = "".join(f".{each}" if isinstance(each, str) else f"[{each}]" for each in inside)
+            wrong.append((f"{member}{path}", fault.detail))
         if self._members_max < sys.maxsize:
             unknown = (name for name in document if name not in self._members)
             wrong += [(name[:ID_MAX], "is not a member this request has") for name in unknown]

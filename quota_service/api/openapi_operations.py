@@ -21,10 +21,12 @@ from quota_service.api.payments import EVENT_ID_MAX, Reference
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.reservations import IDEMPOTENCY_KEY_MAX, Ids
 from quota_service.api.search import FOUND_MAX
+from quota_service.api.waiting_list import EntryId
 from quota_service.definitions.files import load_sample_exam
 from quota_service.domain.definition import exam_document
 from quota_service.http.webhooks import TOLERANCE_S
-from quota_service.schema import CandidateId, Identifier
+from quota_service.schema import RESERVATION_EXAMPLE, CandidateId, Identifier
+from quota_service.waiting_list.entry import EntryState
 
 Members = Mapping[str, Any]
 """Of a body; those that take some work to know are called for when the document is made."""
@@ -70,6 +72,14 @@ def _exam() -> Members:
 
 def _paid() -> Members:
     return {"state": "confirmed", "deadline": None, "payment": shown(component("Payment"))}
+
+
+def _offer() -> Members:
+    return {
+        "reservation": RESERVATION_EXAMPLE,
+        "venue": "jinan",
+        "deadline": "2023-03-15T01:00:00.000Z",
+    }
 
 
 _SETTLED = {"settled": {"settled_at": "2023-03-15T01:00:00.000Z"}}
@@ -130,7 +140,7 @@ OPERATIONS: Mapping[str, Operation] = {
         headers=("Location", "Idempotency-Replayed"),
         links=("get_reservation", "release", "checkout")),
     "GET /v1/exams/{exam}/candidates/{candidate}": Operation("get_candidate", "CandidateView",
-        "Reservations of every state, the ended ones too."),
+        "Reservations of every state, the ended ones too, and entries of the waiting list."),
     "GET /v1/reservations": Operation("find_reservations", "FoundReservations",
         "By `reservation`, `candidate` or `reference`: the provider's own of a payment, or the id "
         "of a payment event. Several narrow the search; without any nothing is found. What a "
@@ -224,6 +234,46 @@ OPERATIONS: Mapping[str, Operation] = {
         {200: Body("ResumedExam", {"resumed": {"pauses": []}})},
         "Ends the pause of exactly this venue and subject; those of other scopes stay.",
         Body("Resuming")),
+    "POST /v1/exams/{exam}/waiting-list": Operation("join_waiting_list",
+        {201: Body("WaitingListEntry")},
+        "The candidate waits for seats that are gone: all subjects at one of the venues, or "
+        "nothing. Seats that come back, or are released, are offered to those who wait, in order, "
+        "before they are on open sale. An offer is a hold with a deadline of its own: pay for it "
+        "as for any other. It is durable when it is answered; send it again with the same "
+        "Idempotency-Key when the answer was lost or was a 503.",
+        Body("ListWish"), parameters=("Idempotency-Key",),
+        headers=("Location", "Idempotency-Replayed")),
+    "GET /v1/exams/{exam}/waiting-list/{entry}": Operation("get_waiting_list_entry",
+        {200: Body("ListedEntry", {
+            "waiting": {"position": {"first": 11, "last": 50},
+                        "estimate": {"offered_within_a_day": 12}},
+            "offered": lambda: {"state": "offered", "offer": _offer()}})},
+        "As it is at this moment. The position is a band of it: others leave, and who cannot be "
+        "served in full is passed."),
+    "DELETE /v1/exams/{exam}/waiting-list/{entry}": Operation("leave_waiting_list",
+        {200: Body("ListedEntry", {"left": {"state": "left",
+                                            "ended_at": "2023-03-15T01:00:00.000Z"}})},
+        "The seats of an offer go to the next. Leaving again changes nothing; the candidate may "
+        "join again, at the back."),
+    "GET /v1/exams/{exam}/waiting-list": Operation("get_waiting_list", "WaitingListPage",
+        "How many entries there are, by state and by quota, and the entries by number: of a "
+        "`state` or a `candidate` where that is given.",
+        parameters=("entry_state", "candidate_sought", *_PAGE)),
+    "PUT /v1/exams/{exam}/waiting-list": Operation("cap_waiting_list", "WaitingList",
+        "Those who wait already stay. The reason is kept with the key.", Body("ListLength")),
+    "POST /v1/exams/{exam}/waiting-list/pause": Operation("pause_waiting_list",
+        {200: Body("WaitingList", {"paused": {"paused": True}})},
+        "No seats are offered until it is resumed; seats that come back wait. Offers that were "
+        "made can be paid for. The reason is kept with the key.", Body("ListReason")),
+    "POST /v1/exams/{exam}/waiting-list/resume": Operation("resume_waiting_list", "WaitingList",
+        "Seats are offered again, in the order there was. The reason is kept with the key.",
+        Body("ListReason")),
+    "POST /v1/exams/{exam}/waiting-list/suspend": Operation("suspend_waiting_list",
+        {200: Body("WaitingList", {"suspended": {"suspended": True}})},
+        "Nobody can join until it is reopened; those who wait are served. The reason is kept with "
+        "the key.", Body("ListReason")),
+    "POST /v1/exams/{exam}/waiting-list/reopen": Operation("reopen_waiting_list", "WaitingList",
+        "Candidates can join again. The reason is kept with the key.", Body("ListReason")),
     "POST /v1/exams/{exam}/venues/{venue}/close": Operation("close_venue", "VenueSale",
         "From the answer on no process sells a seat there: orders go to their other venues, else "
         "they are `venue-closed`, and nothing is shown as left. Holds and bookings stay, holds can "
@@ -363,6 +413,9 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "candidate": _in("path", CandidateId),
     "reservation": _in("path", ReservationId),
     "venue": _in("path", VenueId),
+    "entry": _in("path", EntryId),
+    "entry_state": _in(
+        "query", _text("Only entries in this state.", enum=[*EntryState]), name="state"),
     "refund": _in("path", _text("Id of the refund due.", _ID), "42"),
     "payment": _in("path", _text("Id of the entry.", _ID), "7"),
     "slug": _in("path", _text("Name of the problem type.", enum=[*PROBLEMS]), "sold-out"),

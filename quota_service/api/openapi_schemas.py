@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from quota_service.api import (
     acting,
     availability,
+    candidates,
     day,
     exams,
     exports,
@@ -25,6 +26,8 @@ from quota_service.api import (
     search,
     service,
     venues,
+    waiting_list,
+    waiting_list_ops,
     waiting_room,
 )
 from quota_service.api.models import Nothing
@@ -139,12 +142,13 @@ def _with_null_as_type(node: Schema, parts: dict[str, Schema]) -> Schema:
 _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for model in (
     exams.Exam, exams.ExamList, exams.ImportResult, exams.Archived,
     availability.Availability, availability.AvailabilityChange, availability.AvailabilityStale,
-    reservations.Reservation, reservations.CandidateView, reservations.Refund,
-    reservations.Refusals,
+    reservations.Reservation, candidates.CandidateView, candidates.Refund, candidates.Refusals,
     payments.Payment, payments.PaymentResult, service.Health, problems.ProblemMeaning,
     waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
     waiting_room.Finished, ops.Audit, ops.RefundDue, ops.RefundsDue,
     ops.UnreadablePayment, ops.UnreadablePayments, ops_actions.OpsAction, ops_actions.OpsActions,
+    waiting_list.WaitingListEntry, waiting_list.CandidateEntry, waiting_list.ListedEntry,
+    waiting_list_ops.WaitingList, waiting_list_ops.WaitingListPage,
     search.FoundReservations, venues.VenueSale, venues.MovedOut,
     pauses.Pause, day.PausedExam, day.ResumedExam,
 )}
@@ -154,6 +158,7 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
     model.__name__: model
     for model in (
         *(waiting_room.Joining, waiting_room.Claim, waiting_room.AdmissionRate),
+        *(waiting_list.ListWish, waiting_list_ops.ListReason, waiting_list_ops.ListLength),
         *(
             reservations.VenueChange,
             payments.PaymentCallback,

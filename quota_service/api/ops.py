@@ -24,7 +24,7 @@ from quota_service.api.models import (
     parse_object,
     time_or_none,
 )
-from quota_service.api.payments import PaidAt, Reference
+from quota_service.api.payments import Instant, Reference
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import UnknownPayment, UnknownRefund
 from quota_service.domain.payment import RefundReason
@@ -88,7 +88,7 @@ class Reopening(TypedDict):
     """Which settlement of a refund due is void, and why."""
 
     reason: Reason
-    settled_at: Annotated[PaidAt, example("2023-03-15T01:00:00.000Z")]
+    settled_at: Annotated[Instant, example("2023-03-15T01:00:00.000Z")]
     """The `settled_at` of the settlement whose money did not arrive."""
 
 

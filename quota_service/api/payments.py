@@ -71,14 +71,14 @@ AMOUNT_MAX = 10**12
 _CONTENT = ("reservation", "status", "amount", "currency", "paid_at", "provider_reference")
 """What is the same in a payment event that is sent again."""
 _WITHOUT_CAPTURE = [status.value for status in OUTCOMES_WITHOUT_CAPTURE]
-_PAID_AT = "must be an RFC 3339 time with an offset, such as 2023-03-14T04:00:00Z, from 1970 on"
+_INSTANT = "must be an RFC 3339 time with an offset, such as 2023-03-14T04:00:00Z, from 1970 on"
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
 )
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
-def _paid_at_ms(value: Any) -> int:
+def _instant_ms(value: Any) -> int:
     """Return an RFC 3339 time in milliseconds since the epoch.
 
     Only times of the years 1970 to 9999 are taken, which are those that can be written again.
@@ -91,7 +91,7 @@ def _paid_at_ms(value: Any) -> int:
     # Whole numbers throughout: a float of seconds would lose a millisecond here and there.
     time_ms = -1 if moment is None else (moment - EPOCH) // _MILLISECOND
     if not 0 <= time_ms <= LATEST_MS:
-        raise wrong(_PAID_AT)
+        raise wrong(_INSTANT)
     return time_ms
 
 
@@ -104,9 +104,9 @@ Reference = Annotated[
     ),
 ]
 """A text the provider chooses: anything but control characters and what breaks lines."""
-PaidAt = Annotated[
+Instant = Annotated[
     int,
-    BeforeValidator(_paid_at_ms),
+    BeforeValidator(_instant_ms),
     WithJsonSchema(
         {
             "type": "string",
@@ -134,7 +134,7 @@ class PaymentCallback(TypedDict):
     amount: Annotated[int, Whole(0, AMOUNT_MAX, " of minor units"), example(16000)]
     """In minor units, written without a fraction."""
     currency: Currency
-    paid_at: NotRequired[Annotated[PaidAt | None, example("2023-03-14T04:03:20.000Z")]]
+    paid_at: NotRequired[Annotated[Instant | None, example("2023-03-14T04:03:20.000Z")]]
     """When it was paid: RFC 3339 with any offset, from the year 1970 on. Only a captured payment
     has to say; others may say null."""
     provider_reference: Annotated[Reference, example("4200001878202303141234567890")]
@@ -179,7 +179,7 @@ def _undated(document: Mapping[str, Any]) -> list[Fault]:
     """Return that a captured payment, or one of no known status, does not say when it was paid."""
     if document.get("paid_at") is not None or document.get("status") in _WITHOUT_CAPTURE:
         return []
-    return [Fault(("paid_at",), _PAID_AT if "paid_at" in document else "is missing")]
+    return [Fault(("paid_at",), _INSTANT if "paid_at" in document else "is missing")]
 
 
 _CALLBACK: Final = Reader(PaymentCallback, _undated, is_open=True)

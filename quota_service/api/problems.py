@@ -2,6 +2,7 @@
 
 The table is what responses, the OpenAPI document and `/problems/{slug}` are made from, so a slug
 that is not in it cannot be sent. `answer_to` is the one place that pairs an error with its problem.
+Over 400 lines because the table has an entry for each problem.
 """
 
 import logging
@@ -33,7 +34,15 @@ from quota_service.http.errors import ContentEncodingRefused, InvalidRequest, Pa
 from quota_service.http.problems import ProblemType
 from quota_service.http.request import Request
 from quota_service.http.response import Response
-from quota_service.schema import RESERVATION_EXAMPLE, Identifier, Matching, example
+from quota_service.schema import (
+    ENTRY_EXAMPLE,
+    EXAM_EXAMPLE,
+    RESERVATION_EXAMPLE,
+    Identifier,
+    Matching,
+    example,
+)
+from quota_service.waiting_list.entry import ENTRY_ID
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +82,8 @@ _TYPES = (
     ProblemType("unknown-exam", 404, "There is no exam of this id."),
     ProblemType("unknown-reservation", 404,
                 "There is no reservation of this id."),
+    ProblemType("unknown-entry", 404,
+                "The waiting list of the exam has no entry of this id."),
     ProblemType("unknown-refund", 404,
                 "No refund of this id is due for the exam."),
     ProblemType("unknown-payment", 404,
@@ -82,11 +93,12 @@ _TYPES = (
     ProblemType("body-too-slow", 408,
                 "The body did not arrive within the request timeout; nothing was started."),
     ProblemType("sold-out", 409,
-                "No venue asked for has a seat left in every subject asked for.",
+                "No venue asked for has a seat left in every subject asked for. Where the exam has "
+                "a waiting list, `waiting_list` is its address: join it instead of asking again.",
                 {"left": [
                     {"venue": "jinan", "subject": "qms", "remaining": 0, "offered": True},
                     {"venue": "jinan", "subject": "general", "remaining": 41, "offered": True},
-                ]}),
+                ], "waiting_list": f"/v1/exams/{EXAM_EXAMPLE}/waiting-list"}),
     ProblemType("already-paused", 409,
                 "Exactly this is paused already; the members tell the pause. Resume it first.",
                 {"scope": {"venue": None, "subject": None}, "stops": "reserving",
@@ -162,6 +174,19 @@ _TYPES = (
     ProblemType("ticket-used", 409,
                 "The pass of the ticket has ended, or a later ticket was used; join again, at the "
                 "back."),
+    ProblemType("waiting-list-off", 409,
+                "The exam has no waiting list."),
+    ProblemType("waiting-list-suspended", 409,
+                "Nobody can join the waiting list at the moment; those who wait are served."),
+    ProblemType("waiting-list-full", 409,
+                "As many entries wait for one of the seats as may; try without that venue.",
+                {"full_venue": "jinan", "full_subject": "qms", "waiting": 10000}),
+    ProblemType("already-listed", 409,
+                "The candidate is on the waiting list; leave it first to wait for something else.",
+                {"entry": ENTRY_EXAMPLE}),
+    ProblemType("seats-on-sale", 409,
+                "A venue has a seat in every subject on open sale: reserve there.",
+                {"on_sale_at": "tianjin"}),
     ProblemType("payload-too-large", 413,
                 "The body is larger than this service takes.", {"max_bytes": 16384}),
     ProblemType("content-encoding-refused", 415,
@@ -192,6 +217,10 @@ _TYPES = (
                 "Two of the subjects are in the same session; a candidate takes one in each.",
                 {"session": "day1-pm", "subjects": ["qms", "ems"],
                  **_errors("subjects", "qms and ems are both in session day1-pm; choose one")}),
+    ProblemType("until-out-of-range", 422,
+                "The time until which a candidate waits is past, or after registration closes.",
+                _errors("until", "must be later than now, and not later than "
+                                 "2023-03-22T04:00:00.000Z")),
     ProblemType("idempotency-key-reused", 422,
                 "The Idempotency-Key was used before with another body.",
                 _errors("Idempotency-Key", "was used before with another body")),
@@ -311,7 +340,17 @@ class ProblemMembers(Answer, total=False):
     ]
     """What is not finished."""
     waiting: Positive
-    """Candidates who wait for their turn."""
+    """Candidates who wait for their turn, or for seats."""
+    waiting_list: str
+    """Address of the waiting list that can be joined instead."""
+    full_venue: VenueId
+    """The venue of the quota that so many wait for."""
+    full_subject: SubjectId
+    """Its subject."""
+    entry: Annotated[str, Matching(ENTRY_ID, "the id of an entry")]
+    """The entry that the candidate has in the waiting list."""
+    on_sale_at: VenueId
+    """The venue that has seats."""
     closed_venues: Sequence[AVenueId]
     """The venues that are closed for sale."""
     state: Annotated[str, _one_of(*(state for state in State if state.is_ended))]
@@ -411,8 +450,10 @@ def _own_members(error: errors.QuotaError) -> Mapping[str, Any]:
     """Return the members that are told otherwise than the error has them."""
     members: dict[str, Any] = {}
     match error:
-        case errors.SoldOut(left=left):
+        case errors.SoldOut(left=left, list_of=list_of):
             members = {"left": [_left(seats) for seats in left]}
+            if list_of:
+                members["waiting_list"] = f"/v1/exams/{list_of}/waiting-list"
         case errors.Paused(pause=pause) | errors.AlreadyPaused(pause=pause):
             members |= pause_json(pause)
         case errors.NotPaused(venue=venue, subject=subject):

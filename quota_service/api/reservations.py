@@ -1,4 +1,4 @@
-"""Reservations: reserve, look, give back, pay for, move, refund; and all that a candidate has."""
+"""Reservations: reserve, look, give back, pay for, move, refund."""
 
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Annotated, Any, Final, NotRequired
@@ -17,17 +17,14 @@ from quota_service.api.models import (
     ASubjectId,
     ExamId,
     Id,
-    Positive,
     Reader,
     ReservationId,
     Time,
     VenueId,
     parse_object,
-    refuse_bad_candidate,
     refuse_members,
     refuse_resident_id,
     refuse_unprintable,
-    time_or_none,
 )
 from quota_service.api.payments import Payment, payment_json
 from quota_service.domain.definition import rfc3339
@@ -41,9 +38,8 @@ from quota_service.registration.change_venue import change_venue
 from quota_service.registration.refund import refund
 from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import Order, Reserved, reserve
-from quota_service.registration.view import Step as RecordedStep
-from quota_service.registration.view import read_reservation, view_candidate, with_payment
-from quota_service.schema import CandidateId, Currency, Fault, Identifier, Meaning, example
+from quota_service.registration.view import read_reservation, with_payment
+from quota_service.schema import CandidateId, Currency, Fault, Meaning, example
 
 IDEMPOTENCY_KEY_MAX = 255
 
@@ -125,79 +121,6 @@ class Reservation(Answer):
     """The payment that confirmed it, else the last that is due back."""
 
 
-class Step(Answer):
-    """One step."""
-
-    at: Time
-    """When."""
-    step: Annotated[str, example("reserve")]
-    """What was done."""
-    state: State
-    """The state after it."""
-    venue: Annotated[Identifier, example("jinan")]
-    """The venue after it."""
-    key_id: Annotated[str | None, example("0f3a9c2b71de")]
-    """Id of the API key that asked for it; `provider`, `worker:…` or `cli:…` where none did; null
-    when it is not known."""
-    request_id: Annotated[str | None, example("frontend-1-000042")]
-    """The X-Request-ID of the request that asked for it."""
-
-
-class ReservationWithHistory(Reservation):
-    """A reservation and what happened to it."""
-
-    history: Sequence[Step]
-    """Every step, oldest first; the last second's may be missing."""
-
-
-class Refund(Answer):
-    """A booking paid back in full."""
-
-    reservation: ReservationId
-    amount: Amount
-    """In minor units."""
-    currency: Currency
-    refunded_at: Time
-    """When the booking was ended."""
-    settled_at: Time | None
-    """When ops sent the money back; null until then."""
-
-
-class Refusals(Answer):
-    """Refusals of one kind within a minute."""
-
-    slug: Annotated[str, example("sold-out")]
-    """Which problem it was: the end of its `type`."""
-    reservation: Annotated[str | None, example(None)]
-    """The reservation that the requests named; null where they named the candidate."""
-    count: Annotated[Positive, example(3)]
-    """How often in the minute."""
-    last_at: Time
-    """When it was the last time."""
-    key_id: Annotated[str, example("0f3a9c2b71de")]
-    """Id of the API key of the last request."""
-    request_id: Annotated[str, example("frontend-1-000042")]
-    """The X-Request-ID of the last request."""
-
-
-class CandidateView(Answer):
-    """All reservations of a candidate in an exam; none for an unknown candidate."""
-
-    exam: ExamId
-    candidate: CandidateId
-    registered: bool
-    """Whether a reservation is confirmed."""
-    refund_used: bool
-    """Whether the one refund of a candidate and exam is used; those that ops made are beside it."""
-    refund: Refund | None
-    """The last refund the candidate had for the exam."""
-    reservations: Sequence[ReservationWithHistory]
-    """Oldest first."""
-    refusals: Sequence[Refusals]
-    """What the candidate, or a reservation of it, was refused within a day, newest first, at most
-    200. The last second's may be missing, and of a rush others too."""
-
-
 def duplicates(document: Mapping[str, Any]) -> list[Fault]:
     """Return the ids of an order that its lists have already."""
     found = []
@@ -272,49 +195,6 @@ async def post_refund(context: ApiContext, request: Request) -> Response:
     )
 
 
-async def get_candidate(context: ApiContext, request: Request) -> Response:
-    """GET /v1/exams/{exam}/candidates/{candidate}."""
-    candidate = request.params["candidate"]
-    refuse_bad_candidate(candidate)
-    request.candidate = candidate
-    view = await view_candidate(context.stores.payments, request.params["exam"], candidate)
-    refund = view.refunds[-1] if view.refunds else None
-    answer: CandidateView = {
-        "exam": view.exam,
-        "candidate": view.candidate,
-        "registered": view.is_registered,
-        "refund_used": view.is_refund_used,
-        "refund": None
-        if refund is None
-        else {
-            "reservation": refund.reservation,
-            "amount": refund.amount,
-            "currency": refund.currency,
-            "refunded_at": rfc3339(refund.refunded_ms),
-            "settled_at": time_or_none(refund.settled_ms),
-        },
-        "reservations": [
-            {
-                **reservation_json(each.reservation, each.payment),
-                "history": [_step_json(step) for step in each.history],
-            }
-            for each in view.reservations
-        ],
-        "refusals": [
-            {
-                "slug": refused.slug,
-                "reservation": refused.reservation or None,
-                "count": refused.count,
-                "last_at": rfc3339(refused.last_ms),
-                "key_id": refused.by.key_id,
-                "request_id": refused.by.request_id,
-            }
-            for refused in view.refusals
-        ],
-    }
-    return Response.json(answer)
-
-
 async def viewed(context: ApiContext, reservation: DomainReservation) -> Response:
     """Return the answer with a reservation and the payment that was seen for it."""
     view = await with_payment(context.stores, reservation)
@@ -369,15 +249,4 @@ def reservation_json(
         "deadline": None if was_paid else rfc3339(reservation.deadline_ms),
         "created_at": rfc3339(reservation.created_ms),
         "payment": None if payment is None else payment_json(payment),
-    }
-
-
-def _step_json(step: RecordedStep) -> Step:
-    return {
-        "at": rfc3339(step.at_ms),
-        "step": step.verb,
-        "state": step.state,
-        "venue": step.venue,
-        "key_id": step.key_id or None,
-        "request_id": step.request_id or None,
     }

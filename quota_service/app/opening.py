@@ -38,6 +38,7 @@ from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.refusals import RefusalLedger
 from quota_service.ledger.retention import RetentionLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
+from quota_service.ledger.waiting_list import WaitingListLedger
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.health import Health
 from quota_service.observability.metrics import Metrics
@@ -53,10 +54,12 @@ from quota_service.registration.stores import (
     PaymentStores,
     ReservationStores,
     Stores,
+    WaitingListStores,
     WaitingRoomStores,
 )
 from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
+from quota_service.seats.lists import ListStore
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.returned import ReturnedStore
 from quota_service.seats.room_statistics import RoomStatisticsStore
@@ -119,6 +122,7 @@ async def open_stores(
             failpoint,
         )
         room_store, room_ledger = RoomStore(runners), WaitingRoomLedger(ledger)
+        lists, list_ledger = ListStore(runners), WaitingListLedger(ledger, settings, metrics)
         polling = Polling(_POLL_MIN_S, settings.waiting_room_poll_max_s)
         rooms = WaitingRoomCache(
             room_ledger,
@@ -171,12 +175,17 @@ async def open_stores(
                 admission=AdmissionLedger(ledger),
                 room_statistics=RoomStatisticsStore(runners),
             ),
+            waiting_list=WaitingListStores(
+                *common, lists=lists, list_ledger=list_ledger, clock=clock
+            ),
             maintenance=MaintenanceStores(
                 *common,
                 payments=payments,
                 rooms=rooms,
                 room_store=room_store,
                 waiting_rooms=room_ledger,
+                lists=lists,
+                list_ledger=list_ledger,
                 recovery=RecoveryStore(runners),
                 auditing=AuditLedger(ledger),
                 archive=ArchiveLedger(ledger),

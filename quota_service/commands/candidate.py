@@ -13,6 +13,7 @@ from quota_service.domain.reservation import Reservation
 from quota_service.registration import act_for
 from quota_service.registration.stores import Stores
 from quota_service.registration.view import view_candidate, with_payment
+from quota_service.registration.view_list import entries_of
 from quota_service.settings import Settings
 
 _KEY_BYTES = 8
@@ -21,7 +22,12 @@ _KEY_BYTES = 8
 def add_candidate_commands(commands: Group) -> None:
     """Add `candidate` and its commands."""
     group = add_group(commands, "candidate", "show what a candidate has, and act for one")
-    show = add(group, "show", _show, "print the reservations, refunds and refusals of a candidate")
+    show = add(
+        group,
+        "show",
+        _show,
+        "print reservations, refunds, entries of the list and refusals of a candidate",
+    )
     reserve = add(group, "reserve", _reserve, "reserve, also outside of the window")
     for parser in (show, reserve):
         parser.add_argument("exam")
@@ -49,6 +55,7 @@ async def _show(options: argparse.Namespace, settings: Settings) -> int:
     refuse_bad_candidate(options.candidate)
     async with both_stores(settings) as stores:
         view = await view_candidate(stores.payments, options.exam, options.candidate)
+        listed = await entries_of(stores.waiting_list, options.exam, options.candidate)
     for each in view.reservations:
         print(_line(each.reservation, each.payment))
     for refund in view.refunds:
@@ -58,6 +65,9 @@ async def _show(options: argparse.Namespace, settings: Settings) -> int:
         print(
             "refund", refund.reservation, rfc3339(refund.refunded_ms), amount, whose, sent, sep="\t"
         )
+    for entry in (now.entry for now in listed):
+        wants = (",".join(entry.subjects), ",".join(entry.venues), entry.reservation or "-")
+        print("listed", entry.id, entry.state, entry.number, *wants, sep="\t")
     for refused in view.refusals:
         who = (refused.by.key_id, refused.by.request_id or "-")
         what = (refused.reservation or "-", rfc3339(refused.last_ms), refused.slug, refused.count)

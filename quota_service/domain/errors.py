@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from quota_service.domain.definition import rfc3339
 from quota_service.domain.exam import Exam, Pause, Quota
 
 
@@ -56,9 +57,12 @@ class SeatsLeft:
 
 @dataclass(eq=False)
 class SoldOut(Refused):
+    """`list_of` is the exam where it has a waiting list that can be joined instead, else empty."""
+
     slug = "sold-out"
     detail = "no venue asked for has a seat left in every subject asked for"
     left: tuple[SeatsLeft, ...]
+    list_of: str = ""
 
     @classmethod
     def of(cls, exam: Exam, asked: Iterable[tuple[str, str]], left: Iterable[int]) -> Self:
@@ -388,6 +392,55 @@ class PassEnded(Refused):
     slug = "pass-ended"
     detail = "the place of this pass was finished or idle: join the waiting room again"
     field = "Waiting-Room-Pass"
+
+
+class WaitingListOff(Refused):
+    slug = "waiting-list-off"
+    detail = "the exam has no waiting list"
+
+
+class WaitingListSuspended(Refused):
+    slug = "waiting-list-suspended"
+    detail = "nobody can join the waiting list at the moment"
+
+
+@dataclass(eq=False)
+class WaitingListFull(Refused):
+    slug = "waiting-list-full"
+    detail = "{waiting} entries wait for {full_venue}/{full_subject}, which is the limit"
+    full_venue: str
+    full_subject: str
+    waiting: int
+
+
+@dataclass(eq=False)
+class AlreadyListed(Refused):
+    slug = "already-listed"
+    detail = "the candidate is on the waiting list with entry {entry}"
+    entry: str
+
+
+@dataclass(eq=False)
+class SeatsOnSale(Refused):
+    slug = "seats-on-sale"
+    detail = "venue {on_sale_at} has a seat in every subject on open sale: reserve it"
+    on_sale_at: str
+
+
+@dataclass(eq=False)
+class UntilOutOfRange(Refused):
+    slug = "until-out-of-range"
+    field = "until"
+    latest_ms: int
+
+    def __str__(self) -> str:
+        """Return what is refused and why."""
+        return f"must be later than now, and not later than {rfc3339(self.latest_ms)}"
+
+
+class UnknownEntry(Refused):
+    slug = "unknown-entry"
+    detail = "there is no entry of this id in the waiting list of the exam"
 
 
 @dataclass(eq=False)

@@ -25,10 +25,14 @@ class ArchiveLedger:
         return bool(await self._ledger.fetch("select_unsettled", exam))
 
     async def archive(self, connection: "Connection", exam: str) -> int:
-        """Mark an exam as archived in the caller's transaction; return since when it is (ms)."""
+        """Mark an exam as archived, with its waiting list ended; return since when it is (ms).
+
+        It belongs to the caller's transaction.
+        """
         at = await connection.fetchval(self._ledger.query["archive_exam"], exam)
         if at is None:
             raise UnknownExam(exam)
+        await connection.execute(self._ledger.query["end_entries_of_exam"], exam)
         return ms(at)
 
     async def archived_at(self, exam: str) -> int | None:

@@ -26,13 +26,14 @@ class RetentionLedger:
         return [row["exam"] for row in rows]
 
     async def prune_journal(self, exam: str, limit: int) -> int:
-        """Remove at most `limit` entries and as many records; return how many.
+        """Remove at most `limit` entries, as many records and entries of its list; return how many.
 
         0 when there are none left; from then on the exam is known to have no journal.
         """
         entries = await self._ledger.fetch("prune_journal", exam, limit)
         records = await self._ledger.fetch("prune_reservations", exam, limit)
-        pruned = len(entries) + len(records)
+        listed = await self._ledger.fetch("prune_entries", exam, limit)
+        pruned = len(entries) + len(records) + len(listed)
         if not pruned:
             await self._ledger.fetch("finish_pruning", exam)
         return pruned

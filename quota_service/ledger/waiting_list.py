@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from quota_service.domain.exam import QuietHours
+from quota_service.domain.exam import QuietHours, Quota
 from quota_service.ledger.fence import ShardEpoch, fenced_transaction
 from quota_service.ledger.group_commit import GroupCommit
 from quota_service.ledger.pool import Ledger
@@ -37,6 +37,14 @@ class ListStatus:
     is_suspended: bool
     length_max: int | None
     window: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListCounts:
+    """How many entries a list has: by state, and of those that wait by quota they want."""
+
+    by_state: Mapping[EntryState, int]
+    waiting_for: Mapping[Quota, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +134,77 @@ class WaitingListLedger:
         rows = await self._ledger.fetch("select_entries_of_candidate", exam, candidate)
         return [as_entry(row) for row in rows]
 
-    async def waiting(self, exam: str, after: int, limit: int) -> list[Entry]:
-        """Return at most `limit` entries that wait, by number, beyond a number."""
-        rows = await self._ledger.fetch("select_waiting_entries", exam, after, limit)
+    async def page(
+        self,
+        exam: str,
+        after: int,
+        limit: int,
+        *,
+        states: Sequence[EntryState] | None = None,
+        candidate: str | None = None,
+    ) -> list[Entry]:
+        """Return at most `limit` entries beyond a number, by number; None for all of them."""
+        rows = await self._ledger.fetch(
+            "select_entries_page", exam, states, candidate, after, limit
+        )
         return [as_entry(row) for row in rows]
+
+    async def ahead(self, entry: Entry, count_max: int) -> int:
+        """Return how many wait before an entry for a seat it wants too; no more are counted."""
+        rows = await self._ledger.fetch(
+            "count_entries_ahead",
+            entry.exam,
+            entry.window,
+            entry.rank,
+            entry.number,
+            entry.subjects,
+            entry.venues,
+            count_max,
+        )
+        return int(rows[0]["count"])
+
+    async def offered_within_a_day(self, entry: Entry) -> int | None:
+        """Return how many who want a seat an entry wants were offered seats; None: none ever."""
+        rows = await self._ledger.fetch(
+            "count_entries_offered", entry.exam, entry.subjects, entry.venues
+        )
+        count: int | None = rows[0]["count"]
+        return count
+
+    async def counts(self, exam: str) -> ListCounts:
+        """Return how many entries a list has."""
+        by_state = await self._ledger.fetch("count_entries_by_state", exam)
+        by_quota = await self._ledger.fetch("count_entries_by_quota", exam)
+        return ListCounts(
+            {EntryState(row["state"]): row["count"] for row in by_state},
+            {Quota(row["venue"], row["subject"]): row["count"] for row in by_quota},
+        )
+
+    async def end(self, entry: Entry, state: EntryState) -> Entry | None:
+        """End an entry that is as it is known; None where it has changed since."""
+        rows = await self._ledger.commit(
+            "end_entry", entry.exam, entry.serial, entry.state, entry.reservation, state
+        )
+        return as_entry(rows[0]) if rows else None
+
+    async def set(
+        self,
+        connection: "Connection",
+        exam: str,
+        *,
+        is_paused: bool | None = None,
+        is_suspended: bool | None = None,
+    ) -> ListStatus | None:
+        """Set what is given; None is returned where the exam never had a list."""
+        query = self._query["set_waiting_list"]
+        return _status(await connection.fetchrow(query, exam, is_paused, is_suspended))
+
+    async def set_length(
+        self, connection: "Connection", exam: str, length_max: int | None
+    ) -> ListStatus | None:
+        """Set how many entries may wait for a quota; None: as many as the definition says."""
+        query = self._query["set_waiting_list_length"]
+        return _status(await connection.fetchrow(query, exam, length_max))
 
     async def _commit(self, group: Sequence[NewEntry]) -> list[Joining]:
         wanted = [new.shard for new in group]
@@ -274,7 +349,9 @@ def as_entry(row: "Record") -> Entry:
     )
 
 
-def _status(row: "Record") -> ListStatus:
+def _status(row: "Record | None") -> ListStatus | None:
+    if row is None:
+        return None
     return ListStatus(
         row["exam"],
         row["last_number"],

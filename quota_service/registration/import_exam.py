@@ -45,7 +45,7 @@ from quota_service.domain.errors import (
     Unavailable,
     UnknownExam,
 )
-from quota_service.domain.exam import Ceiling, Exam, Quota
+from quota_service.domain.exam import Ceiling, Exam, Quota, ReturnRule
 from quota_service.domain.timetable import contradictions, warnings
 from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.observability.caller import caller
@@ -136,7 +136,7 @@ async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]
             await stores.exams.set_capacity(connection, exam.id, exam.seats)
             if exam.ceilings:
                 await stores.exams.set_ceilings(connection, exam)
-            await _ensure_waiting_room(stores, connection, exam)
+            await _ensure_rows(stores, connection, exam)
             return Imported(created=True, changes=()), False
         if not plan.changes:
             return Imported(created=False, changes=()), False
@@ -148,7 +148,7 @@ async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]
             await stores.exams.set_ceilings(connection, exam)
         new = await stores.exams.update(connection, exam)
         await stores.exams.note_import(connection, exam.id, caller(), plan.changes)
-        await _ensure_waiting_room(stores, connection, exam)
+        await _ensure_rows(stores, connection, exam)
         if old.is_retired:
             await _bring_back(stores, connection, exam.id)
         stores.failpoint("import: before redis")
@@ -259,14 +259,17 @@ async def _bring_back(stores: ExamStores, connection: "Connection", exam_id: str
     await stores.recoveries.fence_in(connection, exam_id, reason, retired=False)
 
 
-async def _ensure_waiting_room(
-    stores: MaintenanceStores, connection: "Connection", exam: Exam
-) -> None:
-    """Make the waiting room of an exam that has one by its definition; it is kept for good."""
+async def _ensure_rows(stores: MaintenanceStores, connection: "Connection", exam: Exam) -> None:
+    """Make the waiting room and the waiting list that a definition needs; they are kept for good.
+
+    Seats that wait to be dealt need the row of a list, where nobody can join it too.
+    """
     rules = exam.waiting_room
     if rules is not None:
         opens_at_ms = exam.registration.opens_at_ms
         await stores.waiting_rooms.ensure(connection, exam.id, rules, opens_at_ms)
+    if exam.waiting_list is not None or exam.returned.rule is not ReturnRule.AT_ONCE:
+        await stores.list_ledger.ensure(connection, exam.id)
 
 
 async def _taken(

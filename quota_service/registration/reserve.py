@@ -20,6 +20,7 @@ until the exam is retired; a repeat that comes later than the record is answered
 """
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -171,23 +172,28 @@ async def _reserve(
 
 def _check(exam: Exam, order: Order) -> None:
     """Raise the refusal an order earns by the exam's definition alone."""
-    for i, subject in enumerate(order.subjects):
-        if subject not in exam.session_of:
-            raise UnknownSubject(subject, f"subjects[{i}]")
-    for i, venue in enumerate(order.venues):
-        if venue not in exam.venue_ids:
-            raise UnknownVenue(venue, f"venues[{i}]")
+    check_choice(exam, order.subjects, order.venues)
     if exam.closed and all(exam.is_closed(venue, order.subjects) for venue in order.venues):
         raise VenueClosed(order.venues)
-    taken: dict[str, str] = {}
-    for subject in order.subjects:
-        other = taken.setdefault(exam.session_of[subject], subject)
-        if other != subject:
-            raise SameSessionTwice(exam.session_of[subject], (other, subject))
     if order.accepted_notice not in (True, exam.notice.version):
         raise NoticeNotAccepted(exam.notice.version)
     if not _venues_on_sale(exam, order) and (pause := _pause_of(exam, order)) is not None:
         raise Paused(pause)
+
+
+def check_choice(exam: Exam, subjects: Sequence[str], venues: Sequence[str]) -> None:
+    """Raise UnknownSubject, UnknownVenue or SameSessionTwice where a candidate can have no such."""
+    for i, subject in enumerate(subjects):
+        if subject not in exam.session_of:
+            raise UnknownSubject(subject, f"subjects[{i}]")
+    for i, venue in enumerate(venues):
+        if venue not in exam.venue_ids:
+            raise UnknownVenue(venue, f"venues[{i}]")
+    taken: dict[str, str] = {}
+    for subject in subjects:
+        other = taken.setdefault(exam.session_of[subject], subject)
+        if other != subject:
+            raise SameSessionTwice(exam.session_of[subject], (other, subject))
 
 
 def _venues_on_sale(exam: Exam, order: Order) -> tuple[str, ...]:
@@ -293,11 +299,16 @@ def _reserved(exam: Exam, order: Order, answer: ScriptReply) -> Reserved:
         case ScriptReply(Code.SHARE_USED):
             raise KeyShareUsed(exam.fair_use.key_share_max_percent)
         case ScriptReply(Code.SOLD_OUT, detail=left):
-            asked = [(venue, subject) for venue in order.venues for subject in order.subjects]
-            seats = iter(left)
-            found = [
-                0 if exam.is_closed(venue, order.subjects) else next(seats) for venue, _ in asked
-            ]
-            raise SoldOut.of(exam, asked, found)
+            raise _sold_out(exam, order, left)
         case _:
             raise AssertionError(f"reserve answered {answer}")
+
+
+def _sold_out(exam: Exam, order: Order, left: Iterable[int]) -> SoldOut:
+    """Return the refusal with what is left at each venue; the script was told the open ones."""
+    asked = [(venue, subject) for venue in order.venues for subject in order.subjects]
+    seats = iter(left)
+    found = [0 if exam.is_closed(venue, order.subjects) else next(seats) for venue, _ in asked]
+    refusal = SoldOut.of(exam, asked, found)
+    refusal.list_of = "" if exam.waiting_list is None else exam.id
+    return refusal

@@ -23,6 +23,7 @@ from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.refusals import RefusalLedger
 from quota_service.ledger.retention import RetentionLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
+from quota_service.ledger.waiting_list import WaitingListLedger
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.backlog import Backlog
@@ -31,6 +32,7 @@ from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
+from quota_service.seats.lists import ListStore
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.returned import ReturnedStore
 from quota_service.seats.room_statistics import RoomStatisticsStore
@@ -98,6 +100,15 @@ class WaitingRoomStores(ExamStores):
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingListStores(ExamStores):
+    """What joining and leaving a waiting list, looking at it and its control need."""
+
+    lists: ListStore
+    list_ledger: WaitingListLedger
+    clock: RedisClock
+
+
+@dataclass(frozen=True, slots=True)
 class MaintenanceStores(ExamStores):
     """What imports, the journal, recovery of shards, audit, retention and archive need."""
 
@@ -105,6 +116,8 @@ class MaintenanceStores(ExamStores):
     rooms: WaitingRoomCache
     room_store: RoomStore
     waiting_rooms: WaitingRoomLedger
+    lists: ListStore
+    list_ledger: WaitingListLedger
     recovery: RecoveryStore
     auditing: AuditLedger
     archive: ArchiveLedger
@@ -121,4 +134,5 @@ class Stores(ExamStores):
     reservations: ReservationStores
     payments: PaymentStores
     waiting_room: WaitingRoomStores
+    waiting_list: WaitingListStores
     maintenance: MaintenanceStores

@@ -41,13 +41,14 @@ class ListRequest:
 class Enlisted:
     """How `enlist` ended.
 
-    `longest` is, with DONE and DONE_BEFORE, how many entries want the quota of it that most want.
-    `detail` is for SESSION_CONFLICT the session and the serial that takes it, for SEATS_ON_SALE the
-    venue.
+    With DONE and DONE_BEFORE `most_wanted` is the quota of the entry that most entries want, as
+    `venue/subject`, and `longest` how many do. `detail` is for SESSION_CONFLICT the session and the
+    serial that takes it, for SEATS_ON_SALE the venue.
     """
 
     code: Code
     longest: int = 0
+    most_wanted: str = ""
     detail: tuple[str, ...] = ()
 
 
@@ -79,8 +80,8 @@ class ListStore:
             ",".join(request.on_sale),
         ]
         match await self._calls.call("enlist", shard, args):
-            case [Code.DONE | Code.DONE_BEFORE as code, longest]:
-                return Enlisted(Code(code), longest)
+            case [Code.DONE | Code.DONE_BEFORE as code, longest, most_wanted]:
+                return Enlisted(Code(code), longest, most_wanted)
             case [code, *detail]:
                 return Enlisted(Code(code), detail=tuple(detail))
             case answer:

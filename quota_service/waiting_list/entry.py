@@ -36,7 +36,8 @@ class EntryState(StrEnum):
         return self in {EntryState.WAITING, EntryState.OFFERED}
 
 
-_ENTRY_ID = re.compile(r"([a-z0-9][a-z0-9_-]{0,31})\.w\.([a-z2-7]{24})", re.ASCII)
+ENTRY_ID = re.compile(r"([a-z0-9][a-z0-9_-]{0,31})\.w\.([a-z2-7]{24})", re.ASCII)
+"""The form of an id as it is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class EntryId:
     @classmethod
     def parse(cls, text: str) -> "EntryId | None":
         """Return the parts of `text`, or None when it was never one of our ids."""
-        found = _ENTRY_ID.fullmatch(text)
+        found = ENTRY_ID.fullmatch(text)
         return None if found is None else cls(found[1], found[2])
 
 

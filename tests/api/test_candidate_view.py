@@ -359,6 +359,7 @@ async def test_an_unknown_candidate_has_nothing(
         "refund_used": False,
         "refund": None,
         "reservations": [],
+        "waiting_list": [],
         "refusals": [],
     }
 

@@ -55,8 +55,8 @@ async def test_an_entry_is_read_as_it_was_made(books: LedgerUnderTest) -> None:
     assert (made.quiet_hours, made.request_hash) == (new.quiet_hours, new.request_hash)
     assert await lists.find(new.exam, new.serial) == made
     assert await lists.of_candidate(new.exam, new.candidate) == [made]
-    assert await lists.waiting(new.exam, 0, 10) == [made]
-    assert await lists.waiting(new.exam, 1, 10) == []
+    assert await lists.page(new.exam, 0, 10) == [made]
+    assert await lists.page(new.exam, 1, 10) == []
 
 
 async def test_numbers_have_no_gap_and_follow_the_answers(books: LedgerUnderTest) -> None:
@@ -78,7 +78,7 @@ async def test_numbers_have_no_gap_and_follow_the_answers(books: LedgerUnderTest
             asyncio.gather(*(beside.join(new_entry(books, f"d-{i}")) for i in range(60))),
         )
 
-    entries = await lists.waiting(books.exam.id, 0, 1000)
+    entries = await lists.page(books.exam.id, 0, 1000)
     assert [entry.number for entry in entries] == list(range(1, 10 * 14 + 60 + 1))
     assert all(numbers == sorted(numbers) for numbers in told)
 
@@ -118,7 +118,7 @@ async def test_a_join_is_refused_by_what_is_committed(
         await connection.execute(change)
 
     assert await lists.join(new_entry(books, longest=5)) == Joining(end)
-    assert await lists.waiting(books.exam.id, 0, 10) == []
+    assert await lists.page(books.exam.id, 0, 10) == []
 
 
 @pytest.mark.parametrize("name", REFUSED)

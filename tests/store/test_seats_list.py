@@ -78,9 +78,9 @@ async def test_an_entry_waits_with_all_that_it_wants(seats: SeatsUnderTest) -> N
         request(seats, OTHER, candidate="candidate-2", venues=("jinan",), on_sale=("jinan",)),
     )
 
-    assert first == Enlisted(Code.DONE, 1)
-    assert again == Enlisted(Code.DONE_BEFORE, 1)
-    assert second == Enlisted(Code.DONE, 2)
+    assert first == Enlisted(Code.DONE, 1, "jinan/general")
+    assert again == Enlisted(Code.DONE_BEFORE, 1, "jinan/general")
+    assert second == Enlisted(Code.DONE, 2, "jinan/general")
     assert await texts(seats) == {
         SERIAL: "|candidate-1|general,qms|day1-am,day1-pm|jinan,tianjin",
         OTHER: "|candidate-2|general,qms|day1-am,day1-pm|jinan",
