@@ -27,6 +27,7 @@ from quota_service.ledger.archive import ArchiveLedger
 from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
+from quota_service.ledger.dealing import DealingLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.leases import WorkerLease
 from quota_service.ledger.ops_actions import OpsActions
@@ -50,6 +51,7 @@ from quota_service.registration.refusal_history import RefusalHistory, RefusalLi
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.registration.stores import (
+    DealingStores,
     MaintenanceStores,
     PaymentStores,
     ReservationStores,
@@ -59,6 +61,7 @@ from quota_service.registration.stores import (
 )
 from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
+from quota_service.seats.dealing import DealingStore
 from quota_service.seats.lists import ListStore
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.returned import ReturnedStore
@@ -177,6 +180,14 @@ async def open_stores(
             ),
             waiting_list=WaitingListStores(
                 *common, lists=lists, list_ledger=list_ledger, clock=clock
+            ),
+            dealing=DealingStores(
+                *common,
+                payments=payments,
+                lists=lists,
+                list_ledger=list_ledger,
+                dealing=DealingStore(runners),
+                deals=DealingLedger(ledger),
             ),
             maintenance=MaintenanceStores(
                 *common,

@@ -23,6 +23,7 @@ from quota_service.settings import Settings
 from quota_service.workers.admission import AdmissionWorker
 from quota_service.workers.audit import AuditWorker
 from quota_service.workers.capacity import CapacityWorker
+from quota_service.workers.dealing import DealingWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
 from quota_service.workers.lease import LeaseWorker
@@ -161,6 +162,7 @@ async def _working(service: Service, time_left: DrainTime) -> AsyncIterator[None
         for worker in (
             AuditWorker(stores.maintenance),
             CapacityWorker(stores),
+            DealingWorker(stores.dealing, settings),
             ExpiryWorker(stores, settings),
             LeaseWorker(stores.worker_lease),
             RecoveryWorker(stores.payments, settings),

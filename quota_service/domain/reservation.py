@@ -55,7 +55,7 @@ TRANSITIONS: dict[str, frozenset[tuple[State, State]]] = {
 }
 """The transitions each script makes, by script name.
 
-`reserve` makes the record in state `held`.
+`reserve` and `offer` make the record in state `held`.
 """
 
 

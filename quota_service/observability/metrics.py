@@ -242,6 +242,7 @@ class Metrics:
             registry=registry,
         )
         self._add_admission(registry)
+        self._add_dealing(registry)
         self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}
         self._forgotten: frozenset[str] = frozenset()
         self._with_room: frozenset[str] = frozenset()
@@ -290,6 +291,10 @@ class Metrics:
             self.room_closes,
             self.admitted,
             self.leader_changes,
+            self.list_offers,
+            self.list_opened,
+            self.list_rounds,
+            *self.lists.values(),
             *self.oldest_ages.values(),
             *self.rooms.values(),
         ]
@@ -329,6 +334,39 @@ class Metrics:
                 "waiting": "Waiting candidates, estimated.",
                 "places": "Candidates with a place.",
                 "turnout": "Share of admitted candidates expected to claim a place.",
+            }.items()
+        }
+
+    def _add_dealing(self, registry: CollectorRegistry) -> None:
+        """Make the metrics of the dealing of returned seats."""
+        self.list_offers = Counter(
+            "quota_waiting_list_offers",
+            "Offers to waiting entries, made and as they ended.",
+            ("exam", "outcome"),
+            registry=registry,
+        )
+        self.list_opened = Counter(
+            "quota_waiting_list_seats_opened",
+            "Returned seats that no entry could use, put on open sale.",
+            ("exam",),
+            registry=registry,
+        )
+        self.list_rounds = Counter(
+            "quota_waiting_list_dealings",
+            "Dealings of returned seats.",
+            ("exam",),
+            registry=registry,
+        )
+        self.lists = {
+            name: Gauge(
+                f"quota_waiting_list_{name}",
+                f"{meaning} Every worker process exports it.",
+                ("exam",),
+                registry=registry,
+            )
+            for name, meaning in {
+                "waiting": "Entries that wait.",
+                "due_seconds": "Time since returned seats were to be dealt, 0 when none are due.",
             }.items()
         }
 

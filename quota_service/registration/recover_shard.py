@@ -12,8 +12,8 @@ journal that was drained from it, or it is empty. Until it is done, everything a
     3. drain what Redis has and Postgres has not
     4. bring Redis level: write what Postgres knows of steps after the origin, and what was between
        the stores; or write everything, where there is nothing to go on from
-    5. put the definition that Postgres has in force; open in Redis, then in Postgres, together with
-       the report                                                                   <- the decision
+    5. put the definition that Postgres has in force, and let the entries of the waiting list wait;
+       open in Redis, then in Postgres, together with the report                    <- the decision
 
 A process that dies anywhere before the end of 5 leaves the shard fenced in Postgres, where the next
 round of any worker finds it and begins again under another epoch, from the same origin: 4 writes
@@ -38,6 +38,7 @@ from quota_service.domain.errors import NotReady, Unavailable
 from quota_service.ledger.recoveries import Fenced, Step
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.import_exam import define
+from quota_service.registration.level_list import level_list
 from quota_service.registration.level_shard import ContradictionError, rebuild, reconcile
 from quota_service.registration.registry import UsedShard
 from quota_service.registration.stores import MaintenanceStores
@@ -244,6 +245,7 @@ async def _open(stores: MaintenanceStores, shard: Shard, recovery: Recovery) -> 
         await define(stores, shard, stores.registry.find(shard.exam))
         await _close_draw(stores, shard)
     stores.failpoint("recover: defined")
+    await level_list(stores.lists, stores.list_ledger, shard)
     await stores.recovery.reopen(shard)
     stores.failpoint("recover: open in redis")
     opened = await stores.recoveries.reopen(

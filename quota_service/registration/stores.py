@@ -12,6 +12,7 @@ from quota_service.ledger.archive import ArchiveLedger
 from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
+from quota_service.ledger.dealing import DealingLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.leases import WorkerLease
 from quota_service.ledger.ops_actions import OpsActions
@@ -32,6 +33,7 @@ from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
+from quota_service.seats.dealing import DealingStore
 from quota_service.seats.lists import ListStore
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.returned import ReturnedStore
@@ -109,6 +111,17 @@ class WaitingListStores(ExamStores):
 
 
 @dataclass(frozen=True, slots=True)
+class DealingStores(ExamStores):
+    """What the dealing of returned seats needs: what costs nothing is confirmed in it."""
+
+    payments: PaymentStores
+    lists: ListStore
+    list_ledger: WaitingListLedger
+    dealing: DealingStore
+    deals: DealingLedger
+
+
+@dataclass(frozen=True, slots=True)
 class MaintenanceStores(ExamStores):
     """What imports, the journal, recovery of shards, audit, retention and archive need."""
 
@@ -135,4 +148,5 @@ class Stores(ExamStores):
     payments: PaymentStores
     waiting_room: WaitingRoomStores
     waiting_list: WaitingListStores
+    dealing: DealingStores
     maintenance: MaintenanceStores

@@ -1,0 +1,32 @@
+-- Ends entries that wait, fenced by the epoch of the leader: as over those whose time has ended, all of them
+-- where registration has, and those whose sitting has begun; as in conflict those that are named. Answers a
+-- page of them with their new states.
+-- $1 exam, text
+-- $2 leader_epoch, bigint
+-- $3 whether registration is over, boolean
+-- $4 subjects whose sitting has begun, text[]
+-- $5 serials of entries whose candidate has the session, text[]
+-- $6 limit, integer
+WITH led AS MATERIALIZED (
+    SELECT exam
+    FROM   waiting_lists
+    WHERE  exam = $1
+    AND    leader_epoch = $2
+    AND    lease_until > clock_timestamp()
+    FOR    NO KEY UPDATE
+), ended AS (
+    SELECT serial
+    FROM   waiting_list_entries
+    WHERE  exam = $1
+    AND    state = 'waiting'
+    AND    ($3::boolean OR until <= clock_timestamp() OR subjects && $4::text[] OR serial = ANY ($5::text[]))
+    LIMIT  $6
+)
+UPDATE waiting_list_entries e
+SET    state    = CASE WHEN e.serial = ANY ($5::text[]) THEN 'conflict' ELSE 'over' END,
+       ended_at = clock_timestamp()
+FROM   led, ended
+WHERE  e.exam = led.exam
+AND    e.serial = ended.serial
+AND    e.state = 'waiting'
+RETURNING e.serial, e.number, e.state

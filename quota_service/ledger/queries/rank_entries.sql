@@ -1,0 +1,16 @@
+-- Gives entries their ranks; the rank of one does not change.
+-- $1 exam, text
+-- $2 serials, text[]; the rest by position
+-- $3 ranks, text[]
+WITH led AS MATERIALIZED (
+    SELECT exam
+    FROM   waiting_lists
+    WHERE  exam = $1
+    FOR    NO KEY UPDATE
+)
+UPDATE waiting_list_entries e
+SET    rank = drawn.rank
+FROM   led, unnest($2::text[], $3::text[]) AS drawn (serial, rank)
+WHERE  e.exam = led.exam
+AND    e.serial = drawn.serial
+AND    e.rank IS NULL
