@@ -28,7 +28,8 @@
 -- KEYS[22] hash   wanted       venue/subject -> entries of the waiting list that want it
 -- KEYS[23] hash   list         serial of a waiting entry -> what it wants
 -- KEYS[24] hash   offers       serial of a hold -> the entry it was offered to
--- KEYS[25] string record       records, one key a reservation
+-- KEYS[25] hash   aside_seats  set-aside/venue/subject -> seats kept for it, while it is on
+-- KEYS[26] string record       records, one key a reservation
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 --
@@ -38,7 +39,7 @@
 -- @include shard
 
 local epoch_key, origin_key, fence = KEYS[1], KEYS[3], ARGV[1]
-local FIXED_KEYS = 24
+local FIXED_KEYS = 25
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -46,7 +47,7 @@ end
 redis.call('SET', origin_key, 'none')
 redis.call('UNLINK', KEYS[2], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10],
   KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15], KEYS[16], KEYS[17], KEYS[18], KEYS[19],
-  KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24])
+  KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24], KEYS[25])
 local function remove(record_key)
   redis.call('UNLINK', record_key)
 end

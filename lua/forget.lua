@@ -34,6 +34,7 @@
 -- KEYS[29] hash   list         serial of a waiting entry -> what it wants
 -- KEYS[30] hash   offers       serial of a hold -> the entry it was offered to
 -- KEYS[31] hash   extended     serial of a hold -> the extension that moved its deadline
+-- KEYS[32] hash   aside_seats  set-aside/venue/subject -> seats kept for it, while it is on
 --
 -- ARGV[1] fence of the recovery, <epoch>/recovery@<run>
 --
@@ -49,5 +50,5 @@ end
 redis.call('UNLINK', epoch_key, KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8],
   KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15], KEYS[16], KEYS[17],
   KEYS[18], KEYS[19], KEYS[20], KEYS[21], KEYS[22], KEYS[23], KEYS[24], KEYS[25], KEYS[26],
-  KEYS[27], KEYS[28], KEYS[29], KEYS[30], KEYS[31])
+  KEYS[27], KEYS[28], KEYS[29], KEYS[30], KEYS[31], KEYS[32])
 return { DONE }

@@ -38,6 +38,7 @@ from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.refusals import RefusalLedger
 from quota_service.ledger.retention import RetentionLedger
+from quota_service.ledger.set_asides import SetAsideLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
 from quota_service.ledger.waiting_list import WaitingListLedger
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
@@ -69,6 +70,7 @@ from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.scripts import load_scripts
 from quota_service.seats.servers import Runners, open_runners
+from quota_service.seats.set_asides import SetAsideStore
 from quota_service.seats.store import SeatStore
 from quota_service.settings import Settings
 from quota_service.waiting_room.document import Polling
@@ -115,6 +117,8 @@ async def open_stores(
             seats,
             CeilingStore(runners),
             ReturnedStore(runners),
+            SetAsideStore(runners),
+            SetAsideLedger(ledger),
             registry,
             ledger,
             exams,

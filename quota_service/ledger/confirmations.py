@@ -48,7 +48,7 @@ _ATTEMPT_KEPT = dt.timedelta(days=1)
 
 An attempt lives for an hour, and `settle_payments` lets its call be half a day on the way.
 """
-_NO_BOOKING = (None,) * 14
+_NO_BOOKING = (None,) * 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +238,7 @@ def _row(verdict: PaymentDecision, since_s: float) -> tuple[Any, ...]:
         booking.first_deadline_ms,
         booking.first_venue,
         booking.venue_changes,
+        booking.set_aside,
     )
 
 

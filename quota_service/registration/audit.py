@@ -20,6 +20,7 @@ times in a row is reported.
 import asyncio
 import datetime as dt
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -47,6 +48,8 @@ _DEFINITION = "definition"
 """The place of a difference between the definitions in both stores."""
 _CEILING = "ceiling "
 """How the place of a difference under a ceiling begins."""
+_SET_ASIDE = "set-aside "
+"""The same, of a set-aside."""
 
 
 class Promise(StrEnum):
@@ -139,6 +142,7 @@ async def _compare(stores: MaintenanceStores, exam_id: str, *, in_full: bool) ->
         found |= _within_postgres(quota, booked)
         found |= _between_stores(quota, booked, before, after)
     found |= await _under_ceilings(stores, shard)
+    found |= await _set_aside(stores, shard, after.aside)
     exam = stores.registry.find(exam_id)
     in_force = await stores.seats.definition(shard)
     if not is_in_force(exam, in_force):
@@ -187,6 +191,37 @@ async def _under_ceilings(stores: MaintenanceStores, shard: Shard) -> set[Differ
             expected = f"{ceiling.seats} seats less {seen.taken} taken"
             told = "none" if seen.left is None else f"{seen.left} left"
             found.add(Difference(Promise.P7, f"{_CEILING}{ceiling}", expected, told))
+    return found
+
+
+async def _set_aside(
+    stores: MaintenanceStores, shard: Shard, aside: Mapping[Quota, int]
+) -> set[Difference]:
+    """Compare what Redis keeps for groups with Postgres, and what is left with `aside`."""
+    found: set[Difference] = set()
+    async with stores.ledger.connection() as connection:
+        stored = await stores.set_asides.all(connection, shard.exam)
+    wanted = {
+        (each.id, quota): seats
+        for each in stored
+        if not each.is_over
+        for quota, seats in each.seats.items()
+    }
+    left: Counter[Quota] = Counter()
+    for set_aside, seats in (await stores.set_aside_store.read(shard)).items():
+        for quota, kept in seats.items():
+            left[quota] += kept.left
+            expected = wanted.pop((set_aside, quota), 0)
+            if kept.seats != expected or not 0 <= kept.left <= kept.seats:
+                place, told = f"{_SET_ASIDE}{set_aside} {quota}", f"{kept.left} of {kept.seats}"
+                found.add(Difference(Promise.P7, place, f"{expected} seats", f"{told} left"))
+    for (set_aside, quota), expected in wanted.items():
+        place = f"{_SET_ASIDE}{set_aside} {quota}"
+        found.add(Difference(Promise.P7, place, f"{expected} seats", "none"))
+    for quota in left.keys() | aside.keys():
+        if left[quota] != aside.get(quota, 0):
+            told = f"{aside.get(quota, 0)} aside"
+            found.add(Difference(Promise.P7, f"{quota} aside", f"{left[quota]} left", told))
     return found
 
 
@@ -280,12 +315,13 @@ async def repair(stores: MaintenanceStores, audited: Audit) -> list[str]:
         await stores.auditing.note(audited.exam, Promise.P9, _DEFINITION, told)
         done.append(told)
     in_redis = [each for each in audited.differences if each.promise in _MENDED_IN_REDIS]
-    if any(each.place.startswith(_CEILING) for each in in_redis):
-        await finish_import(stores, audited.exam)
-        told = "Redis has the ceilings of Postgres"
-        await stores.auditing.note(audited.exam, Promise.P7, _CEILING.strip(), told)
-        done.append(told)
-    if any(not each.place.startswith((_DEFINITION, _CEILING)) for each in in_redis):
+    for kind in (_CEILING, _SET_ASIDE):
+        if any(each.place.startswith(kind) for each in in_redis):
+            await finish_import(stores, audited.exam)
+            told = f"Redis has each {kind.strip()} of Postgres"
+            await stores.auditing.note(audited.exam, Promise.P7, kind.strip(), told)
+            done.append(told)
+    if any(not each.place.startswith((_DEFINITION, _CEILING, _SET_ASIDE)) for each in in_redis):
         await finish_import(stores, audited.exam)
         rebuilt = await rebuild_shard(stores, audited.exam, "an audit found a difference")
         if rebuilt is not None:

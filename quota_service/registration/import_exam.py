@@ -2,13 +2,15 @@
 
     0. refuse to remove a waiting room in which candidates wait, unless forced
     1. lock the exam in Postgres, plan the change against what is stored and what is taken
-    2. write definition, under a new revision, capacities and ceilings in Postgres; not visible yet
+    2. write definition, under a new revision, capacities, ceilings and set-asides in Postgres; not
+       visible yet
     3. put the new definition in force in Redis: until 5 no seat can be taken by either
     4. look again at what is taken, where the change hangs on it; take back in Redis the seats that
-       are fewer, in quotas and under ceilings, which refuses below what is taken; that undoes 3
+       are fewer, in quotas and under ceilings, which refuses below what is taken, and those that
+       are set aside; a refusal undoes 3
     5. commit                                                                   <- the decision
     6. open the shard in Redis if it is new
-    7. give Redis the definition, the capacities and the ceilings Postgres has
+    7. give Redis the definition, the capacities, the ceilings and the set-asides Postgres has
 
 An exam that is retired has left Redis but for its counters (`retain`). A change of its definition
 fences it in 2, and a worker brings it back whole; until then it is answered 503.
@@ -48,6 +50,7 @@ from quota_service.domain.errors import (
 from quota_service.domain.exam import Ceiling, Exam, Quota, ReturnRule
 from quota_service.domain.timetable import contradictions, warnings
 from quota_service.ledger.exams import ShardState, StoredExam
+from quota_service.ledger.set_asides import StoredSetAside
 from quota_service.observability.caller import caller
 from quota_service.registration.level_ceilings import (
     ceilings_are_level,
@@ -55,6 +58,12 @@ from quota_service.registration.level_ceilings import (
     put_level,
 )
 from quota_service.registration.level_returned import open_what_waits
+from quota_service.registration.level_set_asides import (
+    put_set_asides,
+    set_aside_problems,
+    set_asides_are_level,
+    take_for_set_asides,
+)
 from quota_service.registration.stores import ExamStores, MaintenanceStores
 from quota_service.seats.codes import Code
 from quota_service.seats.definition import is_in_force
@@ -136,6 +145,8 @@ async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]
             await stores.exams.set_capacity(connection, exam.id, exam.seats)
             if exam.ceilings:
                 await stores.exams.set_ceilings(connection, exam)
+            if exam.set_asides:
+                await stores.set_asides.put(connection, exam)
             await _ensure_rows(stores, connection, exam)
             return Imported(created=True, changes=()), False
         if not plan.changes:
@@ -146,6 +157,10 @@ async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]
         await stores.exams.set_capacity(connection, exam.id, plan.capacity)
         if has_ceilings:
             await stores.exams.set_ceilings(connection, exam)
+        kept_before = await stores.set_asides.all(connection, exam.id)
+        if exam.set_asides != old.exam.set_asides:
+            await stores.set_asides.put(connection, exam)
+        kept = await stores.set_asides.all(connection, exam.id)
         new = await stores.exams.update(connection, exam)
         await stores.exams.note_import(connection, exam.id, caller(), plan.changes)
         await _ensure_rows(stores, connection, exam)
@@ -153,7 +168,7 @@ async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]
             await _bring_back(stores, connection, exam.id)
         stores.failpoint("import: before redis")
         async with stores.ledger.kept_alive(connection):
-            await _put_in_force(stores, old, new, plan.capacity)
+            await _put_in_force(stores, old, new, plan.capacity, (kept_before, kept))
         stores.failpoint("import: before commit")
         return Imported(created=False, changes=plan.changes), old.is_retired
 
@@ -166,13 +181,16 @@ async def _plan(
     if old is None:
         return None, ChangePlan((), {}, tuple(contradictions(exam)))
     confirmed = await stores.exams.confirmed(connection, exam.id)
+    kept = await stores.set_asides.all(connection, exam.id)
     async with stores.ledger.kept_alive(connection):
+        shard = None if old.state is ShardState.NEW else shard_of(old)
+        of_kept = await set_aside_problems(stores, shard, old.exam, exam, kept)
         taken = await _taken(stores, old, confirmed)
         # Of a large exam it takes a second, in which requests have to be answered.
         plan = await asyncio.to_thread(plan_changes, old.exam, exam, taken)
     stand = contradictions(old.exam)
     more = [problem for problem in contradictions(exam) if problem not in stand]
-    return old, replace(plan, problems=(*plan.problems, *more))
+    return old, replace(plan, problems=(*plan.problems, *more, *of_kept))
 
 
 async def _check_waiting(stores: MaintenanceStores, exam: Exam, *, force: bool) -> None:
@@ -191,8 +209,10 @@ async def _check_waiting(stores: MaintenanceStores, exam: Exam, *, force: bool) 
             raise CandidatesWaiting(status.waiting)
 
 
-async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> None:
-    """Open an exam's shard if it never was; give Redis definition and capacities of Postgres.
+async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> bool:
+    """Open an exam's shard if it never was; give Redis what Postgres has of its definition.
+
+    Returns whether set-asides have changed, which can wait for seats that come back.
 
     An import that is under way is waited for: so long at most, where that is not 0. LedgerLocked
     tells that it goes on.
@@ -205,19 +225,23 @@ async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> 
             raise UnknownExam(exam_id)
         capacity = await stores.exams.capacity(connection, exam_id)
         ceilings = await stores.exams.ceilings(connection, exam_id)
+        kept = await stores.set_asides.all(connection, exam_id)
         shard, is_new = shard_of(stored), stored.state is ShardState.NEW
         if is_new and not await stores.seats.open(shard):
             # Postgres was set back to before the exam was opened.
             reason = "redis has it under another epoch"
             await stores.recoveries.fence_in(connection, exam_id, reason)
-            return
+            return False
         async with stores.ledger.kept_alive(connection):
             await define(stores, shard, stored.exam)
-            await set_capacity(stores, shard, capacity)
             await put_level(stores, shard, ceilings)
+            # First what is kept: seats that come for a group are never on sale.
+            has_changed = await put_set_asides(stores, shard, kept, capacity)
+            await set_capacity(stores, shard, capacity)
             await open_what_waits(stores, shard, stored.exam)
         if is_new:
             await stores.exams.mark_open(connection, exam_id)
+        return has_changed
 
 
 async def finish_import(stores: ExamStores, exam_id: str) -> bool:
@@ -230,12 +254,15 @@ async def finish_import(stores: ExamStores, exam_id: str) -> bool:
         is_level = True
         async for quota, seats in in_slices(stored.items()):
             is_level = is_level and present.get(quota, 0) == seats
-        if (
+        is_level = (
             is_level
             and await definition_is_in_force(stores, exam_id)
             and await ceilings_are_level(stores, shard)
-        ):
+        )
+        if is_level and await set_asides_are_level(stores, shard):
             return False
+        if is_level:
+            return await sync_shard(stores, exam_id)
     await sync_shard(stores, exam_id)
     await stores.registry.refresh()
     return True
@@ -288,12 +315,17 @@ async def _taken(
 
 
 async def _put_in_force(
-    stores: ExamStores, old: StoredExam, new: Exam, capacity: Mapping[Quota, int]
+    stores: ExamStores,
+    old: StoredExam,
+    new: Exam,
+    capacity: Mapping[Quota, int],
+    set_asides: tuple[Sequence[StoredSetAside], Sequence[StoredSetAside]],
 ) -> None:
     """Put a definition in force in Redis, and take the seats that it does not have any more.
 
-    A refusal leaves all as it was.
+    `set_asides` are those before and after it. A refusal leaves all as it was.
     """
+    kept_before, kept = set_asides
     if old.state is ShardState.NEW:
         return
     shard = shard_of(old)
@@ -309,11 +341,13 @@ async def _put_in_force(
             await set_capacity(stores, shard, fewer)
         if lower:
             await put_ceilings(stores, shard, lower)
+        await take_for_set_asides(stores, shard, old.exam, new, kept)
     except DefinitionRefused:
         await define(stores, shard, old.exam)
         await set_capacity(stores, shard, {quota: old.exam.seats[quota] for quota in fewer})
         if lower:
             await put_level(stores, shard, old.exam.rooms)
+        await put_set_asides(stores, shard, kept_before, {})
         raise
 
 

@@ -16,6 +16,7 @@ from quota_service.registration.confirm import has_ended
 from quota_service.registration.import_exam import set_capacity
 from quota_service.registration.level_ceilings import level_ceilings
 from quota_service.registration.level_returned import level_returned
+from quota_service.registration.level_set_asides import level_set_asides
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import FIELDS, parse_record, record_text
@@ -83,6 +84,7 @@ async def rebuild(
         booked = await stores.exams.confirmed(connection, exam) if fenced.is_retired else {}
     await stores.recovery.clear(shard)
     await stores.recovery.seed(shard, known[1], capacity, booked)
+    await level_set_asides(stores, shard)
     await level_ceilings(stores, shard)
     if fenced.is_retired:
         await stores.recovery.forget_room(shard)
@@ -96,6 +98,7 @@ async def rebuild(
     await Put(stores, shard, fit=True).all(recoveries.ended(exam, _PAGE_MAX))
     async for page in recoveries.spent(exam, _PAGE_MAX):
         await stores.recovery.spend(shard, [id_.rpartition(".")[2] for id_ in page])
+    await level_set_asides(stores, shard)
     await level_returned(stores, shard)
     return bookings.count, holds.count - holds.left_out, holds.left_out
 
@@ -144,6 +147,7 @@ async def _level_capacity(stores: MaintenanceStores, shard: Shard) -> None:
         capacity = await stores.exams.capacity(connection, shard.exam)
     try:
         await set_capacity(stores, shard, capacity)
+        await level_set_asides(stores, shard)
         await level_ceilings(stores, shard)
     except DefinitionRefused as error:
         raise ContradictionError(str(error)) from error

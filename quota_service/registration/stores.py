@@ -23,6 +23,7 @@ from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.refusals import RefusalLedger
 from quota_service.ledger.retention import RetentionLedger
+from quota_service.ledger.set_asides import SetAsideLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
 from quota_service.ledger.waiting_list import WaitingListLedger
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
@@ -40,6 +41,7 @@ from quota_service.seats.returned import ReturnedStore
 from quota_service.seats.room_statistics import RoomStatisticsStore
 from quota_service.seats.rooms import RoomStore
 from quota_service.seats.servers import Runners
+from quota_service.seats.set_asides import SetAsideStore
 from quota_service.seats.store import SeatStore
 
 
@@ -54,6 +56,8 @@ class ExamStores:
     seats: SeatStore
     ceilings: CeilingStore
     returned: ReturnedStore
+    set_aside_store: SetAsideStore
+    set_asides: SetAsideLedger
     registry: ExamRegistry
     ledger: Ledger
     exams: ExamLedger

@@ -17,6 +17,7 @@ catalogue:
     {exam:0}:returned          hash    venue/subject -> seats that wait for the next allocation
     {exam:0}:aside             hash    venue/subject -> seats left in its set-asides
     {exam:0}:aside_left        hash    set-aside/venue/subject -> seats left, while it is on
+    {exam:0}:aside_seats       hash    set-aside/venue/subject -> seats kept for it, while it is on
     {exam:0}:code_uses         hash    code of a set-aside -> reservations made with it
     {exam:0}:ceiling_left      hash    venue/session -> seats left under its ceiling
     {exam:0}:claims            hash    candidate/session -> serial of the reservation that has it
@@ -59,6 +60,7 @@ RULE_KEYS = {
     "returned": "hash",
     "aside": "hash",
     "aside_left": "hash",
+    "aside_seats": "hash",
     "code_uses": "hash",
     "ceiling_left": "hash",
     "wanted": "hash",

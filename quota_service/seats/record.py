@@ -31,7 +31,7 @@ _ADDED = {18: ("0", "", ""), 19: ("", ""), 20: ("",)}
 """What is added to a record of so many fields: it was written before all were there, or its seats
 are of no set-aside."""
 
-WITHOUT_RECORD = frozenset({"capacity", "ceilings", "open"})
+WITHOUT_RECORD = frozenset({"capacity", "ceilings", "open", "set_asides", "close_set_aside"})
 """Steps whose journal entries are of a quota or a ceiling, not of a reservation."""
 
 _STATES = {state.value: state for state in State}

@@ -144,7 +144,7 @@ async def test_a_ceiling_that_redis_counts_wrongly_is_told_and_mended(imported: 
         "P7 ceiling jinan/day1-am: expected 3 seats less 0 taken, found none",
         "P7 ceiling jinan/day1-pm: expected 2 seats less 0 taken, found 7 left",
     ]
-    assert done == ["Redis has the ceilings of Postgres"]
+    assert done == ["Redis has each ceiling of Postgres"]
     assert (await audit(maintenance, "exam-1")).is_clean
 
 

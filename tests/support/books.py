@@ -79,6 +79,24 @@ async def _check_counters(
     for field, seats_left in (await _counter(client, shard, "aside_left")).items():
         left[field.partition("/")[2]] += seats_left
     assert left == await _counter(client, shard, "aside")
+    await _check_set_asides(client, shard, records)
+
+
+async def _check_set_asides(
+    client: "redis.asyncio.Redis", shard: Shard, records: dict[str, Reservation]
+) -> None:
+    """What is kept for a group is left of it or used, and each use of a code is a reservation."""
+    used: Counter[str] = Counter()
+    uses: Counter[str] = Counter()
+    for r in records.values():
+        set_aside, _, code = r.set_aside.partition(":")
+        if set_aside and not r.state.is_ended:
+            used.update(f"{set_aside}/{r.venue}/{subject}" for subject in r.subjects)
+            uses.update([code] if code else [])
+    assert await _counter(client, shard, "code_uses") == uses
+    kept = await _counter(client, shard, "aside_seats")
+    left = await _counter(client, shard, "aside_left")
+    assert {field: left[field] + used[field] for field in kept} == dict(kept)
 
 
 def seats_taken(reservations: Iterable[Reservation]) -> dict[str, Counter[str]]:

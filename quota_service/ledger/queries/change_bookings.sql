@@ -22,6 +22,7 @@ UPDATE bookings b
 SET    venue         = wanted.venue_to,
        venue_changes = b.venue_changes + 1,
        last_change   = wanted.attempt,
+       set_aside     = '',
        step_epoch    = wanted.epoch,
        step_version  = wanted.version
 FROM   wanted

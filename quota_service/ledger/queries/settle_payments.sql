@@ -26,6 +26,7 @@
 -- $24 first deadlines in ms since the Unix epoch, bigint[]
 -- $25 first venues, text[]
 -- $26 changes of venue, integer[]
+-- $27 groups and codes whose seats they are, text[]
 SELECT *
 FROM   settle_payments(
            asked_at            => $1,
@@ -59,4 +60,5 @@ FROM   settle_payments(
                                         FROM   unnest($24::bigint[]) WITH ORDINALITY AS v (ms, place)
                                         ORDER  BY place),
            first_venues        => $25,
-           venue_change_counts => $26)
+           venue_change_counts => $26,
+           set_asides          => $27)
