@@ -1,7 +1,7 @@
 # Every target works from a fresh clone by itself: it makes .venv and installs what it needs.
 # PYTHON chooses the interpreter the virtual environment is made with. TEST_PROCESSES is how many
 # processes share the tests out, 0 for none but pytest itself, where a debugger works; many tests wait
-# most of their time, so that `make test` has more than a small machine has cores.
+# most of their time, so that there are more than a small machine has cores.
 
 PYTHON ?= python3
 ARGS ?=
@@ -18,10 +18,10 @@ demo: $(VENV)/.installed-embedded
 	@exec $(BIN)/quota-service demo $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses $(or $(TEST_PROCESSES),3) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(or $(TEST_PROCESSES),4) --dist worksteal $(ARGS)
 
 test-system: $(VENV)/.installed-test
-	$(BIN)/python -m tests.system --numprocesses $(or $(TEST_PROCESSES),2) --dist worksteal $(ARGS)
+	$(BIN)/python -m tests.system --numprocesses $(or $(TEST_PROCESSES),3) --dist worksteal $(ARGS)
 
 deploy-test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m 'system or not system' --numprocesses $(or $(TEST_PROCESSES),2) --dist worksteal $(ARGS) tests/deploy

@@ -6,6 +6,9 @@ that is not described there is a mistake that shows when the service starts.
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+
+import orjson
 
 import quota_service
 from quota_service.api.openapi_operations import OPERATIONS, Body, Operation, parameters
@@ -114,6 +117,12 @@ _HEADERS: Mapping[str, Schema] = {
                                     "true", always=False, type="string", enum=["true"]),
 }
 # fmt: on
+
+
+@cache
+def openapi_json() -> bytes:
+    """Return the document as JSON, made once in a process: models are read slowly."""
+    return orjson.dumps(openapi_document())
 
 
 def openapi_document() -> dict[str, object]:

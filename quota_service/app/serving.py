@@ -5,13 +5,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
-import orjson
 from aiohttp import web
 
 from quota_service.api.context import CONTEXT
 from quota_service.api.json_calls import JsonCalls
 from quota_service.api.on_aiohttp import add_routes, around_requests, on_aiohttp
-from quota_service.api.openapi import openapi_document
+from quota_service.api.openapi import openapi_json
 from quota_service.api.routes import ROUTES
 from quota_service.api.service import (
     METRICS,
@@ -86,7 +85,7 @@ def api_app(service: Service) -> web.Application:
         client_max_size=BODY_MAX_BYTES + 1,
     )
     app[CONTEXT] = service.context
-    app[OPENAPI] = orjson.dumps(openapi_document())
+    app[OPENAPI] = openapi_json()
     add_routes(app)
     return app
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ class TransactionLimits:
     """After how long without a word Postgres ends it."""
 
 
+@cache
 def load_queries() -> Mapping[str, str]:
     """Return every query by the name of its file, one `.sql` each beside this module."""
     folder = resources.files("quota_service") / "ledger" / "queries"

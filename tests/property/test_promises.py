@@ -521,6 +521,7 @@ def driven(settings: Settings) -> Iterator[None]:
         yield
 
 
+@pytest.mark.histories
 @pytest.mark.usefixtures("driven")
 def test_the_promises_hold_after_every_step() -> None:
     run_state_machine_as_test(

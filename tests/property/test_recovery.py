@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -224,6 +225,7 @@ async def compare(
     return recovery.way
 
 
+@pytest.mark.histories
 def test_a_recovery_gives_what_a_rebuild_gives(settings: Settings) -> None:
     ways: Counter[Way] = Counter()
     with running_service(settings) as (runner, service):

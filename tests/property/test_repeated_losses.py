@@ -6,6 +6,7 @@ As in `test_recovery`, what stands at the end is compared with what a rebuild gi
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -100,6 +101,7 @@ async def live(service: Service, told: list[tuple[Any, ...]]) -> None:
     assert recovered == await read(service, history.shard)
 
 
+@pytest.mark.histories
 def test_however_often_redis_goes_back_it_is_brought_level(settings: Settings) -> None:
     with running_service(settings) as (runner, service):
 

@@ -1,8 +1,9 @@
 """`python -m tests.system`: tests with programs of the system, long tests, tests on other stores.
 
-The property tests run with more histories. Options are pytest's, for each of its runs; `--packages`
-prints the Debian packages that are missing instead. Exit status 0 when every run passes, 1 when one
-does not or a program is missing.
+The property tests run with more histories. What needs no other store is one run, so that no process
+waits for the longest test of each. Options are pytest's, for each run; `--packages` prints the
+Debian packages that are missing instead. Exit status 0 when every run passes, 1 when one does not
+or a program is missing.
 """
 
 import os
@@ -49,8 +50,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _runs() -> Iterator[Run]:
-    yield Run("programs of the system", ["-m", "system", "tests"])
-    yield Run("long tests", ["-m", "long", "tests"])
+    title = "programs of the system, long tests, more histories of the property tests"
+    yield Run(title, ["-m", "system or long or histories", "tests"], MORE)
     yield _on_oldest_redis()
     if OLDEST_POSTGRES.is_dir():
         stores = {"TEST_POSTGRES_BIN": str(OLDEST_POSTGRES)}
@@ -58,7 +59,6 @@ def _runs() -> Iterator[Run]:
         yield Run(title, _files("test_ledger_*.py"), stores)
     else:
         print(f"there is no Postgres in {OLDEST_POSTGRES}: nothing is tested on it")
-    yield Run("more histories of the property tests", [str(ROOT / "tests/property")], MORE)
 
 
 def _on_oldest_redis() -> Run:
