@@ -1,18 +1,32 @@
-"""Running the day: pausing an exam and resuming it."""
+"""Running the day: pausing an exam and resuming it, and extending holds."""
 
-from collections.abc import Sequence
-from typing import Annotated, Final, Literal, NotRequired
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, NotRequired
 
-from pydantic import with_config
+from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from quota_service.api.context import ApiContext
-from quota_service.api.models import STRICT, Answer, ExamId, Id, Reader, Time, parse_object
+from quota_service.api.models import (
+    STRICT,
+    Answer,
+    Count,
+    ExamId,
+    Id,
+    Positive,
+    Reader,
+    ReservationId,
+    Time,
+    parse_object,
+)
 from quota_service.api.pauses import Pause, pause_json
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.exam import Pause as WantedPause
+from quota_service.domain.extension import MAX_EXTENSION_S
+from quota_service.http.errors import InvalidRequest
 from quota_service.http.request import Request
 from quota_service.http.response import Response
+from quota_service.registration.extend_holds import Extended, extend_holds
 from quota_service.registration.pause import pause_exam, resume_exam
 from quota_service.schema import Meaning, Reason, Whole, example
 
@@ -47,8 +61,48 @@ class Resuming(TypedDict):
     """Id of the venue, as it was paused."""
     subject: NotRequired[Id]
     """Id of the subject, as it was paused."""
+    extend_holds: NotRequired[
+        Annotated[bool, Field(strict=True), Meaning("true or false"), example(True)]
+    ]
+    """Whether the deadlines of the live holds of this venue and subject move out by as long as the
+    pause lasted; false when omitted."""
     reason: NotRequired[Reason]
     """Why; when omitted, that of the pause is kept with it."""
+
+
+@with_config(STRICT)
+class Extending(TypedDict):
+    """Which holds to extend, by how much, and why; all of the exam where nothing is named."""
+
+    seconds: Annotated[int, Whole(1, MAX_EXTENSION_S), example(1800)]
+    """By how many seconds their deadlines move out."""
+    reason: Reason
+    venue: NotRequired[Id]
+    """Id of a venue."""
+    subject: NotRequired[Id]
+    """Id of a subject."""
+    reservation: NotRequired[ReservationId]
+    """The only one to extend; without venue and subject then."""
+
+
+class ExtensionMade(Answer):
+    """An extension of holds."""
+
+    id: Annotated[str, example("7")]
+    """Id of the extension."""
+    ms: Annotated[Positive, example(1_800_000)]
+    """By how many milliseconds deadlines move out, at most: none beyond its first sitting."""
+    extended: Count
+    """How many holds were extended; 0 until it is done."""
+    done: Annotated[bool, example(True)]
+    """Whether it is done; if not, a worker goes on with it."""
+
+
+class ExtendedHolds(Answer):
+    """What was extended."""
+
+    exam: ExamId
+    extension: ExtensionMade
 
 
 class PausedExam(Answer):
@@ -65,10 +119,8 @@ class ResumedExam(PausedExam):
     resumed: Pause
     resumed_at: Time
     """When it was ended."""
-
-
-PAUSING: Final = Reader(Pausing)
-RESUMING: Final = Reader(Resuming)
+    extension: ExtensionMade | None
+    """Of the holds of its scope; null where none was asked for."""
 
 
 async def post_pause(context: ApiContext, request: Request) -> Response:
@@ -82,13 +134,59 @@ async def post_resume(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/resume."""
     body = RESUMING.read(parse_object(request.body))
     exam, scope = request.params["exam"], (body.get("venue", ""), body.get("subject", ""))
-    done = await resume_exam(context.stores, exam, *scope, body.get("reason", ""))
+    done = await resume_exam(
+        context.stores.maintenance,
+        exam,
+        *scope,
+        body.get("reason", ""),
+        extend_holds=body.get("extend_holds", False),
+    )
     answer: ResumedExam = {
         **_paused_json(context, exam),
         "resumed": pause_json(done.pause),
         "resumed_at": rfc3339(done.until_ms),
+        "extension": None if done.extended is None else _extension_json(done.extended),
     }
     return Response.json(answer)
+
+
+async def post_extend_holds(context: ApiContext, request: Request) -> Response:
+    """POST /v1/exams/{exam}/extend-holds."""
+    body = read_extending(parse_object(request.body))
+    exam = request.params["exam"]
+    extended = await extend_holds(
+        context.stores.maintenance,
+        exam,
+        body.get("venue", ""),
+        body.get("subject", ""),
+        body.get("reservation", ""),
+        body["seconds"],
+        body["reason"],
+    )
+    answer: ExtendedHolds = {"exam": exam, "extension": _extension_json(extended)}
+    return Response.json(answer)
+
+
+def read_extending(document: Mapping[str, Any]) -> Extending:
+    """Return which holds a body means, and by how much; raises InvalidRequest."""
+    body = _EXTENDING.read(document)
+    if "reservation" in body and ("venue" in body or "subject" in body):
+        raise InvalidRequest([("reservation", "must be alone, without venue and subject")])
+    return body
+
+
+def _extension_json(extended: Extended) -> ExtensionMade:
+    return {
+        "id": str(extended.number),
+        "ms": extended.ms,
+        "extended": extended.extended,
+        "done": extended.is_done,
+    }
+
+
+PAUSING: Final = Reader(Pausing)
+RESUMING: Final = Reader(Resuming)
+_EXTENDING: Final = Reader(Extending)
 
 
 def wanted_pause(body: Pausing) -> WantedPause:

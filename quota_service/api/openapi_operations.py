@@ -232,8 +232,16 @@ OPERATIONS: Mapping[str, Operation] = {
         "beside each other.", Body("Pausing")),
     "POST /v1/exams/{exam}/resume": Operation("resume_exam",
         {200: Body("ResumedExam", {"resumed": {"pauses": []}})},
-        "Ends the pause of exactly this venue and subject; those of other scopes stay.",
-        Body("Resuming")),
+        "Ends the pause of exactly this venue and subject; those of other scopes stay. With "
+        "`extend_holds` every live hold of that venue and subject has as much longer as the pause "
+        "lasted, as by `extend-holds`.", Body("Resuming")),
+    "POST /v1/exams/{exam}/extend-holds": Operation("extend_holds", "ExtendedHolds",
+        "Moves out the deadlines of the live holds that there are now, each once and not beyond "
+        "its first sitting; those that are being paid among them. None is made earlier. What has "
+        "ended or is booked is left, and refused where it is the one that is named. Those that are "
+        "due first come first. It is decided once it is noted: where the answer is lost, or says "
+        "that it is not done, `operations` tells; calling again extends again.",
+        Body("Extending")),
     "POST /v1/exams/{exam}/waiting-list": Operation("join_waiting_list",
         {201: Body("WaitingListEntry")},
         "The candidate waits for seats that are gone: all subjects at one of the venues, or "

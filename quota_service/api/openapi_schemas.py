@@ -150,7 +150,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     waiting_list.WaitingListEntry, waiting_list.CandidateEntry, waiting_list.ListedEntry,
     waiting_list_ops.WaitingList, waiting_list_ops.WaitingListPage,
     search.FoundReservations, venues.VenueSale, venues.MovedOut,
-    pauses.Pause, day.PausedExam, day.ResumedExam,
+    pauses.Pause, day.PausedExam, day.ResumedExam, day.ExtendedHolds,
 )}
 # fmt: on
 
@@ -171,6 +171,7 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
             venues.MovingOut,
             day.Pausing,
             day.Resuming,
+            day.Extending,
             Nothing,
             ExamDefinition,
         ),

@@ -29,6 +29,7 @@ from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.dealing import DealingLedger
 from quota_service.ledger.exams import ExamLedger
+from quota_service.ledger.hold_extensions import HoldExtensions
 from quota_service.ledger.leases import WorkerLease
 from quota_service.ledger.ops_actions import OpsActions
 from quota_service.ledger.pool import open_ledger
@@ -63,6 +64,7 @@ from quota_service.registration.stores import (
 from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
 from quota_service.seats.dealing import DealingStore
+from quota_service.seats.extensions import ExtensionStore
 from quota_service.seats.lists import ListStore
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.returned import ReturnedStore
@@ -205,6 +207,8 @@ async def open_stores(
                 auditing=AuditLedger(ledger),
                 archive=ArchiveLedger(ledger),
                 retention=RetentionLedger(ledger),
+                extensions=HoldExtensions(ledger),
+                extending=ExtensionStore(runners),
             ),
         )
 

@@ -25,6 +25,7 @@ from quota_service.workers.audit import AuditWorker
 from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.dealing import DealingWorker
 from quota_service.workers.expiry import ExpiryWorker
+from quota_service.workers.extensions import ExtensionWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
 from quota_service.workers.lease import LeaseWorker
 from quota_service.workers.loop import WorkerLoop
@@ -165,6 +166,7 @@ async def _working(service: Service, time_left: DrainTime) -> AsyncIterator[None
             CapacityWorker(stores),
             DealingWorker(stores.dealing, settings),
             ExpiryWorker(stores, settings),
+            ExtensionWorker(stores.maintenance),
             LeaseWorker(stores.worker_lease),
             RecoveryWorker(stores.payments, settings),
             RetentionWorker(stores.maintenance, settings),

@@ -35,6 +35,7 @@ class State(StrEnum):
 
 TRANSITIONS: dict[str, frozenset[tuple[State, State]]] = {
     "checkout": frozenset({(State.HELD, State.HELD)}),
+    "extend": frozenset({(State.HELD, State.HELD), (State.CONFIRMING, State.CONFIRMING)}),
     "release": frozenset({(State.HELD, State.RELEASED)}),
     "expire": frozenset({(State.HELD, State.EXPIRED)}),
     "begin_payment": frozenset({(State.HELD, State.CONFIRMING), (State.EXPIRED, State.CONFIRMING)}),

@@ -92,6 +92,12 @@ class Metrics:
             ("exam", "end"),
             registry=registry,
         )
+        self.holds_extended = Counter(
+            "quota_holds_extended",
+            "Holds whose deadline ops have moved out.",
+            ("exam",),
+            registry=registry,
+        )
         self.expiry_lag = Histogram(
             "quota_expiry_lag_seconds",
             "Time from the deadline of a hold to the return of its seats, largest of each batch.",
@@ -282,6 +288,7 @@ class Metrics:
             self.refunds,
             self.holds_expired,
             self.holds_ended_unpaid,
+            self.holds_extended,
             self.recovered_shards,
             self.rebuilds,
             self.journal_drained,

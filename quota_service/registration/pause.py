@@ -9,31 +9,31 @@ Payments, checkouts, releases and refunds go on, and so does what ops do themsel
 order that was answered gets the same answer. While the exam is paused as a whole the waiting room
 admits no candidate (`admit`), and gives no place to those who were admitted (`waiting_room`).
 
+A resumption can extend the live holds by as long as the pause lasted (`extend_holds`): that is
+decided in the transaction that ends the pause, and carried out after it.
+
 Redis has to answer: without it no seat is taken anyway, and a pause that is not in force there
 would not be exact.
 """
 
 from dataclasses import dataclass, replace
 
-from quota_service.domain.errors import (
-    AlreadyPaused,
-    NotPaused,
-    UnknownSubject,
-    UnknownVenue,
-)
+from quota_service.domain.errors import AlreadyPaused, NotPaused
 from quota_service.domain.exam import Exam, Pause
 from quota_service.observability.caller import caller
+from quota_service.registration.extend_holds import Extended, carry_out, check_scope
 from quota_service.registration.import_exam import shard_of
 from quota_service.registration.redefine import put_in_force, redefining, refuse_retired
-from quota_service.registration.stores import ExamStores
+from quota_service.registration.stores import ExamStores, MaintenanceStores
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A pause that was ended, and when (ms by Redis's clock)."""
+    """A pause that was ended, when (ms by Redis's clock), and the extension of its holds if any."""
 
     pause: Pause
     until_ms: int
+    extended: Extended | None
 
 
 async def pause_exam(stores: ExamStores, exam_id: str, wanted: Pause) -> Pause:
@@ -44,7 +44,7 @@ async def pause_exam(stores: ExamStores, exam_id: str, wanted: Pause) -> Pause:
     """
     async with redefining(stores, exam_id) as (connection, old):
         exam = old.exam
-        _check(exam, wanted.venue, wanted.subject)
+        check_scope(exam, wanted.venue, wanted.subject)
         refuse_retired(old)
         before = _find(exam, wanted.scope)
         if before is not None:
@@ -67,41 +67,47 @@ async def pause_exam(stores: ExamStores, exam_id: str, wanted: Pause) -> Pause:
 
 
 async def resume_exam(
-    stores: ExamStores, exam_id: str, venue: str, subject: str, reason: str
+    stores: MaintenanceStores,
+    exam_id: str,
+    venue: str,
+    subject: str,
+    reason: str,
+    *,
+    extend_holds: bool,
 ) -> Resumed:
     """End the pause of exactly this; without a reason that of the pause is kept with it.
 
-    Raises UnknownVenue, UnknownSubject and NotPaused.
+    With `extend_holds` the live holds of its scope are extended by as long as it lasted. Raises
+    UnknownVenue, UnknownSubject and NotPaused.
     """
-    scope = Pause.scope_of(venue, subject)
+    number = None
     async with redefining(stores, exam_id) as (connection, old):
         exam = old.exam
-        pause = _find(exam, scope)
+        pause = _find(exam, Pause.scope_of(venue, subject))
         if pause is None:
-            _check(exam, venue, subject)
+            check_scope(exam, venue, subject)
             raise NotPaused(venue, subject)
         until_ms = await stores.seats.clock_ms(shard_of(old))
+        paused_ms = max(0, until_ms - pause.since_ms)
         pauses = tuple(each for each in exam.pauses if each is not pause)
         new = replace(exam, revision=await stores.exams.next_revision(connection), pauses=pauses)
         await stores.exams.set_pauses(connection, new)
-        detail = {"paused_ms": max(0, until_ms - pause.since_ms)}
-        await stores.ops_actions.note(
-            connection, exam_id, caller(), "resume", scope, reason or pause.reason, detail
+        detail = {"paused_ms": paused_ms, "extend_holds": extend_holds}
+        action = await stores.ops_actions.note(
+            connection, exam_id, caller(), "resume", pause.scope, reason or pause.reason, detail
         )
+        if extend_holds and paused_ms:
+            number = await stores.extensions.insert(
+                connection, exam_id, action, venue, subject, "", paused_ms, until_ms
+            )
         stores.failpoint("resume: before redis")
         await put_in_force(stores, old, new)
         stores.failpoint("resume: before commit")
     stores.failpoint("resume: after commit")
     await stores.registry.refresh()
-    return Resumed(pause, until_ms)
+    extended = None if number is None else await carry_out(stores, exam_id, number, paused_ms)
+    return Resumed(pause, until_ms, extended)
 
 
 def _find(exam: Exam, scope: str) -> Pause | None:
     return next((pause for pause in exam.pauses if pause.scope == scope), None)
-
-
-def _check(exam: Exam, venue: str, subject: str) -> None:
-    if venue and venue not in exam.venue_ids:
-        raise UnknownVenue(venue)
-    if subject and subject not in exam.session_of:
-        raise UnknownSubject(subject)

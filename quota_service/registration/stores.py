@@ -14,6 +14,7 @@ from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.dealing import DealingLedger
 from quota_service.ledger.exams import ExamLedger
+from quota_service.ledger.hold_extensions import HoldExtensions
 from quota_service.ledger.leases import WorkerLease
 from quota_service.ledger.ops_actions import OpsActions
 from quota_service.ledger.pool import Ledger
@@ -35,6 +36,7 @@ from quota_service.registration.room_cache import WaitingRoomCache
 from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
 from quota_service.seats.dealing import DealingStore
+from quota_service.seats.extensions import ExtensionStore
 from quota_service.seats.lists import ListStore
 from quota_service.seats.recovery import RecoveryStore
 from quota_service.seats.returned import ReturnedStore
@@ -127,7 +129,7 @@ class DealingStores(ExamStores):
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceStores(ExamStores):
-    """What imports, the journal, recovery of shards, audit, retention and archive need."""
+    """What imports, the journal, recovery of shards, audit, extensions and archive need."""
 
     payments: PaymentStores
     rooms: WaitingRoomCache
@@ -139,6 +141,8 @@ class MaintenanceStores(ExamStores):
     auditing: AuditLedger
     archive: ArchiveLedger
     retention: RetentionLedger
+    extensions: HoldExtensions
+    extending: ExtensionStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ UNDER_CEILINGS_MAX = 200
 ENTRIES_MAX = 200
 """Journal entries in one call."""
 
+EXTENDED_MAX = 200
+"""Holds in one call that moves deadlines."""
+
 RESERVED_SEATS_MAX = 200
 """Seats of the records in one call of a recovery."""
 

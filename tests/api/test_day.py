@@ -1,5 +1,6 @@
 """Ops pause an exam over HTTP and resume it: candidates are told, with the reason."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ from tests.support.rooms import admit
 
 EXAM = "/v1/exams/exam-1"
 WHY = "the payment provider is down; back at about 12:40"
+
+
+def at_ms(time: str) -> int:
+    return round(dt.datetime.fromisoformat(time).timestamp() * 1000)
 
 
 async def ops(api: ApiClient, call: str, **body: Any) -> Reply:
@@ -145,3 +150,60 @@ async def test_a_pause_that_is_wrong_or_there_already_changes_nothing(
     assert_refused(member, 422, "invalid-request", "scope")
     assert_refused(frontend, 403, "forbidden")
     assert_refused(unknown, 404, "unknown-exam")
+
+
+async def test_holds_are_extended_by_seconds_and_by_the_length_of_a_pause(api: ApiClient) -> None:
+    held = (await api.reserve("c-1")).json
+    other = (await api.reserve("c-2", venues=("tianjin",))).json
+    shown = f"/v1/reservations/{held['id']}"
+
+    extended = await ops(api, "extend-holds", seconds=600, reason=WHY, venue="jinan")
+    after = (await api.get(shown)).json
+    await ops(api, "pause", reason=WHY)
+    resumed = await ops(api, "resume", extend_holds=True)
+
+    made = extended.json["extension"]
+    assert (extended.status, made["ms"], made["extended"], made["done"]) == (200, 600_000, 1, True)
+    assert at_ms(after["deadline"]) - at_ms(held["deadline"]) == 600_000
+    longer = resumed.json["extension"]
+    paused_ms = at_ms(resumed.json["resumed_at"]) - at_ms(resumed.json["resumed"]["since"])
+    assert (longer["ms"], longer["extended"], longer["done"]) == (paused_ms, 2, True)
+    for before, id_ in ((after, held["id"]), (other, other["id"])):
+        now = (await api.get(f"/v1/reservations/{id_}")).json
+        assert at_ms(now["deadline"]) - at_ms(before["deadline"]) == paused_ms
+
+
+async def test_an_extension_that_is_wrong_or_of_what_has_ended_changes_nothing(
+    api: ApiClient, nothing_changes: NothingChanges
+) -> None:
+    held, paid = (await api.reserve("c-1")).json, (await api.reserve("c-2")).json
+    await api.call("DELETE", f"/v1/reservations/{held['id']}")
+    await api.pay(paid)
+    why = {"reason": WHY}
+
+    async with nothing_changes():
+        ended = await ops(api, "extend-holds", seconds=60, reservation=held["id"], **why)
+        booked = await ops(api, "extend-holds", seconds=60, reservation=paid["id"], **why)
+        unknown = await ops(
+            api, "extend-holds", seconds=60, reservation=f"exam-1.0.{'a' * 24}", **why
+        )
+        both = await ops(
+            api, "extend-holds", seconds=60, reservation=paid["id"], venue="jinan", **why
+        )
+        shorter = await ops(api, "extend-holds", seconds=-60, **why)
+        longer = await ops(api, "extend-holds", seconds=604_801, **why)
+        bare = await ops(api, "extend-holds", seconds=60)
+        venue = await ops(api, "extend-holds", seconds=60, venue="nowhere", **why)
+        frontend = await api.call(
+            "POST", f"{EXAM}/extend-holds", json={"seconds": 60, "reason": WHY}
+        )
+
+    assert_refused(ended, 409, "reservation-ended")
+    assert_refused(booked, 409, "already-confirmed")
+    assert_refused(unknown, 404, "unknown-reservation")
+    assert_refused(both, 422, "invalid-request", "reservation")
+    assert_refused(shorter, 422, "invalid-request", "seconds")
+    assert_refused(longer, 422, "invalid-request", "seconds")
+    assert_refused(bare, 422, "invalid-request", "reason")
+    assert_refused(venue, 422, "unknown-venue", "venue")
+    assert_refused(frontend, 403, "forbidden")

@@ -301,7 +301,7 @@ async def test_nobody_is_admitted_while_the_exam_is_paused_and_no_grace_goes_by(
     room.exam = service.stores.registry.find(room.exam.id)
     paused = [await room.second() for _ in range(2)]
     during = ((await room.room()).serving, await healthy_ms(room))
-    await resume_exam(service.stores, room.exam.id, "", "", "")
+    await resume_exam(service.stores.maintenance, room.exam.id, "", "", "", extend_holds=False)
     room.exam = service.stores.registry.find(room.exam.id)
     after = await room.second()
 

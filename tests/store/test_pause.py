@@ -44,7 +44,7 @@ async def pause(service: Service, venue: str = "", subject: str = "", **more: An
 
 
 async def resume(service: Service, venue: str = "", subject: str = "") -> None:
-    await resume_exam(service.stores, "exam-1", venue, subject, "")
+    await resume_exam(service.stores.maintenance, "exam-1", venue, subject, "", extend_holds=False)
 
 
 async def order(service: Service, *venues: str, candidate: str = "candidate-9") -> Reservation:
@@ -291,7 +291,9 @@ async def test_an_exam_whose_resumption_died_is_paused_still_or_reserves(
 ) -> None:
     await pause(imported)
     with pytest.raises(DiedError):
-        await resume_exam(dying(imported.stores, line), "exam-1", "", "", "")
+        await resume_exam(
+            dying(imported.stores.maintenance, line), "exam-1", "", "", "", extend_holds=False
+        )
 
     if is_paused:
         with pytest.raises(Paused):
@@ -337,7 +339,7 @@ async def test_no_order_is_taken_inside_of_a_pause_while_pauses_come_and_go(
         await next_time(is_made)
         paused = await pause(ops)
         await next_time(is_refused)
-        done = await resume_exam(ops.stores, "exam-1", "", "", "")
+        done = await resume_exam(ops.stores.maintenance, "exam-1", "", "", "", extend_holds=False)
         pauses.append((paused.since_ms, done.until_ms))
     is_over.set()
     await asyncio.gather(*running)

@@ -72,6 +72,7 @@ UNTOLD = {
     *("report", "room_statistics", "put_unpaid"),
     *("enlist", "relist", "delist"),
     *("begin_dealing", "finish_offers"),
+    "note_extended",
 }
 """Scripts that take no step of a reservation."""
 WORDS_FOR = {"limit": "at most", "sessions": "session", "subjects": "subject", "venues": "venue"}
