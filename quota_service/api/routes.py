@@ -282,7 +282,7 @@ ROUTES: tuple[Route, ...] = (
           is_long=True),
     Route("POST", "/v1/exams/{exam}/waiting-list", waiting_list.post_entry, FRONTEND,
           "Join the waiting list: wait for seats that are gone",
-          (*_BODY, *_NO_EXAM, *_WISH, *_STORES), own_priority=Priority.RESERVE),
+          (*_BODY, *_NO_EXAM, *_WISH, *_STORES), own_priority=Priority.JOIN),
     Route("GET", "/v1/exams/{exam}/waiting-list/{entry}", waiting_list.get_entry, FRONTEND,
           "A place in the waiting list", (*_NO_EXAM, "unknown-entry", *_STORES),
           own_priority=Priority.OWN_READ, also=OPS),
