@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- count_room: counts a waiting room in Redis, and closes its draw once an opening has passed.
--- Why atomic: an opening in the past stays one, so the step that sees it must close the draw.
+-- count_room: counts a waiting room in Redis, and closes its draw once an opening has passed, or the time
+-- at which the entries of a draw with a source close.
+-- Why atomic: a time in the past stays there, so the step that sees it must close the draw.
 -- The seed of a draw may be shown once Postgres knows that it is closed here.
 -- It may run when Redis is full: it writes one field, once.
 --
@@ -25,13 +26,13 @@ local fence, closed = ARGV[1], ARGV[2]
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
-local opens_at_ms, closes_at_ms = times_in_force(definition_key)
+local opens_at_ms, closes_at_ms, _, _, entries_close_ms = times_in_force(definition_key)
 if not opens_at_ms then
   return { NOT_READY }
 end
 local room = redis.call('HMGET', room_key, 'epoch', 'last')
 local last = room[1] == epoch_of(fence) and tonumber(room[2]) or -1
-local is_closed = closed == '1' or draw_is_closed(room_key, opens_at_ms, clock_ms())
+local is_closed = closed == '1' or draw_is_closed(room_key, opens_at_ms, entries_close_ms, clock_ms())
 if is_closed then
   close_draw(room_key)
 end

@@ -2,7 +2,7 @@
 -- join_room: gives a candidate part in the draw, or a number once the draw is closed.
 -- Why atomic: who joins has part in the draw by the opening in force at that moment, no number may
 -- be given twice, nor two numbers to one candidate.
--- The draw stores nothing for each person but an estimate of how many there are. Numbers are taken
+-- The draw stores nothing here for each person but an estimate of how many there are. Numbers are taken
 -- from a block that Postgres has set aside for good; the block counts under one epoch of the shard
 -- only, so that a Redis that forgot what it gave starts behind all of it. Who has a number keeps it
 -- until its turn has passed or its ticket was used.
@@ -21,6 +21,7 @@
 -- ARGV[4] most: candidates with a number whose turn has not passed, at most
 --
 -- Returns {DONE, 0}              in the draw
+--         {DONE, 0, 1}           in the draw once its entry is in Postgres
 --         {DONE, number}         given now
 --         {DONE_BEFORE, number}  given before
 --         {NO_NUMBERS, limit}    the block is used up to its limit; -1 when none counts here now
@@ -44,7 +45,7 @@ if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local now_ms = clock_ms()
-local opens_at_ms, closes_at_ms, idle_ms = times_in_force(definition_key)
+local opens_at_ms, closes_at_ms, idle_ms, _, entries_close_ms = times_in_force(definition_key)
 if not opens_at_ms then
   return { NOT_READY }
 end
@@ -87,8 +88,11 @@ local function join_queue()
   return { DONE, last + 1 }
 end
 
-if draw_is_closed(room_key, opens_at_ms, now_ms) then
+if draw_is_closed(room_key, opens_at_ms, entries_close_ms, now_ms) then
   return join_queue()
 end
 redis.call('PFADD', drawn_key, candidate)
+if entries_close_ms then
+  return { DONE, IN_DRAW, 1 }
+end
 return { DONE, IN_DRAW }

@@ -34,11 +34,11 @@ if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
 local now_ms = clock_ms()
-local opens_at_ms, closes_at_ms, idle_ms = times_in_force(definition_key)
+local opens_at_ms, closes_at_ms, idle_ms, _, entries_close_ms = times_in_force(definition_key)
 if not opens_at_ms then
   return { NOT_READY }
 end
-if draw_is_closed(room_key, opens_at_ms, now_ms) then
+if draw_is_closed(room_key, opens_at_ms, entries_close_ms, now_ms) then
   close_draw(room_key)
 end
 -- No place is idle before registration was open for as long as one may be.

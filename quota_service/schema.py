@@ -204,16 +204,30 @@ REASON_MAX = 500
 """Characters of a reason."""
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 
+_ONE_LINE = re.compile(rf"[^ {_CONTROLS}][^{_CONTROLS}]*")
+
 Reason = Annotated[
     str,
     Matching(
-        re.compile(rf"[^ {_CONTROLS}][^{_CONTROLS}]*"),
+        _ONE_LINE,
         f"1 to {REASON_MAX} characters on one line, no blank first",
         REASON_MAX,
     ),
     example("burst pipe, told by the venue on 13 March"),
 ]
 """Why ops did something, for those who look later."""
+
+EVIDENCE_MAX = 1000
+"""Characters of what the source of a draw has come to."""
+
+Evidence = Annotated[
+    str,
+    Matching(
+        _ONE_LINE, f"1 to {EVIDENCE_MAX} characters on one line, no blank first", EVIDENCE_MAX
+    ),
+    example("03 11 17 22 28 30, 07"),
+]
+"""What the source of a draw has come to, word for word."""
 
 _DETAILS = {
     "missing": "is missing",

@@ -46,6 +46,11 @@ class Settings:
     payment_secrets: str = field(default="", repr=False)
     """secrets that sign payment callbacks, whsec_<base64> each; list the old one and the new one,
     with a comma between them, while the provider changes it"""
+    drand_relays: Annotated[str, Field(pattern=r"^https?://[^\s,]+(,https?://[^\s,]+)*$")] = (
+        "https://api.drand.sh,https://drand.cloudflare.com"
+    )
+    """where workers fetch the drand rounds that waiting rooms name, with a comma between addresses;
+    a relay of your own where hosts reach nothing outside"""
     host: str = "127.0.0.1"
     """address of the API; another one where the proxy runs on another host"""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080

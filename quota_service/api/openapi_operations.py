@@ -25,7 +25,7 @@ from quota_service.api.waiting_list import EntryId
 from quota_service.definitions.files import load_sample_exam
 from quota_service.domain.definition import exam_document
 from quota_service.http.webhooks import TOLERANCE_S
-from quota_service.schema import RESERVATION_EXAMPLE, CandidateId, Identifier
+from quota_service.schema import RESERVATION_EXAMPLE, TICKET_EXAMPLE, CandidateId, Identifier
 from quota_service.waiting_list.entry import EntryState
 
 Members = Mapping[str, Any]
@@ -282,6 +282,19 @@ OPERATIONS: Mapping[str, Operation] = {
         "the key.", Body("ListReason")),
     "POST /v1/exams/{exam}/waiting-list/reopen": Operation("reopen_waiting_list", "WaitingList",
         "Candidates can join again. The reason is kept with the key.", Body("ListReason")),
+    "GET /v1/exams/{exam}/waiting-room/proof": Operation("prove_entry", "EntryProof",
+        "Of a draw with a public source: the path from the entry of the candidate to the root that "
+        "the public document has had since the entries were frozen.", parameters=("ticket",)),
+    "POST /v1/exams/{exam}/waiting-room/source": Operation("put_in_source", "SteeredRoom",
+        "The outcome of an event, word for word as it was published, or the signature of a drand "
+        "round that no worker can fetch. Once, and for good; the same again changes nothing. The "
+        "reason is kept with the key.", Body("SourceEvidence")),
+    "POST /v1/exams/{exam}/waiting-room/open-without-draw": Operation("open_without_draw",
+        "SteeredRoom",
+        "A source that does not come is waited for, and no candidate is admitted. Where that "
+        "cannot go on, this decides for good to do without it: the key of the ranks is then the "
+        "seed followed by the root of the entries, and the public document says so.",
+        Body("Reasoned")),
     "POST /v1/exams/{exam}/venues/{venue}/close": Operation("close_venue", "VenueSale",
         "From the answer on no process sells a seat there: orders go to their other venues, else "
         "they are `venue-closed`, and nothing is shown as left. Holds and bookings stay, holds can "
@@ -436,6 +449,8 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "reservation_due": _in(
         "query", Annotated[Reference, Field(description="Only this reservation.")],
         name="reservation"),
+    "ticket": _in("query", _text("The ticket that joining gave.", "^[A-Za-z0-9._-]{1,256}$"),
+                  TICKET_EXAMPLE, required=True),
     "venue_asked": _in("query", _text("Only this venue; all when omitted."), name="venue"),
     "session_asked": _in("query", _text("Only this session; all when omitted."), name="session"),
     "after": _in("query", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),

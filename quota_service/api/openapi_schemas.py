@@ -15,6 +15,7 @@ from quota_service.api import (
     availability,
     candidates,
     day,
+    draws,
     exams,
     exports,
     ops,
@@ -130,6 +131,8 @@ def _with_null_as_type(node: Schema, parts: dict[str, Schema]) -> Schema:
     types = [member.get("type") for member in members]
     if null != {"type": "null"} or not all(isinstance(each, str) for each in types):
         return node
+    if len(set(types)) < len(types):  # several forms of one type stay apart
+        return node
     merged = {name: value for member in members for name, value in member.items()}
     merged.pop("examples", None)
     if "enum" in merged:
@@ -145,7 +148,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     reservations.Reservation, candidates.CandidateView, candidates.Refund, candidates.Refusals,
     payments.Payment, payments.PaymentResult, service.Health, problems.ProblemMeaning,
     waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
-    waiting_room.Finished, ops.Audit, ops.RefundDue, ops.RefundsDue,
+    waiting_room.Finished, draws.EntryProof, ops.Audit, ops.RefundDue, ops.RefundsDue,
     ops.UnreadablePayment, ops.UnreadablePayments, ops_actions.OpsAction, ops_actions.OpsActions,
     waiting_list.WaitingListEntry, waiting_list.CandidateEntry, waiting_list.ListedEntry,
     waiting_list_ops.WaitingList, waiting_list_ops.WaitingListPage,
@@ -159,6 +162,7 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
     for model in (
         *(waiting_room.Joining, waiting_room.Claim, waiting_room.AdmissionRate),
         *(waiting_list.ListWish, waiting_list_ops.ListReason, waiting_list_ops.ListLength),
+        draws.SourceEvidence,
         *(
             reservations.VenueChange,
             payments.PaymentCallback,

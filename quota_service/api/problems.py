@@ -187,6 +187,23 @@ _TYPES = (
     ProblemType("seats-on-sale", 409,
                 "A venue has a seat in every subject on open sale: reserve there.",
                 {"on_sale_at": "tianjin"}),
+    ProblemType("source-off", 409,
+                "The seed alone decides the draw of the exam: it has no public source and no list "
+                "of entries."),
+    ProblemType("entries-open", 409,
+                "The entries of the draw are not frozen yet.",
+                {"entries_close_at": "2023-03-14T03:50:00.000Z"}),
+    ProblemType("not-in-draw", 409,
+                "The candidate of the ticket is not among the entries of the draw."),
+    ProblemType("source-not-due", 409,
+                "The source of the draw has not come yet.",
+                {"source_at": "2023-03-14T03:55:00.000Z"}),
+    ProblemType("source-known", 409,
+                "What the source of the draw has come to is known, and stays what it is.",
+                {"evidence": "03 11 17 22 28 30, 07"}),
+    ProblemType("opened-without-draw", 409,
+                "Ops have opened without the source of the draw, for good.",
+                {"decided_at": "2023-03-14T04:20:00.000Z"}),
     ProblemType("payload-too-large", 413,
                 "The body is larger than this service takes.", {"max_bytes": 16384}),
     ProblemType("content-encoding-refused", 415,
@@ -233,6 +250,9 @@ _TYPES = (
     ProblemType("ticket-of-another-exam", 422,
                 "The ticket is for the waiting room of another exam.",
                 _errors("ticket", "is a ticket of another exam")),
+    ProblemType("signature-invalid", 422,
+                "The source is a drand round, and this is not its signature.",
+                _errors("evidence", "is not the signature of round 2000000 by the chain")),
     ProblemType("definition-refused", 422,
                 "The exam definition cannot be imported; every reason is listed.",
                 _errors("seats.jinan.qms", "cannot be 10 while 12 seats are taken")),
@@ -363,6 +383,14 @@ class ProblemMembers(Answer, total=False):
     """Seconds after which to ask again."""
     version: str
     """The version of the notice to accept."""
+    entries_close_at: Time
+    """When the entries of the draw are frozen."""
+    source_at: Time
+    """When the source of the draw comes."""
+    evidence: str
+    """What the source of the draw has come to."""
+    decided_at: Time
+    """When ops decided to open without the source."""
     max_bytes: Positive
     """The largest body that is taken, in bytes."""
     policy: str

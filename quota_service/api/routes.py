@@ -13,6 +13,7 @@ from quota_service.api import (
     availability,
     candidates,
     day,
+    draws,
     exams,
     exports,
     ops,
@@ -170,6 +171,7 @@ _WISH = (
     "same-session-twice",
     "national-id-refused",
 )
+_SOURCE = ("source-off", "entries-open", "source-not-due", "source-known")
 _VENUE = ("unknown-venue", "unknown-subject", "registration-closed")
 FRONTEND, REFUNDS, OPS, ANYONE = Scope.FRONTEND, Scope.REFUNDS, Scope.OPS, None
 
@@ -304,6 +306,18 @@ ROUTES: tuple[Route, ...] = (
           "Let nobody join", (*_BODY, *_NO_EXAM, "waiting-list-off", *_STORES)),
     Route("POST", "/v1/exams/{exam}/waiting-list/reopen", waiting_list_ops.post_reopen, OPS,
           "Let candidates join again", (*_BODY, *_NO_EXAM, "waiting-list-off", *_STORES)),
+    Route("GET", "/v1/exams/{exam}/waiting-room/proof", draws.get_proof, FRONTEND,
+          "The proof that a ticket is in the draw",
+          (*_NO_EXAM, "invalid-request", "waiting-room-off", "source-off", "entries-open",
+           "not-in-draw", "ticket-invalid", "ticket-of-another-exam", *_STORES),
+          own_priority=Priority.OWN_READ),
+    Route("POST", "/v1/exams/{exam}/waiting-room/source", draws.post_source, OPS,
+          "Put in what the source of the draw has come to",
+          (*_BODY, *_NO_EXAM, "waiting-room-off", *_SOURCE, "signature-invalid",
+           "opened-without-draw", *_STORES)),
+    Route("POST", "/v1/exams/{exam}/waiting-room/open-without-draw",
+          draws.post_open_without_draw, OPS, "Open although the source of the draw has not come",
+          (*_BODY, *_NO_EXAM, "waiting-room-off", *_SOURCE, *_STORES)),
     Route("POST", "/v1/exams/{exam}/venues/{venue}/close", venues.post_close, OPS,
           "Close a venue for sale", (*_BODY, *_NO_EXAM, *_VENUE, *_STORES)),
     Route("POST", "/v1/exams/{exam}/venues/{venue}/open", venues.post_open, OPS,

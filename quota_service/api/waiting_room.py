@@ -10,6 +10,7 @@ from pydantic import Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
 from quota_service.api.context import ApiContext
+from quota_service.api.draw_documents import DrawMembers, draw_members
 from quota_service.api.models import (
     STRICT,
     Answer,
@@ -119,7 +120,7 @@ class RoomMembers(Answer):
     seed_commitment: Annotated[Rank, example(_COMMITMENT)]
     """SHA-256 of the seed, known from the start."""
     seed: Annotated[Rank | None, example(_SEED)]
-    """The seed of the draw; null before the opening."""
+    """The seed of the draw; null before the opening, or, with a source, until that is known."""
     opens_at: Annotated[Time, example("2023-03-14T04:00:00.000Z")]
     """When registration opens; the first opening to come closes the draw."""
     claim_grace_s: Annotated[Positive, example(300)]
@@ -128,7 +129,7 @@ class RoomMembers(Answer):
     """The time of this answer."""
 
 
-class WaitingRoom(RoomMembers):
+class WaitingRoom(RoomMembers, DrawMembers):
     """The public state of a waiting room: the same for all clients, renewed each second.
 
     A ticket for the draw has its turn when its rank is not above `threshold`, and a number when it
@@ -152,7 +153,8 @@ class Ticket(Answer):
     """The number; null in the draw."""
     rank: Rank | None
     """Null: the rank of a ticket for the draw is HMAC-SHA256, with the bytes of the seed as its
-    key, of exam id and candidate id put together."""
+    key, of exam id and candidate id put together. With a source the key is the seed and the
+    randomness, and a zero byte stands between the ids."""
     poll_after: PollAfter
     eta_s: Seconds | None
     """Seconds until the turn, estimated; null in the draw."""
@@ -233,7 +235,7 @@ class LoadReport(Answer):
     """Null when a process of another version sent a report that this one cannot read."""
 
 
-class SteeredRoom(RoomMembers):
+class SteeredRoom(RoomMembers, DrawMembers):
     """A waiting room as ops see it: the public document, and the inputs of admission."""
 
     rate: Annotated[Seconds, example(35.0)]
@@ -321,7 +323,7 @@ async def delete_claim(context: ApiContext, request: Request) -> Response:
 async def put_waiting_room(context: ApiContext, request: Request) -> Response:
     """PUT /v1/exams/{exam}/waiting-room."""
     rate = _RATE.read(parse_object(request.body))["rate"]
-    return _administered(
+    return administered(
         await room_admin.set_rate(context.stores.waiting_room, request.params["exam"], rate)
     )
 
@@ -329,20 +331,18 @@ async def put_waiting_room(context: ApiContext, request: Request) -> Response:
 async def post_pause(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/waiting-room/pause."""
     refuse_members(request.body)
-    return _administered(
-        await room_admin.pause(context.stores.waiting_room, request.params["exam"])
-    )
+    return administered(await room_admin.pause(context.stores.waiting_room, request.params["exam"]))
 
 
 async def post_resume(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/waiting-room/resume."""
     refuse_members(request.body)
-    return _administered(
+    return administered(
         await room_admin.resume(context.stores.waiting_room, request.params["exam"])
     )
 
 
-def _administered(administered: room_admin.AdministeredRoom) -> Response:
+def administered(administered: room_admin.AdministeredRoom) -> Response:
     """Return the answer with a waiting room, and log which key asked."""
     room = administered.room
     log.info(
@@ -381,6 +381,7 @@ def _room_json(document: PublicDocument) -> WaitingRoom:
         "poll_after_max": document.poll_after_max_s,
         "seed_commitment": document.seed_commitment,
         "seed": document.seed,
+        **draw_members(document.draw),
         "opens_at": rfc3339(document.opens_at_ms),
         "claim_grace_s": document.claim_grace_s,
         "server_time": rfc3339(document.server_time_ms),

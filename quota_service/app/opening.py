@@ -28,6 +28,7 @@ from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.dealing import DealingLedger
+from quota_service.ledger.draws import DrawLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.hold_extensions import HoldExtensions
 from quota_service.ledger.leases import WorkerLease
@@ -132,6 +133,7 @@ async def open_stores(
         )
         room_store, room_ledger = RoomStore(runners), WaitingRoomLedger(ledger)
         lists, list_ledger = ListStore(runners), WaitingListLedger(ledger, settings, metrics)
+        draws = DrawLedger(ledger, settings)
         polling = Polling(_POLL_MIN_S, settings.waiting_room_poll_max_s)
         rooms = WaitingRoomCache(
             room_ledger,
@@ -173,6 +175,8 @@ async def open_stores(
             waiting_room=WaitingRoomStores(
                 *common,
                 rooms=rooms,
+                waiting_rooms=room_ledger,
+                draws=draws,
                 room_store=room_store,
                 numbers=QueueNumbers(
                     room_ledger,
@@ -203,6 +207,7 @@ async def open_stores(
                 waiting_rooms=room_ledger,
                 lists=lists,
                 list_ledger=list_ledger,
+                draws=draws,
                 recovery=RecoveryStore(runners),
                 auditing=AuditLedger(ledger),
                 archive=ArchiveLedger(ledger),

@@ -24,6 +24,7 @@ from quota_service.workers.admission import AdmissionWorker
 from quota_service.workers.audit import AuditWorker
 from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.dealing import DealingWorker
+from quota_service.workers.draw import DrawWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.extensions import ExtensionWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
@@ -165,6 +166,7 @@ async def _working(service: Service, time_left: DrainTime) -> AsyncIterator[None
             AuditWorker(stores.maintenance),
             CapacityWorker(stores),
             DealingWorker(stores.dealing, settings),
+            DrawWorker(stores.waiting_room, settings),
             ExpiryWorker(stores, settings),
             ExtensionWorker(stores.maintenance),
             LeaseWorker(stores.worker_lease),

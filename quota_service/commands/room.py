@@ -3,9 +3,12 @@
 import argparse
 from collections.abc import Awaitable, Callable
 
-from quota_service.commands.adding import Group, add, add_group, both_stores
+from quota_service.api.acting import REASONED
+from quota_service.api.draws import EVIDENCE
+from quota_service.commands.adding import Group, add, add_group, add_reason, both_stores
 from quota_service.definitions.fields import MAX_RATE_PER_S, MIN_RATE_PER_S
 from quota_service.registration import room_admin
+from quota_service.registration.decide_source import open_without_source, put_in_source
 from quota_service.registration.room_admin import AdministeredRoom
 from quota_service.registration.stores import WaitingRoomStores
 from quota_service.settings import Settings
@@ -23,6 +26,19 @@ def add_room_commands(commands: Group) -> None:
     pause = add(group, "pause", _pause, "admit no candidate until `resume`; needs no Redis")
     pause.add_argument("exam")
     add(group, "resume", _resume, "let admission go on").add_argument("exam")
+    source = add(group, "source", _source, "put in what the source of the draw has come to")
+    opened = add(
+        group,
+        "open-without-draw",
+        _open_without_draw,
+        "admit although the source of the draw has not come; it is decided for good",
+    )
+    for parser in (source, opened):
+        parser.add_argument("exam")
+        add_reason(parser)
+    source.add_argument(
+        "evidence", help="the outcome of an event word for word, or the signature of a drand round"
+    )
 
 
 async def _show(options: argparse.Namespace, settings: Settings) -> int:
@@ -40,6 +56,19 @@ async def _pause(options: argparse.Namespace, settings: Settings) -> int:
 
 async def _resume(options: argparse.Namespace, settings: Settings) -> int:
     return await _print(settings, lambda stores: room_admin.resume(stores, options.exam))
+
+
+async def _source(options: argparse.Namespace, settings: Settings) -> int:
+    body = EVIDENCE.read({"evidence": options.evidence, "reason": options.reason})
+    return await _print(
+        settings,
+        lambda stores: put_in_source(stores, options.exam, body["evidence"], body["reason"]),
+    )
+
+
+async def _open_without_draw(options: argparse.Namespace, settings: Settings) -> int:
+    reason = REASONED.read({"reason": options.reason})["reason"]
+    return await _print(settings, lambda stores: open_without_source(stores, options.exam, reason))
 
 
 async def _print(

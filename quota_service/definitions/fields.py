@@ -45,7 +45,9 @@ MIN_RATE_PER_S = 0.01
 MAX_RATE_PER_S = 100_000
 """Candidates a second that a waiting room lets in."""
 
-TAGS: Final = frozenset({"<plain>", "<languages>", "<table>", "<rows>", "<seats>", "<capacity>"})
+TAGS: Final = frozenset(
+    {"<plain>", "<languages>", "<table>", "<rows>", "<seats>", "<capacity>", "<drand>", "<event>"}
+)
 """Names of the forms a member can have; pydantic puts them into the places of errors."""
 
 _RFC_3339 = re.compile(

@@ -35,6 +35,7 @@ from quota_service.definitions.fields import (
     not_less_than,
     not_more_than,
 )
+from quota_service.definitions.sources import SourceMember
 from quota_service.domain.exam import (
     MAX_PASS_TTL_S,
     MAX_SESSIONS,
@@ -113,8 +114,17 @@ class FairUseTable(Table):
         return FairUseRules(**{**self.model_dump(), "unpaid_pause_max_s": longest_s})
 
 
+def _may_be_absent(schema: JsonDict) -> None:
+    """Say in the schema of a waiting room that an answer may be without `source`."""
+    required = cast("list[str]", schema.get("required", []))
+    if "source" in required:
+        schema["required"] = [name for name in required if name != "source"]
+
+
 class WaitingRoomTable(Table):
     """How the waiting room lets candidates in; absent where there is none."""
+
+    model_config = ConfigDict(json_schema_extra=_may_be_absent)
 
     rate_per_s: Rate = 20.0
     """Candidates let in a second at the start."""
@@ -130,6 +140,8 @@ class WaitingRoomTable(Table):
     """Seconds unused after which a place is free for others."""
     claim_grace_s: Annotated[int, Whole(1, 86_400)] = 300
     """Seconds after a turn came in which it can be claimed."""
+    source: SourceMember | None = None
+    """The public source of randomness of the draw; without one the seed alone decides it."""
 
     def rules(self) -> WaitingRoomRules:
         """Return the rules; a default gives way to the rule that is given."""
@@ -139,7 +151,9 @@ class WaitingRoomTable(Table):
             "rate_min_per_s": min(self.rate_min_per_s, rate),
             "idle_s": min(self.idle_s, self.pass_ttl_s),
         }
-        return WaitingRoomRules(**{**self.model_dump(), **bounds})
+        given = {**self.model_dump(exclude={"source"}), **bounds}
+        source = None if self.source is None else self.source.source()
+        return WaitingRoomRules(**given, source=source)
 
 
 class NoticeTable(Table):

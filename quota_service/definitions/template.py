@@ -43,7 +43,8 @@ def template(exam_id: str, today: dt.date) -> str:
     comments = dict(_meanings((), ExamDefinition))
     text = toml_of(_example(exam_id, today), comments)
     allocation = _commented_out(toml_of(_allocation(today), comments))
-    room = _commented_out(toml_of({"waiting_room": WaitingRoomTable().model_dump()}, comments))
+    rules = WaitingRoomTable().model_dump(exclude_none=True)
+    room = _commented_out(toml_of({"waiting_room": rules}, comments))
     return f"{_HEAD}{text}{_ALLOCATION_NOTE}{allocation}{_ROOM_NOTE}{room}"
 
 

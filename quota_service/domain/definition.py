@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
 from quota_service.domain.exam import (
+    DrawSource,
     Exam,
     Quota,
     ReturnedSeats,
     SeatRelease,
     SetAside,
+    SourceKind,
     Text,
     WaitingListRules,
+    WaitingRoomRules,
     Window,
 )
 
@@ -90,7 +93,7 @@ def exam_document(exam: Exam) -> dict[str, object]:
             "expiry_slack_s": exam.hold.expiry_slack_s,
         },
         "fair_use": dataclasses.asdict(exam.fair_use),
-        **({} if rules is None else {"waiting_room": dataclasses.asdict(rules)}),
+        **({} if rules is None else {"waiting_room": _room_document(rules)}),
         "notice": {"version": exam.notice.version, "text": _text_document(exam.notice.text)},
         "sessions": [
             {
@@ -167,6 +170,27 @@ def seats_document(seats: Mapping[Quota, int]) -> dict[str, dict[str, int]]:
     for quota, count in sorted(seats.items()):
         document.setdefault(quota.venue, {})[quota.subject] = count
     return document
+
+
+def _room_document(rules: WaitingRoomRules) -> dict[str, object]:
+    document: dict[str, object] = dataclasses.asdict(rules)
+    del document["source"]
+    if rules.source is not None:
+        document["source"] = source_document(rules.source)
+    return document
+
+
+def source_document(source: DrawSource) -> dict[str, object]:
+    """Return the canonical document of the source of a draw."""
+    of_kind: dict[str, object] = {"description": source.description}
+    if source.kind is SourceKind.DRAND:
+        of_kind = {"chain": source.chain, "round": source.round}
+    return {
+        "kind": source.kind,
+        "entries_close_at": rfc3339(source.entries_close_at_ms),
+        "at": rfc3339(source.at_ms),
+        **of_kind,
+    }
 
 
 def _text_document(text: Text) -> dict[str, str] | str:

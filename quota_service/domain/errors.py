@@ -368,6 +368,56 @@ class TicketUsed(Refused):
     detail = "the pass of this ticket has ended: join again, at the back"
 
 
+class SourceOff(Refused):
+    """The seed alone decides the draw: it has no list of entries."""
+
+    slug = "source-off"
+    detail = "the draw of this exam has no public source, and no list of entries"
+
+
+@dataclass(eq=False)
+class SignatureInvalid(Refused):
+    slug = "signature-invalid"
+    detail = "{why}"
+    field = "evidence"
+    why: str
+
+
+@dataclass(eq=False)
+class EntriesOpen(Refused):
+    slug = "entries-open"
+    detail = "the entries of the draw are not frozen yet"
+    entries_close_at_ms: int
+
+
+@dataclass(eq=False)
+class SourceNotDue(Refused):
+    slug = "source-not-due"
+    detail = "the source of the draw has not come yet"
+    source_at_ms: int
+
+
+@dataclass(eq=False)
+class SourceKnown(Refused):
+    """The source has come to something, which stays."""
+
+    slug = "source-known"
+    detail = "the source of the draw is known already, and stays what it is"
+    evidence: str
+
+
+@dataclass(eq=False)
+class OpenedWithoutSource(Refused):
+    slug = "opened-without-draw"
+    detail = "ops have opened without the source of the draw, for good"
+    decided_at_ms: int
+
+
+class NotInDraw(Refused):
+    slug = "not-in-draw"
+    detail = "the candidate of this ticket is not among the entries of the draw"
+
+
 class WaitingRoomPassRequired(Refused):
     slug = "waiting-room-pass-required"
     detail = "reserving needs a pass of the waiting room, in Waiting-Room-Pass"

@@ -127,6 +127,31 @@ class FairUseRules:
     key_share_max_percent: int = 100
 
 
+class SourceKind(StrEnum):
+    """What a public source of randomness is."""
+
+    DRAND = "drand"
+    """A round of a drand chain, which workers fetch."""
+    EVENT = "event"
+    """A named event such as a lottery draw, whose outcome ops put in."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawSource:
+    """A public source of randomness that does not exist yet when the entries of a draw close.
+
+    It comes at `at_ms`. Of `DRAND` it is the beacon of `round` of the chain with the hash `chain`;
+    of `EVENT`, the outcome of what `description` names.
+    """
+
+    kind: SourceKind
+    entries_close_at_ms: int
+    at_ms: int
+    chain: str = ""
+    round: int = 0
+    description: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class WaitingRoomRules:
     """How the waiting room of an exam lets candidates in.
@@ -134,7 +159,8 @@ class WaitingRoomRules:
     Admission starts at `rate_per_s` candidates a second and moves between `rate_min_per_s` and
     `rate_max_per_s`; at most `places_max` candidates have a place at once. A pass lives for
     `pass_ttl_s`, and a place that is not used for `idle_s` is free for others. A turn can be
-    claimed for `claim_grace_s`; after it the candidate joins again at the back.
+    claimed for `claim_grace_s`; after it the candidate joins again at the back. Without a `source`
+    the seed alone decides the draw.
     """
 
     rate_per_s: float
@@ -144,6 +170,7 @@ class WaitingRoomRules:
     pass_ttl_s: int
     idle_s: int
     claim_grace_s: int
+    source: DrawSource | None = None
 
 
 class ReturnRule(StrEnum):

@@ -31,7 +31,7 @@ def contradictions(exam: Exam) -> list[Problem]:
         for release in exam.releases
         if (why := too_late(exam, release))
     )
-    return [*early, *releases, *_set_asides(exam)]
+    return [*early, *releases, *_set_asides(exam), *_late_source(exam)]
 
 
 def too_late(exam: Exam, release: SeatRelease) -> str:
@@ -56,6 +56,17 @@ def _set_asides(exam: Exam) -> Iterator[Problem]:
         elif kept.until_ms > session.starts_at_ms:
             begins = f"session {session.id} begins ({rfc3339(session.starts_at_ms)})"
             yield Problem(where, f"{until} is after {begins}")
+
+
+def _late_source(exam: Exam) -> Iterator[Problem]:
+    source = None if exam.waiting_room is None else exam.waiting_room.source
+    opens_at_ms = exam.registration.opens_at_ms
+    if source is not None and source.at_ms >= opens_at_ms:
+        yield Problem(
+            "waiting_room.source.at",
+            f"{rfc3339(source.at_ms)} is not before registration opens ({rfc3339(opens_at_ms)}): "
+            "no candidate could be admitted then",
+        )
 
 
 def warnings(exam: Exam) -> list[Problem]:

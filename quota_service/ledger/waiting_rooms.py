@@ -5,12 +5,22 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import orjson
+
+from quota_service.definitions.sources import parse_source
+from quota_service.domain.definition import source_document
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import WaitingRoomRules
 from quota_service.ledger.fence import ShardEpoch, fenced_transaction
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.times import instant, ms
-from quota_service.waiting_room.room import Room
+from quota_service.waiting_room.room import (
+    Entries,
+    KnownSource,
+    Room,
+    SourcedDraw,
+    Sourceless,
+)
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -30,7 +40,10 @@ class WaitingRoomLedger:
     async def ensure(
         self, connection: "Connection", exam: str, rules: WaitingRoomRules, opens_at_ms: int
     ) -> None:
-        """Make the room of an exam unless it has one."""
+        """Make the room of an exam unless it has one; give it the source of its draw.
+
+        That of a draw that is closed stays.
+        """
         await connection.execute(
             self._query["insert_waiting_room"],
             exam,
@@ -40,6 +53,17 @@ class WaitingRoomLedger:
             rules.rate_per_s,
             instant(opens_at_ms),
         )
+        source = rules.source
+        told = None if source is None else orjson.dumps(source_document(source)).decode()
+        await connection.execute(self._query["set_draw_source"], exam, told)
+
+    async def draw_for_change(self, connection: "Connection", exam: str) -> Room | None:
+        """Keep the draw of an exam from being closed until the transaction ends; return its room.
+
+        None where the exam never had one.
+        """
+        row = await connection.fetchrow(self._query["lock_draw_for_change"], exam)
+        return None if row is None else as_room(row)
 
     async def note_draw_closed(self, shard: ShardEpoch) -> Room:
         """Note for good that Redis has closed the draw, and return the room; its seed may be shown.
@@ -51,6 +75,8 @@ class WaitingRoomLedger:
         async with fenced_transaction(self._ledger, [shard]) as transaction:
             if shard not in transaction.opened:
                 raise NotReady(f"the epoch of exam {exam} in which its draw was closed is over")
+            # Entries on their way into the draw come first, none after it.
+            await transaction.connection.execute(self._query["lock_draw"], exam)
             query = self._query["note_draw_closed"]
             row = await transaction.connection.fetchrow(query, exam)
         if row is None:
@@ -101,7 +127,20 @@ def as_room(row: "Record") -> Room:
         stepped_ms=_ms(row["stepped_at"]),
         opened_ms=_ms(row["opened_at"]),
         created_ms=ms(row["created_at"]),
+        draw=None if row["source"] is None else _draw(row),
     )
+
+
+def _draw(row: "Record") -> SourcedDraw:
+    source = parse_source(orjson.loads(row["source"]))
+    entries = known = sourceless = None
+    if row["entries_frozen_at"] is not None:
+        entries = Entries(row["entries_count"], row["entries_root"], ms(row["entries_frozen_at"]))
+    if row["source_known_at"] is not None:
+        known = KnownSource(row["source_evidence"], row["randomness"], ms(row["source_known_at"]))
+    if row["sourceless_at"] is not None:
+        sourceless = Sourceless(row["sourceless_reason"], ms(row["sourceless_at"]))
+    return SourcedDraw(source, entries, known, sourceless)
 
 
 def _ms(time: dt.datetime | None) -> int | None:

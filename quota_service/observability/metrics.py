@@ -296,6 +296,7 @@ class Metrics:
             self.audit_differences,
             self.shards_fenced,
             self.room_closes,
+            self.draw_late,
             self.admitted,
             self.leader_changes,
             self.list_offers,
@@ -312,6 +313,13 @@ class Metrics:
             "quota_waiting_room_closes_timestamp_seconds",
             "Close of registration for an exam with a waiting room; admission has a leader until "
             "then. Every process exports it.",
+            ("exam",),
+            registry=registry,
+        )
+        self.draw_late = Gauge(
+            "quota_draw_late_seconds",
+            "Time since the entries of a draw were to be frozen, or its source was to come, while "
+            "they are not; else 0. Every worker exports it.",
             ("exam",),
             registry=registry,
         )

@@ -4,7 +4,7 @@
        of their load, and whether registration is open by the definition in force there
     2. take or renew the lease on the room in Postgres; stop while another process has it
     3. decide how far to admit: no candidate while registration is not open or the exam is paused,
-       nor before the seed of the draw may be shown (`room_cache`)
+       nor before the seed of the draw may be shown (`room_cache`, `settle_draw`)
     4. write the step in Postgres, fenced by the epoch of the lease and by the revision of the
        definition                                                                   <- the decision
 
@@ -171,7 +171,7 @@ class Admission:
         )
         if exam.whole_pause is not None:
             memory.turnout.pause(now_s)
-        if not statistics.is_open or not room.is_draw_closed:
+        if not statistics.is_open or not room.is_draw_ready:
             memory.turnout.pause(now_s)
             rate, place = rules.rate_per_s, (progress.threshold, room.serving)
             return Step(rate, *place, _NOBODY, Limit.NOT_OPEN), 0.0

@@ -52,6 +52,7 @@ from quota_service.domain.timetable import contradictions, warnings
 from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.ledger.set_asides import StoredSetAside
 from quota_service.observability.caller import caller
+from quota_service.registration.change_source import joined_without_source, source_problems
 from quota_service.registration.level_ceilings import (
     ceilings_are_level,
     put_ceilings,
@@ -190,6 +191,7 @@ async def _plan(
         plan = await asyncio.to_thread(plan_changes, old.exam, exam, taken)
     stand = contradictions(old.exam)
     more = [problem for problem in contradictions(exam) if problem not in stand]
+    more += await source_problems(stores, connection, old, exam)
     return old, replace(plan, problems=(*plan.problems, *more, *of_kept))
 
 
@@ -315,7 +317,7 @@ async def _taken(
 
 
 async def _put_in_force(
-    stores: ExamStores,
+    stores: MaintenanceStores,
     old: StoredExam,
     new: Exam,
     capacity: Mapping[Quota, int],
@@ -337,6 +339,7 @@ async def _put_in_force(
     try:
         if hangs_on_taken:
             _refuse(find_problems(old.exam, new, await _taken(stores, old, {})))
+        _refuse(await joined_without_source(stores, old, new))
         if fewer:
             await set_capacity(stores, shard, fewer)
         if lower:

@@ -13,6 +13,7 @@ from quota_service.ledger.auditing import AuditLedger
 from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.dealing import DealingLedger
+from quota_service.ledger.draws import DrawLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.hold_extensions import HoldExtensions
 from quota_service.ledger.leases import WorkerLease
@@ -101,6 +102,8 @@ class WaitingRoomStores(ExamStores):
     """What joining, claiming, finishing, admitting and the control of a waiting room need."""
 
     rooms: WaitingRoomCache
+    waiting_rooms: WaitingRoomLedger
+    draws: DrawLedger
     room_store: RoomStore
     numbers: QueueNumbers
     admission: AdmissionLedger
@@ -137,6 +140,7 @@ class MaintenanceStores(ExamStores):
     waiting_rooms: WaitingRoomLedger
     lists: ListStore
     list_ledger: WaitingListLedger
+    draws: DrawLedger
     recovery: RecoveryStore
     auditing: AuditLedger
     archive: ArchiveLedger

@@ -3,11 +3,14 @@
 join
     1. one script call decides by the opening in force there: the candidate is counted among those
        in the draw, or gets a number out of a block, or the one it has
+       in a draw with a source: commit the entry in Postgres, before anything is answered; where the
+       draw was closed there meanwhile, close it in Redis and go on with 1
     2. with no block, or with none left of it: set the next one aside in Postgres, commit
     3. give the block to Redis, and go on with 1
     4. sign a ticket for the draw or for the number
-A process that dies after 1 leaves a count that is right as soon as the candidate asks again, or a
-number with its candidate, who gets it again. One that dies between 2 and 3 leaves a block that is
+A process that dies after 1 leaves a count that is right as soon as the candidate asks again, an
+entry of a candidate who was not answered and is in the draw all the same, or a number with its
+candidate, who gets it again. One that dies between 2 and 3 leaves a block that is
 set aside: the next caller finds the mark beyond the limit that Redis has reached, and gives Redis
 what there is. A Redis that forgot, or fell back, is open under another epoch: its first block is a
 new one, behind everything that was ever set aside.
@@ -31,6 +34,7 @@ import logging
 from dataclasses import dataclass
 
 from quota_service.domain.errors import (
+    NotReady,
     NotYourTurn,
     Overloaded,
     Paused,
@@ -43,7 +47,9 @@ from quota_service.domain.errors import (
 )
 from quota_service.registration.stores import WaitingRoomStores
 from quota_service.seats.codes import Code
+from quota_service.seats.keys import Shard
 from quota_service.seats.rooms import Claim
+from quota_service.waiting_room.entries import leaf_of
 from quota_service.waiting_room.passes import Pass, write_pass
 from quota_service.waiting_room.room import Room
 from quota_service.waiting_room.status import Phase, RoomStatus, Turn
@@ -221,19 +227,36 @@ async def _place(stores: WaitingRoomStores, status: RoomStatus, candidate: str) 
             raise RegistrationClosed(answer.closed_ms)
         if answer.code is Code.QUEUE_FULL:
             raise Overloaded("the queue has reached its limit of candidates")
+        if answer.needs_entry:
+            if await _is_entered(stores, shard, candidate):
+                return answer.number
+            continue
         if answer.code is not Code.NO_NUMBERS:
             return answer.number
         await stores.numbers.extend(shard, answer.reached)
     raise Overloaded("too many candidates request a number at once")
 
 
+async def _is_entered(stores: WaitingRoomStores, shard: Shard, candidate: str) -> bool:
+    """Commit the entry of a candidate; where its draw is closed, close it in Redis too."""
+    stores.failpoint("join: before entry")
+    if await stores.draws.enter(shard.exam, leaf_of(shard.exam, candidate)):
+        stores.failpoint("join: after entry")
+        return True
+    room = (await stores.waiting_rooms.all([shard.exam])).get(shard.exam)
+    if room is None or not room.is_draw_closed:
+        raise NotReady("a definition with a source is being imported")
+    await stores.room_store.counts(shard, is_draw_closed=True)
+    return False
+
+
 def _eta_s(stores: WaitingRoomStores, status: RoomStatus, ticket: Ticket) -> float:
     """Return how long a ticket waits for its turn, by the smoothed rate that everybody is shown.
 
-    A rank is as secret as the seed until the draw is closed: all in it get the same answer.
+    A rank is as secret as the seed until that is shown: all in the draw get the same answer.
     """
     until_opening_s = _until_s(stores, status.registration.opens_at_ms)
-    if ticket.is_for_draw and not status.room.is_draw_closed:
+    if ticket.is_for_draw and not status.room.is_draw_ready:
         return until_opening_s
     shown = stores.rooms.current(status.exam.id).document.rate_per_s
     return until_opening_s + status.ahead_of(ticket) / max(shown, _RATE_MIN_PER_S)

@@ -22,6 +22,8 @@ def fields_in_force(exam: Exam) -> Mapping[str, str]:
             "idle_ms": exam.waiting_room.idle_s * 1000,
             "pass_ttl_ms": exam.waiting_room.pass_ttl_s * 1000,
         }
+        if exam.waiting_room.source is not None:
+            fields["entries_close_at_ms"] = exam.waiting_room.source.entries_close_at_ms
     if exam.returned.rule is not ReturnRule.AT_ONCE:
         fields["returned"] = exam.returned.rule
     if exam.ceilings:

@@ -36,13 +36,14 @@ class Claim:
 class Joining:
     """How joining ended: DONE or DONE_BEFORE with the number, QUEUE_FULL, NO_NUMBERS, CLOSED.
 
-    The number is 0 in the draw. With NO_NUMBERS `reached` is the limit of the block that is used
-    up, or None when no block counts under this epoch of the shard. With CLOSED `closed_ms` is when
-    registration ended.
+    The number is 0 in the draw, which `needs_entry` first where it has a source. With NO_NUMBERS
+    `reached` is the limit of the block that is used up, or None when no block counts under this
+    epoch of the shard. With CLOSED `closed_ms` is when registration ended.
     """
 
     code: Code
     number: int = 0
+    needs_entry: bool = False
     reached: int | None = None
     closed_ms: int = 0
 
@@ -62,6 +63,8 @@ class RoomStore:
         match answer:
             case [Code.DONE | Code.DONE_BEFORE as code, number]:
                 return Joining(Code(code), number)
+            case [Code.DONE, number, _]:
+                return Joining(Code.DONE, number, needs_entry=True)
             case [Code.NO_NUMBERS, limit]:
                 return Joining(Code.NO_NUMBERS, reached=None if limit == _NONE else limit)
             case [Code.CLOSED, closed_ms]:

@@ -7,6 +7,7 @@ A client compares its own rank with `threshold` or its number with `serving`, an
 from dataclasses import dataclass
 
 from quota_service.waiting_room.draw import commitment
+from quota_service.waiting_room.room import SourcedDraw
 from quota_service.waiting_room.status import Phase, RoomStatus
 
 _SMOOTHING = 0.2
@@ -55,6 +56,7 @@ class PublicDocument:
     poll_after_max_s: float
     seed_commitment: str
     seed: str | None
+    draw: SourcedDraw | None
     opens_at_ms: int
     claim_grace_s: int
     server_time_ms: int
@@ -70,7 +72,7 @@ def public_document(
 ) -> PublicDocument:
     """Return the document of this moment; `before` is the last one, from which the rate moves on.
 
-    The seed is in it only once the draw is closed.
+    The seed is in it only once all ranks are settled.
     """
     room, phase = status.room, status.phase(now_ms)
     rate_per_s = status.rate_per_s
@@ -93,7 +95,8 @@ def public_document(
         poll_after_s=polling.after_s(eta_s, jitter),
         poll_after_max_s=polling.max_s,
         seed_commitment=commitment(room.seed),
-        seed=room.seed.hex() if room.is_draw_closed else None,
+        seed=room.seed.hex() if room.is_draw_ready else None,
+        draw=room.draw,
         opens_at_ms=opens_at_ms,
         claim_grace_s=status.rules.claim_grace_s,
         server_time_ms=now_ms,

@@ -4,6 +4,10 @@ The seed is made with the room and committed to at once by its SHA-256. It is re
 draw is closed, and the rank of a candidate is the HMAC-SHA256 of exam and candidate under it. So
 anyone can check every rank afterwards, coming early or often changes nothing, and nothing is stored
 for each person.
+
+Whoever runs the service knows that seed. So a room may name a public source of randomness too,
+which comes after the entries are frozen: then the rank is the HMAC under seed and source, and
+nobody knows it before.
 """
 
 import hashlib
@@ -22,6 +26,11 @@ def commitment(seed: bytes) -> str:
 def rank(seed: bytes, exam: str, candidate: str) -> str:
     """Return the rank of a candidate: 64 hex digits, the lowest is the first in the order."""
     return hmac.digest(seed, (exam + candidate).encode(), "sha256").hex()
+
+
+def sourced_rank(key: bytes, exam: str, candidate: str) -> str:
+    """Return the rank of a candidate in a draw with a source; its key is `Room.rank_key`."""
+    return hmac.digest(key, f"{exam}\0{candidate}".encode(), "sha256").hex()
 
 
 def share(threshold: str) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from quota_service.domain.exam import Exam, WaitingRoomRules, Window
-from quota_service.waiting_room.draw import rank, share
+from quota_service.waiting_room.draw import rank, share, sourced_rank
 from quota_service.waiting_room.room import Room
 from quota_service.waiting_room.tickets import Ticket
 
@@ -63,22 +63,28 @@ class RoomStatus:
         return self.counts.registration or self.exam.registration
 
     def phase(self, now_ms: int) -> Phase:
-        """Return the phase: no candidate is admitted before the seed is revealed."""
+        """Return the phase: no candidate is admitted before the ranks are settled."""
         if now_ms >= self.registration.closes_at_ms:
             return Phase.CLOSED
-        if now_ms < self.registration.opens_at_ms or not self.room.is_draw_closed:
+        if now_ms < self.registration.opens_at_ms or not self.room.is_draw_ready:
             return Phase.BEFORE
         return Phase.QUEUE if self.room.has_admitted_draw else Phase.DRAW
 
-    def rank(self, candidate: str) -> str:
-        """Return the rank of a candidate in the draw."""
-        return rank(self.room.seed, self.exam.id, candidate)
+    def rank(self, candidate: str) -> str | None:
+        """Return the rank of a candidate in the draw, None while it cannot be known."""
+        key = self.room.rank_key
+        if key is None:
+            return None
+        by = rank if self.room.draw is None else sourced_rank
+        return by(key, self.exam.id, candidate)
 
     def turn(self, ticket: Ticket) -> Turn:
         """Return the state of a ticket's turn."""
         room = self.room
         if ticket.is_for_draw:
             drawn = self.rank(ticket.candidate)
+            if drawn is None:
+                return Turn.TO_COME
             is_late, has_come = drawn <= room.late_threshold, drawn <= room.threshold
         else:
             is_late, has_come = ticket.place <= room.late_through, ticket.place <= room.serving
@@ -109,7 +115,10 @@ class RoomStatus:
         """Return how many have their turn before a ticket, estimated."""
         if not ticket.is_for_draw:
             return self._left_of_draw + max(0, ticket.place - 1 - self.room.serving)
-        before = share(self.rank(ticket.candidate)) - share(self.room.threshold)
+        drawn = self.rank(ticket.candidate)
+        if drawn is None:
+            return self._left_of_draw
+        before = share(drawn) - share(self.room.threshold)
         return round(self._drawn * max(0.0, before))
 
     @property

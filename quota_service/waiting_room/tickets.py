@@ -42,6 +42,12 @@ def write_ticket(room: Room, ticket: Ticket) -> str:
     return sign(room.ticket_key, (ticket.exam, ticket.candidate, ticket.place))
 
 
+def holder_of(text: str) -> str:
+    """Return whose ticket a text claims to be, which proves nothing yet; "" where it is none."""
+    fields = fields_of(text)
+    return "" if fields is None or len(fields) != _FIELDS else fields[1]
+
+
 def read_ticket(room: Room, candidate: str, text: str) -> Ticket | TicketFault:
     """Return the ticket of a candidate for this room, or what is wrong with it."""
     fields = fields_of(text)

@@ -43,12 +43,18 @@ from quota_service.schema import (
 )
 from tests.conftest import Running
 from tests.support.client import PAYMENT_SECRET, ApiClient
+from tests.support.draws import DrawUnderTest
 from tests.support.exams import exam_definition, make_exam
 from tests.support.retirement import over
 from tests.support.rooms import admit
 
 CALLS = [f"{route.method} {route.path}" for route in ROUTES]
 CALLBACK = "POST /v1/payment-callbacks"
+OF_FROZEN_DRAWS = {
+    "GET /v1/exams/{exam}/waiting-room/proof",
+    "POST /v1/exams/{exam}/waiting-room/source",
+    "POST /v1/exams/{exam}/waiting-room/open-without-draw",
+}
 ARCHIVE = "POST /v1/exams/{exam}/archive"
 BOOKED = (
     "POST /v1/reservations/{reservation}/refund",
@@ -155,8 +161,8 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
 
     Its exam is there, its reservation is held (or booked, where the call is about bookings), its
     refund is due, and one payment event could not be understood. Where the call is about the
-    waiting room there is one, and the turn of its ticket has come. Where the call archives the
-    exam, that is over.
+    waiting room there is one, and the turn of its ticket has come; where it is about the source of
+    a draw, that has come. Where the call archives the exam, that is over.
     """
     api = running.client
     definition = exam_definition(EXAM_EXAMPLE)
@@ -169,7 +175,9 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
     await api.pay(f"{EXAM_EXAMPLE}.0.{'a' * 24}")
     due = await api.get(f"/v1/exams/{EXAM_EXAMPLE}/refunds-due", key=api.ops_key)
     text = orjson.dumps(openapi_document()).decode()
-    if "waiting-room" in call:
+    if call in OF_FROZEN_DRAWS:
+        text = text.replace(TICKET_EXAMPLE, await _ticket_of_a_frozen_draw(running))
+    elif "waiting-room" in call:
         await api.import_exam({**definition, "waiting_room": {}})
         text = text.replace(TICKET_EXAMPLE, await _ticket_whose_turn_has_come(running))
     document = dict(orjson.loads(text.replace(RESERVATION_EXAMPLE, held.json["id"])))
@@ -190,6 +198,16 @@ async def _end(running: Running, reservation: str, due: str) -> None:
     path = f"/v1/exams/{EXAM_EXAMPLE}/refunds-due/{due}/settle"
     assert (await api.call("POST", path, key=api.ops_key)).status == 200
     await import_exam(running.service.stores.maintenance, over(make_exam(EXAM_EXAMPLE), 1))
+
+
+async def _ticket_of_a_frozen_draw(running: Running) -> str:
+    """Return a ticket of a draw whose source has come and is not known yet."""
+    draw = DrawUnderTest(running.service, exam=EXAM_EXAMPLE)
+    await draw.define()
+    path = f"/v1/exams/{EXAM_EXAMPLE}/waiting-room"
+    joined = await running.client.call("POST", path, json={"candidate": CANDIDATE_EXAMPLE})
+    await draw.freeze(at_in_s=-20)
+    return str(joined.json["ticket"])
 
 
 async def _ticket_whose_turn_has_come(running: Running) -> str:

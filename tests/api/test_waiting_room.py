@@ -68,13 +68,15 @@ async def test_the_document_tells_everybody_the_same_and_reveals_the_seed_at_the
     assert set(before) == set(after) == {
         "exam", "phase", "paused", "threshold", "late_threshold", "serving", "late_through",
         "rate", "waiting", "poll_after", "poll_after_max", "seed_commitment", "seed", "opens_at",
-        "claim_grace_s", "server_time",
+        "claim_grace_s", "server_time", "draw_rule", "source", "entries", "without_source",
     }  # fmt: skip
     assert (before["phase"], before["seed"], before["waiting"]) == ("before", None, 1)
     assert (before["threshold"], before["serving"], before["rate"]) == ("0" * 64, 0, 20)
     assert (after["phase"], after["seed_commitment"]) == ("draw", before["seed_commitment"])
     assert hashlib.sha256(bytes.fromhex(after["seed"])).hexdigest() == before["seed_commitment"]
     assert after["claim_grace_s"] == 300
+    assert "operator has known it" in after["draw_rule"]
+    assert (after["source"], after["entries"], after["without_source"]) == (None, None, None)
     age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(after["server_time"])
     assert abs(age) < dt.timedelta(minutes=1)
 

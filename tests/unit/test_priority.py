@@ -17,6 +17,7 @@ CLASSES = {
     "DELETE /v1/exams/{exam}/waiting-room/claims/{candidate}": Priority.RESERVE,
     "GET /v1/reservations/{reservation}": Priority.OWN_READ,
     "GET /v1/exams/{exam}/candidates/{candidate}": Priority.OWN_READ,
+    "GET /v1/exams/{exam}/waiting-room/proof": Priority.OWN_READ,
     "POST /v1/exams/{exam}/waiting-room": Priority.JOIN,
     "POST /v1/exams/{exam}/waiting-list": Priority.JOIN,
     "GET /v1/exams/{exam}/waiting-list/{entry}": Priority.OWN_READ,

@@ -1,0 +1,12 @@
+-- Decides that a draw is admitted without its source, once, and not where it is known.
+-- $1 exam, text
+-- $2 reason, text
+UPDATE waiting_rooms
+SET    sourceless_reason = $2::text,
+       sourceless_at     = clock_timestamp()
+WHERE  exam = $1
+AND    source IS NOT NULL
+AND    entries_root IS NOT NULL
+AND    randomness IS NULL
+AND    sourceless_at IS NULL
+RETURNING exam
