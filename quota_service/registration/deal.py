@@ -141,7 +141,7 @@ class Dealing:
             return dealt
         if is_instant and not await stores.deals.begin(lease):
             raise OvertakenError(exam.id)
-        returned = await stores.dealing.returned(shard)
+        returned = await stores.returned.read(shard)
         frozen = {quota: n for quota, n in returned.items() if not is_stopped(exam, quota)}
         has_all = is_instant or memory.dealt_revision != exam.revision
         if frozen or has_all:

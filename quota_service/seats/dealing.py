@@ -7,7 +7,7 @@ of the leader raise OvertakenError once another leader has begun to deal.
 What is read for a plan is read without the fence: the scripts that act on the plan check it again.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,13 +102,6 @@ class DealingStore:
         _, clock_ms, *flat = answer
         return clock_ms, dict(zip(flat[::2], flat[1::2], strict=True))
 
-    async def returned(self, shard: Shard) -> dict[str, int]:
-        """Return the seats that wait to be dealt, by quota."""
-        found = {}
-        async for page in self._pages(shard, "returned"):
-            found.update({quota: int(seats) for quota, seats in page.items()})
-        return found
-
     async def counts(self, shard: Shard, name: str, fields: Sequence[str]) -> dict[str, int]:
         """Return those of the fields of a hash that are there: of `remaining`, `ceiling_left`."""
         found = await self._fields(shard, name, fields)
@@ -169,17 +162,6 @@ class DealingStore:
                 field: text for field, text in zip(page, texts, strict=True) if text is not None
             }
         return found
-
-    async def _pages(self, shard: Shard, name: str) -> AsyncIterator[dict[str, str]]:
-        """Yield the fields of a hash, page by page; one may be in two pages, as with SCAN."""
-        cursor = "0"
-        while True:
-            cursor, flat = await self._runners.of(shard).command(
-                "HSCAN", shard.key(name), cursor, "COUNT", _FIELDS_MAX
-            )
-            yield dict(zip(flat[::2], flat[1::2], strict=True))
-            if cursor == "0":
-                return
 
 
 def _words(offer: MadeOffer) -> list[str | int]:

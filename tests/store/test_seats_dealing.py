@@ -300,7 +300,6 @@ async def test_a_plan_reads_what_there_is(seats: SeatsUnderTest) -> None:
     await return_seats(seats, GENERAL, 1)
     serial = await seats.hold("candidate-1", ("qms",))
 
-    assert await dealing.returned(seats.shard) == {GENERAL: 1}
     assert await dealing.counts(seats.shard, "remaining", [GENERAL, "jinan/none"]) == {GENERAL: 2}
     assert await dealing.counts(seats.shard, "remaining", []) == {}
     held = await dealing.holders(seats.shard, ["candidate-1/day1-pm", "candidate-1/day1-am"])

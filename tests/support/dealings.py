@@ -16,6 +16,7 @@ from quota_service.registration.expire import expire_holds
 from quota_service.registration.import_exam import import_exam
 from quota_service.seats.keys import Shard
 from quota_service.waiting_list.entry import Entry
+from tests.support.books import check_books
 from tests.support.exams import exam_definition
 from tests.support.lost_shards import drain
 from tests.support.records import move_due
@@ -85,13 +86,21 @@ class ListUnderTest:
 
     async def return_seats(self, quota: str, count: int = 1) -> None:
         """Let seats that were set aside by the test come back."""
-        await redis_of(self.service).hincrby(self.shard.key("held"), quota, -count)
-        await redis_of(self.service).hincrby(self.shard.key("returned"), quota, count)
+        await self._take_from_aside(quota, count, "returned")
 
     async def put_on_sale(self, quota: str, count: int = 1) -> None:
         """Let seats that were set aside by the test be on open sale."""
-        await redis_of(self.service).hincrby(self.shard.key("held"), quota, -count)
-        await redis_of(self.service).hincrby(self.shard.key("remaining"), quota, count)
+        await self._take_from_aside(quota, count, "remaining")
+
+    async def _take_from_aside(self, quota: str, count: int, counter: str) -> None:
+        client = redis_of(self.service)
+        await client.hincrby(self.shard.key("aside"), quota, -count)
+        await client.hincrby(self.shard.key("aside_left"), f"test/{quota}", -count)
+        await client.hincrby(self.shard.key(counter), quota, count)
+
+    async def check_books(self) -> None:
+        """Fail unless Redis agrees with itself."""
+        await check_books(redis_of(self.service), self.shard)
 
     async def hash_of(self, name: str) -> dict[str, str]:
         """Return a hash of the shard; without what says who deals."""
@@ -128,9 +137,6 @@ class ListUnderTest:
         await move_due(redis_of(self.service), self.shard, serial)
         assert await expire_holds(self.service.stores, self.shard, [serial]) == 1
         await drain(self.service)
-        for quota, seats in (await self.on_sale()).items():
-            await redis_of(self.service).hincrby(self.shard.key("remaining"), quota, -seats)
-            await redis_of(self.service).hincrby(self.shard.key("returned"), quota, seats)
 
     async def rows(self, statement: str, *args: Any) -> list[Any]:
         """Return the rows of a statement about the exam, which is its first parameter."""
@@ -164,8 +170,11 @@ async def open_list(
     async with service.stores.ledger.transaction() as connection:
         await service.stores.dealing.list_ledger.ensure(connection, "exam-1")
     opened = ListUnderTest(service, service.stores.registry.find("exam-1"))
-    for quota, seats in opened.exam.seats.items():
-        await redis_of(service).hset(opened.shard.key("remaining"), str(quota), 0)
-        await redis_of(service).hset(opened.shard.key("held"), str(quota), seats)
+    aside = {str(quota): seats for quota, seats in opened.exam.seats.items()}
+    await redis_of(service).hset(opened.shard.key("remaining"), mapping=dict.fromkeys(aside, 0))
+    await redis_of(service).hset(opened.shard.key("aside"), mapping=aside)
+    left = {f"test/{quota}": seats for quota, seats in aside.items()}
+    await redis_of(service).hset(opened.shard.key("aside_left"), mapping=left)
     await redis_of(service).delete(opened.shard.key("returned"))
+    await drain(service)
     return opened
