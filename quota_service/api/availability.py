@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, NotRequired
 from multidict import MultiMapping
 from pydantic import Field, WithJsonSchema
 
+from quota_service.api.announced import AnnouncedRelease
 from quota_service.api.context import ApiContext
 from quota_service.api.models import (
     LIST_MAX,
@@ -82,6 +83,8 @@ class AvailabilityChange(AvailabilityStale):
 class Availability(AvailabilityStale):
     """What is left of an exam's seats at one moment."""
 
+    next_release: NotRequired[AnnouncedRelease]
+    """The next seat release of which something is announced; absent where there is none."""
     quotas: Sequence[QuotaLeft]
     """Every quota of the subjects asked for."""
     venues_with_all: Sequence[AVenueId]

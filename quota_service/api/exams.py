@@ -6,21 +6,20 @@ behind the rest. Who asks for the list without `limit` gets all of it, as ever.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, NotRequired, cast
+from typing import Annotated, Any, cast
 
 import orjson
 from pydantic import ConfigDict, Field
 from typing_extensions import TypeAliasType
 
+from quota_service.api.announced import AnnouncedRelease, announced_json
 from quota_service.api.context import ApiContext
 from quota_service.api.models import (
     Answer,
-    AVenueId,
     ExamId,
     Next,
-    Positive,
     Time,
     parse_object,
     refuse_members,
@@ -30,9 +29,9 @@ from quota_service.definitions.fields import MAX_LANGUAGES, Language
 from quota_service.definitions.files import parse_definition_json
 from quota_service.definitions.model import ExamMembers, optional
 from quota_service.definitions.reading import parse_exam
-from quota_service.domain.definition import DefinitionError, exam_document, rfc3339, seats_document
+from quota_service.domain.definition import DefinitionError, exam_document, rfc3339
 from quota_service.domain.errors import DefinitionRefused
-from quota_service.domain.exam import IDENTIFIER, Announce, SeatRelease
+from quota_service.domain.exam import IDENTIFIER
 from quota_service.domain.exam import Exam as DefinedExam
 from quota_service.http.errors import InvalidRequest
 from quota_service.http.etags import Rendered, etag_of, not_modified
@@ -41,7 +40,7 @@ from quota_service.http.response import Response
 from quota_service.observability.caller import caller
 from quota_service.registration.archive import archive_exam
 from quota_service.registration.import_exam import import_exam
-from quota_service.schema import Identifier, example
+from quota_service.schema import example
 
 log = logging.getLogger(__name__)
 
@@ -57,21 +56,6 @@ Text = TypeAliasType(
 )
 
 
-class AnnouncedRelease(Answer):
-    """More seats at a time, as far as is announced."""
-
-    id: Annotated[Identifier, example("evening")]
-    """Id of the seat release."""
-    at: Time
-    """When the seats come."""
-    venues: NotRequired[Annotated[Sequence[AVenueId], example(["jinan"])]]
-    """Where they come, by id; absent where only the time is announced."""
-    seats: NotRequired[
-        Annotated[Mapping[str, Mapping[str, Positive]], example({"jinan": {"general": 50}})]
-    ]
-    """The seats, by venue and subject; absent where they are not announced."""
-
-
 class Exam(ExamMembers):
     """One exam. Its seats are in its availability."""
 
@@ -82,7 +66,7 @@ class Exam(ExamMembers):
     )
 
     releases: Sequence[AnnouncedRelease]
-    """Seat releases, as far as they are announced, by time; absent where there are none."""
+    """Seat releases to come, as far as they are announced, by time; absent where there are none."""
     pauses: Sequence[Pause]
     """What ops have paused; absent where nothing is."""
     server_time: Time
@@ -254,27 +238,13 @@ def _page_asked(request: Request) -> tuple[str, int | None]:
 def exam_json(exam: DefinedExam) -> dict[str, Any]:
     """Return an exam without the server's time; its seats are in its availability.
 
-    Of seat releases it has what is announced, of set-asides nothing.
+    Of seat releases to come it has what is announced, of set-asides nothing.
     """
     document = exam_document(replace(exam, seats={}, releases=(), set_asides=()))
     del document["seats"]
-    releases = [
-        announced_json(release)
-        for release in sorted(exam.releases, key=lambda release: (release.at_ms, release.id))
-        if release.announce is not Announce.NOTHING
-    ]
+    releases = [announced_json(release) for release in exam.announced]
     if releases:
         document["releases"] = releases
     if exam.pauses:
         document["pauses"] = [pause_json(pause) for pause in exam.pauses]
     return document
-
-
-def announced_json(release: SeatRelease) -> AnnouncedRelease:
-    """Return what is announced of a seat release."""
-    told: AnnouncedRelease = {"id": release.id, "at": rfc3339(release.at_ms)}
-    if release.announce is not Announce.TIME:
-        told["venues"] = sorted({quota.venue for quota in release.seats})
-    if release.announce is Announce.EVERYTHING:
-        told["seats"] = seats_document(release.seats)
-    return told

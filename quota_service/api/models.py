@@ -144,13 +144,19 @@ class Reader(Generic[_Body]):
         )
         wrong = []
         for fault in found:
-            member, *inside = fault.location
-            path = "".join(f".{each}" if isinstance(each, str) else f"[{each}]" for each in inside)
-            wrong.append((f"{member}{path}", fault.detail))
+            member, *positions = fault.location
+            wrong.append((f"{member}{''.join(map(_step, positions))}", fault.detail))
         if self._members_max < sys.maxsize:
             unknown = (name for name in document if name not in self._members)
             wrong += [(name[:ID_MAX], "is not a member this request has") for name in unknown]
         return InvalidRequest(wrong)
+
+
+def _step(position: int | str) -> str:
+    """Return a step of a path: a position in a list, or a key; that it is the key goes unsaid."""
+    if isinstance(position, int):
+        return f"[{position}]"
+    return "" if position == "[key]" else f".{position[:ID_MAX]}"
 
 
 _NOTHING: Final = Reader(Nothing)

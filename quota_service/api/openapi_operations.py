@@ -21,11 +21,18 @@ from quota_service.api.payments import EVENT_ID_MAX, Reference
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.reservations import IDEMPOTENCY_KEY_MAX, Ids
 from quota_service.api.search import FOUND_MAX
+from quota_service.api.seat_releases import ReleaseId
 from quota_service.api.waiting_list import EntryId
 from quota_service.definitions.files import load_sample_exam
 from quota_service.domain.definition import exam_document
 from quota_service.http.webhooks import TOLERANCE_S
-from quota_service.schema import RESERVATION_EXAMPLE, TICKET_EXAMPLE, CandidateId, Identifier
+from quota_service.schema import (
+    RESERVATION_EXAMPLE,
+    TICKET_EXAMPLE,
+    CandidateId,
+    Identifier,
+    Reason,
+)
 from quota_service.waiting_list.entry import EntryState
 
 Members = Mapping[str, Any]
@@ -88,6 +95,7 @@ _QUEUING = {"kind": "number", "number": 412, "eta_s": 471.5}
 _UNCHANGED: Members = {"changes": [], "warnings": []}
 _NOTHING = Body("Nothing")
 _PAGE = ("after", "limit")
+_PLANNED: Members = {"source": "ops", "state": "planned", "ended_at": None}
 _REOPENING = (
     "The money of a settlement did not arrive: it is listed as due again, and the settlement stays "
     "in `settled_before`. `settled_at` names the settlement, so that a repeat never opens what was "
@@ -311,6 +319,22 @@ OPERATIONS: Mapping[str, Operation] = {
         "moved is not there any more. A hold keeps its deadline. What has a payment under way is "
         "moved once it is decided; `payment-in-progress` is told of one that a later call moves.",
         Body("MovingOut")),
+    "POST /v1/exams/{exam}/seat-releases": Operation("plan_seat_release",
+        {201: Body("SeatRelease", {"planned": _PLANNED})},
+        "The seats come at their time, within a second, at the clock that `server_time` tells: "
+        "where seats are dealt out, to the waiting list first. What is announced is in the exam's "
+        "document, and of the next one in its availability. Send it again when the answer was "
+        "lost: the same id with the same body has one effect. The reason is kept with the key.",
+        Body("NewSeatRelease"), headers=("Idempotency-Replayed",)),
+    "GET /v1/exams/{exam}/seat-releases": Operation("list_seat_releases", "SeatReleases",
+        "Those of the definition and those of ops; ended ones stay."),
+    "GET /v1/exams/{exam}/seat-releases/{release}": Operation("get_seat_release", "SeatRelease",
+        "What was planned, and what became of it."),
+    "DELETE /v1/exams/{exam}/seat-releases/{release}": Operation("cancel_seat_release",
+        {200: Body("SeatRelease", {"cancelled": {"state": "cancelled",
+                                             "ended_at": "2023-03-14T09:00:00.000Z"}})},
+        "Its seats do not come; also of one that the definition has. Cancelling it again changes "
+        "nothing. The id stays taken. The reason is kept with the key.", parameters=("reason",)),
     "GET /v1/exams/{exam}/refunds-due": Operation("list_refunds_due", "RefundsDue",
         "Captured payments that could not be seated, and refunds asked for, until they are marked "
         "as settled. `/v1/refunds-due` lists those that name no known exam. With `reservation` "
@@ -437,6 +461,8 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "entry": _in("path", EntryId),
     "entry_state": _in(
         "query", _text("Only entries in this state.", enum=[*EntryState]), name="state"),
+    "release": _in("path", Annotated[ReleaseId, Field(description="Id of the seat release.")]),
+    "reason": _in("query", Annotated[Reason, Field(description="Why.")], required=True),
     "refund": _in("path", _text("Id of the refund due.", _ID), "42"),
     "payment": _in("path", _text("Id of the entry.", _ID), "7"),
     "slug": _in("path", _text("Name of the problem type.", enum=[*PROBLEMS]), "sold-out"),

@@ -25,6 +25,7 @@ from quota_service.api import (
     problems,
     reservations,
     search,
+    seat_releases,
     service,
     venues,
     waiting_list,
@@ -153,6 +154,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     waiting_list.WaitingListEntry, waiting_list.CandidateEntry, waiting_list.ListedEntry,
     waiting_list_ops.WaitingList, waiting_list_ops.WaitingListPage,
     search.FoundReservations, venues.VenueSale, venues.MovedOut,
+    seat_releases.SeatRelease, seat_releases.SeatReleases,
     pauses.Pause, day.PausedExam, day.ResumedExam, day.ExtendedHolds,
 )}
 # fmt: on
@@ -173,6 +175,7 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
             acting.Move,
             venues.VenueClosing,
             venues.MovingOut,
+            seat_releases.NewSeatRelease,
             day.Pausing,
             day.Resuming,
             day.Extending,

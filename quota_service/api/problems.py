@@ -88,6 +88,8 @@ _TYPES = (
                 "No refund of this id is due for the exam."),
     ProblemType("unknown-payment", 404,
                 "There is no unreadable payment event of this id."),
+    ProblemType("unknown-release", 404,
+                "The exam has no seat release of this id."),
     ProblemType("method-not-allowed", 405,
                 "The address does not take this method; Allow lists those it takes."),
     ProblemType("body-too-slow", 408,
@@ -204,6 +206,15 @@ _TYPES = (
     ProblemType("opened-without-draw", 409,
                 "Ops have opened without the source of the draw, for good.",
                 {"decided_at": "2023-03-14T04:20:00.000Z"}),
+    ProblemType("release-exists", 409,
+                "The exam has a seat release of this id, with another body or of its definition; "
+                "an id names one release for good.",
+                _errors("id", "the exam has another seat release 'evening'")),
+    ProblemType("release-done", 409,
+                "The seat release has happened; only one that is planned can be cancelled."),
+    ProblemType("too-many-releases", 409,
+                "As many seat releases of the exam are planned as there may be at once.",
+                {"releases_max": 100}),
     ProblemType("payload-too-large", 413,
                 "The body is larger than this service takes.", {"max_bytes": 16384}),
     ProblemType("content-encoding-refused", 415,
@@ -230,6 +241,20 @@ _TYPES = (
     ProblemType("unknown-session", 422,
                 "The exam has no such session.",
                 _errors("session", "the exam has no session 'night'")),
+    ProblemType("unknown-quota", 422,
+                "The exam has no seats for this subject at this venue; give it some, or 0, by its "
+                "definition.", _errors("seats.jinan.ems", "the exam has no quota jinan/ems")),
+    ProblemType("too-many-seats", 422,
+                "The quota would have more seats than it may.",
+                {"seats_max": 1_000_000,
+                 **_errors("seats.jinan.qms", "jinan/qms would have more than 1000000 seats")}),
+    ProblemType("release-past", 422,
+                "A seat release has to be planned for a time that is to come.",
+                _errors("at", "is not later than now")),
+    ProblemType("release-too-late", 422,
+                "At the time of the seat release nobody could reserve its seats any more.",
+                _errors("at", "2023-03-22T04:00:00.000Z is not before registration closes "
+                              "(2023-03-22T04:00:00.000Z)")),
     ProblemType("same-session-twice", 422,
                 "Two of the subjects are in the same session; a candidate takes one in each.",
                 {"session": "day1-pm", "subjects": ["qms", "ems"],
@@ -347,6 +372,10 @@ class ProblemMembers(Answer, total=False):
     """The share of a quota one API key may have unpaid."""
     venue_changes_max: Count
     """How often a reservation can change its venue."""
+    releases_max: Positive
+    """Seat releases that may be planned at once."""
+    seats_max: Positive
+    """Seats of one quota."""
     opens_at: Time
     """When registration opens."""
     closed_at: Time

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from quota_service.api.announced import announced_json
 from quota_service.api.pauses import pause_json
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import Overloaded
@@ -48,6 +49,8 @@ class _RenderedExam:
     """The availability of an exam: each quota as JSON, and whole bodies by filter."""
 
     exam: Exam
+    told: bytes
+    """The members before the quotas that are the same as long as the exam is."""
     quotas: tuple[QuotaLeft, ...] = ()
     parts: list[bytes] = field(default_factory=list)
     positions: dict[str, list[int]] = field(default_factory=dict)
@@ -83,7 +86,7 @@ class RenderedAvailability:
         if rendered is not None and rendered.quotas is availability.quotas:
             return
         if rendered is None or rendered.exam is not availability.exam:
-            rendered = _RenderedExam(availability.exam)
+            rendered = _RenderedExam(availability.exam, _told(availability.exam))
         before, quotas = rendered.quotas, availability.quotas
         is_laid_out = len(before) == len(quotas)
         parts = rendered.parts.copy() if is_laid_out else []
@@ -101,7 +104,11 @@ class RenderedAvailability:
             if rendered_now % _QUOTAS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._exams[availability.exam.id] = _RenderedExam(
-            availability.exam, quotas, parts, rendered.positions if is_laid_out else positions
+            rendered.exam,
+            rendered.told,
+            quotas,
+            parts,
+            rendered.positions if is_laid_out else positions,
         )
 
     def body(
@@ -121,7 +128,7 @@ class RenderedAvailability:
         if kept is not None and kept.availability is availability:
             rendered.bodies.move_to_end(wanted)
             return kept.whole
-        head = _head(availability)
+        head = _head(availability, rendered.told)
         if kept is not None:  # only its time is another
             body = head + kept.whole[kept.head :]
         else:
@@ -143,15 +150,23 @@ class RenderedAvailability:
         self._used_until_s = used_until_s + cost_ms / 1000 / _SHARE
 
 
-def _head(availability: Availability) -> bytes:
+def _head(availability: Availability, told: bytes) -> bytes:
     exam = availability.exam
     head = (
         f'{{"exam":"{exam.id}","version":{availability.version},"revision":{exam.revision},'
         f'"as_of":"{rfc3339(availability.as_of_ms)}",'
     ).encode()
+    return b'%b%b"quotas":[' % (head, told)
+
+
+def _told(exam: Exam) -> bytes:
+    """Return what is paused and which seat release is next, as members; nothing where none is."""
+    told = b""
     if exam.pauses:
-        head += b'"pauses":%b,' % orjson.dumps([pause_json(pause) for pause in exam.pauses])
-    return head + b'"quotas":['
+        told += b'"pauses":%b,' % orjson.dumps([pause_json(pause) for pause in exam.pauses])
+    if exam.announced:
+        told += b'"next_release":%b,' % orjson.dumps(announced_json(exam.announced[0]))
+    return told
 
 
 def put_together(rendered: _RenderedExam, availability: Availability, wanted: Filter) -> bytes:

@@ -40,6 +40,7 @@ from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.refusals import RefusalLedger
 from quota_service.ledger.retention import RetentionLedger
+from quota_service.ledger.seat_releases import SeatReleaseLedger
 from quota_service.ledger.set_asides import SetAsideLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
 from quota_service.ledger.waiting_list import WaitingListLedger
@@ -128,6 +129,7 @@ async def open_stores(
             recoveries,
             reader,
             OpsActions(ledger),
+            SeatReleaseLedger(ledger),
             metrics,
             failpoint,
         )

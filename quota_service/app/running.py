@@ -32,6 +32,7 @@ from quota_service.workers.lease import LeaseWorker
 from quota_service.workers.loop import WorkerLoop
 from quota_service.workers.recovery import RecoveryWorker
 from quota_service.workers.retention import RetentionWorker
+from quota_service.workers.seat_releases import SeatReleaseWorker
 from quota_service.workers.set_asides import SetAsideWorker
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
@@ -172,6 +173,7 @@ async def _working(service: Service, time_left: DrainTime) -> AsyncIterator[None
             LeaseWorker(stores.worker_lease),
             RecoveryWorker(stores.payments, settings),
             RetentionWorker(stores.maintenance, settings),
+            SeatReleaseWorker(stores),
             SetAsideWorker(stores),
             ShardRecoveryWorker(stores.maintenance, settings),
         )

@@ -5,19 +5,18 @@ come later, which are kept for a group, and how many people a venue seats in a s
 absent from an exam that has none of it.
 """
 
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from quota_service.definitions.fields import ClockTime, Table, Time, Title
+from quota_service.domain.definition import by_quota
 from quota_service.domain.exam import (
     MAX_CAPACITY,
     Announce,
     ListOrder,
     QuietHours,
-    Quota,
     ReturnedSeats,
     ReturnRule,
     SeatRelease,
@@ -93,7 +92,7 @@ class WaitingListTable(Table):
     length_max: Annotated[int, Whole(1, MAX_CAPACITY)] = 10_000
     """Entries that may wait for one quota."""
     quiet_hours: QuietHoursTable | None = None
-    """Absent where there are none."""
+    """Null or absent where there are none."""
 
     def rules(self) -> WaitingListRules:
         """Return the rules."""
@@ -156,15 +155,6 @@ class SetAsideTable(Table):
 
 Rooms = dict[str, dict[str, Annotated[int, Whole(0, MAX_CAPACITY)]]]
 """Seats of a venue in a session, whatever the subject."""
-
-
-def by_quota(seats: Mapping[str, Mapping[str, int]]) -> dict[Quota, int]:
-    """Return seats by quota that are given by venue and subject."""
-    return {
-        Quota(venue, subject): count
-        for venue, subjects in seats.items()
-        for subject, count in subjects.items()
-    }
 
 
 def text_of(text: str | dict[str, str]) -> Text:

@@ -19,7 +19,6 @@ from quota_service.definitions.allocation import (
     Rooms,
     SetAsideTable,
     WaitingListTable,
-    by_quota,
     text_of,
 )
 from quota_service.definitions.fields import (
@@ -36,6 +35,7 @@ from quota_service.definitions.fields import (
     not_more_than,
 )
 from quota_service.definitions.sources import SourceMember
+from quota_service.domain.definition import by_quota
 from quota_service.domain.exam import (
     MAX_PASS_TTL_S,
     MAX_SESSIONS,

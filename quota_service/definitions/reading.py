@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from quota_service.definitions.allocation import RELEASES_MAX, SET_ASIDES_MAX, by_quota
+from quota_service.definitions.allocation import RELEASES_MAX, SET_ASIDES_MAX
 from quota_service.definitions.fields import TAGS, zone_named
 from quota_service.definitions.model import ExamDefinition, SeatsMember, capacities
-from quota_service.domain.definition import MAX_PROBLEMS, DefinitionError, Problem, shown
+from quota_service.domain.definition import MAX_PROBLEMS, DefinitionError, Problem, by_quota, shown
 from quota_service.domain.exam import (
     IDENTIFIER,
     MAX_CAPACITY,

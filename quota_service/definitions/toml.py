@@ -24,7 +24,7 @@ def toml_of(document: Mapping[str, Any], comments: Mapping[Path, str] = _NOTHING
 def _table(path: Path, table: Mapping[str, Any], comments: Mapping[Path, str]) -> Iterator[str]:
     """Yield the lines of a table: first its values, then the tables in it, as TOML wants it."""
     for name, value in table.items():
-        if not _is_table(name, value):
+        if not _is_table(name, value) and value is not None:
             at = (*path, name)
             yield _commented(f"{_key(name)} = {_value(name, value)}", comments.get(at))
     for name, value in table.items():

@@ -15,6 +15,14 @@ from typing import Any, TypeGuard
 
 from quota_service.domain.definition import Problem, exam_document
 from quota_service.domain.exam import Exam, Quota
+from quota_service.domain.seat_release import (
+    NO_RELEASES,
+    NOTHING_RELEASED,
+    ReleaseChanges,
+    Released,
+    release_changes,
+    release_problems,
+)
 
 ABSENT = "none"
 """The value of a member that is absent before or after."""
@@ -55,32 +63,46 @@ class ChangePlan:
     changes: tuple[Change, ...]
     capacity: Mapping[Quota, int]
     problems: tuple[Problem, ...]
+    releases: ReleaseChanges = NO_RELEASES
+    released: Released = NOTHING_RELEASED
 
 
-def plan_changes(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> ChangePlan:
+def plan_changes(
+    old: Exam, new: Exam, taken: Mapping[Quota, int], released: Released = NOTHING_RELEASED
+) -> ChangePlan:
     """Return the changes from `old` to `new`, and all reasons against them.
 
     `taken` counts the seats held, being confirmed or confirmed, by quota; absent means 0. Equal
-    exams give an empty plan.
+    exams give an empty plan. The seats that came by releases stay beside those of a definition.
     """
     if old == new:
         return ChangePlan((), {}, ())
-    problems = find_problems(old, new, taken)
+    problems = find_problems(old, new, taken, released)
     capacity = {
-        quota: new.seats.get(quota, 0)
+        quota: new.seats[quota] + released.seats.get(quota, 0) if quota in new.seats else 0
         for quota in sorted(old.seats.keys() | new.seats.keys())
         if old.seats.get(quota) != new.seats.get(quota)
     }
     changes = tuple(_table_changes("", exam_document(old), exam_document(new)))
-    return ChangePlan(changes, {} if problems else capacity, problems)
+    if problems:
+        return ChangePlan(changes, {}, problems)
+    return ChangePlan(changes, capacity, (), release_changes(old, new, released), released)
 
 
-def find_problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> tuple[Problem, ...]:
-    """Return all reasons against changing `old` to `new`; `taken` as for `plan_changes`."""
-    return tuple(_problems(old, new, {quota: n for quota, n in taken.items() if n > 0}))
+def find_problems(
+    old: Exam, new: Exam, taken: Mapping[Quota, int], released: Released
+) -> tuple[Problem, ...]:
+    """Return all reasons against changing `old` to `new`; arguments as for `plan_changes`."""
+    some = {quota: n for quota, n in taken.items() if n > 0}
+    return (
+        *_problems(old, new, some, released.seats),
+        *release_problems(old, new, released),
+    )
 
 
-def _problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Problem]:
+def _problems(
+    old: Exam, new: Exam, taken: Mapping[Quota, int], released: Mapping[Quota, int]
+) -> Iterator[Problem]:
     if old.id != new.id:
         yield Problem("id", f"cannot change from {old.id} to {new.id}")
     everything = sum(taken.values())
@@ -105,7 +127,7 @@ def _problems(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Prob
         count = at_venue[venue.id]
         if count and venue.id not in new.venue_ids:
             yield Problem(f"venues.{venue.id}", f"cannot be removed while {_seats(count)} taken")
-    yield from _lowered_quotas(old, new, taken)
+    yield from _lowered_quotas(old, new, taken, released)
     yield from _lowered_ceilings(old, new, taken)
 
 
@@ -120,13 +142,16 @@ def _moved_subjects(old: Exam, new: Exam, taken: Mapping[str, int]) -> Iterator[
             )
 
 
-def _lowered_quotas(old: Exam, new: Exam, taken: Mapping[Quota, int]) -> Iterator[Problem]:
+def _lowered_quotas(
+    old: Exam, new: Exam, taken: Mapping[Quota, int], released: Mapping[Quota, int]
+) -> Iterator[Problem]:
     for quota, count in sorted(taken.items()):
         where = f"seats.{quota.venue}.{quota.subject}"
-        capacity = new.seats.get(quota)
-        if capacity is not None:
-            if count > capacity != old.seats.get(quota):
-                yield Problem(where, f"cannot be {capacity} while {_seats(count)} taken")
+        seats, more = new.seats.get(quota), released.get(quota, 0)
+        if seats is not None:
+            if count > seats + more and seats != old.seats.get(quota):
+                beside = f", with {more} released since," if more else ""
+                yield Problem(where, f"cannot be {seats}{beside} while {_seats(count)} taken")
         elif (
             quota in old.seats
             and quota.venue in new.venue_ids

@@ -138,11 +138,12 @@ def _allocation_document(exam: Exam) -> Iterator[tuple[str, object]]:
 
 def _waiting_list(rules: WaitingListRules) -> dict[str, object]:
     quiet = rules.quiet_hours
+    hours = None if quiet is None else {"from": quiet.starts, "to": quiet.ends}
     return {
         "offer_ttl_s": rules.offer_ttl_s,
         "order": rules.order,
         "length_max": rules.length_max,
-        **({} if quiet is None else {"quiet_hours": {"from": quiet.starts, "to": quiet.ends}}),
+        "quiet_hours": hours,
     }
 
 
@@ -170,6 +171,15 @@ def seats_document(seats: Mapping[Quota, int]) -> dict[str, dict[str, int]]:
     for quota, count in sorted(seats.items()):
         document.setdefault(quota.venue, {})[quota.subject] = count
     return document
+
+
+def by_quota(seats: Mapping[str, Mapping[str, int]]) -> dict[Quota, int]:
+    """Return seats by quota that are given by venue and subject."""
+    return {
+        Quota(venue, subject): count
+        for venue, subjects in seats.items()
+        for subject, count in subjects.items()
+    }
 
 
 def _room_document(rules: WaitingRoomRules) -> dict[str, object]:

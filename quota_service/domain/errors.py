@@ -515,6 +515,70 @@ class CandidatesWaiting(Refused):
     waiting: int
 
 
+@dataclass(eq=False)
+class UnknownRelease(Refused):
+    slug = "unknown-release"
+    detail = "the exam has no seat release {release!r}"
+    release: str
+
+
+@dataclass(eq=False)
+class ReleaseExists(Refused):
+    """A seat release of this id was planned, with another body or by a definition."""
+
+    slug = "release-exists"
+    detail = "the exam has another seat release {release!r}"
+    release: str
+    field: str = "id"
+
+
+@dataclass(eq=False)
+class ReleaseDone(Refused):
+    slug = "release-done"
+    detail = "seat release {release!r} has happened: its seats are there"
+    release: str
+
+
+class ReleasePast(Refused):
+    slug = "release-past"
+    detail = "is not later than now"
+    field = "at"
+
+
+@dataclass(eq=False)
+class ReleaseTooLate(Refused):
+    """Nobody could reserve the seats of the release any more."""
+
+    slug = "release-too-late"
+    detail = "{why}"
+    field = "at"
+    why: str
+
+
+@dataclass(eq=False)
+class TooManyReleases(Refused):
+    slug = "too-many-releases"
+    detail = "{releases_max} seat releases of the exam are planned, which is the limit"
+    releases_max: int
+
+
+@dataclass(eq=False)
+class UnknownQuota(Refused):
+    slug = "unknown-quota"
+    detail = "the exam has no quota {quota}"
+    quota: str
+    field: str
+
+
+@dataclass(eq=False)
+class TooManySeats(Refused):
+    slug = "too-many-seats"
+    detail = "{quota} would have more than {seats_max} seats"
+    quota: str
+    seats_max: int
+    field: str
+
+
 class Unavailable(QuotaError):
     """A fault of the service; nothing acknowledged was lost, and the request may be repeated.
 

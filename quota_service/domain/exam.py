@@ -354,6 +354,8 @@ class Exam:
     """What ops have closed for sale: venues, and `venue/subject` where some subjects are."""
     pauses: tuple[Pause, ...] = field(default=(), compare=False)
     """What ops have paused."""
+    announced: tuple[SeatRelease, ...] = field(default=(), compare=False)
+    """The seat releases to come of which something is public, by time; those of ops too."""
 
     @cached_property
     def session_of(self) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ from quota_service.domain.changes import Change
 from quota_service.domain.definition import exam_document
 from quota_service.domain.errors import ExamArchived, NotReady
 from quota_service.domain.exam import Ceiling, Exam, Pause, Quota
+from quota_service.domain.seat_release import release_from
 from quota_service.ledger.pool import Ledger
 from quota_service.observability.caller import Caller
 from quota_service.slices import in_slices
@@ -131,6 +132,10 @@ class ExamLedger:
         text = orjson.dumps(exam.pauses).decode()
         await connection.execute(self._query["set_pauses"], exam.id, text, exam.revision)
 
+    async def touch(self, connection: "Connection", exam: str) -> None:
+        """Let every process read an exam again: something beside its definition has changed."""
+        await connection.execute(self._query["touch_exam"], exam)
+
     async def note_import(
         self, connection: "Connection", exam: str, by: Caller, changes: Sequence[Change]
     ) -> None:
@@ -205,9 +210,9 @@ async def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam
     if before is not None and before.revision == revision:
         definition = before.definition
     elif len(text) > _LARGE_LENGTH:  # seconds, in which requests have to be answered
-        definition = await asyncio.to_thread(_definition, text, revision)
+        definition = await asyncio.to_thread(_definition, text, revision, row["announced"])
     else:
-        definition = _definition(text, revision)
+        definition = _definition(text, revision, row["announced"])
     if isinstance(definition, Exam):
         closed, pauses = frozenset(row["closed"]), _pauses(row["pauses"])
         if (definition.closed, definition.pauses) != (closed, pauses):
@@ -227,9 +232,11 @@ def _pauses(text: str) -> tuple[Pause, ...]:
     return tuple(Pause(**pause) for pause in orjson.loads(text))
 
 
-def _definition(text: str, revision: int) -> Exam | str:
+def _definition(text: str, revision: int, announced: str) -> Exam | str:
     """Return the exam of a stored definition, or why it cannot be read."""
     try:
-        return replace(parse_exam(orjson.loads(text)), revision=revision)
+        releases = tuple(release_from(each) for each in orjson.loads(announced))
+        exam = parse_exam(orjson.loads(text))
+        return replace(exam, revision=revision, announced=releases)
     except Exception as error:  # noqa: BLE001  whatever it is, the other exams are served
         return f"{type(error).__name__}: {error}"

@@ -29,9 +29,9 @@ from quota_service.domain.exam import MAX_SESSIONS, Exam, Quota
 from quota_service.domain.reservation import ReservationId
 from quota_service.ledger.auditing import AuditedQuota
 from quota_service.ledger.errors import Oversold
-from quota_service.registration.import_exam import finish_import
 from quota_service.registration.recover_shard import rebuild_shard
 from quota_service.registration.stores import MaintenanceStores
+from quota_service.registration.sync_shard import finish_import
 from quota_service.seats.definition import is_in_force
 from quota_service.seats.keys import Shard
 from quota_service.seats.replies import ShardSnapshot

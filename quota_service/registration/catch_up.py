@@ -8,8 +8,8 @@ which holds the lock of the exam, and puts in force what Postgres has then.
 
 from quota_service.domain.errors import StaleDefinition
 from quota_service.domain.exam import Exam
-from quota_service.registration.import_exam import definition_is_in_force, sync_shard
 from quota_service.registration.stores import ExamStores
+from quota_service.registration.sync_shard import definition_is_in_force, sync_shard
 from quota_service.seats.keys import Shard
 
 _LOOKS = 2

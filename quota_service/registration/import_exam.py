@@ -10,7 +10,9 @@
        are set aside; a refusal undoes 3
     5. commit                                                                   <- the decision
     6. open the shard in Redis if it is new
-    7. give Redis the definition, the capacities, the ceilings and the set-asides Postgres has
+    7. give Redis the definition, the capacities, the ceilings and the set-asides Postgres has; then
+       the seat releases of a time that is past, which have happened in 2, are applied
+       (`release_seats`)
 
 An exam that is retired has left Redis but for its counters (`retain`). A change of its definition
 fences it in 2, and a worker brings it back whole; until then it is answered 503.
@@ -37,7 +39,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from quota_service.domain.changes import Change, ChangePlan, find_problems, plan_changes
+from quota_service.domain.changes import (
+    Change,
+    ChangePlan,
+    find_problems,
+    plan_changes,
+)
 from quota_service.domain.definition import Problem
 from quota_service.domain.errors import (
     CandidatesWaiting,
@@ -48,27 +55,21 @@ from quota_service.domain.errors import (
     UnknownExam,
 )
 from quota_service.domain.exam import Ceiling, Exam, Quota, ReturnRule
+from quota_service.domain.seat_release import ReleaseChanges, Released
 from quota_service.domain.timetable import contradictions, warnings
 from quota_service.ledger.exams import ShardState, StoredExam
 from quota_service.ledger.set_asides import StoredSetAside
 from quota_service.observability.caller import caller
 from quota_service.registration.change_source import joined_without_source, source_problems
-from quota_service.registration.level_ceilings import (
-    ceilings_are_level,
-    put_ceilings,
-    put_level,
-)
-from quota_service.registration.level_returned import open_what_waits
+from quota_service.registration.level_ceilings import put_ceilings, put_level
 from quota_service.registration.level_set_asides import (
     put_set_asides,
     set_aside_problems,
-    set_asides_are_level,
     take_for_set_asides,
 )
+from quota_service.registration.release_seats import mark_applied
 from quota_service.registration.stores import ExamStores, MaintenanceStores
-from quota_service.seats.codes import Code
-from quota_service.seats.definition import is_in_force
-from quota_service.seats.keys import Shard
+from quota_service.registration.sync_shard import define, set_capacity, shard_of, sync_shard
 from quota_service.slices import in_slices
 from quota_service.waiting_room.status import Phase
 
@@ -102,7 +103,8 @@ async def check_import(stores: MaintenanceStores, exam: Exam, *, force: bool = F
     async with stores.ledger.transaction() as connection:
         old, plan = await _plan(stores, connection, exam)
     problems = (*waiting, *plan.problems)
-    return Imported(old is None, plan.changes, tuple(warnings(exam)), problems)
+    told = (*warnings(exam), *_at_once(await _past(stores, plan.releases)))
+    return Imported(old is None, plan.changes, told, problems)
 
 
 async def import_exam(stores: MaintenanceStores, exam: Exam, *, force: bool = False) -> Imported:
@@ -114,7 +116,7 @@ async def import_exam(stores: MaintenanceStores, exam: Exam, *, force: bool = Fa
     """
     await _check_waiting(stores, exam, force=force)
     try:
-        imported, comes_back = await _store(stores, exam)
+        stored = await _store(stores, exam)
     except DefinitionRefused:
         raise
     except QuotaError:
@@ -122,21 +124,35 @@ async def import_exam(stores: MaintenanceStores, exam: Exam, *, force: bool = Fa
             await sync_shard(stores, exam.id)
         raise
     stores.failpoint("import: after commit")
+    imported, released = stored.imported, stored.released
     if imported.created or imported.changes:
         extra = {"exam": exam.id, "is_new": imported.created, "changes": len(imported.changes)}
         log.info("definition imported", extra=extra)
     try:
-        if not comes_back:
+        if not stored.comes_back:
             await sync_shard(stores, exam.id)
+            await mark_applied(stores, exam, released)
         await stores.registry.refresh()
         await stores.rooms.refresh()
     except Unavailable as error:
         raise ImportUnfinished(exam.id, str(error)) from error
-    return replace(imported, warnings=tuple(warnings(exam)))
+    return replace(imported, warnings=(*warnings(exam), *_at_once(released)))
 
 
-async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]:
-    """Decide; return what was done, and whether a worker brings the exam back into Redis."""
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What was decided: of releases, those that happened at once.
+
+    `comes_back` where a worker brings the exam back into Redis.
+    """
+
+    imported: Imported
+    comes_back: bool = False
+    released: tuple[str, ...] = ()
+
+
+async def _store(stores: MaintenanceStores, exam: Exam) -> _Stored:
+    """Decide; return what was done."""
     async with stores.ledger.transaction() as connection:
         old, plan = await _plan(stores, connection, exam)
         _refuse(plan.problems)
@@ -149,9 +165,10 @@ async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]
             if exam.set_asides:
                 await stores.set_asides.put(connection, exam)
             await _ensure_rows(stores, connection, exam)
-            return Imported(created=True, changes=()), False
+            past = await _release(stores, connection, exam, plan.releases)
+            return _Stored(Imported(created=True, changes=()), released=past)
         if not plan.changes:
-            return Imported(created=False, changes=()), False
+            return _Stored(Imported(created=False, changes=()))
         has_ceilings = bool(exam.ceilings or old.exam.ceilings)
         if has_ceilings:
             await stores.exams.lock_quotas(connection, exam.id)
@@ -165,13 +182,14 @@ async def _store(stores: MaintenanceStores, exam: Exam) -> tuple[Imported, bool]
         new = await stores.exams.update(connection, exam)
         await stores.exams.note_import(connection, exam.id, caller(), plan.changes)
         await _ensure_rows(stores, connection, exam)
+        past = await _release(stores, connection, exam, plan.releases)
         if old.is_retired:
             await _bring_back(stores, connection, exam.id)
         stores.failpoint("import: before redis")
         async with stores.ledger.kept_alive(connection):
-            await _put_in_force(stores, old, new, plan.capacity, (kept_before, kept))
+            await _put_in_force(stores, old, new, plan, (kept_before, kept))
         stores.failpoint("import: before commit")
-        return Imported(created=False, changes=plan.changes), old.is_retired
+        return _Stored(Imported(created=False, changes=plan.changes), old.is_retired, past)
 
 
 async def _plan(
@@ -180,19 +198,52 @@ async def _plan(
     """Lock an exam; return it as it is stored, and what the definition would change in it."""
     old = await stores.exams.lock(connection, exam.id)
     if old is None:
-        return None, ChangePlan((), {}, tuple(contradictions(exam)))
+        new = ReleaseChanges(exam.releases)
+        return None, ChangePlan((), {}, tuple(contradictions(exam)), new)
     confirmed = await stores.exams.confirmed(connection, exam.id)
     kept = await stores.set_asides.all(connection, exam.id)
+    released = await _released(stores, connection, exam.id)
     async with stores.ledger.kept_alive(connection):
         shard = None if old.state is ShardState.NEW else shard_of(old)
         of_kept = await set_aside_problems(stores, shard, old.exam, exam, kept)
         taken = await _taken(stores, old, confirmed)
         # Of a large exam it takes a second, in which requests have to be answered.
-        plan = await asyncio.to_thread(plan_changes, old.exam, exam, taken)
+        plan = await asyncio.to_thread(plan_changes, old.exam, exam, taken, released)
     stand = contradictions(old.exam)
     more = [problem for problem in contradictions(exam) if problem not in stand]
     more += await source_problems(stores, connection, old, exam)
     return old, replace(plan, problems=(*plan.problems, *more, *of_kept))
+
+
+async def _released(stores: ExamStores, connection: "Connection", exam_id: str) -> Released:
+    """Return the seat releases of an exam, and the seats that came by them."""
+    releases = await stores.seat_releases.of_exam(connection, exam_id)
+    return Released(releases, await stores.seat_releases.released(connection, exam_id))
+
+
+async def _release(
+    stores: ExamStores, connection: "Connection", exam: Exam, changes: ReleaseChanges
+) -> tuple[str, ...]:
+    """Plan and cancel seat releases of a definition; return those that have happened at once."""
+    for release in changes.planned:
+        await stores.seat_releases.plan(connection, exam.id, release, caller())
+    await stores.seat_releases.cancel(connection, exam.id, changes.cancelled)
+    past = await _past(stores, changes)
+    await stores.seat_releases.execute(connection, exam.id, past)
+    return past
+
+
+def _at_once(releases: Sequence[str]) -> list[Problem]:
+    """Return the warnings of releases whose time is past."""
+    return [Problem(f"releases.{each}.at", "is past: it happens at once") for each in releases]
+
+
+async def _past(stores: ExamStores, changes: ReleaseChanges) -> tuple[str, ...]:
+    """Return the ids of the releases that are planned for a time that is past."""
+    if not changes.planned:
+        return ()
+    now_ms = await stores.seats.clock_ms()
+    return tuple(release.id for release in changes.planned if release.at_ms <= now_ms)
 
 
 async def _check_waiting(stores: MaintenanceStores, exam: Exam, *, force: bool) -> None:
@@ -209,71 +260,6 @@ async def _check_waiting(stores: MaintenanceStores, exam: Exam, *, force: bool) 
         status = stores.rooms.current(exam.id).status
         if status.waiting and status.phase(stores.rooms.now_ms()) is not Phase.CLOSED:
             raise CandidatesWaiting(status.waiting)
-
-
-async def sync_shard(stores: ExamStores, exam_id: str, patience_ms: int = 0) -> bool:
-    """Open an exam's shard if it never was; give Redis what Postgres has of its definition.
-
-    Returns whether set-asides have changed, which can wait for seats that come back.
-
-    An import that is under way is waited for: so long at most, where that is not 0. LedgerLocked
-    tells that it goes on.
-    """
-    async with stores.ledger.transaction() as connection:
-        if patience_ms:
-            await connection.execute(stores.ledger.query["set_lock_timeout"], str(patience_ms))
-        stored = await stores.exams.lock(connection, exam_id)
-        if stored is None:
-            raise UnknownExam(exam_id)
-        capacity = await stores.exams.capacity(connection, exam_id)
-        ceilings = await stores.exams.ceilings(connection, exam_id)
-        kept = await stores.set_asides.all(connection, exam_id)
-        shard, is_new = shard_of(stored), stored.state is ShardState.NEW
-        if is_new and not await stores.seats.open(shard):
-            # Postgres was set back to before the exam was opened.
-            reason = "redis has it under another epoch"
-            await stores.recoveries.fence_in(connection, exam_id, reason)
-            return False
-        async with stores.ledger.kept_alive(connection):
-            await define(stores, shard, stored.exam)
-            await put_level(stores, shard, ceilings)
-            # First what is kept: seats that come for a group are never on sale.
-            has_changed = await put_set_asides(stores, shard, kept, capacity)
-            await set_capacity(stores, shard, capacity)
-            await open_what_waits(stores, shard, stored.exam)
-        if is_new:
-            await stores.exams.mark_open(connection, exam_id)
-        return has_changed
-
-
-async def finish_import(stores: ExamStores, exam_id: str) -> bool:
-    """Do what an import that died left undone; return whether there was anything."""
-    async with stores.ledger.connection() as connection:
-        stored = await stores.exams.capacity(connection, exam_id)
-    if not stores.registry.is_new(exam_id):
-        shard = stores.registry.shard(exam_id)
-        present = (await stores.seats.snapshot(shard)).capacity
-        is_level = True
-        async for quota, seats in in_slices(stored.items()):
-            is_level = is_level and present.get(quota, 0) == seats
-        is_level = (
-            is_level
-            and await definition_is_in_force(stores, exam_id)
-            and await ceilings_are_level(stores, shard)
-        )
-        if is_level and await set_asides_are_level(stores, shard):
-            return False
-        if is_level:
-            return await sync_shard(stores, exam_id)
-    await sync_shard(stores, exam_id)
-    await stores.registry.refresh()
-    return True
-
-
-async def definition_is_in_force(stores: ExamStores, exam_id: str) -> bool:
-    """Return whether Redis has the definition of an exam in force that this process knows."""
-    exam, shard = stores.registry.find(exam_id), stores.registry.shard(exam_id)
-    return is_in_force(exam, await stores.seats.definition(shard))
 
 
 def _refuse(problems: Sequence[Problem]) -> None:
@@ -320,7 +306,7 @@ async def _put_in_force(
     stores: MaintenanceStores,
     old: StoredExam,
     new: Exam,
-    capacity: Mapping[Quota, int],
+    plan: ChangePlan,
     set_asides: tuple[Sequence[StoredSetAside], Sequence[StoredSetAside]],
 ) -> None:
     """Put a definition in force in Redis, and take the seats that it does not have any more.
@@ -332,13 +318,17 @@ async def _put_in_force(
         return
     shard = shard_of(old)
     # Up to now seats could be taken, so the checks that depend on taken seats are made again.
-    hangs_on_taken = bool(find_problems(old.exam, new, old.exam.seats))
+    released = plan.released
+    before = {
+        quota: seats + released.seats.get(quota, 0) for quota, seats in old.exam.seats.items()
+    }
+    hangs_on_taken = bool(find_problems(old.exam, new, before, released))
     await define(stores, shard, new)
-    fewer = {quota: n for quota, n in capacity.items() if n < old.exam.seats.get(quota, 0)}
+    fewer = {quota: n for quota, n in plan.capacity.items() if n < before.get(quota, 0)}
     lower = [room for room in new.rooms if _is_lower(room, old.exam)]
     try:
         if hangs_on_taken:
-            _refuse(find_problems(old.exam, new, await _taken(stores, old, {})))
+            _refuse(find_problems(old.exam, new, await _taken(stores, old, {}), released))
         _refuse(await joined_without_source(stores, old, new))
         if fewer:
             await set_capacity(stores, shard, fewer)
@@ -347,7 +337,7 @@ async def _put_in_force(
         await take_for_set_asides(stores, shard, old.exam, new, kept)
     except DefinitionRefused:
         await define(stores, shard, old.exam)
-        await set_capacity(stores, shard, {quota: old.exam.seats[quota] for quota in fewer})
+        await set_capacity(stores, shard, {quota: before[quota] for quota in fewer})
         if lower:
             await put_level(stores, shard, old.exam.rooms)
         await put_set_asides(stores, shard, kept_before, {})
@@ -357,32 +347,3 @@ async def _put_in_force(
 def _is_lower(room: Ceiling, old: Exam) -> bool:
     before = old.ceilings.get((room.venue, room.session))
     return before is None or room.seats < before
-
-
-def shard_of(stored: StoredExam) -> Shard:
-    """Return the shard of an exam in any state; scripts refuse one that is fenced."""
-    return Shard(stored.id, stored.epoch)
-
-
-async def define(stores: ExamStores, shard: Shard, exam: Exam) -> None:
-    """Put a stored definition in force in Redis, whichever was before; the exam is locked.
-
-    StaleDefinition when another process did the same meanwhile: then our lock is lost.
-    """
-    found = await stores.seats.definition(shard)
-    if is_in_force(exam, found):
-        return
-    await stores.seats.define(shard, exam, found.get("revision", ""))
-
-
-async def set_capacity(stores: ExamStores, shard: Shard, capacity: Mapping[Quota, int]) -> None:
-    """Give Redis the capacity of quotas, all or none; DefinitionRefused below what is taken."""
-    answer = await stores.seats.set_capacity(shard, capacity)
-    if answer.code is Code.BELOW_TAKEN:
-        pairs = zip(answer.detail[::2], answer.detail[1::2], strict=True)
-        raise DefinitionRefused(
-            [
-                (f"seats.{quota.replace('/', '.')}", f"cannot go below the {taken} seats taken")
-                for quota, taken in pairs
-            ]
-        )

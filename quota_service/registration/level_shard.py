@@ -13,11 +13,11 @@ from quota_service.domain.errors import DefinitionRefused
 from quota_service.domain.reservation import ReservationId, State
 from quota_service.ledger.recoveries import Fenced, Records, Step
 from quota_service.registration.confirm import has_ended
-from quota_service.registration.import_exam import set_capacity
 from quota_service.registration.level_ceilings import level_ceilings
 from quota_service.registration.level_returned import level_returned
 from quota_service.registration.level_set_asides import level_set_asides
 from quota_service.registration.stores import MaintenanceStores
+from quota_service.registration.sync_shard import set_capacity
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import FIELDS, parse_record, record_text
 from quota_service.slices import in_slices

@@ -37,11 +37,11 @@ from enum import StrEnum
 from quota_service.domain.errors import NotReady, Unavailable
 from quota_service.ledger.recoveries import Fenced, Step
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.import_exam import define
 from quota_service.registration.level_list import level_list
 from quota_service.registration.level_shard import ContradictionError, rebuild, reconcile
 from quota_service.registration.registry import UsedShard
 from quota_service.registration.stores import MaintenanceStores
+from quota_service.registration.sync_shard import define
 from quota_service.seats.keys import Shard
 from quota_service.seats.recovery import ShardStatus
 

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 from quota_service.domain.errors import QuotaError, RegistrationClosed, Unavailable, UnknownExam
 from quota_service.domain.exam import Exam
 from quota_service.ledger.exams import ShardState, StoredExam
-from quota_service.registration.import_exam import define, shard_of, sync_shard
 from quota_service.registration.stores import ExamStores
+from quota_service.registration.sync_shard import define, shard_of, sync_shard
 
 if TYPE_CHECKING:
     from quota_service.ledger.pool import Connection

@@ -25,6 +25,7 @@ from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.refusals import RefusalLedger
 from quota_service.ledger.retention import RetentionLedger
+from quota_service.ledger.seat_releases import SeatReleaseLedger
 from quota_service.ledger.set_asides import SetAsideLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
 from quota_service.ledger.waiting_list import WaitingListLedger
@@ -67,6 +68,7 @@ class ExamStores:
     recoveries: RecoveryLedger
     reader: LedgerReader
     ops_actions: OpsActions
+    seat_releases: SeatReleaseLedger
     metrics: Metrics
     failpoint: Callable[[str], None]
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from quota_service.registration.import_exam import definition_is_in_force, finish_import
 from quota_service.registration.stores import ExamStores
+from quota_service.registration.sync_shard import definition_is_in_force, finish_import
 from quota_service.workers.loop import each_of
 from quota_service.workers.schedule import SELDOM_S, Schedule
 

@@ -179,6 +179,8 @@ async def test_a_document_has_the_rules_for_seats_and_what_is_announced_of_relea
     ]
     kept = {"id": "teachers", "title": "Teachers", "until": at, "seats": {"jinan": {"qms": 1}}}
 
+    plain = {**rules, "waiting_list": {**rules["waiting_list"], "quiet_hours": None}}
+    await api.import_exam({**exam_definition("exam-3"), **plain})
     put = await api.import_exam(
         {
             **definition,
@@ -190,6 +192,8 @@ async def test_a_document_has_the_rules_for_seats_and_what_is_announced_of_relea
     shown = (await api.get("/v1/exams/exam-2", key=None)).json
 
     assert put.status == 201, put
+    without = (await api.get("/v1/exams/exam-3", key=None)).json
+    assert {name: without[name] for name in rules} == plain
     assert {name: shown[name] for name in rules} == rules
     assert shown["releases"] == [
         {"id": "all", "at": at, "venues": ["jinan"], "seats": seats},

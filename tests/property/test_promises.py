@@ -54,11 +54,12 @@ from quota_service.registration.audit import audit
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.import_exam import finish_import, import_exam
+from quota_service.registration.import_exam import import_exam
 from quota_service.registration.recover import Recovered, recover_attempts
 from quota_service.registration.refund import refund, return_seats
 from quota_service.registration.release import checkout, release
 from quota_service.registration.reserve import Order, reserve
+from quota_service.registration.sync_shard import finish_import
 from quota_service.registration.view import view_candidate
 from quota_service.settings import Settings
 from tests.support.examples import examples

@@ -12,10 +12,11 @@ from quota_service.registration.audit import Promise, audit, repair
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.import_exam import finish_import, import_exam
+from quota_service.registration.import_exam import import_exam
 from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.registration.reserve import Order, reserve
+from quota_service.registration.sync_shard import finish_import
 from quota_service.seats.keys import Shard
 from quota_service.workers.audit import AuditWorker
 from tests.support.books import check_books

@@ -12,9 +12,10 @@ from quota_service.domain.payment import PaymentOutcome, RefundReason
 from quota_service.registration.audit import audit, repair
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
-from quota_service.registration.import_exam import finish_import, import_exam
+from quota_service.registration.import_exam import import_exam
 from quota_service.registration.refund import refund
 from quota_service.registration.reserve import Order, reserve
+from quota_service.registration.sync_shard import finish_import
 from quota_service.seats.keys import Shard
 from tests.support.bookings import book
 from tests.support.exams import exam_definition

@@ -13,8 +13,9 @@ from quota_service.domain.reservation import State
 from quota_service.ledger.confirmations import PaymentDecision
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
-from quota_service.registration.import_exam import import_exam, sync_shard
+from quota_service.registration.import_exam import import_exam
 from quota_service.registration.refund import refund
+from quota_service.registration.sync_shard import sync_shard
 from quota_service.seats.connection import BatchLimits
 from quota_service.seats.store import SeatStore
 from tests.support.bookings import book, recover

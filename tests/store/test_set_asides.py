@@ -13,8 +13,9 @@ from quota_service.domain.errors import DefinitionRefused
 from quota_service.domain.exam import Exam, Quota
 from quota_service.registration.audit import audit, repair
 from quota_service.registration.close_set_asides import close_set_asides
-from quota_service.registration.import_exam import check_import, finish_import, import_exam
+from quota_service.registration.import_exam import check_import, import_exam
 from quota_service.registration.release import release
+from quota_service.registration.sync_shard import finish_import
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
 from quota_service.seats.replies import ReserveRequest

@@ -7,6 +7,13 @@ SELECT e.id,
        e.id_key,
        e.closed,
        e.pauses::text AS pauses,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'announce', r.announce, 'seats', r.seats,
+                                                     'at_ms', (extract(epoch FROM r.at) * 1000)::bigint)
+                                  ORDER BY r.at, r.id), '[]')::text
+        FROM   seat_releases r
+        WHERE  r.exam = e.id
+        AND    r.state = 'planned'
+        AND    r.announce <> 'nothing') AS announced,
        e.archived_at IS NOT NULL AS archived,
        s.epoch,
        s.state,
