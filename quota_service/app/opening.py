@@ -135,6 +135,7 @@ async def open_stores(
         )
         room_store, room_ledger = RoomStore(runners), WaitingRoomLedger(ledger)
         lists, list_ledger = ListStore(runners), WaitingListLedger(ledger, settings, metrics)
+        dealing, deals = DealingStore(runners), DealingLedger(ledger)
         draws = DrawLedger(ledger, settings)
         polling = Polling(_POLL_MIN_S, settings.waiting_room_poll_max_s)
         rooms = WaitingRoomCache(
@@ -198,8 +199,8 @@ async def open_stores(
                 payments=payments,
                 lists=lists,
                 list_ledger=list_ledger,
-                dealing=DealingStore(runners),
-                deals=DealingLedger(ledger),
+                dealing=dealing,
+                deals=deals,
             ),
             maintenance=MaintenanceStores(
                 *common,
@@ -209,6 +210,8 @@ async def open_stores(
                 waiting_rooms=room_ledger,
                 lists=lists,
                 list_ledger=list_ledger,
+                dealing=dealing,
+                deals=deals,
                 draws=draws,
                 recovery=RecoveryStore(runners),
                 auditing=AuditLedger(ledger),

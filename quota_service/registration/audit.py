@@ -15,6 +15,8 @@ times in a row is reported.
     P9  as many sessions taken as seats; by the definition that is stored every booking, and every
         hold, takes the session of its subjects, and no candidate is booked twice in one; Redis
         has that definition in force
+    P10 the waiting list in Redis is the one in Postgres, each of its offers has a hold, and no
+        entry is passed over (`audit_list.py`)
 """
 
 import asyncio
@@ -29,6 +31,7 @@ from quota_service.domain.exam import MAX_SESSIONS, Exam, Quota
 from quota_service.domain.reservation import ReservationId
 from quota_service.ledger.auditing import AuditedQuota
 from quota_service.ledger.errors import Oversold
+from quota_service.registration.audit_list import audit_list
 from quota_service.registration.recover_shard import rebuild_shard
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.registration.sync_shard import finish_import
@@ -60,6 +63,7 @@ class Promise(StrEnum):
     P6 = "P6"
     P7 = "P7"
     P9 = "P9"
+    P10 = "P10"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -110,7 +114,7 @@ async def audit(stores: MaintenanceStores, exam_id: str, *, in_full: bool = True
             for difference in await _compare(stores, exam.id, in_full=in_full)
             if (difference.promise, difference.place) in places
         }
-    checked = [Promise.P1, Promise.P6, Promise.P7, Promise.P9]
+    checked = [Promise.P1, Promise.P6, Promise.P7, Promise.P9, Promise.P10]
     after = _EVER if in_full else dt.datetime.now(dt.UTC) - _LATELY
     for event in await stores.auditing.payments_without_end(exam.id, after):
         differences.add(
@@ -153,6 +157,8 @@ async def _compare(stores: MaintenanceStores, exam_id: str, *, in_full: bool) ->
         found |= await _holds_in_their_sessions(stores, shard, exam)
     for place, expected, told in await stores.auditing.not_in_their_sessions(exam_id):
         found.add(Difference(Promise.P9, place, expected, told))
+    for place, expected, told in await audit_list(stores, exam, shard):
+        found.add(Difference(Promise.P10, place, expected, told))
     is_retired = stores.registry.is_retired(exam_id)
     return found | await _within_redis(after, is_retired=is_retired)
 

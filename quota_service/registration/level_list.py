@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _PAGE_MAX = 2000
 _PHANTOM_AGE_S = 60.0
 """How long an entry may be in Redis alone: by then its join has ended one way or the other."""
-_UNTOLD_AGE_S = 10.0
+UNTOLD_AGE_S = 10.0
 """How long the journal may take to tell of an offer."""
 
 
@@ -40,7 +40,7 @@ async def level_list(lists: ListStore, ledger: WaitingListLedger, shard: Shard) 
 
     The shard is fenced: no candidate joins meanwhile.
     """
-    waiting = await _waiting(ledger, shard.exam)
+    waiting = await waiting_entries(ledger, shard.exam)
     listed = [(each.serial, each.number) async for each in lists.listed(shard)]
     await lists.delist(shard, [each for each in listed if each[0] not in waiting])
     await lists.relist(shard, list(waiting.values()))
@@ -77,7 +77,7 @@ class LevelledLists:
             return False
         if is_new:
             await self._adopt(exam, shard, lease)
-        waiting = await _waiting(self._stores.list_ledger, exam.id)
+        waiting = await waiting_entries(self._stores.list_ledger, exam.id)
         listed = {each.serial: each.number async for each in self._stores.lists.listed(shard)}
         await self._remove(exam, shard, {s: n for s, n in listed.items() if s not in waiting})
         added = await self._add(exam, shard, [e for s, e in waiting.items() if s not in listed])
@@ -87,7 +87,7 @@ class LevelledLists:
 
     async def _adopt(self, exam: Exam, shard: Shard, lease: DealingLease) -> None:
         """Record offers that the journal tells of and no entry has: their leader died."""
-        waiting = await _waiting(self._stores.list_ledger, exam.id)
+        waiting = await waiting_entries(self._stores.list_ledger, exam.id)
         id_key = self._stores.registry.id_key(exam.id)
         entries = {
             str(ReservationId(exam.id, offer_serial(id_key, exam.id, entry))): entry
@@ -136,7 +136,7 @@ class LevelledLists:
         """Let entries wait whose hold is in no store; return how many."""
         deals = self._stores.deals
         lost = []
-        for entry in await deals.untold(exam.id, _UNTOLD_AGE_S):
+        for entry in await deals.untold(exam.id, UNTOLD_AGE_S):
             serial = (entry.reservation or "").rpartition(".")[2]
             if (await self._stores.seats.recall(shard, serial)).code is Code.UNKNOWN:
                 lost.append(entry.serial)
@@ -147,7 +147,7 @@ class LevelledLists:
         return await self._stores.lists.relist(shard, back)
 
 
-async def _waiting(ledger: WaitingListLedger, exam: str) -> dict[str, Entry]:
+async def waiting_entries(ledger: WaitingListLedger, exam: str) -> dict[str, Entry]:
     """Return the entries that wait by Postgres, by serial."""
     found: dict[str, Entry] = {}
     after = 0

@@ -142,6 +142,8 @@ class MaintenanceStores(ExamStores):
     waiting_rooms: WaitingRoomLedger
     lists: ListStore
     list_ledger: WaitingListLedger
+    dealing: DealingStore
+    deals: DealingLedger
     draws: DrawLedger
     recovery: RecoveryStore
     auditing: AuditLedger

@@ -22,7 +22,7 @@ _QUOTAS_MAX = 2000
 _DELISTED_MAX = 100
 """Entries that are removed with one call."""
 _SCAN_COUNT = 500
-"""Entries that are read with one call, about."""
+"""Entries, or quotas they want, that are read with one call, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +114,22 @@ class ListStore:
 
     async def listed(self, shard: Shard) -> AsyncIterator[Listed]:
         """Yield the entries that wait by Redis, in pages; one may come twice, as with SCAN."""
+        async for serial, text in self._scan(shard, "list"):
+            number = text.partition("|")[0]
+            yield Listed(serial, int(number) if number else None)
+
+    async def wanted(self, shard: Shard) -> dict[str, int]:
+        """Return how many entries want each quota, and each session at a venue with ceilings."""
+        return {field: int(count) async for field, count in self._scan(shard, "wanted")}
+
+    async def _scan(self, shard: Shard, name: str) -> AsyncIterator[tuple[str, str]]:
         cursor = "0"
         while True:
             cursor, flat = await self._runners.of(shard).command(
-                "HSCAN", shard.key("list"), cursor, "COUNT", _SCAN_COUNT
+                "HSCAN", shard.key(name), cursor, "COUNT", _SCAN_COUNT
             )
-            for serial, text in zip(flat[::2], flat[1::2], strict=True):
-                number = text.partition("|")[0]
-                yield Listed(serial, int(number) if number else None)
+            for each in zip(flat[::2], flat[1::2], strict=True):
+                yield each
             if cursor == "0":
                 return
 
