@@ -35,7 +35,13 @@ from quota_service.ledger.migrations import migrate
 from quota_service.observability.logs import configure_logging
 from quota_service.registration.audit import audit, repair
 from quota_service.settings import Settings, SettingsError, describe, read_settings
-from quota_service.waiting_room.verify import DrawNotVerified, verify_draw
+from quota_service.waiting_room.verify import (
+    DrawNotVerified,
+    told,
+    verify_draw,
+    verify_earlier,
+    verify_proof,
+)
 
 _REFUSALS = (
     DefinitionError,
@@ -107,13 +113,19 @@ def _parser() -> argparse.ArgumentParser:
         "verify",
         _verify_draw,
         "check a published draw offline: print candidates in drawn order; exit status 1 when the "
-        "seed does not match its commitment",
+        "seed does not match its commitment, or the source, the entries or a proof are not right",
     )
     verify.add_argument(
         "document", help="the public document of the waiting room as a JSON file, - for stdin"
     )
     verify.add_argument("candidates", nargs="*", metavar="candidate")
     verify.add_argument("--file", type=Path, help="a file with more candidates, one a line")
+    verify.add_argument(
+        "--before", metavar="DOCUMENT", help="the document as it was before the source came"
+    )
+    verify.add_argument(
+        "--proof", action="append", default=[], help="what .../waiting-room/proof answered"
+    )
 
     add_key_commands(commands)
     add_room_commands(commands)
@@ -216,8 +228,15 @@ async def _verify_draw(options: argparse.Namespace, _settings: Settings) -> int:
     if options.file is not None:
         candidates += options.file.read_text(encoding="utf-8").split()
     document = orjson.loads(_read(options.document))
+    verify_draw(document, ())
+    if options.before is not None:
+        verify_earlier(document, orjson.loads(_read(options.before)))
+    proved = [verify_proof(document, orjson.loads(_read(name))) for name in options.proof]
+    candidates += proved
     for position, drawn in enumerate(verify_draw(document, candidates), start=1):
         print(f"{position}\t{drawn.rank}\t{drawn.candidate}")
+    for line in (*(f"{each} is among the entries" for each in proved), *told(document)):
+        print(line)
     print(f"the seed matches its commitment: {document['seed_commitment']}")
     return 0
 

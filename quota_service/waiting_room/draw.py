@@ -23,9 +23,9 @@ def commitment(seed: bytes) -> str:
     return hashlib.sha256(seed).hexdigest()
 
 
-def rank(seed: bytes, exam: str, candidate: str) -> str:
-    """Return the rank of a candidate: 64 hex digits, the lowest is the first in the order."""
-    return hmac.digest(seed, (exam + candidate).encode(), "sha256").hex()
+def rank(key: bytes, exam: str, candidate: str) -> str:
+    """Return the rank of a candidate under a seed: 64 hex digits, the lowest is the first."""
+    return hmac.digest(key, (exam + candidate).encode(), "sha256").hex()
 
 
 def sourced_rank(key: bytes, exam: str, candidate: str) -> str:

@@ -1,17 +1,24 @@
-"""Verifies a draw from its public document: the seed, its commitment, and the ranks.
+"""Verifies a draw from its public document: seed, source, entries and ranks, and proofs of tickets.
 
-Compare the `seed_commitment` of a document from before the opening with that of the later one;
-this module checks the rest, without a running service.
+It needs no running service. What a document cannot show is when it was published: compare it with
+one that was saved before the source came, which has the commitment to the seed and the root of the
+entries.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from quota_service.domain.exam import IDENTIFIER
-from quota_service.waiting_room.draw import commitment, rank
+from quota_service.domain.exam import IDENTIFIER, SourceKind
+from quota_service.waiting_room.drand import BeaconRefused, check_signature, read_signature
+from quota_service.waiting_room.draw import commitment, rank, sourced_rank
+from quota_service.waiting_room.entries import Proof, leaf_of
 
 _SHA_256 = re.compile(r"[0-9a-f]{64}")
+_SETTLED_AT_FREEZE = ("kind", "chain", "round", "description", "entries_close_at", "at")
+"""Members of a source that stay what they are from the freeze on."""
 
 
 class DrawNotVerified(ValueError):
@@ -29,7 +36,8 @@ class Drawn:
 def verify_draw(document: object, candidates: Iterable[str]) -> list[Drawn]:
     """Return the candidates in drawn order by a saved public document of a waiting room.
 
-    Raises DrawNotVerified, also where the seed is not the one that was committed to.
+    Raises DrawNotVerified, also where the seed is not the one that was committed to, or a source
+    has not come to what is said.
     """
     if not isinstance(document, Mapping):
         raise DrawNotVerified("the document is not a JSON object")
@@ -44,6 +52,102 @@ def verify_draw(document: object, candidates: Iterable[str]) -> list[Drawn]:
         raise DrawNotVerified("the seed is not 64 hex digits")
     if commitment(bytes.fromhex(seed)) != committed:
         raise DrawNotVerified("the seed does not match seed_commitment")
-    key = bytes.fromhex(seed)
-    ranked = [(rank(key, exam, candidate), candidate) for candidate in set(candidates)]
+    key, has_source = bytes.fromhex(seed), document.get("source") is not None
+    if has_source:
+        key += _second_half(document)
+    ranked_by = sourced_rank if has_source else rank
+    ranked = [(ranked_by(key, exam, candidate), candidate) for candidate in set(candidates)]
     return [Drawn(*pair) for pair in sorted(ranked)]
+
+
+def verify_proof(document: Mapping[str, Any], proof: object) -> str:
+    """Return the candidate whose entry a proof shows to be in the draw of a verified document."""
+    entries = _entries(document)
+    if not isinstance(proof, Mapping) or proof.get("exam") != document["exam"]:
+        raise DrawNotVerified("the proof is not of the exam of the document")
+    candidate, path = proof.get("candidate"), proof.get("path")
+    if not isinstance(candidate, str) or not isinstance(path, list):
+        raise DrawNotVerified("the proof has no candidate or no path")
+    hashes = tuple(_hash(each, "the path") for each in path)
+    index, count = proof.get("index"), entries["count"]
+    leaf = leaf_of(document["exam"], candidate)
+    if not isinstance(index, int) or Proof(leaf, index, count, hashes).root != _root(entries):
+        raise DrawNotVerified(f"the proof does not lead from {candidate} to the root")
+    return candidate
+
+
+def verify_earlier(document: Mapping[str, Any], earlier: object) -> None:
+    """Compare a verified document with one that was saved before the draw could be known."""
+    if not isinstance(earlier, Mapping) or earlier.get("exam") != document["exam"]:
+        raise DrawNotVerified("the earlier document is not of the same exam")
+    if earlier.get("seed") is not None:
+        raise DrawNotVerified("the earlier document has the seed already: save one before that")
+    if earlier.get("seed_commitment") != document["seed_commitment"]:
+        raise DrawNotVerified("seed_commitment is another one than before")
+    entries, before = earlier.get("entries"), earlier.get("source")
+    if entries is None:
+        return
+    if entries != document.get("entries"):
+        raise DrawNotVerified("the entries are others than before")
+    now = document.get("source") or {}
+    if any(now.get(name) != (before or {}).get(name) for name in _SETTLED_AT_FREEZE):
+        raise DrawNotVerified("the source is another one than before")
+
+
+def told(document: Mapping[str, Any]) -> list[str]:
+    """Return what was checked of a verified draw with a source, a line each; nothing else."""
+    source = document.get("source")
+    if source is None:
+        return []
+    entries = _entries(document)
+    lines = [f"{entries['count']} entries under {entries['root']}, frozen {entries['frozen_at']}"]
+    if document.get("without_source") is not None:
+        return [*lines, f"opened without the source: {document['without_source']['reason']}"]
+    checked = "no signature"
+    if source["kind"] == SourceKind.DRAND:
+        is_checked = check_signature(
+            source["chain"], source["round"], bytes.fromhex(source["evidence"])
+        )
+        checked = "signature checked" if is_checked else "signature NOT checked"
+    lines.append(f"the source came {source['at']} ({checked}): {source['evidence']}")
+    return lines
+
+
+def _second_half(document: Mapping[str, Any]) -> bytes:
+    """Return what follows the seed in the key of the ranks."""
+    source, entries = document["source"], _entries(document)
+    if document.get("without_source") is not None:
+        return _root(entries)
+    evidence = source.get("evidence")
+    if not isinstance(evidence, str):
+        raise DrawNotVerified("the document has no evidence of the source")
+    if not str(entries.get("frozen_at")) < str(source.get("at")):
+        raise DrawNotVerified("the entries were frozen when the source could be known")
+    data = evidence.encode()
+    if source.get("kind") == SourceKind.DRAND:
+        try:
+            data = read_signature(evidence)
+            check_signature(str(source.get("chain")), int(source["round"]), data)
+        except (BeaconRefused, KeyError, TypeError, ValueError) as error:
+            raise DrawNotVerified(f"the evidence is not that of the round: {error}") from error
+    randomness = hashlib.sha256(data).digest()
+    if randomness.hex() != source.get("randomness"):
+        raise DrawNotVerified("the randomness is not the SHA-256 of the evidence")
+    return randomness
+
+
+def _entries(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    entries = document.get("entries")
+    if not isinstance(entries, Mapping) or not isinstance(entries.get("count"), int):
+        raise DrawNotVerified("the document has no entries")
+    return entries
+
+
+def _root(entries: Mapping[str, Any]) -> bytes:
+    return _hash(entries.get("root"), "the root")
+
+
+def _hash(text: object, name: str) -> bytes:
+    if not isinstance(text, str) or _SHA_256.fullmatch(text) is None:
+        raise DrawNotVerified(f"{name} is not of 64 hex digits")
+    return bytes.fromhex(text)
