@@ -112,7 +112,8 @@ class Estimate(Answer):
     """What a candidate can judge its chances by."""
 
     offered_within_a_day: Annotated[Count, example(12)]
-    """Entries that want a seat which this one wants too, and were offered seats within a day."""
+    """Entries that wanted one of its quotas and were offered seats within a day; of the quota of
+    which most were."""
 
 
 class ListOffer(Answer):
@@ -137,10 +138,10 @@ class ListedEntry(CandidateEntry):
     """A place in the waiting list as it is now, with what can be said of its position."""
 
     position: PositionBand | None
-    """A band of its position among those who want a seat that it wants; null where it does not
-    wait, or its place is drawn later."""
+    """A band of its position at the venue where fewest wait before it, as some seconds ago; null
+    where it does not wait, or its place is drawn later."""
     estimate: Estimate | None
-    """Null where it does not wait, or none of them was offered seats yet."""
+    """Null where it does not wait, or none that wanted one of its quotas was offered seats yet."""
 
 
 _WISH: Final = Reader(ListWish, duplicates)

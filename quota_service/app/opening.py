@@ -50,6 +50,7 @@ from quota_service.observability.metrics import Metrics
 from quota_service.registration.availability import AvailabilityCache
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.in_flight import InFlight, UseCaseLimits
+from quota_service.registration.list_positions import ListPositions, PositionLimits
 from quota_service.registration.queue_numbers import NumberBlock, QueueNumbers
 from quota_service.registration.refusal_history import RefusalHistory, RefusalLimits
 from quota_service.registration.registry import ExamRegistry
@@ -192,7 +193,11 @@ async def open_stores(
                 room_statistics=RoomStatisticsStore(runners),
             ),
             waiting_list=WaitingListStores(
-                *common, lists=lists, list_ledger=list_ledger, clock=clock
+                *common,
+                lists=lists,
+                list_ledger=list_ledger,
+                positions=ListPositions(list_ledger, settings.limits_of(PositionLimits)),
+                clock=clock,
             ),
             dealing=DealingStores(
                 *common,

@@ -9,7 +9,7 @@ all there is.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from quota_service.domain.exam import QuietHours, Quota
 from quota_service.ledger.fence import ShardEpoch, fenced_transaction
@@ -19,7 +19,8 @@ from quota_service.ledger.times import instant, ms
 from quota_service.observability.caller import Caller
 from quota_service.observability.metrics import Metrics
 from quota_service.settings import Settings
-from quota_service.waiting_list.entry import Entry, EntryState
+from quota_service.slices import in_slices
+from quota_service.waiting_list.entry import Entry, EntryState, Place
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -45,6 +46,14 @@ class ListCounts:
 
     by_state: Mapping[EntryState, int]
     waiting_for: Mapping[Quota, int]
+
+
+class Waiting(NamedTuple):
+    """An entry that waits: its place in the order, and what it wants."""
+
+    place: Place
+    subjects: list[str]
+    venues: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,27 +158,25 @@ class WaitingListLedger:
         )
         return [as_entry(row) for row in rows]
 
-    async def ahead(self, entry: Entry, count_max: int) -> int:
-        """Return how many wait before an entry for a seat it wants too; no more are counted."""
-        rows = await self._ledger.fetch(
-            "count_entries_ahead",
-            entry.exam,
-            entry.window,
-            entry.rank,
-            entry.number,
-            entry.subjects,
-            entry.venues,
-            count_max,
-        )
-        return int(rows[0]["count"])
+    async def queue(self, exam: str) -> list[Waiting]:
+        """Return what those who wait want, in their order."""
+        rows = await self._ledger.fetch("select_queue", exam)
+        return [
+            Waiting(
+                (row["draw_window"], row["rank"] or "", row["number"]),
+                row["subjects"],
+                row["venues"],
+            )
+            async for row in in_slices(rows)
+        ]
 
-    async def offered_within_a_day(self, entry: Entry) -> int | None:
-        """Return how many who want a seat an entry wants were offered seats; None: none ever."""
-        rows = await self._ledger.fetch(
-            "count_entries_offered", entry.exam, entry.subjects, entry.venues
-        )
-        count: int | None = rows[0]["count"]
-        return count
+    async def offered_by_quota(self, exam: str) -> dict[str, int]:
+        """Return how many entries that wanted a quota were offered seats within a day.
+
+        A quota, as `venue/subject`, is missing where none that wanted it ever was.
+        """
+        rows = await self._ledger.fetch("count_offered_by_quota", exam)
+        return {f"{row['venue']}/{row['subject']}": row["within_a_day"] for row in rows}
 
     async def counts(self, exam: str) -> ListCounts:
         """Return how many entries a list has."""

@@ -32,6 +32,7 @@ from quota_service.ledger.waiting_list import WaitingListLedger
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.backlog import Backlog
+from quota_service.registration.list_positions import ListPositions
 from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry
 from quota_service.registration.room_cache import WaitingRoomCache
@@ -118,6 +119,7 @@ class WaitingListStores(ExamStores):
 
     lists: ListStore
     list_ledger: WaitingListLedger
+    positions: ListPositions
     clock: RedisClock
 
 

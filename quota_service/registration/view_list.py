@@ -12,7 +12,7 @@ from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.stores import ExamStores, WaitingListStores
 from quota_service.registration.view import read_reservation
 from quota_service.waiting_list.entry import Entry, EntryId, EntryState
-from quota_service.waiting_list.position import COUNTED_MAX, Band, band_of
+from quota_service.waiting_list.position import Band, band_of
 
 _SHOWN = {
     State.RELEASED: EntryState.DECLINED,
@@ -28,9 +28,8 @@ _SHOWN = {
 class ListedEntry:
     """An entry as it is now, and the reservation of its offer where that was live by Postgres.
 
-    `position` is None where it does not wait, or its place is drawn later. `offered_within_a_day`
-    counts the entries that want a seat it wants and were offered seats; None where it does not
-    wait, or none ever was.
+    `position` and `offered_within_a_day` are those of `ListPositions`; None where it does not wait,
+    the first where its place is drawn later too.
     """
 
     entry: Entry
@@ -60,11 +59,11 @@ async def view_entry(stores: WaitingListStores, exam_id: str, entry_id: str) -> 
         return shown
     position = None
     if not _is_drawn_later(exam, entry):
-        position = band_of(await stores.list_ledger.ahead(entry, COUNTED_MAX))
+        position = band_of(await stores.positions.ahead(entry))
     return replace(
         shown,
         position=position,
-        offered_within_a_day=await stores.list_ledger.offered_within_a_day(entry),
+        offered_within_a_day=await stores.positions.offered_within_a_day(entry),
     )
 
 

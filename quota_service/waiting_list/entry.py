@@ -58,6 +58,10 @@ class EntryId:
         return None if found is None else cls(found[1], found[2])
 
 
+Place = tuple[int, str, int]
+"""A place in the order of a list: window, rank or "", number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One candidate's place in the waiting list of an exam; times in ms since the Unix epoch.
@@ -92,3 +96,8 @@ class Entry:
     def id(self) -> str:
         """The id as clients see it."""
         return str(EntryId(self.exam, self.serial))
+
+    @property
+    def place(self) -> Place:
+        """Its place in the order of the list."""
+        return self.window, self.rank or "", self.number

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 BANDS = (10, 50, 200, 1000, 5000)
 """The last position of each band; those beyond are in one of their own."""
-COUNTED_MAX = BANDS[-1]
-"""Entries before one that have to be counted at most."""
 
 
 @dataclass(frozen=True, slots=True)
