@@ -22,11 +22,11 @@ from quota_service.api.models import (
 from quota_service.api.pauses import Pause, pause_json
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.exam import Pause as WantedPause
-from quota_service.domain.extension import MAX_EXTENSION_S
+from quota_service.domain.extension import MAX_EXTENSION_S, Extended
 from quota_service.http.errors import InvalidRequest
 from quota_service.http.request import Request
 from quota_service.http.response import Response
-from quota_service.registration.extend_holds import Extended, extend_holds
+from quota_service.registration.extend_holds import extend_holds
 from quota_service.registration.pause import pause_exam, resume_exam
 from quota_service.schema import Meaning, Reason, Whole, example
 
@@ -145,7 +145,7 @@ async def post_resume(context: ApiContext, request: Request) -> Response:
         **_paused_json(context, exam),
         "resumed": pause_json(done.pause),
         "resumed_at": rfc3339(done.until_ms),
-        "extension": None if done.extended is None else _extension_json(done.extended),
+        "extension": None if done.extended is None else extension_json(done.extended),
     }
     return Response.json(answer)
 
@@ -163,7 +163,7 @@ async def post_extend_holds(context: ApiContext, request: Request) -> Response:
         body["seconds"],
         body["reason"],
     )
-    answer: ExtendedHolds = {"exam": exam, "extension": _extension_json(extended)}
+    answer: ExtendedHolds = {"exam": exam, "extension": extension_json(extended)}
     return Response.json(answer)
 
 
@@ -175,7 +175,8 @@ def read_extending(document: Mapping[str, Any]) -> Extending:
     return body
 
 
-def _extension_json(extended: Extended) -> ExtensionMade:
+def extension_json(extended: Extended) -> ExtensionMade:
+    """Return an extension as it is answered."""
     return {
         "id": str(extended.number),
         "ms": extended.ms,

@@ -303,6 +303,10 @@ OPERATIONS: Mapping[str, Operation] = {
         "cannot go on, this decides for good to do without it: the key of the ranks is then the "
         "seed followed by the root of the entries, and the public document says so.",
         Body("Reasoned")),
+    "GET /v1/exams/{exam}/operations": Operation("list_operations", "Operations",
+        "Who paused, resumed, extended, closed, moved, released and refunded what, when, why, and "
+        "how it ended: the newest first, of this exam alone. `GET /v1/ops-actions` has the same, "
+        "the oldest first, of all exams, and finds what concerns a candidate.", parameters=_PAGE),
     "POST /v1/exams/{exam}/venues/{venue}/close": Operation("close_venue", "VenueSale",
         "From the answer on no process sells a seat there: orders go to their other venues, else "
         "they are `venue-closed`, and nothing is shown as left. Holds and bookings stay, holds can "

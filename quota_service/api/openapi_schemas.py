@@ -18,6 +18,7 @@ from quota_service.api import (
     draws,
     exams,
     exports,
+    operations,
     ops,
     ops_actions,
     pauses,
@@ -155,7 +156,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     waiting_list_ops.WaitingList, waiting_list_ops.WaitingListPage,
     search.FoundReservations, venues.VenueSale, venues.MovedOut,
     seat_releases.SeatRelease, seat_releases.SeatReleases,
-    pauses.Pause, day.PausedExam, day.ResumedExam, day.ExtendedHolds,
+    pauses.Pause, day.PausedExam, day.ResumedExam, day.ExtendedHolds, operations.Operations,
 )}
 # fmt: on
 

@@ -72,13 +72,14 @@ async def get_ops_actions(context: ApiContext, request: Request) -> Response:
     noted = context.stores.ops_actions
     page = await noted.page(exam, candidate, reservation, after, limit)
     answer: OpsActions = {
-        "ops_actions": [_action_json(action) for action in page],
+        "ops_actions": [action_json(action) for action in page],
         "next": str(page[-1].id) if len(page) == limit else None,
     }
     return Response.json(answer)
 
 
-def _action_json(action: NotedAction) -> OpsAction:
+def action_json(action: NotedAction) -> OpsAction:
+    """Return an act as it is answered."""
     return {
         "id": str(action.id),
         "exam": action.exam,

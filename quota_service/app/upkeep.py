@@ -35,6 +35,15 @@ async def refresh_memory(service: Service) -> None:
             if exam.waiting_room is not None
         }
     )
+    going_on = service.stores.registry.progress().going_on
+    service.metrics.tell_pauses(
+        frozenset(
+            (exam.id, pause.scope)
+            for exam in service.stores.registry.all()
+            if exam.id in going_on
+            for pause in exam.pauses
+        )
+    )
     await service.keys.refresh()
 
 

@@ -1,4 +1,4 @@
-"""Commands about definitions of exams: what an import would do, importing, printing."""
+"""Commands about exams: definitions; `day` has those for the day."""
 
 import argparse
 import datetime as dt
@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 
 from quota_service.commands.adding import Group, add, add_group, both_stores, exams
+from quota_service.commands.day import add_day_commands
 from quota_service.definitions.files import load_exam_file
 from quota_service.definitions.template import template
 from quota_service.definitions.toml import toml_of
@@ -19,7 +20,9 @@ from quota_service.settings import Settings
 
 def add_exam_commands(commands: Group) -> None:
     """Add `exam` and its commands."""
-    group = add_group(commands, "exam", "import, check and print exam definitions")
+    group = add_group(
+        commands, "exam", "import, check and print exam definitions; pause and resume an exam"
+    )
     importing = add(group, "import", _import, "import a definition file (TOML or JSON)")
     importing.add_argument("file", type=Path)
     importing.add_argument(
@@ -41,6 +44,7 @@ def add_exam_commands(commands: Group) -> None:
     exporting.add_argument("exam")
     exporting.add_argument("--format", choices=["toml", "json"], default="toml")
     add(group, "show", _show, "print one exam as JSON").add_argument("exam")
+    add_day_commands(group)
     add(group, "list", _list, "list the exams")
 
 

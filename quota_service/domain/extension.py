@@ -23,3 +23,13 @@ class Extension:
     ms: int
     as_of_ms: int
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """How far an extension by at most so many ms is; it counts its holds once it is done."""
+
+    number: int
+    ms: int
+    extended: int
+    is_done: bool

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from quota_service.domain.extension import Extended
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.times import ms
 from quota_service.observability.caller import Caller
 
 if TYPE_CHECKING:
+    from asyncpg import Record
+
     from quota_service.ledger.pool import Connection
 
 DONE = "done"
@@ -81,17 +84,34 @@ class OpsActions:
         rows = await self._ledger.fetch(
             "select_ops_actions", exam, candidate, reservation, after, limit
         )
-        return [
-            OpsAction(
-                row["id"],
-                row["exam"],
-                ms(row["at"]),
-                row["action"],
-                row["subject"],
-                row["reason"],
-                Caller(row["key_id"], row["request_id"]),
-                orjson.loads(row["detail"]),
-                row["outcome"],
-            )
-            for row in rows
-        ]
+        return [_action(row) for row in rows]
+
+    async def of_exam(
+        self, exam: str, before: int, limit: int
+    ) -> list[tuple[OpsAction, Extended | None]]:
+        """Return at most `limit` of an exam before an id, the newest first; all where it is 0.
+
+        With what extended holds comes how far that is.
+        """
+        rows = await self._ledger.fetch("select_operations", exam, before, limit)
+        return [(_action(row), _extended(row)) for row in rows]
+
+
+def _action(row: "Record") -> OpsAction:
+    return OpsAction(
+        row["id"],
+        row["exam"],
+        ms(row["at"]),
+        row["action"],
+        row["subject"],
+        row["reason"],
+        Caller(row["key_id"], row["request_id"]),
+        orjson.loads(row["detail"]),
+        row["outcome"],
+    )
+
+
+def _extended(row: "Record") -> Extended | None:
+    if row["extension"] is None:
+        return None
+    return Extended(row["extension"], row["ms"], row["extended"], row["is_ended"])

@@ -247,11 +247,18 @@ class Metrics:
             ("exam",),
             registry=registry,
         )
+        self.paused = Gauge(
+            "quota_paused",
+            "1 while ops have paused this of an exam, as venue/subject. Every process exports it.",
+            ("exam", "scope"),
+            registry=registry,
+        )
         self._add_admission(registry)
         self._add_dealing(registry)
         self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}
         self._forgotten: frozenset[str] = frozenset()
         self._with_room: frozenset[str] = frozenset()
+        self._with_pause: frozenset[tuple[str, str]] = frozenset()
 
     def count_reservation(self, exam: str, outcome: str) -> None:
         """Count a reservation request, without the look-up of its labels each time."""
@@ -268,6 +275,14 @@ class Metrics:
         for exam, at_ms in closes_at_ms.items():
             self.room_closes.labels(exam=exam).set(at_ms / 1000)
         self._with_room = frozenset(closes_at_ms)
+
+    def tell_pauses(self, paused: frozenset[tuple[str, str]]) -> None:
+        """Set which scopes of which exams are paused; remove all others."""
+        for exam, scope in self._with_pause - paused:
+            self.paused.remove_by_labels({"exam": exam, "scope": scope})
+        for exam, scope in paused:
+            self.paused.labels(exam=exam, scope=scope).set(1)
+        self._with_pause = paused
 
     def forget_exams(self, archived: frozenset[str]) -> None:
         """Remove the samples of exams that are archived now."""
@@ -295,6 +310,7 @@ class Metrics:
             self.journal_missing,
             self.audit_differences,
             self.shards_fenced,
+            self.paused,
             self.room_closes,
             self.draw_late,
             self.admitted,

@@ -30,7 +30,6 @@ the extension is ended, all of it is in Postgres.
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from quota_service.domain.errors import (
     AlreadyConfirmed,
@@ -43,7 +42,7 @@ from quota_service.domain.errors import (
     UnknownVenue,
 )
 from quota_service.domain.exam import Exam, Pause
-from quota_service.domain.extension import Extension
+from quota_service.domain.extension import Extended, Extension
 from quota_service.domain.reservation import State
 from quota_service.ledger.hold_extensions import Unfinished
 from quota_service.observability.caller import caller
@@ -64,19 +63,6 @@ _STATE, _VENUE, _SUBJECTS, _CREATED_MS, _DUE_MS = map(
     FIELDS.index, ("state", "venue", "subjects", "created_ms", "due_ms")
 )
 _LIVE = (State.HELD, State.CONFIRMING)
-
-
-@dataclass(frozen=True, slots=True)
-class Extended:
-    """An extension: its number, by how much (ms), and how far it is.
-
-    `extended` counts the holds it has moved, once it is done.
-    """
-
-    number: int
-    ms: int
-    extended: int
-    is_done: bool
 
 
 async def extend_holds(  # noqa: PLR0917  what is extended, by how much and why

@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 
 from quota_service.domain.errors import AlreadyPaused, NotPaused
 from quota_service.domain.exam import Exam, Pause
+from quota_service.domain.extension import Extended
 from quota_service.observability.caller import caller
-from quota_service.registration.extend_holds import Extended, carry_out, check_scope
+from quota_service.registration.extend_holds import carry_out, check_scope
 from quota_service.registration.redefine import put_in_force, redefining, refuse_retired
 from quota_service.registration.stores import ExamStores, MaintenanceStores
 from quota_service.registration.sync_shard import shard_of

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from quota_service.registration.extend_holds import extend_holds
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
@@ -13,6 +14,7 @@ from tests.support.evidence import Evidence
 from tests.support.refusals import assert_refused
 from tests.support.room_calls import claim, join
 from tests.support.rooms import admit
+from tests.support.use_cases import DiedError, dying
 
 EXAM = "/v1/exams/exam-1"
 WHY = "the payment provider is down; back at about 12:40"
@@ -207,3 +209,53 @@ async def test_an_extension_that_is_wrong_or_of_what_has_ended_changes_nothing(
     assert_refused(bare, 422, "invalid-request", "reason")
     assert_refused(venue, 422, "unknown-venue", "venue")
     assert_refused(frontend, 403, "forbidden")
+
+
+async def test_operations_tell_the_newest_first_what_is_in_force_and_how_far_an_extension_is(
+    running: Running,
+) -> None:
+    api = running.client
+    held = (await api.reserve("c-1")).json
+    await ops(api, "venues/tianjin/close", reason="burst pipe")
+    await ops(api, "pause", reason=WHY, venue="jinan")
+    await ops(api, "pause", reason=WHY, subject="qms")
+    await api.call(
+        "POST", f"/v1/reservations/{held['id']}/release", key=api.ops_key, json={"reason": "asked"}
+    )
+    await ops(api, "resume", venue="jinan", extend_holds=True, reason="it is back")
+    stores = running.service.stores.maintenance
+    with pytest.raises(DiedError):
+        await extend_holds(
+            dying(stores, "extend: decided"), "exam-1", "jinan", "", "", 60, "they waited"
+        )
+
+    shown = (await api.get(f"{EXAM}/operations?limit=4", key=api.ops_key)).json
+    rest = (await api.get(f"{EXAM}/operations?after={shown['next']}", key=api.ops_key)).json
+    frontend = await api.get(f"{EXAM}/operations")
+    unknown = await api.get("/v1/exams/exam-9/operations", key=api.ops_key)
+    wrong = await api.get(f"{EXAM}/operations?after=x", key=api.ops_key)
+
+    told = [*shown["operations"], *rest["operations"]]
+    assert [(each["action"], each["subject"], each["outcome"]) for each in told] == [
+        ("extend-holds", "jinan/*", "done"),
+        ("resume", "jinan/*", "done"),
+        ("release", held["id"], "done"),
+        ("pause", "*/qms", "done"),
+        ("pause", "jinan/*", "done"),
+        ("close-venue", "tianjin", "done"),
+    ]
+    assert [each["reason"] for each in told[:3]] == ["they waited", "it is back", "asked"]
+    extensions = [each["extension"] for each in told]
+    assert (extensions[0]["done"], extensions[0]["ms"], extensions[2:]) == (
+        False,
+        60_000,
+        [None] * 4,
+    )
+    assert (extensions[1]["done"], extensions[1]["extended"]) == (True, 0)
+    assert (told[1]["key_id"], rest["next"]) == (api.ops_key.split("_")[1], None)
+    (pause,), (under_way,) = shown["in_force"]["pauses"], shown["in_force"]["extensions"]
+    assert (pause["scope"], pause["reason"]) == ({"venue": None, "subject": "qms"}, WHY)
+    assert (under_way["scope"]["venue"], under_way["ms"]) == ("jinan", 60_000)
+    assert_refused(frontend, 403, "forbidden")
+    assert_refused(unknown, 404, "unknown-exam")
+    assert_refused(wrong, 422, "invalid-request", "after")

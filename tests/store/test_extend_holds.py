@@ -17,11 +17,12 @@ from quota_service.domain.errors import (
     UnknownVenue,
 )
 from quota_service.domain.exam import Pause
+from quota_service.domain.extension import Extended
 from quota_service.domain.payment import PaymentOutcome
 from quota_service.domain.reservation import Reservation, State
 from quota_service.registration.confirm import confirm
 from quota_service.registration.expire import expire_holds
-from quota_service.registration.extend_holds import Extended, extend_holds
+from quota_service.registration.extend_holds import extend_holds
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.pause import pause_exam, resume_exam
 from quota_service.registration.release import checkout, release

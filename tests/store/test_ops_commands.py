@@ -198,3 +198,35 @@ async def test_what_ops_did_is_listed_with_its_reason_and_outcome(
         ["exam-1", "release", held.id, "done", "", "-", "gave up"],
     ]
     assert (other.status, other.printed) == (0, "")
+
+
+async def test_an_exam_is_paused_resumed_and_its_holds_are_extended(
+    service: Service, command_line: CommandLine
+) -> None:
+    held = await hold(service)
+
+    paused = await command_line(
+        "exam", "pause", "exam-1", "--venue", "jinan", "--reason", "no payments"
+    )
+    again = await command_line("exam", "pause", "exam-1", "--venue", "jinan", "--reason", "x")
+    resumed = await command_line("exam", "resume", "exam-1", "--venue", "jinan", "--extend-holds")
+    one = await command_line(
+        *("exam", "extend-holds", "exam-1", "60", "--reservation", held.id, "--reason", "asked")
+    )
+    wrong = await command_line("exam", "extend-holds", "exam-1", "0", "--reason", "asked")
+    await command_line("exam", "pause", "exam-1", "--stops", "changes", "--reason", "no payments")
+    shown = await command_line("exam", "operations", "exam-1", "--last", "2")
+
+    assert paused.printed.split("\t")[:3] == ["paused", "jinan/*", "reserving"]
+    assert (again.status, "jinan/* is paused already" in again.complaints) == (1, True)
+    told = [line.split("\t") for line in resumed.printed.splitlines()]
+    assert [line[:2] for line in told] == [["resumed", "jinan/*"], ["extended", "1 holds"]]
+    assert one.printed.split("\t") == ["extended", "1 holds", "60000 ms", "done\n"]
+    assert wrong.status == 1
+    told = [line.split("\t") for line in shown.printed.splitlines()]
+    assert told[0][:3] == ["paused", "*/*", "changes"]
+    assert [line[1:5] for line in told[1:]] == [
+        ["pause", "*/*", "done", ""],
+        ["extend-holds", held.id, "done", "1 holds"],
+    ]
+    assert told[1][5].startswith("cli:")

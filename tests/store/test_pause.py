@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from quota_service.app.opening import Service
+from quota_service.app.upkeep import refresh_memory
 from quota_service.domain.errors import (
     AlreadyPaused,
     NotPaused,
@@ -351,3 +352,17 @@ async def test_no_order_is_taken_inside_of_a_pause_while_pauses_come_and_go(
         if since_ms < each.created_ms < until_ms
     ] == []
     await check_both_books(imported, booked=0)
+
+
+async def test_a_pause_is_in_the_metrics_of_every_process_while_it_lasts(
+    imported: Service, beside: Service
+) -> None:
+    async def told() -> float | None:
+        await refresh_memory(beside)
+        labels = {"exam": "exam-1", "scope": "jinan/*"}
+        return beside.metrics.registry.get_sample_value("quota_paused", labels)
+
+    await pause(imported, "jinan")
+    assert await told() == 1
+    await resume(imported, "jinan")
+    assert await told() is None

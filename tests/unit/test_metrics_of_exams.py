@@ -41,3 +41,18 @@ def test_counts_of_an_exam_that_is_archived_go_and_those_of_others_stay() -> Non
         return metrics.registry.get_sample_value("quota_reservations_total", labels)
 
     assert (count("over"), count("other")) == (None, 1)
+
+
+def test_a_pause_is_told_while_it_lasts() -> None:
+    metrics = Metrics()
+
+    def told(scope: str) -> float | None:
+        labels = {"exam": "exam-1", "scope": scope}
+        return metrics.registry.get_sample_value("quota_paused", labels)
+
+    metrics.tell_pauses(frozenset({("exam-1", "*/*"), ("exam-1", "jinan/*")}))
+    both = (told("*/*"), told("jinan/*"))
+    metrics.tell_pauses(frozenset({("exam-1", "jinan/*")}))
+
+    assert both == (1, 1)
+    assert (told("*/*"), told("jinan/*")) == (None, 1)
