@@ -4,7 +4,8 @@ After every step both stores are compared with the model, and the promises are c
 oversold (P1), one end each (P3), one effect (P4), books that balance (P7), one subject a session
 (P9). A process that dies inside a confirmation, a change of venue or a refund is among the steps.
 So is a definition that another process changes: subjects move, the fee, the window and the seats
-change, a venue is added. Over 400 lines because Hypothesis wants a state machine in one class.
+change, a venue is added. And ops pause reserving, or changes of venue too. Over 400 lines because
+Hypothesis wants a state machine in one class.
 """
 
 import dataclasses
@@ -38,6 +39,7 @@ from quota_service.domain.errors import (
     EventIdReused,
     IdempotencyKeyReused,
     NotConfirmed,
+    Paused,
     RefundUsed,
     RegistrationClosed,
     ReservationEnded,
@@ -48,13 +50,14 @@ from quota_service.domain.errors import (
     UnknownVenue,
     VenueChangesUsed,
 )
-from quota_service.domain.exam import Exam, Quota
+from quota_service.domain.exam import Exam, Pause, Quota
 from quota_service.domain.payment import PaymentStatus
 from quota_service.registration.audit import audit
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.pause import pause_exam, resume_exam
 from quota_service.registration.recover import Recovered, recover_attempts
 from quota_service.registration.refund import refund, return_seats
 from quota_service.registration.release import checkout, release
@@ -86,6 +89,7 @@ VENUES = st.sampled_from(
     [("jinan",), ("tianjin",), ("jinan", "tianjin"), ("tianjin", "jinan"), ("xian", "jinan")]
 )
 VENUE = st.sampled_from(["jinan", "tianjin", "xian"])
+PAUSED = st.sampled_from([("", ""), ("jinan", ""), ("", "qms"), ("tianjin", "general")])
 ADDED = {"general": 1, "qms": 1, "ems": 1, "service": 1}
 CHANGE_LINES = ["before script", "after script", "after commit", "after finish"]
 PICKS = st.integers(0, 11)
@@ -104,7 +108,7 @@ class Promises(Driver):
     )
     def open_an_exam(self, orders: list[Any], late: int) -> None:
         """Import the exam; some have reserved before the first step, a few of them too late."""
-        self.model = Model(f"exam-{next(_numbers)}")
+        self.model = self.new_model(f"exam-{next(_numbers)}")
         self.definition = exam_definition(
             self.model.exam, seats=SEATS, checkout_grace_s=100, fair_use=FAIR_USE
         )
@@ -119,19 +123,26 @@ class Promises(Driver):
         for order in orders[:late]:
             self.reserve(*order)
 
+    def new_model(self, exam: str) -> Model:
+        return Model(exam)
+
     @rule(candidate=CANDIDATES, subjects=SUBJECTS, venues=VENUES)
     def reserve(self, candidate: str, subjects: tuple[str, ...], venues: tuple[str, ...]) -> None:
         key = f"key-{next(_numbers)}"
         order = Order(candidate, subjects, venues, accepted_notice="2023-1")
         standing = self.model.standing(candidate, subjects)
         known = tuple(venue for venue in venues if venue in self.model.seats)
-        venue = self.model.first_venue_with_all(subjects, known)
+        going_on = tuple(v for v in known if not self.model.is_paused(v, subjects))
+        venue = self.model.first_venue_with_all(subjects, going_on)
         call = reserve(self.stores.reservations, self.model.exam, order, key)
         if not self.model.seats.keys() >= set(venues):
             with pytest.raises(UnknownVenue):
                 self.run(call)
         elif self.model.is_twice_in_a_session(subjects):
             with pytest.raises(SameSessionTwice):
+                self.run(call)
+        elif not going_on:
+            with pytest.raises(Paused):
                 self.run(call)
         elif not self.model.is_open:
             with pytest.raises(RegistrationClosed):
@@ -143,11 +154,14 @@ class Promises(Driver):
         elif self.model.has_to_wait(candidate):
             with pytest.raises(TooManyUnpaidHolds):
                 self.run(call)
+        elif venue is None and going_on != venues:
+            with pytest.raises(Paused):
+                self.run(call)
         elif venue is None:
             with pytest.raises(SoldOut) as sold_out:
                 self.run(call)
             for left in sold_out.value.left:
-                assert left.remaining == self.model.remaining(Quota(left.venue, left.subject))
+                assert left.remaining == self.model.on_sale(Quota(left.venue, left.subject))
         else:
             made = self.run(call)
             assert (made.replayed, made.reservation.venue) == (False, venue)
@@ -167,7 +181,7 @@ class Promises(Driver):
 
     @rule(pick=PICKS)
     def reserve_again_with_the_same_key(self, pick: int) -> None:
-        if held := self.model.pick(pick):
+        if held := self.model.pick_ordered(pick):
             again = self.run(
                 reserve(self.stores.reservations, self.model.exam, held.order, held.key)
             )
@@ -177,7 +191,7 @@ class Promises(Driver):
 
     @rule(pick=PICKS)
     def reserve_something_else_with_the_same_key(self, pick: int) -> None:
-        if held := self.model.pick(pick):
+        if held := self.model.pick_ordered(pick):
             other = dataclasses.replace(held.order, venues=("beijing", *held.order.venues))
             with pytest.raises(IdempotencyKeyReused):
                 self.run(reserve(self.stores.reservations, self.model.exam, other, held.key))
@@ -192,7 +206,8 @@ class Promises(Driver):
             with pytest.raises(AlreadyConfirmed):
                 self.run(call)
             return
-        held.state = "released" if held.state == "held" else held.state
+        if held.state == "held":
+            self.model.end(held, "released")
         assert self.run(call).state == held.state
 
     @rule(pick=PICKS)
@@ -290,6 +305,9 @@ class Promises(Driver):
             with pytest.raises(ReservationEnded) as ended:
                 self.run(call)
             assert ended.value.state == held.state
+        elif venue != held.venue and self.is_stopped(held, venue):
+            with pytest.raises(Paused):
+                self.run(call)
         elif venue != held.venue and not self.model.is_open:
             with pytest.raises(RegistrationClosed):
                 self.run(call)
@@ -302,10 +320,10 @@ class Promises(Driver):
             told = [
                 (Quota(left.venue, left.subject), left.remaining) for left in sold_out.value.left
             ]
-            assert told == [(q, self.model.remaining(q)) for q in held.quotas_at(venue)]
+            assert told == [(q, self.model.on_sale(q)) for q in held.quotas_at(venue)]
         else:
-            held.changes += venue != held.venue
-            held.venue = venue
+            if venue != held.venue:
+                self.model.move(held, venue)
             moved = self.run(call)
             assert (moved.venue, moved.state) == (venue, held.state)
 
@@ -314,14 +332,15 @@ class Promises(Driver):
         held = self.model.pick(pick, "confirmed")
         if held is None or not self.model.is_open or not self.model.can_move(held, venue):
             return
-        if self.model.has_used_changes(held):
+        if self.model.has_used_changes(held) or self.is_stopped(held, venue):
             return
         with pytest.raises(DiedError):
             self.run(change_venue(self.dying("payments", f"change: {line}"), held.id, venue))
         recovered = self.run(recover_attempts(self.stores.payments, self.shard, 0, 10))
         if line in {"after commit", "after finish"}:
-            held.venue = venue
-            held.changes += 1
+            self.model.move(held, venue)
+        if line == "after script":
+            self.model.give_back(held.quotas_at(venue))
         ends = {"after script": Recovered(stayed=1), "after commit": Recovered(moved=1)}
         assert recovered == ends.get(line, Recovered())
 
@@ -372,7 +391,7 @@ class Promises(Driver):
             return
         self.run(move_due_into_the_past(redis_of(self.service), held.id))
         assert self.run(expire_due_holds(self.stores, self.shard, 10)) == 1
-        held.state = "expired"
+        self.model.end(held, "expired")
         assert self.run(expire_due_holds(self.stores, self.shard, 10)) == 0
 
     @rule(candidate=CANDIDATES)
@@ -446,17 +465,36 @@ class Promises(Driver):
 
     @rule(venue=st.sampled_from(sorted(SEATS)), subject=st.sampled_from(sorted(SESSION_OF)))
     def change_the_seats(self, venue: str, subject: str) -> None:
-        seats, quota = self.model.seats[venue], Quota(venue, subject)
-        before, after = seats[subject], (seats[subject] + 1) % 3
-        can = after >= self.model.taken[quota] or after >= before
-        seats[subject] = after
-        self._import(is_refused=not can)
-        seats[subject] = after if can else before
+        quota, before = Quota(venue, subject), self.model.seats[venue][subject]
+        after = (before + 1) % 3
+        if after >= self.model.taken[quota] or after >= before:
+            self.model.raise_capacity(quota, after - before)
+            self._import()
+        else:
+            self.model.seats[venue][subject] = after
+            self._import(is_refused=True)
+            self.model.seats[venue][subject] = before
 
     @rule()
     def add_a_venue(self) -> None:
         self.model.seats["xian"] = dict(ADDED)
         self._import()
+
+    @rule(scope=PAUSED, stops_changes=st.booleans())
+    def pause(self, scope: tuple[str, str], stops_changes: bool) -> None:
+        """Another process pauses it, or lets it go on."""
+        if scope in self.model.pauses:
+            del self.model.pauses[scope]
+            stores = self.beside.stores.maintenance
+            self.run(resume_exam(stores, self.model.exam, *scope, "", extend_holds=False))
+        else:
+            self.model.pauses[scope] = stops_changes
+            wanted = Pause(*scope, stops_changes, "flood", 60, 0)
+            self.run(pause_exam(self.beside.stores, self.model.exam, wanted))
+
+    def is_stopped(self, held: Held, venue: str) -> bool:
+        """Whether changes of a reservation to a venue are paused."""
+        return self.model.is_paused(venue, held.order.subjects, for_change=True)
 
     @rule(line=st.sampled_from(["before redis", "before commit"]))
     def die_in_an_import(self, line: str) -> None:

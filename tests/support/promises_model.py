@@ -69,10 +69,17 @@ class Model:
     )
     fee: int = 8000
     is_open: bool = True
+    pauses: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """What is paused, as venue and subject, and whether changes of venue are; "" is any."""
 
     def pick(self, n: int, *states: str) -> Held | None:
         """The n-th newest reservation (of some states), going round; None when there are none."""
         found = [held for held in self.reservations if not states or held.state in states]
+        return found[-1 - n % len(found)] if found else None
+
+    def pick_ordered(self, n: int) -> Held | None:
+        """The n-th newest that a candidate has ordered, under a key of its own."""
+        found = [held for held in self.reservations if held.key]
         return found[-1 - n % len(found)] if found else None
 
     def count(self, *states: str) -> Counter[Quota]:
@@ -80,6 +87,26 @@ class Model:
 
     def remaining(self, quota: Quota) -> int:
         return self.seats.get(quota.venue, {}).get(quota.subject, 0) - self.taken[quota]
+
+    def on_sale(self, quota: Quota) -> int:
+        """Return the seats of a quota that can be reserved now."""
+        return self.remaining(quota)
+
+    def give_back(self, quotas: list[Quota]) -> None:
+        """Let seats come back: what is not taken is on open sale."""
+
+    def raise_capacity(self, quota: Quota, more: int) -> None:
+        """Let a quota have more seats (or fewer, below 0)."""
+        self.seats[quota.venue][quota.subject] += more
+
+    def is_paused(self, venue: str, subjects: tuple[str, ...], *, for_change: bool = False) -> bool:
+        """Whether an order at a venue is paused, or a change to it."""
+        return any(
+            (stops_changes or not for_change)
+            and paused_venue in ("", venue)
+            and (not subject or subject in subjects)
+            for (paused_venue, subject), stops_changes in self.pauses.items()
+        )
 
     @property
     def taken(self) -> Counter[Quota]:
@@ -107,7 +134,7 @@ class Model:
         self, subjects: tuple[str, ...], venues: tuple[str, ...]
     ) -> str | None:
         for venue in venues:
-            if all(self.remaining(Quota(venue, subject)) > 0 for subject in subjects):
+            if all(self.on_sale(Quota(venue, subject)) > 0 for subject in subjects):
                 return venue
         return None
 
@@ -132,7 +159,7 @@ class Model:
             subjects = held.order.subjects
             if self.is_twice_in_a_session(subjects) or self.standing(held.candidate, subjects):
                 return "refund_due", "session-conflict"
-            if any(self.remaining(quota) < 1 for quota in held.quotas):
+            if any(self.on_sale(quota) < 1 for quota in held.quotas):
                 return "refund_due", "sold-out"
             held.sessions = self.sessions(subjects)
         held.state = "confirmed"
@@ -140,7 +167,18 @@ class Model:
 
     def can_move(self, held: Held, venue: str) -> bool:
         """Whether a standing reservation can go from where it is to another venue."""
-        return venue != held.venue and all(self.remaining(q) > 0 for q in held.quotas_at(venue))
+        return venue != held.venue and all(self.on_sale(q) > 0 for q in held.quotas_at(venue))
+
+    def end(self, held: Held, state: str) -> None:
+        """Let a reservation that stands end; its seats come back."""
+        held.state = state
+        self.give_back(held.quotas)
+
+    def move(self, held: Held, venue: str) -> None:
+        """Move a reservation to another venue: the seats of the one before come back."""
+        before, held.venue = held.quotas, venue
+        held.changes += 1
+        self.give_back(before)
 
     def has_used_changes(self, held: Held) -> bool:
         """Whether the venue has been changed as often as it may."""
@@ -151,5 +189,5 @@ class Model:
 
     def refund(self, held: Held) -> None:
         """Walk the model through the refund of a booking."""
-        held.state = "refunded"
+        self.end(held, "refunded")
         self.refunds[held.candidate] = held.id
