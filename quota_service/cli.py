@@ -24,6 +24,7 @@ from quota_service.commands.keys import add_key_commands
 from quota_service.commands.ops import add_ops_commands
 from quota_service.commands.refunds import add_refund_commands
 from quota_service.commands.room import add_room_commands
+from quota_service.commands.set_aside import add_set_aside_commands
 from quota_service.commands.venue import add_venue_commands
 from quota_service.commands.waiting_list import add_list_commands
 from quota_service.demo import DemoOptions, demo
@@ -130,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     add_key_commands(commands)
     add_room_commands(commands)
     add_list_commands(commands)
+    add_set_aside_commands(commands)
     add_venue_commands(commands)
     add_candidate_commands(commands)
     add_ops_commands(commands)

@@ -22,6 +22,7 @@ from quota_service.api.problems import PROBLEMS
 from quota_service.api.reservations import IDEMPOTENCY_KEY_MAX, Ids
 from quota_service.api.search import FOUND_MAX
 from quota_service.api.seat_releases import ReleaseId
+from quota_service.api.set_asides import CodeId, SetAsideId
 from quota_service.api.waiting_list import EntryId
 from quota_service.definitions.files import load_sample_exam
 from quota_service.domain.definition import exam_document
@@ -143,7 +144,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "The seats are held until `deadline`. Send it again with the same Idempotency-Key when the "
         "answer was lost or was a 503: it has one effect and the same answer. With a fee of 0 the "
         "reservation is booked and `confirmed` when it is answered; `reservation-ended` is a "
-        "repeat that comes when the seats of one that was never booked have gone back.",
+        "repeat that comes when the seats of one that was never booked have gone back. With a "
+        "`code` all seats are those of its set-aside, and no pass is needed.",
         Body("Order"), parameters=("Idempotency-Key", "Waiting-Room-Pass"),
         headers=("Location", "Idempotency-Replayed"),
         links=("get_reservation", "release", "checkout")),
@@ -307,6 +309,28 @@ OPERATIONS: Mapping[str, Operation] = {
         "Who paused, resumed, extended, closed, moved, released and refunded what, when, why, and "
         "how it ended: the newest first, of this exam alone. `GET /v1/ops-actions` has the same, "
         "the oldest first, of all exams, and finds what concerns a candidate.", parameters=_PAGE),
+    "GET /v1/exams/{exam}/set-asides": Operation("list_set_asides", "SetAsides",
+        "What is kept for groups and what is left of it, those that are over too. The public is "
+        "told nothing of them: seats that are kept are not among those on sale."),
+    "GET /v1/exams/{exam}/set-asides/{set_aside}/codes": Operation("list_codes", "Codes",
+        "With how many reservations stand by each. The codes themselves are stored nowhere.",
+        parameters=_PAGE),
+    "POST /v1/exams/{exam}/set-asides/{set_aside}/codes": Operation("make_codes",
+        {201: Body("MadeCodes")},
+        "Makes new codes, or takes given ones, of which the service keeps the hashes alone. A code "
+        "that is made is in this answer and never again: when the answer was lost, revoke what is "
+        "in the list and make others. Given ones can be sent again. Each can be used until it is "
+        "revoked or the set-aside is over. The reason is kept with the key.", Body("CodeMaking")),
+    "POST /v1/exams/{exam}/set-asides/{set_aside}/codes/{code}/revoke": Operation("revoke_code",
+        {200: Body("Code", {"revoked": {"revoked_at": "2023-03-15T01:00:00.000Z"}})},
+        "From the answer on nobody reserves with it. What was reserved stays; repeating it changes "
+        "nothing. The reason is kept with the key.", Body("Reasoned")),
+    "POST /v1/exams/{exam}/set-asides/{set_aside}/hand-out": Operation("hand_out",
+        {201: Body("Reservation")},
+        "As `ops-reservations`, with seats of the set-aside and of nothing else: outside of the "
+        "window too, without a code, a pass and the limits of fair use. It is a hold like any "
+        "other. The reason is kept with the key.", Body("OpsOrder"),
+        parameters=("Idempotency-Key",), headers=("Location", "Idempotency-Replayed")),
     "POST /v1/exams/{exam}/venues/{venue}/close": Operation("close_venue", "VenueSale",
         "From the answer on no process sells a seat there: orders go to their other venues, else "
         "they are `venue-closed`, and nothing is shown as left. Holds and bookings stay, holds can "
@@ -463,6 +487,8 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "reservation": _in("path", ReservationId),
     "venue": _in("path", VenueId),
     "entry": _in("path", EntryId),
+    "set_aside": _in("path", SetAsideId),
+    "code": _in("path", CodeId),
     "entry_state": _in(
         "query", _text("Only entries in this state.", enum=[*EntryState]), name="state"),
     "release": _in("path", Annotated[ReleaseId, Field(description="Id of the seat release.")]),

@@ -28,6 +28,7 @@ from quota_service.api import (
     search,
     seat_releases,
     service,
+    set_asides,
     venues,
     waiting_list,
     waiting_list_ops,
@@ -107,7 +108,9 @@ def _whole(node: Any, parts: dict[str, Schema], *, is_open: bool) -> Any:
         del made["default"]
     if is_open and made.get("additionalProperties") is False:
         del made["additionalProperties"]
-    words = [made.get("description"), made.pop("note", None)]
+    # A member may be called `note`, which is no text.
+    note = made.pop("note") if isinstance(made.get("note"), str) else None
+    words = [made.get("description"), note]
     if any(isinstance(each, str) for each in words):
         # Docstrings have line breaks where their lines end.
         made["description"] = " ".join(" ".join(filter(None, words)).split())
@@ -157,10 +160,11 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     search.FoundReservations, venues.VenueSale, venues.MovedOut,
     seat_releases.SeatRelease, seat_releases.SeatReleases,
     pauses.Pause, day.PausedExam, day.ResumedExam, day.ExtendedHolds, operations.Operations,
+    set_asides.SetAsides, set_asides.MadeCodes, set_asides.Code, set_asides.Codes,
 )}
 # fmt: on
 
-REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
+REQUESTS: Mapping[str, Any] = {"Order": reservations.CodedOrderBody} | {
     model.__name__: model
     for model in (
         *(waiting_room.Joining, waiting_room.Claim, waiting_room.AdmissionRate),
@@ -180,6 +184,7 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.OrderBody} | {
             day.Pausing,
             day.Resuming,
             day.Extending,
+            set_asides.CodeMaking,
             Nothing,
             ExamDefinition,
         ),

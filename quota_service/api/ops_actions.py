@@ -28,11 +28,12 @@ class OpsAction(Answer):
     """When it began."""
     action: Annotated[str, example("move")]
     """`reserve`, `mark-paid`, `release`, `move`, `refund`, `reopen-refund`, `close-venue`,
-    `open-venue`, `move-out`, `pause`, `resume`, `extend-holds`; others may
-    come."""
+    `open-venue`, `move-out`, `pause`, `resume`, `extend-holds`, `make-codes`, `revoke-code`,
+    `hand-out`; others may come."""
     subject: Annotated[str, example(RESERVATION_EXAMPLE)]
-    """The reservation; of `reserve` the candidate; of what was done to a venue, the venue; of a
-    pause or of several holds what is meant, as `venue/subject` with `*` for all."""
+    """The reservation; of `reserve` and `hand-out` the candidate; of codes the set-aside; of what
+    was done to a venue, the venue; of a pause or of several holds what is meant, as
+    `venue/subject` with `*` for all."""
     reason: Reason
     """Why."""
     key_id: Annotated[str, example("0f3a9c2b71de")]

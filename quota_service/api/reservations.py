@@ -31,6 +31,7 @@ from quota_service.domain.definition import rfc3339
 from quota_service.domain.payment import RecordedPayment
 from quota_service.domain.reservation import Reservation as DomainReservation
 from quota_service.domain.reservation import State
+from quota_service.domain.set_aside_code import WRITTEN_MAX
 from quota_service.http.errors import BadRequest
 from quota_service.http.request import Request
 from quota_service.http.response import Headers, Response
@@ -90,6 +91,21 @@ class OrderBody(TypedDict):
 
 
 @with_config(STRICT)
+class CodedOrderBody(OrderBody):
+    """What a candidate asks for, with a code where it has one."""
+
+    code: NotRequired[
+        Annotated[
+            str,
+            Field(strict=True, min_length=1, max_length=WRITTEN_MAX),
+            Meaning(f"a code of 1 to {WRITTEN_MAX} characters"),
+        ]
+    ]
+    """A code of a set-aside: all seats are taken from it, none on open sale, and no pass of the
+    waiting room is needed. Case, hyphens and blanks do not count."""
+
+
+@with_config(STRICT)
 class VenueChange(TypedDict):
     """Where a reservation is to go."""
 
@@ -137,7 +153,7 @@ def duplicates(document: Mapping[str, Any]) -> list[Fault]:
     return found
 
 
-_ORDER: Final = Reader(OrderBody, duplicates)
+_ORDER: Final = Reader(CodedOrderBody, duplicates)
 _VENUE_CHANGE: Final = Reader(VenueChange)
 
 
@@ -228,7 +244,7 @@ def read_order(reader: Reader[Any], document: Mapping[str, Any]) -> Order:
     refuse_resident_id(candidate)
     # Not accepted at all is a refusal of its own, which names the version to accept.
     notice = order.get("accepted_notice") or False
-    return Order(candidate, tuple(subjects), tuple(venues), notice)
+    return Order(candidate, tuple(subjects), tuple(venues), notice, order.get("code", ""))
 
 
 def reservation_json(

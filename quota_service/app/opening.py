@@ -49,6 +49,7 @@ from quota_service.observability.health import Health
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.availability import AvailabilityCache
 from quota_service.registration.backlog import Backlog
+from quota_service.registration.code_guesses import CodeGuesses
 from quota_service.registration.in_flight import InFlight, UseCaseLimits
 from quota_service.registration.list_positions import ListPositions, PositionLimits
 from quota_service.registration.queue_numbers import NumberBlock, QueueNumbers
@@ -174,6 +175,7 @@ async def open_stores(
                     payments_pending_max=settings.payments_pending_max,
                     journal_max=settings.journal_backlog_max,
                 ),
+                guesses=CodeGuesses(),
             ),
             payments=payments,
             waiting_room=WaitingRoomStores(

@@ -82,7 +82,7 @@ def exam_document(exam: Exam) -> dict[str, object]:
     rules = exam.waiting_room
     return {
         "id": exam.id,
-        "title": _text_document(exam.title),
+        "title": text_document(exam.title),
         "time_zone": exam.time_zone,
         "registration": _window_document(exam.registration),
         "refund": _window_document(exam.refund),
@@ -94,11 +94,11 @@ def exam_document(exam: Exam) -> dict[str, object]:
         },
         "fair_use": dataclasses.asdict(exam.fair_use),
         **({} if rules is None else {"waiting_room": _room_document(rules)}),
-        "notice": {"version": exam.notice.version, "text": _text_document(exam.notice.text)},
+        "notice": {"version": exam.notice.version, "text": text_document(exam.notice.text)},
         "sessions": [
             {
                 "id": session.id,
-                "title": _text_document(session.title),
+                "title": text_document(session.title),
                 "starts_at": rfc3339(session.starts_at_ms),
                 "ends_at": rfc3339(session.ends_at_ms),
             }
@@ -107,12 +107,12 @@ def exam_document(exam: Exam) -> dict[str, object]:
         "subjects": [
             {
                 "id": subject.id,
-                "title": _text_document(subject.title),
+                "title": text_document(subject.title),
                 "session": subject.session,
             }
             for subject in exam.subjects
         ],
-        "venues": [{"id": venue.id, "title": _text_document(venue.title)} for venue in exam.venues],
+        "venues": [{"id": venue.id, "title": text_document(venue.title)} for venue in exam.venues],
         **dict(_allocation_document(exam)),
         "seats": seats_document(exam.seats),
         **({"releases": [_release(each) for each in exam.releases]} if exam.releases else {}),
@@ -159,7 +159,7 @@ def _release(release: SeatRelease) -> dict[str, object]:
 def _set_aside(kept: SetAside) -> dict[str, object]:
     return {
         "id": kept.id,
-        "title": _text_document(kept.title),
+        "title": text_document(kept.title),
         "until": rfc3339(kept.until_ms),
         "seats": seats_document(kept.seats),
     }
@@ -203,7 +203,8 @@ def source_document(source: DrawSource) -> dict[str, object]:
     }
 
 
-def _text_document(text: Text) -> dict[str, str] | str:
+def text_document(text: Text) -> dict[str, str] | str:
+    """Return a text by language, or as it is where it has none."""
     texts = dict(text.languages)
     return texts.get("", texts)
 

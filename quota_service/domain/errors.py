@@ -330,6 +330,57 @@ class UnknownReservation(Refused):
     detail = "there is no reservation of this id"
 
 
+@dataclass(eq=False)
+class UnknownSetAside(Refused):
+    slug = "unknown-set-aside"
+    detail = "the exam has no set-aside {set_aside!r}"
+    set_aside: str
+
+
+class UnknownCode(Refused):
+    slug = "unknown-code"
+    detail = "the set-aside has no code of this id"
+
+
+class CodeInvalid(Refused):
+    """The code is none, of another exam, or revoked: nothing tells which."""
+
+    slug = "code-invalid"
+    detail = "is not a valid code of this exam"
+    field = "code"
+
+
+@dataclass(eq=False)
+class TooManyWrongCodes(Refused):
+    slug = "too-many-wrong-codes"
+    detail = "too many wrong codes; wait before the next one"
+    pause_ends_at_ms: int
+
+
+class CodeUsed(Refused):
+    slug = "code-used"
+    detail = "was used as often as it may be"
+    field = "code"
+
+
+@dataclass(eq=False)
+class SetAsideOver(Refused):
+    """What is left of the set-aside was given to everybody."""
+
+    slug = "set-aside-over"
+    detail = "set-aside {set_aside} is over"
+    set_aside: str
+
+
+@dataclass(eq=False)
+class NotSetAside(Refused):
+    """The set-aside has no seats of one of the subjects, at each of the venues."""
+
+    slug = "not-set-aside"
+    detail = "set-aside {set_aside} has no seats of all these subjects at one of these venues"
+    set_aside: str
+
+
 class WaitingRoomOff(Refused):
     slug = "waiting-room-off"
     detail = "the exam has no waiting room: reserve without a pass"

@@ -44,9 +44,13 @@ class FoundCode:
 
 @dataclass(frozen=True, slots=True)
 class StoredCode:
-    """A code as it is listed: its id names it, and nothing tells the code itself."""
+    """A code as it is listed: its id names it, and nothing tells the code itself.
+
+    `number` is its place in the order in which codes were made.
+    """
 
     id: str
+    number: int
     uses_max: int
     note: str
     made_ms: int
@@ -133,9 +137,9 @@ class SetAsideLedger:
         )
 
     async def codes(
-        self, exam: str, set_aside: str, after: str, limit: int
+        self, exam: str, set_aside: str, after: int, limit: int
     ) -> Sequence[StoredCode]:
-        """Return a page of the codes of a set-aside, by id."""
+        """Return a page of the codes of a set-aside, by number."""
         rows = await self._ledger.fetch("select_set_aside_codes", exam, set_aside, after, limit)
         return [_code(row["id"], row) for row in rows]
 
@@ -153,4 +157,6 @@ def _stored(row: "Record") -> StoredSetAside:
 def _code(code: str, row: "Record") -> StoredCode:
     revoked: dt.datetime | None = row["revoked_at"]
     revoked_ms = None if revoked is None else ms(revoked)
-    return StoredCode(code, row["uses_max"], row["note"], ms(row["made_at"]), revoked_ms)
+    return StoredCode(
+        code, row["number"], row["uses_max"], row["note"], ms(row["made_at"]), revoked_ms
+    )

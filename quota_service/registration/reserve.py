@@ -1,7 +1,9 @@
 """Reserve: takes a candidate's seats in one Redis call, or says exactly why not.
 
     1. derive the reservation id from exam, candidate and idempotency key, by the exam's own key
-    2. check the order against the exam in memory, and the pass where the exam has a waiting room
+    2. check the order against the exam in memory, and the pass where the exam has a waiting room,
+       or look up the code that it shows in Postgres: seats of a set-aside are kept for its group,
+       which needs no pass
     3. one script call: repeat? window, place, session conflict, pause after unpaid holds, first
        venue with all subjects and within the share of the API key, hold
     4. what costs nothing is confirmed (`confirm_free`): Postgres has committed it before the answer
@@ -12,8 +14,8 @@ the others is refused as paused, not as sold out.
 
 A process that dies before 3 leaves nothing. One that dies after it leaves an unanswered hold
 of: the frontend repeats the request with the same key and is answered as the first time, or the
-hold expires. But for 4 Postgres is not touched; the journal entry of the script is the only trace
-it needs.
+hold expires. But for codes and 4 Postgres is not touched; the journal entry of the script is the
+only trace it needs.
 
 An id is made once. Redis keeps the record of a reservation that has ended for a day, and its serial
 until the exam is retired; a repeat that comes later than the record is answered from Postgres.
@@ -21,14 +23,16 @@ until the exam is retired; a repeat that comes later than the record is answered
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
 from quota_service.domain.errors import (
+    CodeUsed,
     IdempotencyKeyReused,
     KeyShareUsed,
     NoticeNotAccepted,
+    NotSetAside,
     PassEnded,
     PassExpired,
     PassInvalid,
@@ -38,6 +42,7 @@ from quota_service.domain.errors import (
     RegistrationClosed,
     SameSessionTwice,
     SessionConflict,
+    SetAsideOver,
     SoldOut,
     StaleDefinition,
     TooManyUnpaidHolds,
@@ -46,11 +51,12 @@ from quota_service.domain.errors import (
     VenueClosed,
     WaitingRoomPassRequired,
 )
-from quota_service.domain.exam import Exam, Pause
+from quota_service.domain.exam import Exam, Pause, Quota
 from quota_service.domain.reservation import Reservation, ReservationId, derive_serial
 from quota_service.registration.catch_up import catch_up, check_in_force
 from quota_service.registration.confirm_free import confirm_free
 from quota_service.registration.out_of_time import out_of_time
+from quota_service.registration.show_code import show_code
 from quota_service.registration.stores import ReservationStores
 from quota_service.registration.view import forgotten_reservation
 from quota_service.seats.codes import Code
@@ -59,23 +65,28 @@ from quota_service.seats.replies import ReserveRequest, ScriptReply
 from quota_service.waiting_room.passes import Pass, PassFault, read_pass
 from quota_service.waiting_room.status import Phase
 
+_OF_SET_ASIDES = (Code.CODE_USED, Code.SET_ASIDE_OVER)
+
 
 @dataclass(slots=True)
 class Order:
     """What a candidate asks for; `venues` in order of choice.
 
     `accepted_notice` is the version of the notice that was accepted, or True for the one in force.
+    `code` opens the seats of a set-aside; it is in no log.
     """
 
     candidate: str
     subjects: tuple[str, ...]
     venues: tuple[str, ...]
     accepted_notice: str | bool
+    code: str = field(default="", repr=False)
 
     @property
     def hash(self) -> str:
         """A hash of the body, to detect another body under the same key: 64 bits as hex."""
-        text = orjson.dumps((self.subjects, self.venues, self.accepted_notice))
+        members = (self.subjects, self.venues, self.accepted_notice)
+        text = orjson.dumps((*members, self.code) if self.code else members)
         return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
@@ -95,11 +106,13 @@ async def reserve(
     pass_text: str | None = None,
     *,
     by_ops: bool = False,
+    set_aside: str = "",
 ) -> Reserved:
     """Reserve what is ordered under the idempotency key; every refusal is raised by its name.
 
     `pass_text` is the pass of the waiting room, which an exam that has none does not look at. Ops
-    reserve without one, outside of the window too, and beyond the limits of fair use.
+    reserve without one, outside of the window too, and beyond the limits of fair use; from a
+    `set_aside` without a code.
     """
     exam = stores.registry.find(exam_id)
     shard = stores.registry.shard(exam_id)
@@ -109,14 +122,14 @@ async def reserve(
     try:
         try:
             reserved = await _reserve(
-                stores, exam, shard, serial, order, pass_text=pass_text, by_ops=by_ops
+                stores, exam, shard, serial, order, pass_text, by_ops=by_ops, set_aside=set_aside
             )
         except StaleDefinition:
             await catch_up(stores, exam)
             exam = stores.registry.find(exam_id)
             shard = stores.registry.shard(exam_id)
             reserved = await _reserve(
-                stores, exam, shard, serial, order, pass_text=pass_text, by_ops=by_ops
+                stores, exam, shard, serial, order, pass_text, by_ops=by_ops, set_aside=set_aside
             )
         if not reserved.reservation.amount:
             await confirm_free(stores.payments, reserved.reservation)
@@ -128,22 +141,25 @@ async def reserve(
     return reserved
 
 
-async def _reserve(
+async def _reserve(  # noqa: PLR0917  an order has as many sides
     stores: ReservationStores,
     exam: Exam,
     shard: Shard,
     serial: str,
     order: Order,
-    *,
     pass_text: str | None,
+    *,
     by_ops: bool,
+    set_aside: str,
 ) -> Reserved:
     """Reserve by a definition; StaleDefinition when another one is in force."""
     rules = exam.unbounded if by_ops else exam
     try:
         _check(rules, order)
-        granted = None
-        if exam.waiting_room is not None and not by_ops:
+        granted, seats_from = None, ""
+        if order.code or set_aside:
+            set_aside, seats_from = await _set_aside_of(stores, exam, order, set_aside)
+        elif exam.waiting_room is not None and not by_ops:
             granted = _granted(stores, exam, order.candidate, pass_text)
     except Refused as refusal:
         return await _repeat_of_older(stores, exam, shard, serial, order, refusal=refusal)
@@ -156,6 +172,7 @@ async def _reserve(
         request_hash=order.hash,
         granted=granted,
         order=order.venues,
+        set_aside=seats_from,
     )
     answer = await stores.seats.reserve(shard, rules, request)
     stores.failpoint("reserve: after script")
@@ -167,7 +184,28 @@ async def _reserve(
         return await _repeat_of_forgotten(stores, shard, serial, order, closed)
     if answer.code is Code.SOLD_OUT and (pause := _pause_of(rules, order)) is not None:
         raise Paused(pause)
+    if answer.code in _OF_SET_ASIDES:
+        raise CodeUsed if answer.code is Code.CODE_USED else SetAsideOver(set_aside)
     return _reserved(exam, order, answer)
+
+
+async def _set_aside_of(
+    stores: ReservationStores, exam: Exam, order: Order, set_aside: str
+) -> tuple[str, str]:
+    """Return the set-aside that an order is from, and the words by which `reserve` knows it.
+
+    That is the one of its code, or the one that ops hand seats out from.
+    """
+    words = f"{set_aside}::"
+    if order.code:
+        found = await show_code(stores, exam, order.candidate, order.code)
+        set_aside, words = found.set_aside, f"{found.set_aside}:{found.id}:{found.uses_max}"
+    seats = next((kept.seats for kept in exam.set_asides if kept.id == set_aside), {})
+    if not any(
+        all(Quota(venue, subject) in seats for subject in order.subjects) for venue in order.venues
+    ):
+        raise NotSetAside(set_aside)
+    return set_aside, words
 
 
 def _check(exam: Exam, order: Order) -> None:

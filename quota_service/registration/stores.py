@@ -32,6 +32,7 @@ from quota_service.ledger.waiting_list import WaitingListLedger
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.backlog import Backlog
+from quota_service.registration.code_guesses import CodeGuesses
 from quota_service.registration.list_positions import ListPositions
 from quota_service.registration.queue_numbers import QueueNumbers
 from quota_service.registration.registry import ExamRegistry
@@ -98,6 +99,7 @@ class ReservationStores(ExamStores):
     payments: PaymentStores
     rooms: WaitingRoomCache
     backlog: Backlog
+    guesses: CodeGuesses
 
 
 @dataclass(frozen=True, slots=True)

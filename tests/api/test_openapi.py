@@ -211,7 +211,8 @@ async def _send(api: ApiClient, call: str, body: Mapping[str, Any]) -> Reply:
         return await api.callback(orjson.dumps(body))
     method, path = call.split(" ")
     reservation = "exam-1.0.aaaaaaaaaaaaaaaaaaaaaaaa"
-    path = path.format(exam="ccaa-2023-1", venue="jinan", reservation=reservation, refund="1")
+    names = {"exam": "ccaa-2023-1", "venue": "jinan", "reservation": reservation, "refund": "1"}
+    path = path.format(**names, set_aside="teachers", code="5d1c07a4e2f9")
     (scope,) = [route.scope for route in ROUTES if f"{route.method} {route.path}" == call]
     key = api.ops_key if scope is Scope.OPS else api.frontend_key
     return await api.call(method, path, key=key, json=body, headers={"Idempotency-Key": "key-c"})

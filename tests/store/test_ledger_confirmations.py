@@ -1,12 +1,19 @@
 """How payment events end in the ledger: booked once or due to go back, never both nor neither."""
 
 import asyncio
+import datetime as dt
+import re
 
 import pytest
 
 from quota_service.domain.errors import EventIdReused
 from quota_service.domain.payment import PaymentOutcome, PaymentStatus, RefundReason
-from quota_service.ledger.confirmations import AttemptSuperseded, PaymentDecision, RecordedPayment
+from quota_service.ledger.confirmations import (
+    AttemptSuperseded,
+    PaymentDecision,
+    RecordedPayment,
+    _row,
+)
 from quota_service.ledger.errors import LedgerRefused
 from tests.support.ledgers import BOOKED, PAID_AT_MS, LedgerUnderTest, refund
 
@@ -33,6 +40,22 @@ async def test_a_booking_is_stored_whole_and_counted(books: LedgerUnderTest) -> 
     told = (booked.candidate, booked.venue, booked.amount, booked.currency, booked.created_ms)
     assert told == ("candidate-1", "jinan", 16000, "CNY", PAID_AT_MS - 60_000)
     assert await books.confirmed() == {"jinan/general": 1, "jinan/qms": 1}
+
+
+async def test_processes_of_the_version_before_call_it_without_set_asides(
+    books: LedgerUnderTest,
+) -> None:
+    query = books.ledger.query["settle_payments"]
+    without = re.sub(r",\s+set_asides +=> \$27\)", ")", query)
+    row = _row(books.booking(books.reservation()), 0.0)[:-1]
+
+    async with books.ledger.connection() as connection:
+        now = dt.datetime.now(dt.UTC)
+        settled = await connection.fetch(without, now, *([value] for value in row))
+
+    assert without != query
+    assert [each["code"] for each in settled] == ["settled"]
+    assert await books.rows("SELECT set_aside FROM bookings") == [("",)]
 
 
 async def test_a_candidate_is_told_of_its_own_bookings_oldest_first(

@@ -7,7 +7,8 @@ SET    revoked_at = coalesce(revoked_at, now())
 WHERE  exam = $1
 AND    set_aside = $2
 AND    id = $3
-RETURNING uses_max,
+RETURNING number,
+          uses_max,
           note,
           made_at,
           revoked_at

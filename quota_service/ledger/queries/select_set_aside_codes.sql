@@ -1,9 +1,10 @@
--- A page of the codes of a set-aside, by id.
+-- A page of the codes of a set-aside, in the order in which they were made.
 -- $1 exam, text
 -- $2 set_aside, text
--- $3 after this id, text
+-- $3 after this number, bigint
 -- $4 limit, integer
 SELECT id,
+       number,
        uses_max,
        note,
        made_at,
@@ -11,6 +12,6 @@ SELECT id,
 FROM   set_aside_codes
 WHERE  exam = $1
 AND    set_aside = $2
-AND    id > $3
-ORDER  BY id
+AND    number > $3
+ORDER  BY number
 LIMIT  $4
