@@ -23,6 +23,7 @@ from quota_service.commands.export import add_export_commands
 from quota_service.commands.keys import add_key_commands
 from quota_service.commands.ops import add_ops_commands
 from quota_service.commands.refunds import add_refund_commands
+from quota_service.commands.release import add_release_commands
 from quota_service.commands.room import add_room_commands
 from quota_service.commands.set_aside import add_set_aside_commands
 from quota_service.commands.venue import add_venue_commands
@@ -133,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     add_list_commands(commands)
     add_set_aside_commands(commands)
     add_venue_commands(commands)
+    add_release_commands(commands)
     add_candidate_commands(commands)
     add_ops_commands(commands)
     add_refund_commands(commands)

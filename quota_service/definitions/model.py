@@ -299,7 +299,9 @@ OPTIONAL = ("fair_use", "waiting_room", "returned", "waiting_list", "rooms")
 
 
 class ExamDefinition(ExamMembers):
-    """An exam as its organiser defines it: what is answered for an exam, and its seats.
+    """An exam as its organiser defines it: what is answered for an exam, and all of its seats.
+
+    Of releases and set-asides an answer has only what is public.
 
     A `PUT` has the id in its address, and may leave it out.
     """

@@ -60,11 +60,9 @@ class SeatReleaseLedger:
 
     async def released(self, connection: "Connection", exam: str) -> dict[Quota, int]:
         """Return how many seats of each quota came by releases, where any did."""
-        rows = await connection.fetch(self._query["select_quotas"], exam)
+        rows = await connection.fetch(self._query["select_released"], exam)
         return {
-            Quota(row["venue"], row["subject"]): row["released"]
-            async for row in in_slices(rows)
-            if row["released"]
+            Quota(row["venue"], row["subject"]): row["released"] async for row in in_slices(rows)
         }
 
     async def plan(

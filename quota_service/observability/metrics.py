@@ -83,6 +83,18 @@ class Metrics:
             "quota_venue_changes", "Completed changes of venue.", ("exam",), registry=registry
         )
         self.refunds = Counter("quota_refunds", "Bookings refunded.", ("exam",), registry=registry)
+        self.seats_released = Counter(
+            "quota_seats_released",
+            "Seats that came by seat releases.",
+            ("exam",),
+            registry=registry,
+        )
+        self.release_lag = Histogram(
+            "quota_seat_release_lag_seconds",
+            "Time from a seat release's own time until its seats were in Redis.",
+            buckets=_LAG_BUCKETS_S,
+            registry=registry,
+        )
         self.holds_expired = Counter(
             "quota_holds_expired", "Expired holds.", ("exam",), registry=registry
         )

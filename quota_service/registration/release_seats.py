@@ -22,7 +22,7 @@ for a stale definition (`catch_up`).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -133,7 +133,7 @@ async def cancel_release(
     return _found(releases, release_id)
 
 
-async def carry_out(stores: ExamStores, due: UnfinishedRelease) -> int:
+async def carry_out(stores: ExamStores, due: UnfinishedRelease, now_ms: Callable[[], int]) -> int:
     """Do what is left of a release whose time has come; return the seats that came in Postgres.
 
     Of a retired exam, which has left Redis since, it is cancelled.
@@ -159,6 +159,8 @@ async def carry_out(stores: ExamStores, due: UnfinishedRelease) -> int:
         await sync_shard(stores, due.exam)
     stores.failpoint("release: after redis")
     await mark_applied(stores, stored.exam, [due.id])
+    stores.metrics.seats_released.labels(exam=due.exam).inc(seats)
+    stores.metrics.release_lag.observe(max(0, now_ms() - due.at_ms) / 1000)
     await stores.registry.refresh()
     return seats
 

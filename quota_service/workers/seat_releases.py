@@ -36,9 +36,8 @@ class SeatReleaseWorker:
         unfinished = await self._stores.seat_releases.unfinished(_RELEASES_MAX)
         now_ms = self._stores.clock.earliest_ms()
         due = [each for each in unfinished if each.is_done or each.at_ms <= now_ms]
-        to_come_ms = [each.at_ms - now_ms for each in unfinished if each not in due]
-        pause_s = min(to_come_ms, default=_INTERVAL_S * 1000) / 1000
-        self.interval_s = min(max(pause_s, _SOON_S), _INTERVAL_S)
+        to_come_s = [(each.at_ms - now_ms) / 1000 for each in unfinished if each.at_ms > now_ms]
+        self.interval_s = max(_SOON_S, min([*to_come_s, _INTERVAL_S]))
         return {"released": 0, **await self._servers.run_once(due)}
 
     def _server_of(self, release: UnfinishedRelease) -> str:
@@ -46,6 +45,7 @@ class SeatReleaseWorker:
 
     async def _carry_out(self, due: Sequence[UnfinishedRelease]) -> Mapping[str, int]:
         async def one(release: UnfinishedRelease) -> Mapping[str, int]:
-            return {"released": await carry_out(self._stores, release)}
+            now_ms = self._stores.clock.now_ms
+            return {"released": await carry_out(self._stores, release, now_ms)}
 
         return await each_of(due, one, at_once=_AT_ONCE)

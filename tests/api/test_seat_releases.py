@@ -10,6 +10,7 @@ from quota_service.workers.seat_releases import SeatReleaseWorker
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
 from tests.support.exams import exam_definition
+from tests.support.lost_shards import rows
 from tests.support.refusals import assert_refused
 from tests.support.waiting import eventually
 
@@ -150,10 +151,11 @@ async def test_what_is_announced_is_in_the_exam_and_the_next_one_in_its_availabi
     assert none.json.keys() == plain.keys()
 
 
-async def test_a_stream_tells_of_a_release_and_of_its_seats(running: Running) -> None:
+async def test_the_next_release_is_gone_once_its_seats_are_there(running: Running) -> None:
     api, stores = running.client, running.service.stores
     await stores.clock.read()
-    await post(api, at=at(0.4))
+    await post(api)
+    await rows(running.service, "UPDATE seat_releases SET at = now() RETURNING id")
     worker = SeatReleaseWorker(stores)
 
     async def has_come() -> bool:

@@ -49,19 +49,19 @@ WAITING, UNDER_WAY = f"{CALLS} AND wait_event_type = 'Lock'", f"{CALLS} AND stat
 
 @asynccontextmanager
 async def dying_api(
-    settings: Settings, client: ApiClient, line: str, time: int = 1
+    settings: Settings, client: ApiClient, line: str, time: int = 1, *, workers: bool = False
 ) -> AsyncIterator[ApiClient]:
     """A second API process on the same stores that dies at `line`; it must have died at the end.
 
-    It dies at this time of reaching the line.
+    It dies at this time of reaching the line, which may be a line of its workers.
     """
-    async with api_process(settings, client, line, time) as (dying, _):
+    async with api_process(settings, client, line, time, workers=workers) as (dying, _):
         yield dying
 
 
 @asynccontextmanager
 async def api_process(
-    settings: Settings, client: ApiClient, line: str, time: int = 1
+    settings: Settings, client: ApiClient, line: str, time: int = 1, *, workers: bool = False
 ) -> AsyncIterator[tuple[ApiClient, asyncio.subprocess.Process]]:
     """The same, and the process, for who kills it."""
     told = {name: text for name, text in environment_of(settings).items() if name in TOLD}
@@ -71,6 +71,7 @@ async def api_process(
         "tests.faults.dying_api",
         line,
         str(time),
+        *(["workers"] if workers else []),
         cwd=ROOT,
         env={**os.environ, **told},
         stdout=asyncio.subprocess.PIPE,

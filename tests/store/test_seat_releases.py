@@ -28,6 +28,7 @@ from quota_service.domain.seat_release import ReleaseState
 from quota_service.registration import release_seats
 from quota_service.registration.audit import audit
 from quota_service.registration.import_exam import check_import, import_exam
+from quota_service.registration.join_list import Wish, join_list
 from quota_service.registration.release_seats import (
     cancel_release,
     find_release,
@@ -35,7 +36,9 @@ from quota_service.registration.release_seats import (
     plan_release,
 )
 from quota_service.registration.reserve import Order, reserve
+from quota_service.workers.dealing import DealingWorker
 from quota_service.workers.seat_releases import SeatReleaseWorker
+from tests.support.command_line import CommandLine
 from tests.support.exams import SEATS, exam_definition
 from tests.support.lost_shards import drain, lose_everything, recover_shards, rows
 from tests.support.use_cases import DiedError, dying, hold
@@ -157,20 +160,20 @@ async def test_a_release_that_died_on_its_way_is_finished_by_another_worker(
 
 
 async def test_the_worker_sleeps_until_the_next_release_and_half_a_second_at_most(
-    imported: Service,
+    imported: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = SeatReleaseWorker(imported.stores)
+    worker, planned = SeatReleaseWorker(imported.stores), release()
+    pauses_s = []
+    await plan_release(imported.stores, "exam-1", planned, WHY)
 
-    await worker.run_once()
-    idle_s = worker.interval_s
-    await plan(imported)
-    await worker.run_once()
-    far_s = worker.interval_s
-    await move(imported, "UPDATE seat_releases SET at = now() + interval '300 ms'")
-    await worker.run_once()
+    for before_ms in (HOUR_MS, 300, 3, 0):
+        now = planned.at_ms - before_ms
+        monkeypatch.setattr(imported.stores.clock, "earliest_ms", lambda now=now: now)
+        await worker.run_once()
+        pauses_s.append(worker.interval_s)
 
-    assert (idle_s, far_s) == (0.5, 0.5)
-    assert worker.interval_s < 0.4
+    assert pauses_s == [0.5, 0.3, 0.01, 0.5]
+    assert await state(imported) is DONE
 
 
 async def test_an_exam_whose_shard_cannot_be_reached_holds_up_no_other(imported: Service) -> None:
@@ -519,3 +522,49 @@ async def test_a_dealing_is_due_where_seats_are_dealt_out(imported: Service) -> 
     assert at_once == []
     assert [is_due for _, is_due in before] in ([], [False])
     assert await rows(imported, asked) == [("exam-1", True)]
+
+
+@pytest.mark.parametrize(
+    "returned", [{"rule": "list-first"}, {"rule": "at-times", "times": ["03:00"]}]
+)
+async def test_released_seats_go_to_who_waits_and_the_rest_on_open_sale(
+    imported: Service, returned: dict[str, Any]
+) -> None:
+    stores = imported.stores
+    listed = exam(returned=returned, waiting_list={})
+    await import_exam(stores.maintenance, listed)
+    for i in range(3):
+        await hold(imported, f"candidate-{i}")
+    wish = Wish("candidate-3", ("general",), ("jinan",))
+    await join_list(stores.waiting_list, "exam-1", wish, "key-1")
+    await plan(imported)
+
+    await let_come(imported)
+    await work(imported)
+    dealt = await DealingWorker(stores.dealing, imported.settings).run_once()
+
+    assert (dealt["offers"], dealt["opened"]) == (1, 1)
+    assert (await hold(imported, "candidate-4")).venue == "jinan"
+    with pytest.raises(SoldOut):
+        await hold(imported, "candidate-5")
+    assert await is_clean(imported)
+
+
+async def test_releases_are_planned_listed_and_cancelled_on_the_command_line(
+    imported: Service, command_line: CommandLine
+) -> None:
+    at = rfc3339(now_ms() + HOUR_MS)
+    asked = ("--at", at, "--announce", "time", "--seats", "jinan/general=2", "jinan/qms=1")
+
+    planned = await command_line("release", "plan", "exam-1", "evening", *asked, "--reason", WHY)
+    again = await command_line("release", "plan", "exam-1", "evening", *asked, "--reason", WHY)
+    cancelled = await command_line("release", "cancel", "exam-1", "evening", "--reason", "closed")
+    listed = await command_line("release", "list", "exam-1")
+    unknown = await command_line("release", "cancel", "exam-1", "noon", "--reason", "closed")
+
+    seats = "jinan/general=2 jinan/qms=1"
+    assert planned.printed == f"evening\t{at}\ttime\tops\tplanned\t{seats}\n"
+    assert again.printed == planned.printed
+    assert cancelled.printed == listed.printed == planned.printed.replace("planned", "cancelled")
+    assert (unknown.status, "no seat release 'noon'" in unknown.complaints) == (1, True)
+    assert await state(imported) is CANCELLED

@@ -1,6 +1,6 @@
 -- The quotas of an exam.
 -- $1 exam, text
-SELECT venue, subject, capacity, confirmed, released
+SELECT venue, subject, capacity, confirmed
 FROM   quotas
 WHERE  exam = $1
 ORDER  BY venue, subject
