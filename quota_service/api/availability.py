@@ -54,6 +54,9 @@ class QuotaLeft(Answer):
     """Seats that can be reserved now."""
     capacity: Annotated[SeatCount, example(600)]
     """Seats released so far."""
+    returned: NotRequired[Annotated[SeatCount, example(2)]]
+    """Seats that came back and wait for the next of the exam's announced times; left out where
+    seats wait for none."""
 
 
 class AvailabilityStale(Answer):

@@ -179,7 +179,8 @@ def put_together(rendered: _RenderedExam, availability: Availability, wanted: Fi
 
 def quota_json(quota: QuotaLeft) -> bytes:
     """Return a quota as JSON; ids are of letters that need no escaping."""
+    returned = "" if quota.returned is None else f',"returned":{quota.returned}'
     return (
         f'{{"venue":"{quota.venue}","subject":"{quota.subject}",'
-        f'"remaining":{quota.remaining},"capacity":{quota.capacity}}}'
+        f'"remaining":{quota.remaining},"capacity":{quota.capacity}{returned}}}'
     ).encode()

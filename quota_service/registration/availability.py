@@ -32,6 +32,8 @@ class QuotaLeft:
     subject: str
     remaining: int
     capacity: int
+    returned: int | None = None
+    """Seats that wait for the next announced time; None where they wait for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +111,9 @@ class _Kept:
             if under:
                 session = self.exam.session_of[was.subject]
                 left = min(left, under.get(f"{was.venue}/{session}", left))
-            if (was.remaining, was.capacity) != (left, row.capacity):
-                quota = QuotaLeft(was.venue, was.subject, left, row.capacity)
+            returned = row.returned if self.exam.returned.times else None
+            if (was.remaining, was.capacity, was.returned) != (left, row.capacity, returned):
+                quota = QuotaLeft(was.venue, was.subject, left, row.capacity, returned)
                 self.quotas[position] = quota
                 bit = self.bits[quota.subject]
                 if quota.remaining > 0:

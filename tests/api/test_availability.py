@@ -264,3 +264,24 @@ async def test_no_more_is_left_of_a_quota_than_under_the_ceiling_of_its_session(
     }
     assert one.json["venues_with_all"] == ["tianjin"]
     assert seats(raised)["jinan", "service"] == (1, 1)
+
+
+async def test_seats_that_wait_for_an_announced_time_are_told_beside_those_that_remain(
+    api: ApiClient,
+) -> None:
+    rule = {"rule": "at-times", "times": ["10:00"]}
+    await api.import_exam({**exam_definition("exam-2"), "returned": rule})
+    path = "/v1/exams/exam-2/availability"
+    before = await api.get(path)
+    held = await api.reserve(exam="exam-2", subjects=("qms",), venues=("jinan",))
+
+    await api.call("DELETE", f"/v1/reservations/{held.json['id']}")
+
+    async def has_come_back() -> bool:
+        found = {(q["venue"], q["subject"]): q for q in (await api.get(path)).json["quotas"]}
+        qms = found["jinan", "qms"]
+        return (qms["remaining"], qms["returned"], qms["capacity"]) == (1, 1, 2)
+
+    await eventually(has_come_back)
+    assert {quota["returned"] for quota in before.json["quotas"]} == {0}
+    assert all("returned" not in quota for quota in (await api.get(PATH)).json["quotas"])
