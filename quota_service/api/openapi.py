@@ -290,7 +290,11 @@ def _problem_schemas() -> Mapping[str, Schema]:
         members = {name: {"const": value} for name, value in own.items()} | {
             name: all_members[name] for name in problem.example
         }
-        form = {"type": "object", "properties": members, "required": list(members)}
+        form = {
+            "type": "object",
+            "properties": members,
+            "required": [name for name in members if name not in problem.optional],
+        }
         own_form = {**form, "description": problem.meaning}
         made[_name(problem)] = {"allOf": [component("Problem"), own_form]}
     return made

@@ -107,7 +107,8 @@ _TYPES = (
                 {"left": [
                     {"venue": "jinan", "subject": "qms", "remaining": 0, "offered": True},
                     {"venue": "jinan", "subject": "general", "remaining": 41, "offered": True},
-                ], "waiting_list": f"/v1/exams/{EXAM_EXAMPLE}/waiting-list"}),
+                ], "waiting_list": f"/v1/exams/{EXAM_EXAMPLE}/waiting-list"},
+                optional=("waiting_list",)),
     ProblemType("already-paused", 409,
                 "Exactly this is paused already; the members tell the pause. Resume it first.",
                 {"scope": {"venue": None, "subject": None}, "stops": "reserving",

@@ -28,12 +28,16 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """One kind of error answer; `example` shows the members beside the standard ones."""
+    """One kind of error answer; `example` shows the members beside the standard ones.
+
+    `optional` are those of them that an answer may leave out.
+    """
 
     slug: str
     status: int
     meaning: str
     example: Mapping[str, Any] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
