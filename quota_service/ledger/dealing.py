@@ -127,14 +127,15 @@ class DealingLedger:
         *,
         drawn: bool,
         wanting: tuple[Iterable[str], Iterable[str], Iterable[str]] | None = None,
+        limit: int | None = None,
     ) -> list[Entry]:
-        """Return the entries that wait, in order; `drawn` where the order is that of the draw.
+        """Return the first entries that wait, in order; `drawn` where that is the draw's.
 
         `wanting` has ids of subjects, of sessions and of venues: then only those that want one of
         the former two at one of the venues.
         """
         filters = (None, None, None) if wanting is None else map(list, wanting)
-        rows = await self._ledger.fetch("select_entries_to_deal", exam, drawn, *filters)
+        rows = await self._ledger.fetch("select_entries_to_deal", exam, drawn, *filters, limit)
         return [as_entry(row) for row in rows]
 
     async def some(self, exam: str, serials: Sequence[str]) -> dict[str, Entry]:

@@ -4,7 +4,7 @@ Its steps, and what a process that dies between them leaves, are told in `deal.p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 from quota_service.domain.exam import Exam, ListOrder
@@ -20,10 +20,12 @@ from quota_service.waiting_list.plan import Plan, PlannedOffer, Pool, plan
 from quota_service.waiting_list.quiet_hours import deadline_ms
 from quota_service.waiting_room.draw import rank
 
-_BATCH_SEATS = 100
+_BATCH_SEATS = 50
 """Seats of the offers in one script call."""
 _PLANS_MAX = 50
 """Plans in one dealing; each further one follows a refusal that no plan could foresee."""
+_FIRST = 500
+"""Entries that are read at first, where few seats came back: most often these take them all."""
 _OPENINGS_MAX = 3
 """Times a dealing at an instant is planned, for entries that have joined since the last plan."""
 _ANY = 2**31
@@ -58,8 +60,7 @@ class DealingRound:
         """
         opened = 0
         for attempt in range(1, _OPENINGS_MAX + 1):
-            self._entries = await self._read_entries()
-            planned = await self._offer_all()
+            planned = await self._offer_to_first()
             if planned is None:
                 break
             self.stores.failpoint("deal: offers made")
@@ -75,20 +76,38 @@ class DealingRound:
             self.frozen = {quota: planned.leftovers[quota] for quota in stay}
         return self.offers, opened
 
-    async def _read_entries(self) -> list[Entry]:
-        """Return the entries that may be served by this dealing, in order."""
-        exam, deals = self.exam, self.stores.deals
+    async def _offer_to_first(self) -> Plan | None:
+        """Offer the seats to those who are first; to all, where these do not take them."""
+        if self._is_drawn:
+            await self._draw()
+        limit = None if self.has_all else _FIRST
+        self._entries = await self._read_entries(limit)
+        has_more = len(self._entries) == limit
+        planned = await self._offer_all()
+        if planned is None or not planned.leftovers or not has_more:
+            return planned
+        self._entries = await self._read_entries(None)
+        return await self._offer_all()
+
+    @property
+    def _is_drawn(self) -> bool:
+        rules = self.exam.waiting_list
+        return rules is not None and rules.order is ListOrder.DRAW
+
+    async def _read_entries(self, limit: int | None) -> list[Entry]:
+        """Return the first entries that may be served by this dealing, in order."""
+        exam = self.exam
         if exam.waiting_list is None:
             return []
-        drawn = exam.waiting_list.order is ListOrder.DRAW
-        if drawn:
-            await self._draw()
-        if self.has_all:
-            return await deals.waiting(exam.id, drawn=drawn)
-        venues, subjects = zip(*(quota.split("/") for quota in self.frozen), strict=True)
-        sessions = {exam.session_of.get(subject, "") for subject in subjects}
-        wanting = (set(subjects), sessions if exam.ceilings else (), set(venues))
-        return await deals.waiting(exam.id, drawn=drawn, wanting=wanting)
+        wanting = None
+        if not self.has_all:
+            venues, subjects = zip(*(quota.split("/") for quota in self.frozen), strict=True)
+            sessions = {exam.session_of.get(subject, "") for subject in subjects}
+            wanting = (set(subjects), sessions if exam.ceilings else (), set(venues))
+        entries = await self.stores.deals.waiting(
+            exam.id, drawn=self._is_drawn, wanting=wanting, limit=limit
+        )
+        return [_in_its_sessions(exam, entry) for entry in entries]
 
     async def _draw(self) -> None:
         """End the window that entries have joined, and draw those in it."""
@@ -242,6 +261,13 @@ class DealingRound:
             quota = seat.quota if seat.is_returned else seat.opened
             if quota is not None:
                 self.frozen[quota] -= 1
+
+
+def _in_its_sessions(exam: Exam, entry: Entry) -> Entry:
+    """Return an entry in the sessions that its subjects are in now: they may have been moved."""
+    now = zip(entry.subjects, entry.sessions, strict=True)
+    sessions = tuple([exam.session_of.get(subject, before) for subject, before in now])
+    return entry if sessions == entry.sessions else replace(entry, sessions=sessions)
 
 
 def is_stopped(exam: Exam, quota: str) -> bool:

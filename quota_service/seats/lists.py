@@ -17,7 +17,7 @@ from quota_service.seats.pages import in_pages
 from quota_service.seats.servers import Runners
 from quota_service.waiting_list.entry import Entry
 
-_QUOTAS_MAX = 2000
+_QUOTAS_MAX = 500
 """Quotas that the entries of one call want in all, about; an entry wants 1,024 at most."""
 _DELISTED_MAX = 100
 """Entries that are removed with one call."""

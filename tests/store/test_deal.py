@@ -10,8 +10,11 @@ import pytest
 from quota_service.app.opening import Service
 from quota_service.domain.exam import Pause, QuietHours, Window
 from quota_service.domain.reservation import State
+from quota_service.registration.audit import audit
 from quota_service.registration.confirm import confirm
+from quota_service.registration.join_list import Wish, join_list
 from quota_service.registration.release import release
+from quota_service.workers.dealing import DealingWorker
 from tests.support.dealings import ListUnderTest, open_list
 from tests.support.lost_shards import drain
 from tests.support.records import redis_now_ms
@@ -351,3 +354,57 @@ async def test_what_no_store_has_of_an_offer_waits_again_at_its_place(
     assert await waiting.states() == {"first": "offered", "second": "waiting"}
     assert (await waiting.entries())["first"]["offers"] == 2
     assert (await waiting.holds())["first"].state is State.HELD
+
+
+async def test_of_many_who_wait_those_behind_are_looked_at_when_the_first_cannot_be_served(
+    waiting: ListUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quota_service.registration.deal_round._FIRST", 1)
+    await waiting.visit()
+    await waiting.join("wants-two", ("general", "qms"))
+    await waiting.join("second")
+    await waiting.join("third")
+    await waiting.return_seats(GENERAL)
+
+    await waiting.visit()
+
+    assert await waiting.states() == {
+        "wants-two": "waiting",
+        "second": "offered",
+        "third": "waiting",
+    }
+
+
+async def test_an_offer_is_for_the_sessions_that_its_subjects_are_in_now(
+    waiting: ListUnderTest,
+) -> None:
+    await waiting.join("first", sessions=("day2-am",))
+    await waiting.return_seats(GENERAL)
+
+    await waiting.visit()
+
+    assert (await waiting.holds())["first"].sessions == ("day1-am",)
+
+
+async def test_a_seat_that_is_given_back_goes_to_the_list_and_both_stores_agree(
+    service: Service,
+) -> None:
+    waiting = await open_list(service, seats={"jinan": {"general": 1, "qms": 1}})
+    stores, worker = service.stores, DealingWorker(service.stores.dealing, service.settings)
+    held = await hold(service)
+    entries = []
+    for candidate in ("first", "second"):
+        wish = Wish(candidate, ("general",), ("jinan",))
+        entries.append((await join_list(stores.waiting_list, "exam-1", wish, "key-1")).entry)
+    await worker.run_once()
+
+    await release(stores, held.id)
+    counts = await worker.run_once()
+    await drain(service)
+
+    audited = await audit(stores.maintenance, "exam-1")
+    assert counts["offers"] == 1
+    assert await waiting.states() == {"first": "offered", "second": "waiting"}
+    assert (await waiting.holds())["first"].request_hash == entries[0].serial
+    assert audited.differences == ()
+    await waiting.check_books()

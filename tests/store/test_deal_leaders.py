@@ -33,9 +33,12 @@ async def test_what_a_leader_leaves_that_dies_the_next_one_finishes(
     service: Service, rule: str, order: str, line: str
 ) -> None:
     waiting = await open_list(service, rule, order=order)
-    await waiting.join("has-the-session", ("general",), ("jinan",))
-    await waiting.put_on_sale("tianjin/general")
-    await hold(service, "has-the-session", "tianjin")
+    ends = {"wants-two": "waiting", "first": "offered", "second": "offered"}
+    if order == "number":  # who is drawn last may never be looked at
+        ends["has-the-session"] = "conflict"
+        await waiting.join("has-the-session", ("general",), ("jinan",))
+        await waiting.put_on_sale("tianjin/general")
+        await hold(service, "has-the-session", "tianjin")
     for candidate, subjects in {
         "wants-two": ("general", "qms"),
         "first": ("general",),
@@ -53,12 +56,7 @@ async def test_what_a_leader_leaves_that_dies_the_next_one_finishes(
     await waiting.visit(heir)
     await waiting.visit(heir)
 
-    assert await waiting.states() == {
-        "has-the-session": "conflict",
-        "wants-two": "waiting",
-        "first": "offered",
-        "second": "offered",
-    }
+    assert await waiting.states() == ends
     assert sorted(await waiting.holds()) == ["first", "second"]
     assert await waiting.on_sale() == {"jinan/ems": 1}
     assert await waiting.hash_of("returned") == {}

@@ -157,10 +157,17 @@ class ListUnderTest:
 
 
 async def open_list(
-    service: Service, rule: str = "list-first", fee: int = 8000, **rules: Any
+    service: Service,
+    rule: str = "list-first",
+    fee: int = 8000,
+    seats: Mapping[str, Mapping[str, int]] | None = None,
+    **rules: Any,
 ) -> ListUnderTest:
-    """Return the list of the test exam, all of whose seats the test has set aside."""
-    definition = exam_definition(seats=SEATS)
+    """Return the list of the test exam, all of whose seats the test has set aside.
+
+    Those that are given as `seats` are on open sale.
+    """
+    definition = exam_definition(seats=seats or SEATS)
     definition["fee"]["amount"] = fee
     definition["returned"] = {"rule": rule}
     if rule == "at-times":
@@ -170,6 +177,8 @@ async def open_list(
     async with service.stores.ledger.transaction() as connection:
         await service.stores.dealing.list_ledger.ensure(connection, "exam-1")
     opened = ListUnderTest(service, service.stores.registry.find("exam-1"))
+    if seats is not None:
+        return opened
     aside = {str(quota): seats for quota, seats in opened.exam.seats.items()}
     await redis_of(service).hset(opened.shard.key("remaining"), mapping=dict.fromkeys(aside, 0))
     await redis_of(service).hset(opened.shard.key("aside"), mapping=aside)

@@ -14,19 +14,21 @@ WITH led AS MATERIALIZED (
     AND    leader_epoch = $2
     AND    lease_until > clock_timestamp()
     FOR    NO KEY UPDATE
-), ended AS (
-    SELECT serial
-    FROM   waiting_list_entries
-    WHERE  exam = $1
-    AND    state = 'waiting'
-    AND    ($3::boolean OR until <= clock_timestamp() OR subjects && $4::text[] OR serial = ANY ($5::text[]))
+), ended AS MATERIALIZED (
+    SELECT e.ctid AS place
+    FROM   led
+    JOIN   waiting_list_entries e USING (exam)
+    WHERE  e.state = 'waiting'
+    AND    ($3::boolean
+            OR e.until <= clock_timestamp()
+            OR e.subjects && $4::text[]
+            OR e.serial = ANY ($5::text[]))
     LIMIT  $6
 )
 UPDATE waiting_list_entries e
 SET    state    = CASE WHEN e.serial = ANY ($5::text[]) THEN 'conflict' ELSE 'over' END,
        ended_at = clock_timestamp()
-FROM   led, ended
-WHERE  e.exam = led.exam
-AND    e.serial = ended.serial
+FROM   ended
+WHERE  e.ctid = ended.place
 AND    e.state = 'waiting'
 RETURNING e.serial, e.number, e.state

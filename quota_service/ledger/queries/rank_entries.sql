@@ -10,7 +10,13 @@ WITH led AS MATERIALIZED (
 )
 UPDATE waiting_list_entries e
 SET    rank = drawn.rank
-FROM   led, unnest($2::text[], $3::text[]) AS drawn (serial, rank)
-WHERE  e.exam = led.exam
-AND    e.serial = drawn.serial
+FROM   led, unnest($2::text[], $3::text[]) AS drawn (serial, rank),
+       LATERAL (
+           SELECT w.ctid AS place
+           FROM   waiting_list_entries w
+           WHERE  w.exam = led.exam
+           AND    w.serial = drawn.serial
+           FOR    UPDATE
+       ) AS found
+WHERE  e.ctid = found.place
 AND    e.rank IS NULL

@@ -1,5 +1,5 @@
 -- Records offers that Redis has made to entries which wait, fenced by the epoch of the leader. Answers the
--- entries that have them now.
+-- entries that have them now. Each is looked up by its key: the index of all that wait is not for that.
 -- $1 exam, text
 -- $2 leader_epoch, bigint
 -- $3 serials of entries, text[]; the rest by position
@@ -19,8 +19,14 @@ SET    state          = 'offered',
        reservation    = made.reservation,
        offer_deadline = made.deadline,
        offered_at     = clock_timestamp()
-FROM   led, unnest($3::text[], $4::text[], $5::timestamptz[]) AS made (serial, reservation, deadline)
-WHERE  e.exam = led.exam
-AND    e.serial = made.serial
+FROM   led, unnest($3::text[], $4::text[], $5::timestamptz[]) AS made (serial, reservation, deadline),
+       LATERAL (
+           SELECT w.ctid AS place
+           FROM   waiting_list_entries w
+           WHERE  w.exam = led.exam
+           AND    w.serial = made.serial
+           FOR    UPDATE
+       ) AS found
+WHERE  e.ctid = found.place
 AND    e.state = 'waiting'
 RETURNING e.serial

@@ -6,6 +6,7 @@
 -- $3 subjects, text[] (null: all)
 -- $4 sessions, text[]
 -- $5 venues, text[]
+-- $6 limit, integer (null: all)
 SELECT *
 FROM   waiting_list_entries
 WHERE  exam = $1
@@ -16,3 +17,4 @@ AND    ($3::text[] IS NULL
 ORDER  BY CASE WHEN $2::boolean THEN draw_window END,
           CASE WHEN $2::boolean THEN rank END,
           number
+LIMIT  $6::integer
