@@ -1,7 +1,7 @@
 """Running the day: pausing an exam and resuming it, and extending holds."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, NotRequired
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal, NotRequired
 
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
@@ -23,7 +23,6 @@ from quota_service.api.pauses import Pause, pause_json
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.exam import Pause as WantedPause
 from quota_service.domain.extension import MAX_EXTENSION_S, Extended
-from quota_service.http.errors import InvalidRequest
 from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.registration.extend_holds import extend_holds
@@ -82,7 +81,7 @@ class Extending(TypedDict):
     subject: NotRequired[Id]
     """Id of a subject."""
     reservation: NotRequired[ReservationId]
-    """The only one to extend; without venue and subject then."""
+    """The only one to extend, if it is of the venue and subject."""
 
 
 class ExtensionMade(Answer):
@@ -152,7 +151,7 @@ async def post_resume(context: ApiContext, request: Request) -> Response:
 
 async def post_extend_holds(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/extend-holds."""
-    body = read_extending(parse_object(request.body))
+    body = EXTENDING.read(parse_object(request.body))
     exam = request.params["exam"]
     extended = await extend_holds(
         context.stores.maintenance,
@@ -167,14 +166,6 @@ async def post_extend_holds(context: ApiContext, request: Request) -> Response:
     return Response.json(answer)
 
 
-def read_extending(document: Mapping[str, Any]) -> Extending:
-    """Return which holds a body means, and by how much; raises InvalidRequest."""
-    body = _EXTENDING.read(document)
-    if "reservation" in body and ("venue" in body or "subject" in body):
-        raise InvalidRequest([("reservation", "must be alone, without venue and subject")])
-    return body
-
-
 def extension_json(extended: Extended) -> ExtensionMade:
     """Return an extension as it is answered."""
     return {
@@ -187,7 +178,7 @@ def extension_json(extended: Extended) -> ExtensionMade:
 
 PAUSING: Final = Reader(Pausing)
 RESUMING: Final = Reader(Resuming)
-_EXTENDING: Final = Reader(Extending)
+EXTENDING: Final = Reader(Extending)
 
 
 def wanted_pause(body: Pausing) -> WantedPause:

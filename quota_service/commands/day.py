@@ -3,7 +3,7 @@
 import argparse
 from itertools import islice
 
-from quota_service.api.day import PAUSING, RESUMING, read_extending, wanted_pause
+from quota_service.api.day import EXTENDING, PAUSING, RESUMING, wanted_pause
 from quota_service.commands.adding import Group, add, add_reason, both_stores, postgres
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.exam import Exam, Pause
@@ -94,7 +94,7 @@ async def _resume(options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _extend(options: argparse.Namespace, settings: Settings) -> int:
-    body = read_extending(
+    body = EXTENDING.read(
         _given(
             options,
             seconds=options.seconds,

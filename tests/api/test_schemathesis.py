@@ -55,6 +55,7 @@ OF_FROZEN_DRAWS = {
     "POST /v1/exams/{exam}/waiting-room/source",
     "POST /v1/exams/{exam}/waiting-room/open-without-draw",
 }
+RESUME = "POST /v1/exams/{exam}/resume"
 ARCHIVE = "POST /v1/exams/{exam}/archive"
 BOOKED = (
     "POST /v1/reservations/{reservation}/refund",
@@ -162,7 +163,8 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
     Its exam is there, its reservation is held (or booked, where the call is about bookings), its
     refund is due, and one payment event could not be understood. Where the call is about the
     waiting room there is one, and the turn of its ticket has come; where it is about the source of
-    a draw, that has come. Where the call archives the exam, that is over.
+    a draw, that has come. Where the call resumes the exam, it is paused; where it archives it, the
+    exam is over.
     """
     api = running.client
     definition = exam_definition(EXAM_EXAMPLE)
@@ -183,6 +185,9 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
     document = dict(orjson.loads(text.replace(RESERVATION_EXAMPLE, held.json["id"])))
     await api.callback(b"{}", event="unreadable")
     unreadable = await api.get("/v1/unreadable-payments", key=api.ops_key)
+    if call == RESUME:
+        path = f"/v1/exams/{EXAM_EXAMPLE}/pause"
+        await api.call("POST", path, key=api.ops_key, json={"reason": "to be resumed"})
     if call == ARCHIVE:
         await _end(running, held.json["id"], due.json["refunds_due"][0]["id"])
     parameters = document["components"]["parameters"]

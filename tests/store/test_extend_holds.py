@@ -124,6 +124,7 @@ async def test_only_holds_of_the_venue_and_the_subject_are_extended(imported: Se
     assert (await extend(imported, "", "general")).extended == 2
     assert (await extend(imported, "jinan", "service")).extended == 1
     assert (await extend(imported, reservation=tianjin.id)).extended == 1
+    assert (await extend(imported, "jinan", reservation=tianjin.id)).extended == 0
     assert await moved_ms(imported, jinan, tianjin, service) == [2 * MORE_MS] * 3
     await check_both_books(imported, booked=0)
 
