@@ -23,26 +23,26 @@ def add_set_aside_commands(commands: Group) -> None:
     group = add_group(commands, "set-aside", "seats kept for a group: codes, and seats handed out")
     show = add(group, "show", _show, "print what is kept and what is left, by quota")
     codes = add(group, "codes", _codes, "print the codes of a set-aside, without the codes")
-    make = add(group, "make", _make, "make codes and print them, this once; or take given ones")
+    new = add(group, "new", _new, "make codes and print them, this once; or take given ones")
     revoke = add(group, "revoke", _revoke, "let nobody reserve with a code any more")
     out = add(group, "hand-out", _hand_out, "reserve for a candidate, without a code")
-    for parser in (show, codes, make, revoke, out):
+    for parser in (show, codes, new, revoke, out):
         parser.add_argument("exam")
-    for parser in (codes, make, revoke, out):
+    for parser in (codes, new, revoke, out):
         parser.add_argument("set_aside")
-    how = make.add_mutually_exclusive_group(required=True)
+    how = new.add_mutually_exclusive_group(required=True)
     how.add_argument("--count", type=int, help="how many are made")
     how.add_argument(
         "--codes", metavar="FILE", help="codes made elsewhere, one a line; - for stdin"
     )
-    make.add_argument("--uses", type=int, default=1, help="reservations each can have at once")
-    make.add_argument("--note", help="for those who look at the list")
+    new.add_argument("--uses", type=int, default=1, help="reservations each can have at once")
+    new.add_argument("--note", help="for those who look at the list")
     revoke.add_argument("code", help="its id, as `codes` prints it")
     out.add_argument("candidate")
     out.add_argument("--subject", action="append", required=True, help="again for more")
     out.add_argument("--venue", action="append", required=True, help="again for more, in order")
     out.add_argument("--key", help="idempotency key (default: a new one)")
-    for parser in (make, revoke, out):
+    for parser in (new, revoke, out):
         add_reason(parser)
 
 
@@ -72,7 +72,7 @@ async def _codes(options: argparse.Namespace, settings: Settings) -> int:
             after = page[-1].code.number
 
 
-async def _make(options: argparse.Namespace, settings: Settings) -> int:
+async def _new(options: argparse.Namespace, settings: Settings) -> int:
     more = {} if options.note is None else {"note": options.note}
     bodies = [
         CODE_MAKING.read({"reason": options.reason, "uses_max": options.uses, **more, **chosen})

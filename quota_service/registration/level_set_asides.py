@@ -67,12 +67,7 @@ async def take_for_set_asides(
     answer = await stores.set_aside_store.set(shard, wanted, {}, exact=True)
     if answer.code is Code.SOLD_OUT:
         pairs = zip(answer.detail[::2], answer.detail[1::2], strict=True)
-        raise DefinitionRefused(
-            [
-                (f"seats.{quota.replace('/', '.')}", f"has {free} free seats, too few to set aside")
-                for quota, free in pairs
-            ]
-        )
+        raise DefinitionRefused([_too_few(quota, free) for quota, free in pairs])
 
 
 def growing(
@@ -125,10 +120,12 @@ async def set_aside_problems(
 ) -> list[Problem]:
     """Return the reasons against the set-asides of a definition.
 
-    One that is over stays as it was, and none has fewer seats than are used of it. `shard` is None
-    where Redis has never opened the exam.
+    One that is over stays as it was, none has fewer seats than are used of it, and those by which
+    one grows are free. `shard` is None where Redis has never opened the exam.
     """
-    known = {} if shard is None or not stored else await stores.set_aside_store.read(shard)
+    if not (new.set_asides or stored):
+        return []
+    known = {} if shard is None else await stores.set_aside_store.read(shard)
     over = {each.id for each in stored if each.is_over}
     problems = []
     for kept in new.set_asides:
@@ -142,7 +139,24 @@ async def set_aside_problems(
             if seats < used and seats < seen.seats:
                 where = f"set_asides.{kept.id}.seats.{quota.venue}.{quota.subject}"
                 problems.append(Problem(where, f"cannot be {seats} while {used} of them are used"))
+    coming = [
+        StoredSetAside(kept.id, kept.until_ms, kept.seats, is_over=kept.id in over)
+        for kept in new.set_asides
+    ]
+    if shard is not None and (wanted := growing(old, new, coming, known)):
+        free = (await stores.seats.snapshot(shard)).remaining
+        none = KeptSeats(0, 0)
+        for quota, by_id in wanted.items():
+            before = sum(known.get(each, {}).get(quota, none).seats for each in by_id)
+            if sum(by_id.values()) - before > free.get(quota, 0):
+                where, detail = _too_few(str(quota), free.get(quota, 0))
+                problems.append(Problem(where, detail))
     return problems
+
+
+def _too_few(quota: str, free: int) -> tuple[str, str]:
+    where = f"seats.{quota.replace('/', '.')}"
+    return where, f"has {free} free seats, too few to set aside"
 
 
 def _wanted(on: Iterable[StoredSetAside], known: Mapping[str, Mapping[Quota, KeptSeats]]) -> Wanted:

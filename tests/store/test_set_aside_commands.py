@@ -43,8 +43,8 @@ async def test_codes_are_made_listed_used_and_revoked(
     given = tmp_path / "codes.txt"
     given.write_text("q4tw-81mz-7xke-02rv\n\n", encoding="utf-8")
 
-    [[made, code]] = await printed(command_line, "make", *at, "--count", "1", *REASON)
-    [[taken, told]] = await printed(command_line, "make", *at, "--codes", str(given), *REASON)
+    [[made, code]] = await printed(command_line, "new", *at, "--count", "1", *REASON)
+    [[taken, told]] = await printed(command_line, "new", *at, "--codes", str(given), *REASON)
     order = Order("c-1", ("general",), ("jinan",), accepted_notice=True, code=code)
     await reserve(kept.stores.reservations, "exam-1", order, "key-1")
     listed = await printed(command_line, "codes", *at)

@@ -128,12 +128,14 @@ async def test_a_set_aside_needs_seats_that_are_free_and_keeps_those_that_are_us
     with pytest.raises(DefinitionRefused) as fewer:
         await import_exam(staffed.stores.maintenance, too_few)
     checked = await check_import(staffed.stores.maintenance, too_few)
+    seen = await check_import(staffed.stores.maintenance, too_many)
 
     told = "has 0 free seats, too few to set aside"
     assert list(more.value.problems) == [("seats.jinan.general", told)]
     place = "set_asides.staff.seats.jinan.general"
     assert list(fewer.value.problems) == [(place, "cannot be 0 while 1 of them are used")]
     assert [problem.where for problem in checked.problems] == [place]
+    assert [problem.where for problem in seen.problems] == ["seats.jinan.general"]
     assert await kept(staffed) == {"staff": {GENERAL: KeptSeats(2, 1)}}
     await clean(staffed)
 
