@@ -5,7 +5,7 @@ Postgres: `WaitingRoomLedger.note_draw_closed` waits for those on their way. So 
 exactly what was answered, whatever happens to Redis.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,13 +71,14 @@ class DrawLedger:
         """Return whether anybody is in the draw of an exam."""
         return bool(await connection.fetchval(self._ledger.query["has_draw_entries"], exam))
 
-    async def subtrees(self, exam: str) -> AsyncIterator[list[list[bytes]]]:
+    async def subtrees(self, exam: str) -> AsyncGenerator[list[list[bytes]], None]:
         """Yield the leaves of a closed draw in order, some subtrees at a time."""
-        after = b""
-        while rows := await self._ledger.fetch("select_draw_entries", exam, after, _PAGE):
-            leaves = [row["leaf"] for row in rows]
-            yield [leaves[i : i + SUBTREE] for i in range(0, len(leaves), SUBTREE)]
-            after = leaves[-1]
+        async with self._ledger.transaction() as connection:
+            # Read in one pass: a page by page plan may sort all that is left for each page.
+            cursor = await connection.cursor(self._ledger.query["select_draw_entries"], exam)
+            while rows := await cursor.fetch(_PAGE):
+                leaves = [row["leaf"] for row in rows]
+                yield [leaves[i : i + SUBTREE] for i in range(0, len(leaves), SUBTREE)]
 
     async def note_subtrees(
         self, exam: str, number: int, first_leaves: Sequence[bytes], roots: Sequence[bytes]
@@ -103,7 +104,7 @@ class DrawLedger:
 
     async def proof(self, exam: str, leaf: bytes, count: int) -> Proof | None:
         """Return the proof of a frozen entry; None where there is no such entry."""
-        rows = await self._ledger.fetch("select_draw_subtree_of", exam, leaf, SUBTREE)
+        rows = await self._ledger.fetch("select_draw_subtree_of", exam, leaf)
         if not rows:
             return None
         roots = [row["root"] for row in await self._ledger.fetch("select_draw_subtrees", exam)]

@@ -20,6 +20,7 @@ place. Both are final, and Postgres takes one of them, once.
 
 import hashlib
 import logging
+from contextlib import aclosing
 
 from quota_service.registration.stores import WaitingRoomStores
 from quota_service.waiting_room.entries import root_of
@@ -31,14 +32,15 @@ async def freeze_entries(stores: WaitingRoomStores, exam: str) -> int:
     """Note count and root of a draw that is closed in Postgres; return the count."""
     count, number = 0, 0
     roots: list[bytes] = []
-    async for subtrees in stores.draws.subtrees(exam):
-        page = [root_of(leaves) for leaves in subtrees]
-        first_leaves = [leaves[0] for leaves in subtrees]
-        await stores.draws.note_subtrees(exam, number, first_leaves, page)
-        stores.failpoint("freeze: some subtrees noted")
-        roots += page
-        number += len(page)
-        count += sum(map(len, subtrees))
+    async with aclosing(stores.draws.subtrees(exam)) as pages:
+        async for subtrees in pages:
+            page = [root_of(leaves) for leaves in subtrees]
+            first_leaves = [leaves[0] for leaves in subtrees]
+            await stores.draws.note_subtrees(exam, number, first_leaves, page)
+            stores.failpoint("freeze: some subtrees noted")
+            roots += page
+            number += len(page)
+            count += sum(map(len, subtrees))
     root = root_of(roots)
     stores.failpoint("freeze: before root")
     if await stores.draws.freeze(exam, count, root):

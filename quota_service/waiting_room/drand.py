@@ -81,17 +81,16 @@ def read_signature(text: Any) -> bytes:
 
 
 def check_signature(chain: str, number: int, signature: bytes) -> bool:
-    """Check the signature of a round; False where the chain is not known here, or BLS is not.
+    """Check the signature of a round; False where the chain is not known here.
 
-    Raises BeaconRefused where it is not the signature of that round. BLS needs the extra `drand`.
+    Raises BeaconRefused where it is not the signature of that round.
     """
     known = CHAINS.get(chain)
     if known is None:
         return False
-    try:
-        from py_arkworks_bls12381 import GT, G1Point, G2Point  # noqa: PLC0415  an extra
-    except ImportError:
-        return False
+    # Native code that few processes ever need.
+    from py_arkworks_bls12381 import GT, G1Point, G2Point  # noqa: PLC0415
+
     message = hashlib.sha256(number.to_bytes(8)).digest()
     try:
         signed = G1Point.from_compressed_bytes(signature)
