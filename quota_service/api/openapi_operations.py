@@ -530,7 +530,7 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
         "query", _text("`excel` for a file that a person opens; omitted, the file is for programs.",
                        enum=["excel"])),
     "force": _in(
-        "query", _text("`true` removes the waiting room even while candidates wait in it.",
+        "query", _text("`true` removes the waiting room or list even while candidates wait in it.",
                        enum=["true", "false"])),
     "holds": _in(
         "query", _text("`true` adds unpaid holds, and the state of each line.",

@@ -155,9 +155,9 @@ _TYPES = (
                 "back, refunds, or journal entries a person has to look at.",
                 {"unfinished": ["refunds_due"]}),
     ProblemType("candidates-waiting", 409,
-                "The definition has no waiting room, and candidates wait in the one that the exam "
-                "has. `?force=true` removes it all the same; then everybody can reserve at once.",
-                {"waiting": 1200}),
+                "The definition has no waiting room, or no waiting list, and candidates wait in "
+                "the one that the exam has. `?force=true` removes it all the same; then everybody "
+                "can reserve at once, and the entries of the list are over.", {"waiting": 1200}),
     ProblemType("session-started", 409,
                 "The first sitting of the order has begun.",
                 {"session": "day1-am", "started_at": "2023-05-13T01:00:00.000Z"}),

@@ -556,14 +556,20 @@ class DefinitionRefused(Refused):
 
 @dataclass(eq=False)
 class CandidatesWaiting(Refused):
-    """A definition without a waiting room would end the one that candidates wait in."""
+    """A definition without a waiting room, or list, would end the one that candidates wait in."""
 
     slug = "candidates-waiting"
     detail = (
-        "the definition has no waiting room, and {waiting} candidates wait in it; force the import "
+        "the definition has no {where}, and {waiting} candidates wait in it; force the import "
         "to remove it all the same"
     )
     waiting: int
+    where: str = "waiting room"
+
+    @property
+    def table(self) -> str:
+        """The table that the definition lacks."""
+        return self.where.replace(" ", "_")
 
 
 @dataclass(eq=False)

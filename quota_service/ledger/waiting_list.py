@@ -60,8 +60,9 @@ class Waiting(NamedTuple):
 class NewEntry:
     """An entry that is to be made, and what it depends on.
 
-    `shard` is the shard that Redis has put it in. `longest` is how many entries wait for the one of
-    its quotas that most wait for, this among them; `length_max` is the limit by the definition.
+    `shard` is the shard that Redis has put it in, `revision` that of the definition. `longest` is
+    how many entries wait for the one of its quotas that most wait for, this among them;
+    `length_max` is the limit by the definition.
     """
 
     exam: str
@@ -74,6 +75,7 @@ class NewEntry:
     quiet_hours: QuietHours | None
     request_hash: str
     shard: ShardEpoch
+    revision: int
     longest: int
     length_max: int
     by: Caller
@@ -93,6 +95,8 @@ class JoinEnd(Enum):
     """The exam has no list."""
     FENCED = auto()
     """The shard is being recovered."""
+    STALE = auto()
+    """Another definition is stored by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,10 @@ class WaitingListLedger:
     async def ensure(self, connection: "Connection", exam: str) -> None:
         """Make the list of an exam unless it has one."""
         await connection.execute(self._query["ensure_waiting_list"], exam)
+
+    async def end_waiting(self, connection: "Connection", exam: str) -> None:
+        """End the entries that wait: the exam has no list any more."""
+        await connection.execute(self._query["end_list"], exam)
 
     async def status(self, exam: str) -> ListStatus | None:
         """Return the list of an exam; None where it never had one."""
@@ -221,7 +229,14 @@ class WaitingListLedger:
             rows = await connection.fetch(self._query["lock_waiting_lists"], exams)
             lists = {row["exam"]: row for row in rows}
             met = await self._met(connection, group)
-            ends = [_decide(new, lists.get(new.exam), met, opened) for new in group]
+            stored = await connection.fetch(self._query["select_revisions"], exams)
+            revisions = {row["id"]: row["revision"] for row in stored}
+            ends = []
+            for new in group:
+                of_list = lists.get(new.exam)
+                is_stale = new.revision != revisions.get(new.exam)
+                fault = _fault(is_fenced=new.shard not in opened, is_stale=is_stale)
+                ends.append(_decide(new, fault, of_list, met))
             numbers = {exam: row["last_number"] for exam, row in lists.items()}
             numbered: list[tuple[NewEntry, int, int]] = []
             for new, end in zip(group, ends, strict=True):
@@ -292,15 +307,19 @@ class _Met:
         return self._live.get((new.exam, new.candidate))
 
 
-def _decide(
-    new: NewEntry, of_list: "Record | None", met: _Met, opened: frozenset[ShardEpoch]
-) -> Joining:
+def _fault(*, is_fenced: bool, is_stale: bool) -> JoinEnd | None:
+    if is_fenced:
+        return JoinEnd.FENCED
+    return JoinEnd.STALE if is_stale else None
+
+
+def _decide(new: NewEntry, fault: JoinEnd | None, of_list: "Record | None", met: _Met) -> Joining:
     """Return how a join ends, by what is committed."""
     made, live = met.made(new), met.live(new)
     if made is not None:
         return Joining(JoinEnd.REPEATED, made)
-    if new.shard not in opened:
-        return Joining(JoinEnd.FENCED)
+    if fault is not None:
+        return Joining(fault)
     if of_list is None:
         return Joining(JoinEnd.OFF)
     if live is not None:

@@ -1,6 +1,6 @@
 """Import: brings an exam's definition into both stores; the same definition changes nothing.
 
-    0. refuse to remove a waiting room in which candidates wait, unless forced
+    0. refuse to remove a waiting room or list in which candidates wait, unless forced
     1. lock the exam in Postgres, plan the change against what is stored and what is taken
     2. write definition, under a new revision, capacities, ceilings and set-asides in Postgres; not
        visible yet
@@ -71,6 +71,7 @@ from quota_service.registration.release_seats import mark_applied
 from quota_service.registration.stores import ExamStores, MaintenanceStores
 from quota_service.registration.sync_shard import define, set_capacity, shard_of, sync_shard
 from quota_service.slices import in_slices
+from quota_service.waiting_list.entry import EntryState
 from quota_service.waiting_room.status import Phase
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ async def check_import(stores: MaintenanceStores, exam: Exam, *, force: bool = F
     try:
         await _check_waiting(stores, exam, force=force)
     except CandidatesWaiting as refusal:
-        waiting = [Problem("waiting_room", str(refusal))]
+        waiting = [Problem(refusal.table, str(refusal))]
     async with stores.ledger.transaction() as connection:
         old, plan = await _plan(stores, connection, exam)
     problems = (*waiting, *plan.problems)
@@ -247,19 +248,23 @@ async def _past(stores: ExamStores, changes: ReleaseChanges) -> tuple[str, ...]:
 
 
 async def _check_waiting(stores: MaintenanceStores, exam: Exam, *, force: bool) -> None:
-    """Raise CandidatesWaiting when a definition ends a waiting room in which candidates wait."""
-    if force or exam.waiting_room is not None:
+    """Raise CandidatesWaiting when a definition ends what candidates wait in: a room or a list."""
+    if force or (exam.waiting_room is not None and exam.waiting_list is not None):
         return
     await stores.registry.refresh()
     try:
-        had_room = stores.registry.find(exam.id).waiting_room is not None
+        old = stores.registry.find(exam.id)
     except UnknownExam:
         return
-    if had_room:
+    if old.waiting_room is not None and exam.waiting_room is None:
         await stores.rooms.refresh()
         status = stores.rooms.current(exam.id).status
         if status.waiting and status.phase(stores.rooms.now_ms()) is not Phase.CLOSED:
             raise CandidatesWaiting(status.waiting)
+    if old.waiting_list is not None and exam.waiting_list is None:
+        counts = await stores.list_ledger.counts(exam.id)
+        if waiting := counts.by_state.get(EntryState.WAITING, 0):
+            raise CandidatesWaiting(waiting, "waiting list")
 
 
 def _refuse(problems: Sequence[Problem]) -> None:
@@ -277,7 +282,8 @@ async def _bring_back(stores: ExamStores, connection: "Connection", exam_id: str
 async def _ensure_rows(stores: MaintenanceStores, connection: "Connection", exam: Exam) -> None:
     """Make the waiting room and the waiting list that a definition needs; they are kept for good.
 
-    Seats that wait to be dealt need the row of a list, where nobody can join it too.
+    Seats that wait to be dealt need the row of a list, where nobody can join it too. Where there
+    is no list any more the entries of those who wait end.
     """
     rules = exam.waiting_room
     if rules is not None:
@@ -285,6 +291,8 @@ async def _ensure_rows(stores: MaintenanceStores, connection: "Connection", exam
         await stores.waiting_rooms.ensure(connection, exam.id, rules, opens_at_ms)
     if exam.waiting_list is not None or exam.returned.rule is not ReturnRule.AT_ONCE:
         await stores.list_ledger.ensure(connection, exam.id)
+    if exam.waiting_list is None:
+        await stores.list_ledger.end_waiting(connection, exam.id)
 
 
 async def _taken(

@@ -4,8 +4,8 @@
     2. check the wish against the exam in memory
     3. one script call: registration open, no reservation in the sessions, no seats for it on open
        sale; from here on seats that come back are kept for those who wait        (Redis)
-    4. one Postgres call for all joins in flight: one live entry for each candidate, the length of
-       the list, the number                                                       <- the decision
+    4. one Postgres call for all joins in flight: the same definition, one live entry for each
+       candidate, the length of the list, the number                              <- the decision
     5. give the entry in Redis its number; what Postgres refused is removed from Redis
 
 What a crash leaves behind:
@@ -32,6 +32,7 @@ from quota_service.domain.errors import (
     IdempotencyKeyReused,
     LedgerUnavailable,
     NotReady,
+    QuotaError,
     Refused,
     SeatsOnSale,
     SessionConflict,
@@ -45,7 +46,7 @@ from quota_service.domain.errors import (
 )
 from quota_service.domain.exam import Exam, QuietHours, WaitingListRules
 from quota_service.domain.reservation import ReservationId, derive_serial
-from quota_service.ledger.waiting_list import JoinEnd, NewEntry
+from quota_service.ledger.waiting_list import JoinEnd, Joining, NewEntry
 from quota_service.observability.caller import caller
 from quota_service.registration.catch_up import catch_up, check_in_force
 from quota_service.registration.out_of_time import out_of_time
@@ -202,6 +203,7 @@ async def _commit(
         quiet_hours=wish.quiet_hours,
         request_hash=wish.hash,
         shard=(exam.id, shard.epoch),
+        revision=exam.revision,
         longest=enlisted.longest,
         length_max=rules.length_max,
         by=caller(),
@@ -224,18 +226,25 @@ async def _commit(
             return Joined(entry, replayed=False)
         return _repeated(entry, wish)
     await _withdraw(stores, shard, request.serial)
-    match joining.end:
-        case JoinEnd.LISTED if entry is not None:
-            raise AlreadyListed(entry.id)
-        case JoinEnd.SUSPENDED:
-            raise WaitingListSuspended
-        case JoinEnd.FULL:
+    raise _refusal_of(exam, joining, enlisted)
+
+
+def _refusal_of(exam: Exam, joining: Joining, enlisted: Enlisted) -> QuotaError:
+    """Return what Postgres says against an entry."""
+    match joining:
+        case Joining(JoinEnd.LISTED, Entry() as live):
+            return AlreadyListed(live.id)
+        case Joining(JoinEnd.SUSPENDED):
+            return WaitingListSuspended()
+        case Joining(JoinEnd.FULL):
             venue, _, subject = enlisted.most_wanted.partition("/")
-            raise WaitingListFull(venue, subject, enlisted.longest - 1)
-        case JoinEnd.OFF:
-            raise WaitingListOff
+            return WaitingListFull(venue, subject, enlisted.longest - 1)
+        case Joining(JoinEnd.OFF):
+            return WaitingListOff()
+        case Joining(JoinEnd.STALE):
+            return StaleDefinition(f"another definition of exam {exam.id} is stored by now")
         case _:
-            raise NotReady(f"the shard of exam {exam.id} is being recovered")
+            return NotReady(f"the shard of exam {exam.id} is being recovered")
 
 
 async def _withdraw(stores: WaitingListStores, shard: Shard, serial: str) -> None:

@@ -108,6 +108,7 @@ async def test_a_repeat_finds_its_entry_and_another_request_the_live_one(
         ("UPDATE shards SET state = 'fenced'", JoinEnd.FENCED),
         ("UPDATE shards SET epoch = 2", JoinEnd.FENCED),
         ("DELETE FROM waiting_lists", JoinEnd.OFF),
+        ("UPDATE exams SET revision = revision + 1", JoinEnd.STALE),
     ],
 )
 async def test_a_join_is_refused_by_what_is_committed(

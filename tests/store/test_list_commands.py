@@ -1,15 +1,19 @@
-"""What ops do with a waiting list on the command line."""
+"""What ops do with a waiting list on the command line, and by importing and archiving its exam."""
 
 import dataclasses
 
 import pytest
 
 from quota_service.app.opening import Service
+from quota_service.domain.errors import CandidatesWaiting
 from quota_service.domain.exam import ReturnedSeats, ReturnRule, WaitingListRules
-from quota_service.registration.import_exam import import_exam
+from quota_service.registration.archive import archive_exam
+from quota_service.registration.import_exam import check_import, import_exam
 from quota_service.registration.join_list import Wish, join_list
 from tests.support.command_line import CommandLine
 from tests.support.exams import make_exam
+from tests.support.lost_shards import rows
+from tests.support.retirement import finish, over, retain
 
 REASON = ("--reason", "the hall is counted again")
 
@@ -64,3 +68,53 @@ async def test_an_exam_without_a_waiting_list_says_so(command_line: CommandLine)
 
     assert (done.status, done.printed) == (1, "")
     assert "has no waiting list" in done.complaints
+
+
+async def test_a_list_is_not_removed_while_candidates_wait_unless_it_is_forced(
+    listed: Service,
+) -> None:
+    stores = listed.stores
+    without = dataclasses.replace(stores.registry.find("exam-1"), waiting_list=None)
+
+    with pytest.raises(CandidatesWaiting) as refused:
+        await import_exam(stores.maintenance, without)
+    checked = await check_import(stores.maintenance, without)
+    await import_exam(stores.maintenance, without, force=True)
+    again = await import_exam(stores.maintenance, without)
+
+    assert (refused.value.waiting, str(refused.value)[:35]) == (
+        1,
+        "the definition has no waiting list,",
+    )
+    assert [problem.where for problem in checked.problems] == ["waiting_list"]
+    assert await states(listed) == ["over"]
+    assert again.changes == ()
+
+
+async def test_a_list_ends_with_its_archived_exam(listed: Service) -> None:
+    stores = listed.stores
+    await import_exam(stores.maintenance, over(stores.registry.find("exam-1"), 1))
+
+    await archive_exam(stores.maintenance, "exam-1")
+
+    assert await states(listed) == ["over"]
+
+
+async def test_entries_go_when_the_retention_of_the_journal_is_over(listed: Service) -> None:
+    stores = listed.stores
+    await import_exam(stores.maintenance, over(stores.registry.find("exam-1"), 20))
+    await finish(listed)
+    await retain(listed)
+
+    await retain(listed, journal_retention_days=30)
+    kept = await states(listed)
+    while (await retain(listed, journal_retention_days=10))["journal"]:
+        pass
+
+    assert kept == ["waiting"]
+    assert await states(listed) == []
+
+
+async def states(service: Service) -> list[str]:
+    """Return the states of all entries."""
+    return [state for (state,) in await rows(service, "SELECT state FROM waiting_list_entries")]

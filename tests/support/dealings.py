@@ -74,6 +74,7 @@ class ListUnderTest:
             "quiet_hours": None,
             "request_hash": "hash",
             "shard": (exam.id, self.shard.epoch),
+            "revision": stores.registry.find(exam.id).revision,
             "longest": 1,
             "length_max": 100_000,
             "by": Caller("key-1", "request-1"),

@@ -35,6 +35,7 @@ def new_entry(books: LedgerUnderTest, candidate: str = "c-1", **changes: Any) ->
         "quiet_hours": None,
         "request_hash": "hash",
         "shard": (books.exam.id, 1),
+        "revision": 1,
         "longest": 1,
         "length_max": 100,
         "by": Caller("key-1", "request-1"),
