@@ -15,6 +15,7 @@ from quota_service.api.models import (
     Count,
     ExamId,
     Positive,
+    Rank,
     Reader,
     ReservationId,
     Time,
@@ -40,6 +41,7 @@ from quota_service.schema import ENTRY_EXAMPLE, CandidateId, Matching, example
 from quota_service.waiting_list.entry import ENTRY_ID, EntryState
 from quota_service.waiting_list.entry import Entry as DomainEntry
 from quota_service.waiting_list.position import Band
+from quota_service.waiting_room.draw import commitment
 
 EntryId = Annotated[
     str,
@@ -134,6 +136,20 @@ class CandidateEntry(WaitingListEntry):
     """When it ended; null while it waits or has an offer, or the end is not written down yet."""
 
 
+class ListDraw(Answer):
+    """The draw among those who joined between the same two dealings."""
+
+    window: Annotated[Positive, example(3)]
+    """Windows follow each other: all who are drawn in one come before those of the next."""
+    seed_commitment: Rank
+    """SHA-256 of the seed, known while entries join."""
+    seed: Rank | None
+    """Null until the window was drawn."""
+    rank: Rank | None
+    """The lowest is first: HMAC-SHA256, with the bytes of the seed as its key, of exam id and
+    candidate id put together. Null until it was drawn, or where the entry had ended by then."""
+
+
 class ListedEntry(CandidateEntry):
     """A place in the waiting list as it is now, with what can be said of its position."""
 
@@ -142,6 +158,8 @@ class ListedEntry(CandidateEntry):
     where it does not wait, or its place is drawn later."""
     estimate: Estimate | None
     """Null where it does not wait, or none that wanted one of its quotas was offered seats yet."""
+    draw: ListDraw | None
+    """Null where the list goes by number."""
 
 
 _WISH: Final = Reader(ListWish, duplicates)
@@ -232,6 +250,19 @@ def _listed_json(now: EntryNow) -> ListedEntry:
         "estimate": None
         if now.offered_within_a_day is None
         else {"offered_within_a_day": now.offered_within_a_day},
+        "draw": _draw_json(now),
+    }
+
+
+def _draw_json(now: EntryNow) -> ListDraw | None:
+    draw = now.draw
+    if draw is None:
+        return None
+    return {
+        "window": draw.number,
+        "seed_commitment": commitment(draw.seed),
+        "seed": draw.seed.hex() if draw.is_drawn else None,
+        "rank": now.entry.rank,
     }
 
 

@@ -199,6 +199,7 @@ async def open_stores(
                 lists=lists,
                 list_ledger=list_ledger,
                 positions=ListPositions(list_ledger, settings.limits_of(PositionLimits)),
+                deals=deals,
                 clock=clock,
             ),
             dealing=DealingStores(

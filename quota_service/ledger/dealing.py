@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
 _PAGE_MAX = 2000
-_WINDOWS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +58,11 @@ class EndedEntry:
 
 @dataclass(frozen=True, slots=True)
 class DrawWindow:
-    """A window of the draw and its seed; `drawn_ms` is None for the one that entries join now."""
+    """A window of the draw, and its seed, which is shown once it was drawn."""
 
     number: int
     seed: bytes
-    drawn_ms: int | None
+    is_drawn: bool
 
 
 class DealingLedger:
@@ -109,17 +108,10 @@ class DealingLedger:
         """Give entries the ranks they were drawn, by serial."""
         await self._ledger.fetch("rank_entries", exam, list(ranks), list(ranks.values()))
 
-    async def draw(self, exam: str) -> list[DrawWindow]:
-        """Return the windows of an exam's draw: the one that goes on, then the last 200 drawn."""
-        rows = await self._ledger.fetch("select_draw", exam, _WINDOWS_MAX)
-        return [
-            DrawWindow(
-                row["draw_window"],
-                row["draw_seed"],
-                None if row["drawn_at"] is None else ms(row["drawn_at"]),
-            )
-            for row in rows
-        ]
+    async def window(self, exam: str, number: int) -> DrawWindow | None:
+        """Return a window of an exam's draw; None where there is none of this number."""
+        rows = await self._ledger.fetch("select_draw_window", exam, number)
+        return DrawWindow(number, rows[0]["draw_seed"], rows[0]["is_drawn"]) if rows else None
 
     async def waiting(
         self,

@@ -122,6 +122,7 @@ class WaitingListStores(ExamStores):
     lists: ListStore
     list_ledger: WaitingListLedger
     positions: ListPositions
+    deals: DealingLedger
     clock: RedisClock
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from quota_service.domain.errors import UnknownEntry, UnknownReservation
 from quota_service.domain.exam import Exam, ListOrder
 from quota_service.domain.reservation import Reservation, State
+from quota_service.ledger.dealing import DrawWindow
 from quota_service.registration.stores import ExamStores, WaitingListStores
 from quota_service.registration.view import read_reservation
 from quota_service.waiting_list.entry import Entry, EntryId, EntryState
@@ -29,13 +30,15 @@ class ListedEntry:
     """An entry as it is now, and the reservation of its offer where that was live by Postgres.
 
     `position` and `offered_within_a_day` are those of `ListPositions`; None where it does not wait,
-    the first where its place is drawn later too.
+    the first where its place is drawn later too. `draw` is the window of the draw that it joined
+    in; None where the list goes by number.
     """
 
     entry: Entry
     offer: Reservation | None
     position: Band | None = None
     offered_within_a_day: int | None = None
+    draw: DrawWindow | None = None
 
 
 async def find_entry(stores: WaitingListStores, exam_id: str, entry_id: str) -> Entry:
@@ -55,10 +58,12 @@ async def view_entry(stores: WaitingListStores, exam_id: str, entry_id: str) -> 
     exam = stores.registry.find(exam_id)
     entry = await find_entry(stores, exam_id, entry_id)
     shown = await as_it_is(stores, exam, entry, stores.clock.earliest_ms())
+    if _is_drawn(exam):
+        shown = replace(shown, draw=await stores.deals.window(exam_id, entry.window))
     if shown.entry.state is not EntryState.WAITING:
         return shown
     position = None
-    if not _is_drawn_later(exam, entry):
+    if not (_is_drawn(exam) and entry.rank is None):
         position = band_of(await stores.positions.ahead(entry))
     return replace(
         shown,
@@ -95,7 +100,6 @@ async def entries_of(stores: WaitingListStores, exam_id: str, candidate: str) ->
     return [await as_it_is(stores, exam, entry, now_ms) for entry in entries]
 
 
-def _is_drawn_later(exam: Exam, entry: Entry) -> bool:
-    """Return whether the place of an entry is decided by a draw that was not made yet."""
-    rules = exam.waiting_list
-    return rules is not None and rules.order is ListOrder.DRAW and entry.rank is None
+def _is_drawn(exam: Exam) -> bool:
+    """Return whether the places of the list are drawn."""
+    return exam.waiting_list is not None and exam.waiting_list.order is ListOrder.DRAW

@@ -1,10 +1,14 @@
 """The waiting list over HTTP: joining, looking and leaving, as a frontend and ops see it."""
 
 import asyncio
+import hashlib
+import hmac
 from typing import Any
 
 import pytest
 
+from quota_service.seats.keys import Shard
+from quota_service.workers.dealing import DealingWorker
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient
@@ -23,6 +27,7 @@ from tests.support.listed_exam import (
     look,
     offer,
 )
+from tests.support.redis_clients import redis_of
 from tests.support.refusals import assert_refused, fields
 
 UNKNOWN = "a" * 24
@@ -53,6 +58,7 @@ async def test_a_candidate_waits_and_sees_its_place(listed: ApiClient, running: 
         "estimate": None,
         "offer": None,
         "ended_at": None,
+        "draw": None,
     }
     waiting, wanted = await in_redis(running)
     assert {text.partition("|")[0] for text in waiting.values()} == {"1", "2"}
@@ -384,3 +390,22 @@ async def test_numbers_of_a_storm_have_no_gaps_and_follow_the_answers(listed: Ap
 
     assert all(numbers == sorted(numbers) for numbers in told)
     assert sorted(number for numbers in told for number in numbers) == list(range(1, 201))
+
+
+async def test_the_seed_of_a_draw_is_committed_to_and_shown_when_it_was_drawn(
+    running: Running, api: ApiClient
+) -> None:
+    await import_listed(api, order="draw")
+    entry = await joined(api)
+    before = (await look(api, entry))["draw"]
+    client, shard = redis_of(running.service), Shard("exam-1", 0)
+    await client.hincrby(shard.key("returned"), "jinan/general", 1)
+
+    await DealingWorker(running.service.stores.dealing, running.service.settings).run_once()
+    after = (await look(api, entry))["draw"]
+
+    assert (before["window"], before["seed"], before["rank"]) == (1, None, None)
+    seed = bytes.fromhex(after["seed"])
+    assert hashlib.sha256(seed).hexdigest() == before["seed_commitment"]
+    rank = hmac.digest(seed, f"exam-1{entry['candidate']}".encode(), "sha256").hex()
+    assert after == {**before, "seed": seed.hex(), "rank": rank}

@@ -302,13 +302,17 @@ async def test_entries_of_a_window_are_served_as_they_are_drawn(service: Service
     await waiting.return_seats(GENERAL, 2)
     await waiting.visit()
 
-    open_window, *_, first = await ledger.draw(waiting.exam.id)
+    first, second, third = [await ledger.window(waiting.exam.id, n) for n in (1, 2, 3)]
+    assert first is not None
+    assert second is not None
+    assert third is not None
     drawn = sorted(names, key=lambda name: independent_rank(first.seed, "exam-1" + name))
     states = await waiting.states()
     assert [name for name in drawn if states[name] == "offered"] == drawn[:4]
     assert states["later"] == "waiting"
-    assert (open_window.drawn_ms, first.number) == (None, 1)
-    assert open_window.seed != first.seed
+    assert (first.is_drawn, second.is_drawn, third.is_drawn) == (True, True, False)
+    assert len({first.seed, second.seed, third.seed}) == 3
+    assert await ledger.window(waiting.exam.id, 4) is None
 
 
 def independent_rank(seed: bytes, text: str) -> str:
