@@ -62,17 +62,18 @@ class LevelledLists:
     def __init__(self, stores: DealingStores, interval_s: float) -> None:
         self._stores = stores
         self._interval_s = interval_s
-        self._last: dict[str, tuple[int, int, float]] = {}
+        self._last: dict[str, tuple[tuple[int, ...], float]] = {}
         self._phantoms: dict[str, float] = {}
 
     async def level(self, exam: Exam, shard: Shard, lease: DealingLease) -> bool:
-        """Compare a list when it is time, or when leader or shard have another epoch.
+        """Compare a list when it is time, or when leader, shard or definition are others.
 
         Returns True where entries were added: they may be served by seats on open sale.
         """
         now_s = time.monotonic()
-        *epochs, last_s = self._last.get(exam.id, (-1, -1, 0.0))
-        is_new = epochs != [lease.epoch, shard.epoch]
+        now = (lease.epoch, shard.epoch, exam.revision)
+        before, last_s = self._last.get(exam.id, ((), 0.0))
+        is_new = before != now
         if not is_new and now_s < last_s + self._interval_s:
             return False
         if is_new:
@@ -82,7 +83,7 @@ class LevelledLists:
         await self._remove(exam, shard, {s: n for s, n in listed.items() if s not in waiting})
         added = await self._add(exam, shard, [e for s, e in waiting.items() if s not in listed])
         added += await self._let_wait_again(exam, shard, lease)
-        self._last[exam.id] = (lease.epoch, shard.epoch, now_s)
+        self._last[exam.id] = now, now_s
         return added > 0
 
     async def _adopt(self, exam: Exam, shard: Shard, lease: DealingLease) -> None:

@@ -412,3 +412,40 @@ async def test_a_seat_that_is_given_back_goes_to_the_list_and_both_stores_agree(
     assert (await waiting.holds())["first"].request_hash == entries[0].serial
     assert audited.differences == ()
     await waiting.check_books()
+
+
+async def test_under_a_ceiling_a_seat_that_comes_back_makes_place_for_another_subject(
+    service: Service,
+) -> None:
+    """Two of qms fill the room of the session; who waits for ems gets the place of the first."""
+    seats = {"jinan": {"general": 9, "qms": 2, "ems": 2}}
+    waiting = await open_list(service, seats=seats, rooms={"jinan": {"day1-pm": 2}})
+    stores, worker = service.stores, DealingWorker(service.stores.dealing, service.settings)
+    held = [await hold(service, f"holder-{n}", subjects=("qms",)) for n in range(2)]
+    wish = Wish("first", ("ems",), ("jinan",))
+    await join_list(stores.waiting_list, "exam-1", wish, "key-1")
+
+    await release(stores, held[0].id)
+    kept = await waiting.hash_of("returned")
+    await worker.run_once()
+    await drain(service)
+
+    assert kept == {"jinan/qms": "1"}
+    assert (await waiting.holds())["first"].subjects == ("ems",)
+    assert await waiting.hash_of("ceiling_left") == {"jinan/day1-pm": "0"}
+    assert await waiting.on_sale() == {"jinan/general": 9, "jinan/qms": 1, "jinan/ems": 1}
+    assert (await audit(stores.maintenance, "exam-1")).differences == ()
+
+
+async def test_only_exams_with_a_rule_for_returned_seats_are_looked_at(service: Service) -> None:
+    worker = DealingWorker(service.stores.dealing, service.settings)
+    leaders = "SELECT exam FROM waiting_lists WHERE leader IS NOT NULL"
+
+    await worker.run_once()
+    async with service.stores.ledger.connection() as connection:
+        before = await connection.fetch(leaders)
+        await open_list(service, "at-times")
+        await worker.run_once()
+        after = await connection.fetch(leaders)
+
+    assert (before, after) == ([], [("exam-1",)])

@@ -162,6 +162,7 @@ async def open_list(
     rule: str = "list-first",
     fee: int = 8000,
     seats: Mapping[str, Mapping[str, int]] | None = None,
+    rooms: Mapping[str, Mapping[str, int]] | None = None,
     **rules: Any,
 ) -> ListUnderTest:
     """Return the list of the test exam, all of whose seats the test has set aside.
@@ -169,6 +170,8 @@ async def open_list(
     Those that are given as `seats` are on open sale.
     """
     definition = exam_definition(seats=seats or SEATS)
+    if rooms is not None:
+        definition["rooms"] = rooms
     definition["fee"]["amount"] = fee
     definition["returned"] = {"rule": rule}
     if rule == "at-times":

@@ -36,9 +36,13 @@ def payment(reservation: Reservation, event: str = "event-1", amount: int = 8000
 
 
 async def hold(
-    service: Service, candidate: str = "candidate-1", venue: str = "jinan", exam: str = "exam-1"
+    service: Service,
+    candidate: str = "candidate-1",
+    venue: str = "jinan",
+    exam: str = "exam-1",
+    subjects: tuple[str, ...] = ("general",),
 ) -> Reservation:
-    order = Order(candidate, ("general",), (venue,), accepted_notice=True)
+    order = Order(candidate, subjects, (venue,), accepted_notice=True)
     return (await reserve(service.stores.reservations, exam, order, "key-1")).reservation
 
 
