@@ -32,6 +32,8 @@ RELEASES_MAX = 100
 """Seat releases of one definition."""
 SET_ASIDES_MAX = 32
 """Set-asides of one definition."""
+QUOTAS_MAX = 10_000
+"""Quotas of one seat release or set-aside."""
 _DAY_S = 86_400
 
 
@@ -106,17 +108,25 @@ class WaitingListTable(Table):
 
 
 def _some_seats(seats: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    if not any(seats.values()):
+    if not seats or not all(seats.values()):
         raise wrong("must give the seats of at least one venue and subject")
+    if sum(map(len, seats.values())) > QUOTAS_MAX:
+        raise wrong(f"must give the seats of at most {QUOTAS_MAX} venues and subjects")
     return seats
 
 
 MoreSeats = Annotated[
-    dict[Identifier, dict[Identifier, Annotated[int, Whole(1, MAX_CAPACITY)]]],
+    dict[
+        Identifier,
+        Annotated[
+            dict[Identifier, Annotated[int, Whole(1, MAX_CAPACITY)]],
+            Field(json_schema_extra={"minProperties": 1}),
+        ],
+    ],
     Field(json_schema_extra={"minProperties": 1}),
     AfterValidator(_some_seats),
 ]
-"""Seats by venue and subject, at least one."""
+"""Seats by venue and subject, 1 to QUOTAS_MAX."""
 Announced = Annotated[str, OneOf(*Announce)]
 
 

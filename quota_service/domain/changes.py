@@ -100,6 +100,15 @@ def find_problems(
     )
 
 
+def list_problems(old: Exam, new: Exam, waiting: int) -> Iterator[Problem]:
+    """Yield the reason against another order of a waiting list, on which `waiting` entries wait."""
+    before, after = old.waiting_list, new.waiting_list
+    if waiting and before is not None and after is not None and before.order != after.order:
+        who = "1 entry waits" if waiting == 1 else f"{waiting} entries wait"
+        detail = f"cannot change from {before.order} to {after.order} while {who}"
+        yield Problem("waiting_list.order", detail)
+
+
 def _problems(
     old: Exam, new: Exam, taken: Mapping[Quota, int], released: Mapping[Quota, int]
 ) -> Iterator[Problem]:

@@ -209,7 +209,9 @@ async def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam
     text, revision = row["definition"], row["revision"]
     if before is not None and before.revision == revision:
         definition = before.definition
-    elif len(text) > _LARGE_LENGTH:  # seconds, in which requests have to be answered
+    elif (
+        len(text) + len(row["announced"]) > _LARGE_LENGTH
+    ):  # seconds, in which requests have to be answered
         definition = await asyncio.to_thread(_definition, text, revision, row["announced"])
     else:
         definition = _definition(text, revision, row["announced"])

@@ -43,6 +43,7 @@ from quota_service.domain.changes import (
     Change,
     ChangePlan,
     find_problems,
+    list_problems,
     plan_changes,
 )
 from quota_service.domain.definition import Problem
@@ -213,7 +214,15 @@ async def _plan(
     stand = contradictions(old.exam)
     more = [problem for problem in contradictions(exam) if problem not in stand]
     more += await source_problems(stores, connection, old, exam)
+    more += list_problems(old.exam, exam, await _waiting(stores, old.exam))
     return old, replace(plan, problems=(*plan.problems, *more, *of_kept))
+
+
+async def _waiting(stores: MaintenanceStores, exam: Exam) -> int:
+    """Return how many entries wait on the waiting list of an exam."""
+    if exam.waiting_list is None:
+        return 0
+    return (await stores.list_ledger.counts(exam.id)).by_state.get(EntryState.WAITING, 0)
 
 
 async def _released(stores: ExamStores, connection: "Connection", exam_id: str) -> Released:
@@ -261,10 +270,8 @@ async def _check_waiting(stores: MaintenanceStores, exam: Exam, *, force: bool) 
         status = stores.rooms.current(exam.id).status
         if status.waiting and status.phase(stores.rooms.now_ms()) is not Phase.CLOSED:
             raise CandidatesWaiting(status.waiting)
-    if old.waiting_list is not None and exam.waiting_list is None:
-        counts = await stores.list_ledger.counts(exam.id)
-        if waiting := counts.by_state.get(EntryState.WAITING, 0):
-            raise CandidatesWaiting(waiting, "waiting list")
+    if exam.waiting_list is None and (waiting := await _waiting(stores, old)):
+        raise CandidatesWaiting(waiting, "waiting list")
 
 
 def _refuse(problems: Sequence[Problem]) -> None:

@@ -32,7 +32,9 @@ from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER, HookContext
 
 from quota_service.api.openapi import openapi_document
 from quota_service.api.routes import ROUTES
+from quota_service.api.seat_releases import RELEASE_AT_EXAMPLE, RELEASE_EXAMPLE
 from quota_service.api.stream_channel import StreamLimits
+from quota_service.domain.definition import rfc3339
 from quota_service.http.webhooks import sign
 from quota_service.registration.import_exam import import_exam
 from quota_service.schema import (
@@ -182,6 +184,10 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
     elif "waiting-room" in call:
         await api.import_exam({**definition, "waiting_room": {}})
         text = text.replace(TICKET_EXAMPLE, await _ticket_whose_turn_has_come(running))
+    if "seat-releases" in call:
+        text = text.replace(RELEASE_AT_EXAMPLE, rfc3339(round((time.time() + 600) * 1000)))
+        if not call.startswith("POST"):
+            await _plan_release(api)
     document = dict(orjson.loads(text.replace(RESERVATION_EXAMPLE, held.json["id"])))
     await api.callback(b"{}", event="unreadable")
     unreadable = await api.get("/v1/unreadable-payments", key=api.ops_key)
@@ -194,6 +200,18 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
     parameters["refund"]["example"] = due.json["refunds_due"][0]["id"]
     parameters["payment"]["example"] = unreadable.json["unreadable_payments"][0]["id"]
     return document
+
+
+async def _plan_release(api: ApiClient) -> None:
+    body = {
+        "id": RELEASE_EXAMPLE,
+        "at": rfc3339(round((time.time() + 600) * 1000)),
+        "announce": "time",
+        "seats": {"jinan": {"general": 1}},
+        "reason": "a hall more",
+    }
+    path = f"/v1/exams/{EXAM_EXAMPLE}/seat-releases"
+    assert (await api.call("POST", path, key=api.ops_key, json=body)).status == 201
 
 
 async def _end(running: Running, reservation: str, due: str) -> None:

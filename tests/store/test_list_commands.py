@@ -6,7 +6,7 @@ import pytest
 
 from quota_service.app.opening import Service
 from quota_service.domain.errors import CandidatesWaiting
-from quota_service.domain.exam import ReturnedSeats, ReturnRule, WaitingListRules
+from quota_service.domain.exam import ListOrder, ReturnedSeats, ReturnRule, WaitingListRules
 from quota_service.registration.archive import archive_exam
 from quota_service.registration.import_exam import check_import, import_exam
 from quota_service.registration.join_list import Wish, join_list
@@ -51,6 +51,18 @@ async def test_a_waiting_list_is_shown_and_administered(command_line: CommandLin
     assert (paused["paused"], resumed["paused"]) == ("yes", "no")
     assert (suspended["suspended"], reopened["suspended"]) == ("yes", "no")
     assert (capped["length_max"], defined["length_max"]) == ("50", "10000")
+
+
+async def test_a_list_keeps_its_order_while_somebody_waits(listed: Service) -> None:
+    drawn = WaitingListRules(offer_ttl_s=600, order=ListOrder.DRAW)
+    stored = listed.stores.registry.find("exam-1")
+    exam = dataclasses.replace(stored, waiting_list=drawn)
+
+    checked = await check_import(listed.stores.maintenance, exam)
+
+    assert [str(problem) for problem in checked.problems] == [
+        "waiting_list.order: cannot change from number to draw while 1 entry waits"
+    ]
 
 
 @pytest.mark.usefixtures("listed")

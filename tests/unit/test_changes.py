@@ -3,18 +3,20 @@ from dataclasses import replace
 
 import pytest
 
-from quota_service.domain.changes import ABSENT, Change, ChangePlan, plan_changes
+from quota_service.domain.changes import ABSENT, Change, ChangePlan, list_problems, plan_changes
 from quota_service.domain.definition import Problem
 from quota_service.domain.exam import (
     Exam,
     Fee,
     HoldRules,
+    ListOrder,
     Notice,
     Quota,
     Session,
     Subject,
     Text,
     Venue,
+    WaitingListRules,
     Window,
 )
 
@@ -114,6 +116,20 @@ def test_a_capacity_below_what_is_taken_is_refused_and_nothing_else_is_applied()
 
     assert plan.problems == (Problem("seats.jinan.qms", "cannot be 3 while 4 seats are taken"),)
     assert plan.capacity == {}
+
+
+def test_a_waiting_list_keeps_its_order_while_somebody_waits() -> None:
+    listed = replace(EXAM, waiting_list=WaitingListRules(3600))
+    drawn = replace(EXAM, waiting_list=WaitingListRules(3600, ListOrder.DRAW))
+    longer = replace(EXAM, waiting_list=WaitingListRules(7200))
+
+    def told(old: Exam, new: Exam, waiting: int) -> list[str]:
+        return [str(problem) for problem in list_problems(old, new, waiting)]
+
+    assert told(listed, drawn, 2) == [
+        "waiting_list.order: cannot change from number to draw while 2 entries wait"
+    ]
+    assert told(listed, longer, 2) == told(EXAM, listed, 0) == told(listed, drawn, 0) == []
 
 
 def test_everything_new_is_safe() -> None:
