@@ -22,6 +22,7 @@
 --         {TURN_PASSED}
 --         {NOT_OPEN, opening (ms)}                    no candidate is admitted yet, or for now
 --         {CLOSED, end (ms)}                          registration is over
+--         {STALE}                                     the exam is paused, which the caller does not know
 --         {NOT_READY}
 -- @include codes
 -- @include shard
@@ -47,10 +48,14 @@ end
 if now_ms >= closes_at_ms then
   return { CLOSED, closes_at_ms }
 end
+local from_ms = places_from_ms(definition_key, opens_at_ms)
+if from_ms == math.huge then
+  return { STALE }
+end
 local used = used_ticket(passes_key, candidate)
-if used and has_place(places_key, candidate, opens_at_ms, idle_ms, now_ms) then
-  -- A pass that ran out while the opening was postponed is good for its whole life after it.
-  local expires_ms = math.max(used[PASS_EXPIRES_MS], opens_at_ms + life_ms)
+if used and has_place(places_key, candidate, from_ms, idle_ms, now_ms) then
+  -- A pass that ran out while the opening was postponed, or in a pause, is good for its whole life after it.
+  local expires_ms = math.max(used[PASS_EXPIRES_MS], from_ms + life_ms)
   return { DONE_BEFORE, used[USED_TICKET], expires_ms, used[PASS_EPOCH] }
 end
 if used and used[USED_TICKET] >= ticket then

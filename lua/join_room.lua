@@ -59,7 +59,7 @@ local function keeps(number)
   end
   local used = used_ticket(passes_key, candidate)
   return not used or used[USED_TICKET] < number
-    or has_place(places_key, candidate, opens_at_ms, idle_ms, now_ms)
+    or has_place(places_key, candidate, places_from_ms(definition_key, opens_at_ms), idle_ms, now_ms)
 end
 
 local function join_queue()

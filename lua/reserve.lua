@@ -160,9 +160,10 @@ local used_passes, free_ms = {}, {}
 if #with_pass > 0 then
   local texts_used = redis.call('HMGET', passes_key, unpack(with_pass))
   local free = redis.call('ZMSCORE', places_key, unpack(with_pass))
+  local from_ms = places_from_ms(definition_key, opens_at_ms)
   for i, candidate in ipairs(with_pass) do
     used_passes[candidate] = texts_used[i] and read_pass(texts_used[i])
-    free_ms[candidate] = free[i] and place_ends_ms(free[i], opens_at_ms, idle_ms) or 0
+    free_ms[candidate] = free[i] and place_ends_ms(free[i], from_ms, idle_ms) or 0
   end
 end
 

@@ -23,6 +23,7 @@
 -- @include codes
 -- @include shard
 -- @include opening
+-- @include places
 
 local epoch_key, definition_key, room_key, drawn_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local places_key, passes_key, signals_key = KEYS[5], KEYS[6], KEYS[7]
@@ -41,9 +42,9 @@ end
 if draw_is_closed(room_key, opens_at_ms, entries_close_ms, now_ms) then
   close_draw(room_key)
 end
--- No place is idle before registration was open for as long as one may be.
+-- No place is idle before registration was open for as long as one may be, nor in a pause.
 local idle_by = '-inf'
-if now_ms >= opens_at_ms + idle_ms and now_ms < closes_at_ms then
+if now_ms >= places_from_ms(definition_key, opens_at_ms) + idle_ms and now_ms < closes_at_ms then
   idle_by = now_ms
 end
 local over = math.min(redis.call('ZCOUNT', places_key, '-inf', idle_by), PLACES_MAX)

@@ -19,16 +19,24 @@ local function remember_ticket(passes_key, candidate, ticket, expires_ms, pass_e
   redis.call('HSET', passes_key, candidate, text)
 end
 
+-- From when on places can be idle (ms): from the opening, or from the end of the last pause of the
+-- exam on; math.huge while it is paused, as no candidate can use a place then.
+local function places_from_ms(definition_key, opens_at_ms)
+  local found = redis.call('HMGET', definition_key, 'is_paused', 'resumed_at_ms')
+  return found[1] and math.huge or math.max(opens_at_ms, tonumber(found[2] or 0))
+end
+
 -- When a place is free (ms), by what `places` holds. Places are idle only while registration is open:
--- one that was given before the opening was postponed is kept until it was idle after the new one.
-local function place_ends_ms(stored_ms, opens_at_ms, idle_ms)
-  return math.max(tonumber(stored_ms), opens_at_ms + idle_ms)
+-- one that was given before the opening was postponed, or before a pause, is kept until it was idle
+-- after it.
+local function place_ends_ms(stored_ms, from_ms, idle_ms)
+  return math.max(tonumber(stored_ms), from_ms + idle_ms)
 end
 
 -- True while a candidate has a place: it was not finished, and was used not long ago.
-local function has_place(places_key, candidate, opens_at_ms, idle_ms, now_ms)
+local function has_place(places_key, candidate, from_ms, idle_ms, now_ms)
   local stored_ms = redis.call('ZSCORE', places_key, candidate)
-  return stored_ms and place_ends_ms(stored_ms, opens_at_ms, idle_ms) > now_ms
+  return stored_ms and place_ends_ms(stored_ms, from_ms, idle_ms) > now_ms
 end
 
 -- Keeps a place for a candidate until it is idle for too long, or until the pass ends.

@@ -354,6 +354,8 @@ class Exam:
     """What ops have closed for sale: venues, and `venue/subject` where some subjects are."""
     pauses: tuple[Pause, ...] = field(default=(), compare=False)
     """What ops have paused."""
+    resumed_at_ms: int = field(default=0, compare=False)
+    """When the last pause of all of it was ended; 0 where there was none."""
     announced: tuple[SeatRelease, ...] = field(default=(), compare=False)
     """The seat releases to come of which something is public, by time; those of ops too."""
 

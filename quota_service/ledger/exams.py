@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -112,8 +112,7 @@ class ExamLedger:
         """Store a changed definition; return it with the revision it has from now on."""
         text = orjson.dumps(exam_document(exam)).decode()
         (row,) = await connection.fetch(self._query["update_exam"], exam.id, text)
-        closed, pauses = frozenset(row["closed"]), _pauses(row["pauses"])
-        return replace(exam, revision=row["revision"], closed=closed, pauses=pauses)
+        return replace(exam, revision=row["revision"], **_set_by_ops(row))
 
     async def set_closed(
         self, connection: "Connection", exam: Exam, closed: frozenset[str]
@@ -128,9 +127,10 @@ class ExamLedger:
         return revision
 
     async def set_pauses(self, connection: "Connection", exam: Exam) -> None:
-        """Store what is paused of an exam, and its revision."""
+        """Store what is paused of an exam, its revision, and when it was resumed."""
         text = orjson.dumps(exam.pauses).decode()
-        await connection.execute(self._query["set_pauses"], exam.id, text, exam.revision)
+        query = self._query["set_pauses"]
+        await connection.execute(query, exam.id, text, exam.revision, exam.resumed_at_ms)
 
     async def touch(self, connection: "Connection", exam: str) -> None:
         """Let every process read an exam again: something beside its definition has changed."""
@@ -216,9 +216,9 @@ async def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam
     else:
         definition = _definition(text, revision, row["announced"])
     if isinstance(definition, Exam):
-        closed, pauses = frozenset(row["closed"]), _pauses(row["pauses"])
-        if (definition.closed, definition.pauses) != (closed, pauses):
-            definition = replace(definition, closed=closed, pauses=pauses)
+        set_by_ops = _set_by_ops(row)
+        if any(getattr(definition, name) != value for name, value in set_by_ops.items()):
+            definition = replace(definition, **set_by_ops)
     return StoredExam(
         row["id"],
         definition,
@@ -230,8 +230,13 @@ async def _stored(row: "Record", before: StoredExam | None = None) -> StoredExam
     )
 
 
-def _pauses(text: str) -> tuple[Pause, ...]:
-    return tuple(Pause(**pause) for pause in orjson.loads(text))
+def _set_by_ops(row: "Record") -> dict[str, Any]:
+    """Return the members of an exam that no definition has."""
+    return {
+        "closed": frozenset(row["closed"]),
+        "pauses": tuple(Pause(**pause) for pause in orjson.loads(row["pauses"])),
+        "resumed_at_ms": row["resumed_at_ms"],
+    }
 
 
 def _definition(text: str, revision: int, announced: str) -> Exam | str:

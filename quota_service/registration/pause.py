@@ -8,6 +8,7 @@ candidate is taken in between: its `created_at` is not after `since`, or not bef
 Payments, checkouts, releases and refunds go on, and so does what ops do themselves. Who repeats an
 order that was answered gets the same answer. While the exam is paused as a whole the waiting room
 admits no candidate (`admit`), and gives no place to those who were admitted (`waiting_room`).
+Places and passes are kept over it: their time begins again at its end.
 
 A resumption can extend the live holds by as long as the pause lasted (`extend_holds`): that is
 decided in the transaction that ends the pause, and carried out after it.
@@ -50,13 +51,12 @@ async def pause_exam(stores: ExamStores, exam_id: str, wanted: Pause) -> Pause:
         before = _find(exam, wanted.scope)
         if before is not None:
             raise AlreadyPaused(before)
-        new = replace(exam, revision=await stores.exams.next_revision(connection))
+        revision = await stores.exams.next_revision(connection)
         stores.failpoint("pause: before redis")
-        await put_in_force(stores, old, new)
+        await put_in_force(stores, old, _with_pause(exam, wanted, revision))
         stores.failpoint("pause: in redis")
         pause = replace(wanted, since_ms=await stores.seats.clock_ms(shard_of(old)))
-        pauses = sorted((*exam.pauses, pause), key=lambda each: (each.venue, each.subject))
-        await stores.exams.set_pauses(connection, replace(new, pauses=tuple(pauses)))
+        await stores.exams.set_pauses(connection, _with_pause(exam, pause, revision))
         detail = {"stops_changes": pause.stops_changes, "retry_after_s": pause.retry_after_s}
         await stores.ops_actions.note(
             connection, exam_id, caller(), "pause", pause.scope, pause.reason, detail
@@ -91,7 +91,12 @@ async def resume_exam(
         until_ms = await stores.seats.clock_ms(shard_of(old))
         paused_ms = max(0, until_ms - pause.since_ms)
         pauses = tuple(each for each in exam.pauses if each is not pause)
-        new = replace(exam, revision=await stores.exams.next_revision(connection), pauses=pauses)
+        new = replace(
+            exam,
+            revision=await stores.exams.next_revision(connection),
+            pauses=pauses,
+            resumed_at_ms=until_ms if pause is exam.whole_pause else exam.resumed_at_ms,
+        )
         await stores.exams.set_pauses(connection, new)
         detail = {"paused_ms": paused_ms, "extend_holds": extend_holds}
         action = await stores.ops_actions.note(
@@ -108,6 +113,11 @@ async def resume_exam(
     await stores.registry.refresh()
     extended = None if number is None else await carry_out(stores, exam_id, number, paused_ms)
     return Resumed(pause, until_ms, extended)
+
+
+def _with_pause(exam: Exam, pause: Pause, revision: int) -> Exam:
+    pauses = sorted((*exam.pauses, pause), key=lambda each: (each.venue, each.subject))
+    return replace(exam, revision=revision, pauses=tuple(pauses))
 
 
 def _find(exam: Exam, scope: str) -> Pause | None:

@@ -266,8 +266,10 @@ def _granted(stores: ReservationStores, exam: Exam, candidate: str, text: str | 
         raise RegistrationClosed(window.closes_at_ms)
     if not text:
         raise WaitingRoomPassRequired
-    # A pass that ran out while the opening was postponed is good for its whole life after it.
-    kept_until_ms = window.opens_at_ms + status.rules.pass_ttl_s * 1000
+    # A pass that ran out while the opening was postponed, or in a pause, is good for its whole life
+    # after it.
+    from_ms = max(window.opens_at_ms, exam.resumed_at_ms)
+    kept_until_ms = from_ms + status.rules.pass_ttl_s * 1000
     match read_pass(status.room, candidate, text, now_ms, kept_until_ms):
         case PassFault.EXPIRED:
             raise PassExpired

@@ -18,7 +18,7 @@ new one, behind everything that was ever set aside.
 claim
     1. read the ticket, and decide from memory whether it is its turn
     2. one script call: a place and its pass, or the pass the candidate has; none is given while
-       registration is not open, nor while this process knows the exam to be paused
+       registration is not open or the exam is paused
     3. sign the pass
 A process that dies after 2 leaves an unanswered place: the candidate claims again and gets
 the same pass, or the place is idle and goes to others.
@@ -40,11 +40,13 @@ from quota_service.domain.errors import (
     Paused,
     Refused,
     RegistrationClosed,
+    StaleDefinition,
     TicketInvalid,
     TicketOfAnotherExam,
     TicketUsed,
     TurnPassed,
 )
+from quota_service.registration.catch_up import catch_up
 from quota_service.registration.stores import WaitingRoomStores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
@@ -118,7 +120,11 @@ async def claim(stores: WaitingRoomStores, exam_id: str, candidate: str, text: s
     """
     count = stores.metrics.waiting_room_claims
     try:
-        claimed = await _claim(stores, exam_id, candidate, text)
+        try:
+            claimed = await _claim(stores, exam_id, candidate, text)
+        except StaleDefinition:
+            await catch_up(stores, stores.registry.find(exam_id))
+            claimed = await _claim(stores, exam_id, candidate, text)
     except Refused as refusal:
         count.labels(exam=exam_id, outcome=refusal.slug).inc()
         raise

@@ -22,6 +22,10 @@ def fields_in_force(exam: Exam) -> Mapping[str, str]:
             "idle_ms": exam.waiting_room.idle_s * 1000,
             "pass_ttl_ms": exam.waiting_room.pass_ttl_s * 1000,
         }
+        if exam.whole_pause is not None:
+            fields["is_paused"] = 1
+        if exam.resumed_at_ms:
+            fields["resumed_at_ms"] = exam.resumed_at_ms
         if exam.waiting_room.source is not None:
             fields["entries_close_at_ms"] = exam.waiting_room.source.entries_close_at_ms
     if exam.returned.rule is not ReturnRule.AT_ONCE:

@@ -13,13 +13,15 @@ from quota_service.domain.errors import (
     LedgerUnavailable,
     NotReady,
     NotYourTurn,
+    Paused,
     RegistrationClosed,
     RegistrationNotOpen,
     TicketUsed,
 )
-from quota_service.domain.exam import Window
+from quota_service.domain.exam import Pause, Window
 from quota_service.ledger.admission import Position
 from quota_service.ledger.pool import Ledger
+from quota_service.registration.pause import pause_exam, resume_exam
 from quota_service.registration.reserve import Order, reserve
 from quota_service.registration.room_cache import RoomRefresh
 from quota_service.registration.waiting_room import Claimed, Joined, claim, finish, join
@@ -389,3 +391,77 @@ async def test_those_let_in_before_a_postponed_opening_are_expected_after_it(
     await room.second()
 
     assert turnout.coming(time.monotonic() + turnout.window_s / 2, 0) == let_in > 0
+
+
+PAUSE = Pause("", "", stops_changes=False, reason="a test", retry_after_s=60, since_ms=0)
+
+
+async def let_in(room: RoomUnderTest, *candidates: str) -> dict[str, Joined]:
+    """Let candidates have a place; return their tickets."""
+    tickets = await joined(room.service, *candidates)
+    await move(room, -HOUR_MS // 2)
+    await room.execute("UPDATE waiting_rooms SET threshold = $2 WHERE exam = $1", LAST_RANK)
+    claimed = await claims(room.service, tickets)
+    assert all(isinstance(each, Claimed) for each in claimed.values())
+    return tickets
+
+
+async def resume(room: RoomUnderTest) -> None:
+    stores = room.service.stores.maintenance
+    await resume_exam(stores, EXAM, "", "", "", extend_holds=False)
+    room.exam = room.service.stores.registry.find(EXAM)
+
+
+async def test_a_place_and_its_pass_outlive_a_pause(room: RoomUnderTest, other: Service) -> None:
+    service, client = room.service, redis_of(room.service)
+    tickets = await let_in(room, "candidate-1", "candidate-2")
+    await refresh_memory(other)
+    await finish(service.stores.waiting_room, EXAM, "candidate-2")
+    order = Order("candidate-1", ("general",), ("jinan",), accepted_notice=True)
+
+    await pause_exam(service.stores, EXAM, PAUSE)
+    room.exam = service.stores.registry.find(EXAM)
+    await age(room, "candidate-1", by_ms=120_000)
+    await room.second()
+    during = await claims(other, tickets)  # it has not heard of the pause
+    old_pass = await aged_pass(room, "candidate-1")
+    with pytest.raises(Paused):
+        await reserve(service.stores.reservations, EXAM, order, "key-1", old_pass)
+    await resume(room)
+    await room.second()
+    after = await claims(service, tickets)
+    reserved = [
+        await reserve(service.stores.reservations, EXAM, order, "key-1", old_pass),
+        await reserve(service.stores.reservations, EXAM, order, "key-1", after["candidate-1"].text),
+    ]
+
+    assert {type(each) for each in during.values()} == {Paused}
+    assert after["candidate-1"].replayed
+    left_ms = after["candidate-1"].granted.expires_ms - await redis_now_ms(client)
+    assert 0 < left_ms <= 60_000
+    assert type(after["candidate-2"]) is TicketUsed
+    assert [each.replayed for each in reserved] == [False, True]
+
+
+async def test_places_are_idle_again_after_a_pause(room: RoomUnderTest) -> None:
+    await let_in(room, "candidate-1")
+    statistics = room.service.stores.waiting_room.room_statistics
+    await pause_exam(room.service.stores, EXAM, PAUSE)
+    await age(room, "candidate-1", by_ms=120_000)
+    during = (await statistics.read(room.shard)).places
+    await resume(room)
+    kept = (await statistics.read(room.shard)).places
+    definition = room.shard.key("definition")
+    await redis_of(room.service).hincrby(definition, "resumed_at_ms", -31_000)
+
+    assert (during, kept, (await statistics.read(room.shard)).places) == (1, 1, 0)
+
+
+async def test_a_pause_of_a_part_keeps_no_place(room: RoomUnderTest) -> None:
+    await let_in(room, "candidate-1")
+    statistics = room.service.stores.waiting_room.room_statistics
+
+    await pause_exam(room.service.stores, EXAM, dataclasses.replace(PAUSE, venue="jinan"))
+    await age(room, "candidate-1", by_ms=120_000)
+
+    assert (await statistics.read(room.shard)).places == 0

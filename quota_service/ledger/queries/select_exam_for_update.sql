@@ -7,6 +7,7 @@ SELECT e.id,
        e.id_key,
        e.closed,
        e.pauses::text AS pauses,
+       e.resumed_at_ms,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'announce', r.announce, 'seats', r.seats,
                                                      'at_ms', (extract(epoch FROM r.at) * 1000)::bigint)
                                   ORDER BY r.at, r.id), '[]')::text

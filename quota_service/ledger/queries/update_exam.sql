@@ -8,4 +8,5 @@ SET    definition = $2::text::jsonb,
 WHERE  id = $1
 RETURNING revision,
           closed,
-          pauses::text AS pauses
+          pauses::text AS pauses,
+          resumed_at_ms
