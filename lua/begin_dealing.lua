@@ -9,7 +9,7 @@
 -- ARGV[2] number of the leader's epoch
 --
 -- Returns {DONE, clock (ms), serial of a hold, serial of its entry, …}
---         {IN_PROGRESS}   another leader has begun since
+--         {IN_PROGRESS, its epoch}   another leader has begun since
 --         {NOT_READY}
 -- @include codes
 -- @include shard
@@ -21,8 +21,9 @@ local fence, leader = ARGV[1], tonumber(ARGV[2])
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
 end
-if is_overtaken(offers_key, leader) then
-  return { IN_PROGRESS }
+local last = last_leader(offers_key)
+if last > leader then
+  return { IN_PROGRESS, last }
 end
 redis.call('HSET', offers_key, 'leader', leader)
 local answer = { DONE, clock_ms() }

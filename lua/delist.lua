@@ -6,7 +6,6 @@
 -- KEYS[1] string epoch        the shard's epoch
 -- KEYS[2] hash   wanted       venue/subject -> entries that want it
 -- KEYS[3] hash   list         serial of a waiting entry -> what it wants
--- KEYS[4] hash   definition   the definition in force
 --
 -- ARGV[1] fence the caller knows, <epoch>@<run>
 -- ARGV[2] each entry: serial, number. With '' for its number one is removed only while it has none,
@@ -18,7 +17,7 @@
 -- @include shard
 -- @include list
 
-local epoch_key, wanted_key, list_key, definition_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local epoch_key, wanted_key, list_key = KEYS[1], KEYS[2], KEYS[3]
 local fence = ARGV[1]
 local FIXED_ARGS = 1
 
@@ -31,7 +30,7 @@ for at = FIXED_ARGS + 1, #ARGV, 2 do
   local entry = text and read_entry(text)
   if entry and (entry[LIST_NUMBER] == '' or entry[LIST_NUMBER] == ARGV[at + 1]) then
     redis.call('HDEL', list_key, ARGV[at])
-    count_wanted(wanted_key, definition_key, entry, -1)
+    count_wanted(wanted_key, entry, -1)
     removed = removed + 1
   end
 end

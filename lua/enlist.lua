@@ -106,5 +106,5 @@ end
 local text = table.concat({ '', candidate, subjects, sessions, venues }, '|')
 local entry = read_entry(text)
 redis.call('HSET', list_key, serial, text)
-count_wanted(wanted_key, definition_key, entry, 1)
+count_wanted(wanted_key, entry, 1)
 return { DONE, most_wanted_by(wanted_key, entry) }

@@ -41,7 +41,7 @@
 --   {SOLD_OUT}                          a seat or a place that was planned is gone
 --   {CLOSED}                            registration is over
 --   {SESSION_STARTED}                   the deadline has passed
--- or {IN_PROGRESS}: another leader has begun since; {STALE}: another definition is in force than the
+-- or {IN_PROGRESS, its epoch}: another leader has begun since; {STALE}: another definition is in force than the
 -- caller knows; or {NOT_READY}.
 -- @include codes
 -- @include shard
@@ -66,8 +66,9 @@ end
 if is_stale(definition_key, revision) then
   return { STALE }
 end
-if is_overtaken(offers_key, leader) then
-  return { IN_PROGRESS }
+local last = last_leader(offers_key)
+if last > leader then
+  return { IN_PROGRESS, last }
 end
 
 local now_ms = clock_ms()
@@ -272,7 +273,7 @@ redis.call('ZADD', due_key, unpack(due_pairs))
 redis.call('HSET', offers_key, unpack(offer_pairs))
 redis.call('HDEL', list_key, unpack(delisted))
 for n, entry in ipairs(entries) do
-  count_wanted(wanted_key, definition_key, read_entry(entry.wanted), -1)
+  count_wanted(wanted_key, read_entry(entry.wanted), -1)
   if entry.returned == '' then
     append_as(version + n, journal_key, fence, by, 'offer', entry.serial, now_ms, entry.text)
   else

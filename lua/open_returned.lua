@@ -22,7 +22,7 @@
 --         numbers of entries that the plan has seen waiting for the quota and for the place
 --
 -- Returns {DONE, seats opened, venue/subject that more entries wait for, …}
---         {IN_PROGRESS}   another leader has begun since
+--         {IN_PROGRESS, its epoch}   another leader has begun since
 --         {STALE}         another definition is in force than the caller knows
 --         {NOT_READY}
 -- @include codes
@@ -43,8 +43,9 @@ end
 if is_stale(definition_key, revision) then
   return { STALE }
 end
-if is_overtaken(offers_key, leader) then
-  return { IN_PROGRESS }
+local last = last_leader(offers_key)
+if last > leader then
+  return { IN_PROGRESS, last }
 end
 
 -- How many entries wait for a quota, or for a place as venue//session.

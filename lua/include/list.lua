@@ -7,17 +7,24 @@ local function read_entry(text)
   return { string.match(text, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)$') }
 end
 
--- The quotas an entry wants; with sessions also its sessions at each of its venues.
-local function wanted_by(entry, with_sessions)
+-- The quotas an entry wants: venue/subject.
+local function quotas_of(entry)
   local fields = {}
   for venue in string.gmatch(entry[LIST_VENUES], '[^,]+') do
     for subject in string.gmatch(entry[LIST_SUBJECTS], '[^,]+') do
       fields[#fields + 1] = venue .. '/' .. subject
     end
-    if with_sessions then
-      for session in string.gmatch(entry[LIST_SESSIONS], '[^,]+') do
-        fields[#fields + 1] = venue .. '//' .. session
-      end
+  end
+  return fields
+end
+
+-- What an entry is counted under: its quotas, and its sessions at each of its venues as venue//session,
+-- also while no ceiling is over them: an entry is counted out by what it was counted in by.
+local function wanted_by(entry)
+  local fields = quotas_of(entry)
+  for venue in string.gmatch(entry[LIST_VENUES], '[^,]+') do
+    for session in string.gmatch(entry[LIST_SESSIONS], '[^,]+') do
+      fields[#fields + 1] = venue .. '//' .. session
     end
   end
   return fields
@@ -25,7 +32,7 @@ end
 
 -- How many entries want the quota of an entry that most want, and which quota that is.
 local function most_wanted_by(wanted_key, entry)
-  local quotas, longest, most_wanted = wanted_by(entry), 0, ''
+  local quotas, longest, most_wanted = quotas_of(entry), 0, ''
   for i, count in ipairs(redis.call('HMGET', wanted_key, unpack(quotas))) do
     if tonumber(count or 0) > longest then
       longest, most_wanted = tonumber(count), quotas[i]
@@ -34,11 +41,9 @@ local function most_wanted_by(wanted_key, entry)
   return longest, most_wanted
 end
 
--- Adds `more` to how many entries want each quota of an entry, and with ceilings each of its sessions
--- at each of its venues.
-local function count_wanted(wanted_key, definition_key, entry, more)
-  local has_ceilings = redis.call('HGET', definition_key, 'ceilings') == '1'
-  local fields = wanted_by(entry, has_ceilings)
+-- Adds `more` to how many entries want what an entry wants.
+local function count_wanted(wanted_key, entry, more)
+  local fields = wanted_by(entry)
   local counts = redis.call('HMGET', wanted_key, unpack(fields))
   local counted, gone = {}, {}
   for i, field in ipairs(fields) do

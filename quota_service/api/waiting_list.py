@@ -97,8 +97,8 @@ class WaitingListEntry(Answer):
     state: EntryState
     """`waiting`. `offered`: seats are held for the candidate, who has to pay for them. `served`:
     paid for. `missed`: not paid in time. `declined`: given back. `left`: the candidate left.
-    `over`: the time it chose, or registration, has ended. `conflict`: the candidate took one of the
-    sessions elsewhere."""
+    `over`: the time it chose, registration or the list has ended, or the exam does not have what it
+    wants any more. `conflict`: the candidate took one of the sessions elsewhere."""
     joined_at: Time
 
 

@@ -71,10 +71,15 @@ class DealingLedger:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def lease(self, exam: str, leader: str, lease_s: float) -> DealingLease | None:
-        """Take or renew the lease on the dealing of an exam; None while another process has it."""
+    async def lease(
+        self, exam: str, leader: str, lease_s: float, beyond_epoch: int = 0
+    ) -> DealingLease | None:
+        """Take or renew the lease on the dealing of an exam; None while another process has it.
+
+        Its epoch is higher than `beyond_epoch`.
+        """
         lease = dt.timedelta(seconds=lease_s)
-        rows = await self._ledger.fetch("lease_waiting_list", exam, leader, lease)
+        rows = await self._ledger.fetch("lease_waiting_list", exam, leader, lease, beyond_epoch)
         if not rows:
             return None
         row = rows[0]
@@ -118,15 +123,15 @@ class DealingLedger:
         exam: str,
         *,
         drawn: bool,
-        wanting: tuple[Iterable[str], Iterable[str], Iterable[str]] | None = None,
+        wanting: tuple[Iterable[str], Iterable[str]] | None = None,
         limit: int | None = None,
     ) -> list[Entry]:
         """Return the first entries that wait, in order; `drawn` where that is the draw's.
 
-        `wanting` has ids of subjects, of sessions and of venues: then only those that want one of
-        the former two at one of the venues.
+        `wanting` has ids of subjects and of venues: then only those that want one of the subjects
+        at one of the venues.
         """
-        filters = (None, None, None) if wanting is None else map(list, wanting)
+        filters = (None, None) if wanting is None else map(list, wanting)
         rows = await self._ledger.fetch("select_entries_to_deal", exam, drawn, *filters, limit)
         return [as_entry(row) for row in rows]
 
@@ -166,11 +171,12 @@ class DealingLedger:
         closed: bool = False,
         begun: Sequence[str] = (),
         conflicts: Sequence[str] = (),
+        impossible: Sequence[str] = (),
     ) -> list[EndedEntry]:
         """End a page of entries that wait: over, or in conflict those of these serials.
 
-        Over are those whose time has ended, and whose sitting has begun, of the subjects that are
-        named; all, where registration is closed.
+        Over are those whose time has ended, whose sitting has begun, of the subjects that are
+        named, and those that the exam cannot serve any more; all, where registration is closed.
         """
         rows = await self._ledger.commit(
             "end_waiting_entries",
@@ -179,6 +185,7 @@ class DealingLedger:
             closed,
             list(begun),
             list(conflicts),
+            list(impossible),
             _PAGE_MAX,
         )
         return [_ended(row) for row in rows]

@@ -32,7 +32,7 @@ async def audit_list(stores: MaintenanceStores, exam: Exam, shard: Shard) -> set
     """
     if exam.returned.rule is ReturnRule.AT_ONCE:
         return set()
-    waiting = await waiting_entries(stores.list_ledger, exam.id)
+    waiting = await waiting_entries(stores.list_ledger, exam.id, exam)
     listed = {each.serial: each.number async for each in stores.lists.listed(shard)}
     numbered = {serial for serial, number in listed.items() if number is not None}
     found: set[Found] = set()
@@ -41,23 +41,20 @@ async def audit_list(stores: MaintenanceStores, exam: Exam, shard: Shard) -> set
     if beyond := numbered - waiting.keys():
         found.add(("waiting list", "no other entry in Redis", f"{len(beyond)} do not wait"))
     if listed.keys() == waiting.keys():
-        found |= await _wanted(stores, exam, shard, waiting.values())
+        found |= await _wanted(stores, shard, waiting.values())
     found |= await _without_hold(stores, exam, shard)
     if exam.returned.rule is ReturnRule.LIST_FIRST:
         found |= await _passed_over(stores, exam, shard, waiting.values())
     return found
 
 
-async def _wanted(
-    stores: MaintenanceStores, exam: Exam, shard: Shard, entries: Iterable[Entry]
-) -> set[Found]:
+async def _wanted(stores: MaintenanceStores, shard: Shard, entries: Iterable[Entry]) -> set[Found]:
     """Compare what Redis counts as wanted with what the entries want."""
     expected: Counter[str] = Counter()
     async for entry in in_slices(entries):
         for venue in entry.venues:
             expected.update(f"{venue}/{subject}" for subject in entry.subjects)
-            if exam.ceilings:
-                expected.update(f"{venue}//{session}" for session in entry.sessions)
+            expected.update(f"{venue}//{session}" for session in {*entry.sessions} - {""})
     wanted = await stores.lists.wanted(shard)
     return {
         (f"{field} wanted", f"by {expected[field]} entries", f"by {wanted.get(field, 0)}")

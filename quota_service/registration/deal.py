@@ -71,9 +71,12 @@ class _Memory:
     """What this process remembers of an exam; what it is wrong about costs a look."""
 
     epoch: int = -1
+    beyond_epoch: int = 0
+    """The epoch that a leader in Redis had: of a Postgres that was set back the next is lower."""
     dealt_through_ms: int | None = None
     ends_at_s: float = 0.0
-    dealt_revision: int | None = None
+    dealt_all: tuple[int, int] | None = None
+    """Definition and epoch of the shard of the last dealing that looked at every entry."""
     idle_until_s: float = 0.0
     due_since_s: float | None = None
 
@@ -99,7 +102,9 @@ class Dealing:
         self._note_due(exam, memory, look)
         if not self._is_worth_a_lease(exam, memory, look):
             return Dealt()
-        lease = await self._stores.deals.lease(exam.id, self._name, self._limits.lease_s)
+        lease = await self._stores.deals.lease(
+            exam.id, self._name, self._limits.lease_s, memory.beyond_epoch
+        )
         if lease is None:
             memory.idle_until_s = time.monotonic() + self._limits.ends_interval_s
             return Dealt()
@@ -110,9 +115,9 @@ class Dealing:
         memory.dealt_through_ms = lease.dealt_through_ms
         try:
             return await self._lead(exam, shard, memory, lease)
-        except OvertakenError:
+        except OvertakenError as error:
             log.info("dealing leadership ended", extra={"exam": exam.id})
-            self._memories.pop(exam.id, None)
+            self._memories[exam.id] = _Memory(beyond_epoch=error.leader)
             return Dealt()
 
     def _is_worth_a_lease(self, exam: Exam, memory: _Memory, look: ListLook) -> bool:
@@ -132,7 +137,8 @@ class Dealing:
         stores.failpoint("deal: settled")
         dealt.ended = await self._end(exam, shard, lease, now_ms)
         if await self._levelled.level(exam, shard, lease):
-            memory.dealt_revision = None
+            memory.dealt_all = None
+        memory.idle_until_s = time.monotonic() + self._limits.ends_interval_s
         if lease.is_paused or any(not pause.venue and not pause.subject for pause in exam.pauses):
             return dealt
         instant_ms = _instant_ms(exam, now_ms)
@@ -143,13 +149,13 @@ class Dealing:
             raise OvertakenError(exam.id)
         returned = await stores.returned.read(shard)
         frozen = {quota: n for quota, n in returned.items() if not is_stopped(exam, quota)}
-        has_all = is_instant or memory.dealt_revision != exam.revision
+        has_all = is_instant or memory.dealt_all != (exam.revision, shard.epoch)
         if frozen or has_all:
             deal = DealingRound(
                 stores, exam, shard, lease, frozen, has_all=has_all, is_instant=is_instant
             )
             dealt.offers, dealt.opened = await deal.run()
-            memory.dealt_revision = exam.revision
+            memory.dealt_all = (exam.revision, shard.epoch)
             stores.metrics.list_rounds.labels(exam=exam.id).inc()
             if dealt.offers or dealt.opened:
                 told = {"exam": exam.id, "offers": dealt.offers, "opened": dealt.opened}
@@ -159,15 +165,15 @@ class Dealing:
             memory.dealt_through_ms = max(instant_ms, lease.dealt_through_ms)
             if not await stores.deals.end(lease, memory.dealt_through_ms):
                 raise OvertakenError(exam.id)
-        if not dealt.offers and not dealt.opened:
-            memory.idle_until_s = time.monotonic() + self._limits.ends_interval_s
+        if dealt.offers or dealt.opened:
+            memory.idle_until_s = 0.0
         return dealt
 
     async def _end(self, exam: Exam, shard: Shard, lease: DealingLease, now_ms: int) -> int:
         """End the entries whose offer has ended or whose time is over; return how many."""
         stores = self._stores
         ended = await stores.deals.end_offers(lease)
-        closed = now_ms >= exam.registration.closes_at_ms
+        closed = now_ms >= exam.registration.closes_at_ms or exam.waiting_list is None
         begun = [subject for subject, at_ms in exam.starts_at_ms.items() if at_ms <= now_ms]
         over = await stores.deals.end_waiting(lease, closed=closed, begun=begun)
         stores.failpoint("deal: ended")

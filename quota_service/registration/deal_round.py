@@ -4,7 +4,7 @@ Its steps, and what a process that dies between them leaves, are told in `deal.p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from quota_service.domain.exam import Exam, ListOrder
@@ -80,13 +80,11 @@ class DealingRound:
         """Offer the seats to those who are first; to all, where these do not take them."""
         if self._is_drawn:
             await self._draw()
-        limit = None if self.has_all else _FIRST
-        self._entries = await self._read_entries(limit)
-        has_more = len(self._entries) == limit
+        has_more = await self._read_entries(None if self.has_all else _FIRST)
         planned = await self._offer_all()
         if planned is None or not planned.leftovers or not has_more:
             return planned
-        self._entries = await self._read_entries(None)
+        await self._read_entries(None)
         return await self._offer_all()
 
     @property
@@ -94,20 +92,34 @@ class DealingRound:
         rules = self.exam.waiting_list
         return rules is not None and rules.order is ListOrder.DRAW
 
-    async def _read_entries(self, limit: int | None) -> list[Entry]:
-        """Return the first entries that may be served by this dealing, in order."""
-        exam = self.exam
+    async def _read_entries(self, limit: int | None) -> bool:
+        """Read the first entries that may be served by this dealing; return whether there are more.
+
+        Those that no dealing of this exam can serve any more are ended.
+        """
+        exam, deals = self.exam, self.stores.deals
         if exam.waiting_list is None:
-            return []
-        wanting = None
-        if not self.has_all:
-            venues, subjects = zip(*(quota.split("/") for quota in self.frozen), strict=True)
-            sessions = {exam.session_of.get(subject, "") for subject in subjects}
-            wanting = (set(subjects), sessions if exam.ceilings else (), set(venues))
-        entries = await self.stores.deals.waiting(
-            exam.id, drawn=self._is_drawn, wanting=wanting, limit=limit
-        )
-        return [_in_its_sessions(exam, entry) for entry in entries]
+            return False
+        wanting = None if self.has_all else self._wanting()
+        found = await deals.waiting(exam.id, drawn=self._is_drawn, wanting=wanting, limit=limit)
+        entries = [entry.in_sessions_of(exam) for entry in found]
+        self._entries = [entry for entry in entries if entry.is_possible_in(exam)]
+        if gone := [entry.serial for entry in entries if not entry.is_possible_in(exam)]:
+            ended = await deals.end_waiting(self.lease, impossible=gone)
+            await delist_ended(self.stores, exam, self.shard, ended)
+        return len(found) == limit
+
+    def _wanting(self) -> tuple[set[str], set[str]]:
+        """Return the subjects and venues of which an entry has to want some to be served.
+
+        Under a ceiling the place of a seat is worth something for each subject of its session.
+        """
+        venues, subjects = map(set, zip(*(quota.split("/") for quota in self.frozen), strict=True))
+        if self.exam.ceilings:
+            session_of = self.exam.session_of
+            sessions = {session_of[subject] for subject in subjects if subject in session_of}
+            subjects |= {each for each, session in session_of.items() if session in sessions}
+        return subjects, venues
 
     async def _draw(self) -> None:
         """End the window that entries have joined, and draw those in it."""
@@ -204,12 +216,13 @@ class DealingRound:
                     self.offers += 1
                     self._take_off(offer.planned)
             if replies[-1].code < Code.DONE:
-                await self._refused(offers[len(replies) - 1].planned.entry, replies[-1].code)
+                await self._refused(offers[len(replies) - 1].planned, replies[-1].code)
                 return done, False
         return done, True
 
-    async def _refused(self, entry: Entry, code: Code) -> None:
-        """Prepare for another plan after the offer to an entry was refused."""
+    async def _refused(self, offer: PlannedOffer, code: Code) -> None:
+        """Prepare for another plan after an offer was refused."""
+        entry = offer.entry
         match code:
             case Code.SESSION_CONFLICT:
                 await self._end_conflicts([entry.serial])
@@ -218,7 +231,11 @@ class DealingRound:
                 await self.stores.lists.relist(self.shard, list(waits.values()))
                 if not waits:
                     self._entries = [each for each in self._entries if each is not entry]
-            case Code.SOLD_OUT | Code.ENDED:
+            case Code.SOLD_OUT:  # of open sale, or returned seats that a lower capacity has taken
+                used = [quota for quota in _returned_seats(offer) if quota in self.frozen]
+                left = await self.stores.dealing.counts(self.shard, "returned", used)
+                self.frozen |= {q: min(self.frozen[q], left.get(q, 0)) for q in used}
+            case Code.ENDED:
                 pass
             case _:  # registration is over, or the sitting begins: the next visit ends entries
                 self._is_over = True
@@ -257,17 +274,8 @@ class DealingRound:
         return f"{venue}/{session}" if (venue, session) in self.exam.ceilings else ""
 
     def _take_off(self, offer: PlannedOffer) -> None:
-        for seat in offer.seats:
-            quota = seat.quota if seat.is_returned else seat.opened
-            if quota is not None:
-                self.frozen[quota] -= 1
-
-
-def _in_its_sessions(exam: Exam, entry: Entry) -> Entry:
-    """Return an entry in the sessions that its subjects are in now: they may have been moved."""
-    now = zip(entry.subjects, entry.sessions, strict=True)
-    sessions = tuple([exam.session_of.get(subject, before) for subject, before in now])
-    return entry if sessions == entry.sessions else replace(entry, sessions=sessions)
+        for quota in _returned_seats(offer):
+            self.frozen[quota] -= 1
 
 
 def is_stopped(exam: Exam, quota: str) -> bool:
@@ -276,6 +284,12 @@ def is_stopped(exam: Exam, quota: str) -> bool:
     return exam.is_closed(venue, [subject]) or any(
         pause.covers(venue, [subject]) for pause in exam.pauses
     )
+
+
+def _returned_seats(offer: PlannedOffer) -> list[str]:
+    """Return the quotas of the returned seats that an offer uses."""
+    used = (seat.quota if seat.is_returned else seat.opened for seat in offer.seats)
+    return [quota for quota in used if quota is not None]
 
 
 def _batches(offers: Sequence[PlannedOffer]) -> list[list[PlannedOffer]]:

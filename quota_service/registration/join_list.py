@@ -11,8 +11,9 @@
 What a crash leaves behind:
 
     before 3   nothing
-    3 to 4     Redis has an entry without a number, which Postgres does not know. Seats that come
-               back wait for one dealing, which removes it; a repeat goes on from 3
+    3 to 4     Redis has an entry without a number, which Postgres does not know. Seats that it
+               wants wait in Redis; a repeat goes on from 3, else the dealing removes it within
+               two minutes
     in 4       Postgres has the entry or not; a repeat finds out
     4 to 5     the entry waits, and Redis does not know its number; the next dealing tells it
 

@@ -35,12 +35,14 @@ UNTOLD_AGE_S = 10.0
 """How long the journal may take to tell of an offer."""
 
 
-async def level_list(lists: ListStore, ledger: WaitingListLedger, shard: Shard) -> None:
+async def level_list(
+    lists: ListStore, ledger: WaitingListLedger, shard: Shard, exam: Exam | None
+) -> None:
     """Have exactly the entries wait in a shard that is recovered which wait by Postgres.
 
-    The shard is fenced: no candidate joins meanwhile.
+    The shard is fenced: no candidate joins meanwhile. `exam` is None where it cannot be read.
     """
-    waiting = await waiting_entries(ledger, shard.exam)
+    waiting = await waiting_entries(ledger, shard.exam, exam)
     listed = [(each.serial, each.number) async for each in lists.listed(shard)]
     await lists.delist(shard, [each for each in listed if each[0] not in waiting])
     await lists.relist(shard, list(waiting.values()))
@@ -63,12 +65,13 @@ class LevelledLists:
         self._stores = stores
         self._interval_s = interval_s
         self._last: dict[str, tuple[tuple[int, ...], float]] = {}
-        self._phantoms: dict[str, float] = {}
+        self._phantoms: dict[str, dict[str, float]] = {}
 
     async def level(self, exam: Exam, shard: Shard, lease: DealingLease) -> bool:
         """Compare a list when it is time, or when leader, shard or definition are others.
 
-        Returns True where entries were added: they may be served by seats on open sale.
+        By another definition entries may want other sessions. Returns True where entries were
+        added: they may be served by seats on open sale.
         """
         now_s = time.monotonic()
         now = (lease.epoch, shard.epoch, exam.revision)
@@ -78,17 +81,18 @@ class LevelledLists:
             return False
         if is_new:
             await self._adopt(exam, shard, lease)
-        waiting = await waiting_entries(self._stores.list_ledger, exam.id)
+        waiting = await waiting_entries(self._stores.list_ledger, exam.id, exam)
         listed = {each.serial: each.number async for each in self._stores.lists.listed(shard)}
         await self._remove(exam, shard, {s: n for s, n in listed.items() if s not in waiting})
-        added = await self._add(exam, shard, [e for s, e in waiting.items() if s not in listed])
+        lacking = [e for serial, e in waiting.items() if is_new or serial not in listed]
+        added = await self._add(exam, shard, lacking)
         added += await self._let_wait_again(exam, shard, lease)
         self._last[exam.id] = now, now_s
         return added > 0
 
     async def _adopt(self, exam: Exam, shard: Shard, lease: DealingLease) -> None:
         """Record offers that the journal tells of and no entry has: their leader died."""
-        waiting = await waiting_entries(self._stores.list_ledger, exam.id)
+        waiting = await waiting_entries(self._stores.list_ledger, exam.id, exam)
         id_key = self._stores.registry.id_key(exam.id)
         entries = {
             str(ReservationId(exam.id, offer_serial(id_key, exam.id, entry))): entry
@@ -108,16 +112,14 @@ class LevelledLists:
 
     async def _remove(self, exam: Exam, shard: Shard, extra: dict[str, int | None]) -> None:
         """Remove entries that do not wait; those without a number once their join has ended."""
-        now_s = time.monotonic()
-        since_s = {serial: self._phantoms.get(serial, now_s) for serial in extra}
-        for serial in self._phantoms.keys() - extra.keys():
-            del self._phantoms[serial]
+        now_s, seen_s = time.monotonic(), self._phantoms.get(exam.id, {})
+        since_s = {serial: seen_s.get(serial, now_s) for serial in extra}
         due = [
             serial
             for serial, number in extra.items()
             if number is not None or now_s - since_s[serial] >= _PHANTOM_AGE_S
         ]
-        self._phantoms |= {s: at for s, at in since_s.items() if s not in due}
+        self._phantoms[exam.id] = {s: at for s, at in since_s.items() if s not in due}
         # It may have got there between the two readings.
         still = await self._stores.deals.waiting_of(exam.id, due) if due else {}
         gone = [(serial, extra[serial]) for serial in due if serial not in still]
@@ -125,10 +127,11 @@ class LevelledLists:
             log.info("entries removed from redis", extra={"exam": exam.id, "count": removed})
 
     async def _add(self, exam: Exam, shard: Shard, missing: Iterable[Entry]) -> int:
-        """Add entries that wait and are not there; return how many."""
+        """Add entries that wait and are not there as they are; return how many were not there."""
         serials = [entry.serial for entry in missing]
         still = await self._stores.deals.waiting_of(exam.id, serials) if serials else {}
-        added = await self._stores.lists.relist(shard, list(still.values()))
+        told = [entry.in_sessions_of(exam) for entry in still.values()]
+        added = await self._stores.lists.relist(shard, told)
         if added:
             log.warning("entries were missing in redis", extra={"exam": exam.id, "count": added})
         return added
@@ -145,14 +148,19 @@ class LevelledLists:
             return 0
         back = await deals.take_back(lease, lost)
         log.warning("lost offers", extra={"exam": exam.id, "count": len(back)})
-        return await self._stores.lists.relist(shard, back)
+        return await self._stores.lists.relist(shard, [e.in_sessions_of(exam) for e in back])
 
 
-async def waiting_entries(ledger: WaitingListLedger, exam: str) -> dict[str, Entry]:
-    """Return the entries that wait by Postgres, by serial."""
+async def waiting_entries(
+    ledger: WaitingListLedger, exam_id: str, exam: Exam | None
+) -> dict[str, Entry]:
+    """Return the entries that wait by Postgres, by serial.
+
+    They are in the sessions that their subjects have in `exam`.
+    """
     found: dict[str, Entry] = {}
     after = 0
-    while page := await ledger.page(exam, after, _PAGE_MAX, states=[EntryState.WAITING]):
-        found |= {entry.serial: entry for entry in page}
+    while page := await ledger.page(exam_id, after, _PAGE_MAX, states=[EntryState.WAITING]):
+        found |= {e.serial: e.in_sessions_of(exam) if exam else e for e in page}
         after = page[-1].number
     return found

@@ -241,11 +241,13 @@ async def _drain(stores: MaintenanceStores, shard: Shard) -> None:
 
 
 async def _open(stores: MaintenanceStores, shard: Shard, recovery: Recovery) -> None:
-    if shard.exam not in stores.registry.not_loaded():
-        await define(stores, shard, stores.registry.find(shard.exam))
+    is_loaded = shard.exam not in stores.registry.not_loaded()
+    exam = stores.registry.find(shard.exam) if is_loaded else None
+    if exam is not None:
+        await define(stores, shard, exam)
         await _close_draw(stores, shard)
     stores.failpoint("recover: defined")
-    await level_list(stores.lists, stores.list_ledger, shard)
+    await level_list(stores.lists, stores.list_ledger, shard, exam)
     await stores.recovery.reopen(shard)
     stores.failpoint("recover: open in redis")
     opened = await stores.recoveries.reopen(

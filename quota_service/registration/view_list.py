@@ -80,6 +80,8 @@ async def as_it_is(stores: ExamStores, exam: Exam, entry: Entry, now_ms: int) ->
             ends_ms = min(ends_ms, entry.until_ms)
         if now_ms >= ends_ms:
             entry = replace(entry, state=EntryState.OVER, ended_ms=ends_ms)
+        elif exam.waiting_list is None:
+            entry = replace(entry, state=EntryState.OVER)
         return ListedEntry(entry, None)
     if entry.state is not EntryState.OFFERED or entry.reservation is None:
         return ListedEntry(entry, None)

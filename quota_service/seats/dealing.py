@@ -30,7 +30,11 @@ _OPENED_MAX = 100
 
 
 class OvertakenError(QuotaError):
-    """Another leader has begun to deal since this one became one."""
+    """Another leader has begun to deal since this one became one: of epoch `leader`, 0: unknown."""
+
+    def __init__(self, detail: str, leader: int = 0) -> None:
+        super().__init__(detail)
+        self.leader = leader
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,4 +180,4 @@ def _words(offer: MadeOffer) -> list[str | int]:
 
 def _check_leads(shard: Shard, answer: Sequence[Any]) -> None:
     if answer[0] == Code.IN_PROGRESS:
-        raise OvertakenError(f"another leader deals the seats of shard {shard.tag}")
+        raise OvertakenError(f"another leader deals the seats of shard {shard.tag}", answer[1])

@@ -4,7 +4,8 @@
        │           ├──────> missed     the offer ran out
        │           └──────> declined   the offer was given back
        ├──────────────────> left       the candidate left the list
-       ├──────────────────> over       the time it chose, or registration, has ended
+       ├──────────────────> over       the time it chose, registration, or the list has ended, or
+       │                               the exam cannot serve it any more
        └──────────────────> conflict   the candidate took one of its sessions elsewhere
 
 Postgres alone decides the state. An offer is a hold like any other: how it ended is known by its
@@ -12,10 +13,10 @@ reservation first, and the dealing writes it to the entry.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from quota_service.domain.exam import QuietHours
+from quota_service.domain.exam import Exam, QuietHours
 
 
 class EntryState(StrEnum):
@@ -101,3 +102,19 @@ class Entry:
     def place(self) -> Place:
         """Its place in the order of the list."""
         return self.window, self.rank or "", self.number
+
+    def in_sessions_of(self, exam: Exam) -> "Entry":
+        """Return the entry in the sessions that its subjects have by now; "" for one that is gone.
+
+        `sessions` are those of when it joined.
+        """
+        sessions = tuple(exam.session_of.get(subject, "") for subject in self.subjects)
+        return self if sessions == self.sessions else replace(self, sessions=sessions)
+
+    def is_possible_in(self, exam: Exam) -> bool:
+        """Return whether the exam has all of it at a venue of it, each subject in its session."""
+        return (
+            "" not in self.sessions
+            and len({*self.sessions}) == len(self.sessions)
+            and any(venue in exam.venue_ids for venue in self.venues)
+        )

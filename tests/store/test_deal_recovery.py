@@ -12,6 +12,7 @@ from tests.support.redis_clients import redis_of
 from tests.support.use_cases import DiedError, dying
 
 GENERAL = "jinan/general"
+PLACE = "jinan//day1-am"
 
 
 @pytest.fixture
@@ -50,15 +51,17 @@ async def test_a_list_is_level_before_a_reconciled_shard_opens(waiting: ListUnde
     lost = next(iter(before))
     text = before[lost]
     await client.hdel(key, lost)
-    await client.hincrby(waiting.shard.key("wanted"), GENERAL, -1)
+    for wanted in (GENERAL, PLACE):
+        await client.hincrby(waiting.shard.key("wanted"), wanted, -1)
     await client.hset(key, "joining", "|candidate-9|general|day1-am|jinan")
-    await client.hincrby(waiting.shard.key("wanted"), GENERAL, 1)
+    for wanted in (GENERAL, PLACE):
+        await client.hincrby(waiting.shard.key("wanted"), wanted, 1)
 
     await another_run(waiting.service)
     await recover_shards(waiting.service)
 
     assert await waiting.hash_of("list") == before
-    assert await waiting.hash_of("wanted") == {GENERAL: "2"}
+    assert await waiting.hash_of("wanted") == {GENERAL: "2", PLACE: "2"}
     assert text == before[lost]
 
 

@@ -78,7 +78,7 @@ async def test_an_offer_is_a_hold_of_the_seats_that_were_planned(seats: SeatsUnd
     assert (held.deadline_ms, held.due_ms) == (offer.deadline_ms, offer.due_ms)
     assert await hash_of(seats, "returned") == {GENERAL: "1"}
     assert (await seats.snapshot()).remaining[Quota("jinan", "qms")] == 1
-    assert await hash_of(seats, "wanted") == {GENERAL: "1"}
+    assert await hash_of(seats, "wanted") == {GENERAL: "1", "jinan//day1-am": "1"}
     assert list(await hash_of(seats, "list")) == ["entry-2"]
     assert await hash_of(seats, "offers") == {"leader": "1", "hold-1": "entry-1"}
     _, told = (await read_journal(seats.client, seats.shard))[-1]

@@ -12,6 +12,12 @@ from tests.support.seats import SeatsUnderTest
 
 SERIAL = "a" * 24
 OTHER = "b" * 24
+WANTED = [
+    f"{venue}/{each}"
+    for venue in ("jinan", "tianjin")
+    for each in ("general", "qms", "/day1-am", "/day1-pm")
+]
+"""What the request of these tests is counted under."""
 
 
 def request(seats: SeatsUnderTest, serial: str = SERIAL, **changes: object) -> ListRequest:
@@ -90,6 +96,10 @@ async def test_an_entry_waits_with_all_that_it_wants(seats: SeatsUnderTest) -> N
         "jinan/qms": "2",
         "tianjin/general": "1",
         "tianjin/qms": "1",
+        "jinan//day1-am": "2",
+        "jinan//day1-pm": "2",
+        "tianjin//day1-am": "1",
+        "tianjin//day1-pm": "1",
     }
 
 
@@ -115,21 +125,36 @@ async def test_a_full_session_at_a_venue_leaves_no_seat_on_sale(seats: SeatsUnde
     assert refused.detail == ("tianjin",)
 
 
-async def test_with_ceilings_the_sessions_that_entries_want_are_counted(
+async def test_what_entries_are_counted_under_outlives_ceilings_that_come_and_go(
     seats: SeatsUnderTest,
 ) -> None:
     lists = await sold_out(seats)
-    await seats.client.hset(seats.shard.key("definition"), "ceilings", "1")
-
+    definition = seats.shard.key("definition")
     await lists.enlist(seats.shard, seats.exam, request(seats))
+    await seats.client.hset(definition, "ceilings", "1")
+    await lists.enlist(seats.shard, seats.exam, request(seats, OTHER, candidate="candidate-2"))
 
-    assert {field for field in await wanted(seats) if "//" in field} == {
-        "jinan//day1-am",
-        "jinan//day1-pm",
-        "tianjin//day1-am",
-        "tianjin//day1-pm",
-    }
     await lists.delist(seats.shard, [(SERIAL, None)])
+    one_left = await wanted(seats)
+    await seats.client.hdel(definition, "ceilings")
+    await lists.delist(seats.shard, [(OTHER, None)])
+
+    assert one_left == dict.fromkeys(WANTED, "1")
+    assert await wanted(seats) == {}
+
+
+async def test_one_that_postgres_has_with_another_wish_wants_that(seats: SeatsUnderTest) -> None:
+    lists = await sold_out(seats)
+    await lists.enlist(
+        seats.shard,
+        seats.exam,
+        request(seats, subjects=("ems",), sessions=("day1-pm",), venues=("tianjin",), on_sale=()),
+    )
+
+    assert await lists.relist(seats.shard, [entry(seats)]) == 0
+
+    assert await wanted(seats) == dict.fromkeys(WANTED, "1")
+    await lists.delist(seats.shard, [(SERIAL, 7)])
     assert await wanted(seats) == {}
 
 
@@ -183,10 +208,7 @@ async def test_an_entry_that_redis_has_lost_waits_again(seats: SeatsUnderTest) -
     assert await lists.relist(seats.shard, both) == 2
     assert await lists.relist(seats.shard, both) == 0
 
-    assert set(await wanted(seats)) == {
-        f"{v}/{s}" for v in both[0].venues for s in both[0].subjects
-    }
-    assert set((await wanted(seats)).values()) == {"2"}
+    assert await wanted(seats) == dict.fromkeys(WANTED, "2")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 -- Ends entries that wait, fenced by the epoch of the leader: as over those whose time has ended, all of them
--- where registration has, and those whose sitting has begun; as in conflict those that are named. Answers a
--- page of them with their new states.
+-- where registration has, those whose sitting has begun, and those that the exam cannot serve any more; as in
+-- conflict those that are named. Answers a page of them with their new states.
 -- $1 exam, text
 -- $2 leader_epoch, bigint
 -- $3 whether registration is over, boolean
 -- $4 subjects whose sitting has begun, text[]
 -- $5 serials of entries whose candidate has the session, text[]
--- $6 limit, integer
+-- $6 serials of entries that the exam cannot serve any more, text[]
+-- $7 limit, integer
 WITH led AS MATERIALIZED (
     SELECT exam
     FROM   waiting_lists
@@ -22,8 +23,9 @@ WITH led AS MATERIALIZED (
     AND    ($3::boolean
             OR e.until <= clock_timestamp()
             OR e.subjects && $4::text[]
-            OR e.serial = ANY ($5::text[]))
-    LIMIT  $6
+            OR e.serial = ANY ($5::text[])
+            OR e.serial = ANY ($6::text[]))
+    LIMIT  $7
 )
 UPDATE waiting_list_entries e
 SET    state    = CASE WHEN e.serial = ANY ($5::text[]) THEN 'conflict' ELSE 'over' END,

@@ -3,12 +3,13 @@
 -- $1 exam, text
 -- $2 leader, text
 -- $3 lease, interval
+-- $4 epoch that the lease is beyond, bigint
 INSERT INTO waiting_lists AS l (exam, leader, leader_epoch, lease_until)
-VALUES ($1, $2, 1, clock_timestamp() + $3::interval)
+VALUES ($1, $2, $4::bigint + 1, clock_timestamp() + $3::interval)
 ON     CONFLICT (exam) DO UPDATE
-SET    leader_epoch = l.leader_epoch + CASE
-           WHEN l.leader = $2 AND l.lease_until > clock_timestamp() THEN 0
-           ELSE 1
+SET    leader_epoch = CASE
+           WHEN l.leader = $2 AND l.lease_until > clock_timestamp() AND l.leader_epoch > $4 THEN l.leader_epoch
+           ELSE greatest(l.leader_epoch, $4) + 1
        END,
        leader       = $2,
        lease_until  = clock_timestamp() + $3::interval
