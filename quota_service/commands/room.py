@@ -88,6 +88,10 @@ async def _print(
         "places": "unknown: Redis does not answer" if statistics is None else statistics.places,
         "leader": room.leader or "none",
     }
+    if room.draw is not None:
+        entries, known = room.draw.entries, room.draw.known
+        told["entries"] = "not frozen" if entries is None else entries.count
+        told["source"] = "not known" if known is None else known.evidence
     for name, value in told.items():
         print(f"{name}\t{value}")
     return 0

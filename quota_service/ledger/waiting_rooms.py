@@ -83,6 +83,15 @@ class WaitingRoomLedger:
             raise NotReady(f"exam {exam} has no waiting room")
         return as_room(row)
 
+    async def close_draw(self, exam: str) -> bool:
+        """Close a draw whose entries are to close, by Postgres's clock; False if it was, or is not.
+
+        It needs no Redis: who is in such a draw is decided here alone.
+        """
+        async with self._ledger.transaction() as connection:
+            await connection.execute(self._query["lock_draw"], exam)
+            return await connection.fetchval(self._query["close_due_draw"], exam) is not None
+
     async def all(self, exams: Sequence[str] | None = None) -> dict[str, Room]:
         """Return the rooms of some exams, or every room, by exam."""
         rows = await self._ledger.fetch("select_waiting_rooms", exams)

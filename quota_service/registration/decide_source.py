@@ -50,13 +50,13 @@ async def put_in_source(
     async with stores.ledger.transaction() as connection:
         draw = await _locked(stores, connection, exam)
         evidence, data = _checked(draw.source, evidence)
-        _refuse_early(stores, draw)
         if draw.sourceless is not None:
             raise OpenedWithoutSource(draw.sourceless.decided_ms)
         if draw.known is None:
             randomness = hashlib.sha256(data).digest()
             await _note(stores, connection, exam, "put-in-source", reason, {"evidence": evidence})
-            await stores.draws.note_source(connection, exam, evidence, randomness)
+            if not await stores.draws.note_source(connection, exam, evidence, randomness):
+                raise SourceNotDue(draw.source.at_ms)
         elif draw.known.evidence != evidence:
             raise SourceKnown(draw.known.evidence)
         stores.failpoint("decide: before commit")
@@ -74,12 +74,12 @@ async def open_without_source(
     _refuse_without_room(stores, exam)
     async with stores.ledger.transaction() as connection:
         draw = await _locked(stores, connection, exam)
-        _refuse_early(stores, draw)
         if draw.known is not None:
             raise SourceKnown(draw.known.evidence)
         if draw.sourceless is None:
             await _note(stores, connection, exam, "open-without-draw", reason, {})
-            await stores.draws.open_without_source(connection, exam, reason)
+            if not await stores.draws.open_without_source(connection, exam, reason):
+                raise SourceNotDue(draw.source.at_ms)
         stores.failpoint("decide: before commit")
     stores.failpoint("decide: after commit")
     return await room_admin.show(stores, exam)
@@ -94,6 +94,8 @@ async def _locked(stores: WaitingRoomStores, connection: "Connection", exam: str
     room = await stores.waiting_rooms.draw_for_change(connection, exam)
     if room is None or room.draw is None:
         raise SourceOff
+    if room.draw.entries is None:
+        raise EntriesOpen(room.draw.source.entries_close_at_ms)
     return room.draw
 
 
@@ -107,13 +109,6 @@ def _checked(source: DrawSource, evidence: str) -> tuple[str, bytes]:
     except BeaconRefused as error:
         raise SignatureInvalid(str(error)) from error
     return signature.hex(), signature
-
-
-def _refuse_early(stores: WaitingRoomStores, draw: SourcedDraw) -> None:
-    if draw.entries is None:
-        raise EntriesOpen(draw.source.entries_close_at_ms)
-    if stores.rooms.now_ms() < draw.source.at_ms:
-        raise SourceNotDue(draw.source.at_ms)
 
 
 async def _note(  # noqa: PLR0917  a note has as many columns

@@ -1,7 +1,8 @@
 """Settle a draw that has a source: freeze its entries, then note what its source has come to.
 
     1. the instant at which entries close comes by Redis's clock: the draw is closed there, and then
-       in Postgres (`room_cache`), which waits for the entries on their way and takes none after
+       in Postgres (`room_cache`), which waits for the entries on their way and takes none after;
+       where Redis is away, Postgres closes it by its own clock 5 s later, and Redis learns of it
     2. read all entries in order, and note the roots of their subtrees
     3. note their count and root in Postgres: published from then on              <- the freeze
     4. the source comes: fetch the beacon of the round; the outcome of an event is put in by ops

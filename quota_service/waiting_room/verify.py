@@ -11,8 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from quota_service.domain.definition import rfc3339
 from quota_service.domain.exam import IDENTIFIER, SourceKind
-from quota_service.waiting_room.drand import BeaconRefused, check_signature, read_signature
+from quota_service.waiting_room.drand import (
+    CHAINS,
+    BeaconRefused,
+    check_signature,
+    read_signature,
+)
 from quota_service.waiting_room.draw import commitment, rank, sourced_rank
 from quota_service.waiting_room.entries import Proof, leaf_of
 
@@ -123,17 +129,28 @@ def _second_half(document: Mapping[str, Any]) -> bytes:
         raise DrawNotVerified("the document has no evidence of the source")
     if not str(entries.get("frozen_at")) < str(source.get("at")):
         raise DrawNotVerified("the entries were frozen when the source could be known")
-    data = evidence.encode()
-    if source.get("kind") == SourceKind.DRAND:
-        try:
-            data = read_signature(evidence)
-            check_signature(str(source.get("chain")), int(source["round"]), data)
-        except (BeaconRefused, KeyError, TypeError, ValueError) as error:
-            raise DrawNotVerified(f"the evidence is not that of the round: {error}") from error
+    is_round = source.get("kind") == SourceKind.DRAND
+    data = _signature(source, evidence) if is_round else evidence.encode()
     randomness = hashlib.sha256(data).digest()
     if randomness.hex() != source.get("randomness"):
         raise DrawNotVerified("the randomness is not the SHA-256 of the evidence")
     return randomness
+
+
+def _signature(source: Mapping[str, Any], evidence: str) -> bytes:
+    """Return the signature of a round, which came when the document says."""
+    chain, number = source.get("chain"), source.get("round")
+    if not isinstance(chain, str) or not isinstance(number, int):
+        raise DrawNotVerified("the source names no round of a chain")
+    known = CHAINS.get(chain)
+    if known is not None and rfc3339(known.at_ms(number)) != source.get("at"):
+        raise DrawNotVerified(f"round {number} came {rfc3339(known.at_ms(number))}")
+    try:
+        signature = read_signature(evidence)
+        check_signature(chain, number, signature)
+    except BeaconRefused as error:
+        raise DrawNotVerified(f"the evidence is not that of the round: {error}") from error
+    return signature
 
 
 def _entries(document: Mapping[str, Any]) -> Mapping[str, Any]:

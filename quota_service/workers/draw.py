@@ -1,8 +1,11 @@
 """The draw worker: freezes the entries of draws with a source, and fetches the sources."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 
+from quota_service.domain.errors import Unavailable
 from quota_service.domain.exam import SourceKind
 from quota_service.registration.fetch_beacon import fetch_beacon
 from quota_service.registration.settle_draw import freeze_entries, note_beacon
@@ -26,41 +29,48 @@ class DrawWorker:
         self._fetched: Counter[str] = Counter()
 
     async def run_once(self) -> Mapping[str, int]:
-        """Do what is due; returns {"frozen": draws, "sources": sources that are known now}."""
+        """Do what is due; returns {"closed": draws, "frozen": draws, "sources": known now}.
+
+        It reads the rooms from Postgres itself, because nothing of it needs Redis.
+        """
         registry = self._stores.registry
         sourced = [
             exam
             for exam in registry.progress().going_on
             if (rules := registry.find(exam).waiting_room) is not None and rules.source is not None
         ]
-        return await each_of(sourced, self._look, at_once=_DRAWS_AT_ONCE)
+        if not sourced:
+            return {}
+        rooms = await self._stores.waiting_rooms.all(sourced)
+        counts = await each_of(rooms.values(), self._look, at_once=_DRAWS_AT_ONCE)
+        if any(counts.values()):
+            with suppress(Unavailable):  # the next look of this process sees it too
+                await self._stores.rooms.refresh()
+        return counts
 
-    async def _look(self, exam: str) -> Mapping[str, int]:
-        stores = self._stores
-        room = stores.rooms.current(exam).status.room
+    async def _look(self, room: Room) -> Mapping[str, int]:
         if room.draw is None:
             return {}
-        now_ms = stores.rooms.now_ms()
-        late_s = max(0.0, (now_ms - _due_ms(room, room.draw, now_ms)) / 1000)
-        stores.metrics.draw_late.labels(exam=exam).set(late_s)
-        if not room.is_draw_closed or room.is_draw_ready:
+        now_ms = round(time.time() * 1000)
+        due_ms = _due_ms(room, room.draw, now_ms)
+        self._stores.metrics.draw_late.labels(exam=room.exam).set(max(0, now_ms - due_ms) / 1000)
+        if room.is_draw_ready or now_ms < due_ms:
             return {}
+        if not room.is_draw_closed:
+            return {"closed": int(await self._stores.waiting_rooms.close_draw(room.exam))}
         if room.draw.entries is None:
-            await freeze_entries(stores, exam)
-            await stores.rooms.refresh()
+            await freeze_entries(self._stores, room.exam)
             return {"frozen": 1}
-        source = room.draw.source
-        if source.kind is SourceKind.EVENT or now_ms < source.at_ms:
+        if room.draw.source.kind is SourceKind.EVENT:
             return {}
-        url = self._urls[self._fetched[exam] % len(self._urls)]
-        self._fetched[exam] += 1  # the next time from the next one
-        is_noted = await note_beacon(stores, exam, await fetch_beacon(url, source))
-        await stores.rooms.refresh()
-        return {"sources": int(is_noted)}
+        url = self._urls[self._fetched[room.exam] % len(self._urls)]
+        self._fetched[room.exam] += 1  # the next time from the next one
+        signature = await fetch_beacon(url, room.draw.source)
+        return {"sources": int(await note_beacon(self._stores, room.exam, signature))}
 
 
 def _due_ms(room: Room, draw: SourcedDraw, now_ms: int) -> int:
-    """Return since when something of a draw is due, `now_ms` where nothing is."""
+    """Return when the next step of a draw is due, `now_ms` where none is."""
     if draw.entries is None:
         return draw.source.entries_close_at_ms
     return now_ms if room.is_draw_ready else draw.source.at_ms

@@ -150,6 +150,24 @@ async def test_a_redis_that_is_lost_neither_loses_nor_adds_entries(draw: DrawUnd
     assert await draw.entries() == LEAVES
 
 
+async def test_a_draw_whose_redis_is_away_is_closed_by_postgres(draw: DrawUnderTest) -> None:
+    """Redis still says that entries are taken, as one would whose clock stands."""
+    service = draw.service
+    await join_all(service)
+    async with service.stores.ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE waiting_rooms SET source = jsonb_set(source, '{entries_close_at}',"
+            " to_jsonb(date_trunc('milliseconds', clock_timestamp() - interval '6 s')))"
+        )
+
+    closed, frozen = await draw.worker.run_once(), await draw.worker.run_once()
+    late = await join(service.stores.waiting_room, "exam-1", "too-late")
+
+    assert (closed["closed"], frozen["frozen"]) == (1, 1)
+    assert late.ticket.place == 1
+    assert await draw.entries() == LEAVES
+
+
 async def test_nobody_is_admitted_before_the_source_and_then_by_seed_and_source(
     draw: DrawUnderTest,
 ) -> None:

@@ -13,6 +13,7 @@ from quota_service.registration.confirm import confirm
 from quota_service.registration.waiting_room import join
 from tests.support.bookings import book
 from tests.support.command_line import CommandLine
+from tests.support.draws import OUTCOME, DrawUnderTest
 from tests.support.lost_shards import rows
 from tests.support.rooms import open_room, stored
 from tests.support.use_cases import hold, payment
@@ -40,6 +41,29 @@ async def test_a_waiting_room_is_shown_and_administered(
     assert (shown["phase"], shown["waiting"], shown["paused"]) == ("before", "1", "no")
     assert (fixed["rate"], adaptive["rate"]) == ("7.5/s, set by ops", "20/s, adaptive")
     assert (paused["paused"], is_paused, resumed["paused"]) == ("yes", True, "no")
+
+
+async def test_the_source_of_a_draw_is_put_in_and_shown(
+    service: Service, command_line: CommandLine
+) -> None:
+    draw = DrawUnderTest(service)
+    await draw.define()
+    await join(service.stores.waiting_room, "exam-1", "candidate-1")
+    joining = await told(command_line, "show", "exam-1")
+    await draw.freeze(at_in_s=-20)
+
+    reason = ("--reason", "drawn at noon")
+    known = await told(command_line, "source", "exam-1", OUTCOME, *reason)
+    other = await command_line("room", "source", "exam-1", "1 2 3", *reason)
+    without = await command_line("room", "open-without-draw", "exam-1", *reason)
+
+    assert (joining["entries"], joining["source"]) == ("not frozen", "not known")
+    assert (known["entries"], known["source"]) == ("1", OUTCOME)
+    assert (other.status, without.status) == (1, 1)
+    assert "known already" in other.complaints
+    (noted,) = await rows(service, "SELECT action, reason, key_id FROM ops_actions")
+    assert noted[:2] == ("put-in-source", "drawn at noon")
+    assert noted[2].startswith("cli:")
 
 
 @pytest.mark.usefixtures("service")

@@ -1,4 +1,5 @@
--- Notes what the source of a draw has come to, once, and not where ops have opened without it.
+-- Notes what the source of a draw has come to, once: not before it comes, nor where ops have opened without
+-- it.
 -- $1 exam, text
 -- $2 evidence, text
 -- $3 randomness, bytea
@@ -7,7 +8,7 @@ SET    source_evidence = $2::text,
        randomness      = $3::bytea,
        source_known_at = clock_timestamp()
 WHERE  exam = $1
-AND    source IS NOT NULL
+AND    (source ->> 'at')::timestamptz <= clock_timestamp()
 AND    entries_root IS NOT NULL
 AND    randomness IS NULL
 AND    sourceless_at IS NULL
