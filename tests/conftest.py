@@ -40,7 +40,7 @@ _TEMPLATE = "quota_template"
 _LONGEST = (
     ("test_harness.py", "test_harness_goes_red.py"),
     ("test_first_hour.py",),
-    ("test_promises.py",),
+    ("test_promises_list.py", "test_promises.py"),
     ("test_bookings_csv_stream.py",),
 )
 """Files whose tests take longest, the longest first; those of a group are not run side by side.

@@ -108,6 +108,9 @@ class Promises(Driver):
     )
     def open_an_exam(self, orders: list[Any], late: int) -> None:
         """Import the exam; some have reserved before the first step, a few of them too late."""
+        self.begin(orders, late)
+
+    def begin(self, orders: list[Any], late: int) -> None:
         self.model = self.new_model(f"exam-{next(_numbers)}")
         self.definition = exam_definition(
             self.model.exam, seats=SEATS, checkout_grace_s=100, fair_use=FAIR_USE
@@ -416,6 +419,9 @@ class Promises(Driver):
 
     def exam(self) -> Exam:
         """Return the definition that the model has."""
+        return parse_exam(self.document())
+
+    def document(self) -> dict[str, Any]:
         model, window = self.model, dict(self.definition["registration"])
         if not model.is_open:
             window["closes_at"] = self.closed_at
@@ -423,7 +429,7 @@ class Promises(Driver):
             {**subject, "session": model.session_of[subject["id"]]}
             for subject in self.definition["subjects"]
         ]
-        document = {
+        return {
             **self.definition,
             "registration": window,
             "fee": {"amount": model.fee, "currency": "CNY"},
@@ -431,7 +437,6 @@ class Promises(Driver):
             "venues": [{"id": venue, "title": {"zh": venue, "en": venue}} for venue in model.seats],
             "seats": model.seats,
         }
-        return parse_exam(document)
 
     def _import(self, *, is_refused: bool = False) -> None:
         """Let another process import what the model has."""
@@ -549,15 +554,19 @@ class Promises(Driver):
         assert all(n == 1 for n in taken.values())
 
 
+def opened(machine: type[Promises], settings: Settings) -> Iterator[None]:
+    """Open a service, and another beside it, on a loop of the state machine's own."""
+    with running_service(settings) as (runner, machine.service), ExitStack() as stack:
+        machine.runner, beside = runner, open_service(settings)
+        machine.beside = runner.run(beside.__aenter__())
+        stack.callback(lambda: runner.run(beside.__aexit__(None, None, None)))
+        runner.run(refresh_memory(machine.beside))
+        yield
+
+
 @pytest.fixture
 def driven(settings: Settings) -> Iterator[None]:
-    """A service opened on a loop of the state machine's own."""
-    with running_service(settings) as (runner, Promises.service), ExitStack() as stack:
-        Promises.runner, opened = runner, open_service(settings)
-        Promises.beside = runner.run(opened.__aenter__())
-        stack.callback(lambda: runner.run(opened.__aexit__(None, None, None)))
-        runner.run(refresh_memory(Promises.beside))
-        yield
+    yield from opened(Promises, settings)
 
 
 @pytest.mark.histories
