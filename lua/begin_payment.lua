@@ -38,7 +38,8 @@
 -- ARGV[7] revision of the definition the caller goes by, '' with 0
 -- ARGV[8] sessions_now: those of the reservation's subjects by it, joined by commas; '' with 0
 -- ARGV[9] is_closed: 1 when its seats are closed for sale by it, 0 otherwise
--- ARGV[10] by: who asked, <key id>/<request id>
+-- ARGV[10] uses_max: how often the code of its seats may be used, at most; '' with 0 or without a code
+-- ARGV[11] by: who asked, <key id>/<request id>
 --
 -- Returns {DONE, record, version}             it began now; the shard's version after it
 --         {DONE_BEFORE, record, version}      another began before, at this version at the latest
@@ -50,7 +51,8 @@
 --         {WRONG_CURRENCY, record}            not the order's currency
 --         {SESSION_CONFLICT, session, serial} expired, and another reservation takes the session,
 --                                             or two of its subjects are in one session now
---         {SOLD_OUT, remaining…}              expired, and a seat is gone, or closed for sale
+--         {SOLD_OUT, remaining…}              expired, and a seat is gone, closed for sale, or of a
+--                                             code that others use as often as it may
 --         {CLOSED, record}                    expired, and it is too late to take its seats again
 --         {STALE}                             expired, and another definition is in force
 --         {UNKNOWN}                           no such record
@@ -75,7 +77,8 @@ local returned_key, aside_key, aside_left_key, code_uses_key = KEYS[14], KEYS[15
 local ceiling_left_key = KEYS[18]
 local fence, serial, attempt = ARGV[1], ARGV[2], ARGV[3]
 local amount, currency, again = ARGV[4], ARGV[5], ARGV[6]
-local revision, sessions_now, is_closed, by = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local revision, sessions_now, is_closed = ARGV[7], ARGV[8], ARGV[9]
+local uses_max, by = ARGV[10], ARGV[11]
 
 if not is_open(epoch_key, fence) then
   return { NOT_READY }
@@ -142,11 +145,14 @@ if state == 'expired' then
       return refuse({ SESSION_CONFLICT, session, holder })
     end
   end
-  local refusal, has_all, set_aside = { SOLD_OUT }, is_closed ~= '1', set_aside_of(record)
+  local refusal, has_all = { SOLD_OUT }, is_closed ~= '1'
+  local set_aside, code = set_aside_of(record)
+  local is_used = uses_max ~= ''
+    and tonumber(redis.call('HGET', code_uses_key, code) or 0) >= tonumber(uses_max)
   for i, subject in ipairs(split(record[SUBJECTS], ',')) do
     local quota, place = record[VENUE] .. '/' .. subject, record[VENUE] .. '/' .. sessions[i]
     local left = set_aside and redis.call('HGET', aside_left_key, set_aside .. '/' .. quota)
-    local seats = left and tonumber(left)
+    local seats = left and (is_used and 0 or tonumber(left))
       or seats_on_sale(moves, quota, place, remaining_key, ceiling_left_key)
     has_all = has_all and seats > 0
     refusal[#refusal + 1] = seats

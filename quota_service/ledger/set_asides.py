@@ -136,6 +136,14 @@ class SetAsideLedger:
             row["id"], row["set_aside"], row["uses_max"], row["is_revoked"], row["is_over"]
         )
 
+    async def uses_max(self, exam: str, set_aside: str) -> int | None:
+        """Return how often the code in the words of a reservation may be used, None without one."""
+        code = set_aside.partition(":")[2]
+        if not code:
+            return None
+        rows = await self._ledger.fetch("select_code_uses_max", exam, code)
+        return int(rows[0]["uses_max"]) if rows else None
+
     async def codes(
         self, exam: str, set_aside: str, after: int, limit: int
     ) -> Sequence[StoredCode]:

@@ -42,6 +42,7 @@ from quota_service.domain.errors import (
     StaleDefinition,
     Unavailable,
 )
+from quota_service.domain.exam import Exam
 from quota_service.domain.payment import (
     OUTCOMES_WITHOUT_CAPTURE,
     PaymentEvent,
@@ -189,17 +190,24 @@ async def _begin_again(
 ) -> ScriptReply:
     """Let an expired hold take its seats again, by the definition that is in force."""
     exam = stores.registry.find(shard.exam)
-    amount, currency = event.amount, event.currency
-    try:
+    uses_max = await stores.set_asides.uses_max(shard.exam, expired.set_aside)
+
+    async def begin(exam: Exam) -> ScriptReply:
         return await stores.seats.begin_payment_again(
-            shard, exam, expired, attempt, amount=amount, currency=currency
+            shard,
+            exam,
+            expired,
+            attempt,
+            amount=event.amount,
+            currency=event.currency,
+            uses_max=uses_max,
         )
+
+    try:
+        return await begin(exam)
     except StaleDefinition:
         await catch_up(stores, exam)
-    exam = stores.registry.find(shard.exam)
-    return await stores.seats.begin_payment_again(
-        shard, exam, expired, attempt, amount=amount, currency=currency
-    )
+    return await begin(stores.registry.find(shard.exam))
 
 
 def has_ended(confirming: Reservation, events: Iterable[str]) -> bool:

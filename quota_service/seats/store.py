@@ -130,7 +130,7 @@ class SeatStore:
         A hold that has expired is left: ENDED.
         """
         return await self._step(
-            "begin_payment", shard, serial, attempt, amount, currency, 0, "", "", 0
+            "begin_payment", shard, serial, attempt, amount, currency, 0, "", "", 0, ""
         )
 
     async def begin_payment_again(
@@ -142,17 +142,21 @@ class SeatStore:
         *,
         amount: int,
         currency: str,
+        uses_max: int | None = None,
     ) -> ScriptReply:
         """Do the same, and let a hold that has expired take its seats again.
 
-        It takes them in the sessions that its subjects are in now; none that is closed.
+        It takes them in the sessions that its subjects are in now; none that is closed. `uses_max`
+        is how often the code of seats that are set aside may be used.
         """
         pairs = zip(reservation.subjects, reservation.sessions, strict=True)
         # A subject that is gone has no seats; its session is as good as any.
         now = [exam.session_of.get(subject, session) for subject, session in pairs]
         _, _, serial = reservation.id.rpartition(".")
         is_closed = exam.is_closed(reservation.venue, reservation.subjects)
-        args = (attempt, amount, currency, 1, exam.revision, ",".join(now), int(is_closed))
+        code_uses = "" if uses_max is None else uses_max
+        words = (exam.revision, ",".join(now), int(is_closed), code_uses)
+        args = (attempt, amount, currency, 1, *words)
         return await self._step("begin_payment", shard, serial, *args)
 
     async def abandon_payment(

@@ -12,6 +12,7 @@ from quota_service.definitions.reading import parse_exam
 from quota_service.domain.definition import exam_document, rfc3339
 from quota_service.registration.close_set_asides import close_set_asides
 from quota_service.registration.import_exam import import_exam
+from quota_service.workers.expiry import ExpiryWorker
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.bookings import check_agreement
@@ -19,6 +20,7 @@ from tests.support.client import ApiClient, Reply
 from tests.support.evidence import Evidence
 from tests.support.exams import SEATS, exam_definition
 from tests.support.lost_shards import drain, lose_everything, recover_shards
+from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
 from tests.support.refusals import assert_refused
 from tests.support.rooms import room_exam
@@ -124,6 +126,25 @@ async def test_a_storm_with_codes_never_gives_more_than_their_uses(running: Runn
     assert [each["uses"] for each in await codes(api)] == [3, 3]
     assert await left(api) == {"general": (50, 44)}
     await check_agreement(running.service, 0)
+
+
+async def test_a_late_payment_takes_no_seat_of_a_code_that_another_uses(
+    kept: Running, evidence: Evidence
+) -> None:
+    api, stores = kept.client, kept.service.stores
+    code = await code_of(api)
+    late = await api.reserve("c-1", code=code)
+    shard, serial = stores.registry.locate(late.json["id"])
+    await move_due(redis_of(kept.service), shard, serial)
+    await ExpiryWorker(stores, kept.service.settings).run_once()
+    assert (await api.reserve("c-2", code=code)).status == 201
+
+    await api.pay(late.json, event="late")
+
+    assert (await evidence.payments())["late"] == ("refund_due", "sold-out")
+    assert [each["uses"] for each in await codes(api)] == [1]
+    assert await left(api) == {"general": (2, 1), "qms": (1, 1)}
+    await check_agreement(kept.service, 0)
 
 
 async def test_no_code_another_exams_and_a_revoked_one_are_refused_alike(
