@@ -21,7 +21,7 @@ UNDER_CEILINGS_MAX = 200
 ENTRIES_MAX = 200
 """Journal entries in one call."""
 
-EXTENDED_MAX = 200
+EXTENDED_MAX = 100
 """Holds in one call that moves deadlines."""
 
 RESERVED_SEATS_MAX = 200

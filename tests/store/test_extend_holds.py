@@ -29,7 +29,7 @@ from quota_service.registration.release import checkout, release
 from quota_service.seats import extensions
 from quota_service.workers.extensions import ExtensionWorker
 from tests.support.exams import exam_definition
-from tests.support.lost_shards import drain, lose_everything, recover_shards, rows
+from tests.support.lost_shards import drain, lose_everything, recover_shards, rows, ways
 from tests.support.moved_definitions import book, exam, expire_now
 from tests.support.records import change_fields, redis_now_ms
 from tests.support.redis_clients import redis_of
@@ -86,6 +86,17 @@ async def three_holds(service: Service) -> Sequence[Reservation]:
 
 async def work(service: Service) -> int:
     return (await ExtensionWorker(service.stores.maintenance).run_once())["ended"]
+
+
+def at_page(count: int) -> Callable[[str], None]:
+    """Return a failpoint that dies after so many pages."""
+    pages = itertools.count(1)
+
+    def failpoint(line: str) -> None:
+        if line == "extend: after page" and next(pages) == count:
+            raise DiedError(line)
+
+    return failpoint
 
 
 @pytest.fixture
@@ -333,15 +344,6 @@ async def test_a_redis_that_is_lost_twice_extends_each_hold_once(
     held = await three_holds(imported)
     await drain(imported)
 
-    def at_page(count: int) -> Callable[[str], None]:
-        pages = itertools.count(1)
-
-        def failpoint(line: str) -> None:
-            if line == "extend: after page" and next(pages) == count:
-                raise DiedError(line)
-
-        return failpoint
-
     first = extend(imported, stores=failing_at(imported.stores.maintenance, at_page(1)))
     second = ExtensionWorker(failing_at(beside.stores.maintenance, at_page(1))).run_once()
     for dies in (first, second):
@@ -351,6 +353,30 @@ async def test_a_redis_that_is_lost_twice_extends_each_hold_once(
         await lose_everything(beside)
         await recover_shards(beside)
 
+    assert await work(beside) == 1
+    assert await moved_ms(beside, *held) == [MORE_MS] * 3
+
+
+@pytest.mark.usefixtures("pages_of_one")
+async def test_a_redis_that_fell_back_to_the_middle_of_an_extension_extends_each_hold_once(
+    imported: Service, beside: Service
+) -> None:
+    held = await three_holds(imported)
+    client = redis_of(imported, decodes=False)
+    with pytest.raises(DiedError):
+        await extend(imported, stores=failing_at(imported.stores.maintenance, at_page(1)))
+    older = {key: await client.dump(key) for key in await client.keys("*")}
+    with pytest.raises(DiedError):
+        await ExtensionWorker(failing_at(beside.stores.maintenance, at_page(1))).run_once()
+    await drain(beside)
+
+    await lose_everything(imported)
+    for key, value in older.items():
+        await client.restore(key, 0, value)
+    await recover_shards(beside)
+
+    assert await ways(beside) == ["reconciled"]
+    assert sorted(await moved_ms(beside, *held)) == [0, MORE_MS, MORE_MS]
     assert await work(beside) == 1
     assert await moved_ms(beside, *held) == [MORE_MS] * 3
 

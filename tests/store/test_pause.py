@@ -309,7 +309,7 @@ async def test_an_exam_whose_resumption_died_is_paused_still_or_reserves(
 async def test_no_order_is_taken_inside_of_a_pause_while_pauses_come_and_go(
     imported: Service, beside: Service
 ) -> None:
-    await import_exam(imported.stores.maintenance, exam(seats={"jinan": {"general": 2000}}))
+    await import_exam(imported.stores.maintenance, exam(seats={"jinan": {"general": 1_000_000}}))
     made: list[Reservation] = []
     is_made, is_refused, is_over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -333,17 +333,20 @@ async def test_no_order_is_taken_inside_of_a_pause_while_pauses_come_and_go(
         await happened.wait()
 
     names = ((imported, "a"), (beside, "b"), (imported, "c"), (beside, "d"))
-    running = [asyncio.create_task(orders(*each)) for each in names]
     pauses: list[tuple[int, int]] = []
-    for turn in range(8):
-        ops = (imported, beside)[turn % 2]
-        await next_time(is_made)
-        paused = await pause(ops)
-        await next_time(is_refused)
-        done = await resume_exam(ops.stores.maintenance, "exam-1", "", "", "", extend_holds=False)
-        pauses.append((paused.since_ms, done.until_ms))
-    is_over.set()
-    await asyncio.gather(*running)
+    async with asyncio.TaskGroup() as running:
+        for each in names:
+            running.create_task(orders(*each))
+        for turn in range(8):
+            ops = (imported, beside)[turn % 2]
+            await next_time(is_made)
+            paused = await pause(ops)
+            await next_time(is_refused)
+            done = await resume_exam(
+                ops.stores.maintenance, "exam-1", "", "", "", extend_holds=False
+            )
+            pauses.append((paused.since_ms, done.until_ms))
+        is_over.set()
 
     assert [
         each.created_ms
