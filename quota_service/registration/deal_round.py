@@ -20,7 +20,7 @@ from quota_service.waiting_list.plan import Plan, PlannedOffer, Pool, plan
 from quota_service.waiting_list.quiet_hours import deadline_ms
 from quota_service.waiting_room.draw import rank
 
-_BATCH_SEATS = 50
+_BATCH_SEATS = 100
 """Seats of the offers in one script call."""
 _PLANS_MAX = 50
 """Plans in one dealing; each further one follows a refusal that no plan could foresee."""

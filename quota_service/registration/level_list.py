@@ -12,7 +12,7 @@ place.
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import ReservationId
@@ -22,7 +22,7 @@ from quota_service.registration.offers import offer_serial
 from quota_service.registration.stores import DealingStores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
-from quota_service.seats.lists import ListStore
+from quota_service.seats.lists import ListStore, wish_of
 from quota_service.seats.record import parse_record
 from quota_service.waiting_list.entry import Entry, EntryId, EntryState
 
@@ -79,20 +79,27 @@ class LevelledLists:
         is_new = before != now
         if not is_new and now_s < last_s + self._interval_s:
             return False
-        if is_new:
-            await self._adopt(exam, shard, lease)
         waiting = await waiting_entries(self._stores.list_ledger, exam.id, exam)
-        listed = {each.serial: each.number async for each in self._stores.lists.listed(shard)}
-        await self._remove(exam, shard, {s: n for s, n in listed.items() if s not in waiting})
-        lacking = [e for serial, e in waiting.items() if is_new or serial not in listed]
+        if is_new:
+            for serial in await self._adopt(exam, shard, lease, waiting):
+                del waiting[serial]
+        listed = {each.serial: each async for each in self._stores.lists.listed(shard)}
+        extra = {serial: each.number for serial, each in listed.items() if serial not in waiting}
+        await self._remove(exam, shard, extra)
+        wishes = {serial: each.wish for serial, each in listed.items()}
+        lacking = [e for serial, e in waiting.items() if wishes.get(serial) != wish_of(e)]
         added = await self._add(exam, shard, lacking)
         added += await self._let_wait_again(exam, shard, lease)
         self._last[exam.id] = now, now_s
         return added > 0
 
-    async def _adopt(self, exam: Exam, shard: Shard, lease: DealingLease) -> None:
-        """Record offers that the journal tells of and no entry has: their leader died."""
-        waiting = await waiting_entries(self._stores.list_ledger, exam.id, exam)
+    async def _adopt(
+        self, exam: Exam, shard: Shard, lease: DealingLease, waiting: Mapping[str, Entry]
+    ) -> set[str]:
+        """Record offers that the journal tells of and no entry has: their leader died.
+
+        Returns the serials of the entries, which do not wait any more.
+        """
         id_key = self._stores.registry.id_key(exam.id)
         entries = {
             str(ReservationId(exam.id, offer_serial(id_key, exam.id, entry))): entry
@@ -100,7 +107,7 @@ class LevelledLists:
         }
         known = await self._stores.deals.known_holds(list(entries)) if entries else {}
         if not known:
-            return
+            return set()
         offers = []
         for reservation, text in known.items():
             hold = parse_record(exam.id, reservation.rpartition(".")[2], text)
@@ -109,6 +116,7 @@ class LevelledLists:
         numbers = [(e.serial, e.number) for e in entries.values() if e.serial in recorded]
         await self._stores.lists.delist(shard, numbers)
         log.warning("offers adopted", extra={"exam": exam.id, "count": len(recorded)})
+        return recorded
 
     async def _remove(self, exam: Exam, shard: Shard, extra: dict[str, int | None]) -> None:
         """Remove entries that do not wait; those without a number once their join has ended."""

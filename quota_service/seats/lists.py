@@ -6,7 +6,7 @@ NotReady when the shard is not open under the caller's epoch, and SeatsUnavailab
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from quota_service.domain.exam import Exam
@@ -54,10 +54,14 @@ class Enlisted:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An entry as Redis has it; `number` is None until Postgres has it."""
+    """An entry as Redis has it; `number` is None until Postgres has it.
+
+    `wish` is what it says but for its number, as `wish_of` tells it of an entry.
+    """
 
     serial: str
     number: int | None
+    wish: str = field(default="", compare=False)
 
 
 class ListStore:
@@ -115,8 +119,8 @@ class ListStore:
     async def listed(self, shard: Shard) -> AsyncIterator[Listed]:
         """Yield the entries that wait by Redis, in pages; one may come twice, as with SCAN."""
         async for serial, text in self._scan(shard, "list"):
-            number = text.partition("|")[0]
-            yield Listed(serial, int(number) if number else None)
+            number, _, wish = text.partition("|")
+            yield Listed(serial, int(number) if number else None, wish)
 
     async def wanted(self, shard: Shard) -> dict[str, int]:
         """Return how many entries want each quota, and each session at a venue with ceilings."""
@@ -146,6 +150,12 @@ def _pages(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
             page, quotas = [], 0
     if page:
         yield page
+
+
+def wish_of(entry: Entry) -> str:
+    """Return what Redis has of an entry that waits, but for its number."""
+    lists = (entry.subjects, entry.sessions, entry.venues)
+    return "|".join([entry.candidate, *(",".join(each) for each in lists)])
 
 
 def _told(entries: Iterable[Entry]) -> list[Any]:
