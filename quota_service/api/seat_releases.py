@@ -53,7 +53,7 @@ class NewSeatRelease(TypedDict):
     announce: Annotated[Announced, example("time-and-venues")]
     """What is public before: `time`, `time-and-venues`, `everything` or `nothing`."""
     seats: Annotated[MoreSeats, example({"jinan": {"general": 50}})]
-    """Seats that are added, by venue and subject."""
+    """Seats that are added, by venue and subject; 10,000 quotas at most."""
     reason: Reason
 
 

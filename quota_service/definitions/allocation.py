@@ -140,7 +140,7 @@ class ReleaseTable(Table):
     announce: Announced
     """What is public before: `time`, `time-and-venues`, `everything` or `nothing`."""
     seats: MoreSeats
-    """Seats that are added, by venue and subject."""
+    """Seats that are added, by venue and subject; 10,000 quotas at most."""
 
     def release(self) -> SeatRelease:
         """Return the seat release."""
