@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- capacity: sets how many seats quotas have, all of those named or none.
 -- Seats that come to a quota go by the rule for seats that come back; those that a new quota has are on
--- open sale. Seats that a quota loses are those on open sale, then those that wait for the next allocation.
+-- open sale, unless somebody waits for them. Seats that a quota loses are those on open sale, then those that wait for the next allocation.
 -- Why atomic: a lower capacity is only right while enough of its seats are free.
 -- It may run when Redis is full: it writes a few fields, and a recovery may need it.
 --
@@ -109,7 +109,10 @@ for _, i in ipairs(changed) do
   capacities[#capacities + 1] = quota
   capacities[#capacities + 1] = seats[i]
   if not present[i] then
-    count_seats(moves.remaining, quota, more)
+    -- With the rule at-times those of a new quota do not wait: an exam may be opened after its time.
+    local waits = moves.rule == 'list-first' and to_wait(quota, more) or 0
+    count_seats(moves.returned, quota, waits)
+    count_seats(moves.remaining, quota, more - waits)
     zeros[#zeros + 1] = quota
     zeros[#zeros + 1] = 0
   elseif more > 0 then

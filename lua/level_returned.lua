@@ -2,6 +2,8 @@
 -- level_returned: sets how many seats of quotas wait for the next allocation, as far as seats are free:
 -- by a recovery as Postgres knows them, and to none once an exam's rule is that they go on sale at once.
 -- Why atomic: a seat moves between two counters, and its place under the ceiling with it.
+-- The journal tells of every quota that is named, also where no seat of it moves: Postgres may know more of
+-- them than there are.
 -- It may run when Redis is full: it only moves what is there.
 --
 -- KEYS[1] string epoch        the shard's epoch
@@ -45,6 +47,7 @@ end
 for at = FIXED_ARGS + 1, #ARGV, WORDS do
   local quota, place, wanted = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   local more, present, left = more_of(quota, place, wanted)
+  append(version_key, journal_key, fence, by, 'open', quota, now_ms, -more, quota .. '=' .. present + more)
   if more ~= 0 then
     changed = changed + 1
     redis.call('HINCRBY', remaining_key, quota, -more)
@@ -56,8 +59,6 @@ for at = FIXED_ARGS + 1, #ARGV, WORDS do
     else
       redis.call('HDEL', returned_key, quota)
     end
-    append(version_key, journal_key, fence, by, 'open', quota, now_ms, -more,
-      quota .. '=' .. present + more)
   end
 end
 return { DONE, changed }

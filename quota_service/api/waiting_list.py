@@ -67,7 +67,8 @@ class ListWish(TypedDict):
     closes. As long as registration is open when omitted or null."""
     quiet_hours: NotRequired[QuietHoursTable | None]
     """When the candidate sleeps: the time to pay for an offer does not run then, nor in the quiet
-    hours of the exam."""
+    hours of the exam. Where both together leave less than 8 hours of the day, only those of the
+    exam count."""
 
 
 class Hours(Answer):

@@ -35,6 +35,8 @@ SET_ASIDES_MAX = 32
 QUOTAS_MAX = 10_000
 """Quotas of one seat release or set-aside."""
 _DAY_S = 86_400
+_QUIET_MAX_H = 16
+"""Quiet hours leave a third of the day."""
 
 
 def _times(times: list[str], info: ValidationInfo) -> list[str]:
@@ -70,8 +72,14 @@ class ReturnedTable(Table):
 
 
 def _some_hours(end: str, info: ValidationInfo) -> str:
-    if end == info.data.get("starts"):
+    start = info.data.get("starts")
+    if start is None:
+        return end
+    if end == start:
         raise wrong("must be another time than from")
+    begins, ends = (int(text[:2]) * 60 + int(text[3:]) for text in (start, end))
+    if (ends - begins) % (24 * 60) > _QUIET_MAX_H * 60:
+        raise wrong(f"must be at most {_QUIET_MAX_H} hours after from")
     return end
 
 
@@ -81,7 +89,7 @@ class QuietHoursTable(Table):
     starts: Annotated[ClockTime, Field(alias="from")]
     """HH:MM in `time_zone`."""
     ends: Annotated[ClockTime, Field(alias="to"), AfterValidator(_some_hours)]
-    """HH:MM in `time_zone`; of the next day where it is not later."""
+    """HH:MM in `time_zone`; of the next day where it is not later; at most 16 hours on."""
 
 
 class WaitingListTable(Table):

@@ -17,7 +17,7 @@ from quota_service.seats.dealing import Leftover, MadeOffer
 from quota_service.seats.keys import Shard
 from quota_service.waiting_list.entry import Entry
 from quota_service.waiting_list.plan import Plan, PlannedOffer, Pool, plan
-from quota_service.waiting_list.quiet_hours import deadline_ms
+from quota_service.waiting_list.quiet_hours import deadline_ms, that_count
 from quota_service.waiting_room.draw import rank
 
 _BATCH_SEATS = 100
@@ -250,7 +250,7 @@ class DealingRound:
         made = []
         for planned in batch:
             entry = planned.entry
-            quiet = [hours for hours in (rules.quiet_hours, entry.quiet_hours) if hours is not None]
+            quiet = that_count(rules.quiet_hours, entry.quiet_hours)
             last_ms = exam.first_sitting(entry.subjects).starts_at_ms
             ends_ms = deadline_ms(now_ms, rules.offer_ttl_s * 1000, quiet, zone, last_ms)
             serial = offer_serial(id_key, exam.id, entry)

@@ -5,12 +5,13 @@ import dataclasses
 from quota_service.app.opening import Service
 from quota_service.domain.exam import Quota, ReturnedSeats, ReturnRule
 from quota_service.registration.audit import audit
+from quota_service.registration.confirm import confirm
 from quota_service.registration.import_exam import import_exam
 from quota_service.registration.release import release
 from tests.support.exams import make_exam
 from tests.support.lost_shards import another_run, drain, lose_everything, recover_shards, ways
 from tests.support.redis_clients import redis_of
-from tests.support.use_cases import hold
+from tests.support.use_cases import hold, payment
 
 QUOTA = Quota("jinan", "general")
 
@@ -87,4 +88,41 @@ async def test_seats_that_wait_go_on_sale_when_that_becomes_the_rule(service: Se
 
     assert await pools(service) == (remaining + waiting, 0)
     await drain(service)
+    assert (await audit(service.stores.maintenance, "exam-1")).is_clean
+
+
+async def test_seats_that_waited_and_are_booked_since_wait_in_neither_store(
+    service: Service,
+) -> None:
+    await with_one_returned(service)
+    await drain(service)
+    client, shard = redis_of(service), service.stores.registry.shard("exam-1")
+    # As offers take them, whose steps are lost with Redis: of one seat the booking is not.
+    await client.hdel(shard.key("returned"), str(QUOTA))
+    await client.hincrby(shard.key("remaining"), str(QUOTA), 1)
+    left, _ = await pools(service)
+    for n in range(left):
+        held = await hold(service, f"candidate-{n}", "jinan")
+        await confirm(service.stores.payments, payment(held, f"event-{n}"))
+    await lose_everything(service)
+
+    assert await recover_shards(service) == 1
+    await drain(service)
+
+    assert await pools(service) == (0, 0)
+    assert (await audit(service.stores.maintenance, "exam-1")).is_clean
+
+
+async def test_no_seat_waits_where_the_rule_has_changed_and_redis_was_lost_with_it(
+    service: Service,
+) -> None:
+    before = await with_one_returned(service)
+    await drain(service)
+    await under(service, ReturnRule.AT_ONCE)
+    await lose_everything(service)
+
+    assert await recover_shards(service) == 1
+    await drain(service)
+
+    assert await pools(service) == (sum(before), 0)
     assert (await audit(service.stores.maintenance, "exam-1")).is_clean

@@ -285,6 +285,20 @@ async def test_seats_that_are_added_go_by_the_rule_and_those_that_wait_are_taken
     assert (await seats.store.set_capacity(seats.shard, {quota: 0})).code is Code.DONE
 
 
+@pytest.mark.parametrize(("wanted", "waits"), [("beijing/qms", 3), (QUOTA, 0)])
+async def test_seats_of_a_new_quota_wait_where_somebody_does(
+    seats: SeatsUnderTest, wanted: str, waits: int
+) -> None:
+    seats = await under(seats, ReturnRule.LIST_FIRST)
+    await seats.client.hset(seats.shard.key("wanted"), wanted, 1)
+    quota = Quota("beijing", "qms")
+
+    await seats.store.set_capacity(seats.shard, {quota: 3})
+
+    found = await seats.snapshot()
+    assert (found.remaining[quota], found.returned[quota]) == (3 - waits, waits)
+
+
 async def test_seats_added_beyond_a_ceiling_do_not_wait_for_a_place(seats: SeatsUnderTest) -> None:
     exam = dataclasses.replace(
         seats.exam,

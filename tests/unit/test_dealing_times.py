@@ -7,7 +7,7 @@ import pytest
 
 from quota_service.domain.exam import QuietHours
 from quota_service.waiting_list.instants import last_instant_ms, next_instant_ms
-from quota_service.waiting_list.quiet_hours import deadline_ms
+from quota_service.waiting_list.quiet_hours import deadline_ms, that_count
 
 SHANGHAI, BERLIN = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Berlin")
 NIGHT = QuietHours("22:00", "07:00")
@@ -109,3 +109,16 @@ def test_a_time_that_a_night_leaves_out_comes_all_the_same() -> None:
     noon_ms = at("2023-03-26T12:00", BERLIN)
 
     assert last_instant_ms(("02:30",), BERLIN, noon_ms) == at("2023-03-26T03:30", BERLIN)
+
+
+@pytest.mark.parametrize(
+    ("of_candidate", "counts"),
+    [("23:00-07:00", True), ("12:00-13:00", True), ("07:00-14:00", True), ("07:00-14:01", False)],
+)
+def test_the_quiet_hours_of_a_candidate_count_where_a_third_of_the_day_is_left(
+    of_candidate: str, *, counts: bool
+) -> None:
+    hours = QuietHours(*of_candidate.split("-"))
+
+    assert that_count(None, hours) == [hours]
+    assert list(that_count(NIGHT, hours)) == [NIGHT] + [hours] * counts

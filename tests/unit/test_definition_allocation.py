@@ -159,6 +159,10 @@ def test_times_of_day_come_in_order_and_the_list_has_defaults() -> None:
             "waiting_list.quiet_hours.to: must be another time than from",
         ),
         (
+            {**LIST_FIRST, "waiting_list": {"quiet_hours": {"from": "22:00", "to": "14:01"}}},
+            "waiting_list.quiet_hours.to: must be at most 16 hours after from",
+        ),
+        (
             {**LIST_FIRST, "waiting_list": {"quiet_hours": {"from": "22:60", "to": "07:00"}}},
             "waiting_list.quiet_hours.from: must be a time of day such as 08:30, not '22:60'",
         ),
