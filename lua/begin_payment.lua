@@ -170,7 +170,8 @@ if state == 'held' then
   write_key_counts(key_held_key, counts)
   redis.call('ZREM', due_key, serial)
 else
-  record[SESSIONS], record[DUE_MS] = sessions_now, '0'
+  record[SESSIONS] = sessions_now
+  record[DUE_MS] = '0'
   take_seats(moves, record, record[VENUE], 'confirming', false, aside_left_key, ceiling_left_key)
   add_up(confirming_key, moves.confirming)
   returned = write_pools(

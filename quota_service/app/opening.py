@@ -120,6 +120,7 @@ async def open_stores(
         registry = ExamRegistry(exams, clock)
         recoveries, reader = RecoveryLedger(ledger), LedgerReader(ledger)
         common = (
+            clock,
             seats,
             CeilingStore(runners),
             ReturnedStore(runners),
@@ -162,7 +163,6 @@ async def open_stores(
         yield Stores(
             *common,
             runners=runners,
-            clock=clock,
             worker_lease=WorkerLease(ledger),
             reservations=ReservationStores(
                 *common,
@@ -200,7 +200,6 @@ async def open_stores(
                 list_ledger=list_ledger,
                 positions=ListPositions(list_ledger, settings.limits_of(PositionLimits)),
                 deals=deals,
-                clock=clock,
             ),
             dealing=DealingStores(
                 *common,

@@ -313,6 +313,7 @@ class Metrics:
             self.waiting_room_claims,
             self.changes,
             self.refunds,
+            self.seats_released,
             self.holds_expired,
             self.holds_ended_unpaid,
             self.holds_extended,

@@ -59,6 +59,7 @@ class ExamStores:
     in production; the fault tests put a kill there.
     """
 
+    clock: RedisClock
     seats: SeatStore
     ceilings: CeilingStore
     returned: ReturnedStore
@@ -123,7 +124,6 @@ class WaitingListStores(ExamStores):
     list_ledger: WaitingListLedger
     positions: ListPositions
     deals: DealingLedger
-    clock: RedisClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,6 @@ class Stores(ExamStores):
     """Both stores as a process has opened them, with the part of each kind of use case."""
 
     runners: Runners
-    clock: RedisClock
     worker_lease: WorkerLease
     reservations: ReservationStores
     payments: PaymentStores

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from quota_service.ledger.seat_releases import UnfinishedRelease
 from quota_service.registration.release_seats import carry_out
-from quota_service.registration.stores import Stores
+from quota_service.registration.stores import ExamStores
 from quota_service.seats.keys import Shard
 from quota_service.workers.loop import ServersApart, each_of
 
@@ -26,7 +26,7 @@ class SeatReleaseWorker:
 
     name = "seat-releases"
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: ExamStores) -> None:
         self._stores = stores
         self.interval_s = _INTERVAL_S
         self._servers = ServersApart(self._server_of, self._carry_out)
