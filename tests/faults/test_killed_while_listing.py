@@ -37,22 +37,26 @@ async def numbers(evidence: Evidence) -> list[int]:
 async def level(running: Running) -> None:
     """Compare both stores as the leader of the dealing does, without its patience."""
     stores = running.service.stores
-    shard = stores.registry.shard("exam-1")
-    await level_list(stores.waiting_list.lists, stores.waiting_list.list_ledger, shard)
+    exam, shard = stores.registry.find("exam-1"), stores.registry.shard("exam-1")
+    await level_list(stores.waiting_list.lists, stores.waiting_list.list_ledger, shard, exam)
 
 
 @pytest.mark.parametrize("line", JOIN_LINES)
-async def test_a_repeat_after_a_death_joins_once(
+async def test_after_a_death_both_stores_come_to_the_same_list_and_a_repeat_joins_once(
     running: Running, evidence: Evidence, line: str
 ) -> None:
     await killed_while_joining(running, line)
-    kept = await numbers(evidence)
-    waiting, _ = await in_redis(running)
+    behind, _ = await in_redis(running)
 
+    await level(running)
+    kept = await numbers(evidence)
+    waiting, wanted = await in_redis(running)
     again = [await join(running.client, key="key-a") for _ in range(2)]
 
+    assert [text.partition("|")[0] for text in behind.values()] == [""]
     assert kept == ([] if line == JOIN_LINES[0] else [1])
-    assert [text.partition("|")[0] for text in waiting.values()] == [""]
+    assert [text.partition("|")[0] for text in waiting.values()] == [str(n) for n in kept]
+    assert bool(wanted) == bool(kept)
     assert [reply.status for reply in again] == [201, 201]
     assert again[0].body == again[1].body
     assert await numbers(evidence) == [1]
@@ -61,34 +65,17 @@ async def test_a_repeat_after_a_death_joins_once(
     assert set(wanted.values()) == {"1"}
 
 
-@pytest.mark.parametrize("line", JOIN_LINES)
-async def test_without_a_repeat_both_stores_come_to_the_same_list(
-    running: Running, evidence: Evidence, line: str
-) -> None:
-    await killed_while_joining(running, line)
-
-    await level(running)
-
-    waiting, wanted = await in_redis(running)
-    kept = await numbers(evidence)
-    assert [text.partition("|")[0] for text in waiting.values()] == [str(n) for n in kept]
-    assert bool(wanted) == bool(kept)
-    assert (await joined(running.client, "c-2"))["number"] == len(kept) + 1
-
-
-@pytest.mark.parametrize("line", JOIN_LINES)
 async def test_a_death_and_then_a_lost_redis_lose_no_place(
-    running: Running, evidence: Evidence, line: str
+    running: Running, evidence: Evidence
 ) -> None:
-    other = await joined(running.client, "c-2")
-    await killed_while_joining(running, line)
+    await joined(running.client, "c-2")
+    await killed_while_joining(running, JOIN_LINES[1])
 
     await lose_everything(running.service)
     await recover_shards(running.service)
 
-    again = (await join(running.client, key="key-a")).json
-    assert again["number"] == 2
-    assert await numbers(evidence) == [other["number"], 2]
+    assert (await join(running.client, key="key-a")).json["number"] == 2
+    assert await numbers(evidence) == [1, 2]
     waiting, wanted = await in_redis(running)
     assert sorted(text.partition("|")[0] for text in waiting.values()) == ["1", "2"]
     assert set(wanted.values()) == {"2"}
