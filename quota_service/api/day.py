@@ -20,6 +20,7 @@ from quota_service.api.models import (
     parse_object,
 )
 from quota_service.api.pauses import Pause, pause_json
+from quota_service.api.reservations import idempotency_key
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.exam import Pause as WantedPause
 from quota_service.domain.extension import MAX_EXTENSION_S, Extended
@@ -153,6 +154,7 @@ async def post_extend_holds(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/extend-holds."""
     body = EXTENDING.read(parse_object(request.body))
     exam = request.params["exam"]
+    has_key = "Idempotency-Key" in request.headers
     extended = await extend_holds(
         context.stores.maintenance,
         exam,
@@ -161,9 +163,11 @@ async def post_extend_holds(context: ApiContext, request: Request) -> Response:
         body.get("reservation", ""),
         body["seconds"],
         body["reason"],
+        idempotency_key(request.headers) if has_key else "",
     )
     answer: ExtendedHolds = {"exam": exam, "extension": extension_json(extended)}
-    return Response.json(answer)
+    replayed = (("Idempotency-Replayed", "true"),) if extended.is_repeat else ()
+    return Response.json(answer, headers=replayed)
 
 
 def extension_json(extended: Extended) -> ExtensionMade:

@@ -249,9 +249,10 @@ OPERATIONS: Mapping[str, Operation] = {
         "Moves out the deadlines of the live holds that there are now, each once and not beyond "
         "its first sitting; those that are being paid among them. None is made earlier. What has "
         "ended or is booked is left, and refused where it is the one that is named. Those that are "
-        "due first come first. It is decided once it is noted: where the answer is lost, or says "
-        "that it is not done, `operations` tells; calling again extends again.",
-        Body("Extending")),
+        "due first come first. It is decided once it is noted; `operations` tells how far it is. "
+        "Under the same Idempotency-Key a repeat is the same extension; without one it is another.",
+        Body("Extending"), parameters=("Idempotency-Key-optional",),
+        headers=("Idempotency-Replayed",)),
     "POST /v1/exams/{exam}/waiting-list": Operation("join_waiting_list",
         {201: Body("WaitingListEntry")},
         "The candidate waits for seats that are gone: all subjects at one of the venues, or "
@@ -543,6 +544,9 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
         "header", _text("Names the request: a new one for each order, the same for a repeat.",
                         _printable(IDEMPOTENCY_KEY_MAX)),
         "3c1f3f0e-7f53-4f39-9f0b-0d6c0c0f3f6a", required=True),
+    "Idempotency-Key-optional": _in(
+        "header", _text("Names the request, so that a repeat has no effect of its own.",
+                        _printable(IDEMPOTENCY_KEY_MAX)), name="Idempotency-Key"),
     "Waiting-Room-Pass": _in(
         "header",
         _text("The pass of the candidate where the exam has a waiting room; elsewhere ignored.")),

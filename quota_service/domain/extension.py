@@ -33,3 +33,4 @@ class Extended:
     ms: int
     extended: int
     is_done: bool
+    is_repeat: bool = False

@@ -45,14 +45,23 @@ class HoldExtensions:
         reservation: str,
         more_ms: int,
         as_of_ms: int,
+        key: str = "",
     ) -> int:
         """Decide an extension in the caller's transaction, with what ops did; return its number."""
         query = self._ledger.query["insert_hold_extension"]
         scope = (venue, subject, reservation)
         number: int = await connection.fetchval(
-            query, exam, action, *scope, more_ms, instant(as_of_ms)
+            query, exam, action, *scope, more_ms, instant(as_of_ms), key or None
         )
         return number
+
+    async def of_key(self, exam: str, key: str) -> tuple[int, tuple[str, str, str, int]] | None:
+        """Return the number of the extension asked for under a key, and what it means.
+
+        That is venue, subject, reservation and by how much (ms).
+        """
+        rows = await self._ledger.fetch("select_hold_extension_of_key", exam, key)
+        return (rows[0]["id"], tuple(rows[0].values())[1:]) if rows else None
 
     @asynccontextmanager
     async def alone(self, exam: str) -> AsyncIterator[bool]:

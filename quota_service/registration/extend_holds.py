@@ -30,9 +30,11 @@ the extension is ended, all of it is in Postgres.
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from quota_service.domain.errors import (
     AlreadyConfirmed,
+    IdempotencyKeyReused,
     NotReady,
     PaymentInProgress,
     ReservationEnded,
@@ -73,32 +75,41 @@ async def extend_holds(  # noqa: PLR0917  what is extended, by how much and why
     reservation: str,
     seconds: int,
     reason: str,
+    key: str = "",
 ) -> Extended:
     """Extend the live holds of an exam, those of a venue and a subject, or one; return how it went.
 
-    Raises UnknownVenue and UnknownSubject; of a single one UnknownReservation, ReservationEnded,
-    AlreadyConfirmed, and PaymentInProgress where it had expired before it was paid.
+    A repeat under the same idempotency key is the same extension; IdempotencyKeyReused where it
+    means another one. Raises UnknownVenue and UnknownSubject; of a single one UnknownReservation,
+    ReservationEnded, AlreadyConfirmed, and PaymentInProgress where it had expired before.
     """
     exam, shard = stores.registry.find(exam_id), stores.registry.shard(exam_id)
+    more_ms = seconds * 1000
+    meant = (venue, subject, reservation, more_ms)
+    if (before := await _asked_before(stores, exam_id, key, meant)) is not None:
+        return replace(await carry_out(stores, exam_id, before, more_ms), is_repeat=True)
     check_scope(exam, venue, subject)
     if reservation:
         await _refuse_ended(stores, shard, reservation)
     as_of_ms = await stores.seats.clock_ms(shard)
     about = reservation or Pause.scope_of(venue, subject)
-    more_ms = seconds * 1000
     async with stores.ledger.transaction() as connection:
-        action = await stores.ops_actions.note(
-            connection, exam_id, caller(), "extend-holds", about, reason, {"seconds": seconds}
-        )
-        number = await stores.extensions.insert(
-            connection, exam_id, action, venue, subject, reservation, more_ms, as_of_ms
-        )
+        await stores.exams.lock(connection, exam_id)  # a repeat at the same time waits
+        number = await _asked_before(stores, exam_id, key, meant)
+        is_repeat = number is not None
+        if number is None:
+            action = await stores.ops_actions.note(
+                connection, exam_id, caller(), "extend-holds", about, reason, {"seconds": seconds}
+            )
+            number = await stores.extensions.insert(
+                connection, exam_id, action, *meant, as_of_ms, key
+            )
         stores.failpoint("extend: before commit")
     stores.failpoint("extend: decided")
     extended = await carry_out(stores, exam_id, number, more_ms)
     if reservation and extended.is_done and not extended.extended:
         await _refuse_ended(stores, shard, reservation)
-    return extended
+    return replace(extended, is_repeat=is_repeat)
 
 
 async def carry_out(stores: MaintenanceStores, exam_id: str, number: int, more_ms: int) -> Extended:
@@ -138,6 +149,16 @@ def check_scope(exam: Exam, venue: str, subject: str) -> None:
         raise UnknownVenue(venue)
     if subject and subject not in exam.session_of:
         raise UnknownSubject(subject)
+
+
+async def _asked_before(
+    stores: MaintenanceStores, exam_id: str, key: str, meant: tuple[str, str, str, int]
+) -> int | None:
+    """Return the number of the extension that was asked for under a key; IdempotencyKeyReused."""
+    before = await stores.extensions.of_key(exam_id, key) if key else None
+    if before is not None and before[1] != meant:
+        raise IdempotencyKeyReused
+    return None if before is None else before[0]
 
 
 async def _refuse_ended(stores: MaintenanceStores, shard: Shard, reservation: str) -> None:

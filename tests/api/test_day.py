@@ -1,5 +1,6 @@
 """Ops pause an exam over HTTP and resume it: candidates are told, with the reason."""
 
+import asyncio
 import datetime as dt
 from typing import Any
 
@@ -255,3 +256,25 @@ async def test_operations_tell_the_newest_first_what_is_in_force_and_how_far_an_
     assert_refused(frontend, 403, "forbidden")
     assert_refused(unknown, 404, "unknown-exam")
     assert_refused(wrong, 422, "invalid-request", "after")
+
+
+async def test_a_repeat_under_the_same_key_is_the_same_extension(api: ApiClient) -> None:
+    held = (await api.reserve("c-1")).json
+    body = {"seconds": 600, "reason": WHY, "reservation": held["id"]}
+    key = {"Idempotency-Key": "extend-1"}
+
+    async def extend(**other: Any) -> Reply:
+        return await api.call(
+            "POST", f"{EXAM}/extend-holds", key=api.ops_key, headers=key, json={**body, **other}
+        )
+
+    replies = await asyncio.gather(*(extend() for _ in range(3)))
+    await api.call("DELETE", f"/v1/reservations/{held['id']}")
+    late, reused = await extend(), await extend(seconds=60)
+
+    assert {reply.status for reply in (*replies, late)} == {200}
+    assert {reply.json["extension"]["id"] for reply in (*replies, late)} == {"1"}
+    assert late.json["extension"]["extended"] == 1
+    replayed = ["Idempotency-Replayed" in reply.headers for reply in (*replies, late)]
+    assert sorted(replayed) == [False, True, True, True]
+    assert_refused(reused, 422, "idempotency-key-reused")

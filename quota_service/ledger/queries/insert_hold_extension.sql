@@ -6,6 +6,7 @@
 -- $5 reservation, text; '' for all
 -- $6 how much longer, ms, bigint
 -- $7 holds made up to then, timestamptz
-INSERT INTO hold_extensions (exam, action, venue, subject, reservation, ms, as_of)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+-- $8 idempotency key, text; null without one
+INSERT INTO hold_extensions (exam, action, venue, subject, reservation, ms, as_of, idempotency_key)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 RETURNING id
