@@ -328,6 +328,7 @@ class Metrics:
             self.draw_late,
             self.admitted,
             self.leader_changes,
+            self.list_joins,
             self.list_offers,
             self.list_opened,
             self.list_rounds,
@@ -382,7 +383,13 @@ class Metrics:
         }
 
     def _add_dealing(self, registry: CollectorRegistry) -> None:
-        """Make the metrics of the dealing of returned seats."""
+        """Make the metrics of waiting lists and of the dealing of returned seats."""
+        self.list_joins = Counter(
+            "quota_waiting_list_joins",
+            "Requests to join a waiting list: joined, replayed, or the slug of the refusal.",
+            ("exam", "outcome"),
+            registry=registry,
+        )
         self.list_offers = Counter(
             "quota_waiting_list_offers",
             "Offers to waiting entries, made and as they ended.",

@@ -96,11 +96,18 @@ async def join_list(stores: WaitingListStores, exam_id: str, wish: Wish, key: st
     """Let a candidate wait, under the idempotency key; every refusal is raised by its name."""
     exam = stores.registry.find(exam_id)
     serial = derive_serial(stores.registry.id_key(exam_id), exam_id, wish.candidate, _DOMAIN + key)
+    count = stores.metrics.list_joins.labels
     try:
-        return await _join(stores, exam, serial, wish)
-    except StaleDefinition:
-        await catch_up(stores, exam)
-        return await _join(stores, stores.registry.find(exam_id), serial, wish)
+        try:
+            joined = await _join(stores, exam, serial, wish)
+        except StaleDefinition:
+            await catch_up(stores, exam)
+            joined = await _join(stores, stores.registry.find(exam_id), serial, wish)
+    except QuotaError as error:
+        count(exam=exam_id, outcome=error.slug).inc()
+        raise
+    count(exam=exam_id, outcome="replayed" if joined.replayed else "joined").inc()
+    return joined
 
 
 async def _join(stores: WaitingListStores, exam: Exam, serial: str, wish: Wish) -> Joined:

@@ -117,4 +117,8 @@ async def test_a_repeat_of_one_who_left_does_not_wait_again(stores: WaitingListS
     again = await join_list(stores, "exam-1", WISH, "key-1")
 
     assert (again.entry, again.replayed) == (first.entry, True)
+    sample = stores.metrics.registry.get_sample_value
+    for outcome in ("joined", "replayed"):
+        labels = {"exam": "exam-1", "outcome": outcome}
+        assert sample("quota_waiting_list_joins_total", labels) == 1
     assert await listed(stores) == []
