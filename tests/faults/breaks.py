@@ -19,12 +19,14 @@ from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.fence import FencedTransaction, ShardEpoch
 from quota_service.ledger.pool import Ledger, load_queries
 from quota_service.ledger.recoveries import Records, RecoveryLedger, Step
-from quota_service.registration import drain_journal, recover_shard
+from quota_service.registration import deal_round, drain_journal, recover_shard
 from quota_service.registration.recover_shard import Recovery
 from quota_service.registration.registry import UsedShard
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats import pipelined, scripts
 from quota_service.seats.pipelined import PipelinedConnection
+from quota_service.waiting_list.entry import Entry
+from quota_service.waiting_list.plan import Plan
 from quota_service.workers import shard_recovery
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
@@ -183,6 +185,17 @@ def without_gaps(_folder: Path) -> None:
     _replace(drain_journal, "_close_gap", no_gap)
 
 
+def without_order(_folder: Path) -> None:
+    """Who waits first is looked at last: the second entry is dealt to before it."""
+    by_the_rule = deal_round.plan
+
+    def second_first(entries: Iterable[Entry], *pool: Any) -> Plan:
+        first, *others = [*entries] or [None]
+        return by_the_rule([*others, *([first] if first else [])], *pool)
+
+    _replace(deal_round, "plan", second_first)
+
+
 BREAKS: Mapping[str, Callable[[Path], None]] = {
     "fence": without_fence,
     "release": without_release_guard,
@@ -194,6 +207,7 @@ BREAKS: Mapping[str, Callable[[Path], None]] = {
     "again": without_end_of_events,
     "gap": without_gaps,
     "standby": without_standby,
+    "order": without_order,
 }
 """The breaks of a process by name; each is told a folder of its own for scripts that it changes."""
 

@@ -109,6 +109,7 @@ def whole() -> Evidence:
         drained={HELD: {"state": "held"}, BOOKED: {"state": "confirmed"}},
         quarantine=[],
         gaps=[],
+        entries=[],
         recoveries=[],
         unquiet="",
     )
@@ -190,6 +191,35 @@ def seat_too_many(evidence: Evidence) -> None:
 def negative_counter(evidence: Evidence) -> None:
     evidence.seen.counters["held"][QUOTA] = -1
     evidence.seen.counters["remaining"][QUOTA] = 2
+
+
+def _who_wait(evidence: Evidence) -> list[dict[str, Any]]:
+    """Let two candidates wait for the same, and return their entries."""
+    wish = {"exam": EXAM, "subjects": ["general"], "venues": ["jinan"], "offers": 0}
+    wish |= {"joined_at": instant(NOW_MS), "ended_at": None}
+    entries = [
+        {**wish, "serial": "d" * 24, "number": 1},
+        {**wish, "serial": "e" * 24, "number": 2},
+    ]
+    evidence.seen.entries.extend(entries)
+    return entries
+
+
+def second_served_first(evidence: Evidence) -> None:
+    _, second = _who_wait(evidence)
+    offer = dataclasses.replace(evidence.seen.records[HELD], request_hash=second["serial"])
+    evidence.seen.journal.append(step(4, "offer", offer))
+
+
+def sold_while_somebody_waits(evidence: Evidence) -> None:
+    _who_wait(evidence)
+    sold = evidence.seen.records[HELD]
+    evidence.seen.journal.append(step(4, "reserve", sold, NOW_MS + 1000))
+
+
+def joined_and_forgotten(evidence: Evidence) -> None:
+    entry = {"id": f"{EXAM}.w.{'d' * 24}", "number": 1}
+    evidence.calls.append(ok(4, "join", {"key": "key-1"}, entry))
 
 
 def stores_disagree(evidence: Evidence) -> None:

@@ -1,4 +1,4 @@
-"""Checks the promises P1 to P9 from the history of a round and both stores, after all is quiet.
+"""Checks the promises P1 to P10 from the history of a round and both stores, after all is quiet.
 
 In the manner of Jepsen's checkers: a set (what was acknowledged is there), counters (the seats of
 each quota) and a bank (captured money is booked or due back, to the last unit). Each check yields
@@ -18,6 +18,7 @@ from tests.faults.deployment import REQUEST_TIMEOUT_S
 from tests.faults.evidence import Evidence, Violation
 from tests.faults.history import Kind
 from tests.faults.level_checkers import LEVEL_CHECKERS
+from tests.faults.order_checkers import ORDER_CHECKERS
 from tests.faults.seen import Row
 from tests.support.books import seats_taken
 
@@ -44,6 +45,9 @@ EXPECTED_REFUSALS = {
     },
     "look": set[str](),
     "pay": set[str](),
+    "join": {"seats-on-sale", "already-listed", "session-conflict"},
+    "entry": set[str](),
+    "leave": {"already-confirmed", "payment-in-progress"},
 }
 
 
@@ -242,8 +246,10 @@ def acknowledged_kept(evidence: Evidence) -> Iterator[Violation]:
         "refunded": evidence.reservations("refund", *Kind),
         "confirmed": evidence.reservations("pay", *Kind),
     }
+    left = {call.args["entry"] for call in evidence.of("leave", *Kind)}
     for record in seen.records.values():
-        if record.id not in asked.get(record.state.value, {record.id}):
+        is_of_who_left = f"{seen.exam}.w.{record.request_hash}" in left  # an offer names its entry
+        if record.id not in asked.get(record.state.value, {record.id}) and not is_of_who_left:
             yield Violation("lost", f"{record.id} is {record.state} and nobody asked for it")
 
 
@@ -340,6 +346,7 @@ CHECKERS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     others_served,
     answers_expected,
     *LEVEL_CHECKERS,
+    *ORDER_CHECKERS,
 )
 
 

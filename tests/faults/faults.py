@@ -4,7 +4,7 @@ from tests.faults import failover_faults as failovers
 from tests.faults import process_faults as processes
 from tests.faults import redis_faults as redis
 from tests.faults import store_faults as stores
-from tests.faults.injection import Fault, Injection
+from tests.faults.injection import LINED, Fault, Injection
 
 _PAYING = ("pay", "mixed")
 
@@ -16,7 +16,8 @@ async def nothing(injection: Injection) -> None:
 # fmt: off
 FAULTS = (
     Fault("none", nothing, is_calm=True, is_quick=True),
-    Fault("api kill -9", processes.api_killed),
+    Fault("none, with a list", nothing, ("line",), is_calm=True),
+    Fault("api kill -9", processes.api_killed, LINED),
     Fault("api dies in reserve", processes.api_dies_at(*processes.RESERVE_LINES),
           ("rush", "churn")),
     Fault("api dies in confirm", processes.api_dies_at(*processes.CONFIRM_LINES),
@@ -27,16 +28,17 @@ FAULTS = (
           ("rush", "pay", "mixed")),
     Fault("rolling restart", processes.rolling_restart),
     Fault("clients leave", processes.clients_gone),
-    Fault("worker kill -9", processes.workers_killed),
-    Fault("worker stopped, continued", processes.worker_paused),
+    Fault("worker kill -9", processes.workers_killed, LINED),
+    Fault("worker stopped, continued", processes.worker_paused, LINED),
+    Fault("worker dies dealing", processes.worker_dies_at(*processes.DEAL_LINES), ("line",)),
     Fault("worker dies in rebuild", processes.worker_dies_rebuilding, may_lose=True),
     Fault("worker dies in recovery", processes.worker_dies_reconciling, restarts_redis=True),
     Fault("callbacks again and again", processes.callbacks_repeated, ("pay", "late")),
-    Fault("redis kill -9", redis.redis_killed, restarts_redis=True),
+    Fault("redis kill -9", redis.redis_killed, LINED, restarts_redis=True),
     Fault("redis kill -9, everysec", redis.redis_killed_everysec, may_lose=True),
     Fault("redis older copy", redis.redis_older, may_lose=True, is_quick=True),
     Fault("redis lost twice", redis.redis_older_twice, may_lose=True),
-    Fault("redis late replica", redis.replica_promoted, may_lose=True),
+    Fault("redis late replica", redis.replica_promoted, LINED, may_lose=True),
     Fault("redis failover, connections stay", redis.handed_over, restarts_redis=True),
     Fault("redis fail-back", redis.failed_back, may_lose=True),
     Fault("redis fail-back, two histories", redis.failed_back_with_own_steps, may_lose=True),
@@ -51,6 +53,7 @@ FAULTS = (
     Fault("redis half-open", stores.half_open("redis")),
     Fault("journal poisoned", stores.journal_poisoned, ("churn", "pay", "mixed")),
     Fault("postgres kill -9", stores.postgres_killed(0.8, 1.2), is_quick=True),
+    Fault("postgres kill -9, with a list", stores.postgres_killed(0.8, 1.2), ("line",)),
     Fault("postgres kill -9, 30 s", stores.postgres_killed(30, 30), ("churn", *_PAYING)),
     Fault("postgres stopped 1 s", stores.postgres_paused(1, 1)),
     Fault("postgres stopped 30 s", stores.postgres_paused(30, 30), ("churn", *_PAYING)),

@@ -157,6 +157,28 @@ class Frontend:
         path = f"/v1/reservations/{reservation}"
         return await self._call("look", {"reservation": reservation}, "GET", path)
 
+    async def join(
+        self, candidate: str, subjects: Sequence[str], venues: Sequence[str], key: str
+    ) -> Answer:
+        """Stand in line until it is known whether one does."""
+        body = {"candidate": candidate, "subjects": list(subjects), "venues": list(venues)}
+        path = f"/v1/exams/{self.exam}/waiting-list"
+        headers = {"Idempotency-Key": key}
+        args = {**body, "key": key}
+        return await self._until_known(
+            lambda: self._call("join", args, "POST", path, json=body, headers=headers)
+        )
+
+    async def entry(self, entry: str) -> Answer:
+        path = f"/v1/exams/{self.exam}/waiting-list/{entry}"
+        return await self._call("entry", {"entry": entry}, "GET", path)
+
+    async def leave(self, entry: str) -> Answer:
+        path = f"/v1/exams/{self.exam}/waiting-list/{entry}"
+        return await self._until_known(
+            lambda: self._call("leave", {"entry": entry}, "DELETE", path)
+        )
+
     def event(
         self, reservation: Mapping[str, Any], status: str = "captured", amount: int | None = None
     ) -> Event:

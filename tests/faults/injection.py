@@ -11,6 +11,7 @@ from tests.faults.postgres_servers import OnePostgres, PairOfPostgres
 from tests.faults.redis_servers import ClusterRedis, OneRedis, SentinelRedis
 
 ALL = ("rush", "churn", "pay", "mixed")
+LINED = (*ALL, "line")
 
 
 @dataclass(slots=True)

@@ -44,6 +44,7 @@ RECONCILE_LINES = (
     "recover: defined",
     "recover: open in redis",
 )
+DEAL_LINES = ("deal: leased", "deal: offered", "deal: recorded", "deal: offers made")
 _DEATH_LIMIT_S = 15.0
 _REPEAT_ROUNDS = 3
 _REPEATS = 5
@@ -80,6 +81,21 @@ async def workers_killed(injection: Injection) -> None:
         await injection.last(0.05, 0.5)
     await injection.last(0.5, 1.5)
     await asyncio.gather(*(worker.start() for worker in injection.deployment.workers))
+
+
+def worker_dies_at(*lines: str) -> Inject:
+    """Let a worker kill itself at each of the lines in turn, while there is no other."""
+
+    async def inject(injection: Injection) -> None:
+        worker, other = injection.deployment.workers
+        await other.kill()
+        for line in lines:
+            await worker.kill()
+            await worker.start(die_at=line, die_after=injection.rng.randint(1, 3))
+            await worker.await_end(_DEATH_LIMIT_S)
+        await asyncio.gather(worker.start(), other.start())
+
+    return inject
 
 
 async def worker_paused(injection: Injection) -> None:

@@ -162,6 +162,7 @@ class Round:
                 ttl_s=workload.ttl_s,
                 checkout_grace_s=workload.checkout_grace_s,
             )
+            definition |= workload.rules
             urls = [f"{api.url}/v1/exams/{exam}" for api in self._deployment.apis]
 
             async def is_imported(url: str = urls[0], body: Any = definition) -> bool:

@@ -13,7 +13,7 @@ from quota_service.seats.keys import Shard
 from quota_service.seats.record import parse_record
 from tests.faults.deployment import Deployment
 
-COUNTERS = ("capacity", "remaining", "held", "confirming", "confirmed")
+COUNTERS = ("capacity", "remaining", "returned", "held", "confirming", "confirmed")
 _POLL_S = 0.05
 _READ_LIMIT_S = 20.0
 _PAGE = 500
@@ -29,6 +29,7 @@ _QUERIES = {
     "drained": "SELECT id, state FROM reservations WHERE exam = $1",
     "quarantine": "SELECT * FROM journal_quarantine WHERE exam = $1",
     "gaps": "SELECT * FROM journal_gaps WHERE exam = $1 ORDER BY from_version",
+    "entries": "SELECT * FROM waiting_list_entries WHERE exam = $1 ORDER BY number",
     "recoveries": "SELECT * FROM recoveries WHERE exam = $1 ORDER BY epoch",
 }
 
@@ -57,6 +58,7 @@ class Seen:
     drained: dict[str, Row]
     quarantine: list[Row]
     gaps: list[Row]
+    entries: list[Row]
     recoveries: list[Row]
     unquiet: str
 
@@ -97,7 +99,9 @@ async def _in_flight(ledger: Any, seats: "redis.asyncio.Redis", exam: str) -> st
     returning = await ledger.fetchval(
         "SELECT count(*) FROM refunds WHERE exam = $1 AND seats_returned_at IS NULL", exam
     )
-    return f"{returning} refunds have their seats in redis" if returning else ""
+    unfinished = len(set(await seats.hkeys(shard.key("offers"))) - {"leader"})
+    found = {"refunds have their seats in redis": returning, "offers are not finished": unfinished}
+    return ", ".join(f"{count} {what}" for what, count in found.items() if count)
 
 
 async def look(deployment: Deployment, exam: str, within_s: float) -> Seen:
@@ -151,6 +155,7 @@ async def _read(
         drained=_by("id", rows["drained"]),
         quarantine=rows["quarantine"],
         gaps=rows["gaps"],
+        entries=rows["entries"],
         recoveries=rows["recoveries"],
         unquiet=unquiet,
     )

@@ -87,6 +87,14 @@ async def test_the_harness_goes_red_when_nothing_fences_a_replica_that_a_cluster
 
 
 @pytest.mark.long
+async def test_the_harness_goes_red_when_the_second_who_waits_is_dealt_to_first(
+    tmp_path: Path,
+) -> None:
+    broken = ("--break", "order", "--only", "none, with a list")
+    await runs_until_red(tmp_path, *broken, are_red={"P10"}.issubset)
+
+
+@pytest.mark.long
 async def test_the_harness_goes_red_when_what_no_standby_has_is_answered(tmp_path: Path) -> None:
     broken = ("--break", "standby", "--only", "standby late, promoted", "--workload", "pay")
     await runs_until_red(tmp_path, *broken, "--quiet-s", "5", are_red={"P2"}.issubset)

@@ -5,6 +5,7 @@
     pay      callbacks twice at once, again later, in the wrong order, too late, of a wrong amount
     late     pay when the hold has expired and its seat may be gone, and tell it again and again
     mixed    everything with changes of venue and refunds of bookings
+    line     wait for seats that are gone, take what is offered or let it go, give seats back
     hoard    all pay for the same seats, one after the other, and nobody gives any back
 
 Each client is a loop of short stories, drawn from a seed of its own.
@@ -44,12 +45,20 @@ class Workload:
     ttl_s: int
     checkout_grace_s: int
     clients: int
+    has_list: bool = False
 
     @property
     def seats(self) -> dict[str, dict[str, int]]:
         """Seats by venue and subject, with a venue only the probe goes to."""
         each = {venue: dict.fromkeys(SUBJECTS, self.seats_each) for venue in VENUES}
         return {**each, PROBE_VENUE: {PROBE_SUBJECT: PROBE_SEATS}}
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What else the definition has: the rule for seats that come back, and a list."""
+        if not self.has_list:
+            return {}
+        return {"returned": {"rule": "list-first"}, "waiting_list": {"offer_ttl_s": 60}}
 
     async def run(self, frontend: Frontend, seed: str) -> None:
         """Tell stories as long as the frontend runs."""
@@ -230,6 +239,50 @@ async def mixed(frontend: Frontend, candidate: str) -> None:
             await frontend.pay(frontend.event(again))
 
 
+async def line(frontend: Frontend, candidate: str) -> None:
+    rng = frontend.rng
+    subjects = rng.choice((["general"], ["general"], ["general"], ["general", "service"], ["qms"]))
+    venues = rng.sample(VENUES[:2], rng.randint(1, 2))
+    answer = await frontend.reserve_until_known(candidate, subjects, venues, f"{candidate}-key-1")
+    held = _live(answer)
+    if answer.slug == "sold-out":
+        held = await _wait_in_line(frontend, candidate, subjects, venues)
+    if held is None:
+        return
+    await frontend.think()
+    roll = rng.random()
+    if roll < 0.45:
+        await frontend.release_until_known(held["id"])
+    elif roll < 0.9:
+        paid = await frontend.pay(frontend.event(held))
+        if paid.is_ok and rng.random() < 0.8:
+            await frontend.think()
+            await frontend.refund(held["id"])
+
+
+async def _wait_in_line(
+    frontend: Frontend, candidate: str, subjects: Sequence[str], venues: Sequence[str]
+) -> Any:
+    """Join, and wait for an offer; return its reservation, None when it came to nothing."""
+    joined = await frontend.join(candidate, subjects, venues, f"{candidate}-list")
+    if not joined.is_ok:
+        return None
+    entry = joined.body["id"]
+    is_patient = frontend.rng.random() < 0.85
+    looked = await frontend.entry(entry)
+    for _ in range(_LOOKS_MAX if is_patient else 1):
+        if not frontend.is_running() or (looked.is_ok and looked.body["state"] != "waiting"):
+            break
+        await asyncio.sleep(_LOOK_PAUSE_S)
+        looked = await frontend.entry(entry)
+    offer = looked.body["offer"] if looked.is_ok else None
+    if offer is None or frontend.rng.random() < 0.3:
+        await frontend.leave(entry)
+        return None
+    found = await frontend.look(offer["reservation"])
+    return _live(found)
+
+
 async def hoard(frontend: Frontend, candidate: str) -> None:
     answer = await frontend.reserve_until_known(
         candidate, ["general"], [VENUES[0]], f"{candidate}-key-1"
@@ -248,6 +301,7 @@ WORKLOADS = {
         Workload("pay", pay, 60, 2, 1, clients=6),
         Workload("late", late, 2, 1, 1, clients=8),
         Workload("mixed", mixed, 40, 20, 5, clients=5),
+        Workload("line", line, 2, 2, 1, clients=12, has_list=True),
         Workload("hoard", hoard, 24, 20, 5, clients=4),
     )
 }
