@@ -105,18 +105,21 @@ def told(document: Mapping[str, Any]) -> list[str]:
     source = document.get("source")
     if source is None:
         return []
-    entries = _entries(document)
+    entries, decided = _entries(document), document.get("without_source")
     lines = [f"{entries['count']} entries under {entries['root']}, frozen {entries['frozen_at']}"]
-    if document.get("without_source") is not None:
-        return [*lines, f"opened without the source: {document['without_source']['reason']}"]
-    checked = "no signature"
-    if source["kind"] == SourceKind.DRAND:
-        is_checked = check_signature(
-            source["chain"], source["round"], bytes.fromhex(source["evidence"])
-        )
-        checked = "signature checked" if is_checked else "signature NOT checked"
-    lines.append(f"the source came {source['at']} ({checked}): {source['evidence']}")
-    return lines
+    if decided is not None:
+        lines.append(f"opened without the source: {decided['reason']}")
+    else:
+        lines.append(f"the source came {source['at']} ({_check(source)}): {source['evidence']}")
+    return [*lines, f"ranks up to {document.get('threshold')} have had their turn"]
+
+
+def _check(source: Mapping[str, Any]) -> str:
+    if source["kind"] == SourceKind.EVENT:
+        return "look its outcome up"
+    signature = bytes.fromhex(source["evidence"])
+    is_checked = check_signature(source["chain"], source["round"], signature)
+    return "signature checked" if is_checked else "signature NOT checked: the chain is not known"
 
 
 def _second_half(document: Mapping[str, Any]) -> bytes:

@@ -27,6 +27,7 @@ class DrawWorker:
         self._stores = stores
         self._urls = settings.drand_relays.split(",")
         self._fetched: Counter[str] = Counter()
+        self._told: frozenset[str] = frozenset()
 
     async def run_once(self) -> Mapping[str, int]:
         """Do what is due; returns {"closed": draws, "frozen": draws, "sources": known now}.
@@ -39,6 +40,9 @@ class DrawWorker:
             for exam in registry.progress().going_on
             if (rules := registry.find(exam).waiting_room) is not None and rules.source is not None
         ]
+        for exam in self._told - set(sourced):
+            self._stores.metrics.draw_late.remove_by_labels({"exam": exam})
+        self._told = frozenset(sourced)
         if not sourced:
             return {}
         rooms = await self._stores.waiting_rooms.all(sourced)
@@ -54,13 +58,13 @@ class DrawWorker:
         now_ms = round(time.time() * 1000)
         due_ms = _due_ms(room, room.draw, now_ms)
         self._stores.metrics.draw_late.labels(exam=room.exam).set(max(0, now_ms - due_ms) / 1000)
+        if room.is_draw_closed and room.draw.entries is None:
+            await freeze_entries(self._stores, room.exam)
+            return {"frozen": 1}
         if room.is_draw_ready or now_ms < due_ms:
             return {}
         if not room.is_draw_closed:
             return {"closed": int(await self._stores.waiting_rooms.close_draw(room.exam))}
-        if room.draw.entries is None:
-            await freeze_entries(self._stores, room.exam)
-            return {"frozen": 1}
         if room.draw.source.kind is SourceKind.EVENT:
             return {}
         url = self._urls[self._fetched[room.exam] % len(self._urls)]

@@ -133,7 +133,7 @@ async def test_the_command_verifies_it_offline_and_refuses_whatever_was_changed(
     assert verify_proof(known, proof) == CANDIDATES[0]
     verify_earlier(known, played.documents["joining"])
     verify_earlier(known, played.documents["frozen"])
-    assert len(told(known)) == 2
+    assert len(told(known)) == 3
 
     late = played.last
     late["entries"]["frozen_at"] = late["source"]["at"]

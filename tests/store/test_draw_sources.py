@@ -116,6 +116,32 @@ async def test_an_entry_whose_draw_is_closed_meanwhile_becomes_a_number(
     assert await draw.entries() == []
 
 
+async def test_whoever_is_answered_around_the_freeze_is_in_the_root_or_has_a_number(
+    draw: DrawUnderTest, settings: Settings
+) -> None:
+    candidates = [f"c-{i}" for i in range(120)]
+    shard = draw.service.stores.registry.shard("exam-1")
+
+    async with process_beside(settings) as other:
+        rooms = [draw.service.stores.waiting_room, other.stores.waiting_room]
+        joins = [
+            asyncio.create_task(join(rooms[i % 2], "exam-1", each))
+            for i, each in enumerate(candidates)
+        ]
+        await joins[0]
+        await rooms[0].waiting_rooms.note_draw_closed((shard.exam, shard.epoch))
+        tickets = [joined.ticket for joined in await asyncio.gather(*joins)]
+        await draw.worker.run_once()
+
+    in_draw = sorted(leaf_of("exam-1", each.candidate) for each in tickets if each.is_for_draw)
+    numbers = sorted(each.place for each in tickets if not each.is_for_draw)
+    frozen = (await draw.draw()).entries
+    assert await draw.entries() == in_draw
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert frozen is not None
+    assert (frozen.count, frozen.root) == (len(in_draw), root_of(in_draw))
+
+
 async def test_the_freeze_waits_for_an_entry_on_its_way(draw: DrawUnderTest) -> None:
     service = draw.service
     shard = service.stores.registry.shard("exam-1")
@@ -290,6 +316,19 @@ async def test_every_ticket_of_the_draw_is_proved_and_no_other(draw: DrawUnderTe
         assert found.rank is None
     with pytest.raises(NotInDraw):
         await prove_entry(room, "exam-1", late.text)
+
+
+async def test_a_draw_that_lost_its_source_is_late_no_more(draw: DrawUnderTest) -> None:
+    def late_s() -> float | None:
+        sample = draw.service.metrics.registry.get_sample_value
+        return sample("quota_draw_late_seconds", {"exam": "exam-1"})
+
+    await draw.worker.run_once()
+    in_time = late_s()
+    await open_room(draw.service)
+    await draw.worker.run_once()
+
+    assert (in_time, late_s()) == (0, None)
 
 
 async def test_a_room_without_a_source_has_no_entries(service: Service) -> None:
