@@ -104,7 +104,7 @@ async def _dealt_s(testbed: Testbed) -> float:
     with testbed.worker_stopped():
         async with stores.ledger.connection() as connection:
             await connection.execute(_FILL, exam, _ENTRIES, [SUBJECT], ["s1"], list(VENUES))
-        await level_list(stores.lists, stores.list_ledger, shard)
+        await level_list(stores.lists, stores.list_ledger, shard, stores.registry.find(exam))
         await testbed.add_exam(bench_exam(_SEATS_EACH, exam, **_RULES))
         waiting = sum((await stores.returned.read(shard)).values())
         if waiting != _SEATS:
