@@ -36,6 +36,8 @@ class DealingLease:
     is_paused: bool
     is_due: bool
     dealt_through_ms: int
+    lasts_s: float
+    """How long it lasts when it is renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,14 @@ class DealingLedger:
             row["is_paused"],
             row["is_due"] or row["is_dealing"],
             ms(row["dealt_through"]),
+            lease_s,
+        )
+
+    async def keep(self, lease: DealingLease) -> bool:
+        """Renew the lease; False where it is lost."""
+        lasts = dt.timedelta(seconds=lease.lasts_s)
+        return bool(
+            await self._ledger.fetch("keep_waiting_list_lease", lease.exam, lease.epoch, lasts)
         )
 
     async def begin(self, lease: DealingLease) -> bool:
@@ -148,7 +158,10 @@ class DealingLedger:
         }
 
     async def record(self, lease: DealingLease, offers: Sequence[Offered]) -> set[str]:
-        """Record offers to entries that wait; return the serials of those that have them now."""
+        """Record offers to entries that wait; return the serials of those that have them now.
+
+        It renews the lease.
+        """
         rows = await self._ledger.commit(
             "record_offers",
             lease.exam,
@@ -156,6 +169,7 @@ class DealingLedger:
             [offer.entry for offer in offers],
             [offer.reservation for offer in offers],
             [instant(offer.deadline_ms) for offer in offers],
+            dt.timedelta(seconds=lease.lasts_s),
         )
         return {row["serial"] for row in rows}
 

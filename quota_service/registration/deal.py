@@ -48,8 +48,9 @@ log = logging.getLogger(__name__)
 class DealingLimits:
     """The times of the dealing."""
 
-    lease_s: float = 5.0
-    """Time after which another process takes over from a dead leader."""
+    lease_s: float = 10.0
+    """Time after which another process takes over from a dead leader; a list of ten thousand is
+    compared in less."""
     ends_interval_s: float = 1.0
     """Pause between two looks in Postgres: for offers that ended, and for what is due there."""
     level_interval_s: float = 30.0
@@ -100,8 +101,8 @@ class Dealing:
         memory = self._memories.setdefault(exam.id, _Memory())
         look = await self._stores.dealing.look(shard)
         self._note_due(exam, memory, look)
-        if not self._is_worth_a_lease(exam, memory, look):
-            return Dealt()
+        if look.revision != str(exam.revision) or not self._is_worth_a_lease(exam, memory, look):
+            return Dealt()  # by an older definition nothing can be dealt: it is read again soon
         lease = await self._stores.deals.lease(
             exam.id, self._name, self._limits.lease_s, memory.beyond_epoch
         )
@@ -136,8 +137,7 @@ class Dealing:
         dealt.settled = await settle_unfinished(stores, exam, shard, lease, unfinished)
         stores.failpoint("deal: settled")
         dealt.ended = await self._end(exam, shard, lease, now_ms)
-        if await self._levelled.level(exam, shard, lease):
-            memory.dealt_all = None
+        await self._level(exam, shard, memory, lease)
         memory.idle_until_s = time.monotonic() + self._limits.ends_interval_s
         if lease.is_paused or any(not pause.venue and not pause.subject for pause in exam.pauses):
             return dealt
@@ -168,6 +168,15 @@ class Dealing:
         if dealt.offers or dealt.opened:
             memory.idle_until_s = 0.0
         return dealt
+
+    async def _level(self, exam: Exam, shard: Shard, memory: _Memory, lease: DealingLease) -> None:
+        """Bring the list in Redis level when it is time; that may take as long as the lease."""
+        began_s = time.monotonic()
+        if await self._levelled.level(exam, shard, lease):
+            memory.dealt_all = None
+        is_long = time.monotonic() - began_s > lease.lasts_s / 5
+        if is_long and not await self._stores.deals.keep(lease):
+            raise OvertakenError(f"the lease of epoch {lease.epoch} is over")
 
     async def _end(self, exam: Exam, shard: Shard, lease: DealingLease, now_ms: int) -> int:
         """End the entries whose offer has ended or whose time is over; return how many."""

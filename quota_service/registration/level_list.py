@@ -64,7 +64,7 @@ class LevelledLists:
     def __init__(self, stores: DealingStores, interval_s: float) -> None:
         self._stores = stores
         self._interval_s = interval_s
-        self._last: dict[str, tuple[tuple[int, ...], float]] = {}
+        self._last: dict[str, tuple[tuple[int, int, int], float]] = {}
         self._phantoms: dict[str, dict[str, float]] = {}
 
     async def level(self, exam: Exam, shard: Shard, lease: DealingLease) -> bool:
@@ -75,9 +75,11 @@ class LevelledLists:
         """
         now_s = time.monotonic()
         now = (lease.epoch, shard.epoch, exam.revision)
-        before, last_s = self._last.get(exam.id, ((), 0.0))
-        is_new = before != now
+        before, last_s = self._last.get(exam.id, ((-2, 0, 0), 0.0))
+        # An epoch that is the next one is of a lease of ours that ended: nobody has led since.
+        is_new = before[1:] != now[1:] or lease.epoch - before[0] > 1
         if not is_new and now_s < last_s + self._interval_s:
+            self._last[exam.id] = now, last_s
             return False
         waiting = await waiting_entries(self._stores.list_ledger, exam.id, exam)
         if is_new:

@@ -39,12 +39,16 @@ class OvertakenError(QuotaError):
 
 @dataclass(frozen=True, slots=True)
 class ListLook:
-    """What there is to deal: quotas with returned seats, entries, offers not finished, the time."""
+    """What there is to deal: quotas with returned seats, entries, offers not finished, the time.
+
+    `revision` is that of the definition in force.
+    """
 
     returned: int
     entries: int
     offers: int
     clock_ms: int
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,8 @@ class DealingStore:
 
     async def look(self, shard: Shard) -> ListLook:
         """Return what there is to deal."""
-        _, returned, entries, offers, clock_ms = await self._calls.call(
-            "list_status", shard, [shard.fence]
-        )
-        return ListLook(returned, entries, offers, clock_ms)
+        _, *look = await self._calls.call("list_status", shard, [shard.fence])
+        return ListLook(*look)
 
     async def begin(self, shard: Shard, leader_epoch: int) -> tuple[int, dict[str, str]]:
         """Let no leader of an earlier epoch deal any more.

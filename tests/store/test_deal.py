@@ -449,3 +449,14 @@ async def test_only_exams_with_a_rule_for_returned_seats_are_looked_at(service: 
         after = await connection.fetch(leaders)
 
     assert (before, after) == ([], [("exam-1",)])
+
+
+async def test_who_knows_an_older_definition_leads_no_dealing(waiting: ListUnderTest) -> None:
+    await waiting.join("first")
+    await waiting.return_seats(GENERAL)
+    waiting.exam = replace(waiting.exam, revision=waiting.exam.revision - 1)
+
+    dealt = await waiting.visit()
+
+    leaders = await waiting.rows("SELECT leader FROM waiting_lists WHERE exam = $1")
+    assert (dealt.offers, leaders) == (0, [(None,)])

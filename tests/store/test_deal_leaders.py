@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -149,3 +150,28 @@ async def test_of_many_leaders_at_once_none_offers_twice_nor_out_of_order(
     assert len(await waiting.holds()) == 8
     assert await waiting.hash_of("offers") == {}
     await waiting.check_books()
+
+
+async def test_a_lease_is_kept_by_its_leader_alone_while_it_lasts(
+    service: Service,
+) -> None:
+    waiting = await open_list(service)
+    deals = service.stores.dealing.deals
+    left = "SELECT extract(epoch FROM lease_until - now())::int AS s FROM waiting_lists"
+    await waiting.join("first")
+    await waiting.return_seats(GENERAL)
+
+    await waiting.visit(waiting.another_leader(lease_s=600))
+    lease = await deals.lease(waiting.exam.id, "other", 60)
+    ((seconds,),) = await waiting.rows(f"{left} WHERE exam = $1")
+    await waiting.end_lease()
+    mine = await deals.lease(waiting.exam.id, "mine", 60)
+    assert mine is not None
+    kept = await deals.keep(replace(mine, lasts_s=900))
+    ((renewed,),) = await waiting.rows(f"{left} WHERE exam = $1")
+    await waiting.end_lease()
+    lost = await deals.keep(mine)
+
+    assert lease is None
+    assert seconds > 500
+    assert (kept, lost, renewed > 800) == (True, False, True)

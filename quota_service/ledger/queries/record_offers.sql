@@ -5,13 +5,14 @@
 -- $3 serials of entries, text[]; the rest by position
 -- $4 reservations, text[]
 -- $5 deadlines, timestamptz[]
-WITH led AS MATERIALIZED (
-    SELECT exam
-    FROM   waiting_lists
+-- $6 lease, interval: it is renewed
+WITH led AS (
+    UPDATE waiting_lists
+    SET    lease_until = greatest(lease_until, clock_timestamp() + $6::interval)
     WHERE  exam = $1
     AND    leader_epoch = $2
     AND    lease_until > clock_timestamp()
-    FOR    NO KEY UPDATE
+    RETURNING exam
 )
 UPDATE waiting_list_entries e
 SET    state          = 'offered',
