@@ -206,13 +206,15 @@ _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 
 _ONE_LINE = re.compile(rf"[^ {_CONTROLS}][^{_CONTROLS}]*")
 
+
+def one_line(longest: int) -> Matching:
+    """Return what a text of one line is, of so many characters at most."""
+    return Matching(_ONE_LINE, f"1 to {longest} characters on one line, no blank first", longest)
+
+
 Reason = Annotated[
     str,
-    Matching(
-        _ONE_LINE,
-        f"1 to {REASON_MAX} characters on one line, no blank first",
-        REASON_MAX,
-    ),
+    one_line(REASON_MAX),
     example("burst pipe, told by the venue on 13 March"),
 ]
 """Why ops did something, for those who look later."""
@@ -222,9 +224,7 @@ EVIDENCE_MAX = 1000
 
 Evidence = Annotated[
     str,
-    Matching(
-        _ONE_LINE, f"1 to {EVIDENCE_MAX} characters on one line, no blank first", EVIDENCE_MAX
-    ),
+    one_line(EVIDENCE_MAX),
     example("03 11 17 22 28 30, 07"),
 ]
 """What the source of a draw has come to, word for word."""

@@ -127,7 +127,7 @@ async def _answered(asked: web.Request, handler: AiohttpHandler) -> web.StreamRe
         _refuse_unfit(asked)
         return await handler(asked)
     except web.HTTPMethodNotAllowed as error:
-        allowed = ", ".join(sorted(error.allowed_methods))
+        allowed = ", ".join(sorted(_allowed(asked.path) or error.allowed_methods))
         detail = f"this address takes {allowed}"
         headers = {"Allow": allowed}
         return PROBLEMS["method-not-allowed"].response(detail, headers=headers).to_aiohttp()
@@ -140,6 +140,20 @@ async def _answered(asked: web.Request, handler: AiohttpHandler) -> web.StreamRe
     except Exception as error:  # noqa: BLE001  every error has its answer
         request = asked.get(_ASKED) or _request(asked)
         return answer_to(error, asked.app[CONTEXT].refusals, request).to_aiohttp()
+
+
+def _allowed(path: str) -> set[str]:
+    """Return the methods of an address: of the routes that fit it, those with most words of it."""
+    words = path.split("/")
+    fit = [
+        (sum(map(str.__eq__, parts, words)), route.method)
+        for route in ROUTES
+        if len(parts := route.path.split("/")) == len(words)
+        and all(part == word or part[:1] == "{" for part, word in zip(parts, words, strict=True))
+    ]
+    most = max((count for count, _ in fit), default=0)
+    methods = {method for count, method in fit if count == most}
+    return methods | ({"HEAD"} if "GET" in methods else set())
 
 
 def _refuse_unfit(asked: web.Request) -> None:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Coroutine, Sequence
 from typing import Annotated, Any, Final, NotRequired
 
-from pydantic import Field, with_config
+from pydantic import ConfigDict, Field, with_config
+from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
 from quota_service.api.acting import REASONED, read_ops_order
@@ -34,7 +35,7 @@ from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.registration import set_asides
 from quota_service.registration.set_asides import CodeView, SetAsideView
-from quota_service.schema import Identifier, Matching, Reason, Whole, Words, example
+from quota_service.schema import Identifier, Matching, Reason, Whole, example, one_line
 from quota_service.seats.set_asides import KeptSeats
 
 MADE_MAX = 1000
@@ -44,15 +45,23 @@ GIVEN_MAX = 100
 USES_MAX = 1_000_000
 NOTE_MAX = 200
 CODE_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
+_AS_WRITTEN: Final = Field(
+    json_schema_extra={"pattern": f"^([- ]*[0-9A-Za-z]){{{LENGTH_MIN},{LENGTH_MAX}}}[- ]*$"}
+)
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
+_ONE_WAY: Final[JsonDict] = {"oneOf": [{"required": [way]} for way in ("count", "codes", "hashes")]}
+CODE_EXAMPLE: Final = "5d1c07a4e2f9"
+SET_ASIDE_EXAMPLE: Final = "teachers"
 CodeId = Annotated[
     str,
     Matching(CODE_ID, "the id of a code"),
     Field(description="Id of the code."),
-    example("5d1c07a4e2f9"),
+    example(CODE_EXAMPLE),
 ]
-SetAsideId = Annotated[Identifier, Field(description="Id of the set-aside."), example("teachers")]
+SetAsideId = Annotated[
+    Identifier, Field(description="Id of the set-aside."), example(SET_ASIDE_EXAMPLE)
+]
 
 
 class KeptQuota(Answer):
@@ -134,7 +143,7 @@ class Codes(Answer):
     next: Next
 
 
-@with_config(STRICT)
+@with_config(ConfigDict(**STRICT, json_schema_extra=_ONE_WAY))
 class CodeMaking(TypedDict):
     """Codes to be made, or given: one of `count`, `codes` and `hashes`."""
 
@@ -143,7 +152,7 @@ class CodeMaking(TypedDict):
     """So many new codes of 100 random bits."""
     codes: NotRequired[
         Annotated[
-            list[Annotated[str, Field(strict=True, max_length=WRITTEN_MAX)]],
+            list[Annotated[str, Field(strict=True, max_length=WRITTEN_MAX), _AS_WRITTEN]],
             Field(min_length=1, max_length=GIVEN_MAX),
         ]
     ]
@@ -158,7 +167,7 @@ class CodeMaking(TypedDict):
     without hyphens and blanks, 1 for i and l, 0 for o."""
     uses_max: NotRequired[Annotated[Annotated[int, Whole(1, USES_MAX)], example(1)]]
     """How many reservations each code can have at once; 1 when omitted."""
-    note: NotRequired[Annotated[Annotated[str, Words(NOTE_MAX)], example("letters of 10 March")]]
+    note: NotRequired[Annotated[Annotated[str, one_line(NOTE_MAX)], example("letters of 10 March")]]
     """For those who look at the list."""
 
 

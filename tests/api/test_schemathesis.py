@@ -33,12 +33,14 @@ from schemathesis.hooks import GLOBAL_HOOK_DISPATCHER, HookContext
 from quota_service.api.openapi import openapi_document
 from quota_service.api.routes import ROUTES
 from quota_service.api.seat_releases import RELEASE_AT_EXAMPLE, RELEASE_EXAMPLE
+from quota_service.api.set_asides import CODE_EXAMPLE, SET_ASIDE_EXAMPLE
 from quota_service.api.stream_channel import StreamLimits
 from quota_service.domain.definition import rfc3339
 from quota_service.http.webhooks import sign
 from quota_service.registration.import_exam import import_exam
 from quota_service.schema import (
     CANDIDATE_EXAMPLE,
+    ENTRY_EXAMPLE,
     EXAM_EXAMPLE,
     RESERVATION_EXAMPLE,
     TICKET_EXAMPLE,
@@ -64,6 +66,7 @@ BOOKED = (
     "POST /v1/reservations/{reservation}/ops-refund",
 )
 STEPS = ("reserve", "get_reservation", "checkout", "release")
+UNTIL_EXAMPLE = "2023-03-20T16:00:00.000Z"
 EXAMPLES_MAX = 25
 WALKS_MAX = 25
 TO_BE_SIGNED = "v1,stands-for-the-right-signature"
@@ -71,13 +74,18 @@ FRAMING = {"content-length", "transfer-encoding", "connection", "expect", "upgra
 FORM_PROBLEMS = {"malformed-json", "invalid-request", "idempotency-key-missing"}
 """Not `last-event-id-malformed`: the tool sends 0 in an optional header, whatever its form."""
 
+OF_TWO_MEMBERS = {"quiet_hours.to"}
+"""What is wrong only beside another member, which no schema says."""
+
 
 @schemathesis.check
 def documented_form_is_taken(_ctx: CheckContext, response: Response, case: Any) -> None:
     """A request of the documented form is never refused for its form, whatever else it meets."""
     if case.meta.generation.mode.is_positive and response.status_code in {400, 422}:
-        slug = response.json()["type"].removeprefix("/problems/")
-        assert slug not in FORM_PROBLEMS, response.text
+        problem = response.json()
+        fields = {error["field"] for error in problem.get("errors", ())}
+        slug = problem["type"].removeprefix("/problems/")
+        assert slug not in FORM_PROBLEMS or fields == OF_TWO_MEMBERS, response.text
 
 
 CHECKS: Mapping[str, Mapping[str, Any]] = {
@@ -184,6 +192,11 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
     elif "waiting-room" in call:
         await api.import_exam({**definition, "waiting_room": {}})
         text = text.replace(TICKET_EXAMPLE, await _ticket_whose_turn_has_come(running))
+    if "waiting-list" in call:
+        text = text.replace(ENTRY_EXAMPLE, await _listed(api, definition, call))
+        text = text.replace(UNTIL_EXAMPLE, rfc3339(round((time.time() + 600) * 1000)))
+    if "set-asides" in call:
+        text = text.replace(CODE_EXAMPLE, await _code_made(api, definition))
     if "seat-releases" in call:
         text = text.replace(RELEASE_AT_EXAMPLE, rfc3339(round((time.time() + 600) * 1000)))
         if not call.startswith("POST"):
@@ -200,6 +213,38 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
     parameters["refund"]["example"] = due.json["refunds_due"][0]["id"]
     parameters["payment"]["example"] = unreadable.json["unreadable_payments"][0]["id"]
     return document
+
+
+async def _listed(api: ApiClient, definition: Mapping[str, Any], call: str) -> str:
+    """Give the exam a waiting list, and no seats on sale for what the examples want.
+
+    Returns the id of an entry; of the example where the call is the one that joins.
+    """
+    seats = {"jinan": {"general": 1, "qms": 1}, "tianjin": {"general": 0, "qms": 0}}
+    listed = {"returned": {"rule": "list-first"}, "waiting_list": {}}
+    venues = definition["venues"][:2]
+    await api.import_exam({**definition, **listed, "venues": venues, "seats": seats})
+    if call == "POST /v1/exams/{exam}/waiting-list":
+        return ENTRY_EXAMPLE
+    wish = {"candidate": "candidate-2", "subjects": ["general"], "venues": ["jinan"]}
+    path, key = f"/v1/exams/{EXAM_EXAMPLE}/waiting-list", {"Idempotency-Key": "wish-1"}
+    joined = await api.call("POST", path, json=wish, headers=key)
+    return str(joined.json["id"])
+
+
+async def _code_made(api: ApiClient, definition: Mapping[str, Any]) -> str:
+    """Set seats aside, make a code for them and return its id."""
+    until = rfc3339(round((time.time() + 600) * 1000))
+    kept = {
+        "id": SET_ASIDE_EXAMPLE,
+        "title": "Teachers",
+        "until": until,
+        "seats": {"jinan": {"general": 1, "qms": 1}},
+    }
+    await api.import_exam({**definition, "set_asides": [kept]})
+    path = f"/v1/exams/{EXAM_EXAMPLE}/set-asides/{SET_ASIDE_EXAMPLE}/codes"
+    made = await api.call("POST", path, key=api.ops_key, json={"count": 1, "reason": "a letter"})
+    return str(made.json["codes"][0]["id"])
 
 
 async def _plan_release(api: ApiClient) -> None:
