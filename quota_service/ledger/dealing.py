@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from quota_service.ledger.pool import Ledger
 from quota_service.ledger.times import instant, ms
 from quota_service.ledger.waiting_list import as_entry
+from quota_service.slices import in_slices
 from quota_service.waiting_list.entry import Entry, EntryState
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class DealingLedger:
         """
         filters = (None, None) if wanting is None else map(list, wanting)
         rows = await self._ledger.fetch("select_entries_to_deal", exam, drawn, *filters, limit)
-        return [as_entry(row) for row in rows]
+        return [as_entry(row) async for row in in_slices(rows)]
 
     async def some(self, exam: str, serials: Sequence[str]) -> dict[str, Entry]:
         """Return entries by their serials."""

@@ -3,6 +3,7 @@
 Its steps, and what a process that dies between them leaves, are told in `deal.py`.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from quota_service.registration.stores import DealingStores
 from quota_service.seats.codes import Code
 from quota_service.seats.dealing import Leftover, MadeOffer
 from quota_service.seats.keys import Shard
+from quota_service.slices import in_slices
 from quota_service.waiting_list.entry import Entry
 from quota_service.waiting_list.plan import Plan, PlannedOffer, Pool, plan
 from quota_service.waiting_list.quiet_hours import deadline_ms, that_count
@@ -102,7 +104,7 @@ class DealingRound:
             return False
         wanting = None if self.has_all else self._wanting()
         found = await deals.waiting(exam.id, drawn=self._is_drawn, wanting=wanting, limit=limit)
-        entries = [entry.in_sessions_of(exam) for entry in found]
+        entries = [entry.in_sessions_of(exam) async for entry in in_slices(found)]
         self._entries = [entry for entry in entries if entry.is_possible_in(exam)]
         if gone := [entry.serial for entry in entries if not entry.is_possible_in(exam)]:
             ended = await deals.end_waiting(self.lease, impossible=gone)
@@ -153,21 +155,19 @@ class DealingRound:
             for session in self.exam.sessions
         }
         while True:
-            planned = plan(self._entries, pool, subjects_of)
+            planned = await asyncio.to_thread(plan, self._entries, pool, subjects_of)
             conflicts = await self._conflicts(planned)
             if not conflicts:
                 return planned
             await self._end_conflicts(conflicts)
 
     async def _pool(self) -> Pool:
-        """Return the seats of this dealing, and those on open sale that its entries want."""
+        """Return the seats of this dealing, and those on open sale that its entries want.
+
+        What takes long for a long list runs in a thread: all else of the process has to go on.
+        """
         exam, dealing = self.exam, self.stores.dealing
-        places_of = {
-            f"{venue}/{subject}": f"{venue}/{session}"
-            for entry in self._entries
-            for venue in entry.venues
-            for subject, session in zip(entry.subjects, entry.sessions, strict=True)
-        }
+        places_of = await asyncio.to_thread(_places_wanted, self._entries)
         quotas = [quota for quota in places_of if not is_stopped(exam, quota)]
         remaining = await dealing.counts(self.shard, "remaining", quotas)
         places: dict[str, int] = {}
@@ -284,6 +284,16 @@ def is_stopped(exam: Exam, quota: str) -> bool:
     return exam.is_closed(venue, [subject]) or any(
         pause.covers(venue, [subject]) for pause in exam.pauses
     )
+
+
+def _places_wanted(entries: Sequence[Entry]) -> dict[str, str]:
+    """Return the quotas that entries want, each with its place under a ceiling."""
+    return {
+        f"{venue}/{subject}": f"{venue}/{session}"
+        for entry in entries
+        for venue in entry.venues
+        for subject, session in zip(entry.subjects, entry.sessions, strict=True)
+    }
 
 
 def _returned_seats(offer: PlannedOffer) -> list[str]:

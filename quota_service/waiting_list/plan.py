@@ -11,7 +11,7 @@ its place already: where that place is what an entry needs, the returned seat go
 Quotas and places under a ceiling have their names in Redis, `venue/subject` and `venue/session`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from quota_service.waiting_list.entry import Entry
@@ -69,10 +69,13 @@ def plan(entries: Iterable[Entry], pool: Pool, subjects_of: Mapping[str, Sequenc
     `subjects_of` has the subjects of each session.
     """
     left = Pool(dict(pool.returned), dict(pool.remaining), dict(pool.places_left))
+    # Most entries want no seat that there is: they are passed over without a look at their quotas.
+    seats_of = (pool.returned, pool.remaining)
+    venues = _venues_of(quota for seats in seats_of for quota, n in seats.items() if n > 0)
     offers: list[PlannedOffer] = []
     unserved: list[Entry] = []
     for entry in entries:
-        offer = _offer(entry, left, subjects_of)
+        offer = _offer(entry, venues, left, subjects_of)
         if offer is None:
             unserved.append(entry)
         else:
@@ -81,13 +84,18 @@ def plan(entries: Iterable[Entry], pool: Pool, subjects_of: Mapping[str, Sequenc
     return Plan(tuple(offers), leftovers, _waiting(unserved, leftovers, left.places_left))
 
 
+def _venues_of(names: Iterable[str]) -> set[str]:
+    return {name.partition("/")[0] for name in names}
+
+
 def _waiting(
     entries: Iterable[Entry], leftovers: Iterable[str], places: Iterable[str]
 ) -> dict[str, int]:
     waiting = dict.fromkeys([*leftovers, *(place.replace("/", "//") for place in places)], 0)
+    venues = _venues_of(waiting)
     for entry in entries if waiting else ():
         ids = [*entry.subjects, *(f"/{session}" for session in entry.sessions)]
-        for venue in entry.venues:
+        for venue in filter(venues.__contains__, entry.venues):
             for each in ids:
                 wanted = f"{venue}/{each}"
                 if wanted in waiting:
@@ -96,13 +104,13 @@ def _waiting(
 
 
 def _offer(
-    entry: Entry, left: Pool, subjects_of: Mapping[str, Sequence[str]]
+    entry: Entry, venues: Collection[str], left: Pool, subjects_of: Mapping[str, Sequence[str]]
 ) -> PlannedOffer | None:
     """Take the seats of an entry out of what is left; None where no venue has them all.
 
     The subjects of an entry are in different sessions, so none needs the place of another.
     """
-    for venue in entry.venues:
+    for venue in filter(venues.__contains__, entry.venues):
         seats = []
         for subject, session in zip(entry.subjects, entry.sessions, strict=True):
             seat = _seat(venue, subject, session, left, subjects_of)
