@@ -13,6 +13,7 @@ A code that is revoked is refused from the answer on in every process, as each o
 Seats that were reserved with it stay. `hand_out` is `reserve` without a code.
 """
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from quota_service.registration.stores import ExamStores, ReservationStores
 from quota_service.seats.set_asides import KeptSeats
 
 _ID_BYTES = 6
+_ID = re.compile(rf"[0-9a-f]{{{2 * _ID_BYTES}}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ async def revoke_code(
     """
     shard = stores.registry.shard(exam_id)
     await _find(stores, exam_id, set_aside)
+    if _ID.fullmatch(code) is None:
+        raise UnknownCode
     async with noted(stores, exam_id, "revoke-code", set_aside, reason, {"code": code}):
         revoked = await stores.set_asides.revoke_code(exam_id, set_aside, code)
         if revoked is None:

@@ -304,7 +304,7 @@ async def test_what_is_no_order_for_codes_is_refused_and_changes_nothing(
     kept: Running, nothing_changes: NothingChanges
 ) -> None:
     api = kept.client
-    path = f"{PATH}/teachers/codes/{'0' * 12}/revoke"
+    paths = [f"{PATH}/teachers/codes/{code}/revoke" for code in ("0" * 12, "%00", "x|y")]
 
     async with nothing_changes():
         bad = [
@@ -318,12 +318,15 @@ async def test_what_is_no_order_for_codes_is_refused_and_changes_nothing(
         unknown = await make(api, "nobody")
         by_frontend = await api.get(PATH)
         with_empty = await api.reserve("c-1", code="", idempotency_key="empty")
-    no_code = await api.call("POST", path, key=api.ops_key, json={"reason": WHY})
+    no_code = [
+        await api.call("POST", path, key=api.ops_key, json={"reason": WHY}) for path in paths
+    ]
 
     for reply in bad:
         assert_refused(reply, 422, "invalid-request")
     assert_refused(unknown, 404, "unknown-set-aside")
-    assert_refused(no_code, 404, "unknown-code")
+    for reply in no_code:
+        assert_refused(reply, 404, "unknown-code")
     assert_refused(by_frontend, 403, "forbidden")
     assert_refused(with_empty, 422, "invalid-request")
 
