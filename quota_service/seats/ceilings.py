@@ -13,6 +13,7 @@ from quota_service.domain.exam import Ceiling
 from quota_service.observability.caller import caller
 from quota_service.seats.calls import ShardScripts
 from quota_service.seats.codes import Code
+from quota_service.seats.hashes import scan_counts
 from quota_service.seats.keys import Shard
 from quota_service.seats.pages import CEILINGS_MAX, UNDER_CEILINGS_MAX, leave_others_time
 from quota_service.seats.replies import ScriptReply
@@ -73,14 +74,7 @@ class CeilingStore:
 
         Whether the shard is open is not asked.
         """
-        runner, key = self._runners.of(shard), shard.key("ceiling_left")
-        found: list[str] = []
-        cursor = "0"
-        while True:
-            cursor, flat = await runner.command("HSCAN", key, cursor, "COUNT", CEILINGS_MAX)
-            found += flat[::2]
-            if cursor == "0":
-                return sorted(set(found))
+        return sorted(await scan_counts(self._runners, shard, "ceiling_left"))
 
     async def read(self, shard: Shard, ceilings: Sequence[Ceiling]) -> dict[Ceiling, UnderCeiling]:
         """Return what Redis has of ceilings; each is of one moment."""

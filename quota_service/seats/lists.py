@@ -12,6 +12,7 @@ from typing import Any
 from quota_service.domain.exam import Exam
 from quota_service.seats.calls import ShardScripts
 from quota_service.seats.codes import Code
+from quota_service.seats.hashes import scan_counts, scan_hash
 from quota_service.seats.keys import Shard
 from quota_service.seats.pages import in_pages
 from quota_service.seats.servers import Runners
@@ -21,8 +22,6 @@ _QUOTAS_MAX = 500
 """Quotas that the entries of one call want in all, about; an entry wants 1,024 at most."""
 _DELISTED_MAX = 100
 """Entries that are removed with one call."""
-_SCAN_COUNT = 500
-"""Entries, or quotas they want, that are read with one call, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +117,13 @@ class ListStore:
 
     async def listed(self, shard: Shard) -> AsyncIterator[Listed]:
         """Yield the entries that wait by Redis, in pages; one may come twice, as with SCAN."""
-        async for serial, text in self._scan(shard, "list"):
+        async for serial, text in scan_hash(self._runners, shard, "list"):
             number, _, wish = text.partition("|")
             yield Listed(serial, int(number) if number else None, wish)
 
     async def wanted(self, shard: Shard) -> dict[str, int]:
         """Return how many entries want each quota, and each session at a venue with ceilings."""
-        return {field: int(count) async for field, count in self._scan(shard, "wanted")}
-
-    async def _scan(self, shard: Shard, name: str) -> AsyncIterator[tuple[str, str]]:
-        cursor = "0"
-        while True:
-            cursor, flat = await self._runners.of(shard).command(
-                "HSCAN", shard.key(name), cursor, "COUNT", _SCAN_COUNT
-            )
-            for each in zip(flat[::2], flat[1::2], strict=True):
-                yield each
-            if cursor == "0":
-                return
+        return await scan_counts(self._runners, shard, "wanted")
 
 
 def _pages(entries: Iterable[Entry]) -> Iterable[list[Entry]]:

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 
 from quota_service.observability.caller import caller
 from quota_service.seats.calls import ShardScripts
+from quota_service.seats.hashes import scan_counts
 from quota_service.seats.keys import Shard
 from quota_service.seats.pages import QUOTAS_MAX, in_pages
 from quota_service.seats.servers import Runners
-
-_FIELDS_MAX = 500
-"""Fields of a hash in one command, about."""
 
 
 class ReturnedStore:
@@ -28,15 +26,7 @@ class ReturnedStore:
 
         Whether the shard is open is not asked.
         """
-        found: dict[str, int] = {}
-        cursor = "0"
-        while True:
-            cursor, flat = await self._runners.of(shard).command(
-                "HSCAN", shard.key("returned"), cursor, "COUNT", _FIELDS_MAX
-            )
-            found |= zip(flat[::2], map(int, flat[1::2]), strict=True)
-            if cursor == "0":
-                return found
+        return await scan_counts(self._runners, shard, "returned")
 
     async def level(
         self, shard: Shard, wanted: Mapping[str, int], places: Mapping[str, str]

@@ -13,12 +13,11 @@ from quota_service.domain.exam import Quota
 from quota_service.observability.caller import caller
 from quota_service.seats.calls import ShardScripts
 from quota_service.seats.codes import CODES, Code
+from quota_service.seats.hashes import scan_counts
 from quota_service.seats.keys import Shard
 from quota_service.seats.pages import QUOTAS_MAX, in_pages, leave_others_time
 from quota_service.seats.replies import ScriptReply
 from quota_service.seats.servers import Runners
-
-_SCAN_COUNT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +78,8 @@ class SetAsideStore:
 
         Whether the shard is open is not asked.
         """
-        seats = await self._fields(shard, "aside_seats")
-        left = await self._fields(shard, "aside_left")
+        seats = await scan_counts(self._runners, shard, "aside_seats")
+        left = await scan_counts(self._runners, shard, "aside_left")
         found: dict[str, dict[Quota, KeptSeats]] = {}
         for name, count in sorted(seats.items()):
             set_aside, venue, subject = name.split("/")
@@ -98,14 +97,3 @@ class SetAsideStore:
         runner, key = self._runners.of(shard), shard.key("code_uses")
         counts = await runner.command("HMGET", key, *codes)
         return {code: int(count or 0) for code, count in zip(codes, counts, strict=True)}
-
-    async def _fields(self, shard: Shard, name: str) -> dict[str, int]:
-        runner, key = self._runners.of(shard), shard.key(name)
-        found: dict[str, int] = {}
-        cursor = "0"
-        while True:
-            cursor, flat = await runner.command("HSCAN", key, cursor, "COUNT", _SCAN_COUNT)
-            pairs = zip(flat[::2], flat[1::2], strict=True)
-            found |= {field: int(count) for field, count in pairs}
-            if cursor == "0":
-                return found
