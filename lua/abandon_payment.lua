@@ -72,7 +72,8 @@ record[ATTEMPT_BEGAN_MS] = 0
 local text, returned
 if record[DUE_MS] == '0' then
   local moves = begin_moves(definition_key)
-  give_seats_back(moves, record, record[VENUE], 'confirming', false, wanted_key, aside_left_key, ceiling_left_key)
+  give_seats_back(moves, record, record[VENUE], 'confirming', false, wanted_key, aside_left_key,
+    ceiling_left_key)
   add_up(confirming_key, moves.confirming)
   returned = write_pools(
     moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- capacity: sets how many seats quotas have, all of those named or none.
 -- Seats that come to a quota go by the rule for seats that come back; those that a new quota has are on
--- open sale, unless somebody waits for them. Seats that a quota loses are those on open sale, then those that wait for the next allocation.
+-- open sale, unless somebody waits for them. Seats that a quota loses are those on open sale, then those
+-- that wait for the next allocation.
 -- Why atomic: a lower capacity is only right while enough of its seats are free.
 -- It may run when Redis is full: it writes a few fields, and a recovery may need it.
 --

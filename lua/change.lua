@@ -114,7 +114,8 @@ if state == 'held' and is_used then
   return { SHARE_USED }
 end
 
-take_seats(moves, record, venue, state == 'held' and 'held' or 'confirming', true, aside_left_key, ceiling_left_key)
+take_seats(moves, record, venue, state == 'held' and 'held' or 'confirming', true, aside_left_key,
+  ceiling_left_key)
 if state == 'held' then
   give_seats_back(moves, record, record[VENUE], 'held', false, wanted_key, aside_left_key, ceiling_left_key)
   local counts = {}

@@ -75,7 +75,7 @@ add_up(aside_key, moves.aside)
 add_up(ceiling_left_key, moves.ceiling_left)
 local returned = add_up_above_zero(returned_key, moves.returned)
 for n, each in ipairs(closed) do
-  append(version_key, journal_key, fence, by, 'close_set_aside', each.quota, now_ms, set_aside .. '=' .. each.left,
-    n == #closed and returned or '')
+  append(version_key, journal_key, fence, by, 'close_set_aside', each.quota, now_ms,
+    set_aside .. '=' .. each.left, n == #closed and returned or '')
 end
 return { DONE, seats }

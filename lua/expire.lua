@@ -154,7 +154,8 @@ local version = redis.call('INCRBY', version_key, #ended) - #ended
 for n, hold in ipairs(ended) do
   local text = keep_ended(KEYS[FIXED_KEYS + hold.at], hold.record)
   if n == #ended and returned ~= '' then
-    append_as(version + n, journal_key, fence, by, 'expire', ended_serials[n], now_ms, text, 'returned', returned)
+    append_as(version + n, journal_key, fence, by, 'expire', ended_serials[n], now_ms, text,
+      'returned', returned)
   else
     append_as(version + n, journal_key, fence, by, 'expire', ended_serials[n], now_ms, text)
   end

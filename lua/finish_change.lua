@@ -58,11 +58,13 @@ end
 local moves = begin_moves(definition_key)
 if has_moved then
   move_seats(record, record[TO_VENUE], confirming_key, confirmed_key)
-  give_seats_back(moves, record, record[VENUE], 'confirmed', false, wanted_key, aside_left_key, ceiling_left_key)
+  give_seats_back(moves, record, record[VENUE], 'confirmed', false, wanted_key, aside_left_key,
+    ceiling_left_key)
   record[VENUE], record[SET_ASIDE] = record[TO_VENUE], ''
   record[VENUE_CHANGES] = (tonumber(record[VENUE_CHANGES]) or 0) + 1
 else
-  give_seats_back(moves, record, record[TO_VENUE], 'confirming', true, wanted_key, aside_left_key, ceiling_left_key)
+  give_seats_back(moves, record, record[TO_VENUE], 'confirming', true, wanted_key, aside_left_key,
+    ceiling_left_key)
 end
 add_up(confirming_key, moves.confirming)
 add_up(confirmed_key, moves.confirmed)

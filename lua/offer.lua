@@ -41,8 +41,8 @@
 --   {SOLD_OUT}                          a seat or a place that was planned is gone
 --   {CLOSED}                            registration is over
 --   {SESSION_STARTED}                   the deadline has passed
--- or {IN_PROGRESS, its epoch}: another leader has begun since; {STALE}: another definition is in force than the
--- caller knows; or {NOT_READY}.
+-- or {IN_PROGRESS, its epoch}: another leader has begun since; {STALE}: another definition is in force
+-- than the caller knows; or {NOT_READY}.
 -- @include codes
 -- @include shard
 -- @include definition

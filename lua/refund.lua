@@ -63,7 +63,8 @@ if state ~= 'confirmed' then
 end
 
 local moves = begin_moves(definition_key)
-give_seats_back(moves, record, record[VENUE], 'confirmed', false, wanted_key, aside_left_key, ceiling_left_key)
+give_seats_back(moves, record, record[VENUE], 'confirmed', false, wanted_key, aside_left_key,
+  ceiling_left_key)
 add_up(confirmed_key, moves.confirmed)
 local returned = write_pools(
   moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- set_asides: sets how many seats of quotas are kept for groups, and raises the capacity of these quotas in the
--- same step, so that seats that come for a group are never on sale.
+-- set_asides: sets how many seats of quotas are kept for groups, and raises the capacity of these quotas
+-- in the same step, so that seats that come for a group are never on sale.
 -- Why atomic: seats for a group are taken from those that are free, and given back by the rule of the exam.
 -- The seats of a set-aside are those left in it and those that reservations have from it.
 -- It may run when Redis is full: it writes a few fields, and a recovery needs it.

@@ -25,7 +25,8 @@
 -- ARGV[4] count: about how many quotas at most; 0 for none
 --
 -- Returns {DONE, version, clock (ms), live holds, attempts, undrained journal entries, claims, cursor of
---          the next page or 0, {venue/subject, capacity, remaining, returned, aside, held, confirming, confirmed, …}}
+--          the next page or 0, {venue/subject, capacity, remaining, returned, aside, held, confirming,
+--          confirmed, …}}
 --         {DONE_BEFORE, version, clock (ms), live holds, attempts, undrained journal entries, claims}
 --                      nothing was changed since the known version, or no quotas are wanted
 --         {NOT_READY}
@@ -64,8 +65,13 @@ for i = 1, #found, 2 do
 end
 local remaining = redis.call('HMGET', remaining_key, unpack(quotas))
 -- Most exams have neither.
-local returned = redis.call('HLEN', returned_key) == 0 and {} or redis.call('HMGET', returned_key, unpack(quotas))
-local aside = redis.call('HLEN', aside_key) == 0 and {} or redis.call('HMGET', aside_key, unpack(quotas))
+local returned, aside = {}, {}
+if redis.call('HLEN', returned_key) > 0 then
+  returned = redis.call('HMGET', returned_key, unpack(quotas))
+end
+if redis.call('HLEN', aside_key) > 0 then
+  aside = redis.call('HMGET', aside_key, unpack(quotas))
+end
 local held = redis.call('HMGET', held_key, unpack(quotas))
 local confirming = redis.call('HMGET', confirming_key, unpack(quotas))
 local confirmed = redis.call('HMGET', confirmed_key, unpack(quotas))

@@ -47,7 +47,8 @@ local function waits_for_allocation(moves, venue, subject, session, wanted_key)
   local quota = venue .. '/' .. subject
   if moves.is_wanted[quota] == nil then
     moves.is_wanted[quota] = redis.call('HEXISTS', wanted_key, quota) == 1
-      or (moves.has_ceilings and session ~= '' and redis.call('HEXISTS', wanted_key, venue .. '//' .. session) == 1)
+      or (moves.has_ceilings and session ~= ''
+        and redis.call('HEXISTS', wanted_key, venue .. '//' .. session) == 1)
   end
   return moves.is_wanted[quota]
 end
@@ -100,7 +101,8 @@ end
 
 -- Gives the seats of a record at a venue back: to its set-aside while that is on, else by the rule of
 -- the exam. `of_sale` is true for seats that were taken from open sale, whatever the record's are from.
-local function give_seats_back(moves, record, venue, from, of_sale, wanted_key, aside_left_key, ceiling_left_key)
+local function give_seats_back(moves, record, venue, from, of_sale, wanted_key, aside_left_key,
+    ceiling_left_key)
   local set_aside, code
   if not of_sale then
     set_aside, code = set_aside_of(record)
@@ -153,7 +155,8 @@ end
 
 -- Writes what was moved between the pools of free seats; answers what the journal tells of those that
 -- wait for the next allocation.
-local function write_pools(moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key, ceiling_left_key)
+local function write_pools(moves, remaining_key, returned_key, aside_key, aside_left_key, code_uses_key,
+    ceiling_left_key)
   add_up(remaining_key, moves.remaining)
   add_up(aside_key, moves.aside)
   add_up(aside_left_key, moves.aside_left)

@@ -14,7 +14,6 @@ from tests.support.waiting import eventually
 
 PATH = "/v1/exams/exam-1/seat-releases"
 WHY = "the venue has opened a hall"
-HOUR_S = 3600.0
 SEATS = {"jinan": {"general": 2}}
 
 
