@@ -1,9 +1,11 @@
 """An exam with a waiting list as the dealing meets it: who waits, and which seats came back."""
 
+import datetime as dt
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from quota_service.app.opening import Service
 from quota_service.definitions.reading import parse_exam
@@ -28,6 +30,12 @@ SEATS: Mapping[str, Mapping[str, int]] = {
 }
 ENTRIES = "SELECT candidate, state FROM waiting_list_entries WHERE exam = $1 ORDER BY number"
 _NUMBERS = itertools.count(1)
+
+
+def in_hours(hours: int) -> str:
+    """Return the time of day in some hours, on the clocks of the test exam."""
+    now = dt.datetime.now(ZoneInfo("Asia/Shanghai"))
+    return (now + dt.timedelta(hours=hours)).strftime("%H:%M")
 
 
 @dataclass(slots=True)
@@ -175,7 +183,7 @@ async def open_list(
     definition["fee"]["amount"] = fee
     definition["returned"] = {"rule": rule}
     if rule == "at-times":
-        definition["returned"]["times"] = ["00:00", "12:00"]
+        definition["returned"]["times"] = [in_hours(6), in_hours(18)]
     definition["waiting_list"] = {"offer_ttl_s": 3600, **rules}
     await import_exam(service.stores.maintenance, parse_exam(definition))
     async with service.stores.ledger.transaction() as connection:
