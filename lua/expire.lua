@@ -153,7 +153,9 @@ redis.call('SADD', spent_key, unpack(ended_serials))
 local version = redis.call('INCRBY', version_key, #ended) - #ended
 for n, hold in ipairs(ended) do
   local text = keep_ended(KEYS[FIXED_KEYS + hold.at], hold.record)
-  if n == #ended and returned ~= '' then
+  -- The first tells of all of them: where only some are drained before Redis is lost, seats wait
+  -- rather than go on sale.
+  if n == 1 and returned ~= '' then
     append_as(version + n, journal_key, fence, by, 'expire', ended_serials[n], now_ms, text,
       'returned', returned)
   else

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from quota_service.domain.errors import NotReady
-from quota_service.domain.exam import Ceiling
+from quota_service.domain.exam import Ceiling, ReturnedSeats, ReturnRule
 from quota_service.seats.ceilings import CeilingStore, UnderCeiling
 from quota_service.seats.codes import Code
 from tests.support.books import read_journal
@@ -106,3 +106,35 @@ async def test_a_fenced_shard_is_not_ready(seats: SeatsUnderTest, ceilings: Ceil
     ):
         with pytest.raises(NotReady):
             await step
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted", "waits"),
+    [
+        (ReturnRule.AT_ONCE, "jinan/qms", 0),
+        (ReturnRule.LIST_FIRST, "jinan/qms", 1),
+        (ReturnRule.LIST_FIRST, "jinan//day1-pm", 1),
+        (ReturnRule.LIST_FIRST, "tianjin/qms", 0),
+        (ReturnRule.AT_TIMES, "tianjin/qms", 1),
+    ],
+)
+async def test_seats_that_a_higher_ceiling_frees_go_by_the_rule_for_seats_that_come_back(
+    seats: SeatsUnderTest, ceilings: CeilingStore, rule: ReturnRule, wanted: str, waits: int
+) -> None:
+    exam = dataclasses.replace(
+        seats.exam, returned=ReturnedSeats(rule), ceilings={("jinan", "day1-pm"): 1}, revision=2
+    )
+    await seats.store.define(seats.shard, exam, before="0")
+    await ceilings.set(seats.shard, [dataclasses.replace(DAY1_PM, seats=1)])
+    await dataclasses.replace(seats, exam=exam).hold("c-1", ("qms",))
+    await seats.client.hset(seats.shard.key("wanted"), wanted, 1)
+
+    await ceilings.set(seats.shard, [dataclasses.replace(DAY1_PM, seats=2)])
+
+    found = await seats.snapshot()
+    assert sum(found.returned.values()) == waits
+    assert await ceilings.left(seats.shard, ["jinan/day1-pm"]) == {"jinan/day1-pm": 1 - waits}
+    assert (await read_journal(seats.client, seats.shard))[-1][1].get("returned", "") == (
+        "" if not waits else next(f"{q}=1" for q, n in found.returned.items() if n)
+    )
+    await seats.check_books()
