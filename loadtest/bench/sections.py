@@ -42,6 +42,7 @@ async def group_commit_rows(testbed: Testbed) -> list[Row]:
 SECTIONS: Mapping[str, Section] = MappingProxyType(
     {
         "reserve": throughput.reserve_rows,
+        "rules": throughput.rules_rows,
         "sold-out": throughput.sold_out_rows,
         "availability": throughput.availability_rows,
         "confirm": throughput.confirm_rows,

@@ -31,6 +31,7 @@ SEATS = 1_000_000
 _RESERVE = {64: at_least(0.7), 256: at_least(0.85)}
 _SOLD_OUT = {64: at_least(0.75), 256: at_least(0.9)}
 _CONFIRM = {64: at_least(0.3), 256: at_least(0.45)}
+_BY_A_RULE = at_least(0.97)
 _ECHOED_PAYMENTS = 500
 _COMMANDS_OF_THE_BACKGROUND = 30
 """How many more commands the background may send to Redis in one second than in another."""
@@ -57,6 +58,26 @@ async def reserve_rows(testbed: Testbed) -> list[Row]:
                 ("reserve ÷ one row-lock transaction each", at_least(12), reserve, rowlock),
             ],
         )
+
+
+async def rules_rows(testbed: Testbed) -> list[Row]:
+    """Return the rows of reservations where seats that come back go to a list, and under ceilings.
+
+    No seat comes back, and no ceiling is met: it is what the rules cost everybody.
+    """
+    returned = {"returned": {"rule": "list-first"}, "waiting_list": {"offer_ttl_s": 3600}}
+    rooms = {"rooms": {venue: {"s1": SEATS} for venue in VENUES}}
+    plain = Orders(testbed, "plain", await new_exam(testbed))
+    listed = Orders(testbed, "list first", await new_exam(testbed, **returned))
+    ceilings = Orders(testbed, "ceilings", await new_exam(testbed, **rooms))
+    return await alternating_rows(
+        testbed,
+        [
+            ("reserve, returned seats to a list ÷ on open sale", _BY_A_RULE, listed, plain),
+            ("reserve, under a ceiling ÷ without", _BY_A_RULE, ceilings, plain),
+        ],
+        testbed.plan.connections[:1],
+    )
 
 
 async def sold_out_rows(testbed: Testbed) -> list[Row]:

@@ -1,4 +1,4 @@
-"""`make rush`: rehearses the opening rush, checks P1 to P9 at its end, and reports.
+"""`make rush`: rehearses the opening rush, checks P1 to P10 at its end, and reports.
 
     python -m loadtest.rush [--size 1m|5m] [--candidates N] [--seats N] [--minutes M] [--no-room]
 

@@ -13,6 +13,7 @@ import gevent
 from loadtest.rush.calls import Answer
 from loadtest.rush.evidence import Arrived, Attempt, Document, Done, Held, Shown
 from loadtest.rush.exam import seconds
+from loadtest.rush.line import Line
 from loadtest.rush.plan import After, Cheat, Ending, Plan
 from loadtest.rush.provider import FAILED, Provider
 from loadtest.rush.room import WaitingRoom
@@ -36,6 +37,7 @@ class Candidate:
         self._provider = provider
         self._plan = plan
         self._room = WaitingRoom(world, plan) if world.options.has_room else None
+        self._line = Line(world, plan)
         self._pass: str | None = None
         self._orders = 0
         self._passes = 0
@@ -85,13 +87,24 @@ class Candidate:
                 return answer.document if answer is not None and answer.is_ok else None
             if answer.is_ok:
                 return answer.document
-            if answer.slug != "sold-out" or attempt == self._plan.tries_max - 1:
+            if answer.slug != "sold-out" or self._waits_in_line(attempt):
+                return None
+            if attempt == self._plan.tries_max - 1:
                 return None
             found = self._look_again()
             if not found:
                 return None
             venues = found
         return None
+
+    def _waits_in_line(self, attempt: int) -> bool:
+        """Wait in the list after the first order, if that is the plan; whether there was a wait."""
+        if attempt or not (self._plan.waits_in_line and self._world.has_list):
+            return False
+        offered = self._line.wait()
+        if offered is not None:
+            self._end_offer(offered)
+        return self._line.has_waited
 
     def _look(self) -> Answer:
         wanted = ",".join(self._plan.subjects)
@@ -195,6 +208,15 @@ class Candidate:
             self._provider.report(reservation, after_s=after_s)
         else:
             self._pay(reservation, ending)
+
+    def _end_offer(self, reservation: Document) -> None:
+        """Pay for an offer at once or let it go: it would be held beyond the end of the day."""
+        self._world.think(0.3, 1.5)
+        if self._plan.ending in {Ending.GIVE_BACK, Ending.ABANDON, Ending.PAY_LATE}:
+            self._line.leave()
+            return
+        self._provider.report(reservation)
+        self._await_booking(reservation)
 
     def _pay(self, reservation: Document, ending: Ending) -> None:
         self._checkout(reservation)

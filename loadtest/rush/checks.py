@@ -20,6 +20,8 @@ from loadtest.rush.evidence import (
     Evidence,
     Facts,
     Held,
+    LeftList,
+    Listed,
     Looked,
     Repeated,
     Sent,
@@ -76,6 +78,8 @@ def check(evidence: Evidence, facts: Facts) -> list[Verdict]:
     found = []
     for promise, meaning, checker in CHECKERS:
         if facts.room is None and checker in _OF_THE_ROOM:
+            continue
+        if checker is served_in_order and not evidence.of(Listed):
             continue
         findings = list(checker(evidence, facts))
         broken = tuple(finding for finding in findings if finding is not None)
@@ -242,6 +246,35 @@ def one_a_session(_evidence: Evidence, facts: Facts) -> Findings:
     yield from _audited(facts, "P9")
 
 
+def served_in_order(evidence: Evidence, facts: Facts) -> Findings:
+    """P10: nobody in the list is offered seats before somebody who could have used them in full.
+
+    Holds that no order of a candidate made are offers; they were made when they were created.
+    """
+    ordered = {held.reservation["id"] for held in evidence.of(Held)}
+    left_s = {left.entry: left.at_s for left in evidence.of(LeftList)}
+    entries = {listed.entry["id"]: listed.entry for listed in evidence.of(Listed)}
+    offers = {
+        entry["id"]: reservation
+        for entry in entries.values()
+        for reservation in facts.views[entry["candidate"]]["reservations"]
+        if reservation["id"] not in ordered
+    }
+    for served, offer in offers.items():
+        at_s, seats = seconds(offer["created_at"]), set(offer["subjects"])
+        passed = [
+            entry["number"]
+            for name, entry in entries.items()
+            if entry["number"] < entries[served]["number"]
+            and offer["venue"] in entry["venues"]
+            and seats.issuperset(entry["subjects"])
+            and not (name in offers and seconds(offers[name]["created_at"]) <= at_s)
+            and left_s.get(name, float("inf")) > at_s + MACHINE_LATE_MAX_S
+        ]
+        told = f"number {entries[served]['number']} was offered seats before numbers {passed}"
+        yield told if passed else None
+
+
 def refused_as_told(evidence: Evidence, _facts: Facts) -> Findings:
     """Hold each thing that must be refused against the name it was refused by."""
     for attempt in evidence.of(Attempt):
@@ -305,6 +338,7 @@ CHECKERS: Sequence[tuple[str, str, Checker]] = (
     ("P7", "the books balance", books_balance),
     ("P8", "it stands at the end", still_standing),
     ("P9", "one subject a session", one_a_session),
+    ("P10", "the list is served in order", served_in_order),
     ("refusals", "what must be refused is", refused_as_told),
     ("order", "nobody is called before those in front", fair_order),
     ("draw", "ranks are as the seed says", fair_ranks),

@@ -7,7 +7,7 @@ import time
 from gevent.pool import Pool
 
 from loadtest.rush.calls import Answer, Caller
-from loadtest.rush.evidence import Document, Evidence, Facts, Held
+from loadtest.rush.evidence import Document, Evidence, Facts, Held, Listed
 from loadtest.rush.options import Options
 
 VIEWS_AT_ONCE = 32
@@ -28,7 +28,10 @@ def collect(
     Raises CollectError when a call is not answered as it should be, also when sent again.
     """
     path = f"/v1/exams/{options.exam}"
-    candidates = sorted({held.reservation["candidate"] for held in evidence.of(Held)})
+    candidates = sorted(
+        {held.reservation["candidate"] for held in evidence.of(Held)}
+        | {listed.entry["candidate"] for listed in evidence.of(Listed)}
+    )
     room = _asked(ops, f"{path}/waiting-room").document if options.has_room else None
     bookings = _asked(ops, f"{path}/bookings.csv").body.decode()
     views = Pool(VIEWS_AT_ONCE).imap(

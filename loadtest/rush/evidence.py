@@ -87,6 +87,31 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A candidate joined the waiting list: the entry as it was answered."""
+
+    at_s: float
+    entry: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A candidate who waited was seen to have an offer; `reservation` is its hold."""
+
+    entry: str
+    reservation: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeftList:
+    """A candidate leaves the waiting list; noted before the call is sent."""
+
+    entry: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Repeated:
     """A call other than an order was sent twice; whether both answers were the same."""
 
@@ -154,6 +179,8 @@ class Looked:
     quotas_sold_out: int
     waiting: int
     rate: float
+    listed: int = 0
+    """Entries that wait in the waiting list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +197,8 @@ class Measured:
 
 
 _TellsOfCandidates = Arrived | Ticketed | Turn | Claimed | Held | Repeated | Shown | Done | Attempt
-Note = Call | _TellsOfCandidates | Sent | Delivered | Looked | Measured
+_TellsOfTheList = Listed | Offered | LeftList
+Note = Call | _TellsOfCandidates | _TellsOfTheList | Sent | Delivered | Looked | Measured
 _TYPES = {
     kind.__name__: kind
     for kind in (
@@ -180,6 +208,9 @@ _TYPES = {
         Turn,
         Claimed,
         Held,
+        Listed,
+        Offered,
+        LeftList,
         Repeated,
         Shown,
         Done,

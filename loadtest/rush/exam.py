@@ -46,6 +46,9 @@ OVER_AFTER_S = 1.0
 _LAST_SITTINGS_S = 0.1
 """How long each sitting of an exam lasts that is ended."""
 
+OFFER_TTL_S = 60
+"""The shortest that an offer may be paid for; a candidate pays or declines it at once."""
+
 _DAY_S = 86_400
 _CLOSES_AFTER_S = 7 * _DAY_S
 _REFUND_BEFORE_S = 3600
@@ -104,6 +107,8 @@ def definition(
         ],
         "venues": [{"id": venue, "title": _text(venue, venue)} for venue in VENUES],
         "seats": {venue: dict(by_subject) for venue, by_subject in seats.items()},
+        "returned": {"rule": "list-first"},
+        "waiting_list": {"offer_ttl_s": OFFER_TTL_S},
     }
     if options.has_room:
         document["waiting_room"] = {
@@ -150,6 +155,8 @@ def copied(
     ]
     taken_over = ("title", "time_zone", "fee", "fair_use", "notice", "subjects", "venues")
     document = {**own, **{name: exam[name] for name in taken_over}, "sessions": sessions}
+    if exam.get("waiting_list") is None:
+        del document["waiting_list"], document["returned"]
     room = document.pop("waiting_room", None)
     if room is not None and exam.get("waiting_room") is not None:
         times = {name: room[name] for name in ("pass_ttl_s", "idle_s", "claim_grace_s")}

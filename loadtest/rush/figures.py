@@ -15,6 +15,7 @@ from loadtest.rush.evidence import (
     Held,
     Looked,
     Measured,
+    Offered,
 )
 from loadtest.rush.fairness import Fairness, fairness
 
@@ -75,6 +76,8 @@ class Figures:
     seats: Series
     waiting: Series
     rate: Series
+    listed: Series
+    offered: Series
     p99_ms: dict[str, Series]
     cores_used: Series
     """Of all processes of the service together, as the series below; empty without metrics."""
@@ -127,6 +130,8 @@ def figures(evidence: Evidence, opens_at_s: float) -> Figures:
         seats=_levels(looks, opens_at_s, "remaining"),
         waiting=_levels(looks, opens_at_s, "waiting"),
         rate=_levels(looks, opens_at_s, "rate"),
+        listed=_levels(looks, opens_at_s, "listed"),
+        offered=_each_second([(offer.at_s, 1) for offer in evidence.of(Offered)], opens_at_s),
         p99_ms=_p99_over_time(calls, opens_at_s),
         cores_used=_rate(evidence, opens_at_s, "cpu_s"),
         at_work=_level(evidence, opens_at_s, "at_work", sum),

@@ -35,10 +35,15 @@ def draw(found: Figures, path: Path) -> None:
     admissions.step(
         taken.at_s, taken.values, where="post", color=_ORANGE, label="seats taken, each second"
     )
+    if found.offered.values:
+        _steps(admissions, found.offered, _BLUE, "offered to the waiting list, each second")
     admissions.set_ylabel("admitted, taken / s")
     seats.plot(found.seats.at_s, found.seats.values, color=_GREEN, label="seats left")
     if any(found.waiting.values):
         seats.plot(found.waiting.at_s, found.waiting.values, color=_GREY, label="people waiting")
+    if any(found.listed.values):
+        listed = found.listed
+        seats.plot(listed.at_s, listed.values, color=_ORANGE, label="people in the waiting list")
     seats.set_ylabel("seats, people")
     for step, series in found.p99_ms.items():
         colour = _P99_COLOURS[step]

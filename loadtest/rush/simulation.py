@@ -111,6 +111,7 @@ class Simulation:
         release_at_s = opens_at_s + options.open_s * options.release_after_share
         release = functools.partial(own_exam.change, whole)
         watcher = Watcher(options, self._ops, self._evidence, release, release_at_s)
+        watcher.has_list = world.has_list
         watching = gevent.spawn(watcher.run)
         telling = gevent.spawn(Progress(self._evidence, opens_at_s).run)
         measuring = gevent.spawn(measure, options.metrics, self._evidence)

@@ -33,6 +33,7 @@ class Watcher:
         self._release_at_s = release_at_s
         self._is_stopped = False
         self.has_released = False
+        self.has_list = False
 
     def run(self) -> None:
         """Look once a second; the seats kept back are released when their time comes."""
@@ -60,5 +61,12 @@ class Watcher:
             remaining = sum(quota["remaining"] for quota in quotas)
             capacity = sum(quota["capacity"] for quota in quotas)
             sold_out = sum(quota["remaining"] == 0 for quota in quotas)
-            looked = Looked(time.time(), remaining, capacity, len(quotas), sold_out, waiting, rate)
-            self._evidence.add(looked)
+            seen = (remaining, capacity, len(quotas), sold_out, waiting, rate)
+            self._evidence.add(Looked(time.time(), *seen, self._listed(path)))
+
+    def _listed(self, path: str) -> int:
+        """Return how many entries wait in the waiting list; 0 where there is none."""
+        if not self.has_list:
+            return 0
+        found = self._ops.get("watch", f"{path}/waiting-list?limit=1")
+        return int(found.document["states"].get("waiting", 0)) if found.is_ok else 0

@@ -54,6 +54,11 @@ class World:
         """Where the exam is."""
         return f"/v1/exams/{self.options.exam}"
 
+    @property
+    def has_list(self) -> bool:
+        """Whether who finds no seat can wait for one."""
+        return self.exam.get("waiting_list") is not None
+
     def think(self, least_s: float, most_s: float) -> None:
         """Pass some time, as people do; never beyond the end by more than `most_s`."""
         gevent.sleep(self.draw.uniform(least_s, most_s))

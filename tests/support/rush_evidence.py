@@ -16,6 +16,7 @@ from loadtest.rush.evidence import (
     Evidence,
     Facts,
     Held,
+    Listed,
     Looked,
     Sent,
     Shown,
@@ -31,6 +32,8 @@ OPENS_S = 1_700_000_000.0
 TTL_S = 10
 FIRST, SECOND = sorted(("ann", "bob"), key=lambda name: rank_of(SEED, EXAM, name))
 THIRD = "cyn"
+NOTHING: dict[str, Any] = {"reservations": []}
+"""The view of a candidate without reservations."""
 
 
 def reservation(name: str, state: str = "held", **members: Any) -> dict[str, Any]:
@@ -116,6 +119,19 @@ def good_facts(**changes: Any) -> Facts:
         "probe_status": 201,
     }
     return Facts(**{**said, **changes})
+
+
+def in_line(*, offered: dict[int, float]) -> tuple[Evidence, Facts]:
+    """A good rush in which two waited for one seat; when each was offered it, by number."""
+    evidence, views = good_evidence(), good_facts().views
+    for number in (1, 2):
+        name = f"waiting-{number}"
+        wish = {"candidate": name, "subjects": ["general"], "venues": ["jinan"]}
+        entry = {"id": f"{EXAM}.w.{number}", "number": number, **wish}
+        evidence.add(Listed(OPENS_S + 10 + number, entry))
+        created = {"created_at": moment(OPENS_S + offered.get(number, 0))}
+        views[name] = view(name, "released", **created) if number in offered else NOTHING
+    return evidence, good_facts(views=views)
 
 
 def booking(name: str, **members: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from loadtest.rush.evidence import (
     Evidence,
     Facts,
     Held,
+    LeftList,
     Looked,
     Repeated,
     Sent,
@@ -34,6 +35,7 @@ from tests.support.rush_evidence import (
     booking,
     good_evidence,
     good_facts,
+    in_line,
     left,
     reservation,
     step,
@@ -62,6 +64,28 @@ def test_a_rush_without_a_room_is_not_judged_by_its_order() -> None:
     verdicts = check(good_evidence(), good_facts(room=None))
 
     assert {"order", "draw"}.isdisjoint(v.promise for v in verdicts)
+
+
+def test_a_rush_in_which_nobody_waited_in_line_is_not_judged_by_it() -> None:
+    assert "P10" not in {v.promise for v in check(good_evidence(), good_facts())}
+
+
+@pytest.mark.parametrize(("first", "is_broken"), [(1, False), (2, True)])
+def test_seats_that_are_offered_to_the_second_in_line_first_break_p10(
+    first: int, is_broken: bool
+) -> None:
+    evidence, facts = in_line(offered={first: 30, 3 - first: 31})
+
+    assert ("P10" in broken(evidence, facts)) is is_broken
+
+
+def test_the_first_in_line_who_was_offered_nothing_breaks_p10_unless_it_had_left() -> None:
+    passed, facts = in_line(offered={2: 30})
+    gone, _ = in_line(offered={2: 30})
+    gone.add(LeftList(f"{EXAM}.w.1", OPENS_S + 20))
+
+    assert "P10" in broken(passed, facts)
+    assert "P10" not in broken(gone, facts)
 
 
 def test_what_was_never_put_to_the_test_is_not_called_kept() -> None:
