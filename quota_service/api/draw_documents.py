@@ -49,7 +49,7 @@ class DrawSource(Answer):
 
 
 class FrozenEntries(Answer):
-    """Who is in the draw: nobody is added any more."""
+    """The candidates in the draw; none is added any more."""
 
     count: Annotated[Count, example(48_211)]
     """How many candidates are in the draw."""

@@ -28,7 +28,7 @@ from quota_service.schema import CandidateId, Evidence, Reason
 
 @with_config(STRICT)
 class SourceEvidence(TypedDict):
-    """What the source of a draw has come to."""
+    """The outcome of the source of a draw."""
 
     evidence: Evidence
     """The outcome of an event, word for word as it was published: every character counts. Of a

@@ -236,10 +236,10 @@ OPERATIONS: Mapping[str, Operation] = {
         "From the answer on no process reserves what is paused for a candidate: orders go to their "
         "other venues, else they are `paused`, a 503 with the reason; with `stops` `changes` so "
         "are changes of venue to it. Payments, checkouts, releases and refunds go on, as does what "
-        "ops do for candidates; who repeats an order that was answered gets that answer. While the "
+        "ops do for candidates; a repeat of an order that was answered gets that answer. While the "
         "exam is paused as a whole its waiting room admits nobody, and its waiting list is not "
-        "dealt to. The exam and its availability tell the public. Pauses of different scopes stand "
-        "beside each other.", Body("Pausing")),
+        "dealt to. The exam and its availability have its pauses. Pauses of different scopes are "
+        "independent.", Body("Pausing")),
     "POST /v1/exams/{exam}/resume": Operation("resume_exam",
         {200: Body("ResumedExam", {"resumed": {"pauses": []}})},
         "Ends the pause of exactly this venue and subject; those of other scopes stay. With "
@@ -267,12 +267,12 @@ OPERATIONS: Mapping[str, Operation] = {
             "waiting": {"position": {"first": 11, "last": 50},
                         "estimate": {"offered_within_a_day": 12}},
             "offered": lambda: {"state": "offered", "offer": _offer()}})},
-        "As it is at this moment. The position is a band of it: others leave, and who cannot be "
-        "served in full is passed."),
+        "The state now. The position is a band: other entries leave, and an entry that cannot be "
+        "served in full is passed over."),
     "DELETE /v1/exams/{exam}/waiting-list/{entry}": Operation("leave_waiting_list",
         {200: Body("ListedEntry", {"left": {"state": "left",
                                             "ended_at": "2023-03-15T01:00:00.000Z"}})},
-        "The seats of an offer go to the next. Leaving again changes nothing; the candidate may "
+        "The seats of an offer go to the next entry. A repeat changes nothing; the candidate may "
         "join again, at the back."),
     "GET /v1/exams/{exam}/waiting-list": Operation("get_waiting_list", "WaitingListPage",
         "How many entries there are, by state and by quota, and the entries by number: of a "
@@ -303,7 +303,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /v1/exams/{exam}/waiting-room/open-without-draw": Operation("open_without_draw",
         "SteeredRoom",
         "A source that does not come is waited for, and no candidate is admitted. Where that "
-        "cannot go on, this decides for good to do without it: the key of the ranks is then the "
+        "cannot go on, this decides finally to open without it: the key of the ranks is then the "
         "seed followed by the root of the entries, and the public document says so.",
         Body("Reasoned")),
     "GET /v1/exams/{exam}/operations": Operation("list_operations", "Operations",
@@ -314,7 +314,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "What is kept for groups and what is left of it, those that are over too. The public is "
         "told nothing of them: seats that are kept are not among those on sale."),
     "GET /v1/exams/{exam}/set-asides/{set_aside}/codes": Operation("list_codes", "Codes",
-        "With how many reservations stand by each. The codes themselves are stored nowhere.",
+        "With the number of live reservations and bookings that use each. The codes themselves are "
+        "not stored.",
         parameters=_PAGE),
     "POST /v1/exams/{exam}/set-asides/{set_aside}/codes": Operation("make_codes",
         {201: Body("MadeCodes")},

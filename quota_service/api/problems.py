@@ -207,8 +207,8 @@ _TYPES = (
                 "A venue has a seat in every subject on open sale: reserve there.",
                 {"on_sale_at": "tianjin"}),
     ProblemType("source-off", 409,
-                "The seed alone decides the draw of the exam: it has no public source and no list "
-                "of entries."),
+                "The draw of the exam has no public source and no list of entries: the seed alone "
+                "decides it."),
     ProblemType("entries-open", 409,
                 "The entries of the draw are not frozen yet.",
                 {"entries_close_at": "2023-03-14T03:50:00.000Z"}),
@@ -218,14 +218,14 @@ _TYPES = (
                 "The source of the draw has not come yet.",
                 {"source_at": "2023-03-14T03:55:00.000Z"}),
     ProblemType("source-known", 409,
-                "What the source of the draw has come to is known, and stays what it is.",
+                "The outcome of the source of the draw is known and cannot change.",
                 {"evidence": "03 11 17 22 28 30, 07"}),
     ProblemType("opened-without-draw", 409,
-                "Ops have opened without the source of the draw, for good.",
+                "Ops have finally decided to open without the source of the draw.",
                 {"decided_at": "2023-03-14T04:20:00.000Z"}),
     ProblemType("release-exists", 409,
-                "The exam has a seat release of this id, with another body or of its definition; "
-                "an id names one release for good.",
+                "The exam already has a seat release with this id, with another body or from its "
+                "definition; ids are never used again.",
                 _errors("id", "the exam has another seat release 'evening'")),
     ProblemType("release-done", 409,
                 "The seat release has happened; only one that is planned can be cancelled."),
@@ -299,7 +299,7 @@ _TYPES = (
                 "The exam definition cannot be imported; every reason is listed.",
                 _errors("seats.jinan.qms", "cannot be 10 while 12 seats are taken")),
     ProblemType("too-many-wrong-codes", 429,
-                "So many wrong codes were sent that the next one is looked up at `pause_ends_at`.",
+                "Too many wrong codes were sent; wait until `pause_ends_at`.",
                 {"pause_ends_at": "2023-03-14T04:41:00.000Z"}),
     ProblemType("rate-limited", 429,
                 "The caller asks faster than it may; RateLimit-Policy says how fast, Retry-After "
@@ -310,7 +310,7 @@ _TYPES = (
                 "A part of the service is unavailable; nothing acknowledged is lost. Repeat after "
                 "Retry-After, with the same Idempotency-Key.", {"part": "seats"}),
     ProblemType("paused", 503,
-                "Ops have paused what was asked for, for the reason given; nothing was done. "
+                "Ops have paused this, for the reason given; nothing was done. "
                 "Ask again after Retry-After.",
                 {"scope": {"venue": "jinan", "subject": None}, "stops": "reserving",
                  "reason": "the payment provider is down; back at about 12:40",
@@ -437,7 +437,7 @@ class ProblemMembers(Answer, total=False):
     source_at: Time
     """When the source of the draw comes."""
     evidence: str
-    """What the source of the draw has come to."""
+    """The outcome of the source of the draw."""
     decided_at: Time
     """When ops decided to open without the source."""
     max_bytes: Positive

@@ -47,7 +47,7 @@ class NewSeatRelease(TypedDict):
     """More seats, when they come, and what is public of it before."""
 
     id: ReleaseId
-    """Your name for it, which is its own for good: a repeat with the same body changes nothing."""
+    """Your id for it, never used again: a repeat with the same body changes nothing."""
     at: Annotated[Instant, example(RELEASE_AT_EXAMPLE)]
     """When the seats come: RFC 3339 with any offset, later than now."""
     announce: Annotated[Announced, example("time-and-venues")]

@@ -122,7 +122,7 @@ class Code(Answer):
 
     id: CodeId
     uses: Count
-    """Reservations that stand by it."""
+    """Live reservations and bookings made with it."""
     uses_max: Positive
     """How many it can have at once."""
     note: Annotated[str, example("letters of 10 March")]

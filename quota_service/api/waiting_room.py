@@ -154,7 +154,7 @@ class Ticket(Answer):
     rank: Rank | None
     """Null: the rank of a ticket for the draw is HMAC-SHA256, with the bytes of the seed as its
     key, of exam id and candidate id put together. With a source the key is the seed and the
-    randomness, and a zero byte stands between the ids."""
+    randomness, with a zero byte between the ids."""
     poll_after: PollAfter
     eta_s: Seconds | None
     """Seconds until the turn, estimated; null in the draw."""

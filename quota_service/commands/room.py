@@ -31,7 +31,7 @@ def add_room_commands(commands: Group) -> None:
         group,
         "open-without-draw",
         _open_without_draw,
-        "admit although the source of the draw has not come; it is decided for good",
+        "admit although the source of the draw has not come; the decision is final",
     )
     for parser in (source, opened):
         parser.add_argument("exam")

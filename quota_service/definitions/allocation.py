@@ -142,7 +142,7 @@ class ReleaseTable(Table):
     """More seats at a time."""
 
     id: Identifier
-    """Id of the seat release; it names this one for good."""
+    """Id of the seat release; never used again for another one."""
     at: Time
     """When the seats come; at once where that is past."""
     announce: Announced

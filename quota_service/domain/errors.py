@@ -460,7 +460,7 @@ class SourceKnown(Refused):
 @dataclass(eq=False)
 class OpenedWithoutSource(Refused):
     slug = "opened-without-draw"
-    detail = "ops have opened without the source of the draw, for good"
+    detail = "ops have finally decided to open without the source of the draw"
     decided_at_ms: int
 
 

@@ -3,7 +3,7 @@
 A leader holds a lease by Postgres's clock and an epoch that is new with each leader, as in
 admission. What it writes to entries is written WHERE the epoch is current and the lease lasts, so
 one that was stopped, and goes on when another has taken over, changes nothing. Each of these
-statements locks the row of the list first, as whoever writes entries does.
+statements locks the row of the list first, as every writer of entries does.
 """
 
 import datetime as dt

@@ -1,6 +1,6 @@
 """Seat releases in Postgres. Methods with a connection belong to the caller's transaction.
 
-Whoever writes them has locked the exam (`ExamLedger.lock`), so that what was read stays true.
+Writers have locked the exam (`ExamLedger.lock`), so that rows they have read do not change.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """Waiting lists in Postgres: joining, group-committed, and reading entries.
 
-Whoever writes entries of an exam locks its row of `waiting_lists` first, after the epochs of shards
-and before anything else. So numbers are committed in order and have no gaps, and a transaction that
-holds the row sees every entry. A join holds the epoch of the shard too: what a recovery reads is
-all there is.
+Every writer of entries of an exam locks its row of `waiting_lists` first, after the epochs of
+shards and before anything else. So numbers are committed in order and have no gaps, and a
+transaction that holds the row sees every entry. A join holds the epoch of the shard too: what a
+recovery reads is all there is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -139,7 +139,7 @@ class Dealing:
         dealt.ended = await self._end(exam, shard, lease, now_ms)
         await self._level(exam, shard, memory, lease)
         memory.idle_until_s = time.monotonic() + self._limits.ends_interval_s
-        if lease.is_paused or any(not pause.venue and not pause.subject for pause in exam.pauses):
+        if lease.is_paused or exam.whole_pause is not None:
             return dealt
         instant_ms = _instant_ms(exam, now_ms)
         is_instant = lease.is_due or instant_ms > lease.dealt_through_ms

@@ -31,7 +31,7 @@ _FIRST = 500
 _OPENINGS_MAX = 3
 """Times a dealing at an instant is planned, for entries that have joined since the last plan."""
 _ANY = 2**31
-"""More entries than ever wait: seats are opened whoever waits."""
+"""More entries than ever wait: seats are opened although some wait."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class DealingRound:
 
     `frozen` has the returned seats of it by quota; what it uses is taken off. With `has_all` every
     entry is looked at, else those that want one of the frozen seats: no other can be served by
-    them. `is_instant` where what is left goes on open sale whoever joins meanwhile.
+    them. `is_instant` where the rest goes on open sale even if candidates join meanwhile.
     """
 
     stores: DealingStores
@@ -67,7 +67,7 @@ class DealingRound:
                 break
             self.stores.failpoint("deal: offers made")
             is_last = self.is_instant and attempt == _OPENINGS_MAX
-            leftovers = self._leftovers(planned, whoever_waits=is_last)
+            leftovers = self._leftovers(planned, even_if_wanted=is_last)
             seats, stay = await self.stores.dealing.open(
                 self.shard, self.exam, self.lease.epoch, leftovers
             )
@@ -257,13 +257,13 @@ class DealingRound:
             made.append(MadeOffer(serial, planned, ends_ms, ends_ms + slack_ms))
         return made
 
-    def _leftovers(self, planned: Plan, *, whoever_waits: bool) -> list[Leftover]:
+    def _leftovers(self, planned: Plan, *, even_if_wanted: bool) -> list[Leftover]:
         """Return the seats that go on open sale, with the entries that the plan has seen."""
         leftovers = []
         for quota, seats in planned.leftovers.items():
             place, seen = self._place(quota), planned.waiting
             at_place = seen.get(place.replace("/", "//"), 0)
-            counts = (_ANY, _ANY) if whoever_waits else (seen.get(quota, 0), at_place)
+            counts = (_ANY, _ANY) if even_if_wanted else (seen.get(quota, 0), at_place)
             leftovers.append(Leftover(quota, seats, counts[0], place, counts[1]))
         return leftovers
 

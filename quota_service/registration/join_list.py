@@ -177,7 +177,7 @@ async def _repeat(
 ) -> Joined:
     """Answer a repeat as its first request was answered; else raise the refusal of now.
 
-    A candidate whose live entry has an offer stands in its sessions: that entry is named.
+    A live entry with an offer takes its sessions: then the refusal names that entry.
     """
     for entry in await stores.list_ledger.of_candidate(exam.id, wish.candidate):
         if entry.serial == serial:

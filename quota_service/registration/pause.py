@@ -5,9 +5,9 @@ steps, and what a crash leaves behind). Of a pause the step in Redis comes first
 it counts from is read after it; of a resumption the time is read first. So no order of a
 candidate is taken in between: its `created_at` is not after `since`, or not before the end.
 
-Payments, checkouts, releases and refunds go on, and so does what ops do themselves. Who repeats an
-order that was answered gets the same answer. While the exam is paused as a whole the waiting room
-admits no candidate (`admit`), and gives no place to those who were admitted (`waiting_room`).
+Payments, checkouts, releases and refunds go on, and so does what ops do themselves. A repeat
+of an order that was answered gets the same answer. While the exam is paused as a whole the waiting
+room admits no candidate (`admit`), and gives no place to those who were admitted (`waiting_room`).
 Places and passes are kept over it: their time begins again at its end.
 
 A resumption can extend the live holds by as long as the pause lasted (`extend_holds`): that is

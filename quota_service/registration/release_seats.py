@@ -16,9 +16,9 @@ What a crash leaves behind:
     3 to 5     a release that is done and not applied: Redis has fewer seats than Postgres, or
                nobody has asked for the dealing; a worker does 4 and 5, which can be done again
 
-Planning and cancelling write Postgres alone. Their new revision lets every process read the exam
-again, whose document tells what is announced; Redis is given it at once, or by whoever is refused
-for a stale definition (`catch_up`).
+Planning and cancelling write Postgres alone, under a new revision, so that every process reads the
+exam and its announced releases again. Redis gets the revision at once, or from the next process
+that is refused for a stale definition (`catch_up`).
 """
 
 import logging
@@ -173,7 +173,7 @@ async def mark_applied(stores: ExamStores, exam: Exam, releases: Sequence[str]) 
 
 
 async def _tell(stores: ExamStores, exam_id: str) -> None:
-    """Give Redis the new revision of an exam, and read it; who is refused for the old one may."""
+    """Give Redis the new revision of an exam, and read it; `catch_up` does so if this fails."""
     with suppress(QuotaError):
         await sync_shard(stores, exam_id)
         await stores.registry.refresh()

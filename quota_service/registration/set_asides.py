@@ -56,7 +56,7 @@ class MadeCode:
 
 @dataclass(frozen=True, slots=True)
 class CodeView:
-    """A code as it is listed, and how many reservations stand by it."""
+    """A code as it is listed, and how many live reservations use it."""
 
     code: StoredCode
     uses: int

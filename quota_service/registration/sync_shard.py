@@ -1,8 +1,8 @@
 """Bringing a shard level with Postgres: its definition, its seats, its ceilings.
 
-An import, what ops change of an exam, and a seat release decide in Postgres; whoever follows, or
-finds that one has died on its way, gives Redis what Postgres has then, under the lock of the exam.
-Doing it again changes nothing.
+An import, a change by ops and a seat release decide in Postgres. The same process, or one that
+finds the step unfinished, then gives Redis what Postgres has, under the lock of the exam. Repeating
+it changes nothing.
 """
 
 from collections.abc import Mapping

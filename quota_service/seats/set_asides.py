@@ -88,7 +88,7 @@ class SetAsideStore:
         return found
 
     async def uses(self, shard: Shard, codes: Sequence[str]) -> dict[str, int]:
-        """Return how many reservations stand by each of the codes, by id.
+        """Return how many live reservations and bookings use each of the codes, by id.
 
         Whether the shard is open is not asked.
         """

@@ -5,7 +5,7 @@ draw is closed, and the rank of a candidate is the HMAC-SHA256 of exam and candi
 anyone can check every rank afterwards, coming early or often changes nothing, and nothing is stored
 for each person.
 
-Whoever runs the service knows that seed. So a room may name a public source of randomness too,
+The operator of the service knows that seed. So a room may name a public source of randomness too,
 which comes after the entries are frozen: then the rank is the HMAC under seed and source, and
 nobody knows it before.
 """

@@ -2,7 +2,7 @@
 
 An entry is the hash of exam and candidate as a leaf, and the tree is that of RFC 6962 over all
 leaves in ascending order: leaf = SHA-256(0x00 ‖ exam ‖ 0x00 ‖ candidate), node = SHA-256(0x01 ‖
-left ‖ right). Whoever has the root can check with a path of some twenty hashes that a candidate is
+left ‖ right). Anyone with the root can check with a path of some twenty hashes that a candidate is
 in the draw, and nobody can be added to it any more.
 
 A tree over subtrees of `SUBTREE` leaves each is the same tree, so that one path needs the leaves of

@@ -1,6 +1,6 @@
 """The worker of seat releases: carries each out within a second of its time.
 
-It asks Postgres for what is next, in which also those stand that died on their way, and sleeps
+It asks Postgres for what is next, unfinished releases of dead processes included, and sleeps
 until then: for half a second at most, as ops can plan one for the next moment. Redis's clock
 decides, which candidates count down by. A server that hangs holds up its own exams alone.
 """

@@ -1,4 +1,4 @@
-"""Ceilings in Redis: set as a whole or not at all, by what stands under them."""
+"""Ceilings in Redis: set as a whole or not at all, by the seats taken under them."""
 
 import dataclasses
 

@@ -153,7 +153,7 @@ class ListUnderTest:
             return await connection.fetch(statement, self.exam.id, *args)
 
     async def end_lease(self) -> None:
-        """Let the lease of whoever leads be over."""
+        """End the lease of the present leader."""
         await self.rows(
             "UPDATE waiting_lists SET lease_until = now() - interval '1 second'"
             " WHERE exam = $1 AND lease_until IS NOT NULL"

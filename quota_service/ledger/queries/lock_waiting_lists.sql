@@ -1,4 +1,4 @@
--- Locks the waiting lists of exams, which whoever writes their entries does first; answers them.
+-- Locks the waiting lists of exams, which every writer of their entries does first; answers them.
 -- $1 exams, text[]
 SELECT exam, last_number, is_suspended, length_max, draw_window
 FROM   waiting_lists
