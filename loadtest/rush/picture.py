@@ -30,7 +30,9 @@ def draw(found: Figures, path: Path) -> None:
     if found.admissions.values:
         _steps(admissions, found.admissions, _GREEN, "admitted by the waiting room, each second")
         rate = found.rate
-        admissions.plot(rate.at_s, rate.values, color=_GREY, label="rate of admission", linestyle="--")
+        admissions.plot(
+            rate.at_s, rate.values, color=_GREY, label="rate of admission", linestyle="--"
+        )
     taken = found.taken
     admissions.step(
         taken.at_s, taken.values, where="post", color=_ORANGE, label="seats taken, each second"
