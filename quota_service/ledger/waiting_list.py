@@ -209,17 +209,14 @@ class WaitingListLedger:
         *,
         is_paused: bool | None = None,
         is_suspended: bool | None = None,
-    ) -> ListStatus | None:
-        """Set what is given; None is returned where the exam never had a list."""
+    ) -> None:
+        """Set what is given, where the exam has or had a list."""
         query = self._query["set_waiting_list"]
-        return _status(await connection.fetchrow(query, exam, is_paused, is_suspended))
+        await connection.execute(query, exam, is_paused, is_suspended)
 
-    async def set_length(
-        self, connection: "Connection", exam: str, length_max: int | None
-    ) -> ListStatus | None:
+    async def set_length(self, connection: "Connection", exam: str, length_max: int | None) -> None:
         """Set how many entries may wait for a quota; None: as many as the definition says."""
-        query = self._query["set_waiting_list_length"]
-        return _status(await connection.fetchrow(query, exam, length_max))
+        await connection.execute(self._query["set_waiting_list_length"], exam, length_max)
 
     async def _commit(self, group: Sequence[NewEntry]) -> list[Joining]:
         wanted = [new.shard for new in group]
@@ -375,9 +372,7 @@ def as_entry(row: "Record") -> Entry:
     )
 
 
-def _status(row: "Record | None") -> ListStatus | None:
-    if row is None:
-        return None
+def _status(row: "Record") -> ListStatus:
     return ListStatus(
         row["exam"],
         row["last_number"],

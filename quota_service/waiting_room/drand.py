@@ -46,7 +46,6 @@ CHAINS: Mapping[str, Chain] = MappingProxyType(
 )
 """The chains whose rounds are known here, by their hash."""
 
-_G1_BYTES = 48
 _SIGNATURE_LENGTHS = (48, 96)
 """Bytes of a signature: a point of G1 or of G2, compressed."""
 

@@ -27,7 +27,7 @@ from tests.support.rooms import room_exam
 
 PATH = "/v1/exams/exam-1/set-asides"
 WHY = "the letters of 10 March"
-UNTIL = rfc3339(round((time.time() + 1800) * 1000))
+UNTIL = rfc3339(round((time.time() + 3000) * 1000))
 KEPT = {
     "set_asides": [
         {

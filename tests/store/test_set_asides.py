@@ -30,7 +30,7 @@ from tests.support.use_cases import DiedError, dying
 
 DEFINITION = exam_definition()
 GENERAL, QMS = Quota("jinan", "general"), Quota("jinan", "qms")
-UNTIL = rfc3339(round((time.time() + 1800) * 1000))
+UNTIL = rfc3339(round((time.time() + 3000) * 1000))
 SERIALS = {name: name * 24 for name in "abcdef"}
 
 

@@ -1,4 +1,4 @@
--- Pauses the dealing of a waiting list, suspends joining it, or ends either; answers it.
+-- Pauses the dealing of a waiting list, suspends joining it, or ends either.
 -- $1 exam, text
 -- $2 paused, boolean; null: as it is
 -- $3 suspended, boolean; null: as it is
@@ -6,4 +6,3 @@ UPDATE waiting_lists
 SET    is_paused    = coalesce($2, is_paused),
        is_suspended = coalesce($3, is_suspended)
 WHERE  exam = $1
-RETURNING exam, last_number, is_paused, is_suspended, length_max, draw_window
