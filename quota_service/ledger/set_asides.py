@@ -88,10 +88,9 @@ class SetAsideLedger:
         """Return whether there is anything to do for `end_due` or `to_return`."""
         return bool(await self._ledger.fetch("select_due_set_asides"))
 
-    async def end_due(self) -> list[tuple[str, str]]:
-        """End the set-asides whose time has come; return exam and id of each."""
-        rows = await self._ledger.commit("end_due_set_asides")
-        return [(row["exam"], row["id"]) for row in rows]
+    async def end_due(self) -> None:
+        """End the set-asides whose time has come."""
+        await self._ledger.commit("end_due_set_asides")
 
     async def to_return(self) -> list[tuple[str, str]]:
         """Return exam and id of set-asides that are over and whose seats Redis may still keep."""
@@ -126,7 +125,7 @@ class SetAsideLedger:
         return frozenset(row["id"] for row in rows)
 
     async def find_code(self, exam: str, hashed: bytes | None) -> FoundCode | None:
-        """Return the code of a hash; that it is none takes as long."""
+        """Return the code of a hash, None without one; both take the same time."""
         rows = await self._ledger.fetch("select_set_aside_code", exam, hashed or _NO_HASH)
         row = rows[0] if rows else None
         matches = hmac.compare_digest(_NO_HASH if row is None else row["hash"], hashed or b"")

@@ -44,7 +44,7 @@ async def _level(
     async with stores.ledger.connection() as connection:
         ceilings = await stores.exams.ceilings(connection, shard.exam)
     places = {
-        f"{ceiling.venue}/{subject}": f"{ceiling.venue}/{ceiling.session}"
+        f"{ceiling.venue}/{subject}": str(ceiling)
         for ceiling in ceilings
         for subject in ceiling.subjects
     }

@@ -4,4 +4,3 @@ SET    state = 'over'
 WHERE  seats_returned_at IS NULL
 AND    state = 'on'
 AND    until <= now()
-RETURNING exam, id
