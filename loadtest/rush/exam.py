@@ -74,6 +74,21 @@ def kept_back(seats: Mapping[str, Mapping[str, int]], share: float) -> dict[str,
     }
 
 
+def more_seats(
+    whole: Mapping[str, Mapping[str, int]], early: Mapping[str, Mapping[str, int]]
+) -> dict[str, dict[str, int]]:
+    """Return the seats that are in the whole and not there early, of quotas that have any."""
+    more = {
+        venue: {
+            subject: seats - early[venue][subject]
+            for subject, seats in by_subject.items()
+            if seats > early[venue][subject]
+        }
+        for venue, by_subject in whole.items()
+    }
+    return {venue: by_subject for venue, by_subject in more.items() if by_subject}
+
+
 def definition(
     options: Options, opens_at_s: float, seats: Mapping[str, Mapping[str, int]]
 ) -> Document:

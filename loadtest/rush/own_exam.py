@@ -5,14 +5,16 @@ by it. An exam that is there already is never touched, whatever its name.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from loadtest.rush.evidence import Document
-from loadtest.rush.exam import OVER_AFTER_S, ended
+from loadtest.rush.exam import OVER_AFTER_S, ended, moment
 from quota_service.domain.exam import REHEARSAL_PREFIX
 
 ARCHIVE_TRIES_MAX = 20
+RELEASE = "kept-back"
+"""Id of the seat release of a rehearsal."""
 _PAUSE_S = 0.5
 _CREATED = 201
 _UNKNOWN = "unknown-exam"
@@ -75,6 +77,21 @@ class OwnExam:
         if not self._is_ours:
             raise NotOurExamError(f"{self._exam} was not made by this rehearsal")
         return self._ops.call("import", "PUT", self._path, definition).is_ok
+
+    def plan_release(self, at_s: float, seats: Mapping[str, Mapping[str, int]]) -> None:
+        """Have the service release more seats at a time; NotOurExamError when it refuses."""
+        if not self._is_ours:
+            raise NotOurExamError(f"{self._exam} was not made by this rehearsal")
+        body = {
+            "id": RELEASE,
+            "at": moment(at_s),
+            "announce": "time-and-venues",
+            "seats": seats,
+            "reason": "the seats that the rehearsal has kept back",
+        }
+        planned = self._ops.call("plan release", "POST", f"{self._path}/seat-releases", body)
+        if planned.status != _CREATED:
+            raise NotOurExamError(f"no seats are released: {planned.status} {planned.body}")
 
     def end(self, definition: Document, refunds_due: Iterable[str]) -> str:
         """Settle what is due back by id, let the exam be over, and archive it.

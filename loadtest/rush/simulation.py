@@ -32,6 +32,7 @@ from loadtest.rush.exam import (
     copied,
     definition,
     kept_back,
+    more_seats,
     popularity_of,
     seats_of,
     seconds,
@@ -97,20 +98,23 @@ class Simulation:
         seats, define = self._exam_to_make()
         runner = self._runner()
         opens_at_s = time.time() + KNOWN_EVERYWHERE_S + options.before_s
-        early = define(options, opens_at_s, kept_back(seats, options.kept_back_share))
+        early_seats = kept_back(seats, options.kept_back_share)
+        early = define(options, opens_at_s, early_seats)
         whole = define(options, opens_at_s, seats)
+        more = more_seats(seats, early_seats)
+        release_at_s = opens_at_s + options.open_s * options.release_after_share
         own_exam = OwnExam(options.exam, self._ops, gevent.sleep)
         try:
             own_exam.make(early)
+            if more:
+                own_exam.plan_release(release_at_s, more)
         except NotOurExamError as error:
             raise SystemExit(str(error)) from error
         world = self._world()
         options = self._options
         print(f"{options.candidates} candidates, {_total(whole)} seats at {options.host}")
         print(f"exam {options.exam} opens in {options.before_s:.0f} s", flush=True)
-        release_at_s = opens_at_s + options.open_s * options.release_after_share
-        release = functools.partial(own_exam.change, whole)
-        watcher = Watcher(options, self._ops, self._evidence, release, release_at_s)
+        watcher = Watcher(options, self._ops, self._evidence, _total(whole))
         watcher.has_list = world.has_list
         watching = gevent.spawn(watcher.run)
         telling = gevent.spawn(Progress(self._evidence, opens_at_s).run)
@@ -144,7 +148,7 @@ class Simulation:
             opens_at_s=opens_at_s,
             service_version=self._version(),
         )
-        print(own_exam.end(exam, due) or f"{options.exam} is archived", flush=True)
+        print(own_exam.end(early, due) or f"{options.exam} is archived", flush=True)
         return status
 
     def _exam_to_make(self) -> tuple[dict[str, dict[str, int]], Callable[..., Document]]:

@@ -1,10 +1,6 @@
-"""The watcher: looks at seats and room once a second, and has ops release seats in the tail.
-
-It acts for the ops on duty; the picture shows its observations.
-"""
+"""The watcher: looks at seats, room and list once a second; the picture shows what it sees."""
 
 import time
-from collections.abc import Callable
 
 import gevent
 
@@ -16,32 +12,22 @@ INTERVAL_S = 1.0
 
 
 class Watcher:
-    """Notes what it sees until it is stopped; `release` gives all seats, or fails: False."""
+    """Notes what it sees until it is stopped, and whether all seats, `seats_max`, were released."""
 
-    def __init__(
-        self,
-        options: Options,
-        ops: Caller,
-        evidence: Evidence,
-        release: Callable[[], bool],
-        release_at_s: float,
-    ) -> None:
+    def __init__(self, options: Options, ops: Caller, evidence: Evidence, seats_max: int) -> None:
         self._options = options
         self._ops = ops
         self._evidence = evidence
-        self._release = release
-        self._release_at_s = release_at_s
+        self._seats_max = seats_max
         self._is_stopped = False
         self.has_released = False
         self.has_list = False
 
     def run(self) -> None:
-        """Look once a second; the seats kept back are released when their time comes."""
+        """Look once a second."""
         while not self._is_stopped:
             started_s = time.time()
             self._look()
-            if not self.has_released and started_s >= self._release_at_s:
-                self.has_released = self._release()
             gevent.sleep(max(0.0, started_s + INTERVAL_S - time.time()))
 
     def stop(self) -> None:
@@ -60,6 +46,7 @@ class Watcher:
             quotas = seats.document["quotas"]
             remaining = sum(quota["remaining"] for quota in quotas)
             capacity = sum(quota["capacity"] for quota in quotas)
+            self.has_released = self.has_released or capacity >= self._seats_max
             sold_out = sum(quota["remaining"] == 0 for quota in quotas)
             seen = (remaining, capacity, len(quotas), sold_out, waiting, rate)
             self._evidence.add(Looked(time.time(), *seen, self._listed(path)))

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from loadtest.rush.exam import capacities, copied, definition, kept_back, seats_of, seconds
+from loadtest.rush.exam import (
+    capacities,
+    copied,
+    definition,
+    kept_back,
+    more_seats,
+    seats_of,
+    seconds,
+)
 from loadtest.rush.options import read_options
 from loadtest.rush.own_exam import NotOurExamError, OwnExam
 from quota_service.registration.drain_journal import drain_journal
@@ -148,6 +156,28 @@ async def test_at_its_end_the_exam_is_archived_and_only_its_own_money_is_settled
         await asyncio.to_thread(OwnExam("rehearsal-1", desk).make, mine)
     assert (len(still_due["exam-1"]), still_due["rehearsal-1"]) == (1, [])
     assert [row for row in await everything(running) if row[0] == "exam-1"] == real
+
+
+async def test_the_seats_kept_back_come_by_a_release_that_the_service_carries_out(
+    running: Running, desk: Desk
+) -> None:
+    whole = seats_of(100)
+    early = kept_back(whole, 0.5)
+    more = more_seats(whole, early)
+    own = OwnExam("rehearsal-1", desk)
+    opens_s = (await running.service.stores.seats.clock_ms()) / 1000
+    await asyncio.to_thread(own.make, definition(OPTIONS, opens_s, early))
+
+    await asyncio.to_thread(own.plan_release, opens_s + 600, more)
+
+    planned = await running.client.call(
+        "GET", "/v1/exams/rehearsal-1/seat-releases", key=running.client.ops_key
+    )
+    (release,) = planned.json["releases"]
+    assert (release["state"], release["seats"]) == ("planned", more)
+    for venue, by_subject in whole.items():
+        for subject, seats in by_subject.items():
+            assert early[venue][subject] + more.get(venue, {}).get(subject, 0) == seats
 
 
 @pytest.mark.parametrize(
