@@ -32,6 +32,7 @@ from quota_service.domain.reservation import ReservationId
 from quota_service.ledger.auditing import AuditedQuota
 from quota_service.ledger.errors import Oversold
 from quota_service.registration.audit_list import audit_list
+from quota_service.registration.live_holds import live_records
 from quota_service.registration.recover_shard import rebuild_shard
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.registration.sync_shard import finish_import
@@ -46,7 +47,6 @@ _EVER = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LATELY = dt.timedelta(days=1)
 _LOOKS = 4
 _PAUSE_S = 0.25
-_HOLDS_AT_ONCE = 500
 _DEFINITION = "definition"
 """The place of a difference between the definitions in both stores."""
 _CEILING = "ceiling "
@@ -239,19 +239,14 @@ async def _holds_in_their_sessions(
     The count of sessions taken shows that a candidate has one hold in a session.
     """
     found: set[Difference] = set()
-    for index in ("due", "pinned"):
-        cursor = ""
-        while cursor != "0":
-            cursor, records = await stores.recovery.live_records(
-                shard, index, cursor or "0", _HOLDS_AT_ONCE
-            )
-            for serial, text in records.items():
-                _, _, _, subjects, sessions, *_ = text.split("|")
-                now = ",".join(exam.session_of.get(each, "none") for each in subjects.split(","))
-                if sessions != now:
-                    place = f"reservation {ReservationId(exam.id, serial)}"
-                    found.add(Difference(Promise.P9, place, now, sessions))
-            await asyncio.sleep(0)  # requests of this process have their turn
+    async for records in live_records(stores, shard):
+        for serial, text in records.items():
+            _, _, _, subjects, sessions, *_ = text.split("|")
+            now = ",".join(exam.session_of.get(each, "none") for each in subjects.split(","))
+            if sessions != now:
+                place = f"reservation {ReservationId(exam.id, serial)}"
+                found.add(Difference(Promise.P9, place, now, sessions))
+        await asyncio.sleep(0)  # requests of this process have their turn
     return found
 
 

@@ -49,12 +49,12 @@ from quota_service.domain.reservation import State
 from quota_service.ledger.hold_extensions import Unfinished
 from quota_service.observability.caller import caller
 from quota_service.registration.drain_journal import drain_journal
+from quota_service.registration.live_holds import live_records
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.registration.view import read_reservation
 from quota_service.seats.keys import Shard
 from quota_service.seats.record import FIELDS
 
-_SCAN_COUNT = 500
 _NOTES_MAX = 2000
 _DRAIN_MAX = 1000
 _TRIES_MAX = 3
@@ -212,16 +212,11 @@ async def _meant(stores: MaintenanceStores, shard: Shard, extension: Extension) 
     if extension.reservation:
         return [extension.reservation.rpartition(".")[2]]
     due_ms: dict[str, int] = {}
-    for index in ("due", "pinned"):
-        cursor = ""
-        while cursor != "0":
-            cursor, records = await stores.recovery.live_records(
-                shard, index, cursor or "0", _SCAN_COUNT
-            )
-            for serial, text in records.items():
-                fields = text.split("|")
-                if _is_meant(fields, extension):
-                    due_ms[serial] = int(fields[_DUE_MS])
+    async for records in live_records(stores, shard):
+        for serial, text in records.items():
+            fields = text.split("|")
+            if _is_meant(fields, extension):
+                due_ms[serial] = int(fields[_DUE_MS])
     if not (await stores.recovery.status(shard)).is_open:
         raise NotReady(f"shard {shard.tag} is not open")
     return sorted(due_ms, key=lambda serial: (due_ms[serial], serial))

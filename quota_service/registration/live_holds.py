@@ -3,13 +3,17 @@
 Postgres knows holds only as far as the journal was drained.
 """
 
+from collections.abc import AsyncIterator, Mapping
+
 from quota_service.domain.errors import NotReady
 from quota_service.domain.exam import Exam
 from quota_service.domain.reservation import Reservation
 from quota_service.registration.stores import MaintenanceStores
+from quota_service.seats.keys import Shard
 from quota_service.seats.record import FIELDS, parse_record
 
 _HOLDS_AT_ONCE = 500
+"""Records in one page, about."""
 _VENUE = FIELDS.index("venue")
 
 
@@ -26,17 +30,26 @@ async def live_holds(
     if stores.registry.is_archived(exam.id) or stores.registry.is_new(exam.id):
         return []
     shard = stores.registry.shard(exam.id)
+    async for records in live_records(stores, shard):
+        for serial, text in records.items():
+            if venue is None or text.split("|", _VENUE + 1)[_VENUE] == venue:
+                held = parse_record(exam.id, serial, text)
+                if not subjects.isdisjoint(held.subjects):
+                    found[held.id] = held
+    if not (await stores.recovery.status(shard)).is_open:
+        raise NotReady(f"shard {shard.tag} is not open")
+    return list(found.values())
+
+
+async def live_records(stores: MaintenanceStores, shard: Shard) -> AsyncIterator[Mapping[str, str]]:
+    """Yield the records of holds, and of what is between the stores, by serial, page by page.
+
+    One may come twice. Whether the shard is open is not asked.
+    """
     for index in ("due", "pinned"):  # in this order: a payment moves a hold to the second
         cursor = ""
         while cursor != "0":
             cursor, records = await stores.recovery.live_records(
                 shard, index, cursor or "0", _HOLDS_AT_ONCE
             )
-            for serial, text in records.items():
-                if venue is None or text.split("|", _VENUE + 1)[_VENUE] == venue:
-                    held = parse_record(exam.id, serial, text)
-                    if not subjects.isdisjoint(held.subjects):
-                        found[held.id] = held
-    if not (await stores.recovery.status(shard)).is_open:
-        raise NotReady(f"shard {shard.tag} is not open")
-    return list(found.values())
+            yield records
