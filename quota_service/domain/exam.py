@@ -3,6 +3,9 @@
 These values are what a definition file, the database document and the public API all agree on.
 Times are integers, milliseconds since the Unix epoch; money is in minor units. Ids are short
 lower-case ASCII so that they can be part of URLs, Redis keys and record fields without escaping.
+
+Rules for seats that come back, waiting lists, releases, set-asides and ceilings are values of an
+exam too, and the pauses of ops. Over 400 lines because the exam is read as one value.
 """
 
 import re

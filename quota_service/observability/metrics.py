@@ -4,6 +4,7 @@ Names follow the Prometheus conventions: base units, `_total` on counters. Label
 sets (routes, outcomes, scripts) or from exam definitions; seat gauges are capped by a setting.
 
 Prometheus scrapes each process by itself. Sums, maxima and rates over all of them are its work.
+Over 400 lines because the list has an entry for each metric.
 """
 
 import platform

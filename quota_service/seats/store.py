@@ -1,4 +1,4 @@
-"""The seat store: one method a script, in the domain's words.
+"""The seat store: reservations and quotas, one method a script, in the domain's words.
 
 Methods return outcomes, they do not raise refusals: what a refusal means is for the use case that
 asked. All of them raise NotReady when the shard is not open under the caller's epoch, those that
@@ -6,7 +6,7 @@ are given an exam StaleDefinition when another definition is in force, and all S
 Redis fails; only then is it unknown whether the step was taken.
 
 Redis serves all exams in turn, so no call may be long: what grows with the size of an exam goes in
-pages (`pages`). Over 400 lines because it has a method for each script.
+pages (`pages`). Over 400 lines because it has a method for each script of reservations and quotas.
 """
 
 import asyncio
