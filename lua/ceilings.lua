@@ -64,7 +64,8 @@ while ARGV[at] do
   end
   if wanted ~= tonumber(left or nil) then
     changed[#changed + 1] = {
-      ceiling = ceiling, seats = seats, left = wanted, before = left and tonumber(left), at = at + 3, count = count,
+      ceiling = ceiling, seats = seats, left = wanted, before = left and tonumber(left),
+      at = at + 3, count = count,
     }
   end
   at = at + 3 + count

@@ -423,7 +423,8 @@ for n = 1, count do
   local answer = decide(request, KEYS[FIXED_KEYS + n], texts[n], spent[n], unpaid_texts[n])
   local code = answer[1]
   -- A candidate refused as sold out is about to look for other seats, and keeps the place too.
-  if request.pass and (code == DONE or code == SOLD_OUT or code == SHARE_USED or code == SESSION_CONFLICT) then
+  if request.pass
+      and (code == DONE or code == SOLD_OUT or code == SHARE_USED or code == SESSION_CONFLICT) then
     keep_used(request.candidate, request.pass, request.pass_text)
   end
   answers[n + 1] = answer

@@ -72,5 +72,6 @@ local numbers = redis.call('HMGET', room_key, 'epoch', 'last', 'claims')
 local revision = tonumber(redis.call('HGET', definition_key, 'revision'))
 return {
   DONE, now_ms, revision, opens_at_ms, closes_at_ms, live, tonumber(numbers[3] or 0),
-  redis.call('HLEN', passes_key), redis.call('PFCOUNT', drawn_key), numbers[1] or '', numbers[2] or '', reports,
+  redis.call('HLEN', passes_key), redis.call('PFCOUNT', drawn_key), numbers[1] or '',
+  numbers[2] or '', reports,
 }
