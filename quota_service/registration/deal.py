@@ -192,9 +192,12 @@ class Dealing:
         return len(ended) + len(over)
 
     def _note_due(self, exam: Exam, memory: _Memory, look: ListLook) -> None:
-        """Export how many wait, and since when seats should have been dealt."""
+        """Export how many wait, and since when seats should have been dealt.
+
+        Seats that a dealing has just left, as nobody can have them now, are not due.
+        """
         now_s = time.monotonic()
-        if not _is_due(exam, memory, look):
+        if not _is_due(exam, memory, look) or now_s < memory.idle_until_s:
             memory.due_since_s = None
         elif memory.due_since_s is None:
             memory.due_since_s = now_s
