@@ -385,6 +385,7 @@ def _narrow(document: dict[str, Any]) -> None:
     order["subjects"]["items"]["enum"] = [part["id"] for part in definition["subjects"]]
     order["venues"]["items"]["enum"] = [part["id"] for part in definition["venues"]]
     order["accepted_notice"] = {"enum": [True, definition["notice"]["version"]]}
+    del order["code"]  # no set-aside has a code that is made up
     document["components"]["parameters"]["exam"]["schema"]["enum"] = [EXAM_EXAMPLE]
 
 

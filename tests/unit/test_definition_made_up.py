@@ -60,8 +60,10 @@ waiting_rooms = st.builds(
 )
 
 
-def _until_seven(hours: QuietHours) -> QuietHours:
-    return replace(hours, ends="07:00" if hours.starts != "07:00" else "08:00")
+def _quiet_hours(starts: int, minutes: int) -> QuietHours:
+    """Return quiet hours from a minute of the day on, for so many minutes."""
+    begins, ends = divmod(starts, 60), divmod((starts + minutes) % (24 * 60), 60)
+    return QuietHours(f"{begins[0]:02}:{begins[1]:02}", f"{ends[0]:02}:{ends[1]:02}")
 
 
 @st.composite
@@ -104,7 +106,8 @@ waiting_lists = st.builds(
     WaitingListRules,
     offer_ttl_s=st.integers(60, 86_400),
     order=st.sampled_from(ListOrder),
-    quiet_hours=st.none() | st.builds(QuietHours, clocks, st.just("24:00")).map(_until_seven),
+    quiet_hours=st.none()
+    | st.builds(_quiet_hours, st.integers(0, 24 * 60 - 1), st.integers(1, 16 * 60)),
     length_max=st.integers(1, 1000),
 )
 
