@@ -12,7 +12,7 @@ from loadtest.rush.evidence import Document
 from loadtest.rush.exam import OVER_AFTER_S, ended, moment
 from quota_service.domain.exam import REHEARSAL_PREFIX
 
-ARCHIVE_TRIES_MAX = 20
+TRIES_MAX = 20
 RELEASE = "kept-back"
 """Id of the seat release of a rehearsal."""
 _PAUSE_S = 0.5
@@ -89,7 +89,12 @@ class OwnExam:
             "seats": seats,
             "reason": "the seats that the rehearsal has kept back",
         }
-        planned = self._ops.call("plan release", "POST", f"{self._path}/seat-releases", body)
+        # An API process reads once a second which exams there are.
+        for _ in range(TRIES_MAX):
+            planned = self._ops.call("plan release", "POST", f"{self._path}/seat-releases", body)
+            if planned.slug != _UNKNOWN:
+                break
+            self._sleep(_PAUSE_S)
         if planned.status != _CREATED:
             raise NotOurExamError(f"no seats are released: {planned.status} {planned.body}")
 
@@ -105,7 +110,7 @@ class OwnExam:
             return f"{self._exam} stays open: its end could not be imported"
         self._sleep(max(0.0, over_s + OVER_AFTER_S - time.time()))
         answer = self._ops.call("archive", "POST", f"{self._path}/archive")
-        for _ in range(ARCHIVE_TRIES_MAX):
+        for _ in range(TRIES_MAX):
             if answer.is_ok or answer.slug == "not-found":
                 break
             self._sleep(_PAUSE_S)

@@ -13,6 +13,7 @@ from quota_service.registration.level_list import UNTOLD_AGE_S, waiting_entries
 from quota_service.registration.stores import MaintenanceStores
 from quota_service.seats.codes import Code
 from quota_service.seats.keys import Shard
+from quota_service.seats.lists import wish_of
 from quota_service.slices import in_slices
 from quota_service.waiting_list.entry import Entry
 
@@ -33,14 +34,17 @@ async def audit_list(stores: MaintenanceStores, exam: Exam, shard: Shard) -> set
     if exam.returned.rule is ReturnRule.AT_ONCE:
         return set()
     waiting = await waiting_entries(stores.list_ledger, exam.id, exam)
-    listed = {each.serial: each.number async for each in stores.lists.listed(shard)}
-    numbered = {serial for serial, number in listed.items() if number is not None}
+    listed = {each.serial: each async for each in stores.lists.listed(shard)}
+    numbered = {serial for serial, each in listed.items() if each.number is not None}
     found: set[Found] = set()
     if lacking := waiting.keys() - listed.keys():
         found.add(("waiting list", "every entry in Redis", f"{len(lacking)} not there"))
     if beyond := numbered - waiting.keys():
         found.add(("waiting list", "no other entry in Redis", f"{len(beyond)} do not wait"))
-    if listed.keys() == waiting.keys():
+    # After a subject was moved, the next dealing has the entries want its session of now.
+    if {serial: each.wish for serial, each in listed.items()} == {
+        serial: wish_of(entry) for serial, entry in waiting.items()
+    }:
         found |= await _wanted(stores, shard, waiting.values())
     found |= await _without_hold(stores, exam, shard)
     if exam.returned.rule is ReturnRule.LIST_FIRST:

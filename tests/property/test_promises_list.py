@@ -299,7 +299,7 @@ def test_the_promises_hold_with_a_waiting_list_after_every_step() -> None:
     run_state_machine_as_test(
         ListPromises,
         settings=hypothesis_settings(
-            max_examples=examples(15),
+            max_examples=examples(10),
             stateful_step_count=50,
             suppress_health_check=list(HealthCheck),
         ),
