@@ -13,10 +13,10 @@ import gevent
 from loadtest.rush.calls import Answer
 from loadtest.rush.evidence import Arrived, Attempt, Document, Done, Held, Shown
 from loadtest.rush.exam import seconds
-from loadtest.rush.line import Line
 from loadtest.rush.plan import After, Cheat, Ending, Plan
 from loadtest.rush.provider import FAILED, Provider
 from loadtest.rush.room import WaitingRoom
+from loadtest.rush.waiting_list import WaitingList
 from loadtest.rush.world import BUSY_RETRIES_MAX, World
 
 LOOKS_AFTER_PAYING_MAX = 30
@@ -37,7 +37,7 @@ class Candidate:
         self._provider = provider
         self._plan = plan
         self._room = WaitingRoom(world, plan) if world.options.has_room else None
-        self._line = Line(world, plan)
+        self._waiting_list = WaitingList(world, plan)
         self._pass: str | None = None
         self._orders = 0
         self._passes = 0
@@ -87,7 +87,7 @@ class Candidate:
                 return answer.document if answer is not None and answer.is_ok else None
             if answer.is_ok:
                 return answer.document
-            if answer.slug != "sold-out" or self._waits_in_line(attempt):
+            if answer.slug != "sold-out" or self._joins_list(attempt):
                 return None
             if attempt == self._plan.tries_max - 1:
                 return None
@@ -97,14 +97,14 @@ class Candidate:
             venues = found
         return None
 
-    def _waits_in_line(self, attempt: int) -> bool:
+    def _joins_list(self, attempt: int) -> bool:
         """Wait in the list after the first order, if that is the plan; whether there was a wait."""
-        if attempt or not (self._plan.waits_in_line and self._world.has_list):
+        if attempt or not (self._plan.joins_list and self._world.has_list):
             return False
-        offered = self._line.wait()
+        offered = self._waiting_list.wait()
         if offered is not None:
             self._end_offer(offered)
-        return self._line.has_waited
+        return self._waiting_list.has_waited
 
     def _look(self) -> Answer:
         wanted = ",".join(self._plan.subjects)
@@ -213,7 +213,7 @@ class Candidate:
         """Pay for an offer at once or let it go: it would be held beyond the end of the day."""
         self._world.think(0.3, 1.5)
         if self._plan.ending in {Ending.GIVE_BACK, Ending.ABANDON, Ending.PAY_LATE}:
-            self._line.leave()
+            self._waiting_list.leave()
             return
         self._provider.report(reservation)
         self._await_booking(reservation)

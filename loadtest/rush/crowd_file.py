@@ -104,7 +104,7 @@ class Manners(_Table):
     pressing_twice: Share
     reusing_a_key: Share
     leaving_the_room: Share
-    waiting_in_line: Share
+    joining_the_list: Share
     orders_max: Annotated[int, Whole(1, 100)]
     venues_max: Annotated[int, Whole(1, 32)]
     patience_s: Annotated[

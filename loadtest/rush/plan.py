@@ -70,7 +70,7 @@ class Plan:
     tries_max: int
     patience_s: float
     watches_only: bool
-    waits_in_line: bool
+    joins_list: bool
 
 
 _Choice = TypeVar("_Choice")
@@ -106,7 +106,7 @@ def plan_of(
         tries_max=draw.randint(1, manners.orders_max),
         patience_s=draw.uniform(*manners.patience_s),
         watches_only=draw.random() < manners.watching,
-        waits_in_line=draw.random() < manners.waiting_in_line,
+        joins_list=draw.random() < manners.joining_the_list,
     )
 
 

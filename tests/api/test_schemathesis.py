@@ -8,6 +8,8 @@ Three checks of the tool are left out. `positive_data_acceptance`, because a wel
 be refused for what it says, such as a subject the exam does not have; `documented_form_is_taken`
 below checks what is meant here. `use_after_free` and `ensure_resource_availability`, because they
 expect a DELETE to make its resource unknown, and a reservation can be read after its end.
+
+Over 400 lines because what has to be there before each call is beside the calls.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""The waiting list over HTTP: joining, looking and leaving, as a frontend and ops see it."""
+"""The waiting list over HTTP: joining, looking and leaving, as a frontend and ops see it.
+
+Over 400 lines because each call has its refusals beside it.
+"""
 
 import asyncio
 import hashlib

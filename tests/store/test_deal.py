@@ -1,4 +1,7 @@
-"""Dealing over both stores: to whom returned seats go, what becomes of offers, and when."""
+"""Dealing over both stores: to whom returned seats go, what becomes of offers, and when.
+
+Over 400 lines because both rules and both orders share one exam.
+"""
 
 import hashlib
 import hmac

@@ -1,4 +1,7 @@
-"""Draws with a public source: who is in them for good, and what has to come before admission."""
+"""Draws with a public source: who is in them for good, and what has to come before admission.
+
+Over 400 lines because both kinds of source share one exam.
+"""
 
 import asyncio
 import dataclasses

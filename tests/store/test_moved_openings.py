@@ -1,4 +1,7 @@
-"""The opening of a waiting room moves: Redis alone says when it is, and nobody loses by it."""
+"""The opening of a waiting room moves: Redis alone says when it is, and nobody loses by it.
+
+Over 400 lines because each way to move an opening has those before and after it.
+"""
 
 import dataclasses
 import time

@@ -10,7 +10,7 @@ from loadtest.rush.plan import Plan
 from loadtest.rush.world import BUSY_RETRIES_MAX, World
 
 
-class Line:
+class WaitingList:
     """One place in the list; `has_waited` once there was one."""
 
     def __init__(self, world: World, plan: Plan) -> None:
