@@ -15,6 +15,7 @@ from quota_service.http.etags import RenderedOnce
 from quota_service.http.fair_queue import FairQueue
 from quota_service.observability.health import Health
 from quota_service.registration.availability import AvailabilityCache
+from quota_service.registration.exam_load import ExamLoads
 from quota_service.registration.in_flight import InFlight
 from quota_service.registration.stores import Stores
 from quota_service.settings import Settings
@@ -43,6 +44,7 @@ class ApiContext:
     queue: FairQueue
     limiter: ConcurrencyLimiter
     refusals: RefusalLog
+    loads: ExamLoads
 
 
 CONTEXT: web.AppKey[ApiContext] = web.AppKey("context", ApiContext)

@@ -310,6 +310,12 @@ OPERATIONS: Mapping[str, Operation] = {
         "Who paused, resumed, extended, closed, moved, released and refunded what, when, why, and "
         "how it ended: the newest first, of this exam alone. `GET /v1/ops-actions` has the same, "
         "the oldest first, of all exams, and finds what concerns a candidate.", parameters=_PAGE),
+    "GET /v1/exams/{exam}/load": Operation("get_exam_load", "ExamLoad",
+        "For the screen of ops: ask each second. It is read from what the stores hold, once a "
+        "second for all who ask, and less often while reading it takes long; `as_of` says when. "
+        "`joined` and `admitted` only grow, but for a recovery: what came in a second is the "
+        "difference of two answers. With `venue` or `subject` the `seats` are of these alone; a "
+        "hold has at most one seat in a subject.", parameters=("venue_asked", "subject_asked")),
     "GET /v1/exams/{exam}/set-asides": Operation("list_set_asides", "SetAsides",
         "What is kept for groups and what is left of it, those that are over too. The public is "
         "told nothing of them: seats that are kept are not among those on sale."),
@@ -510,6 +516,7 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "ticket": _in("query", _text("The ticket that joining gave.", "^[A-Za-z0-9._-]{1,256}$"),
                   TICKET_EXAMPLE, required=True),
     "venue_asked": _in("query", _text("Only this venue; all when omitted."), name="venue"),
+    "subject_asked": _in("query", _text("Only this subject; all when omitted."), name="subject"),
     "session_asked": _in("query", _text("Only this session; all when omitted."), name="session"),
     "after": _in("query", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),
     "after_exam": _in("query", Annotated[Identifier, Field(description=_AFTER)], name="after"),

@@ -16,6 +16,7 @@ from quota_service.api import (
     candidates,
     day,
     draws,
+    exam_load,
     exams,
     exports,
     operations,
@@ -160,6 +161,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     search.FoundReservations, venues.VenueSale, venues.MovedOut,
     seat_releases.SeatRelease, seat_releases.SeatReleases,
     pauses.Pause, day.PausedExam, day.ResumedExam, day.ExtendedHolds, operations.Operations,
+    exam_load.ExamLoad,
     set_asides.SetAsides, set_asides.MadeCodes, set_asides.Code, set_asides.Codes,
 )}
 # fmt: on

@@ -360,7 +360,7 @@ def administered(administered: room_admin.AdministeredRoom) -> Response:
         "fixed_rate": room.fixed_rate,
         "places": None if statistics is None else statistics.places,
         "leader_epoch": room.leader_epoch,
-        "signals": [_report_json(each) for each in statistics.reports] if statistics else [],
+        "signals": [report_json(each) for each in statistics.reports] if statistics else [],
     }
     return Response.json(answer)
 
@@ -388,7 +388,8 @@ def _room_json(document: PublicDocument) -> WaitingRoom:
     }
 
 
-def _report_json(report: Report) -> LoadReport:
+def report_json(report: Report) -> LoadReport:
+    """Return the last load report of a process."""
     signals = report.signals
     measures = None if signals is None else cast("Measures", asdict(signals))
     return {"process": report.process, "age_s": report.age_s, "measures": measures}

@@ -50,6 +50,7 @@ from quota_service.observability.metrics import Metrics
 from quota_service.registration.availability import AvailabilityCache
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.code_guesses import CodeGuesses
+from quota_service.registration.exam_load import ExamLoads
 from quota_service.registration.in_flight import InFlight, UseCaseLimits
 from quota_service.registration.list_positions import ListPositions, PositionLimits
 from quota_service.registration.queue_numbers import NumberBlock, QueueNumbers
@@ -270,6 +271,7 @@ async def open_service(
             refusals=RefusalLog(
                 RefusalHistory(stores.payments.refusals, metrics, settings.limits_of(RefusalLimits))
             ),
+            loads=ExamLoads(stores.waiting_room, stores.payments.refusals),
         )
         yield Service(settings, metrics, stores, keys, key_ledger, health, in_flight, context)
 

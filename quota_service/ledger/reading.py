@@ -16,7 +16,7 @@ from quota_service.domain.payment import (
 )
 from quota_service.domain.reservation import Reservation, State
 from quota_service.ledger.pool import Ledger
-from quota_service.ledger.times import ms
+from quota_service.ledger.times import instant, ms
 from quota_service.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -37,6 +37,17 @@ class JournalledStep:
     body: str
     key_id: str
     request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepsOfSecond:
+    """How many steps of an exam were taken in one second, which begins at `at_ms`."""
+
+    at_ms: int
+    held: int = 0
+    confirmed: int = 0
+    released: int = 0
+    expired: int = 0
 
 
 class LedgerReader:
@@ -105,6 +116,26 @@ class LedgerReader:
         """
         rows = await self._ledger.fetch("select_ordered_venues", list(reservations))
         return {row["id"]: row["venues"] for row in rows}
+
+    async def steps_by_second(
+        self, exam: str, from_ms: int, until_ms: int, entries_max: int
+    ) -> list[StepsOfSecond]:
+        """Return the seconds of a time with the drained steps of an exam, oldest first.
+
+        Both times begin a second. So many of the last journal entries are read at most: where there
+        are more, the seconds begin later.
+        """
+        rows = await self._ledger.fetch(
+            "select_steps_by_second", exam, instant(from_ms), entries_max
+        )
+        kinds = ("held", "confirmed", "released", "expired")
+        known = {
+            ms(row["second"]): StepsOfSecond(ms(row["second"]), *(row[kind] for kind in kinds))
+            for row in rows
+        }
+        if sum(row["steps"] for row in rows) == entries_max:
+            from_ms = min(known) + 1000  # of the first second some may be missing
+        return [known.get(at_ms, StepsOfSecond(at_ms)) for at_ms in range(from_ms, until_ms, 1000)]
 
     async def history(self, exam: str, serials: Sequence[str]) -> list[JournalledStep]:
         """Return the drained steps of reservations, oldest first, at most 2000."""

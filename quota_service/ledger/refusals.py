@@ -44,6 +44,15 @@ class RefusedBefore:
     by: Caller
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedInMinute:
+    """How often the candidates of an exam were refused with a slug in the minute of `minute_ms`."""
+
+    minute_ms: int
+    slug: str
+    count: int
+
+
 class RefusalLedger:
     """The refusals of a day."""
 
@@ -82,6 +91,11 @@ class RefusalLedger:
             )
             for row in rows
         ]
+
+    async def by_minute(self, exam: str, minutes: int) -> list[RefusedInMinute]:
+        """Return those of the last so many minutes, this one among them; oldest first."""
+        rows = await self._ledger.fetch("count_refusals_by_minute", exam, minutes)
+        return [RefusedInMinute(ms(row["minute"]), row["slug"], row["count"]) for row in rows]
 
     async def prune(self, limit: int) -> int:
         """Remove at most `limit` rows that are older than a day; return how many."""

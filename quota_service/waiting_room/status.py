@@ -107,6 +107,11 @@ class RoomStatus:
         return self.room.numbers_reserved if last is None else last
 
     @property
+    def joined(self) -> int:
+        """How many have joined: the draw, estimated, and the numbers that were issued."""
+        return self._drawn + self.handed_out
+
+    @property
     def waiting(self) -> int:
         """How many wait for their turn: what is left of the draw, and the queue."""
         return self._left_of_draw + max(0, self.handed_out - self.room.serving)
