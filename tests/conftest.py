@@ -30,6 +30,7 @@ from tests.support.client import PAYMENT_SECRETS, ApiClient
 from tests.support.databases import Databases, execute, hash_password_once, with_database
 from tests.support.exams import make_exam
 from tests.support.patience import PATIENT
+from tests.support.programs import PACKAGES, find_program
 from tests.support.redis_clients import close_clients
 from tests.support.servers import stores_on_path
 
@@ -74,16 +75,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say at the top of a run what it runs on."""
-    return f"stores: {config.stash[_STORES]}"
+    chromium = find_program("chromium") or (
+        f"none, so no page is opened; on Debian: apt-get install {PACKAGES['chromium']}"
+    )
+    return f"stores: {config.stash[_STORES]}\nbrowser: {chromium}"
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin the share of each process with one of the longest files.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of pages where there is no browser, and share the rest out.
 
-    No process then waits at the end for another. pytest-xdist gives each as many tests in a row,
-    and takes those of a process that is late from the end of its row.
+    The share of each process begins with one of the longest files: no process then waits at the
+    end for another. pytest-xdist gives each as many tests in a row, and takes those of a process
+    that is late from the end of its row.
     """
+    if find_program("chromium") is None:
+        config.hook.pytest_deselected(items=[each for each in items if _opens_pages(each)])
+        items[:] = [each for each in items if not _opens_pages(each)]
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     longest: dict[str, list[pytest.Item]] = {name: [] for names in _LONGEST for name in names}
     others: list[pytest.Item] = []
@@ -98,6 +106,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         dealt += others[:count]
         del others[:count]
     items[:] = dealt + others
+
+
+def _opens_pages(item: pytest.Item) -> bool:
+    return item.get_closest_marker("browser") is not None
 
 
 @pytest.fixture(scope="session")

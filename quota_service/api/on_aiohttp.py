@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from quota_service.api import service
+from quota_service.api import pages, service
 from quota_service.api.context import CONTEXT, ApiContext
 from quota_service.api.json_calls import CLIENT_GONE, REFUSAL
 from quota_service.api.problems import PROBLEMS, answer_to
@@ -44,11 +44,12 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"
 
 
 def add_routes(app: web.Application) -> None:
-    """Register every route, and the files of the documents."""
+    """Register every route, the files of the documents, and the pages."""
     for route in ROUTES:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             app.router.add_route(method, route.path, _checked(route))
     service.add_files(app)
+    pages.add_pages(app)
 
 
 def around_requests(metrics: Metrics) -> Middleware:

@@ -10,6 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from quota_service.api.openapi_operations import OPERATIONS
 from quota_service.api.openapi_schemas import component, shown
+from quota_service.api.pages import PAGES
 from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES
 from quota_service.app.opening import Service
@@ -44,8 +45,9 @@ async def test_all_that_is_served_is_documented(contract: Contract, service: Ser
         if route.resource is not None and route.method != "HEAD"
     }
 
-    files_of_the_page = {call for call in served if call.startswith("GET /docs/")}
-    assert served - files_of_the_page == contract.calls.keys()
+    files = {call for call in served if call.startswith(("GET /docs/", "GET /web/"))}
+    pages = {f"GET {address}" for address in PAGES}
+    assert served - files - pages == contract.calls.keys()
 
 
 def test_every_call_says_who_may_make_it(contract: Contract) -> None:

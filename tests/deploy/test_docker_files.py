@@ -63,7 +63,17 @@ def test_hadolint_names_file_line_and_value_of_a_base_without_a_version(tmp_path
 def test_the_image_gets_what_the_package_is_built_of_and_nothing_else() -> None:
     tops = {name.partition("/")[0] for name in sent_to_builder()}
 
-    assert tops == {"LICENSE", "README.md", "deploy", "lua", "pyproject.toml", "quota_service"}
+    assert tops == {
+        "LICENSE",
+        "README.md",
+        "deploy",
+        "hatch_build.py",
+        "lua",
+        "package-lock.json",
+        "package.json",
+        "pyproject.toml",
+        "quota_service",
+    }
     assert [name for name in sent_to_builder() if name.startswith("deploy/")] == [
         "deploy/docker/constraints.txt"
     ]

@@ -253,6 +253,8 @@ def test_the_package_is_the_one_of_the_image(site: Site) -> None:
     )
 
     assert done.stdout.startswith(f"{site.image.root}/opt/quota-service/lib/"), done.stderr
+    (vendor,) = (Path(done.stdout.strip()).parent / "web").glob("vendor")
+    assert len(list(vendor.glob("*.LICENSE.txt"))) == 3
 
 
 @pytest.mark.system

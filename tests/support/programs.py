@@ -8,6 +8,7 @@ import pytest
 
 PACKAGES = {
     "amtool": "prometheus-alertmanager",
+    "chromium": "chromium",
     "curl": "curl",
     "git": "git",
     "haproxy": "haproxy",

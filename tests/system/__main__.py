@@ -50,8 +50,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _runs() -> Iterator[Run]:
-    title = "programs of the system, long tests, more histories of the property tests"
-    yield Run(title, ["-m", "system or long or histories", "tests"], MORE)
+    title = "programs of the system, pages, long tests, more histories of the property tests"
+    yield Run(title, ["-m", "system or browser or long or histories", "tests"], MORE)
     yield _on_oldest_redis()
     if OLDEST_POSTGRES.is_dir():
         stores = {"TEST_POSTGRES_BIN": str(OLDEST_POSTGRES)}
