@@ -21,6 +21,7 @@ from quota_service.domain.definition import rfc3339
 from quota_service.domain.exam import MAX_CAPACITY
 from quota_service.domain.reservation import RESERVATION_ID
 from quota_service.http.errors import InvalidRequest, MalformedJson
+from quota_service.http.request import Request
 from quota_service.schema import (
     EXAM_EXAMPLE,
     RESERVATION_EXAMPLE,
@@ -30,6 +31,7 @@ from quota_service.schema import (
     Identifier,
     Matching,
     Meaning,
+    Reason,
     example,
     faults,
 )
@@ -104,6 +106,11 @@ class _Candidate(TypedDict):
     candidate: CandidateId
 
 
+@with_config(STRICT)
+class _Reason(TypedDict):
+    reason: Reason
+
+
 class Reader(Generic[_Body]):
     """Reads bodies by a model; `check` finds what the model cannot say, in any document."""
 
@@ -161,6 +168,7 @@ def _step(position: int | str) -> str:
 
 _NOTHING: Final = Reader(Nothing)
 _CANDIDATE: Final = Reader(_Candidate)
+_REASON: Final = Reader(_Reason)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -199,6 +207,12 @@ def refuse_bad_candidate(value: str) -> None:
     """Raise InvalidRequest for what is no candidate id, NationalIdRefused for a resident ID."""
     _CANDIDATE.read({"candidate": value})
     refuse_resident_id(value)
+
+
+def reason_given(request: Request) -> str:
+    """Return the reason of an act of ops that need not have one, from `?reason=`; "" without."""
+    reason = request.read_query().get("reason")
+    return "" if reason is None else _REASON.read({"reason": reason})["reason"]
 
 
 def refuse_unprintable(header: str, value: str, longest: int) -> None:

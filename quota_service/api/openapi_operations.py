@@ -225,13 +225,16 @@ OPERATIONS: Mapping[str, Operation] = {
     "PUT /v1/exams/{exam}/waiting-room": Operation("set_admission_rate", "SteeredRoom",
         "A rate that is set holds at any load; null lets it adapt again. "
         "Without load reports of any process no candidate is admitted.",
-        Body("AdmissionRate", {"fixed_rate": {}, "adaptive_rate": {"rate": None}})),
+        Body("AdmissionRate", {"fixed_rate": {}, "adaptive_rate": {"rate": None}}),
+        parameters=("reason_given",)),
     "POST /v1/exams/{exam}/waiting-room/pause": Operation("pause_admission",
         {200: Body("SteeredRoom", {"paused": {"paused": True}})},
         "No turn comes until admission is resumed. Admitted candidates may still claim, and their "
-        "time to claim is extended by the pause. It needs no Redis.", _NOTHING),
+        "time to claim is extended by the pause. It needs no Redis.", _NOTHING,
+        parameters=("reason_given",)),
     "POST /v1/exams/{exam}/waiting-room/resume": Operation("resume_admission", "SteeredRoom",
-        "Admission goes on from where it was, at the rate it had.", _NOTHING),
+        "Admission goes on from where it was, at the rate it had.", _NOTHING,
+        parameters=("reason_given",)),
     "POST /v1/exams/{exam}/pause": Operation("pause_exam", "PausedExam",
         "From the answer on no process reserves what is paused for a candidate: orders go to their "
         "other venues, else they are `paused`, a 503 with the reason; with `stops` `changes` so "
@@ -377,7 +380,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "those of one reservation, settled ones too.", parameters=("reservation_due", *_PAGE)),
     "POST /v1/exams/{exam}/refunds-due/{refund}/settle": Operation("settle_refund_due",
         {200: Body("RefundDue", _SETTLED)},
-        "Mark the money as sent back. Repeating it changes nothing."),
+        "Mark the money as sent back. Repeating it changes nothing.",
+        parameters=("reason_given",)),
     "POST /v1/exams/{exam}/refunds-due/{refund}/reopen": Operation("reopen_refund_due", "RefundDue",
         _REOPENING, Body("Reopening")),
     "GET /v1/refunds-due": Operation("list_all_refunds_due",
@@ -388,7 +392,8 @@ OPERATIONS: Mapping[str, Operation] = {
         parameters=("exam_asked", "reservation_due", *_PAGE)),
     "POST /v1/refunds-due/{refund}/settle": Operation("settle_any_refund_due",
         {200: Body("RefundDue", _SETTLED)},
-        "Mark the money as sent back. Repeating it changes nothing."),
+        "Mark the money as sent back. Repeating it changes nothing.",
+        parameters=("reason_given",)),
     "POST /v1/refunds-due/{refund}/reopen": Operation("reopen_any_refund_due", "RefundDue",
         _REOPENING, Body("Reopening")),
     "GET /v1/ops-actions": Operation("list_ops_actions", "OpsActions",
@@ -404,7 +409,8 @@ OPERATIONS: Mapping[str, Operation] = {
         parameters=_PAGE),
     "POST /v1/unreadable-payments/{payment}/settle": Operation("settle_unreadable_payment",
         {200: Body("UnreadablePayment", _SETTLED)},
-        "Mark the event as handled by a person. Repeating it changes nothing."),
+        "Mark the event as handled by a person. Repeating it changes nothing.",
+        parameters=("reason_given",)),
     "POST /v1/exams/{exam}/archive": Operation("archive_exam", "Archived",
         "Once its windows and its last sitting are over, and nothing of it is held, being paid or "
         "due back. It leaves lists, metrics and Redis for good; its bookings, candidates and money "
@@ -501,6 +507,9 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
         "query", _text("Only entries in this state.", enum=[*EntryState]), name="state"),
     "release": _in("path", Annotated[ReleaseId, Field(description="Id of the seat release.")]),
     "reason": _in("query", Annotated[Reason, Field(description="Why.")], required=True),
+    "reason_given": _in(
+        "query", Annotated[Reason, Field(description="Why; kept with who did it.")],
+        name="reason"),
     "refund": _in("path", _text("Id of the refund due.", _ID), "42"),
     "payment": _in("path", _text("Id of the entry.", _ID), "7"),
     "slug": _in("path", _text("Name of the problem type.", enum=[*PROBLEMS]), "sold-out"),

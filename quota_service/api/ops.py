@@ -22,6 +22,7 @@ from quota_service.api.models import (
     Reader,
     Time,
     parse_object,
+    reason_given,
     time_or_none,
 )
 from quota_service.api.payments import Instant, Reference
@@ -33,8 +34,9 @@ from quota_service.http.request import Request
 from quota_service.http.response import Response
 from quota_service.ledger import refunds_due, unreadable_payments
 from quota_service.observability.caller import caller
-from quota_service.registration.act_for import reopen_refund
+from quota_service.registration.act_for import reopen_refund, settle_refund
 from quota_service.registration.audit import Promise, audit
+from quota_service.registration.noted import noted
 from quota_service.schema import EXAM_EXAMPLE, Currency, Identifier, Reason, example
 
 log = logging.getLogger(__name__)
@@ -209,9 +211,7 @@ async def post_refund_settled(context: ApiContext, request: Request) -> Response
     number = _whole_number(request.params["refund"], 1, _ID_MAX)
     if number is None:
         raise UnknownRefund
-    due = await context.stores.payments.refunds_due.settle(exam, number, caller().key_id)
-    if due is None:
-        raise UnknownRefund
+    due = await settle_refund(context.stores.payments, exam, number, reason_given(request))
     log.info("refund due settled", extra={"refund": number, "reservation": due.reservation})
     return Response.json(_refund_due_json(due))
 
@@ -247,9 +247,11 @@ async def post_unreadable_settled(context: ApiContext, request: Request) -> Resp
     number = _whole_number(request.params["payment"], 1, _ID_MAX)
     if number is None:
         raise UnknownPayment
-    unreadable = await context.stores.payments.unreadable.settle(number, caller().key_id)
-    if unreadable is None:
-        raise UnknownPayment
+    stores, by, reason = context.stores.payments, caller().key_id, reason_given(request)
+    async with noted(stores, None, "settle-payment", str(number), reason, {}):
+        unreadable = await stores.unreadable.settle(number, by)
+        if unreadable is None:
+            raise UnknownPayment
     return Response.json(_unreadable_json(unreadable))
 
 

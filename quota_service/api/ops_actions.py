@@ -30,12 +30,14 @@ class OpsAction(Answer):
     """`reserve`, `mark-paid`, `release`, `move`, `refund`, `reopen-refund`, `close-venue`,
     `open-venue`, `move-out`, `pause`, `resume`, `extend-holds`, `make-codes`, `revoke-code`,
     `hand-out`, `put-in-source`, `open-without-draw`, `plan-release`, `cancel-release`,
-    `pause-list`, `resume-list`, `suspend-list`, `reopen-list`, `cap-list`; others may come."""
+    `pause-list`, `resume-list`, `suspend-list`, `reopen-list`, `cap-list`; with a reason also
+    `set-rate`, `pause-admission`, `resume-admission`, `settle-refund`, `settle-payment`; others may
+    come."""
     subject: Annotated[str, example(RESERVATION_EXAMPLE)]
     """The reservation; of `reserve` and `hand-out` the candidate; of codes the set-aside; of what
     was done to a venue, the venue; of a pause or of several holds what is meant, as
-    `venue/subject` with `*` for all; of the source of a draw `waiting-room`; of a seat
-    release its id; of the waiting list the exam."""
+    `venue/subject` with `*` for all; of the source of a draw and of admission `waiting-room`; of a
+    seat release its id; of the waiting list the exam; of an unreadable payment its id."""
     reason: Reason
     """Why."""
     key_id: Annotated[str, example("0f3a9c2b71de")]

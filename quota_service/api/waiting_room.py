@@ -22,6 +22,7 @@ from quota_service.api.models import (
     Seconds,
     Time,
     parse_object,
+    reason_given,
     refuse_bad_candidate,
     refuse_members,
     refuse_resident_id,
@@ -322,24 +323,23 @@ async def delete_claim(context: ApiContext, request: Request) -> Response:
 
 async def put_waiting_room(context: ApiContext, request: Request) -> Response:
     """PUT /v1/exams/{exam}/waiting-room."""
-    rate = _RATE.read(parse_object(request.body))["rate"]
-    return administered(
-        await room_admin.set_rate(context.stores.waiting_room, request.params["exam"], rate)
-    )
+    rate, reason = _RATE.read(parse_object(request.body))["rate"], reason_given(request)
+    exam, stores = request.params["exam"], context.stores.waiting_room
+    return administered(await room_admin.set_rate(stores, exam, rate, reason))
 
 
 async def post_pause(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/waiting-room/pause."""
     refuse_members(request.body)
-    return administered(await room_admin.pause(context.stores.waiting_room, request.params["exam"]))
+    exam, stores = request.params["exam"], context.stores.waiting_room
+    return administered(await room_admin.pause(stores, exam, reason_given(request)))
 
 
 async def post_resume(context: ApiContext, request: Request) -> Response:
     """POST /v1/exams/{exam}/waiting-room/resume."""
     refuse_members(request.body)
-    return administered(
-        await room_admin.resume(context.stores.waiting_room, request.params["exam"])
-    )
+    exam, stores = request.params["exam"], context.stores.waiting_room
+    return administered(await room_admin.resume(stores, exam, reason_given(request)))
 
 
 def administered(administered: room_admin.AdministeredRoom) -> Response:

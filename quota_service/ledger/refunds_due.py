@@ -68,8 +68,14 @@ class RefundsDue:
         `exam` None takes one of whatever exam, or of none.
         """
         async with self._ledger.transaction() as connection:
-            await connection.execute(self._ledger.query["settle_refund_due"], exam, refund, by)
-            return await self._read(connection, exam, refund)
+            return await self.settle_within(connection, exam, refund, by)
+
+    async def settle_within(
+        self, connection: "Connection", exam: str | None, refund: int, by: str
+    ) -> RefundDue | None:
+        """Do so in the caller's transaction."""
+        await connection.execute(self._ledger.query["settle_refund_due"], exam, refund, by)
+        return await self._read(connection, exam, refund)
 
     async def lock(
         self, connection: "Connection", exam: str | None, refund: int

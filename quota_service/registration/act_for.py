@@ -7,7 +7,8 @@
 A crash between 1 and 2 leaves a note of what was not done; one later leaves what the use case
 leaves. Doing it again is noted again, and is answered as the use case answers a repeat.
 
-Opening a refund due again (`reopen_refund`) is one transaction with its note.
+Settling a refund due (`settle_refund`), and opening it again (`reopen_refund`), is one transaction
+with its note.
 """
 
 import hashlib
@@ -103,6 +104,26 @@ async def refund_for(stores: PaymentStores, reservation_id: str, reason: str) ->
     exam = _exam_of(stores, reservation_id)
     async with noted(stores, exam, "refund", reservation_id, reason, {}):
         return await refund(stores, reservation_id, by_ops=True)
+
+
+async def settle_refund(
+    stores: PaymentStores, exam_id: str | None, refund_id: int, reason: str
+) -> RefundDue:
+    """Remember that the money of a refund due was sent back; without a reason nothing is noted.
+
+    Raises UnknownRefund.
+    """
+    async with stores.ledger.transaction() as connection:
+        by = caller()
+        due = await stores.refunds_due.settle_within(connection, exam_id, refund_id, by.key_id)
+        if due is None:
+            raise UnknownRefund
+        if reason:
+            detail = {"refund": refund_id}
+            await stores.ops_actions.note(
+                connection, due.exam, by, "settle-refund", due.reservation, reason, detail
+            )
+    return due
 
 
 async def reopen_refund(

@@ -21,13 +21,19 @@ from quota_service.registration.stores import ExamStores
 @asynccontextmanager
 async def noted(  # noqa: PLR0917  a note has as many columns
     stores: ExamStores,
-    exam_id: str,
+    exam_id: str | None,
     action: str,
     subject: str,
     reason: str,
     detail: Mapping[str, object],
 ) -> AsyncIterator[None]:
-    """Note what the block does to a reservation or a venue, or for a candidate."""
+    """Note what the block does to a reservation or a venue, or for a candidate.
+
+    Without a reason, which some acts need not have, nothing is noted.
+    """
+    if not reason:
+        yield
+        return
     async with stores.ledger.transaction() as connection:
         number = await stores.ops_actions.note(
             connection, exam_id, caller(), action, subject, reason, detail, None

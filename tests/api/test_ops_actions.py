@@ -7,6 +7,7 @@ from tests.api.test_acting import WHY, act, order_by_ops
 from tests.api.test_candidate_view import drain
 from tests.conftest import Running
 from tests.support.client import ApiClient
+from tests.support.refunds_due import NO_SUCH_RESERVATION
 from tests.support.refusals import assert_refused
 
 PATH = "/v1/ops-actions"
@@ -86,3 +87,30 @@ async def test_frontends_do_not_see_it_and_wrong_questions_are_refused(api: ApiC
     assert_refused(nobody, 422, "national-id-refused")
     assert_refused(malformed, 422, "invalid-request")
     assert_refused(other, 422, "invalid-request")
+
+
+async def test_a_reason_that_need_not_be_given_is_noted_where_it_is(queueing: Running) -> None:
+    api = queueing.client
+    room, why = "/v1/exams/exam-1/waiting-room", {"reason": "供应商故障"}
+    missing = await api.pay(NO_SUCH_RESERVATION)
+    (due,) = (await api.get("/v1/refunds-due", key=api.ops_key)).json["refunds_due"]
+
+    rate = await api.call("PUT", room, key=api.ops_key, json={"rate": 7}, params=why)
+    await api.call("POST", f"{room}/pause", key=api.ops_key, params=why)
+    await api.call("POST", f"{room}/resume", key=api.ops_key)
+    refund = f"/v1/refunds-due/{due['id']}/settle"
+    await api.call("POST", refund, key=api.ops_key, params=why)
+    await api.call("POST", "/v1/unreadable-payments/9/settle", key=api.ops_key, params=why)
+    refused = await api.call("POST", refund, key=api.ops_key, params={"reason": "a\nb"})
+
+    shown = await actions(api)
+    assert (missing.status, rate.status) == (200, 200)
+    assert told(shown) == [
+        ("set-rate", "waiting-room", "done"),
+        ("pause-admission", "waiting-room", "done"),
+        ("settle-refund", NO_SUCH_RESERVATION, "done"),
+        ("settle-payment", "9", "unknown-payment"),
+    ]
+    assert {each["reason"] for each in shown} == {"供应商故障"}
+    assert shown[0]["detail"] == {"rate": 7}
+    assert_refused(refused, 422, "invalid-request", "reason")
