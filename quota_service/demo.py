@@ -36,7 +36,7 @@ from quota_service.settings import Settings
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
 ENV_FILE = "demo.env"
-_PAYMENT_SECRET_BYTES = 32
+_SECRET_BYTES = 32
 _KEYS = {
     "QUOTA_FRONTEND_KEY": frozenset({Scope.FRONTEND, Scope.REFUNDS}),
     "QUOTA_OPS_KEY": frozenset({Scope.OPS}),
@@ -69,7 +69,8 @@ def demo(options: DemoOptions, settings: Settings) -> int:
                 settings,
                 postgres_dsn=postgres_dsn,
                 redis_url=redis_url,
-                payment_secrets=known.get("QUOTA_PAYMENT_SECRET") or _new_payment_secret(),
+                payment_secrets=known.get("QUOTA_PAYMENT_SECRET") or _new_secret(),
+                candidate_token_secrets=settings.candidate_token_secrets or _new_secret(),
                 host=options.host,
                 port=options.port,
                 admin_host=options.host,
@@ -193,8 +194,8 @@ def _moved(exam: Exam, options: DemoOptions) -> Exam:
     )
 
 
-def _new_payment_secret() -> str:
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_PAYMENT_SECRET_BYTES)).decode()
+def _new_secret() -> str:
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def _read_env(path: Path) -> dict[str, str]:

@@ -46,6 +46,9 @@ class Settings:
     payment_secrets: str = field(default="", repr=False)
     """secrets that sign payment callbacks, whsec_<base64> each; list the old one and the new one,
     with a comma between them, while the provider changes it"""
+    candidate_token_secrets: str = field(default="", repr=False)
+    """secrets that sign the tokens of candidates, whsec_<base64> each; the first one signs, so put
+    a new one in front and take the old one out a day later; without any there are no tokens"""
     drand_relays: Annotated[str, Field(pattern=r"^https?://[^\s,]+(,https?://[^\s,]+)*$")] = (
         "https://api.drand.sh,https://drand.cloudflare.com"
     )

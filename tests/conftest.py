@@ -26,7 +26,7 @@ from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
-from tests.support.client import PAYMENT_SECRETS, ApiClient
+from tests.support.client import PAYMENT_SECRETS, TOKEN_SECRETS, ApiClient
 from tests.support.databases import Databases, execute, hash_password_once, with_database
 from tests.support.exams import make_exam
 from tests.support.patience import PATIENT
@@ -174,6 +174,7 @@ async def settings(
             port=0,
             admin_port=0,
             payment_secrets=PAYMENT_SECRETS,
+            candidate_token_secrets=TOKEN_SECRETS,
             availability_refresh_ms=10,
             registry_refresh_s=0.1,
             recovery_age_s=0,

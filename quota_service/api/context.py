@@ -9,6 +9,7 @@ from aiohttp import web
 from quota_service.api.auth import KeyRing
 from quota_service.api.refusals import RefusalLog
 from quota_service.api.rendered import RenderedAvailability
+from quota_service.api.tokens import TokenSecrets
 from quota_service.domain.exam import Exam
 from quota_service.http.concurrency import ConcurrencyLimiter
 from quota_service.http.etags import RenderedOnce
@@ -33,6 +34,7 @@ class ApiContext:
     stores: Stores
     availability: AvailabilityCache
     keys: KeyRing
+    tokens: TokenSecrets
     in_flight: InFlight
     health: Health
     payment_secrets: tuple[bytes, ...]

@@ -253,7 +253,7 @@ class _Taken:
         KEY_ID.set(self._key_id)
         IS_AWAITED.set(self.is_awaited)
         try:
-            response = self._call.handler(context, self._request)
+            response = route.answer(self._call.handler, context, self._request)
             if not isinstance(response, Response):
                 context.in_flight.start(response, self.end, is_long=route.is_long)
                 return

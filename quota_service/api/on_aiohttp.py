@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -186,8 +187,9 @@ def _checked(route: Route) -> AiohttpHandler:
         if route.verify is not None:
             request.event = route.verify(context, request)
             KEY_ID.set(PROVIDER)
+        answer = partial(route.answer, route.handler)
         with _at_work(asked, context, priority):
-            response = await _response(context, route.handler, request, is_long=route.is_long)
+            response = await _response(context, answer, request, is_long=route.is_long)
             return response.to_aiohttp()
 
     return handle

@@ -32,6 +32,7 @@ _TAG_OF: Mapping[str, str] = {
     "/waiting-room": "waiting room",
     "/reservations": "reservations",
     "/candidates": "reservations",
+    "/v1/candidate-tokens": "reservations",
     "/v1/exams": "exams",
     "/v1/payment": "payments",
 }
@@ -78,6 +79,15 @@ _SECURITY_SCHEMES: Mapping[str, Schema] = {
             "description": f"An API key with the scope `{scope}`.",
         }
         for scope in (Scope.FRONTEND, Scope.REFUNDS, Scope.OPS)
+    },
+    "candidate_token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token that `create_candidate_token` made: the call is about what the "
+        "candidate itself has in the exam of the token. What somebody else has is answered as "
+        "unknown, another candidate or exam as `forbidden`. It can do nothing that the key it was "
+        "made with cannot do.",
     },
     "webhook_signature": {
         "type": "apiKey",
@@ -193,7 +203,7 @@ def _call(route: Route, operation: Operation) -> Schema:
 
 
 def _tag(route: Route) -> str:
-    if route.scope is Scope.OPS:
+    if route.scopes == {Scope.OPS}:
         return "operations"
     return next((tag for part, tag in _TAG_OF.items() if part in route.path), "service")
 
@@ -201,7 +211,11 @@ def _tag(route: Route) -> str:
 def _security(route: Route) -> list[dict[str, list[str]]]:
     if route.verify is not None:
         return [{"webhook_signature": []}]
-    return [{f"{scope}_key": []} for scope in (route.scope, route.also) if scope is not None]
+    return [{_scheme(scope): []} for scope in Scope if scope in route.scopes]
+
+
+def _scheme(scope: Scope) -> str:
+    return "candidate_token" if scope is Scope.CANDIDATE else f"{scope}_key"
 
 
 def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema]]:
@@ -209,14 +223,14 @@ def _responses(route: Route, operation: Operation) -> Iterator[tuple[int, Schema
     headers = (*etag, *operation.headers)
     told = operation.answers
     for status, body in ({200: Body(told)} if isinstance(told, str) else told).items():
-        yield status, _answer(body, operation, (*headers, *(_RATE_HEADERS if route.scope else ())))
+        yield status, _answer(body, operation, (*headers, *(_RATE_HEADERS if route.scopes else ())))
     if etag:
         unchanged = "Nothing has changed since the ETag named."
         yield 304, {"description": unchanged, "headers": _headers(headers)}
     by_status: dict[int, list[str]] = {}
     general = (
         *_ANY_REQUEST,
-        *(_SCOPED if route.scope is not None else ()),
+        *(_SCOPED if route.scopes else ()),
         *(() if route.priority is Priority.FREE else ("overloaded", "rate-limited")),
         "internal-error",
     )

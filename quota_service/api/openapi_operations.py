@@ -433,6 +433,14 @@ OPERATIONS: Mapping[str, Operation] = {
         "spreadsheet, as the file of bookings is; `?for=excel` adds titles. `?holds=true` adds a "
         "column `state`, and after the bookings the seats of unpaid holds.",
         parameters=("venue_asked", "session_asked", "holds", "for")),
+    "POST /v1/candidate-tokens": Operation("create_candidate_token",
+        {201: Body("CandidateToken")},
+        "For a frontend whose page in the candidate's browser calls by itself, once it has signed "
+        "the candidate in. The token is `Authorization: Bearer` in the place of a key: with it a "
+        "candidate looks, joins, claims, reserves, pays, changes, gives back and refunds what is "
+        "its own in the exam, and nothing else. It ends at `expires_at`, when the key it was made "
+        "with ends, or when it is revoked; nothing keeps it, so make another one rather than a "
+        "long one.", Body("NewCandidateToken")),
     "POST /v1/payment-callbacks": Operation("report_payment",
         {200: Body("PaymentResult", {"confirmed": {}, "refund_due": _PAID_TWICE})},
         "Signed by the Standard Webhooks scheme: `webhook-signature` is `v1,` and the base64 of "

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from quota_service.api import (
     acting,
     availability,
+    candidate_tokens,
     candidates,
     day,
     draws,
@@ -152,6 +153,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     exams.Exam, exams.ExamList, exams.ImportResult, exams.Archived,
     availability.Availability, availability.AvailabilityChange, availability.AvailabilityStale,
     reservations.Reservation, candidates.CandidateView, candidates.Refund, candidates.Refusals,
+    candidate_tokens.CandidateToken,
     payments.Payment, payments.PaymentResult, service.Health, problems.ProblemMeaning,
     waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
     waiting_room.Finished, draws.EntryProof, ops.Audit, ops.RefundDue, ops.RefundsDue,
@@ -174,6 +176,7 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.CodedOrderBody} | {
         draws.SourceEvidence,
         *(
             reservations.VenueChange,
+            candidate_tokens.NewCandidateToken,
             payments.PaymentCallback,
             acting.OpsOrder,
             acting.MarkedPaid,

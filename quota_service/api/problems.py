@@ -63,9 +63,11 @@ _TYPES = (
     ProblemType("idempotency-key-ambiguous", 400,
                 "The request has several Idempotency-Key headers, and they differ."),
     ProblemType("unauthorized", 401,
-                "There is no valid API key, or the callback's signature is not valid."),
+                "There is no valid API key or candidate token, or the callback's signature is not "
+                "valid."),
     ProblemType("forbidden", 403,
-                "The API key does not have the scope needed, or is for other exams."),
+                "The API key does not have the scope needed, or is for other exams; or the "
+                "candidate token is for another candidate or exam, or for other calls."),
     ProblemType("waiting-room-pass-required", 403,
                 "The exam has a waiting room: join it, claim a place when the turn comes, and "
                 "send the pass in Waiting-Room-Pass.", _errors("Waiting-Room-Pass", "is missing")),
@@ -182,6 +184,8 @@ _TYPES = (
                 "The refund window has not opened yet.", {"opens_at": "2023-03-28T04:00:00.000Z"}),
     ProblemType("refund-closed", 409,
                 "The refund window is over.", {"closed_at": "2023-03-30T04:00:00.000Z"}),
+    ProblemType("candidate-tokens-off", 409,
+                "The service makes no candidate tokens: it has no secret to sign them."),
     ProblemType("waiting-room-off", 409,
                 "The exam has no waiting room; reserve without a pass."),
     ProblemType("not-your-turn", 409,

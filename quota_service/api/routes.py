@@ -4,14 +4,16 @@ The application, the OpenAPI document and a test that every refusal is reachable
 400 lines because the table has an entry for each call.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
 from quota_service.api import (
     acting,
     availability,
+    candidate_tokens,
     candidates,
     day,
     draws,
@@ -33,10 +35,19 @@ from quota_service.api import (
     waiting_list_ops,
     waiting_room,
 )
+from quota_service.api.candidate_access import (
+    OwnerCheck,
+    in_body,
+    in_path,
+    of_entry,
+    of_reservation,
+    of_ticket,
+)
 from quota_service.api.context import ApiContext
 from quota_service.definitions.files import MAX_FILE_BYTES
 from quota_service.http.priority import Priority
 from quota_service.http.request import Handler, Request
+from quota_service.http.response import Response
 from quota_service.ledger.api_keys import Scope
 
 JsonHandler = Handler[ApiContext]
@@ -52,18 +63,21 @@ class AiohttpOnly:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One call of the API. `scope` None means anyone; `refusals` are slugs beyond the general.
+    """One call of the API. `scopes` are who may make it, anyone without any.
 
-    A call whose address names no exam takes one as `?exam=` when `has_exam_in_query`.
+    `refusals` are slugs beyond the general. A call whose address names no exam takes one as
+    `?exam=` when `has_exam_in_query`, and in its body when `has_exam_in_body`: then the handler
+    asks `KeyRing.check_exam`.
     """
 
     method: str
     path: str
     handler: JsonHandler | AiohttpOnly
-    scope: Scope | None
+    scopes: frozenset[Scope]
     summary: str
     refusals: tuple[str, ...] = ()
     has_exam_in_query: bool = False
+    has_exam_in_body: bool = False
     body_max_bytes: int | None = None
     """The longest body it takes; None for that of all others."""
     is_long: bool = False
@@ -74,24 +88,25 @@ class Route:
     Who passes goes before all others.
     """
 
-    also: Scope | None = None
-    """Another scope that may make the call."""
+    owner: OwnerCheck | None = None
+    """Checks that the call is about what is the candidate's own; of calls that candidates make."""
     own_priority: Priority | None = None
-    """The class of work, where it is not the usual one of the scope."""
+    """The class of work, where it is not the usual one of the scopes."""
 
     @property
     def priority(self) -> Priority:
         """The class of work the call belongs to."""
         if self.own_priority is not None:
             return self.own_priority
-        return Priority.OPS if self.scope is Scope.OPS else Priority.PUBLIC_READ
+        return Priority.OPS if self.scopes == OPS else Priority.PUBLIC_READ
 
     def authorize(self, context: ApiContext, request: Request) -> str:
         """Return the id of the key that may make the call; "" where it needs none.
 
-        The key has to be for the exam of the call, or for all. Raises Unauthorized and Forbidden.
+        The key has to be for the exam of the call, or for all. With a candidate token the request
+        is that of its owner from here on. Raises Unauthorized and Forbidden.
         """
-        if self.scope is None:
+        if not self.scopes:
             return ""
         params = request.params
         if self.has_exam_in_query:
@@ -100,8 +115,32 @@ class Route:
             exam = params["exam"]
         else:
             exam = params["reservation"].partition(".")[0] if "reservation" in params else None
-        authorization = request.headers.get("Authorization")
-        return context.keys.authorize(authorization, self.scope, exam, self.also)
+        access = context.keys.authorize(
+            request.headers.get("Authorization"),
+            self.scopes,
+            exam,
+            has_exam_in_body=self.has_exam_in_body,
+        )
+        request.owner = access.candidate
+        return access.key_id
+
+    def answer(
+        self, handler: JsonHandler, context: ApiContext, request: Request
+    ) -> Response | Coroutine[Any, Any, Response]:
+        """Answer by the handler of the call; for a candidate behind the check of what is its own.
+
+        Raises what the check and the handler raise.
+        """
+        checking = self.owner(context, request) if self.owner and request.owner else None
+        if checking is None:
+            return handler(context, request)
+
+        async def run() -> Response:
+            await checking
+            answer = handler(context, request)
+            return answer if isinstance(answer, Response) else await answer
+
+        return run()
 
 
 _NO_EXAM = ("unknown-exam", "exam-archived")
@@ -179,7 +218,10 @@ _WISH = (
 )
 _SOURCE = ("source-off", "entries-open", "source-not-due", "source-known")
 _VENUE = ("unknown-venue", "unknown-subject", "registration-closed")
-FRONTEND, REFUNDS, OPS, ANYONE = Scope.FRONTEND, Scope.REFUNDS, Scope.OPS, None
+ANYONE: frozenset[Scope] = frozenset()
+FRONTEND, REFUNDS, OPS, CANDIDATE = map(
+    frozenset, ([Scope.FRONTEND], [Scope.REFUNDS], [Scope.OPS], [Scope.CANDIDATE])
+)
 
 # fmt: off
 ROUTES: tuple[Route, ...] = (
@@ -200,39 +242,40 @@ ROUTES: tuple[Route, ...] = (
           "Seats left at every venue, as they change",
           (*_NO_EXAM, "unknown-subject", "invalid-request", "last-event-id-malformed", *_STORES),
           own_priority=Priority.FREE),
-    Route("POST", "/v1/exams/{exam}/reservations", reservations.post_reservation, FRONTEND,
-          "Reserve all subjects at the first venue that has them",
+    Route("POST", "/v1/exams/{exam}/reservations", reservations.post_reservation,
+          FRONTEND | CANDIDATE, "Reserve all subjects at the first venue that has them",
           (*_BODY, *_NO_EXAM, *_ORDER, *_CODE, "reservation-ended", *_STORES),
-          own_priority=Priority.RESERVE),
-    Route("GET", "/v1/exams/{exam}/candidates/{candidate}", candidates.get_candidate, FRONTEND,
-          "All reservations of a candidate in an exam",
+          own_priority=Priority.RESERVE, owner=in_body),
+    Route("GET", "/v1/exams/{exam}/candidates/{candidate}", candidates.get_candidate,
+          FRONTEND | OPS | CANDIDATE, "All reservations of a candidate in an exam",
           (*_NO_EXAM, "invalid-request", "national-id-refused", *_STORES),
-          own_priority=Priority.OWN_READ, also=OPS),
+          own_priority=Priority.OWN_READ, owner=in_path),
     Route("GET", "/v1/reservations", search.get_reservations, OPS,
           "Find reservations by id, candidate or payment reference",
           (*_NO_EXAM, "invalid-request", "national-id-refused", *_STORES), has_exam_in_query=True),
-    Route("GET", "/v1/reservations/{reservation}", reservations.get_reservation, FRONTEND,
+    Route("GET", "/v1/reservations/{reservation}", reservations.get_reservation,
+          FRONTEND | OPS | CANDIDATE,
           "One reservation and its payment", (*_NO_RESERVATION, *_STORES),
-          own_priority=Priority.OWN_READ, also=OPS),
-    Route("DELETE", "/v1/reservations/{reservation}", reservations.delete_reservation, FRONTEND,
-          "Give a hold back",
+          own_priority=Priority.OWN_READ, owner=of_reservation),
+    Route("DELETE", "/v1/reservations/{reservation}", reservations.delete_reservation,
+          FRONTEND | CANDIDATE, "Give a hold back",
           (*_NO_RESERVATION, "already-confirmed", "payment-in-progress", *_STORES),
-          own_priority=Priority.RELEASE),
-    Route("POST", "/v1/reservations/{reservation}/checkout", reservations.post_checkout, FRONTEND,
-          "Payment begins: the deadline moves out once",
+          own_priority=Priority.RELEASE, owner=of_reservation),
+    Route("POST", "/v1/reservations/{reservation}/checkout", reservations.post_checkout,
+          FRONTEND | CANDIDATE, "Payment begins: the deadline moves out once",
           (*_BODY, *_NO_RESERVATION, "reservation-ended", "already-confirmed", *_STORES),
-          own_priority=Priority.RELEASE),
-    Route("PUT", "/v1/reservations/{reservation}/venue", reservations.put_venue, FRONTEND,
-          "Change the venue of a hold or a booking",
+          own_priority=Priority.RELEASE, owner=of_reservation),
+    Route("PUT", "/v1/reservations/{reservation}/venue", reservations.put_venue,
+          FRONTEND | CANDIDATE, "Change the venue of a hold or a booking",
           (*_BODY, *_NO_RESERVATION, "unknown-venue", "venue-closed", "paused", "sold-out",
            "reservation-ended", "payment-in-progress", "change-in-progress", "venue-changes-used",
            "key-share-used", "registration-not-open", "registration-closed", "session-started",
-           *_STORES), own_priority=Priority.RELEASE),
-    Route("POST", "/v1/reservations/{reservation}/refund", reservations.post_refund, REFUNDS,
-          "Refund a booking in full, once for each person and exam",
+           *_STORES), own_priority=Priority.RELEASE, owner=of_reservation),
+    Route("POST", "/v1/reservations/{reservation}/refund", reservations.post_refund,
+          REFUNDS | CANDIDATE, "Refund a booking in full, once for each person and exam",
           (*_BODY, *_NO_RESERVATION, "not-confirmed", "reservation-ended", "refund-used",
            "payment-in-progress", "change-in-progress", "refund-not-open", "refund-closed",
-           *_STORES), own_priority=Priority.RELEASE),
+           *_STORES), own_priority=Priority.RELEASE, owner=of_reservation),
     Route("POST", "/v1/exams/{exam}/ops-reservations", acting.post_ops_reservation, OPS,
           "Reserve for a candidate, also outside of the window",
           (*_BODY, *_NO_EXAM, *_OPS_ORDER, "reservation-ended", *_STORES)),
@@ -253,23 +296,23 @@ ROUTES: tuple[Route, ...] = (
           (*_BODY, *_NO_RESERVATION, "not-confirmed", "reservation-ended", "payment-in-progress",
            "change-in-progress", "refund-closed", *_STORES)),
     Route("POST", "/v1/exams/{exam}/waiting-room",
-          waiting_room.post_waiting_room, FRONTEND,
+          waiting_room.post_waiting_room, FRONTEND | CANDIDATE,
           "Join the waiting room: the draw before the opening, the queue after it",
           (*_BODY, *_NO_EXAM, "national-id-refused", "waiting-room-off", "registration-closed",
-           *_STORES), own_priority=Priority.JOIN),
+           *_STORES), own_priority=Priority.JOIN, owner=in_body),
     Route("GET", "/v1/exams/{exam}/waiting-room",
           waiting_room.get_waiting_room, ANYONE,
           "The public state of the waiting room",
           (*_NO_EXAM, "waiting-room-off", "not-ready")),
     Route("POST", "/v1/exams/{exam}/waiting-room/claims",
-          waiting_room.post_claim, FRONTEND,
+          waiting_room.post_claim, FRONTEND | CANDIDATE,
           "Claim a place: a ticket at its turn becomes a pass",
-          (*_BODY, *_NO_EXAM, *_CLAIM, *_STORES), own_priority=Priority.RESERVE),
+          (*_BODY, *_NO_EXAM, *_CLAIM, *_STORES), own_priority=Priority.RESERVE, owner=in_body),
     Route("DELETE", "/v1/exams/{exam}/waiting-room/claims/{candidate}",
-          waiting_room.delete_claim, FRONTEND,
+          waiting_room.delete_claim, FRONTEND | CANDIDATE,
           "The candidate has finished: the place is free",
           (*_NO_EXAM, "invalid-request", "national-id-refused", "waiting-room-off", *_STORES),
-          own_priority=Priority.RESERVE),
+          own_priority=Priority.RESERVE, owner=in_path),
     Route("PUT", "/v1/exams/{exam}/waiting-room", waiting_room.put_waiting_room, OPS,
           "Set the rate of admission, or let it adapt again",
           (*_BODY, *_NO_EXAM, "waiting-room-off", *_STORES)),
@@ -289,16 +332,17 @@ ROUTES: tuple[Route, ...] = (
            "idempotency-key-reused", "unknown-venue", "unknown-subject", "unknown-reservation",
            "reservation-ended", "already-confirmed", "payment-in-progress", *_STORES),
           is_long=True),
-    Route("POST", "/v1/exams/{exam}/waiting-list", waiting_list.post_entry, FRONTEND,
+    Route("POST", "/v1/exams/{exam}/waiting-list", waiting_list.post_entry, FRONTEND | CANDIDATE,
           "Join the waiting list: wait for seats that are gone",
-          (*_BODY, *_NO_EXAM, *_WISH, *_STORES), own_priority=Priority.JOIN),
-    Route("GET", "/v1/exams/{exam}/waiting-list/{entry}", waiting_list.get_entry, FRONTEND,
+          (*_BODY, *_NO_EXAM, *_WISH, *_STORES), own_priority=Priority.JOIN, owner=in_body),
+    Route("GET", "/v1/exams/{exam}/waiting-list/{entry}", waiting_list.get_entry,
+          FRONTEND | OPS | CANDIDATE,
           "A place in the waiting list", (*_NO_EXAM, "unknown-entry", *_STORES),
-          own_priority=Priority.OWN_READ, also=OPS),
-    Route("DELETE", "/v1/exams/{exam}/waiting-list/{entry}", waiting_list.delete_entry, FRONTEND,
-          "Leave the waiting list, or give an offer back",
+          own_priority=Priority.OWN_READ, owner=of_entry),
+    Route("DELETE", "/v1/exams/{exam}/waiting-list/{entry}", waiting_list.delete_entry,
+          FRONTEND | CANDIDATE, "Leave the waiting list, or give an offer back",
           (*_NO_EXAM, "unknown-entry", "already-confirmed", "payment-in-progress", *_STORES),
-          own_priority=Priority.RELEASE),
+          own_priority=Priority.RELEASE, owner=of_entry),
     Route("GET", "/v1/exams/{exam}/waiting-list", waiting_list_ops.get_waiting_list, OPS,
           "The waiting list and its entries",
           (*_NO_EXAM, "waiting-list-off", "invalid-request", "national-id-refused", *_STORES)),
@@ -313,11 +357,11 @@ ROUTES: tuple[Route, ...] = (
           "Let nobody join", (*_BODY, *_NO_EXAM, "waiting-list-off", *_STORES)),
     Route("POST", "/v1/exams/{exam}/waiting-list/reopen", waiting_list_ops.post_reopen, OPS,
           "Let candidates join again", (*_BODY, *_NO_EXAM, "waiting-list-off", *_STORES)),
-    Route("GET", "/v1/exams/{exam}/waiting-room/proof", draws.get_proof, FRONTEND,
+    Route("GET", "/v1/exams/{exam}/waiting-room/proof", draws.get_proof, FRONTEND | CANDIDATE,
           "The proof that a ticket is in the draw",
           (*_NO_EXAM, "invalid-request", "waiting-room-off", "source-off", "entries-open",
            "not-in-draw", "ticket-invalid", "ticket-of-another-exam", *_STORES),
-          own_priority=Priority.OWN_READ),
+          own_priority=Priority.OWN_READ, owner=of_ticket),
     Route("POST", "/v1/exams/{exam}/waiting-room/source", draws.post_source, OPS,
           "Put in what the source of the draw has come to",
           (*_BODY, *_NO_EXAM, "waiting-room-off", *_SOURCE, "signature-invalid",
@@ -401,6 +445,10 @@ ROUTES: tuple[Route, ...] = (
           (*_BODY, "unknown-exam", "exam-not-over", "exam-unfinished", *_STORES)),
     Route("GET", "/v1/exams/{exam}/audit", ops.get_audit, OPS,
           "Both stores compared, promise by promise", (*_NO_EXAM, *_STORES), is_long=True),
+    Route("POST", "/v1/candidate-tokens", candidate_tokens.post_candidate_token, FRONTEND,
+          "A token with which a candidate's browser calls by itself",
+          (*_BODY, *_NO_EXAM, "national-id-refused", "candidate-tokens-off"),
+          has_exam_in_body=True, own_priority=Priority.OWN_READ),
     Route("POST", "/v1/payment-callbacks", payments.post_payment_callback, ANYONE,
           "The payment provider reports a payment, signed",
           (*_BODY, "unauthorized", "event-id-reused", *_STORES), verify=payments.verify_callback,

@@ -16,6 +16,7 @@ from quota_service.api.exports import ExportLimits
 from quota_service.api.refusals import RefusalLog
 from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.streams import Streams
+from quota_service.api.tokens import TokenSecrets
 from quota_service.domain.errors import QuotaError
 from quota_service.http.concurrency import ConcurrencyLimiter
 from quota_service.http.etags import RenderedOnce
@@ -239,7 +240,8 @@ async def open_service(
     metrics = Metrics()
     async with open_stores(settings, metrics, failpoint) as stores:
         key_ledger = ApiKeyLedger(stores.ledger)
-        keys = KeyRing(key_ledger)
+        tokens = TokenSecrets(settings.candidate_token_secrets)
+        keys = KeyRing(key_ledger, tokens, stores.clock)
         health = _health(stores, keys)
         in_flight = InFlight(
             limit=settings.limits_of(UseCaseLimits).at_once_max,
@@ -258,6 +260,7 @@ async def open_service(
             stores=stores,
             availability=availability,
             keys=keys,
+            tokens=tokens,
             in_flight=in_flight,
             health=health,
             payment_secrets=parse_secrets(settings.payment_secrets),

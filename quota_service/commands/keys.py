@@ -5,7 +5,7 @@ import datetime as dt
 import sys
 
 from quota_service.commands.adding import Group, add, add_group, postgres
-from quota_service.ledger.api_keys import ApiKey, ApiKeyLedger, Scope
+from quota_service.ledger.api_keys import KEY_SCOPES, ApiKey, ApiKeyLedger, Scope
 from quota_service.settings import Settings
 
 _MINUTE = "%Y-%m-%d %H:%M"
@@ -16,7 +16,7 @@ def add_key_commands(commands: Group) -> None:
     group = add_group(commands, "keys", "create, list and revoke API keys")
     create = add(group, "create", _create, "create a key; it is printed this one time only")
     create.add_argument("name", help="name of the frontend or person that uses the key")
-    create.add_argument("--scope", action="append", required=True, choices=list(Scope))
+    create.add_argument("--scope", action="append", required=True, choices=sorted(KEY_SCOPES))
     create.add_argument(
         "--exam", action="append", help="limit the key to this exam, again for more (default: all)"
     )

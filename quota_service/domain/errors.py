@@ -381,6 +381,11 @@ class NotSetAside(Refused):
     set_aside: str
 
 
+class CandidateTokensOff(Refused):
+    slug = "candidate-tokens-off"
+    detail = "candidate tokens are off: QUOTA_CANDIDATE_TOKEN_SECRETS has no secret to sign them"
+
+
 class WaitingRoomOff(Refused):
     slug = "waiting-room-off"
     detail = "the exam has no waiting room: reserve without a pass"

@@ -30,6 +30,8 @@ class Request:
     """Where the request comes from."""
     event: str = ""
     """The event id of a signed callback, once its signature is verified."""
+    owner: str = ""
+    """The candidate whose token came with it, who may reach only what is its own; "" for a key."""
     candidate: str = ""
     """The candidate it is about, for log and history: set by a handler that has checked the id."""
 

@@ -22,7 +22,9 @@ SECRET_MIN_BYTES = 24
 _VERSION = "v1,"
 
 
-def parse_secrets(text: str) -> tuple[bytes, ...]:
+def parse_secrets(
+    text: str, setting: str = "QUOTA_PAYMENT_SECRETS", min_bytes: int = SECRET_MIN_BYTES
+) -> tuple[bytes, ...]:
     """Return the keys in a comma-separated list of `whsec_<base64>`; SettingsError if malformed."""
     secrets = []
     for item in filter(None, (part.strip() for part in text.split(","))):
@@ -30,13 +32,13 @@ def parse_secrets(text: str) -> tuple[bytes, ...]:
             if not item.startswith(SECRET_PREFIX):
                 raise ValueError("no whsec_ in front")  # noqa: TRY301
             secret = base64.b64decode(item[len(SECRET_PREFIX) :], validate=True)
-            if len(secret) < SECRET_MIN_BYTES:
+            if len(secret) < min_bytes:
                 raise ValueError("too short")  # noqa: TRY301
             secrets.append(secret)
         except (ValueError, binascii.Error) as error:
             raise SettingsError(
-                "QUOTA_PAYMENT_SECRETS takes whsec_<base64>, comma-separated, each of at least "
-                f"{SECRET_MIN_BYTES} bytes"
+                f"{setting} takes whsec_<base64>, comma-separated, each of at least "
+                f"{min_bytes} bytes"
             ) from error
     return tuple(secrets)
 

@@ -15,11 +15,16 @@ _SECRET_BYTES = 32
 
 
 class Scope(StrEnum):
-    """What a key may be used for."""
+    """What a key may be used for; a candidate has no key but a token, which was made with one."""
 
     FRONTEND = "frontend"
     REFUNDS = "refunds"
     OPS = "ops"
+    CANDIDATE = "candidate"
+
+
+KEY_SCOPES = frozenset({Scope.FRONTEND, Scope.REFUNDS, Scope.OPS})
+"""The scopes that a key can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,9 @@ class ApiKey:
         """Whether the key can be used."""
         return self.revoked_at is None and not self.is_expired
 
-    def may(self, scope: Scope, exam: str | None, also: Scope | None = None) -> bool:
-        """Return whether the key has the scope, or the other, for an exam; None means all exams."""
-        return (scope in self.scopes or also in self.scopes) and (
-            self.exams is None or exam in self.exams
-        )
+    def is_for(self, exam: str | None) -> bool:
+        """Return whether the key is for an exam; None means all exams."""
+        return self.exams is None or exam in self.exams
 
 
 def hash_secret(secret: str) -> str:
@@ -78,7 +81,12 @@ class ApiKeyLedger:
         exams: frozenset[str] | None = None,
         expires_at: dt.datetime | None = None,
     ) -> str:
-        """Store a new key, for some exams or all, and return it whole, for the only time."""
+        """Store a new key, for some exams or all, and return it whole, for the only time.
+
+        Raises ValueError for a scope that no key can have.
+        """
+        if not scopes <= KEY_SCOPES:
+            raise ValueError(f"no key has the scope {', '.join(scopes - KEY_SCOPES)}")
         key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
         await self._ledger.fetch(
             "insert_api_key",

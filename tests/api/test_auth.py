@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from quota_service.embedded import EmbeddedPostgres
-from quota_service.ledger.api_keys import PREFIX, Scope, split_key
+from quota_service.ledger.api_keys import KEY_SCOPES, PREFIX, Scope, split_key
 from tests.api.conftest import NothingChanges
 from tests.conftest import Running
 from tests.support.client import ApiClient, Reply
@@ -132,7 +132,7 @@ async def test_public_calls_need_no_key_and_mind_no_wrong_one(api: ApiClient) ->
 
 async def test_a_key_of_both_scopes_may_do_both(running: Running) -> None:
     api = running.client
-    key = await running.service.key_ledger.create("both", frozenset(Scope))
+    key = await running.service.key_ledger.create("both", KEY_SCOPES)
     await running.service.keys.refresh()
 
     imported = await api.call("PUT", "/v1/exams/exam-2", key=key, json=exam_definition("exam-2"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quota_service.ledger.api_keys import Scope
+from quota_service.ledger.api_keys import KEY_SCOPES, Scope
 from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.exams import exam_definition
@@ -43,7 +43,7 @@ async def test_a_key_that_is_bound_to_an_exam_is_for_no_other(
     api = running.client
     for exam in ("exam-2", "exam-3"):
         assert (await api.import_exam(exam_definition(exam))).status == 201
-    mine = await make_key(running, *Scope, exams=frozenset({"exam-2", "exam-3"}))
+    mine = await make_key(running, *KEY_SCOPES, exams=frozenset({"exam-2", "exam-3"}))
     theirs, ours = await booked(api), await booked(api, "exam-2")
     calls = [
         ("GET", "/v1/reservations/{}"),

@@ -15,7 +15,7 @@ from quota_service.api.problems import PROBLEMS
 from quota_service.api.routes import ROUTES
 from quota_service.app.opening import Service
 from quota_service.app.serving import api_app
-from quota_service.ledger.api_keys import Scope
+from quota_service.ledger.api_keys import KEY_SCOPES, Scope
 from quota_service.schema import CANDIDATE_EXAMPLE, EXAM_EXAMPLE
 from tests.support.client import ApiClient, Reply
 from tests.support.contract import Contract
@@ -56,9 +56,10 @@ def test_every_call_says_who_may_make_it(contract: Contract) -> None:
     for route in ROUTES:
         call = contract.calls[f"{route.method} {route.path}"]
         names = [name for way in call["security"] for name in way]
-        if route.scope is not None:
-            scopes = (route.scope, route.also)
-            assert names == [f"{scope}_key" for scope in scopes if scope is not None]
+        if route.scopes:
+            of_keys = {f"{scope}_key" for scope in route.scopes & KEY_SCOPES}
+            of_tokens = {"candidate_token"} if Scope.CANDIDATE in route.scopes else set()
+            assert set(names) == of_keys | of_tokens
             assert {"401", "403"} <= call["responses"].keys()
         assert set(names) <= schemes.keys()
 
@@ -215,8 +216,8 @@ async def _send(api: ApiClient, call: str, body: Mapping[str, Any]) -> Reply:
     reservation = "exam-1.0.aaaaaaaaaaaaaaaaaaaaaaaa"
     names = {"exam": "ccaa-2023-1", "venue": "jinan", "reservation": reservation, "refund": "1"}
     path = path.format(**names, set_aside="teachers", code="5d1c07a4e2f9")
-    (scope,) = [route.scope for route in ROUTES if f"{route.method} {route.path}" == call]
-    key = api.ops_key if scope is Scope.OPS else api.frontend_key
+    (scopes,) = [route.scopes for route in ROUTES if f"{route.method} {route.path}" == call]
+    key = api.ops_key if scopes == {Scope.OPS} else api.frontend_key
     return await api.call(method, path, key=key, json=body, headers={"Idempotency-Key": "key-c"})
 
 

@@ -13,7 +13,7 @@ CREATE = ("keys", "create", "portal", "--scope", "frontend")
 
 
 async def use(service: Service, key: str) -> str:
-    return service.keys.authorize(f"Bearer {key}", Scope.FRONTEND, "exam-1")
+    return service.keys.authorize(f"Bearer {key}", frozenset({Scope.FRONTEND}), "exam-1").key_id
 
 
 async def rows(command_line: CommandLine) -> list[list[str]]:

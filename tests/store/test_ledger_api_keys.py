@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from quota_service.ledger.api_keys import ApiKeyLedger, Scope, hash_secret, split_key
+from quota_service.ledger.api_keys import KEY_SCOPES, ApiKeyLedger, Scope, hash_secret, split_key
 from quota_service.ledger.errors import LedgerRefused
 from tests.support.ledgers import LedgerUnderTest
 
-BOTH = frozenset(Scope)
+BOTH = KEY_SCOPES
 
 
 async def test_a_key_is_found_by_the_hash_of_its_secret(books: LedgerUnderTest) -> None:

@@ -18,6 +18,9 @@ from tests.support.patience import LIMIT_S
 PAYMENT_SECRET = b"a secret that only tests know, ok"
 PAYMENT_SECRETS = SECRET_PREFIX + base64.b64encode(PAYMENT_SECRET).decode()
 """The setting of a service that knows it."""
+TOKEN_SECRET = b"a secret that signs tokens of tests"
+TOKEN_SECRETS = SECRET_PREFIX + base64.b64encode(TOKEN_SECRET).decode()
+"""The setting of a service that makes candidate tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class ApiClient:
         *,
         exam: str = "exam-1",
         idempotency_key: str | None = None,
+        key: str = "",
         **members: Any,
     ) -> Reply:
         """Reserve, under a new idempotency key unless one is given."""
@@ -87,9 +91,9 @@ class ApiClient:
             "accepted_notice": "2023-1",
             **members,
         }
-        key = idempotency_key or f"key-{next(self._numbers)}"
+        headers = {"Idempotency-Key": idempotency_key or f"key-{next(self._numbers)}"}
         path = f"/v1/exams/{exam}/reservations"
-        return await self.call("POST", path, json=body, headers={"Idempotency-Key": key})
+        return await self.call("POST", path, key=key, json=body, headers=headers)
 
     async def pay(
         self,
@@ -132,6 +136,13 @@ class ApiClient:
             **(headers or {}),
         }
         return await self.call("POST", "/v1/payment-callbacks", key=None, data=body, headers=signed)
+
+    async def token(self, candidate: str = "candidate-1", exam: str = "exam-1") -> str:
+        """Return a new token of a candidate, for `key`."""
+        wanted = {"exam": exam, "candidate": candidate, "ttl_s": 3600}
+        reply = await self.call("POST", "/v1/candidate-tokens", json=wanted)
+        assert reply.status == 201, reply
+        return str(reply.json["token"])
 
     async def remaining(self, venue: str, subject: str, *, exam: str = "exam-1") -> int:
         """Return what is left of one quota by an availability that was read after this call."""
