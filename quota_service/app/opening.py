@@ -30,6 +30,7 @@ from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.dealing import DealingLedger
 from quota_service.ledger.draws import DrawLedger
+from quota_service.ledger.events import EventLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.hold_extensions import HoldExtensions
 from quota_service.ledger.leases import WorkerLease
@@ -224,6 +225,7 @@ async def open_stores(
                 draws=draws,
                 recovery=RecoveryStore(runners),
                 auditing=AuditLedger(ledger),
+                events=EventLedger(ledger),
                 archive=ArchiveLedger(ledger),
                 retention=RetentionLedger(ledger),
                 extensions=HoldExtensions(ledger),

@@ -25,6 +25,7 @@ from quota_service.workers.audit import AuditWorker
 from quota_service.workers.capacity import CapacityWorker
 from quota_service.workers.dealing import DealingWorker
 from quota_service.workers.draw import DrawWorker
+from quota_service.workers.event_order import EventOrderWorker
 from quota_service.workers.expiry import ExpiryWorker
 from quota_service.workers.extensions import ExtensionWorker
 from quota_service.workers.journal_drain import JournalDrainWorker
@@ -182,6 +183,7 @@ async def _working(service: Service, time_left: DrainTime) -> AsyncIterator[None
         WorkerLoop(worker, service.metrics, keeps_pace=True)
         for worker in (
             AdmissionWorker(stores.waiting_room, settings),
+            EventOrderWorker(stores.maintenance),
             JournalDrainWorker(stores.maintenance, settings),
         )
     ]

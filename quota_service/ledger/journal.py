@@ -130,8 +130,28 @@ class JournalDrain:
             self._query["quarantine_journal_entry"], self._exam, entry.id
         )
 
-    async def fill_gap(self, through: Position, records: Sequence[tuple[Reservation, str]]) -> None:
-        """Keep records as of the end of a gap, where the ledger has an older one."""
+    async def fill_gap(
+        self,
+        through: Position,
+        records: Sequence[tuple[Reservation, str]],
+        later: Sequence[tuple[str, str]],
+    ) -> None:
+        """Keep records as of the end of a gap, where the ledger has older ones; tell what changed.
+
+        `later` are verbs and reservations of entries behind it, which tell of their steps.
+        """
+        await self._connection.execute(
+            self._query["insert_events_of_records"],
+            self._exam,
+            through.epoch,
+            self.position.version + 1,
+            through.version,
+            [reservation.id for reservation, _ in records],
+            [text for _, text in records],
+            [instant(reservation.created_ms) for reservation, _ in records],
+            [verb for verb, _ in later],
+            [reservation for _, reservation in later],
+        )
         await self._keep([(reservation, text, through) for reservation, text in records])
         # A page may hold nothing of this exam, and Postgres ends a transaction that says nothing.
         await self.skip_to(self.position)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import NotReady
-from quota_service.domain.reservation import Reservation
+from quota_service.domain.reservation import Reservation, ReservationId
 from quota_service.ledger.journal import (
     Entry,
     EntryRefused,
@@ -79,11 +79,11 @@ async def drain_journal(
             first = _position(raw[0])
             if first.version <= drain.position.version:
                 raise JournalBranched(f"{raw[0].id} comes after {drain.position}")
-            drained = await _close_gap(stores, drain, shard, first.epoch, first.version - 1)
+            drained = await _close_gap(stores, drain, shard, first.epoch, first.version - 1, raw)
         elif version > drain.position.version:
             # A shard that is recovered has taken no step of its new epoch yet.
             epoch = drain.position.epoch if shard.is_recovered else shard.epoch
-            drained = await _close_gap(stores, drain, shard, epoch, version)
+            drained = await _close_gap(stores, drain, shard, epoch, version, ())
         position = drain.position
     _log_steps(shard, stored)
     # Also when nothing was found: the worker before may have died between 3 and 4.
@@ -117,20 +117,33 @@ def _contiguous(position: Position, entries: Sequence[RawEntry]) -> int:
 
 
 async def _close_gap(
-    stores: MaintenanceStores, drain: JournalDrain, shard: Shard, epoch: int, version: int
+    stores: MaintenanceStores,
+    drain: JournalDrain,
+    shard: Shard,
+    epoch: int,
+    version: int,
+    later: Sequence[RawEntry],
 ) -> Drained:
-    """Write every record again that Postgres does not have; `version` is the last one missing."""
+    """Write every record again that Postgres does not have; `version` is the last one missing.
+
+    `later` are the entries behind the gap that were read.
+    """
     missing = version - drain.position.version
     log.error(
         "steps are missing from the journal",
         extra={"shard": shard.tag, "after": str(drain.position), "missing": missing},
     )
     through = Position(epoch, version)
+    told = [
+        (entry.fields["verb"], str(ReservationId(shard.exam, entry.fields["subject"])))
+        for entry in later
+        if {"verb", "subject"} <= entry.fields.keys()
+    ]
     cursor, count = "0", 0
     while True:
         cursor, found = await stores.recovery.records(shard, cursor, _SCAN_COUNT)
         records = list(_readable(shard, found))
-        await drain.fill_gap(through, records)
+        await drain.fill_gap(through, records, told)
         count += len(records)
         if cursor == "0":
             break

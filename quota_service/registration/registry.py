@@ -113,6 +113,10 @@ class ExamRegistry:
         """Return whether an exam is archived."""
         return exam in self._archived
 
+    def is_known(self, exam: str) -> bool:
+        """Return whether there is such an exam, archived ones not among them."""
+        return exam in self._known()
+
     def check_known(self, exam: str) -> None:
         """Raise UnknownExam when there is no such exam, archived ones among them."""
         if not self.is_archived(exam):
@@ -124,7 +128,7 @@ class ExamRegistry:
 
     def shard_if_known(self, exam: str) -> Shard | None:
         """Return `shard` of an exam, or None when there is none of this id."""
-        return self.shard(exam) if exam in self._known() else None
+        return self.shard(exam) if self.is_known(exam) else None
 
     def locate(self, reservation: str) -> tuple[Shard, str]:
         """Return shard and serial of a reservation id; UnknownReservation if it is none of ours.

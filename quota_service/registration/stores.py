@@ -14,6 +14,7 @@ from quota_service.ledger.changes import ChangeLedger
 from quota_service.ledger.confirmations import ConfirmationLedger
 from quota_service.ledger.dealing import DealingLedger
 from quota_service.ledger.draws import DrawLedger
+from quota_service.ledger.events import EventLedger
 from quota_service.ledger.exams import ExamLedger
 from quota_service.ledger.hold_extensions import HoldExtensions
 from quota_service.ledger.leases import WorkerLease
@@ -139,7 +140,7 @@ class DealingStores(ExamStores):
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceStores(ExamStores):
-    """What imports, the journal, recovery of shards, audit, extensions and archive need."""
+    """What imports, the journal, events, recovery of shards, audit, extensions and archive need."""
 
     payments: PaymentStores
     rooms: WaitingRoomCache
@@ -152,6 +153,7 @@ class MaintenanceStores(ExamStores):
     draws: DrawLedger
     recovery: RecoveryStore
     auditing: AuditLedger
+    events: EventLedger
     archive: ArchiveLedger
     retention: RetentionLedger
     extensions: HoldExtensions
