@@ -79,11 +79,12 @@ async def drain_journal(
             first = _position(raw[0])
             if first.version <= drain.position.version:
                 raise JournalBranched(f"{raw[0].id} comes after {drain.position}")
-            drained = await _close_gap(stores, drain, shard, first.epoch, first.version - 1, raw)
+            through = Position(first.epoch, first.version - 1)
+            drained = await _close_gap(stores, drain, shard, through, raw)
         elif version > drain.position.version:
             # A shard that is recovered has taken no step of its new epoch yet.
             epoch = drain.position.epoch if shard.is_recovered else shard.epoch
-            drained = await _close_gap(stores, drain, shard, epoch, version, ())
+            drained = await _close_gap(stores, drain, shard, Position(epoch, version), ())
         position = drain.position
     _log_steps(shard, stored)
     # Also when nothing was found: the worker before may have died between 3 and 4.
@@ -120,20 +121,18 @@ async def _close_gap(
     stores: MaintenanceStores,
     drain: JournalDrain,
     shard: Shard,
-    epoch: int,
-    version: int,
+    through: Position,
     later: Sequence[RawEntry],
 ) -> Drained:
-    """Write every record again that Postgres does not have; `version` is the last one missing.
+    """Write every record again that Postgres does not have.
 
-    `later` are the entries behind the gap that were read.
+    `through` is the last step that is missing, `later` are the entries behind it that were read.
     """
-    missing = version - drain.position.version
+    missing = through.version - drain.position.version
     log.error(
         "steps are missing from the journal",
         extra={"shard": shard.tag, "after": str(drain.position), "missing": missing},
     )
-    through = Position(epoch, version)
     told = [
         (entry.fields["verb"], str(ReservationId(shard.exam, entry.fields["subject"])))
         for entry in later
