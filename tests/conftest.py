@@ -151,9 +151,11 @@ async def migrated_template(postgres_server: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def databases() -> Databases:
+async def databases() -> AsyncIterator[Databases]:
     """The databases of the run; `settings` lends them to the tests."""
-    return Databases()
+    lending = Databases()
+    yield lending
+    await lending.aclose()
 
 
 @pytest.fixture
