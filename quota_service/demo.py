@@ -36,6 +36,8 @@ from quota_service.settings import Settings
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
 ENV_FILE = "demo.env"
+_FRONTEND_ORIGINS = "http://127.0.0.1:8081,http://localhost:8081"
+"""Where a frontend of this machine has its pages."""
 _SECRET_BYTES = 32
 _KEYS = {
     "QUOTA_FRONTEND_KEY": frozenset({Scope.FRONTEND, Scope.REFUNDS}),
@@ -70,6 +72,7 @@ def demo(options: DemoOptions, settings: Settings) -> int:
                 postgres_dsn=postgres_dsn,
                 redis_url=redis_url,
                 payment_secrets=known.get("QUOTA_PAYMENT_SECRET") or _new_secret(),
+                cors_origins=settings.cors_origins or _FRONTEND_ORIGINS,
                 candidate_token_secrets=settings.candidate_token_secrets or _new_secret(),
                 host=options.host,
                 port=options.port,

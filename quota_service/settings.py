@@ -21,6 +21,8 @@ from quota_service.service_links import without_service_links
 
 _SECRET_MAX_BYTES = 64 * 1024
 _MASK = "********"
+_ORIGIN = r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
+"""An origin as browsers write it."""
 
 
 class SettingsError(ValueError):
@@ -49,9 +51,16 @@ class Settings:
     candidate_token_secrets: str = field(default="", repr=False)
     """secrets that sign the tokens of candidates, whsec_<base64> each; the first one signs, so put
     a new one in front and take the old one out a day later; without any there are no tokens"""
-    drand_relays: Annotated[str, Field(pattern=r"^https?://[^\s,]+(,https?://[^\s,]+)*$")] = (
-        "https://api.drand.sh,https://drand.cloudflare.com"
-    )
+    cors_origins: Annotated[
+        str,
+        Field(pattern=rf"^({_ORIGIN}(,{_ORIGIN})*)?$", examples=["https://exam.example"]),
+    ] = ""
+    """origins of the pages whose browsers may call the API, https://host or https://host:port each,
+    with a comma between them; without any, pages of other origins are kept out"""
+    drand_relays: Annotated[
+        str,
+        Field(pattern=r"^https?://[^\s,]+(,https?://[^\s,]+)*$", examples=["https://api.drand.sh"]),
+    ] = "https://api.drand.sh,https://drand.cloudflare.com"
     """where workers fetch the drand rounds that waiting rooms name, with a comma between addresses;
     a relay of your own where hosts reach nothing outside"""
     host: str = "127.0.0.1"
@@ -345,5 +354,7 @@ def _wanted(schema: Mapping[str, Any]) -> str:
         return "on or off"
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
+    if "pattern" in schema:
+        return f"a list such as {schema['examples'][0]}, with a comma between its parts"
     kind = "whole number" if schema["type"] == "integer" else "number"
     return f"a {kind} from {schema.get('minimum', '-∞')} to {schema.get('maximum', '∞')}"

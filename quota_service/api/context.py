@@ -12,6 +12,7 @@ from quota_service.api.rendered import RenderedAvailability
 from quota_service.api.tokens import TokenSecrets
 from quota_service.domain.exam import Exam
 from quota_service.http.concurrency import ConcurrencyLimiter
+from quota_service.http.cors import Cors
 from quota_service.http.etags import RenderedOnce
 from quota_service.http.fair_queue import FairQueue
 from quota_service.observability.health import Health
@@ -37,6 +38,7 @@ class ApiContext:
     tokens: TokenSecrets
     in_flight: InFlight
     health: Health
+    cors: Cors
     payment_secrets: tuple[bytes, ...]
     rendered: RenderedAvailability
     rendered_rooms: RenderedOnce[PublicDocument]

@@ -120,7 +120,7 @@ class JsonCalls:
             self.context.limiter.count_refusal(route.priority, "queue")
             self.context.refusals.count("overloaded")
             self.observe(call, HTTPStatus.SERVICE_UNAVAILABLE, 0)
-            self.send(client, self.refusal(), request_id(plain.offered_id))
+            self.send(client, plain, self.refusal(), request_id(plain.offered_id))
             return
         taken = _Taken(self, client, call, plain)
         REQUEST_ID.set(taken.name)
@@ -151,17 +151,20 @@ class JsonCalls:
         """Answer a request whose body does not come, as the connection's last."""
         response = answer_for(BodyTooSlow("the body did not arrive in time"))
         self.observe(plain.found.call, response.status, self.body_timeout_s)
-        name = request_id(plain.offered_id)
-        client.answer(self._heads.bytes_of(response, name, is_last=True), is_last=True)
+        more = self.context.cors.headers(plain.origin)
+        data = self._heads.bytes_of(response, request_id(plain.offered_id), is_last=True, more=more)
+        client.answer(data, is_last=True)
 
     def refusal(self) -> Response:
         """Return the answer to what is too much; Retry-After is drawn evenly for each."""
         return random.choice(self._overloaded)  # noqa: S311
 
-    def send(self, client: Client, response: Response, name: str) -> None:
+    def send(self, client: Client, plain: PlainRequest, response: Response, name: str) -> None:
         """Send an answer; while the service shuts down, as the connection's last."""
         is_last = self.context.health.is_draining
-        client.answer(self._heads.bytes_of(response, name, is_last=is_last), is_last=is_last)
+        more = self.context.cors.headers(plain.origin)
+        data = self._heads.bytes_of(response, name, is_last=is_last, more=more)
+        client.answer(data, is_last=is_last)
 
     def observe(self, call: _Call, status: int, seconds: float) -> None:
         """Count an answered request."""
@@ -203,6 +206,7 @@ class _Taken:
         "_client",
         "_is_in",
         "_key_id",
+        "_plain",
         "_request",
         "_started_s",
         "name",
@@ -212,6 +216,7 @@ class _Taken:
         self._calls = calls
         self._client = client
         self._call = call
+        self._plain = plain
         self.name = request_id(plain.offered_id)
         self._key_id = ""
         self._is_in = False
@@ -307,4 +312,4 @@ class _Taken:
         elapsed_s = time.perf_counter() - self._started_s
         calls.observe(self._call, CLIENT_GONE if is_gone else response.status, elapsed_s)
         if not is_gone:
-            calls.send(self._client, response, self.name)
+            calls.send(self._client, self._plain, response, self.name)

@@ -8,7 +8,7 @@ connection ends behind the answer.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -44,9 +44,11 @@ _ASKED = web.RequestKey("asked", Request)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
 
-def add_routes(app: web.Application) -> None:
+def add_routes(app: web.Application, routes: Iterable[Route]) -> None:
     """Register every route, the files of the documents, and the pages."""
-    for route in ROUTES:
+    if app[CONTEXT].cors.is_on:
+        app.on_response_prepare.append(_tell_origin)
+    for route in routes:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             app.router.add_route(method, route.path, _checked(route))
     service.add_files(app)
@@ -193,6 +195,13 @@ def _checked(route: Route) -> AiohttpHandler:
             return response.to_aiohttp()
 
     return handle
+
+
+async def _tell_origin(asked: web.Request, response: web.StreamResponse) -> None:
+    """Tell the browser of a page whether its origin may read the answer."""
+    told = dict(asked.app[CONTEXT].cors.headers(asked.headers.get("Origin")))
+    others = [vary] if (vary := response.headers.get("Vary")) else []
+    response.headers.update({**told, "Vary": ", ".join([*others, told["Vary"]])})
 
 
 def _request(asked: web.Request) -> Request:

@@ -19,6 +19,7 @@ from quota_service.api.streams import Streams
 from quota_service.api.tokens import TokenSecrets
 from quota_service.domain.errors import QuotaError
 from quota_service.http.concurrency import ConcurrencyLimiter
+from quota_service.http.cors import Cors
 from quota_service.http.etags import RenderedOnce
 from quota_service.http.fair_queue import FairQueue
 from quota_service.http.webhooks import parse_secrets
@@ -265,6 +266,7 @@ async def open_service(
             tokens=tokens,
             in_flight=in_flight,
             health=health,
+            cors=Cors(settings.cors_origins),
             payment_secrets=parse_secrets(settings.payment_secrets),
             rendered=rendered,
             rendered_rooms=RenderedOnce(),

@@ -1,6 +1,6 @@
 """Serves the API and the admin port of an opened service."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,7 +11,8 @@ from quota_service.api.context import CONTEXT
 from quota_service.api.json_calls import JsonCalls
 from quota_service.api.on_aiohttp import add_routes, around_requests, on_aiohttp
 from quota_service.api.openapi import openapi_json
-from quota_service.api.routes import ROUTES
+from quota_service.api.preflights import preflight_routes
+from quota_service.api.routes import ROUTES, Route
 from quota_service.api.service import (
     METRICS,
     OPENAPI,
@@ -86,8 +87,13 @@ def api_app(service: Service) -> web.Application:
     )
     app[CONTEXT] = service.context
     app[OPENAPI] = openapi_json()
-    add_routes(app)
+    add_routes(app, _routes(service))
     return app
+
+
+def _routes(service: Service) -> Sequence[Route]:
+    """Return the routes that are served: those of preflights where pages of others may ask."""
+    return (*ROUTES, *(preflight_routes(ROUTES) if service.context.cors.is_on else ()))
 
 
 async def _serve_api(stack: AsyncExitStack, service: Service, time_left: DrainTime) -> Connections:
@@ -96,7 +102,7 @@ async def _serve_api(stack: AsyncExitStack, service: Service, time_left: DrainTi
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     by_aiohttp = cast("web.Server", runner.server)
-    calls = JsonCalls(service.context, ROUTES, service.metrics, by_aiohttp)
+    calls = JsonCalls(service.context, _routes(service), service.metrics, by_aiohttp)
     clients = Connections(calls, service.settings, service.metrics)
 
     async def end() -> None:

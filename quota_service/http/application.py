@@ -65,12 +65,14 @@ class Application(Protocol):
 class PlainRequest:
     """A whole request; `found` is what the application found for its target.
 
-    `offered_id` is the request id that the client gave, if any.
+    `offered_id` is the request id that the client gave, and `origin` that of the page that asks, if
+    any.
     """
 
     found: Any
     target: str
     offered_id: str | None
+    origin: str | None
     lines: Sequence[tuple[bytes, bytes]]
     body: bytes
 

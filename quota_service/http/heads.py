@@ -7,7 +7,7 @@ from http import HTTPStatus
 from aiohttp.http import SERVER_SOFTWARE
 
 from quota_service.http.request_id import REQUEST_ID_HEADER
-from quota_service.http.response import Response
+from quota_service.http.response import Headers, Response
 
 
 class Heads:
@@ -17,12 +17,14 @@ class Heads:
         self._second = 0
         self._heads: dict[tuple[int, str], str] = {}
 
-    def bytes_of(self, response: Response, request_id: str, *, is_last: bool) -> bytes:
-        """Return an answer as it goes over the wire; the last one says that it is."""
+    def bytes_of(
+        self, response: Response, request_id: str, *, is_last: bool, more: Headers = ()
+    ) -> bytes:
+        """Return an answer as it goes over the wire, with more headers; the last one says so."""
         head = self._head(response.status, response.content_type if response.body else "")
-        for name, value in response.headers:
+        for name, value in (*response.headers, *more):
             head += f"{name}: {value}\r\n"
-        if response.status != HTTPStatus.NOT_MODIFIED:
+        if response.status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
             head += f"Content-Length: {len(response.body)}\r\n"
         if is_last:
             head += "Connection: close\r\n"

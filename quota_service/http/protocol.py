@@ -356,7 +356,7 @@ class Connection(asyncio.Protocol):
         ):
             self._hand_over()
             return False
-        self._plain = PlainRequest(found, target, head.request_id, self._lines, b"")
+        self._plain = PlainRequest(found, target, head.request_id, head.origin, self._lines, b"")
         self._head_end = head_end
         self._request_end = head_end + head.length
         if head.length:

@@ -9,10 +9,11 @@ from quota_service.http.request_id import REQUEST_ID_HEADER
 _LENGTH_DIGITS_MAX = 18
 _LINES_MAX = 100
 _VERSIONS = ("1.0", "1.1")
-_HOST, _LENGTH, _REQUEST_ID = b"host", b"content-length", REQUEST_ID_HEADER.lower().encode()
+_HOST, _LENGTH, _ORIGIN = b"host", b"content-length", b"origin"
+_REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
 _UNUSUAL = (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
 """Headers that make a request more than plain, whatever they say."""
-_WATCHED = frozenset((_HOST, _LENGTH, _REQUEST_ID, *_UNUSUAL))
+_WATCHED = frozenset((_HOST, _LENGTH, _ORIGIN, _REQUEST_ID, *_UNUSUAL))
 
 
 @dataclass(slots=True)
@@ -23,6 +24,7 @@ class RequestHead:
     hosts: int = 0
     length: int = 0
     request_id: str | None = None
+    origin: str | None = None
     is_unusual: bool = False
 
     @classmethod
@@ -40,6 +42,8 @@ class RequestHead:
                 head.length = int(digits) if len(digits) <= _LENGTH_DIGITS_MAX else -1
             elif watched == _REQUEST_ID:
                 head.request_id = head.request_id or value.strip(b" \t").decode("latin-1")
+            elif watched == _ORIGIN:
+                head.origin = head.origin or value.strip(b" \t").decode("latin-1")
             else:
                 head.is_unusual = True
         return head

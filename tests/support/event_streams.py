@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -87,10 +87,17 @@ class EventStream:
 
 @asynccontextmanager
 async def opened(
-    api: ApiClient, query: str = "", *, last_event_id: str | None = None, path: str = PATH
+    api: ApiClient,
+    query: str = "",
+    *,
+    last_event_id: str | None = None,
+    path: str = PATH,
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[EventStream]:
     """Open a stream on a connection of its own, and close it with the block."""
-    headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+    headers = dict(headers or {})
+    if last_event_id is not None:
+        headers["Last-Event-ID"] = last_event_id
     async with (
         aiohttp.ClientSession(read_bufsize=2**22) as session,
         session.get(f"{api.url}{path}{query}", headers=headers) as response,
