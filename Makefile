@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 # Tests start hundreds of processes, each of which would compile the service again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-system deploy-test faults bench rush check format clean
+.PHONY: demo test test-system deploy-test screenshots faults bench rush check format clean
 
 demo: $(VENV)/.installed-embedded
 	@exec $(BIN)/quota-service demo $(ARGS)
@@ -25,6 +25,9 @@ test-system: $(VENV)/.installed-test
 
 deploy-test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m 'system or not system' --numprocesses $(or $(TEST_PROCESSES),2) --dist worksteal $(ARGS) tests/deploy
+
+screenshots: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 faults: $(VENV)/.installed-test
 	$(BIN)/python -m tests.faults $(ARGS)

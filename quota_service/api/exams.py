@@ -24,7 +24,7 @@ from quota_service.api.models import (
     parse_object,
     refuse_members,
 )
-from quota_service.api.pauses import Pause, pause_json
+from quota_service.api.pauses import Pause, Scope, pause_json, scope_json
 from quota_service.definitions.fields import MAX_LANGUAGES, Language
 from quota_service.definitions.files import parse_definition_json
 from quota_service.definitions.model import ExamMembers, optional
@@ -61,7 +61,7 @@ class Exam(ExamMembers):
 
     model_config = ConfigDict(
         json_schema_extra=optional(
-            "waiting_room", "returned", "waiting_list", "rooms", "releases", "pauses"
+            "waiting_room", "returned", "waiting_list", "rooms", "releases", "pauses", "closed"
         )
     )
 
@@ -69,6 +69,9 @@ class Exam(ExamMembers):
     """Seat releases to come, as far as they are announced, by time; absent where there are none."""
     pauses: Sequence[Pause]
     """What ops have paused; absent where nothing is."""
+    closed: Sequence[Scope]
+    """Venues that ops have closed for sale, and quotas of venues that are closed in some subjects;
+    they have no seats left. Absent where nothing is closed."""
     server_time: Time
     """The time by the clock that opens and closes registration."""
 
@@ -247,4 +250,7 @@ def exam_json(exam: DefinedExam) -> dict[str, Any]:
         document["releases"] = releases
     if exam.pauses:
         document["pauses"] = [pause_json(pause) for pause in exam.pauses]
+    if exam.closed:
+        closed = (name.partition("/") for name in sorted(exam.closed))
+        document["closed"] = [scope_json(venue, subject) for venue, _, subject in closed]
     return document

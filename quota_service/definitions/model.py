@@ -308,7 +308,7 @@ class ExamDefinition(ExamMembers):
 
     model_config = ConfigDict(
         json_schema_extra=optional(
-            "id", *OPTIONAL, "releases", "set_asides", "server_time", "pauses"
+            "id", *OPTIONAL, "releases", "set_asides", "server_time", "pauses", "closed"
         )
     )
 
@@ -323,6 +323,8 @@ class ExamDefinition(ExamMembers):
     server_time: Any = None
     """Ignored, so that an answer can be sent back."""
     pauses: Any = None
+    """Ignored as well."""
+    closed: Any = None
     """Ignored as well."""
 
     def exam(self, seats: Mapping[Quota, int]) -> Exam:

@@ -5,26 +5,32 @@ from tests.support.evidence import Evidence
 from tests.support.refusals import assert_refused
 
 PATH = "/v1/exams/exam-1/venues/jinan"
+ALL_OF_JINAN = [{"venue": "jinan", "subject": None}]
 
 
 async def test_a_venue_is_closed_and_opened_by_ops_with_a_reason(
     api: ApiClient, evidence: Evidence
 ) -> None:
+    before = await api.get("/v1/exams/exam-1")
     closed = await api.call("POST", f"{PATH}/close", key=api.ops_key, json={"reason": "burst pipe"})
+    told = await api.get("/v1/exams/exam-1")
     refused = await api.reserve("c-1")
     elsewhere = await api.reserve("c-1", venues=("jinan", "tianjin"))
     body = {"reason": "one hall is dry", "subjects": ["qms"]}
     opened = await api.call("POST", f"{PATH}/open", key=api.ops_key, json=body)
+    rest = await api.get("/v1/exams/exam-1")
 
     assert closed.json == {
         "exam": "exam-1",
         "venue": "jinan",
         "closed_subjects": ["general", "qms", "ems", "service"],
     }
+    assert (before.json.get("closed"), told.json["closed"]) == (None, ALL_OF_JINAN)
     assert_refused(refused, 409, "venue-closed")
     assert refused.json["closed_venues"] == ["jinan"]
     assert elsewhere.json["venue"] == "tianjin"
     assert opened.json["closed_subjects"] == ["general", "ems", "service"]
+    assert [scope["subject"] for scope in rest.json["closed"]] == ["ems", "general", "service"]
     rows = await evidence.rows("SELECT key_id, request_id FROM ops_actions ORDER BY id")
     key_id = api.ops_key.split("_")[1]
     ids = [reply.headers["X-Request-ID"] for reply in (closed, opened)]

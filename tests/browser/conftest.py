@@ -6,12 +6,14 @@ throws and anything its policy refuses fails the test; so does a call to another
 Chromium resolves no other.
 """
 
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
+from quota_service.settings import Settings
 from tests.support.browser import CHROMIUM_FLAGS, LIMIT_MS, Pages
 from tests.support.programs import need_program
 
@@ -20,12 +22,19 @@ from tests.support.programs import need_program
 async def chromium() -> AsyncIterator[Browser]:
     """The browser."""
     program = need_program("chromium")
+    expect.set_options(timeout=LIMIT_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=str(program), args=list(CHROMIUM_FLAGS), timeout=LIMIT_MS
         )
         yield browser
         await browser.close()
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Settings with which pages hear of changes at once."""
+    return dataclasses.replace(settings, stream_interval_ms=20)
 
 
 @pytest.fixture

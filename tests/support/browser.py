@@ -25,7 +25,8 @@ CHROMIUM_FLAGS = (
 """How Chromium is started: headless, and with no call to anybody but the servers of the tests."""
 LIMIT_MS = LIMIT_S * 1000
 """How long a page may take for anything that a test waits for."""
-_WIDE = (1280, 900)
+WIDE = (1280, 900)
+"""A window on a desk."""
 NARROW = (360, 740)
 """A small phone."""
 _LOCALES = {"en": "en-GB", "zh": "zh-CN"}
@@ -48,10 +49,14 @@ class Pages:
         *,
         language: Literal["en", "zh"] = "en",
         dark: bool = False,
-        size: tuple[int, int] = _WIDE,
+        size: tuple[int, int] = WIDE,
         context: BrowserContext | None = None,
+        script: str = "",
     ) -> Page:
-        """Open a page, in a context of another page or in a new one."""
+        """Open a page, in a context of another page or in a new one.
+
+        The `script` runs before those of the page.
+        """
         if context is None:
             context = await self.browser.new_context(
                 locale=_LOCALES[language],
@@ -62,6 +67,8 @@ class Pages:
             context.set_default_timeout(LIMIT_MS)
             self.stack.push_async_callback(context.close)
         page = await context.new_page()
+        if script:
+            await page.add_init_script(script)
         page.on("pageerror", lambda error: self.faults.append(f"{page.url}: {error}"))
         page.on("console", self._logged)
         await page.goto(url)

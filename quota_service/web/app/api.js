@@ -162,11 +162,12 @@ function noteTime(exact, dateHeader, sentAt) {
 // --- streams ----------------------------------------------------------------------------------
 
 /**
- * Reads a stream of server-sent events until `close()` of what it returns is called.
+ * Reads a stream of server-sent events until `close()` of what it returns is called; that has
+ * `heardAt`, the time of the last byte by the server's clock.
  *
  * `onEvent(name, data, id)` gets each event, its data parsed. `onState` gets "open" when the stream
- * is read, "lost" when it ended and is opened again, and a Problem when the service refuses for good
- * (the stream is closed then). Resumes after the last id; a phone that wakes up, and a network that
+ * is read; "lost" with what ended it, if anything did, when it is opened again; and "refused" with
+ * the Problem when the service refuses for good: the stream is closed then. Resumes after the last id; a phone that wakes up, and a network that
  * is back, try at once.
  */
 export function stream(path, { onEvent, onState = () => {}, lastEventId } = {}) {
@@ -176,30 +177,36 @@ export function stream(path, { onEvent, onState = () => {}, lastEventId } = {}) 
   let current = null;
   let retryMs = 3000;
   const closing = new AbortController();
+  const handle = { heardAt: null, close: () => closing.abort() }; // by the server's clock
 
   const hurry = () => {
     if (document.visibilityState === "visible" && navigator.onLine !== false) wake();
   };
+  const goOffline = () => current?.abort();
   addEventListener("online", hurry);
+  addEventListener("offline", goOffline);
   document.addEventListener("visibilitychange", hurry);
   closing.signal.addEventListener("abort", () => {
     removeEventListener("online", hurry);
+    removeEventListener("offline", goOffline);
     document.removeEventListener("visibilitychange", hurry);
     current?.abort();
     wake();
   });
   run();
-  return { close: () => closing.abort() };
+  return handle;
 
   async function run() {
     while (!closing.signal.aborted) {
+      let error = null;
       try {
         await readOnce();
         failures = 0;
-      } catch (error) {
+      } catch (caught) {
+        error = caught;
         if (closing.signal.aborted) return;
         if (error instanceof Problem && !REPEATED.has(error.status)) {
-          onState(error);
+          onState("refused", error);
           closing.abort();
           return;
         }
@@ -207,7 +214,7 @@ export function stream(path, { onEvent, onState = () => {}, lastEventId } = {}) 
         retryMs = Math.max(error.retryAfterS ? error.retryAfterS * 1000 : 0, 500);
       }
       if (closing.signal.aborted) return;
-      onState("lost");
+      onState("lost", error);
       const waitMs = Math.min(retryMs * 2 ** Math.max(failures - 1, 0), WAIT_MAX_MS);
       await new Promise((resolve) => {
         wake = resolve;
@@ -220,10 +227,11 @@ export function stream(path, { onEvent, onState = () => {}, lastEventId } = {}) 
     current = limited(0, closing.signal);
     let silence = 0;
     const heard = () => {
+      handle.heardAt = serverNow();
       clearTimeout(silence);
       silence = setTimeout(() => current.abort(), SILENCE_MAX_MS);
     };
-    heard();
+    silence = setTimeout(() => current.abort(), SILENCE_MAX_MS);
     try {
       const headers = { Accept: "text/event-stream", ...authorization() };
       if (lastId) headers["Last-Event-ID"] = lastId;
