@@ -1,14 +1,15 @@
 """API keys and candidate tokens, checked in memory without a query to Postgres.
 
-The keys are read again each `QUOTA_REGISTRY_REFRESH_S` (0.5 s). A key that was revoked or has
-expired stays valid for as long, and the tokens that were made with it; for longer only while
-Postgres does not answer.
+The keys, and the tokens that were revoked, are read again each `QUOTA_REGISTRY_REFRESH_S` (0.5 s).
+A key that was revoked or has expired stays valid for as long, and the tokens that were made with
+it; for longer only while Postgres does not answer.
 """
 
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from quota_service.api.revoked_tokens import RevokedTokens
 from quota_service.api.tokens import CandidateToken, NotAToken, TokenSecrets
 from quota_service.domain.errors import NotReady
 from quota_service.http.errors import Forbidden, Unauthorized
@@ -44,9 +45,13 @@ class Access:
 class KeyRing:
     """The keys in force, and the candidate tokens that were made with them."""
 
-    def __init__(self, ledger: ApiKeyLedger, tokens: TokenSecrets, clock: RedisClock) -> None:
+    def __init__(
+        self, ledger: ApiKeyLedger, tokens: TokenSecrets, revoked: RevokedTokens, clock: RedisClock
+    ) -> None:
+        """Tokens are issued and end by `clock`."""
         self._ledger = ledger
         self._tokens = tokens
+        self.revoked = revoked
         self._clock = clock
         self._keys: Mapping[str, ApiKey] | None = None
         self._verified: dict[str, ApiKey] = {}
@@ -58,8 +63,10 @@ class KeyRing:
         return self._keys is not None
 
     async def refresh(self) -> None:
-        """Read the keys again; LedgerUnavailable leaves those known in force."""
+        """Read keys and revocations again; LedgerUnavailable leaves those known in force."""
         keys = await self._ledger.all()
+        if not self._tokens.is_empty:
+            await self.revoked.refresh()
         self._keys = {key.id: key for key in keys if key.is_in_force}
         self._verified = {}
 
@@ -145,6 +152,6 @@ class KeyRing:
             token = self._tokens.read(presented)
         except NotAToken as error:
             raise Unauthorized(_REFUSAL) from error
-        if token.expires_ms <= self._clock.estimate_ms():
+        if token.expires_ms <= self._clock.estimate_ms() or self.revoked.has(token):
             raise Unauthorized(_REFUSAL)
         return token

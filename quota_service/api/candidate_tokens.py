@@ -1,6 +1,7 @@
 """Candidate tokens: a frontend gets one for a candidate, whose browser then calls by itself."""
 
-from typing import Annotated, Final
+import re
+from typing import Annotated, Final, NotRequired
 
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
@@ -21,12 +22,15 @@ from quota_service.domain.definition import rfc3339
 from quota_service.domain.errors import CandidateTokensOff
 from quota_service.http.request import Request
 from quota_service.http.response import Response
-from quota_service.schema import EXAM_EXAMPLE, CandidateId, Whole, example
+from quota_service.registration.revoke_tokens import revoke_tokens
+from quota_service.schema import EXAM_EXAMPLE, CandidateId, Matching, Reason, Whole, example
 
+TOKEN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID_EXAMPLE = "Zk9xQ2mB7cV4tR1w"
 TokenId = Annotated[
     str,
     Field(description="Id of the token, by which it can be revoked."),
-    example("Zk9xQ2mB7cV4tR1w"),
+    example(_ID_EXAMPLE),
 ]
 _TOKEN_EXAMPLE = "eyJhbGciOiJIUzI1NiIsImtpZCI6IjNmOWEwYzEyIn0.eyJzdWIiOiJjLTEwMDEifQ.Q0VzTGl2"  # noqa: S105
 
@@ -53,7 +57,29 @@ class CandidateToken(Answer):
     """When the token ends."""
 
 
+@with_config(STRICT)
+class TokenRevocation(TypedDict):
+    """Whose tokens are to end."""
+
+    exam: Annotated[Id, Field(description="Id of the exam."), example(EXAM_EXAMPLE)]
+    candidate: CandidateId
+    id: NotRequired[Annotated[str, Matching(TOKEN_ID, "the id of a token"), example(_ID_EXAMPLE)]]
+    """Of the only token that is meant; without it all that were issued until now are."""
+    reason: NotRequired[Reason]
+
+
+class RevokedCandidateTokens(Answer):
+    """Tokens that are refused from now on."""
+
+    exam: ExamId
+    candidate: CandidateId
+    id: Annotated[str | None, example(None)]
+    """Id of the token; null where all are meant that were issued until `revoked_at`."""
+    revoked_at: Time
+
+
 _NEW: Final = Reader(NewCandidateToken)
+_REVOCATION: Final = Reader(TokenRevocation)
 
 
 def post_candidate_token(context: ApiContext, request: Request) -> Response:
@@ -75,3 +101,26 @@ def post_candidate_token(context: ApiContext, request: Request) -> Response:
         "expires_at": rfc3339(token.expires_ms),
     }
     return Response.json(answer, 201, (("Cache-Control", "no-store"),))
+
+
+async def post_revocation(context: ApiContext, request: Request) -> Response:
+    """POST /v1/candidate-tokens/revoke."""
+    body = _REVOCATION.read(parse_object(request.body))
+    context.keys.check_exam(body["exam"])
+    refuse_resident_id(body["candidate"])
+    context.keys.revoked.check_room()
+    revoked = await revoke_tokens(
+        context.stores.maintenance,
+        body["exam"],
+        body["candidate"],
+        body.get("id", ""),
+        body.get("reason", ""),
+    )
+    context.keys.revoked.add(revoked)
+    answer: RevokedCandidateTokens = {
+        "exam": revoked.exam,
+        "candidate": revoked.candidate,
+        "id": revoked.token or None,
+        "revoked_at": rfc3339(revoked.revoked_ms),
+    }
+    return Response.json(answer)

@@ -441,6 +441,11 @@ OPERATIONS: Mapping[str, Operation] = {
         "its own in the exam, and nothing else. It ends at `expires_at`, when the key it was made "
         "with ends, or when it is revoked; nothing keeps it, so make another one rather than a "
         "long one.", Body("NewCandidateToken")),
+    "POST /v1/candidate-tokens/revoke": Operation("revoke_candidate_tokens",
+        "RevokedCandidateTokens",
+        "For a lost device, or a session somebody else has: every process refuses the tokens "
+        "within a second. A token that is made afterwards is not meant. With a reason it is noted "
+        "among what ops did.", Body("TokenRevocation")),
     "POST /v1/payment-callbacks": Operation("report_payment",
         {200: Body("PaymentResult", {"confirmed": {}, "refund_due": _PAID_TWICE})},
         "Signed by the Standard Webhooks scheme: `webhook-signature` is `v1,` and the base64 of "

@@ -153,7 +153,7 @@ _ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for 
     exams.Exam, exams.ExamList, exams.ImportResult, exams.Archived,
     availability.Availability, availability.AvailabilityChange, availability.AvailabilityStale,
     reservations.Reservation, candidates.CandidateView, candidates.Refund, candidates.Refusals,
-    candidate_tokens.CandidateToken,
+    candidate_tokens.CandidateToken, candidate_tokens.RevokedCandidateTokens,
     payments.Payment, payments.PaymentResult, service.Health, problems.ProblemMeaning,
     waiting_room.WaitingRoom, waiting_room.SteeredRoom, waiting_room.Ticket, waiting_room.Pass,
     waiting_room.Finished, draws.EntryProof, ops.Audit, ops.RefundDue, ops.RefundsDue,
@@ -177,6 +177,7 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.CodedOrderBody} | {
         *(
             reservations.VenueChange,
             candidate_tokens.NewCandidateToken,
+            candidate_tokens.TokenRevocation,
             payments.PaymentCallback,
             acting.OpsOrder,
             acting.MarkedPaid,

@@ -15,6 +15,7 @@ from quota_service.api.context import ApiContext
 from quota_service.api.exports import ExportLimits
 from quota_service.api.refusals import RefusalLog
 from quota_service.api.rendered import RenderedAvailability
+from quota_service.api.revoked_tokens import RevokedTokens
 from quota_service.api.streams import Streams
 from quota_service.api.tokens import TokenSecrets
 from quota_service.domain.errors import QuotaError
@@ -43,6 +44,7 @@ from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.refusals import RefusalLedger
 from quota_service.ledger.retention import RetentionLedger
+from quota_service.ledger.revoked_tokens import RevokedTokenLedger
 from quota_service.ledger.seat_releases import SeatReleaseLedger
 from quota_service.ledger.set_asides import SetAsideLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
@@ -231,6 +233,7 @@ async def open_stores(
                 retention=RetentionLedger(ledger),
                 extensions=HoldExtensions(ledger),
                 extending=ExtensionStore(runners),
+                revoked_tokens=RevokedTokenLedger(ledger),
             ),
         )
 
@@ -244,7 +247,9 @@ async def open_service(
     async with open_stores(settings, metrics, failpoint) as stores:
         key_ledger = ApiKeyLedger(stores.ledger)
         tokens = TokenSecrets(settings.candidate_token_secrets)
-        keys = KeyRing(key_ledger, tokens, stores.clock)
+        keys = KeyRing(
+            key_ledger, tokens, RevokedTokens(stores.maintenance.revoked_tokens), stores.clock
+        )
         health = _health(stores, keys)
         in_flight = InFlight(
             limit=settings.limits_of(UseCaseLimits).at_once_max,

@@ -26,6 +26,7 @@ from quota_service.ledger.refunds import RefundLedger
 from quota_service.ledger.refunds_due import RefundsDue
 from quota_service.ledger.refusals import RefusalLedger
 from quota_service.ledger.retention import RetentionLedger
+from quota_service.ledger.revoked_tokens import RevokedTokenLedger
 from quota_service.ledger.seat_releases import SeatReleaseLedger
 from quota_service.ledger.set_asides import SetAsideLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
@@ -158,6 +159,7 @@ class MaintenanceStores(ExamStores):
     retention: RetentionLedger
     extensions: HoldExtensions
     extending: ExtensionStore
+    revoked_tokens: RevokedTokenLedger
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,12 @@ class RetentionWorker:
         """Remove one batch of each kind.
 
         Returns {"forgotten": archived exams, "retired": exams, "attempts": rows, "journal": rows,
-        "refusals": rows}.
+        "refusals": rows, "revocations": rows}.
         """
         attempts = await self._stores.payments.confirmations.prune_attempts(_BATCH_MAX)
         journal = await prune_journals(self._stores, self._journal_days, _BATCH_MAX)
         refusals = await self._stores.payments.refusals.prune(_REFUSALS_MAX)
+        tokens = await self._stores.revoked_tokens.prune(_BATCH_MAX)
         retired = await each_of(self._schedule.exams(), self._retire)
         forgotten = await forget_archived(self._stores)
         return {
@@ -43,6 +44,7 @@ class RetentionWorker:
             "attempts": attempts,
             "journal": journal,
             "refusals": refusals,
+            "revocations": tokens,
         }
 
     async def _retire(self, exam: str) -> Mapping[str, int]:

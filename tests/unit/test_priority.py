@@ -24,6 +24,7 @@ CLASSES = {
     "DELETE /v1/exams/{exam}/waiting-list/{entry}": Priority.RELEASE,
     "GET /v1/exams/{exam}/availability/stream": Priority.FREE,
     "POST /v1/candidate-tokens": Priority.OWN_READ,
+    "POST /v1/candidate-tokens/revoke": Priority.RELEASE,
     "GET /livez": Priority.FREE,
     "GET /readyz": Priority.FREE,
 }

@@ -23,7 +23,7 @@ SELECT a.id, a.exam, a.at, a.action, a.subject, a.reason, a.key_id, a.request_id
 FROM   ops_actions a
 WHERE  ($1::text IS NULL OR a.exam = $1)
 AND    (coalesce($2::text, $3::text) IS NULL
-        OR (a.action = 'reserve' AND a.subject = $2)
+        OR (a.action IN ('reserve', 'revoke-tokens') AND a.subject = $2)
         OR a.subject IN (SELECT t.id FROM theirs t)
         OR (a.exam, a.key_id, a.request_id) IN (
             SELECT j.exam, j.key_id, j.request_id
