@@ -19,7 +19,7 @@ from aiohttp import web
 from quota_service.api.problems import PROBLEMS
 
 FOLDER = Path(__file__).parents[1] / "web"
-PAGES = {"/exams/{exam}": "board.html"}
+PAGES = {"/exams/{exam}": "board.html", "/ops": "ops.html"}
 """Addresses of pages, and their files."""
 TYPES = {
     ".css": "text/css",

@@ -38,16 +38,31 @@ class Shot:
 
     name: str
     address: str
-    ready: Callable[[Page], Awaitable[None]]
+    ready: Callable[[Page, Mapping[str, str]], Awaitable[None]]
+    """Called with the page and the demo's environment."""
 
 
-async def _board_is_live(page: Page) -> None:
+async def _board_is_live(page: Page, _env: Mapping[str, str]) -> None:
     await page.locator("tr[data-venue]").first.wait_for()
+
+
+async def _ops_look(page: Page, env: Mapping[str, str]) -> None:
+    await page.locator("input[name=key]").fill(env["QUOTA_OPS_KEY"])
+    await page.keyboard.press("Enter")
+    await page.locator("table.heat").wait_for()
+
+
+async def _ops_pause(page: Page, env: Mapping[str, str]) -> None:
+    await _ops_look(page, env)
+    await page.locator(".acts .button-danger").click()
+    await page.locator(".preview li:nth-child(3)").wait_for()
 
 
 SHOTS = (
     Shot("board", "{QUOTA_URL}/exams/" + EXAM, _board_is_live),
     Shot("board-chosen", "{QUOTA_URL}/exams/" + EXAM + "?subjects=general,service", _board_is_live),
+    Shot("ops", "{QUOTA_URL}/ops#noon", _ops_look),
+    Shot("ops-pause", "{QUOTA_URL}/ops#noon", _ops_pause),
 )
 """Every page; `{NAMES}` are of the demo's environment."""
 
@@ -114,7 +129,7 @@ async def _take(folder: Path, env: Mapping[str, str], only: str) -> list[str]:
         for shot, language, look in _wanted(only):
             url = shot.address.format(**env)
             page = await pages.open(url, language=language, **_LOOKS[look])
-            await shot.ready(page)
+            await shot.ready(page, env)
             path = folder / f"{shot.name}-{language}-{look}.png"
             await page.screenshot(path=path, full_page=True)
             print(path)
