@@ -24,6 +24,7 @@ from quota_service.settings import Settings
 from quota_service.waiting_room.document import PublicDocument
 
 if TYPE_CHECKING:  # the modules of resources import this one
+    from quota_service.api.events import EventFeed
     from quota_service.api.streams import Streams
 
 
@@ -45,6 +46,7 @@ class ApiContext:
     rendered_exams: RenderedOnce[Exam]
     exports: asyncio.Semaphore
     streams: "Streams"
+    events: "EventFeed"
     queue: FairQueue
     limiter: ConcurrencyLimiter
     refusals: RefusalLog

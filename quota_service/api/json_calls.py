@@ -109,7 +109,7 @@ class JsonCalls:
 
     def has_end(self, target: str) -> bool:
         """Return whether an answer of aiohttp has an end."""
-        return not target.partition("?")[0].endswith("/stream")
+        return not target.partition("?")[0].endswith(("/stream", "/v1/events"))
 
     def take(self, client: Client, plain: PlainRequest) -> None:
         """Let a request wait for its turn, or answer it at once."""

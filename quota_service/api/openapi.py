@@ -11,10 +11,12 @@ from functools import cache
 import orjson
 
 import quota_service
+from quota_service.api.event_models import schema_name
 from quota_service.api.openapi_operations import OPERATIONS, Body, Operation, parameters
 from quota_service.api.openapi_schemas import Schema, component, schema_of, schemas, shown
 from quota_service.api.problems import PROBLEMS, Problem, ProblemMembers
 from quota_service.api.routes import ROUTES, Route
+from quota_service.domain.event import EventKind
 from quota_service.http.priority import Priority
 from quota_service.http.problems import CONTENT_TYPE, ProblemType
 from quota_service.ledger.api_keys import Scope
@@ -149,6 +151,7 @@ def openapi_document() -> dict[str, object]:
         "servers": [{"url": "/", "description": "The service this document came from."}],
         "tags": [{"name": name, "description": words} for name, words in _TAGS.items()],
         "paths": _paths(),
+        "webhooks": _webhooks(),
         "components": {
             "schemas": {
                 **schemas(),
@@ -179,6 +182,25 @@ def _paths() -> dict[str, dict[str, Schema]]:
         operation = OPERATIONS[f"{route.method} {route.path}"]
         paths.setdefault(route.path, {})[route.method.lower()] = _call(route, operation)
     return paths
+
+
+def _webhooks() -> dict[str, dict[str, Schema]]:
+    """Return what is sent to webhook endpoints: one event a request, by its type."""
+    answers = {"2XX": {"description": "Taken. Anything else is sent again later."}}
+    return {
+        kind.value: {
+            "post": {
+                "operationId": f"receive_{kind.replace('.', '_')}",
+                "tags": ["operations"],
+                "summary": schemas()[schema_name(kind)]["description"].partition(".")[0],
+                "description": "Signed by the Standard Webhooks scheme; `webhook-id` is the id of "
+                "the event, the same each time it is sent.",
+                "requestBody": {"required": True, "content": _content(Body(schema_name(kind)))},
+                "responses": answers,
+            }
+        }
+        for kind in EventKind
+    }
 
 
 def _call(route: Route, operation: Operation) -> Schema:

@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic.config import JsonDict
 
 from quota_service.api.availability import STATE_ID
+from quota_service.api.events import EVENT_ID
 from quota_service.api.exams import EXAMS_MAX
 from quota_service.api.models import ExamId, ReservationId, VenueId
 from quota_service.api.openapi_schemas import Schema, component, schema_of, shown
@@ -26,6 +27,7 @@ from quota_service.api.set_asides import CodeId, SetAsideId
 from quota_service.api.waiting_list import EntryId
 from quota_service.definitions.files import load_sample_exam
 from quota_service.domain.definition import exam_document
+from quota_service.domain.event import EventKind
 from quota_service.http.webhooks import TOLERANCE_S
 from quota_service.schema import (
     RESERVATION_EXAMPLE,
@@ -384,6 +386,20 @@ OPERATIONS: Mapping[str, Operation] = {
         parameters=("reason_given",)),
     "POST /v1/exams/{exam}/refunds-due/{refund}/reopen": Operation("reopen_refund_due", "RefundDue",
         _REOPENING, Body("Reopening")),
+    "GET /v1/events": Operation("stream_events",
+        {200: Body("Event", media_type="text/event-stream")},
+        "Server-sent events; `data` of each is the event, the same bytes that webhooks bring, and "
+        "`event` its type. Each is told after its fact is committed, those of one reservation in "
+        "the order in which they came about; without a fault within a second. A hold whose step "
+        "Redis lost before Postgres had it is told of by what became of it alone.\n\n"
+        "Without a `Last-Event-ID` the stream begins now. With one it goes on behind it: nothing "
+        "is left out, and nothing comes twice. Events are kept for 30 days; one that asks for "
+        "older ones gets `missed` first, an event without an id whose data has the numbers `after` "
+        "and `before` between which they are gone. A comment with an id is a heartbeat: it says "
+        "how far the stream is. A stream ends after about an hour, when its key is revoked, and "
+        "when the service shuts down: open it again after `retry`. A key that is bound to an exam "
+        "names it in `exam`; payments that name no exam are told without `exam` alone.",
+        parameters=("exam_sought", "kinds", "Last-Event-ID-number")),
     "GET /v1/refunds-due": Operation("list_all_refunds_due",
         {200: Body("RefundsDue", {"of_all": {"exam": None}})},
         "The refunds due of all exams, each once, and of payments that name no known exam. `exam` "
@@ -542,6 +558,12 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "session_asked": _in("query", _text("Only this session; all when omitted."), name="session"),
     "after": _in("query", _text(_AFTER, "^(0|[1-9][0-9]{0,17})$")),
     "after_exam": _in("query", Annotated[Identifier, Field(description=_AFTER)], name="after"),
+    "kinds": _in(
+        "query", Annotated[list[EventKind], Field(description="Only these; all when omitted.")],
+        ["reservation.confirmed", "payment.refund_due"], style="form", explode=False),
+    "Last-Event-ID-number": _in(
+        "header", _text("The id of the event seen last; go on after it. Empty: none was seen.",
+                        f"^({EVENT_ID.pattern})?$"), name="Last-Event-ID"),
     "reservation_sought": _in("query", ReservationId, name="reservation"),
     "candidate_sought": _in("query", CandidateId, name="candidate"),
     "reference_sought": _in(

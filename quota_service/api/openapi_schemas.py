@@ -17,6 +17,7 @@ from quota_service.api import (
     candidates,
     day,
     draws,
+    event_models,
     exam_load,
     exams,
     exports,
@@ -36,8 +37,9 @@ from quota_service.api import (
     waiting_list_ops,
     waiting_room,
 )
-from quota_service.api.models import Nothing
+from quota_service.api.models import Nothing, Time
 from quota_service.definitions.model import ExamDefinition
+from quota_service.domain.event import EventKind
 
 Schema = dict[str, Any]
 
@@ -220,7 +222,33 @@ def schemas() -> Mapping[str, Schema]:
             "examples": [exports.plain_roster().head.decode()],
         },
         **{name: schema_of(model) for name, model in REQUESTS.items()},
+        **_events(),
     }
+
+
+def _events() -> Mapping[str, Schema]:
+    """Return the schema of an event, and that of each kind."""
+    of_kind = {event_models.schema_name(kind): _event(kind) for kind in EventKind}
+    mapping = {kind.value: component(event_models.schema_name(kind))["$ref"] for kind in EventKind}
+    told: Schema = {
+        "description": "What has happened, as the stream of events and webhooks tell it.",
+        "oneOf": [component(name) for name in of_kind],
+        "discriminator": {"propertyName": "type", "mapping": mapping},
+    }
+    return {"Event": told, **of_kind}
+
+
+def _event(kind: EventKind) -> Schema:
+    data = schema_of(event_models.DATA[kind], is_answer=True)
+    time = schema_of(Time, is_answer=True)
+    members = {
+        "type": {"type": "string", "const": kind},
+        "timestamp": {**time, "description": f"When it happened. {time['description']}"},
+        "data": data,
+    }
+    words = data.pop("description")
+    required = list(members)
+    return {"type": "object", "description": words, "properties": members, "required": required}
 
 
 def shown(schema: Schema, told: Mapping[str, Any] | None = None) -> Any:

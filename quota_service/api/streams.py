@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -99,8 +100,8 @@ async def get_availability_stream(request: web.Request) -> web.StreamResponse:
     subjects = subjects_asked(request.query, exam)
     if subjects is not None:  # in the exam's order, so that equal filters share their bytes
         subjects = tuple(subject for subject in exam.session_of if subject in subjects)
-    last_state_id = _last_event_id(request)
-    response = _response()
+    last_state_id = last_event_id(request, STATE_ID)
+    response = stream_response()
     if request.method == "HEAD":
         await context.availability.current(exam.id)
         await response.prepare(request)
@@ -122,7 +123,8 @@ async def get_availability_stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _response() -> web.StreamResponse:
+def stream_response() -> web.StreamResponse:
+    """Return the response of a stream of events, nothing sent."""
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",
@@ -136,11 +138,12 @@ def _response() -> web.StreamResponse:
     return response
 
 
-def _last_event_id(request: web.Request) -> str | None:
+def last_event_id(request: web.Request, form: re.Pattern[str]) -> str | None:
+    """Return the id of the event seen last, None for none; LastEventIdMalformed."""
     # Clients that have seen no event yet send the header without a value.
     ids = [value for value in request.headers.getall("Last-Event-ID", []) if value.strip()]
     if not ids:
         return None
-    if len(ids) > 1 or not STATE_ID.fullmatch(ids[0]):
+    if len(ids) > 1 or not form.fullmatch(ids[0]):
         raise LastEventIdMalformed
     return ids[0]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from quota_service.api.auth import KeyRing
 from quota_service.api.context import ApiContext
+from quota_service.api.events import EventFeed, EventFeedLimits
 from quota_service.api.exports import ExportLimits
 from quota_service.api.refusals import RefusalLog
 from quota_service.api.rendered import RenderedAvailability
@@ -278,6 +279,7 @@ async def open_service(
             rendered_exams=RenderedOnce(),
             exports=asyncio.Semaphore(settings.limits_of(ExportLimits).at_once_max),
             streams=Streams(availability, rendered, settings, metrics),
+            events=EventFeed(stores.maintenance.events, settings.limits_of(EventFeedLimits)),
             queue=FairQueue(asyncio.get_running_loop(), settings.queue_max),
             limiter=ConcurrencyLimiter.of(settings, metrics),
             refusals=RefusalLog(

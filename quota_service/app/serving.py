@@ -107,6 +107,7 @@ async def _serve_api(stack: AsyncExitStack, service: Service, time_left: DrainTi
 
     async def end() -> None:
         await service.context.streams.close()  # no shutdown waits for a stream
+        service.context.events.close()
         await clients.drain(time_left.left_s())
 
     stack.push_async_callback(end)

@@ -52,6 +52,14 @@ class EventWork:
     to_place: bool
 
 
+@dataclass(frozen=True, slots=True)
+class EventSpan:
+    """The numbers of the first and the last event that are kept; 0 and 0 where there is none."""
+
+    first: int
+    last: int
+
+
 class EventLedger:
     """Numbers, reads and removes events; raises LedgerUnavailable."""
 
@@ -82,10 +90,10 @@ class EventLedger:
             numbered: int = await connection.fetchval(self._query["order_events"], limit)
             return numbered
 
-    async def last(self) -> int:
-        """Return the number of the last event, 0 where there is none."""
-        rows = await self._ledger.fetch("select_last_event")
-        return int(rows[0]["last"])
+    async def span(self) -> EventSpan:
+        """Return which events are there."""
+        rows = await self._ledger.fetch("select_event_span")
+        return EventSpan(rows[0]["first"], rows[0]["last"])
 
     async def page(self, after: int, limit: int) -> list[Event]:
         """Return at most `limit` events behind a number, in order.

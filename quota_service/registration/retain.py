@@ -2,7 +2,8 @@
 
     decided attempts          a day later: no attempt can name them any more
     refusals                  a day later; what a rush left, within hours of that
-    revocations of tokens       when the tokens have ended by themselves
+    revocations of tokens     when the tokens have ended by themselves
+    events                    30 days after their facts, once they were told
     an exam in Redis          a week after it is over: its records, claims and waiting room go, its
                               counters stay. Bookings are read from Postgres then
     the journal of an exam    when its retention is over, with its records of holds; bookings,

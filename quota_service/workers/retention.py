@@ -12,6 +12,10 @@ from quota_service.workers.schedule import SELDOM_S, Schedule
 _BATCH_MAX = 5000
 _REFUSALS_MAX = 50_000
 """Rows in a batch of refusals: a rush leaves millions, and they go within hours."""
+_EVENTS_MAX = 50_000
+"""Rows in a batch of events: an exam leaves some for each reservation."""
+_EVENT_DAYS = 30
+"""How long events are kept for those who ask for them late."""
 _INTERVAL_S = 60.0
 
 
@@ -30,12 +34,13 @@ class RetentionWorker:
         """Remove one batch of each kind.
 
         Returns {"forgotten": archived exams, "retired": exams, "attempts": rows, "journal": rows,
-        "refusals": rows, "revocations": rows}.
+        "refusals": rows, "revocations": rows, "events": rows}.
         """
         attempts = await self._stores.payments.confirmations.prune_attempts(_BATCH_MAX)
         journal = await prune_journals(self._stores, self._journal_days, _BATCH_MAX)
         refusals = await self._stores.payments.refusals.prune(_REFUSALS_MAX)
         tokens = await self._stores.revoked_tokens.prune(_BATCH_MAX)
+        events = await self._stores.events.prune(_EVENT_DAYS, _EVENTS_MAX)
         retired = await each_of(self._schedule.exams(), self._retire)
         forgotten = await forget_archived(self._stores)
         return {
@@ -45,6 +50,7 @@ class RetentionWorker:
             "journal": journal,
             "refusals": refusals,
             "revocations": tokens,
+            "events": events,
         }
 
     async def _retire(self, exam: str) -> Mapping[str, int]:

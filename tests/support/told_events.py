@@ -12,7 +12,7 @@ from tests.support.lost_shards import drain
 async def order(service: Service) -> list[Event]:
     """Do a round of the worker; return what it has numbered."""
     events = service.stores.maintenance.events
-    before = await events.last()
+    before = (await events.span()).last
     await EventOrderWorker(service.stores.maintenance).run_once()
     return await events.page(before, 10_000)
 

@@ -23,6 +23,7 @@ CLASSES = {
     "GET /v1/exams/{exam}/waiting-list/{entry}": Priority.OWN_READ,
     "DELETE /v1/exams/{exam}/waiting-list/{entry}": Priority.RELEASE,
     "GET /v1/exams/{exam}/availability/stream": Priority.FREE,
+    "GET /v1/events": Priority.FREE,
     "POST /v1/candidate-tokens": Priority.OWN_READ,
     "POST /v1/candidate-tokens/revoke": Priority.RELEASE,
     "GET /livez": Priority.FREE,
