@@ -24,10 +24,10 @@ from types import FrameType
 from quota_service.app.opening import Service, open_service
 from quota_service.app.running import run
 from quota_service.app.serving import Addresses
+from quota_service.client.webhooks import SECRET_PREFIX
 from quota_service.definitions.files import SAMPLE_EXAM_ID, load_sample_exam
 from quota_service.domain.exam import Exam, Session, Window
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
-from quota_service.http.webhooks import SECRET_PREFIX
 from quota_service.ledger.api_keys import Scope, hash_secret, split_key
 from quota_service.ledger.migrations import migrate
 from quota_service.observability.logs import KEY_ID

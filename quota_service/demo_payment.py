@@ -12,7 +12,8 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from quota_service.http.webhooks import parse_secrets, sign
+from quota_service.client.webhooks import sign
+from quota_service.http.webhooks import parse_secrets
 
 _VARIABLES = ("QUOTA_URL", "QUOTA_FRONTEND_KEY", "QUOTA_PAYMENT_SECRET")
 _TIMEOUT_S = 30

@@ -7,7 +7,7 @@ import orjson
 
 from loadtest.bench.errors import BenchError
 from loadtest.bench.wrk import http_request
-from quota_service.http.webhooks import sign
+from quota_service.client.webhooks import sign
 
 VENUES = tuple(f"venue-{n}" for n in range(1, 10))
 SUBJECT = "qms"

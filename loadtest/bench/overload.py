@@ -35,9 +35,9 @@ from loadtest.bench.flood import percentiles
 from loadtest.bench.group_commit import bench_exam, holds
 from loadtest.bench.proxy import proxied
 from quota_service.app.opening import open_service
+from quota_service.client.webhooks import sign
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.embedded.ports import free_loopback_port
-from quota_service.http.webhooks import sign
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam

@@ -30,10 +30,10 @@ from loadtest.bench.redis_client import redis_client
 from loadtest.bench.waiting import until
 from quota_service.app.opening import Service, open_service
 from quota_service.app.upkeep import refresh_memory
+from quota_service.client.webhooks import SECRET_PREFIX
 from quota_service.domain.exam import Exam
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.embedded.ports import LOOPBACK, free_loopback_port
-from quota_service.http.webhooks import SECRET_PREFIX
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.registration.import_exam import import_exam

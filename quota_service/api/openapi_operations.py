@@ -25,10 +25,10 @@ from quota_service.api.search import FOUND_MAX
 from quota_service.api.seat_releases import ReleaseId
 from quota_service.api.set_asides import CodeId, SetAsideId
 from quota_service.api.waiting_list import EntryId
+from quota_service.client.webhooks import TOLERANCE_S
 from quota_service.definitions.files import load_sample_exam
 from quota_service.domain.definition import exam_document
 from quota_service.domain.event import EventKind
-from quota_service.http.webhooks import TOLERANCE_S
 from quota_service.schema import (
     RESERVATION_EXAMPLE,
     TICKET_EXAMPLE,

@@ -151,7 +151,7 @@ def _with_null_as_type(node: Schema, parts: dict[str, Schema]) -> Schema:
 
 
 # fmt: off
-_ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for model in (
+ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for model in (
     exams.Exam, exams.ExamList, exams.ImportResult, exams.Archived,
     availability.Availability, availability.AvailabilityChange, availability.AvailabilityStale,
     reservations.Reservation, candidates.CandidateView, candidates.Refund, candidates.Refusals,
@@ -206,7 +206,7 @@ def schemas() -> Mapping[str, Schema]:
     """Return the schemas of bodies by component name."""
     events = (availability.Snapshot, availability.Change, availability.Stale)
     return {
-        **{name: schema_of(model, _ANSWERS, is_answer=True) for name, model in _ANSWERS.items()},
+        **{name: schema_of(model, ANSWERS, is_answer=True) for name, model in ANSWERS.items()},
         "AvailabilityEvent": {
             "description": "A server-sent event of the stream, once its lines are read.",
             "oneOf": [schema_of(event, is_answer=True) for event in events],

@@ -28,6 +28,7 @@ from quota_service.api.models import (
     refuse_unprintable,
     time_or_none,
 )
+from quota_service.client.webhooks import verified_event
 from quota_service.domain.definition import EPOCH, LATEST_MS, rfc3339
 from quota_service.domain.errors import EventIdReused
 from quota_service.domain.payment import (
@@ -42,7 +43,6 @@ from quota_service.domain.payment import PaymentResult as EndedPayment
 from quota_service.http.errors import BadRequest, Unauthorized
 from quota_service.http.request import Request
 from quota_service.http.response import Response
-from quota_service.http.webhooks import verified_event
 from quota_service.observability.logs import REQUEST_ID
 from quota_service.registration.confirm import confirm
 from quota_service.schema import (

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from quota_service.http.webhooks import parse_secrets, verified_event
+from quota_service.client.webhooks import verified_event
+from quota_service.http.webhooks import parse_secrets
 from quota_service.settings import SettingsError
 from tests.api.conftest import NothingChanges
 from tests.support.client import PAYMENT_SECRET, ApiClient, Reply

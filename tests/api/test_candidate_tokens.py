@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from quota_service.api.tokens import TTL_MAX_S, NotAToken, TokenSecrets
+from quota_service.client.webhooks import SECRET_PREFIX
 from quota_service.embedded import EmbeddedPostgres
-from quota_service.http.webhooks import SECRET_PREFIX
 from quota_service.ledger.api_keys import Scope, split_key
 from quota_service.settings import SettingsError
 from quota_service.workers.journal_drain import JournalDrainWorker

@@ -37,8 +37,8 @@ from quota_service.api.routes import ROUTES
 from quota_service.api.seat_releases import RELEASE_AT_EXAMPLE, RELEASE_EXAMPLE
 from quota_service.api.set_asides import CODE_EXAMPLE, SET_ASIDE_EXAMPLE
 from quota_service.api.stream_channel import StreamLimits
+from quota_service.client.webhooks import sign
 from quota_service.domain.definition import rfc3339
-from quota_service.http.webhooks import sign
 from quota_service.registration.import_exam import import_exam
 from quota_service.schema import (
     CANDIDATE_EXAMPLE,

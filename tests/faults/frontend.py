@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from quota_service.http.webhooks import sign
+from quota_service.client.webhooks import sign
 from tests.faults.history import Answer, History, Kind
 from tests.support.client import PAYMENT_SECRET
 

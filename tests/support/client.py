@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from quota_service.http.webhooks import SECRET_PREFIX, sign
+from quota_service.client.webhooks import SECRET_PREFIX, sign
 from tests.support.patience import LIMIT_S
 
 PAYMENT_SECRET = b"a secret that only tests know, ok"

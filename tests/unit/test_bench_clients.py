@@ -12,7 +12,7 @@ from loadtest.bench.latency import Latencies, asking, percentile
 from loadtest.bench.messages import order_requests, payment_requests
 from loadtest.bench.open_loop import Samples
 from loadtest.bench.wrk import http_request
-from quota_service.http.webhooks import verified_event
+from quota_service.client.webhooks import verified_event
 from tests.support.recorder import Recorder
 
 ROOT = Path(__file__).parents[2]

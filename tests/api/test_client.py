@@ -1,0 +1,121 @@
+"""The typed client against a real service."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from quota_service.client import QuotaClient
+from quota_service.client.problems import SoldOut, Unauthorized
+from quota_service.client.streams import with_change
+from tests.conftest import Running
+from tests.support.client import PAYMENT_SECRETS
+from tests.support.rooms import admit_draw, let_open
+
+
+@pytest.fixture
+async def client(running: Running) -> AsyncIterator[QuotaClient]:
+    async with QuotaClient(running.client.url, key=running.client.frontend_key) as client:
+        yield client
+
+
+@pytest.fixture
+async def ops(running: Running) -> AsyncIterator[QuotaClient]:
+    async with QuotaClient(running.client.url, key=running.client.ops_key) as client:
+        yield client
+
+
+async def reserve(client: QuotaClient, candidate: str) -> str:
+    held = await client.reserve(
+        "exam-1",
+        candidate=candidate,
+        subjects=["general", "qms"],
+        venues=["jinan"],
+        accepted_notice=(await client.get_exam("exam-1"))["notice"]["version"],
+    )
+    return held["id"]
+
+
+async def test_a_candidate_reserves_pays_and_is_confirmed(client: QuotaClient) -> None:
+    held = await reserve(client, "c-1")
+    shown = await client.checkout(held)
+
+    paid = await client.report_payment(
+        "evt-1",
+        {
+            "reservation": held,
+            "status": "captured",
+            "amount": shown["amount"],
+            "currency": shown["currency"],
+            "paid_at": shown["created_at"],
+            "provider_reference": "bank-1",
+        },
+        secret=PAYMENT_SECRETS,
+    )
+
+    assert (shown["state"], paid["outcome"]) == ("held", "confirmed")
+    assert (await client.get_reservation(held))["state"] == "confirmed"
+    seen = await client.get_candidate("exam-1", "c-1")
+    assert [each["state"] for each in seen["reservations"]] == ["confirmed"]
+
+
+async def test_a_refusal_is_an_exception_with_its_members(client: QuotaClient) -> None:
+    for candidate in ("c-1", "c-2"):
+        await reserve(client, candidate)
+
+    with pytest.raises(SoldOut) as refused:
+        await reserve(client, "c-3")
+
+    assert [(left["subject"], left["remaining"]) for left in refused.value.left] == [
+        ("general", 1),
+        ("qms", 0),
+    ]
+    assert refused.value.request_id
+
+
+async def test_a_caller_without_a_key_is_refused(running: Running) -> None:
+    async with QuotaClient(running.client.url) as nobody:
+        with pytest.raises(Unauthorized):
+            await nobody.get_candidate("exam-1", "c-1")
+
+
+async def test_a_candidate_of_the_draw_is_admitted_with_the_ticket_it_kept(
+    drawing: Running, client: QuotaClient
+) -> None:
+    joined = await client.join_waiting_room("exam-1", candidate="c-1")
+    await let_open(drawing.service)
+    await client.join_waiting_room("exam-1", candidate="c-2")
+    await admit_draw(drawing.service)
+    looks = []
+
+    granted = await client.admitted("exam-1", "c-1", looks.append, ticket=joined)
+
+    assert granted["candidate"] == "c-1"
+    assert [look.ticket for look in looks] == [joined]
+    assert looks[0].rank is not None
+
+
+@pytest.mark.settings(stream_interval_ms=10)
+async def test_a_stream_tells_what_is_left_as_it_changes(client: QuotaClient) -> None:
+    async with aclosing(client.availability_stream("exam-1", subjects=["general"])) as events:
+        first = await anext(events)
+        assert first["event"] == "snapshot"
+        known = first["data"]
+        await reserve(client, "c-1")
+        async for event in events:
+            assert event["event"] == "change"
+            known = with_change(known, event["data"])
+            break
+
+    left = {quota["venue"]: quota["remaining"] for quota in known["quotas"]}
+    before = {quota["venue"]: quota["remaining"] for quota in first["data"]["quotas"]}
+    assert left == {**before, "jinan": before["jinan"] - 1}
+
+
+async def test_ops_read_files_piece_by_piece(client: QuotaClient, ops: QuotaClient) -> None:
+    held = await reserve(client, "c-1")
+    await ops.mark_paid(held, reason="told by the bank", reference="bank-1")
+
+    text = b"".join([piece async for piece in ops.export_bookings("exam-1", for_="excel")]).decode()
+
+    assert held in text
