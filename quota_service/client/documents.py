@@ -320,6 +320,277 @@ class Estimate(TypedDict):
     offered_within_a_day: int
 
 
+class ReservationHeldEventData(TypedDict):
+    """A candidate holds seats: reserved, or offered from the waiting list."""
+
+    exam: str
+    reservation: str
+    candidate: str
+    venue: str
+    subjects: list[str]
+    amount: int
+    currency: str
+    deadline: str
+
+
+class ReservationHeldEvent(TypedDict):
+    """A candidate holds seats: reserved, or offered from the waiting list."""
+
+    id: str
+    type: Literal["reservation.held"]
+    timestamp: str
+    data: ReservationHeldEventData
+
+
+class ReservationReleasedEventData(TypedDict):
+    """A hold was given back."""
+
+    exam: str
+    reservation: str
+    candidate: str
+    venue: str
+    subjects: list[str]
+
+
+class ReservationReleasedEvent(TypedDict):
+    """A hold was given back."""
+
+    id: str
+    type: Literal["reservation.released"]
+    timestamp: str
+    data: ReservationReleasedEventData
+
+
+class ReservationExpiredEventData(TypedDict):
+    """A hold was not paid for in time. A payment that comes later may still confirm it."""
+
+    exam: str
+    reservation: str
+    candidate: str
+    venue: str
+    subjects: list[str]
+
+
+class ReservationExpiredEvent(TypedDict):
+    """A hold was not paid for in time. A payment that comes later may still confirm it."""
+
+    id: str
+    type: Literal["reservation.expired"]
+    timestamp: str
+    data: ReservationExpiredEventData
+
+
+class ReservationConfirmedEventData(TypedDict):
+    """The payment is recorded: the seats are booked."""
+
+    exam: str
+    reservation: str
+    candidate: str
+    venue: str
+    subjects: list[str]
+    amount: int
+    currency: str
+
+
+class ReservationConfirmedEvent(TypedDict):
+    """The payment is recorded: the seats are booked."""
+
+    id: str
+    type: Literal["reservation.confirmed"]
+    timestamp: str
+    data: ReservationConfirmedEventData
+
+
+class ReservationRefundedEventData(TypedDict):
+    """A booking was given back for its money, which is due back."""
+
+    exam: str
+    reservation: str
+    candidate: str
+    venue: str
+    subjects: list[str]
+    amount: int
+    currency: str
+
+
+class ReservationRefundedEvent(TypedDict):
+    """A booking was given back for its money, which is due back."""
+
+    id: str
+    type: Literal["reservation.refunded"]
+    timestamp: str
+    data: ReservationRefundedEventData
+
+
+class ReservationVenueChangedEventData(TypedDict):
+    """A hold or a booking is at another venue."""
+
+    exam: str
+    reservation: str
+    candidate: str
+    venue: str
+    subjects: list[str]
+    state: Literal["held", "confirmed"]
+
+
+class ReservationVenueChangedEvent(TypedDict):
+    """A hold or a booking is at another venue."""
+
+    id: str
+    type: Literal["reservation.venue_changed"]
+    timestamp: str
+    data: ReservationVenueChangedEventData
+
+
+class PaymentRefundDueEventData(TypedDict):
+    """Money has to go back: of a refund, or of a payment that books nothing."""
+
+    exam: str | None
+    reservation: str
+    candidate: str | None
+    refund: str
+    event: str
+    reason: RefundReason
+    amount: int
+    currency: str
+
+
+class PaymentRefundDueEvent(TypedDict):
+    """Money has to go back: of a refund, or of a payment that books nothing."""
+
+    id: str
+    type: Literal["payment.refund_due"]
+    timestamp: str
+    data: PaymentRefundDueEventData
+
+
+class PaymentUnreadableEventData(TypedDict):
+    """A payment event with a right signature could not be understood: it may be money."""
+
+    exam: str | None
+    payment: str
+    event: str
+    problem: str
+
+
+class PaymentUnreadableEvent(TypedDict):
+    """A payment event with a right signature could not be understood: it may be money."""
+
+    id: str
+    type: Literal["payment.unreadable"]
+    timestamp: str
+    data: PaymentUnreadableEventData
+
+
+class WaitingListOfferedEventData(TypedDict):
+    """A candidate on the waiting list is offered seats: they are held, to be paid for in time."""
+
+    exam: str
+    reservation: str
+    candidate: str
+    entry: str
+    subjects: list[str]
+    deadline: str
+
+
+class WaitingListOfferedEvent(TypedDict):
+    """A candidate on the waiting list is offered seats: they are held, to be paid for in time."""
+
+    id: str
+    type: Literal["waiting_list.offered"]
+    timestamp: str
+    data: WaitingListOfferedEventData
+
+
+class WaitingListOfferExpiredEventData(TypedDict):
+    """An offer was not paid for in time: the candidate is off the waiting list."""
+
+    exam: str
+    reservation: str
+    candidate: str
+    entry: str
+    subjects: list[str]
+
+
+class WaitingListOfferExpiredEvent(TypedDict):
+    """An offer was not paid for in time: the candidate is off the waiting list."""
+
+    id: str
+    type: Literal["waiting_list.offer_expired"]
+    timestamp: str
+    data: WaitingListOfferExpiredEventData
+
+
+class ExamPausedEventData(TypedDict):
+    """Ops have paused reserving: in the exam, at a venue, in a subject, or in a subject there."""
+
+    exam: str
+    venue: str | None
+    subject: str | None
+    reason: str
+    stops_changes: bool
+
+
+class ExamPausedEvent(TypedDict):
+    """Ops have paused reserving: in the exam, at a venue, in a subject, or in a subject there."""
+
+    id: str
+    type: Literal["exam.paused"]
+    timestamp: str
+    data: ExamPausedEventData
+
+
+class ExamResumedEventData(TypedDict):
+    """A pause has ended."""
+
+    exam: str
+    venue: str | None
+    subject: str | None
+
+
+class ExamResumedEvent(TypedDict):
+    """A pause has ended."""
+
+    id: str
+    type: Literal["exam.resumed"]
+    timestamp: str
+    data: ExamResumedEventData
+
+
+class ExamSeatsReleasedEventData(TypedDict):
+    """Seats of a seat release can be had: reserved, or dealt to the waiting list."""
+
+    exam: str
+    release: str
+    seats: dict[str, dict[str, int]]
+
+
+class ExamSeatsReleasedEvent(TypedDict):
+    """Seats of a seat release can be had: reserved, or dealt to the waiting list."""
+
+    id: str
+    type: Literal["exam.seats_released"]
+    timestamp: str
+    data: ExamSeatsReleasedEventData
+
+
+Event = (
+    ReservationHeldEvent
+    | ReservationReleasedEvent
+    | ReservationExpiredEvent
+    | ReservationConfirmedEvent
+    | ReservationRefundedEvent
+    | ReservationVenueChangedEvent
+    | PaymentRefundDueEvent
+    | PaymentUnreadableEvent
+    | WaitingListOfferedEvent
+    | WaitingListOfferExpiredEvent
+    | ExamPausedEvent
+    | ExamResumedEvent
+    | ExamSeatsReleasedEvent
+)
+
+
 class EventTable(TypedDict):
     """A named event such as a lottery draw, whose outcome ops put in word for word."""
 

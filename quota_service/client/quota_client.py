@@ -9,11 +9,18 @@ import aiohttp
 
 from quota_service.client.call import Answer, Call, address, body_of, given
 from quota_service.client.calls import Calls
-from quota_service.client.documents import Pass, PaymentCallback, PaymentResult, Reservation, Ticket
+from quota_service.client.documents import (
+    Event,
+    Pass,
+    PaymentCallback,
+    PaymentResult,
+    Reservation,
+    Ticket,
+)
 from quota_service.client.problems import RefundUsed
 from quota_service.client.repeats import Repeats
 from quota_service.client.room import Progress, admitted
-from quota_service.client.streams import AvailabilityEvent, listen
+from quota_service.client.streams import AvailabilityEvent, EventsMissed, listen
 from quota_service.client.transport import TIMEOUT_S, Transport
 from quota_service.client.webhooks import sign_webhook
 
@@ -119,15 +126,26 @@ class QuotaClient(Calls):
         `contextlib.aclosing` when no more of it is read.
         """
         path = address("/v1/exams/", exam, "/availability/stream", subjects=subjects)
-
-        def call(last_id: str) -> Call:
-            headers = {"Last-Event-ID": last_id} if last_id else {}
-            return Call("GET", path, headers=headers, is_repeatable=True)
-
-        async with aclosing(listen(self._transport, call, self._repeats)) as events:
+        async with aclosing(listen(self._transport, path)) as events:
             async for event in events:
                 told = {"event": event.name, **given(id=event.id or None), "data": event.data}
                 yield cast("AvailabilityEvent", told)
+
+    async def events(
+        self, *, exam: str | None = None, kinds: Sequence[str] | None = None, after: str = ""
+    ) -> AsyncGenerator[Event | EventsMissed, None]:
+        """Yield what happens, for ops: of one exam, of some kinds, behind the id of an event.
+
+        Without `after` from now on. Ids are those that webhooks have. The stream is opened again
+        and closed as that of the seats is.
+        """
+        path = address("/v1/events", exam=exam, kinds=kinds)
+        async with aclosing(listen(self._transport, path, after)) as events:
+            async for event in events:
+                if event.name == "missed":
+                    yield {"type": "missed", "data": event.data}
+                else:
+                    yield cast("Event", {"id": f"evt_{event.id}", **event.data})
 
     @property
     def _transport(self) -> Transport:

@@ -3,7 +3,8 @@
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -12,7 +13,6 @@ import orjson
 from quota_service.client.call import Call
 from quota_service.client.documents import Availability, AvailabilityChange, AvailabilityStale
 from quota_service.client.errors import NoAnswer, ProblemError
-from quota_service.client.repeats import Repeats
 from quota_service.client.transport import Transport
 
 IDLE_TIMEOUT_S = 60.0
@@ -48,6 +48,13 @@ class StaleEvent(TypedDict):
     data: AvailabilityStale
 
 
+class EventsMissed(TypedDict):
+    """Events that are not kept any more: those between two numbers."""
+
+    type: Literal["missed"]
+    data: dict[Literal["after", "before"], str]
+
+
 AvailabilityEvent = SnapshotEvent | ChangeEvent | StaleEvent
 
 
@@ -69,9 +76,13 @@ class ServerSentEvent:
 
 
 class EventReader:
-    """Puts events together from the pieces in which a stream comes."""
+    """Puts events together from the pieces in which a stream comes.
 
-    def __init__(self) -> None:
+    `last_id` is how far it is: heartbeats say so too.
+    """
+
+    def __init__(self, last_id: str = "") -> None:
+        self.last_id = last_id
         self.retry_s = _RETRY_S
         self._rest = b""
 
@@ -88,33 +99,36 @@ class EventReader:
             name, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
             fields[name] = fields[name] + b"\n" + value if name in fields else value
+        data = fields.get(b"data")
         if b"retry" in fields:
             self.retry_s = int(fields[b"retry"]) / 1000
-        if b"data" not in fields:
-            return None
         kind, state_id = (fields.get(field, b"").decode() for field in (b"event", b"id"))
-        return ServerSentEvent(kind, state_id, orjson.loads(fields[b"data"]))
+        self.last_id = state_id or self.last_id
+        return ServerSentEvent(kind, state_id, orjson.loads(data)) if data else None
 
 
 async def listen(
-    transport: Transport, make_call: Callable[[str], Call], repeats: Repeats
+    transport: Transport, path: str, last_id: str = ""
 ) -> AsyncGenerator[ServerSentEvent, None]:
-    """Yield the events of a stream without end; `make_call` takes the id of the last one.
+    """Yield the events of a stream without end, those behind `last_id`.
 
     A stream that ended or broke is opened again. Raises what cannot be repeated, and what still
     goes wrong after many tries.
     """
-    repeats = dataclasses.replace(repeats, tries_max=TRIES_MAX)
-    last_id, failures = "", 0
+    repeats = dataclasses.replace(transport.repeats, tries_max=TRIES_MAX)
+    failures = 0
     while True:
-        reader, call = EventReader(), make_call(last_id)
+        reader = EventReader(last_id)
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        call = Call("GET", path, headers=headers, is_repeatable=True)
         pause_s: float | None
         try:
-            async for piece in transport.pieces(call, IDLE_TIMEOUT_S):
-                for event in reader.read(piece):
+            async with aclosing(transport.pieces(call, IDLE_TIMEOUT_S)) as pieces:
+                async for piece in pieces:
                     failures = 0
-                    last_id = event.id or last_id
-                    yield event
+                    for event in reader.read(piece):
+                        yield event
+                    last_id = reader.last_id
             pause_s = reader.retry_s * random.uniform(0.5, 1.5)  # noqa: S311  spreads readers
         except (NoAnswer, ProblemError) as error:
             failures += 1

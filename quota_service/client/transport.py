@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -55,7 +55,7 @@ class Transport:
                     raise
             await asyncio.sleep(pause_s)
 
-    async def pieces(self, call: Call, idle_timeout_s: float) -> AsyncIterator[bytes]:
+    async def pieces(self, call: Call, idle_timeout_s: float) -> AsyncGenerator[bytes, None]:
         """Yield the body of the answer as it comes, sent once; raises as `answer` does."""
         async with self._sent(call, _timeout(None, idle_timeout_s)) as response:
             async for piece in response.content.iter_chunked(_PIECE_BYTES):

@@ -8,7 +8,7 @@ force while one is rotated out.
     >>> body = b'{"type": "reservation.confirmed"}'
     >>> headers = sign_webhook(secret, "evt_1", body)
     >>> verify_webhook([secret], headers, body)
-    'evt_1'
+    {'id': 'evt_1', 'type': 'reservation.confirmed'}
     >>> verify_webhook([secret], headers, body + b" ")
     Traceback (most recent call last):
         ...
@@ -21,8 +21,14 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, cast
+
+import orjson
 
 from quota_service.client.errors import WebhookRefused
+
+if TYPE_CHECKING:  # the service needs no documents of the client
+    from quota_service.client.documents import Event
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  the scheme's prefix, not a secret
 SECRET_MIN_BYTES = 24
@@ -52,18 +58,22 @@ def sign_webhook(
 
 def verify_webhook(
     secrets: Iterable[str], headers: Mapping[str, str], body: bytes, *, now_s: float | None = None
-) -> str:
-    """Return the event id of a webhook; names of headers are found in lower case, or as they are.
+) -> "Event":
+    """Return the event that a webhook brings, with its id.
 
-    An event can come more than once: what was taken under an id is not to be done again. Raises
-    WebhookRefused where no secret has signed it, or it is stale; ValueError as `sign_webhook` does.
+    It can come more than once: what was done under an id is not to be done again. Raises
+    WebhookRefused where no secret has signed it, it is stale, or it is no JSON object; ValueError
+    as `sign_webhook` does.
     """
     keys = tuple(secret_key(secret) for secret in secrets)
     named = {name.lower(): value for name, value in headers.items()}
     event = verified_event(keys, named, body, time.time() if now_s is None else now_s)
     if event is None:
         raise WebhookRefused("not signed by a known secret, or stale")
-    return event
+    try:
+        return cast("Event", {"id": event, **orjson.loads(body)})
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise WebhookRefused("the body is not a JSON object") from error
 
 
 def secret_key(secret: str, min_bytes: int = SECRET_MIN_BYTES) -> bytes:

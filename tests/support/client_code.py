@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from quota_service.api.event_models import DATA, schema_name
 from quota_service.api.openapi_operations import OPERATIONS, Operation, parameters
 from quota_service.api.openapi_schemas import ANSWERS, REQUESTS, Schema
 from quota_service.api.problems import PROBLEMS, ProblemMembers
@@ -25,6 +26,7 @@ FOLDER = Path("quota_service/client")
 
 WRITTEN_BY_HAND = {
     "stream_availability": "availability_stream",
+    "stream_events": "events",
     "report_payment": "report_payment",
 }
 """Calls that have a method of their own in `QuotaClient`, by that method."""
@@ -62,6 +64,7 @@ _NAMES = ("Answer", "Call", "CallSender", "address", "given", "new_idempotency_k
 _SUMMARY_MAX = 90
 _BY_POSITION = ("path", "definition")
 _NEVER_SENT = frozenset({"X-Request-ID", "If-None-Match"})
+_TEXT: Schema = {"type": "string"}
 _SIMPLE = {
     "string": "str",
     "integer": "int",
@@ -97,6 +100,7 @@ class Documents:
         self.problem_members: Schema = self.parts.pop("ProblemMembers")
         for name in ANSWERS:
             self.parts.setdefault(name, tops[name, "serialization"])
+        self.parts |= _events()
         bodies = [(name, "validation", TypeAdapter(model)) for name, model in REQUESTS.items()]
         tops, made = TypeAdapter.json_schemas(bodies, schema_generator=GenerateJsonSchema)
         self._given: dict[str, Schema] = dict(made["$defs"])
@@ -130,6 +134,24 @@ class Documents:
         return "\n".join(
             (head, "from typing import Any, Literal, NotRequired, TypedDict\n", *blocks)
         )
+
+
+def _events() -> dict[str, Schema]:
+    """Return the schemas of events and of their data; the client puts the id with them."""
+    found: dict[str, Schema] = {}
+    for kind, model in DATA.items():
+        name = schema_name(kind)
+        data = TypeAdapter(model).json_schema(mode="serialization")
+        found |= data.pop("$defs", {})
+        members = {"id": _TEXT, "type": {"const": kind.value}, "timestamp": _TEXT}
+        found[f"{name}Data"] = data
+        found[name] = {
+            "description": data["description"],
+            "properties": {**members, "data": {"$ref": f"{name}Data"}},
+            "required": [*members, "data"],
+        }
+    kinds = [{"$ref": schema_name(kind)} for kind in DATA]
+    return {**found, "Event": {"anyOf": kinds}}
 
 
 def _in_order(parts: Mapping[str, Schema]) -> list[str]:

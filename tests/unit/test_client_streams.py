@@ -49,6 +49,26 @@ async def test_a_stream_that_ended_goes_on_after_the_last_event(
     assert told.asked[-1].headers["Last-Event-ID"] == "1-2"
 
 
+async def test_events_have_the_ids_that_webhooks_have_and_go_on_behind_a_heartbeat(
+    told: ToldService,
+) -> None:
+    told.answers = [
+        stream('retry: 0\n\nevent: missed\ndata: {"after": "3", "before": "7"}\n\n:\nid: 7\n\n'),
+        stream('event: exam.paused\nid: 8\ndata: {"type": "exam.paused"}\n\n'),
+    ]
+
+    async with (
+        QuotaClient(told.url, repeats=AT_ONCE) as client,
+        aclosing(client.events(exam="exam-1", kinds=["exam.paused"], after="evt_3")) as events,
+    ):
+        missed, paused = await anext(events), await anext(events)
+
+    assert missed == {"type": "missed", "data": {"after": "3", "before": "7"}}
+    assert paused == {"id": "evt_8", "type": "exam.paused"}
+    assert [asked.headers["Last-Event-ID"] for asked in told.asked] == ["evt_3", "7"]
+    assert {asked.path for asked in told.asked} == {"/v1/events?exam=exam-1&kinds=exam.paused"}
+
+
 async def test_a_refusal_ends_a_stream(told: ToldService) -> None:
     told.answers = [problem("unknown-exam", 404)]
 
