@@ -21,12 +21,8 @@ export function Grid({ seats, rows, columns, stateOf, label, isOld }) {
     let waiting = 0;
     const look = () => {
       waiting = 0;
-      setView({
-        top: element.scrollTop,
-        left: element.scrollLeft,
-        width: element.clientWidth,
-        height: element.clientHeight,
-      });
+      const { scrollTop, scrollLeft, clientWidth, clientHeight } = element;
+      setView({ top: scrollTop, left: scrollLeft, width: clientWidth, height: clientHeight });
     };
     const later = () => {
       waiting ||= requestAnimationFrame(look);

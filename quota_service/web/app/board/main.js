@@ -11,6 +11,7 @@ import {
   Page,
   show,
   useEffect,
+  useLayoutEffect,
   useMemo,
   useReducer,
   useServerTime,
@@ -45,13 +46,17 @@ class Board {
   #tell = () => {};
   #frame = 0;
 
-  open(tell) {
-    this.#tell = tell;
+  constructor() {
     this.#readExam();
     this.stream = stream(`${address}/availability/stream`, {
       onEvent: (name, data) => this.#take(name, data),
       onState: (state, error) => this.#turn(state, error),
     });
+  }
+
+  /** Sets what is called when there is something new to show. */
+  listen(tell) {
+    this.#tell = tell;
   }
 
   async #readExam() {
@@ -149,7 +154,7 @@ function Main({ board }) {
   const [, again] = useReducer((count) => count + 1, 0);
   const [chosen, setChosen] = useState(chosenInAddress);
   const [search, setSearch] = useState("");
-  useEffect(() => board.open(again), []);
+  useLayoutEffect(() => board.listen(again), []);
   useEffect(() => rememberInAddress(chosen), [chosen]);
 
   const { exam, seats, snapshot } = board;
@@ -343,6 +348,6 @@ function rememberInAddress(chosen) {
   history.replaceState(null, "", url);
 }
 
-const board = new Board();
+const board = new Board(); // the service is asked while the words are read
 await loadWords("board");
 show(html`<${Page} name=${t("board-name")}><${Main} board=${board} /><//>`);
