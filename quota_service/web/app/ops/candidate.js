@@ -141,7 +141,7 @@ function Reservation({ reservation, onDone }) {
     </h3>
     <p>
       <code>${id}</code> · ${money(reservation.amount, reservation.currency)}
-      ${reservation.deadline && html` · ${t("ops-deadline")} <${When} at=${reservation.deadline} />`}
+      ${["held", "confirming"].includes(state) && html` · ${t("ops-deadline")} <${When} at=${reservation.deadline} />`}
       ${payment && html` · ${t("ops-payment")} <code>${payment.provider_reference}</code> (${payment.outcome})`}
     </p>
     <div class="row acts">

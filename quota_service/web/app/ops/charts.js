@@ -4,20 +4,21 @@ import { html, useEffect, useRef } from "../ui.js";
 import { language, t } from "../words.js";
 import uPlot from "../../vendor/uplot.js";
 import { lately } from "./feeds.js";
-import { rate } from "./parts.js";
+import { rate, useOps } from "./parts.js";
 
 const SPAN_S = 300;
 const HEIGHT = 190;
 
 /** Lines by the second: `lines` are [kind, name, colour, dash]; `unit` says what they count. */
 export function Chart({ title, unit, seconds, now, lines }) {
+  const { exam } = useOps();
   const frame = useRef(null);
   const chart = useRef(null);
   const data = () => rows(seconds, now, lines.map(([kind]) => kind));
   useEffect(() => {
     const make = () => {
       chart.current?.destroy();
-      chart.current = new uPlot(options(frame.current, lines), data(), frame.current);
+      chart.current = new uPlot(options(frame.current, lines, exam.time_zone), data(), frame.current);
     };
     const resized = new ResizeObserver(() =>
       chart.current?.setSize({ width: frame.current.clientWidth, height: HEIGHT }),
@@ -55,7 +56,7 @@ function rows(seconds, now, kinds) {
   return [times, ...kinds.map(line)];
 }
 
-function options(frame, lines) {
+function options(frame, lines, timeZone) {
   const style = getComputedStyle(frame);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   const axis = {
@@ -64,7 +65,8 @@ function options(frame, lines) {
     grid: { stroke: colour("line"), width: 1 },
     ticks: { show: false },
   };
-  const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const form = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone };
+  const clock = new Intl.DateTimeFormat(language, form);
   return {
     width: frame.clientWidth,
     height: HEIGHT,

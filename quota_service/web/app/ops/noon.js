@@ -4,6 +4,7 @@ import { html, useServerTime } from "../ui.js";
 import { countdown, number, t } from "../words.js";
 import { Chart } from "./charts.js";
 import { extendAct, pauseAct, pauseRoomAct, rateAct, resumeRoomAct } from "./day-acts.js";
+import { Events } from "./events.js";
 import { lately } from "./feeds.js";
 import { EVEN_MAX, HeatMap } from "./heatmap.js";
 import { Act, Facts, rate, Section, Table, useOps } from "./parts.js";
@@ -68,6 +69,7 @@ export function Noon() {
       <${Section} title=${t("ops-heat")}><${HeatMap} /><//>
       <div>
         <${Section} title=${t("ops-refusals")}><${Refusals} refusals=${data.refusals} /><//>
+        <${Events} />
         ${room && html`<${Section} title=${t("ops-processes")}><${Processes} signals=${room.signals} /><//>`}
       </div>
     </div>
