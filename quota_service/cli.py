@@ -28,6 +28,7 @@ from quota_service.commands.room import add_room_commands
 from quota_service.commands.set_aside import add_set_aside_commands
 from quota_service.commands.venue import add_venue_commands
 from quota_service.commands.waiting_list import add_list_commands
+from quota_service.commands.webhook import add_webhook_commands
 from quota_service.demo import DemoOptions, demo
 from quota_service.demo_payment import DemoPaymentError, pay
 from quota_service.domain.definition import DefinitionError
@@ -139,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     add_ops_commands(commands)
     add_refund_commands(commands)
     add_export_commands(commands)
+    add_webhook_commands(commands)
 
     trial = add(commands, "demo", _demo, "run everything on this machine, stores included")
     trial.add_argument("--data-dir", type=Path, help="keep the data in this directory between runs")

@@ -63,6 +63,9 @@ class Settings:
     ] = "https://api.drand.sh,https://drand.cloudflare.com"
     """where workers fetch the drand rounds that waiting rooms name, with a comma between addresses;
     a relay of your own where hosts reach nothing outside"""
+    webhook_private_addresses: bool = False
+    """whether webhook endpoints may have private addresses, and plain http; on where receivers are
+    in the same network and nobody but ops reaches it"""
     host: str = "127.0.0.1"
     """address of the API; another one where the proxy runs on another host"""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080

@@ -169,6 +169,15 @@ class SeatsReleased(Answer):
     """Seats that were added, by venue and subject."""
 
 
+class Test(Answer):
+    """Ops ask whether a webhook endpoint takes events: only that one is told, and of nothing."""
+
+    exam: Annotated[str | None, _OR_NULL, example(None)]
+    """Null: it is of none."""
+    endpoint: Annotated[str, example("wh_5d1c07a4e2f9")]
+    """Id of the webhook endpoint."""
+
+
 DATA: Mapping[EventKind, Any] = {
     EventKind.HELD: Held,
     EventKind.RELEASED: Released,
@@ -183,6 +192,7 @@ DATA: Mapping[EventKind, Any] = {
     EventKind.PAUSED: Paused,
     EventKind.RESUMED: Resumed,
     EventKind.SEATS_RELEASED: SeatsReleased,
+    EventKind.TEST: Test,
 }
 """The model of the data of each kind; its first line says what has happened."""
 

@@ -25,10 +25,12 @@ from quota_service.api.search import FOUND_MAX
 from quota_service.api.seat_releases import ReleaseId
 from quota_service.api.set_asides import CodeId, SetAsideId
 from quota_service.api.waiting_list import EntryId
+from quota_service.api.webhook_endpoints import EndpointId
 from quota_service.client.webhooks import TOLERANCE_S
 from quota_service.definitions.files import load_sample_exam
 from quota_service.domain.definition import exam_document
 from quota_service.domain.event import EventKind
+from quota_service.domain.webhook import DeliveryState
 from quota_service.schema import (
     RESERVATION_EXAMPLE,
     TICKET_EXAMPLE,
@@ -92,6 +94,10 @@ def _offer() -> Members:
     }
 
 
+def _enabled() -> Members:
+    return {"webhook_endpoint": shown(component("WebhookEndpoint"), _ENABLED)}
+
+
 _SETTLED = {"settled": {"settled_at": "2023-03-15T01:00:00.000Z"}}
 _PAID_TWICE = {"outcome": "refund_due", "reason": "already-paid"}
 _QUEUING = {"kind": "number", "number": 412, "eta_s": 471.5}
@@ -99,6 +105,9 @@ _UNCHANGED: Members = {"changes": [], "warnings": []}
 _NOTHING = Body("Nothing")
 _PAGE = ("after", "limit")
 _PLANNED: Members = {"source": "ops", "state": "planned", "ended_at": None}
+_ENABLED: Members = dict.fromkeys(
+    ("disabled_at", "disabled_reason", "failing_since", "old_secret_ends_at")
+)
 _REOPENING = (
     "The money of a settlement did not arrive: it is listed as due again, and the settlement stays "
     "in `settled_before`. `settled_at` names the settlement, so that a repeat never opens what was "
@@ -435,6 +444,50 @@ OPERATIONS: Mapping[str, Operation] = {
         {200: Body("Audit", {"clean": {"clean": True, "differences": []}, "different": {}})},
         "Compares Redis and Postgres quota by quota, and Postgres with itself, while requests go "
         "on; what is in flight is no difference. It reads whole tables: ask seldom."),
+    "POST /v1/webhook-endpoints": Operation("make_webhook_endpoint",
+        {201: Body("WebhookSecret", {"made": _enabled})},
+        "Events are posted to it as [Standard Webhooks](https://www.standardwebhooks.com/) say, "
+        "signed with the secret, which is shown this once. Each is delivered at least once, and "
+        "those of a reservation in their order: the next one when the one before was answered "
+        "with 2xx within 10 s. Anything else is tried again after growing pauses of 5 s to an "
+        "hour, or as `Retry-After` says. Redirects are not followed. An endpoint that has taken "
+        "nothing for three days is disabled, and one that answers 410 at once. A key that is bound "
+        "to an exam may not make this call and those that follow.", Body("NewWebhookEndpoint")),
+    "GET /v1/webhook-endpoints": Operation("list_webhook_endpoints", "WebhookEndpoints",
+        "With how each stands, without their secrets."),
+    "GET /v1/webhook-endpoints/{endpoint}": Operation("get_webhook_endpoint", "WebhookEndpoint",
+        "How it stands, without its secret."),
+    "DELETE /v1/webhook-endpoints/{endpoint}": Operation("delete_webhook_endpoint",
+        "WebhookEndpoint",
+        "What it has still to take is not sent. The reason is kept with the key.",
+        parameters=("reason",)),
+    "GET /v1/webhook-endpoints/{endpoint}/deliveries": Operation("list_webhook_deliveries",
+        "WebhookDeliveries",
+        "The newest event first. Deliveries are kept as long as their events, 30 days.",
+        parameters=("delivery_state", *_PAGE)),
+    "POST /v1/webhook-endpoints/{endpoint}/rotate-secret": Operation("rotate_webhook_secret",
+        {200: Body("WebhookSecret", {"rotated": _enabled})},
+        "The new secret is shown this once. For `keep_old_s` both sign: a receiver that knows one "
+        "of them takes what comes. A worker that is sending goes on with the secrets before for "
+        "some seconds. The reason is kept with the key.", Body("SecretRotation")),
+    "POST /v1/webhook-endpoints/{endpoint}/disable": Operation("disable_webhook_endpoint",
+        {200: Body("WebhookEndpoint", {"disabled": {"failing_since": None}})},
+        "Events that happen meanwhile wait for it, for 30 days. The reason is kept with the key.",
+        Body("Reasoned")),
+    "POST /v1/webhook-endpoints/{endpoint}/enable": Operation("enable_webhook_endpoint",
+        {200: Body("WebhookEndpoint", {"enabled": _ENABLED})},
+        "What it has still to take is sent at once, with three days anew. One that fails is "
+        "called at once too. The reason is kept with the key.", Body("Reasoned")),
+    "POST /v1/webhook-endpoints/{endpoint}/replay": Operation("replay_webhook_deliveries",
+        "WebhookReplay",
+        "Each event since then that it is told of is sent once more under the same id, those of "
+        "before it was made too. A receiver knows by the id what it has. When the answer is lost, "
+        "make the call again. The reason is kept with the key.", Body("ReplayWanted")),
+    "POST /v1/webhook-endpoints/{endpoint}/test": Operation("test_webhook_endpoint",
+        {202: Body("WebhookEndpoint", {"accepted": _ENABLED})},
+        "Sends it an event of the type `webhook.test`, ahead of what waits there and whatever "
+        "pause it has; its deliveries tell what became of it. The reason is kept with the key.",
+        Body("Reasoned")),
     "GET /v1/exams/{exam}/bookings.csv": Operation("export_bookings",
         {200: Body("BookingsFile", media_type="text/csv")},
         "Streamed, and safe to open in a spreadsheet: a cell that starts like a formula has an "
@@ -534,6 +587,9 @@ _PARAMETERS: Mapping[str, Callable[[], Schema]] = {
     "code": _in("path", CodeId),
     "entry_state": _in(
         "query", _text("Only entries in this state.", enum=[*EntryState]), name="state"),
+    "endpoint": _in("path", EndpointId),
+    "delivery_state": _in(
+        "query", _text("Only deliveries in this state.", enum=[*DeliveryState]), name="state"),
     "release": _in("path", Annotated[ReleaseId, Field(description="Id of the seat release.")]),
     "reason": _in("query", Annotated[Reason, Field(description="Why.")], required=True),
     "reason_given": _in(

@@ -36,6 +36,7 @@ from quota_service.api import (
     waiting_list,
     waiting_list_ops,
     waiting_room,
+    webhook_endpoints,
 )
 from quota_service.api.models import Nothing, Time
 from quota_service.definitions.model import ExamDefinition
@@ -166,6 +167,9 @@ ANSWERS: Mapping[str, Any] = {"Text": exams.Text} | {model.__name__: model for m
     seat_releases.SeatRelease, seat_releases.SeatReleases,
     pauses.Pause, day.PausedExam, day.ResumedExam, day.ExtendedHolds, operations.Operations,
     exam_load.ExamLoad,
+    webhook_endpoints.WebhookEndpoint, webhook_endpoints.WebhookEndpoints,
+    webhook_endpoints.WebhookSecret, webhook_endpoints.WebhookDeliveries,
+    webhook_endpoints.WebhookReplay,
     set_asides.SetAsides, set_asides.MadeCodes, set_asides.Code, set_asides.Codes,
 )}
 # fmt: on
@@ -193,6 +197,9 @@ REQUESTS: Mapping[str, Any] = {"Order": reservations.CodedOrderBody} | {
             day.Resuming,
             day.Extending,
             set_asides.CodeMaking,
+            webhook_endpoints.NewWebhookEndpoint,
+            webhook_endpoints.SecretRotation,
+            webhook_endpoints.ReplayWanted,
             Nothing,
             ExamDefinition,
         ),

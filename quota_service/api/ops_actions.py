@@ -32,12 +32,14 @@ class OpsAction(Answer):
     `hand-out`, `put-in-source`, `open-without-draw`, `plan-release`, `cancel-release`,
     `pause-list`, `resume-list`, `suspend-list`, `reopen-list`, `cap-list`; with a reason also
     `set-rate`, `pause-admission`, `resume-admission`, `settle-refund`, `settle-payment`,
-    `revoke-tokens`; others may come."""
+    `revoke-tokens`; of webhooks `make-webhook`, `delete-webhook`, `rotate-webhook-secret`,
+    `disable-webhook`, `enable-webhook`, `replay-webhook`, `test-webhook`; others may come."""
     subject: Annotated[str, example(RESERVATION_EXAMPLE)]
     """The reservation; of `reserve`, `hand-out` and `revoke-tokens` the candidate; of codes the
     set-aside; of what was done to a venue, the venue; of a pause or of several holds what is meant,
     as `venue/subject` with `*` for all; of the source of a draw and of admission `waiting-room`; of
-    a seat release its id; of the waiting list the exam; of an unreadable payment its id."""
+    a seat release its id; of the waiting list the exam; of an unreadable payment and of a
+    webhook endpoint its id."""
     reason: Reason
     """Why."""
     key_id: Annotated[str, example("0f3a9c2b71de")]

@@ -99,6 +99,8 @@ _TYPES = (
                 "There is no unreadable payment event of this id."),
     ProblemType("unknown-release", 404,
                 "The exam has no seat release of this id."),
+    ProblemType("unknown-webhook-endpoint", 404,
+                "There is no webhook endpoint of this id."),
     ProblemType("method-not-allowed", 405,
                 "The address does not take this method; Allow lists those it takes."),
     ProblemType("body-too-slow", 408,
@@ -236,6 +238,10 @@ _TYPES = (
     ProblemType("too-many-releases", 409,
                 "As many seat releases of the exam are planned as there may be at once.",
                 {"releases_max": 100}),
+    ProblemType("webhook-endpoint-disabled", 409,
+                "Nothing is sent to the webhook endpoint; enable it first."),
+    ProblemType("too-many-webhook-endpoints", 409,
+                "There are as many webhook endpoints as there may be.", {"endpoints_max": 32}),
     ProblemType("payload-too-large", 413,
                 "The body is larger than this service takes.", {"max_bytes": 16384}),
     ProblemType("content-encoding-refused", 415,
@@ -398,6 +404,8 @@ class ProblemMembers(Answer, total=False):
     """How often a reservation can change its venue."""
     releases_max: Positive
     """Seat releases that may be planned at once."""
+    endpoints_max: Positive
+    """Webhook endpoints there may be."""
     seats_max: Positive
     """Seats of one quota."""
     opens_at: Time

@@ -35,6 +35,7 @@ from quota_service.api import (
     waiting_list,
     waiting_list_ops,
     waiting_room,
+    webhook_endpoints,
 )
 from quota_service.api.candidate_access import (
     OwnerCheck,
@@ -217,6 +218,7 @@ _WISH = (
     "same-session-twice",
     "national-id-refused",
 )
+_WEBHOOK = "/v1/webhook-endpoints/{endpoint}"
 _SOURCE = ("source-off", "entries-open", "source-not-due", "source-known")
 _VENUE = ("unknown-venue", "unknown-subject", "registration-closed")
 ANYONE: frozenset[Scope] = frozenset()
@@ -439,6 +441,33 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/unreadable-payments/{payment}/settle",
           ops.post_unreadable_settled, OPS,
           "A person has handled the event", ("invalid-request", "unknown-payment", *_STORES)),
+    Route("POST", "/v1/webhook-endpoints", webhook_endpoints.post_endpoint, OPS,
+          "Let events be sent to a URL",
+          (*_BODY, *_NO_EXAM, "too-many-webhook-endpoints", *_STORES)),
+    Route("GET", "/v1/webhook-endpoints", webhook_endpoints.get_endpoints, OPS,
+          "Where events are sent to", _STORES),
+    Route("GET", _WEBHOOK, webhook_endpoints.get_endpoint, OPS,
+          "One webhook endpoint and how it stands", ("unknown-webhook-endpoint", *_STORES)),
+    Route("DELETE", _WEBHOOK, webhook_endpoints.delete_endpoint, OPS,
+          "Send nothing there any more",
+          ("invalid-request", "unknown-webhook-endpoint", *_STORES)),
+    Route("GET", f"{_WEBHOOK}/deliveries", webhook_endpoints.get_deliveries, OPS,
+          "What was sent there, and what became of it",
+          ("invalid-request", "unknown-webhook-endpoint", *_STORES)),
+    Route("POST", f"{_WEBHOOK}/rotate-secret", webhook_endpoints.post_rotation, OPS,
+          "Sign with a new secret", (*_BODY, "unknown-webhook-endpoint", *_STORES)),
+    Route("POST", f"{_WEBHOOK}/disable", webhook_endpoints.post_disable, OPS,
+          "Send nothing there until it is enabled",
+          (*_BODY, "unknown-webhook-endpoint", *_STORES)),
+    Route("POST", f"{_WEBHOOK}/enable", webhook_endpoints.post_enable, OPS,
+          "Send there again, first what came meanwhile",
+          (*_BODY, "unknown-webhook-endpoint", *_STORES)),
+    Route("POST", f"{_WEBHOOK}/replay", webhook_endpoints.post_replay, OPS,
+          "Send again what has happened since a time",
+          (*_BODY, "unknown-webhook-endpoint", *_STORES), is_long=True),
+    Route("POST", f"{_WEBHOOK}/test", webhook_endpoints.post_test, OPS,
+          "Send an event that tells of nothing",
+          (*_BODY, "unknown-webhook-endpoint", "webhook-endpoint-disabled", *_STORES)),
     Route("GET", "/v1/exams/{exam}/bookings.csv", AiohttpOnly(exports.get_bookings_csv),
           OPS,
           "All bookings as a file", (*_NO_EXAM, "invalid-request", *_STORES)),

@@ -51,6 +51,8 @@ from quota_service.ledger.set_asides import SetAsideLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
 from quota_service.ledger.waiting_list import WaitingListLedger
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
+from quota_service.ledger.webhook_endpoints import WebhookEndpoints
+from quota_service.ledger.webhooks import WebhookLedger
 from quota_service.observability.health import Health
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.availability import AvailabilityCache
@@ -71,6 +73,7 @@ from quota_service.registration.stores import (
     Stores,
     WaitingListStores,
     WaitingRoomStores,
+    WebhookStores,
 )
 from quota_service.seats.ceilings import CeilingStore
 from quota_service.seats.clock import RedisClock
@@ -146,7 +149,7 @@ async def open_stores(
         room_store, room_ledger = RoomStore(runners), WaitingRoomLedger(ledger)
         lists, list_ledger = ListStore(runners), WaitingListLedger(ledger, settings, metrics)
         dealing, deals = DealingStore(runners), DealingLedger(ledger)
-        draws = DrawLedger(ledger, settings)
+        draws, webhooks = DrawLedger(ledger, settings), WebhookLedger(ledger)
         polling = Polling(_POLL_MIN_S, settings.waiting_room_poll_max_s)
         rooms = WaitingRoomCache(
             room_ledger,
@@ -232,10 +235,12 @@ async def open_stores(
                 events=EventLedger(ledger),
                 archive=ArchiveLedger(ledger),
                 retention=RetentionLedger(ledger),
+                webhooks=webhooks,
                 extensions=HoldExtensions(ledger),
                 extending=ExtensionStore(runners),
                 revoked_tokens=RevokedTokenLedger(ledger),
             ),
+            webhooks=WebhookStores(*common, endpoints=WebhookEndpoints(ledger), webhooks=webhooks),
         )
 
 

@@ -36,6 +36,7 @@ from quota_service.workers.retention import RetentionWorker
 from quota_service.workers.seat_releases import SeatReleaseWorker
 from quota_service.workers.set_asides import SetAsideWorker
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
+from quota_service.workers.webhooks import WebhookWorker, open_webhook_worker
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,11 @@ async def run_service(
         if api and not service.context.payment_secrets:
             log.warning("no payment secrets: every payment callback is refused")
         if workers:
-            await stack.enter_async_context(_working(service, time_left))
+            opened = open_webhook_worker(
+                service.stores.webhooks, service.settings, time_left.left_s
+            )
+            webhooks = await stack.enter_async_context(opened)
+            await stack.enter_async_context(_working(service, webhooks, time_left))
         stack.push_async_callback(_drain, service, time_left)
         addresses = await listen(stack, service, time_left, api=api, reuse_port=reuse_port)
         log.info(
@@ -159,7 +164,9 @@ async def _drain(service: Service, time_left: DrainTime) -> None:
 
 
 @asynccontextmanager
-async def _working(service: Service, time_left: DrainTime) -> AsyncIterator[None]:
+async def _working(
+    service: Service, webhooks: WebhookWorker, time_left: DrainTime
+) -> AsyncIterator[None]:
     """Run the workers in the background; each ends after the round under way."""
     stores, settings = service.stores, service.settings
     loops = [
@@ -185,6 +192,7 @@ async def _working(service: Service, time_left: DrainTime) -> AsyncIterator[None
             AdmissionWorker(stores.waiting_room, settings),
             EventOrderWorker(stores.maintenance),
             JournalDrainWorker(stores.maintenance, settings),
+            webhooks,
         )
     ]
     tasks = [asyncio.create_task(loop.run()) for loop in loops]

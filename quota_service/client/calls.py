@@ -51,6 +51,11 @@ from quota_service.client.documents import (
     WaitingListEntry,
     WaitingListPage,
     WaitingRoom,
+    WebhookDeliveries,
+    WebhookEndpoint,
+    WebhookEndpoints,
+    WebhookReplay,
+    WebhookSecret,
 )
 
 
@@ -1165,6 +1170,179 @@ class Calls(CallSender):
                 "POST",
                 address("/v1/unreadable-payments/", payment, "/settle", reason=reason),
                 is_repeatable=True,
+            )
+        )
+
+    def make_webhook_endpoint(
+        self,
+        *,
+        url: str,
+        description: str,
+        reason: str,
+        exams: Sequence[str] | None = None,
+        kinds: Sequence[
+            Literal[
+                "reservation.held",
+                "reservation.released",
+                "reservation.expired",
+                "reservation.confirmed",
+                "reservation.refunded",
+                "reservation.venue_changed",
+                "payment.refund_due",
+                "payment.unreadable",
+                "waiting_list.offered",
+                "waiting_list.offer_expired",
+                "exam.paused",
+                "exam.resumed",
+                "exam.seats_released",
+            ]
+        ]
+        | None = None,
+    ) -> Answer[WebhookSecret]:
+        """Let events be sent to a URL.
+
+        POST /v1/webhook-endpoints. Refusals: `unknown-exam`, `exam-archived`,
+        `too-many-webhook-endpoints`.
+        """
+        return self._call(
+            Call(
+                "POST",
+                "/v1/webhook-endpoints",
+                document={
+                    "url": url,
+                    "description": description,
+                    "reason": reason,
+                    **given(exams=exams, kinds=kinds),
+                },
+            )
+        )
+
+    def list_webhook_endpoints(self) -> Answer[WebhookEndpoints]:
+        """Where events are sent to.
+
+        GET /v1/webhook-endpoints. Refusals: none.
+        """
+        return self._call(Call("GET", "/v1/webhook-endpoints", is_repeatable=True))
+
+    def get_webhook_endpoint(self, endpoint: str) -> Answer[WebhookEndpoint]:
+        """One webhook endpoint and how it stands.
+
+        GET /v1/webhook-endpoints/{endpoint}. Refusals: `unknown-webhook-endpoint`.
+        """
+        return self._call(
+            Call("GET", address("/v1/webhook-endpoints/", endpoint), is_repeatable=True)
+        )
+
+    def delete_webhook_endpoint(self, endpoint: str, *, reason: str) -> Answer[WebhookEndpoint]:
+        """Send nothing there any more.
+
+        DELETE /v1/webhook-endpoints/{endpoint}. Refusals: `unknown-webhook-endpoint`.
+        """
+        return self._call(
+            Call(
+                "DELETE",
+                address("/v1/webhook-endpoints/", endpoint, reason=reason),
+                is_repeatable=True,
+            )
+        )
+
+    def list_webhook_deliveries(
+        self,
+        endpoint: str,
+        *,
+        state: Literal["pending", "delivered", "given-up"] | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Answer[WebhookDeliveries]:
+        """What was sent there, and what became of it.
+
+        GET /v1/webhook-endpoints/{endpoint}/deliveries. Refusals: `unknown-webhook-endpoint`.
+        """
+        return self._call(
+            Call(
+                "GET",
+                address(
+                    "/v1/webhook-endpoints/",
+                    endpoint,
+                    "/deliveries",
+                    state=state,
+                    after=after,
+                    limit=limit,
+                ),
+                is_repeatable=True,
+            )
+        )
+
+    def rotate_webhook_secret(
+        self, endpoint: str, *, reason: str, keep_old_s: int | None = None
+    ) -> Answer[WebhookSecret]:
+        """Sign with a new secret.
+
+        POST /v1/webhook-endpoints/{endpoint}/rotate-secret. Refusals: `unknown-webhook-endpoint`.
+        """
+        return self._call(
+            Call(
+                "POST",
+                address("/v1/webhook-endpoints/", endpoint, "/rotate-secret"),
+                document={"reason": reason, **given(keep_old_s=keep_old_s)},
+            )
+        )
+
+    def disable_webhook_endpoint(self, endpoint: str, *, reason: str) -> Answer[WebhookEndpoint]:
+        """Send nothing there until it is enabled.
+
+        POST /v1/webhook-endpoints/{endpoint}/disable. Refusals: `unknown-webhook-endpoint`.
+        """
+        return self._call(
+            Call(
+                "POST",
+                address("/v1/webhook-endpoints/", endpoint, "/disable"),
+                document={"reason": reason},
+                is_repeatable=True,
+            )
+        )
+
+    def enable_webhook_endpoint(self, endpoint: str, *, reason: str) -> Answer[WebhookEndpoint]:
+        """Send there again, first what came meanwhile.
+
+        POST /v1/webhook-endpoints/{endpoint}/enable. Refusals: `unknown-webhook-endpoint`.
+        """
+        return self._call(
+            Call(
+                "POST",
+                address("/v1/webhook-endpoints/", endpoint, "/enable"),
+                document={"reason": reason},
+                is_repeatable=True,
+            )
+        )
+
+    def replay_webhook_deliveries(
+        self, endpoint: str, *, since: str, reason: str
+    ) -> Answer[WebhookReplay]:
+        """Send again what has happened since a time.
+
+        POST /v1/webhook-endpoints/{endpoint}/replay. Refusals: `unknown-webhook-endpoint`.
+        """
+        return self._call(
+            Call(
+                "POST",
+                address("/v1/webhook-endpoints/", endpoint, "/replay"),
+                document={"since": since, "reason": reason},
+                is_long=True,
+            )
+        )
+
+    def test_webhook_endpoint(self, endpoint: str, *, reason: str) -> Answer[WebhookEndpoint]:
+        """Send an event that tells of nothing.
+
+        POST /v1/webhook-endpoints/{endpoint}/test. Refusals: `unknown-webhook-endpoint`,
+        `webhook-endpoint-disabled`.
+        """
+        return self._call(
+            Call(
+                "POST",
+                address("/v1/webhook-endpoints/", endpoint, "/test"),
+                document={"reason": reason},
             )
         )
 

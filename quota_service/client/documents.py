@@ -270,6 +270,11 @@ class Codes(TypedDict):
     next: str | None
 
 
+DeliveryState = Literal["pending", "delivered", "given-up"]
+
+DisabledReason = Literal["ops", "failing", "gone"]
+
+
 class DrandTable(TypedDict):
     """A round of a drand chain, which workers fetch."""
 
@@ -574,6 +579,22 @@ class ExamSeatsReleasedEvent(TypedDict):
     data: ExamSeatsReleasedEventData
 
 
+class WebhookTestEventData(TypedDict):
+    """Ops ask whether a webhook endpoint takes events: only that one is told, and of nothing."""
+
+    exam: str | None
+    endpoint: str
+
+
+class WebhookTestEvent(TypedDict):
+    """Ops ask whether a webhook endpoint takes events: only that one is told, and of nothing."""
+
+    id: str
+    type: Literal["webhook.test"]
+    timestamp: str
+    data: WebhookTestEventData
+
+
 Event = (
     ReservationHeldEvent
     | ReservationReleasedEvent
@@ -588,6 +609,7 @@ Event = (
     | ExamPausedEvent
     | ExamResumedEvent
     | ExamSeatsReleasedEvent
+    | WebhookTestEvent
 )
 
 
@@ -1364,6 +1386,87 @@ class WaitingRoom(TypedDict):
     entries: FrozenEntries | None
     without_source: WithoutSource | None
     rate: float
+
+
+class WebhookDelivery(TypedDict):
+    """What became of an event at an endpoint."""
+
+    event: str
+    type: str
+    at: str
+    exam: str | None
+    reservation: str | None
+    state: DeliveryState
+    attempts: int
+    next_at: str | None
+    last_tried_at: str | None
+    last_status: int | None
+    last_error: str | None
+
+
+class WebhookDeliveries(TypedDict):
+    """A page of the deliveries to an endpoint."""
+
+    endpoint: str
+    deliveries: list[WebhookDelivery]
+    next: str | None
+
+
+class WebhookEndpoint(TypedDict):
+    """Where events are sent to."""
+
+    id: str
+    url: str
+    exams: list[str] | None
+    kinds: (
+        list[
+            Literal[
+                "reservation.held",
+                "reservation.released",
+                "reservation.expired",
+                "reservation.confirmed",
+                "reservation.refunded",
+                "reservation.venue_changed",
+                "payment.refund_due",
+                "payment.unreadable",
+                "waiting_list.offered",
+                "waiting_list.offer_expired",
+                "exam.paused",
+                "exam.resumed",
+                "exam.seats_released",
+            ]
+        ]
+        | None
+    )
+    description: str
+    created_at: str
+    disabled_at: str | None
+    disabled_reason: DisabledReason | None
+    failing_since: str | None
+    old_secret_ends_at: str | None
+    pending: int
+    given_up: int
+
+
+class WebhookEndpoints(TypedDict):
+    """Every webhook endpoint."""
+
+    webhook_endpoints: list[WebhookEndpoint]
+
+
+class WebhookReplay(TypedDict):
+    """What is sent again."""
+
+    endpoint: str
+    since: str
+    deliveries: int
+
+
+class WebhookSecret(TypedDict):
+    """A webhook endpoint with its newest secret."""
+
+    webhook_endpoint: WebhookEndpoint
+    secret: str
 
 
 class WrongPart(TypedDict):

@@ -146,6 +146,12 @@ class UnknownRelease(ProblemError):
     slug = "unknown-release"
 
 
+class UnknownWebhookEndpoint(ProblemError):
+    """There is no webhook endpoint of this id."""
+
+    slug = "unknown-webhook-endpoint"
+
+
 class MethodNotAllowed(ProblemError):
     """The address does not take this method; Allow lists those it takes."""
 
@@ -509,6 +515,19 @@ class TooManyReleases(ProblemError):
     releases_max: int
 
 
+class WebhookEndpointDisabled(ProblemError):
+    """Nothing is sent to the webhook endpoint; enable it first."""
+
+    slug = "webhook-endpoint-disabled"
+
+
+class TooManyWebhookEndpoints(ProblemError):
+    """There are as many webhook endpoints as there may be."""
+
+    slug = "too-many-webhook-endpoints"
+    endpoints_max: int
+
+
 class PayloadTooLarge(ProblemError):
     """The body is larger than this service takes."""
 
@@ -739,6 +758,7 @@ PROBLEM_TYPES: Mapping[str, type[ProblemError]] = {
     "unknown-refund": UnknownRefund,
     "unknown-payment": UnknownPayment,
     "unknown-release": UnknownRelease,
+    "unknown-webhook-endpoint": UnknownWebhookEndpoint,
     "method-not-allowed": MethodNotAllowed,
     "body-too-slow": BodyTooSlow,
     "sold-out": SoldOut,
@@ -786,6 +806,8 @@ PROBLEM_TYPES: Mapping[str, type[ProblemError]] = {
     "release-exists": ReleaseExists,
     "release-done": ReleaseDone,
     "too-many-releases": TooManyReleases,
+    "webhook-endpoint-disabled": WebhookEndpointDisabled,
+    "too-many-webhook-endpoints": TooManyWebhookEndpoints,
     "payload-too-large": PayloadTooLarge,
     "content-encoding-refused": ContentEncodingRefused,
     "invalid-request": InvalidRequest,

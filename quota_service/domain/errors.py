@@ -578,6 +578,27 @@ class CandidatesWaiting(Refused):
 
 
 @dataclass(eq=False)
+class UnknownWebhookEndpoint(Refused):
+    slug = "unknown-webhook-endpoint"
+    detail = "there is no webhook endpoint {endpoint!r}"
+    endpoint: str
+
+
+@dataclass(eq=False)
+class WebhookEndpointDisabled(Refused):
+    slug = "webhook-endpoint-disabled"
+    detail = "nothing is sent to the webhook endpoint {endpoint!r}; enable it first"
+    endpoint: str
+
+
+@dataclass(eq=False)
+class TooManyWebhookEndpoints(Refused):
+    slug = "too-many-webhook-endpoints"
+    detail = "there are {endpoints_max} webhook endpoints, as many as there may be"
+    endpoints_max: int
+
+
+@dataclass(eq=False)
 class UnknownRelease(Refused):
     slug = "unknown-release"
     detail = "the exam has no seat release {release!r}"

@@ -19,6 +19,8 @@ class EventKind(StrEnum):
     PAUSED = "exam.paused"
     RESUMED = "exam.resumed"
     SEATS_RELEASED = "exam.seats_released"
+    TEST = "webhook.test"
+    """Ops ask whether a webhook endpoint takes events; that one alone is told."""
 
     @property
     def names_reservation(self) -> bool:
@@ -27,5 +29,11 @@ class EventKind(StrEnum):
 
 
 _WITHOUT_RESERVATION = frozenset(
-    {EventKind.UNREADABLE, EventKind.PAUSED, EventKind.RESUMED, EventKind.SEATS_RELEASED}
+    {
+        EventKind.UNREADABLE,
+        EventKind.PAUSED,
+        EventKind.RESUMED,
+        EventKind.SEATS_RELEASED,
+        EventKind.TEST,
+    }
 )

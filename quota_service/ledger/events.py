@@ -41,7 +41,7 @@ class Event:
     @property
     def id(self) -> str:
         """The id under which receivers know it."""
-        return f"evt_{self.sequence}"
+        return event_id(self.sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,17 @@ class EventLedger:
         await self._ledger.fetch("place_events", list(versions), list(versions.values()))
 
     async def order(self, limit: int) -> int | None:
-        """Give numbers to at most `limit` events; return how many, None while another does it."""
+        """Give numbers to at most `limit` events; return how many, None while another does it.
+
+        The same transaction makes their deliveries to webhook endpoints.
+        """
         async with self._ledger.transaction() as connection:
             # A statement of its own: what the next one sees includes all that was numbered before.
             if not await connection.fetchval(self._query["try_lock_events"]):
                 return None
             numbered: int = await connection.fetchval(self._query["order_events"], limit)
+            if numbered:
+                await connection.execute(self._query["insert_webhook_deliveries"], numbered)
             return numbered
 
     async def span(self) -> EventSpan:
@@ -103,14 +108,20 @@ class EventLedger:
         rows = await self._ledger.fetch("select_events", after, limit)
         if rows:
             await self._ledger.sync()
-        return [_event(row) for row in rows]
+        return [event_of(row) for row in rows]
 
     async def prune(self, age_days: int, limit: int) -> int:
         """Remove at most `limit` numbered events that are older; return how many."""
         return len(await self._ledger.fetch("prune_events", dt.timedelta(days=age_days), limit))
 
 
-def _event(row: "Record") -> Event:
+def event_id(sequence: int) -> str:
+    """Return the id under which receivers know an event."""
+    return f"evt_{sequence}"
+
+
+def event_of(row: "Record") -> Event:
+    """Return the event of a row with the columns of `select_events`."""
     kind = EventKind(row["kind"])
     data = {"exam": row["exam"]}
     if kind.names_reservation:

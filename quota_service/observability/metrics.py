@@ -30,8 +30,9 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        build = Info("quota_build", "Version of the service.", registry=registry)
-        build.info({"version": __version__, "python": platform.python_version()})
+        Info("quota_build", "Version of the service.", registry=registry).info(
+            {"version": __version__, "python": platform.python_version()}
+        )
 
         self.http_duration = Histogram(
             "quota_http_request_duration_seconds",
@@ -268,6 +269,7 @@ class Metrics:
         )
         self._add_admission(registry)
         self._add_dealing(registry)
+        self._add_webhooks(registry)
         self._reservations_by_outcome: dict[tuple[str, str], Counter] = {}
         self._forgotten: frozenset[str] = frozenset()
         self._with_room: frozenset[str] = frozenset()
@@ -421,6 +423,48 @@ class Metrics:
                 "due_seconds": "Time since returned seats were to be dealt, 0 when none are due.",
             }.items()
         }
+
+    def _add_webhooks(self, registry: CollectorRegistry) -> None:
+        """Make the metrics of webhooks; every worker process exports the gauges."""
+        self.webhook_deliveries = Counter(
+            "quota_webhook_deliveries",
+            "Attempts to deliver an event: delivered, failed; and deliveries given-up.",
+            ("result",),
+            registry=registry,
+        )
+        self.webhook_duration = Histogram(
+            "quota_webhook_duration_seconds",
+            "Time until an endpoint has answered, or failed to.",
+            buckets=_REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+        self.webhook_pending = Gauge(
+            "quota_webhook_pending",
+            "Deliveries that the endpoint has not taken yet. Every worker process exports it.",
+            ("endpoint",),
+            registry=registry,
+        )
+        self.webhook_failing = Gauge(
+            "quota_webhook_failing_seconds",
+            "Time since which the endpoint takes nothing, 0 while it does. Every worker process "
+            "exports it.",
+            ("endpoint",),
+            registry=registry,
+        )
+        self.webhook_given_up = Gauge(
+            "quota_webhook_given_up",
+            "Deliveries that the endpoint refused for three days while it took others. Every "
+            "worker process exports it.",
+            ("endpoint",),
+            registry=registry,
+        )
+        self.webhook_disabled = Gauge(
+            "quota_webhook_disabled",
+            "1 while nothing is sent to the endpoint: by ops, failing, gone. Every worker process "
+            "exports it.",
+            ("endpoint", "reason"),
+            registry=registry,
+        )
 
 
 class ServiceGauges:

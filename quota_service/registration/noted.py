@@ -27,7 +27,7 @@ async def noted(  # noqa: PLR0917  a note has as many columns
     reason: str,
     detail: Mapping[str, object],
 ) -> AsyncIterator[None]:
-    """Note what the block does to a reservation or a venue, or for a candidate.
+    """Note what the block does, such as to a reservation or a venue, or for a candidate.
 
     Without a reason, which some acts need not have, nothing is noted.
     """

@@ -32,6 +32,8 @@ from quota_service.ledger.set_asides import SetAsideLedger
 from quota_service.ledger.unreadable_payments import UnreadablePayments
 from quota_service.ledger.waiting_list import WaitingListLedger
 from quota_service.ledger.waiting_rooms import WaitingRoomLedger
+from quota_service.ledger.webhook_endpoints import WebhookEndpoints
+from quota_service.ledger.webhooks import WebhookLedger
 from quota_service.observability.metrics import Metrics
 from quota_service.registration.backlog import Backlog
 from quota_service.registration.code_guesses import CodeGuesses
@@ -157,9 +159,18 @@ class MaintenanceStores(ExamStores):
     events: EventLedger
     archive: ArchiveLedger
     retention: RetentionLedger
+    webhooks: WebhookLedger
     extensions: HoldExtensions
     extending: ExtensionStore
     revoked_tokens: RevokedTokenLedger
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookStores(ExamStores):
+    """What the endpoints of webhooks and the deliveries to them need."""
+
+    endpoints: WebhookEndpoints
+    webhooks: WebhookLedger
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +185,4 @@ class Stores(ExamStores):
     waiting_list: WaitingListStores
     dealing: DealingStores
     maintenance: MaintenanceStores
+    webhooks: WebhookStores

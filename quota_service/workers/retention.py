@@ -34,13 +34,14 @@ class RetentionWorker:
         """Remove one batch of each kind.
 
         Returns {"forgotten": archived exams, "retired": exams, "attempts": rows, "journal": rows,
-        "refusals": rows, "revocations": rows, "events": rows}.
+        "refusals": rows, "revocations": rows, "events": rows, "deliveries": rows}.
         """
         attempts = await self._stores.payments.confirmations.prune_attempts(_BATCH_MAX)
         journal = await prune_journals(self._stores, self._journal_days, _BATCH_MAX)
         refusals = await self._stores.payments.refusals.prune(_REFUSALS_MAX)
         tokens = await self._stores.revoked_tokens.prune(_BATCH_MAX)
         events = await self._stores.events.prune(_EVENT_DAYS, _EVENTS_MAX)
+        deliveries = await self._stores.webhooks.prune(_BATCH_MAX)
         retired = await each_of(self._schedule.exams(), self._retire)
         forgotten = await forget_archived(self._stores)
         return {
@@ -51,6 +52,7 @@ class RetentionWorker:
             "refusals": refusals,
             "revocations": tokens,
             "events": events,
+            "deliveries": deliveries,
         }
 
     async def _retire(self, exam: str) -> Mapping[str, int]:

@@ -215,7 +215,9 @@ async def _send(api: ApiClient, call: str, body: Mapping[str, Any]) -> Reply:
     method, path = call.split(" ")
     reservation = "exam-1.0.aaaaaaaaaaaaaaaaaaaaaaaa"
     names = {"exam": "ccaa-2023-1", "venue": "jinan", "reservation": reservation, "refund": "1"}
-    path = path.format(**names, set_aside="teachers", code="5d1c07a4e2f9")
+    path = path.format(
+        **names, set_aside="teachers", code="5d1c07a4e2f9", endpoint="wh_5d1c07a4e2f9"
+    )
     (scopes,) = [route.scopes for route in ROUTES if f"{route.method} {route.path}" == call]
     key = api.ops_key if scopes == {Scope.OPS} else api.frontend_key
     return await api.call(method, path, key=key, json=body, headers={"Idempotency-Key": "key-c"})

@@ -34,10 +34,11 @@ WRITTEN_BY_HAND = {
 # fmt: off
 REPEATABLE = frozenset((
     "archive_exam", "checkout", "claim_place", "close_venue", "create_candidate_token",
-    "join_waiting_room", "move_for_candidate", "move_out", "open_venue", "pause_admission",
-    "pause_waiting_list", "plan_seat_release", "put_in_source", "refund", "refund_for_candidate",
+    "disable_webhook_endpoint", "enable_webhook_endpoint", "join_waiting_room",
+    "move_for_candidate", "move_out", "open_venue", "pause_admission", "pause_waiting_list",
+    "plan_seat_release", "put_in_source", "refund", "refund_for_candidate",
     "release_for_candidate", "reopen_any_refund_due", "reopen_refund_due", "reopen_waiting_list",
-    "resume_admission", "resume_waiting_list", "revoke_code", "revoke_candidate_tokens",
+    "resume_admission", "resume_waiting_list", "revoke_candidate_tokens", "revoke_code",
     "settle_any_refund_due", "settle_refund_due", "settle_unreadable_payment",
     "suspend_waiting_list",
 ))
