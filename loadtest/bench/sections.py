@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from loadtest.bench import (
     clustered,
+    delivered,
     durability,
     group_commit,
     latency,
@@ -51,6 +52,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "replica": durability.replica_rows,
         "waiting-room": throughput.waiting_room_rows,
         "waiting-list": listed.waiting_list_rows,
+        "webhooks": delivered.webhooks_rows,
         "redis-cpu": redis_cost.plain_commands_rows,
         "cluster": clustered.cluster_rows,
         "half-rate": latency.half_rate_rows,

@@ -197,6 +197,7 @@ def stage_settings(redis_url: str, postgres_dsn: str, secret: bytes) -> Settings
         postgres_dsn=postgres_dsn,
         payment_secrets=SECRET_PREFIX + base64.b64encode(secret).decode(),
         log_level="warning",
+        webhook_private_addresses=True,  # receivers are on loopback
     )
 
 
