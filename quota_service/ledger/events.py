@@ -9,7 +9,7 @@ other. So numbers are given afterwards, by one process at a time, to what is com
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -123,11 +123,14 @@ def event_id(sequence: int) -> str:
 def event_of(row: "Record") -> Event:
     """Return the event of a row with the columns of `select_events`."""
     kind = EventKind(row["kind"])
-    data = {"exam": row["exam"]}
+    data: dict[str, Any] = {"exam": row["exam"]}
     if kind.names_reservation:
         data |= {"reservation": row["reservation"], "candidate": row["candidate"]}
     at_ms = ms(row["at"])
-    told = {"type": kind, "timestamp": rfc3339(at_ms), "data": data | orjson.loads(row["data"])}
+    data |= orjson.loads(row["data"])
+    if data.get("deadline") is not None:
+        data["deadline"] = rfc3339(data["deadline"])
+    told = {"type": kind, "timestamp": rfc3339(at_ms), "data": data}
     return Event(
         row["sequence"],
         kind,

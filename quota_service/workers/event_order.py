@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from quota_service.registration.order_events import order_events
 from quota_service.registration.stores import MaintenanceStores
 
-_BATCH_MAX = 1000
-"""Events numbered in one transaction."""
+_BATCH_MAX = 5000
+"""Events numbered in one transaction: what it costs grows with all that wait."""
 _BATCHES_MAX = 20
 """Batches in a round."""
 
