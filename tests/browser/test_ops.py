@@ -57,6 +57,7 @@ async def act(page: Page, button: str, expected: list[str], **fields: str) -> No
     await expect(submit).to_have_attribute("aria-disabled", "false")
     await submit.click()
     await dialog.get_by_text(EN["ops-done"]).wait_for()
+    await expect(dialog.locator(".button-primary")).to_be_focused()
     await page.keyboard.press("Enter")
     await expect(dialog).to_have_count(0)
 
@@ -152,7 +153,10 @@ async def test_the_waiting_room_is_steered_from_the_board(running: Running, page
 
     await act(page, EN["ops-set-rate"], will, rate="20")
     await expect(fact(page, "ops-rate")).to_contain_text("20 a second")
-    await act(page, EN["ops-pause-room"], [EN["ops-will-lose-no-place"]])
+    await page.route("**/load*", lambda route: route.fulfill(status=503, json={"detail": "away"}))
+    await page.get_by_text(EN["ops-no-load"]).wait_for()
+    await act(page, EN["ops-pause-room"], [EN["ops-no-preview"]])
+    await page.unroute("**/load*")
 
     await expect(page.locator(".notice-warn")).to_contain_text(EN["ops-room-paused-now"])
     assert await noted(api) == [("set-rate", WHY), ("pause-admission", WHY)]

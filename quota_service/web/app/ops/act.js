@@ -4,7 +4,16 @@
 // lines that say what it will do with these values, or to { lines, stop } where it cannot be done.
 // `run(values, reason, tell)` does it and resolves to what was done; `tell` shows how far it is.
 
-import { Dialog, html, Notice, useEffect, useMemo, useRef, useState } from "../ui.js";
+import {
+  Dialog,
+  html,
+  Notice,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from "../ui.js";
 import { t } from "../words.js";
 import { Refusal } from "./parts.js";
 
@@ -18,7 +27,9 @@ export function ActDialog({ act, onClose }) {
   const [reason, setReason] = useState("");
   const [state, set] = useState({ is: "asking" });
   const preview = usePreview(act, values);
-  const isReady = reason.trim() && preview.lines && !preview.stop && state.is === "asking";
+  // Where a store is away nobody can say what it will do, and it may be just what is needed.
+  const isSeen = Boolean(preview.error) || (preview.lines && !preview.stop);
+  const isReady = reason.trim() && isSeen && state.is === "asking";
 
   const submit = async (event) => {
     event.preventDefault();
@@ -77,7 +88,7 @@ export function ActDialog({ act, onClose }) {
 
 function Done({ text, onClose }) {
   const button = useRef(null);
-  useEffect(() => button.current.focus(), []);
+  useLayoutEffect(() => button.current.focus(), []);
   return html`<${Notice} kind="ok" title=${t("ops-done")}>
       ${[text].flat().map((line) => html`<p>${line}</p>`)}
     <//>

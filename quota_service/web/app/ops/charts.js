@@ -8,6 +8,7 @@ import { rate, useOps } from "./parts.js";
 
 const SPAN_S = 300;
 const HEIGHT = 190;
+const CARRIED_S = 5;
 
 /** Lines by the second: `lines` are [kind, name, colour, dash]; `unit` says what they count. */
 export function Chart({ title, unit, seconds, now, lines }) {
@@ -52,7 +53,14 @@ export function Chart({ title, unit, seconds, now, lines }) {
 
 function rows(seconds, now, kinds) {
   const times = Array.from({ length: SPAN_S }, (_, place) => now - SPAN_S + 1 + place);
-  const line = (kind) => times.map((at) => seconds.get(at)?.[kind] ?? null);
+  const line = (kind) => {
+    let known = null; // what an answer that came late did not tell, for a few seconds
+    return times.map((at) => {
+      const value = seconds.get(at)?.[kind];
+      if (value !== undefined) known = { at, value };
+      return known !== null && at - known.at < CARRIED_S ? known.value : null;
+    });
+  };
   return [times, ...kinds.map(line)];
 }
 
@@ -84,7 +92,6 @@ function options(frame, lines, timeZone) {
         stroke: colour(name),
         width: 2,
         dash: dash ? [6, 4] : undefined,
-        spanGaps: true,
         points: { show: false },
       })),
     ],

@@ -1,27 +1,38 @@
 // Venues: what is left at each, closed for sale or open, and moving out what stands at a closed one.
 
-import { html } from "../ui.js";
+import { html, useState } from "../ui.js";
 import { number, t, text } from "../words.js";
 import { pauseAct } from "./day-acts.js";
 import { Act, Section, Table, titleOf, useOps } from "./parts.js";
 import { closeAct, moveOutAct, openAct } from "./venue-acts.js";
 
+const SHOWN = 50;
+
 export function Venues() {
   const { exam, seats } = useOps();
-  const rows = exam.venues.map((venue) => {
+  const [sought, seek] = useState("");
+  const all = exam.venues.map((venue) => {
     const own = exam.subjects.map((each) => seats.quotas.get(`${venue.id}/${each.id}`)).filter(Boolean);
     const sum = (name) => own.reduce((total, quota) => total + quota[name], 0);
     const shut = (exam.closed ?? []).filter((each) => each.venue === venue.id);
     return { venue, left: sum("remaining"), capacity: sum("capacity"), shut };
   });
+  const isLarge = all.length > SHOWN;
+  const rows = isLarge ? some(all, sought) : all;
   const others = (venue) =>
-    rows
+    all
       .filter((row) => row.venue.id !== venue.id && row.left > 0)
       .sort((a, b) => b.left - a.left)
       .slice(0, 10)
       .map((row) => row.venue.id);
   return html`<${Section} title=${t("ops-view-venues")}>
     <p class="soft">${t("ops-venues-about")}</p>
+    ${isLarge &&
+    html`<label class="field">
+      <span class="label">${t("ops-venues-find")}</span>
+      <span class="hint">${t("ops-venues-some", { n: SHOWN })}</span>
+      <input class="input" type="search" value=${sought} onInput=${(e) => seek(e.target.value)} />
+    </label>`}
     <${Table}
       caption=${t("ops-view-venues")}
       rows=${rows}
@@ -53,6 +64,14 @@ export function Venues() {
       ]}
     />
   <//>`;
+}
+
+/** The venues that are sought, those with the least left first. */
+function some(rows, sought) {
+  const word = sought.trim().toLowerCase();
+  const isSought = ({ venue }) => `${venue.id} ${text(venue.title)}`.toLowerCase().includes(word);
+  const share = (row) => row.left / (row.capacity || 1);
+  return rows.filter(isSought).sort((a, b) => share(a) - share(b)).slice(0, SHOWN);
 }
 
 const named = (key, venue) => `${t(key)}: ${text(venue.title)}`;
