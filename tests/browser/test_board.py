@@ -73,7 +73,7 @@ async def test_venues_that_have_all_chosen_subjects_come_first_also_after_a_relo
     await page.reload()
     await expect(page.get_by_role("rowheader", name="1 venue has all")).to_be_visible()
     await page.get_by_role("checkbox", name="ems").check()  # of the session of qms
-    assert not await page.get_by_role("checkbox", name="qms").is_checked()
+    await expect(page.get_by_role("checkbox", name="qms")).not_to_be_checked()
 
 
 async def test_a_pause_is_told_with_its_reason_while_it_lasts(api: ApiClient, pages: Pages) -> None:

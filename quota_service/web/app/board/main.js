@@ -28,7 +28,7 @@ const PAUSES_SHOWN = 4;
 const REREAD_MS = 1000;
 const REGISTER = document.querySelector('meta[name="quota-register"]')?.content ?? "";
 
-const examId = decodeURIComponent(location.pathname.split("/")[2] ?? "");
+const examId = examInAddress();
 const address = `/v1/exams/${encodeURIComponent(examId)}`;
 
 /** What the page knows, and who wants to hear that it is more. */
@@ -159,7 +159,8 @@ function Main({ board }) {
 
   const { exam, seats, snapshot } = board;
   if (board.state === "refused") return html`<${Refused} error=${board.error} />`;
-  if (!exam) return html`<p role="status">${t("loading")}</p>`;
+  if (!exam && board.state === "opening") return html`<p role="status">${t("loading")}</p>`;
+  if (!exam) return html`<${Doubts} board=${board} />`;
 
   const title = text(exam.title);
   document.title = `${t("board-name")} · ${title}`;
@@ -334,6 +335,15 @@ function Refused({ error }) {
       )}
     </ul>
   `;
+}
+
+function examInAddress() {
+  const part = location.pathname.split("/")[2] ?? "";
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // it is no exam's id
+  }
 }
 
 function chosenInAddress() {
