@@ -23,7 +23,7 @@ SECONDS = 10
 MINUTES = 10
 """How many minutes of refusals are told of."""
 _FRESH_S = 1.0
-_LEFT_ALONE = 10
+_LEFT_ALONE = 4
 """How many times as long as the reading took the stores are left alone after it."""
 _ENTRIES_MAX = 20_000
 """Journal entries of a reading: some 10 ms of Postgres."""

@@ -214,3 +214,30 @@ async def test_the_board_fits_a_phone_and_has_no_barriers(running: Running, page
         await page.locator(f"nav.views a[href='#{view}'][aria-current=page]").wait_for()
         assert await width_of_content(page) == NARROW[0], view
     assert await barriers(page) == []
+
+
+async def test_a_webhook_endpoint_is_made_tested_and_disabled_and_its_secret_shown_once(
+    api: ApiClient, pages: Pages
+) -> None:
+    page = await signed_in(pages, api, "webhooks")
+    url = "https://portal.example/webhooks"
+    make = page.get_by_role("button", name=EN["ops-hook-make"])
+    await make.click()
+    dialog = page.get_by_role("dialog")
+    for name, value in (("url", url), ("description", "the portal"), ("reason", WHY)):
+        await dialog.locator(f"[name={name}]").fill(value)
+    await expect(dialog.locator(".preview")).to_contain_text(told("ops-will-hook-one", url=url))
+    await dialog.locator("form button:not([type])").click()
+    await expect(dialog.locator("code")).to_contain_text("whsec_")
+    await page.keyboard.press("Escape")
+
+    row = page.locator("tr", has_text=url)
+    await expect(row).to_contain_text(EN["ops-hook-well"])
+    await act(page, EN["ops-hook-disable"], [EN["ops-will-hook-disable"]])
+
+    await expect(row).to_contain_text(EN["ops-hook-is-ops"])
+    (endpoint,) = (await api.get("/v1/webhook-endpoints", key=api.ops_key)).json[
+        "webhook_endpoints"
+    ]
+    assert (endpoint["exams"], endpoint["disabled_reason"]) == (["exam-1"], "ops")
+    assert await barriers(page) == []

@@ -14,6 +14,7 @@ import { Money } from "./money.js";
 import { Noon } from "./noon.js";
 import { Ops, Refusal, scopeOf, useOps } from "./parts.js";
 import { Venues } from "./venues.js";
+import { Webhooks } from "./webhooks.js";
 
 const VIEWS = [
   ["noon", Noon],
@@ -22,6 +23,7 @@ const VIEWS = [
   ["list", List],
   ["money", Money],
   ["candidate", Candidate],
+  ["webhooks", Webhooks],
   ["log", Log],
 ];
 

@@ -102,13 +102,13 @@ function seatsIn(exam, values) {
 }
 
 /** A moment as the clocks of a time zone show it, for a field: 2026-11-29T12:30. */
-function localIn(timeZone, ms) {
+export function localIn(timeZone, ms) {
   const form = { dateStyle: "short", timeStyle: "short", timeZone };
   return new Intl.DateTimeFormat("sv-SE", form).format(ms).replace(" ", "T");
 }
 
 /** The moment that the clocks of a time zone show so. */
-function instantIn(timeZone, local) {
+export function instantIn(timeZone, local) {
   const asUtc = Date.parse(`${local}Z`);
   const offset = (at) => Date.parse(`${localIn(timeZone, at)}Z`) - at;
   return asUtc - offset(asUtc - offset(asUtc));
