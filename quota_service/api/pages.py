@@ -3,12 +3,13 @@
 A page is one HTML file of `quota_service/web/`; its scripts call the API as any other client does.
 The addresses of its files name their version, so that browsers ask for each once; the same files
 without a version are there for whoever serves the pages from elsewhere. All are read and packed
-when the first of them is asked for.
+when the first of them is asked for; comments and indentation of our scripts are left out.
 """
 
 import asyncio
 import gzip
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,10 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 _ADDRESS = "/web/"
+_FOR_READERS_OF_CODE = re.compile(
+    rb"^[ \t]*(?://[^\n]*\n|/\*\*.*?\*/\n)|^[ \t]+", re.MULTILINE | re.DOTALL
+)
+"""Lines of comments, and indentation."""
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -86,12 +91,15 @@ class Files:
     def by_name(self) -> dict[str, File]:
         """The files by their path in the folder; pages name files of this version."""
         versioned = f'"{_ADDRESS}{self.version}/'.encode()
-        return {
-            name: _file(name, content.replace(f'"{_ADDRESS}'.encode(), versioned))
-            if name.endswith(".html")
-            else _file(name, content)
-            for name, content in self._contents.items()
-        }
+
+        def sent(name: str, content: bytes) -> bytes:
+            if name.endswith(".html"):
+                return content.replace(f'"{_ADDRESS}'.encode(), versioned)
+            if name.startswith("app/") and name.endswith(".js"):
+                return _FOR_READERS_OF_CODE.sub(b"", content)
+            return content
+
+        return {name: _file(name, sent(name, text)) for name, text in self._contents.items()}
 
     @cached_property
     def _contents(self) -> dict[str, bytes]:

@@ -109,3 +109,11 @@ async def test_all_pages_together_are_small(api: ApiClient) -> None:
         read = {name: size for name, size in sizes.items() if not name.endswith(other)}
         assert sum(read.values()) <= WIRE_MAX_BYTES, read
     assert {"vendor/preact.js", "app/api.js", *PAGES.values()} <= sizes.keys()
+
+
+async def test_scripts_are_sent_without_comments_and_indentation(api: ApiClient) -> None:
+    sent = (await api.get("/web/app/api.js", key=None)).body.decode().splitlines()
+    ours = (FOLDER / "app/api.js").read_text().splitlines()
+
+    code = [line.strip() for line in ours if not re.match(r"\s*(//|/\*\*| \*)", line)]
+    assert [line for line in sent if line] == [line for line in code if line]
