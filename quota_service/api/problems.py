@@ -455,7 +455,7 @@ class ProblemMembers(Answer, total=False):
     max_bytes: Positive
     """The largest body that is taken, in bytes."""
     policy: str
-    """The limit: `key` or `address`."""
+    """The limit: `key`, `token` or `address`."""
     limit_per_s: Positive
     """Requests a second that are taken."""
     part: str

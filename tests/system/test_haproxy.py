@@ -24,7 +24,7 @@ from quota_service.ledger.api_keys import Scope
 from quota_service.registration.import_exam import import_exam
 from quota_service.settings import Settings
 from tests.faults.processes import ServiceProcess
-from tests.support.client import PAYMENT_SECRETS, Reply
+from tests.support.client import PAYMENT_SECRETS, TOKEN_SECRETS, Reply
 from tests.support.databases import Databases
 from tests.support.exams import make_exam
 from tests.support.haproxy import haproxy
@@ -51,6 +51,7 @@ pytestmark = pytest.mark.system
 
 SEATS = 100_000
 AVAILABILITY = "/v1/exams/exam-1/availability"
+ORIGINS = ("https://exam.example", "http://localhost:8081")
 ELSEWHERE = "127.0.0.2"
 """Another address of this machine than the tests otherwise call from."""
 
@@ -88,6 +89,8 @@ async def apis(
             "QUOTA_REDIS_URL": redis.url,
             "QUOTA_POSTGRES_DSN": dsn,
             "QUOTA_PAYMENT_SECRETS": PAYMENT_SECRETS,
+            "QUOTA_CANDIDATE_TOKEN_SECRETS": TOKEN_SECRETS,
+            "QUOTA_CORS_ORIGINS": ",".join(ORIGINS),
             "QUOTA_SHUTDOWN_NOTICE_S": "5",
         }
         first, second = (ServiceProcess("serve", f"api-{n}", told, folder) for n in range(2))
@@ -301,6 +304,50 @@ async def test_a_key_over_its_rate_is_refused_and_others_are_not(start: Start, a
     assert refused.headers["RateLimit"] == '"key";r=0;t=1'
     assert served.status == 200
     assert served.headers["RateLimit-Policy"] == '"key";q=20;w=1'
+
+
+async def test_a_token_over_its_rate_is_refused_and_neither_others_nor_its_key_are(
+    start: Start,
+) -> None:
+    site = await start(TOKEN_RATE=10)
+    api = site.api
+    mine, theirs = await api.token("candidate-a"), await api.token("candidate-b")
+    # Each is a caller of its own from the first call that needs it.
+    for token, candidate in ((mine, "candidate-a"), (theirs, "candidate-b")):
+        assert (await api.reserve(candidate, key=token)).status == 201
+
+    refused = await until_refused(lambda: api.get(AVAILABILITY, key=mine), served=200)
+    others = [await api.get(AVAILABILITY, key=key) for key in (theirs, "")]
+
+    check_problem(refused, "rate-limited", policy="token", limit_per_s=10)
+    assert refused.headers["RateLimit-Policy"] == '"token";q=10;w=1'
+    assert [(reply.status, reply.headers["RateLimit-Policy"]) for reply in others] == [
+        (200, '"token";q=10;w=1'),
+        (200, '"key";q=20000;w=1'),
+    ]
+
+
+async def test_pages_of_allowed_origins_may_read_what_haproxy_refuses(start: Start) -> None:
+    site = await start(ADDRESS_RATE=20, CORS_ORIGINS=" ".join(ORIGINS))
+    assert (await reserve(site.api)).status == 201
+    told: dict[str, Reply] = {}
+    for origin in (*ORIGINS, "https://exam.example.evil.example"):
+        headers = {"Origin": origin}
+        told[origin] = await until_refused(
+            partial(site.api.get, AVAILABILITY, key=None, headers=headers), served=200
+        )
+    served = await site.api.get(AVAILABILITY, headers={"Origin": ORIGINS[0]})
+
+    *allowed, other = told.values()
+    for origin, refused in zip(ORIGINS, allowed, strict=True):
+        check_problem(refused, "rate-limited", policy="address")
+        assert refused.headers["Access-Control-Allow-Origin"] == origin
+        assert "Retry-After" in refused.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Origin" not in other.headers
+    assert served.status == 200
+    names = [name for name, _ in served.headers.items()]
+    assert names.count("Access-Control-Allow-Origin") == 1
+    assert "ETag" in served.headers["Access-Control-Expose-Headers"]
 
 
 async def test_an_address_over_its_rate_is_refused_and_valid_keys_there_are_not(
