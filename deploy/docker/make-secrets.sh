@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fills the folder of secrets: make-secrets.sh DIRECTORY < FILE-WITH-THE-PAYMENT-SECRETS
 #
-# Passwords are made here, and the URLs that carry them; REDIS_ADDRESS and POSTGRES_ADDRESS are host and
+# Passwords are made here, the URLs that carry them, and what signs candidate tokens; REDIS_ADDRESS and POSTGRES_ADDRESS are host and
 # port of the stores elsewhere than in compose. What is there already stays as it is, so that
 # it may run again. The containers read the files as users of their own: what keeps others on this host
 # out is the folder, which is the caller's alone.
@@ -37,6 +37,9 @@ if is_missing payment_secrets; then
         exit 1
         ;;
     esac
+fi
+if is_missing candidate_token_secrets; then
+    echo "whsec_$(head -c 32 /dev/urandom | base64)" | keep candidate_token_secrets
 fi
 for name in redis_password redis_ops_password postgres_password postgres_quota_password postgres_backup_password grafana_password; do
     if is_missing "$name"; then

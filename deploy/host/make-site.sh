@@ -119,6 +119,7 @@ PGPORT=$POSTGRES_PORT
 QUOTA_REDIS_URL_FILE=$site/secrets/redis_url
 QUOTA_POSTGRES_DSN="\$(cat $site/secrets/postgres_dsn)"
 QUOTA_PAYMENT_SECRETS_FILE=$site/secrets/payment_secrets
+QUOTA_CANDIDATE_TOKEN_SECRETS_FILE=$site/secrets/candidate_token_secrets
 # HAProxy is one address, bounds its clients itself, and needs 3 s to see that a process goes.
 QUOTA_CONNECTIONS_ADDRESS_SHARE=1
 QUOTA_STREAMS_OF_ADDRESS_MAX=20000

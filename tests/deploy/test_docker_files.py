@@ -24,7 +24,7 @@ from tests.support.compose import (
 )
 from tests.support.image import DOCKERFILE, ROOT, sent_to_builder
 
-SECRETS = {"redis_url", "postgres_dsn", "payment_secrets"}
+SECRETS = {"redis_url", "postgres_dsn", "payment_secrets", "candidate_token_secrets"}
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from quota_service.api.tokens import TokenSecrets
 from quota_service.embedded import EmbeddedPostgres
 from quota_service.embedded.ports import LOOPBACK, free_loopback_port
 from quota_service.embedded.programs import wheel_postgres_bin_dir
@@ -352,6 +353,7 @@ def test_secrets_are_made_once_and_stay(tmp_path: Path) -> None:
     assert made.keys() - read_compose(COMPOSE)["secrets"].keys() == {"redis_password"}
     assert read_compose(COMPOSE)["secrets"].keys() <= made.keys()
     assert made["payment_secrets"].strip() == PAYMENT_SECRET
+    assert not TokenSecrets(made["candidate_token_secrets"].strip()).is_empty
     assert made["redis_password"] in made["redis_url"]
     for name in ("redis_password", "redis_ops_password"):
         assert f"#{hashlib.sha256(made[name].encode()).hexdigest()} " in made["redis_users"]

@@ -102,6 +102,7 @@ def cluster(rendered: Rendered, settings: Settings, tmp_path: Path) -> Cluster:
         "redis-url": settings.redis_url,
         "postgres-dsn": settings.postgres_dsn,
         "payment-secrets": settings.payment_secrets,
+        "candidate-token-secrets": settings.candidate_token_secrets,
     }
     readme = (_KUBERNETES / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"--from-file=(\S+)", readme) == list(texts)

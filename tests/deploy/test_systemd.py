@@ -178,7 +178,7 @@ class Host:
         self.folder = folder
         # As a grandchild (-D), so that signals go to what is traced.
         self._strace = (str(need_program("strace")), "-D", "-f", "-qq", "-o")
-        for name in ("redis_url", "postgres_dsn", "payment_secrets"):
+        for name in ("redis_url", "postgres_dsn", "payment_secrets", "candidate_token_secrets"):
             (folder / name).write_text(getattr(settings, name))
 
     async def run(

@@ -31,7 +31,7 @@ class _Command:
 
 _COMMANDS = {
     "serve": _Command(
-        ("redis_url", "postgres_dsn", "payment_secrets"),
+        ("redis_url", "postgres_dsn", "payment_secrets", "candidate_token_secrets"),
         ("api", "admin"),
         ("startupProbe", "readinessProbe", "livenessProbe"),
     ),

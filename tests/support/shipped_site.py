@@ -9,7 +9,7 @@ from quota_service.app.upkeep import refresh_memory
 from quota_service.ledger.api_keys import Scope
 from quota_service.ledger.migrations import migrate
 from quota_service.settings import Settings
-from tests.support.client import PAYMENT_SECRETS
+from tests.support.client import PAYMENT_SECRETS, TOKEN_SECRETS
 from tests.support.patience import PATIENT
 from tests.support.serving import Serving, serving
 from tests.support.shipped_stores import ShippedPostgres
@@ -29,6 +29,7 @@ def settings_of(redis: HasUrl, postgres: ShippedPostgres) -> Settings:
         port=0,
         admin_port=0,
         payment_secrets=PAYMENT_SECRETS,
+        candidate_token_secrets=TOKEN_SECRETS,
         availability_refresh_ms=10,
         registry_refresh_s=0.1,
         **PATIENT,
