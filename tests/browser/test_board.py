@@ -17,6 +17,12 @@ from tests.support.lost_shards import lose_everything, recover_shards
 pytestmark = pytest.mark.browser
 
 AN_HOUR_WRONG = "{ const now = Date.now; Date.now = () => now() + 3_600_000; }"
+CORNER = """frame => {
+  frame.scrollIntoView();
+  const { left, top } = frame.getBoundingClientRect();
+  return document.elementFromPoint(left + 100, top + 12).textContent;
+}"""
+"""What is in sight in the corner of the table."""
 WHY = "the fire alarm went off; back at 12:40"
 EN = words("board", "en")
 
@@ -171,13 +177,14 @@ async def test_of_a_large_exam_only_what_is_in_sight_is_in_the_document(
     stores = running.service.stores
     await import_exam(stores.maintenance, make_exam("exam-2", seats=seats))
     await stores.registry.refresh()
-    page = await pages.open(board(running.client, "exam-2"))
+    page = await pages.open(board(running.client, "exam-2"), size=NARROW)
     await page.locator("tr[data-venue]").first.wait_for()
     frame = page.get_by_role("region", name=EN["venues"])
 
     assert len(await venues(page)) < 60
-    await frame.evaluate("frame => frame.scrollTo(0, frame.scrollHeight)")
+    await frame.evaluate("frame => frame.scrollTo(70, frame.scrollHeight)")
     await expect(page.locator("tr[data-venue=venue-499]")).to_contain_text("500of 500")
+    assert await frame.evaluate(CORNER) == EN["venue"]
     await page.get_by_label(EN["find-venue"]).fill("Venue-77")
     await expect(page.locator("tr[data-venue]")).to_have_count(1)
 

@@ -331,7 +331,11 @@ function Refused({ error }) {
     <p>${t(exams.length ? "unknown" : "unknown-none")}</p>
     <ul>
       ${exams.map(
-        (exam) => html`<li key=${exam.id}><a href=${`/exams/${exam.id}`}>${text(exam.title)}</a></li>`,
+        (exam) => html`
+          <li key=${exam.id}>
+            <a href=${`/exams/${exam.id}`}>${text(exam.title)}</a> <span class="soft">${exam.id}</span>
+          </li>
+        `,
       )}
     </ul>
   `;
