@@ -144,17 +144,19 @@ def _parser() -> argparse.ArgumentParser:
 
     trial = add(commands, "demo", _demo, "run everything on this machine, stores included")
     trial.add_argument("--data-dir", type=Path, help="keep the data in this directory between runs")
-    trial.add_argument("--host", default="127.0.0.1", help="address of both ports (%(default)s)")
+    trial.add_argument("--host", default="127.0.0.1", help="address of all ports (%(default)s)")
     trial.add_argument("--port", type=int, default=8080, help="port of the API (%(default)s)")
     trial.add_argument(
         "--admin-port", type=int, default=9090, help="port of /metrics (%(default)s)"
     )
     trial.add_argument(
+        "--frontend-port", type=int, default=8081, help="port of the pages (%(default)s)"
+    )
+    trial.add_argument(
         "--opens-in",
         type=float,
-        default=0,
         metavar="SECONDS",
-        help="time until registration opens (%(default)s)",
+        help="time until registration opens (0, with --day 60)",
     )
     trial.add_argument(
         "--hold-ttl",
@@ -162,6 +164,11 @@ def _parser() -> argparse.ArgumentParser:
         default=60,
         metavar="SECONDS",
         help="lifetime of an unpaid hold (%(default)s)",
+    )
+    trial.add_argument(
+        "--day",
+        action="store_true",
+        help="a day of five minutes: few seats, a waiting room, a crowd, a release, a waiting list",
     )
     trial.add_argument("--redis-url", help="use this Redis instead of starting one")
     trial.add_argument("--postgres-dsn", help="use this Postgres instead of starting one")
@@ -262,13 +269,17 @@ async def _pay(options: argparse.Namespace, _settings: Settings) -> int:
 
 
 def _demo_options(options: argparse.Namespace) -> DemoOptions:
+    if options.day and options.data_dir is not None:
+        raise SettingsError("--day sells seats of its own: leave --data-dir out")
     return DemoOptions(
         data_dir=options.data_dir,
         host=options.host,
         port=options.port,
         admin_port=options.admin_port,
+        frontend_port=options.frontend_port,
         opens_in_s=options.opens_in,
         hold_ttl_s=options.hold_ttl,
+        is_day=options.day,
         redis_url=options.redis_url,
         postgres_dsn=options.postgres_dsn,
     )

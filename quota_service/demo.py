@@ -2,8 +2,8 @@
 
 It starts the stores (unless their URLs are given), migrates, imports the sample exam (or what a
 kept data directory has made of it) with its windows moved to now, makes keys, and runs API and
-workers in one process. Ctrl-C or SIGTERM stops all of it in order; a temporary data directory goes
-with it.
+workers in one process, and the registration frontend in another. Ctrl-C or SIGTERM stops all of it
+in order; a temporary data directory goes with it.
 """
 
 import asyncio
@@ -26,6 +26,8 @@ from quota_service.app.running import run
 from quota_service.app.serving import Addresses
 from quota_service.client.webhooks import SECRET_PREFIX
 from quota_service.definitions.files import SAMPLE_EXAM_ID, load_sample_exam
+from quota_service.demo_day import OPENS_IN_S, PEOPLE, day_of
+from quota_service.demo_processes import Companions
 from quota_service.domain.exam import Exam, Session, Window
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope, hash_secret, split_key
@@ -36,8 +38,6 @@ from quota_service.settings import Settings
 from quota_service.workers.shard_recovery import ShardRecoveryWorker
 
 ENV_FILE = "demo.env"
-_FRONTEND_ORIGINS = "http://127.0.0.1:8081,http://localhost:8081"
-"""Where a frontend of this machine has its pages."""
 _SECRET_BYTES = 32
 _KEYS = {
     "QUOTA_FRONTEND_KEY": frozenset({Scope.FRONTEND, Scope.REFUNDS}),
@@ -54,8 +54,11 @@ class DemoOptions:
     host: str
     port: int
     admin_port: int
-    opens_in_s: float
+    frontend_port: int
+    opens_in_s: float | None
+    """None: at once, or with `is_day` when a crowd has gathered."""
     hold_ttl_s: int
+    is_day: bool
     redis_url: str | None
     postgres_dsn: str | None
 
@@ -66,20 +69,22 @@ def demo(options: DemoOptions, settings: Settings) -> int:
     try:
         with _data_dir(options.data_dir) as data_dir, ExitStack() as servers:
             postgres_dsn, redis_url = _start_servers(servers, options, data_dir)
+            companions = Companions(options.host, options.frontend_port, servers)
             known = _read_env(data_dir / ENV_FILE)
             settings = dataclasses.replace(
                 settings,
                 postgres_dsn=postgres_dsn,
                 redis_url=redis_url,
                 payment_secrets=known.get("QUOTA_PAYMENT_SECRET") or _new_secret(),
-                cors_origins=settings.cors_origins or _FRONTEND_ORIGINS,
+                cors_origins=",".join(filter(None, (settings.cors_origins, *companions.origins))),
                 candidate_token_secrets=settings.candidate_token_secrets or _new_secret(),
                 host=options.host,
                 port=options.port,
                 admin_host=options.host,
                 admin_port=options.admin_port,
+                webhook_private_addresses=True,
             )
-            asyncio.run(_run(options, settings, data_dir, known))
+            asyncio.run(_run(options, settings, data_dir, known, companions))
             faulthandler.cancel_dump_traceback_later()  # the limit was that of the service
             # From here on servers are stopped and data is removed: a second Ctrl-C must not
             # leave half of it behind.
@@ -114,7 +119,11 @@ def _data_dir(chosen: Path | None) -> Iterator[Path]:
 
 
 async def _run(
-    options: DemoOptions, settings: Settings, data_dir: Path, known: Mapping[str, str]
+    options: DemoOptions,
+    settings: Settings,
+    data_dir: Path,
+    known: Mapping[str, str],
+    companions: Companions,
 ) -> None:
     """Prepare the stores and run API and workers until a signal."""
     async with open_service(settings) as service:
@@ -123,16 +132,17 @@ async def _run(
         # A kept data directory: Redis was started again, so what it has is rebuilt first.
         await ShardRecoveryWorker(service.stores.maintenance, settings).run_once()
         imported_by = KEY_ID.set("cli:demo")
-        await import_exam(
-            service.stores.maintenance, _moved(_exam_of_earlier_run(service), options)
-        )
+        exam = _moved(_exam_of_earlier_run(service), options)
+        await import_exam(service.stores.maintenance, day_of(exam) if options.is_day else exam)
         KEY_ID.reset(imported_by)
         keys = {name: await _key(service, name, known) for name in _KEYS}
 
     async def ready(_service: Service, addresses: Addresses) -> None:
+        frontend_url = companions.origins[0]
         env = {
             "QUOTA_URL": addresses.api,
             "QUOTA_ADMIN_URL": addresses.admin,
+            "QUOTA_FRONTEND_URL": frontend_url,
             **keys,
             "QUOTA_PAYMENT_SECRET": settings.payment_secrets,
         }
@@ -142,11 +152,17 @@ async def _run(
             "QUOTA_POSTGRES_DSN": settings.postgres_dsn,
         }
         _write_env(data_dir / ENV_FILE, {**env, **stores})
-        opening = f"opens in {options.opens_in_s:g} s" if options.opens_in_s > 0 else "is open"
+        await companions.start_frontend(env)
+        if options.is_day:
+            companions.start_crowd(env, SAMPLE_EXAM_ID, PEOPLE)
+        opens_in_s = _opens_in_s(options)
+        opening = f"opens in {opens_in_s:g} s" if opens_in_s > 0 else "is open"
         print(f"quota-service demo is ready: registration for {SAMPLE_EXAM_ID} {opening}")
         for name, value in env.items():
             print(f"  {name}={value}")
         print(f"  in a shell: set -a; . {data_dir / ENV_FILE}; set +a")
+        print(f"  register as a candidate: {frontend_url}/")
+        print(f"  seats left: {frontend_url}/exams/{SAMPLE_EXAM_ID}   ops: {addresses.api}/ops")
         print(f"  try it: {addresses.api}/docs   stop it: Ctrl-C", flush=True)
 
     await run(settings, api=True, workers=True, ready=ready, takes_lossy_redis=True)
@@ -173,9 +189,15 @@ def _exam_of_earlier_run(service: Service) -> Exam:
     return load_sample_exam()
 
 
+def _opens_in_s(options: DemoOptions) -> float:
+    if options.opens_in_s is not None:
+        return options.opens_in_s
+    return OPENS_IN_S if options.is_day else 0.0
+
+
 def _moved(exam: Exam, options: DemoOptions) -> Exam:
     """Return the exam with all its times moved so that registration opens as asked."""
-    opens_at_ms = round((time.time() + options.opens_in_s) * 1000)
+    opens_at_ms = round((time.time() + _opens_in_s(options)) * 1000)
     shift_ms = opens_at_ms - exam.registration.opens_at_ms
 
     def moved_window(window: Window) -> Window:

@@ -268,7 +268,8 @@ def _model() -> TypeAdapter[Settings]:
 
 
 _NOT_OURS = frozenset(
-    {"QUOTA_URL", "QUOTA_ADMIN_URL", "QUOTA_FRONTEND_KEY", "QUOTA_OPS_KEY", "QUOTA_PAYMENT_SECRET"}
+    f"QUOTA_{name}"
+    for name in ("URL", "ADMIN_URL", "FRONTEND_URL", "FRONTEND_KEY", "OPS_KEY", "PAYMENT_SECRET")
 )
 """Variables of `demo.env` that may be set in a shell; they are for clients of the service."""
 

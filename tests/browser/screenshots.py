@@ -58,7 +58,43 @@ async def _ops_pause(page: Page, env: Mapping[str, str]) -> None:
     await page.locator(".preview li:nth-child(3)").wait_for()
 
 
+async def _choose_venues(page: Page, _env: Mapping[str, str]) -> None:
+    await page.locator("input[name=name]").fill(f"王芳 {id(page) % 1000}")
+    await page.keyboard.press("Enter")
+    await page.locator(".order input[type=checkbox]").check()
+    await page.locator(".order .button-primary").click()
+    for session in ("day1-am", "day1-pm"):
+        await page.locator(f"input[name={session}]").first.check()
+    await page.locator(".order .button-primary").click()
+    for _ in range(3):
+        await page.locator(".others button:enabled").first.click()
+
+
+async def _hold(page: Page, env: Mapping[str, str]) -> None:
+    await _choose_venues(page, env)
+    for _ in ("venues", "order"):
+        await page.locator(".order > section .button-primary").click()
+    await page.locator(".reservation[data-state=held]").wait_for()
+
+
+async def _to_provider(page: Page, env: Mapping[str, str]) -> None:
+    await _hold(page, env)
+    await page.locator(".reservation .button-primary").click()
+    await page.locator("button.choice").first.wait_for()
+
+
+async def _book(page: Page, env: Mapping[str, str]) -> None:
+    await _to_provider(page, env)
+    await page.locator("button.choice").first.click()
+    await page.locator(".reservation[data-state=confirmed] details").click()
+
+
+_REGISTER = "{QUOTA_FRONTEND_URL}/exams/" + EXAM + "/register"
 SHOTS = (
+    Shot("register-venues", _REGISTER, _choose_venues),
+    Shot("register-held", _REGISTER, _hold),
+    Shot("register-booked", _REGISTER, _book),
+    Shot("pay", _REGISTER, _to_provider),
     Shot("board", "{QUOTA_URL}/exams/" + EXAM, _board_is_live),
     Shot("board-chosen", "{QUOTA_URL}/exams/" + EXAM + "?subjects=general,service", _board_is_live),
     Shot("ops", "{QUOTA_URL}/ops#noon", _ops_look),

@@ -55,6 +55,8 @@ def running_demo(*options: str, tmp_dir: Path) -> Iterator[Demo]:
                 "0",
                 "--admin-port",
                 "0",
+                "--frontend-port",
+                "0",
                 *options,
             ],
             stdout=subprocess.PIPE,

@@ -1,0 +1,49 @@
+// The candidate's session at the reference frontend: who is signed in, and tokens for the API.
+
+import { NoAnswer, Problem } from "../api.js";
+
+const RENEW_BEFORE_MS = 60_000;
+const tokens = new Map();
+
+async function ask(method, path, body) {
+  const headers = body ? { "Content-Type": "application/json" } : {};
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+  } catch (error) {
+    throw new NoAnswer(String(error));
+  }
+  const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
+  const document = isJson ? await response.json() : null;
+  if (!response.ok) throw new Problem(response.status, document ?? {}, 0);
+  return document;
+}
+
+/** The candidate who is signed in, `{candidate, name}`, or null. */
+export const currentSession = () => ask("GET", "/session");
+
+/** Sign in by a name: the demo asks for no password. */
+export const signIn = (name) => ask("POST", "/session", { name });
+
+export async function signOut() {
+  tokens.clear();
+  await ask("DELETE", "/session");
+}
+
+/** The candidate's token for one exam, a new one shortly before the last one ends. */
+export async function tokenFor(exam, isRefused = false) {
+  const known = tokens.get(exam);
+  if (known && !isRefused && Date.now() < known.renewAt) return known.token;
+  const askedAt = Date.now();
+  const { token, ttl_s: ttlS } = await ask("POST", "/session/token", { exam });
+  tokens.set(exam, { token, renewAt: askedAt + ttlS * 1000 - RENEW_BEFORE_MS });
+  return token;
+}
+
+/** Calls `tell` with each message about this candidate that the frontend relays; returns an end. */
+export function watchSession(tell) {
+  const source = new EventSource("/session/events");
+  source.onmessage = (message) => tell(JSON.parse(message.data));
+  source.onopen = () => tell({}); // what was told meanwhile is not known
+  return () => source.close();
+}

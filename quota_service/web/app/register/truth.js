@@ -1,0 +1,59 @@
+// What the service says: the exam and all that the candidate has in it, read again whenever
+// something may have changed. Events of the frontend tell within a second, a slow look is behind.
+
+import { watchSession } from "./session.js";
+import { useCallback, useEffect, useRef, useState } from "../ui.js";
+
+const LOOK_AGAIN_MS = 10_000;
+
+/** `[{exam, view, entry, error}, look]`; `entry` is the newest of the waiting list. */
+export function useTruth(api, exam, candidate) {
+  const [truth, show] = useState({ exam: null, view: null, entry: null, error: null });
+  const looking = useRef({ now: null, isAsked: false });
+
+  const look = useCallback(async () => {
+    const state = looking.current;
+    if (state.now) {
+      state.isAsked = true; // what is being read may be from before
+      return state.now;
+    }
+    const read = async () => {
+      do {
+        state.isAsked = false;
+        try {
+          const [document, view] = await Promise.all([
+            api.get(`/v1/exams/${exam}`),
+            api.get(`/v1/exams/${exam}/candidates/${candidate}`),
+          ]);
+          const newest = view.waiting_list[0];
+          const path = newest && `/v1/exams/${exam}/waiting-list/${newest.id}`;
+          const entry = newest?.state === "waiting" ? await api.get(path) : (newest ?? null);
+          show({ exam: document, view, entry, error: null });
+        } catch (error) {
+          show((before) => ({ ...before, error }));
+        }
+      } while (state.isAsked);
+      state.now = null;
+    };
+    state.now = read();
+    return state.now;
+  }, [api, exam, candidate]);
+
+  useEffect(() => {
+    const lookIfSeen = () => document.visibilityState === "visible" && look();
+    look();
+    document.addEventListener("visibilitychange", lookIfSeen);
+    addEventListener("online", look);
+    const timer = setInterval(lookIfSeen, LOOK_AGAIN_MS);
+    const unwatch = watchSession((told) => {
+      if (told.exam === undefined || told.exam === exam) look();
+    });
+    return () => {
+      document.removeEventListener("visibilitychange", lookIfSeen);
+      removeEventListener("online", look);
+      clearInterval(timer);
+      unwatch();
+    };
+  }, [look, exam]);
+  return [truth, look];
+}
