@@ -1,12 +1,13 @@
 """The OpenAPI document, made from the tables of routes and problems and from the models.
 
 The name and description of a call are in `openapi_operations`; a route
-that is not described there is a mistake that shows when the service starts.
+that is not described there is a mistake that shows when the document is made.
 """
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
+from threading import Lock
 
 import orjson
 
@@ -131,9 +132,20 @@ _HEADERS: Mapping[str, Schema] = {
 # fmt: on
 
 
-@cache
 def openapi_json() -> bytes:
-    """Return the document as JSON, made once in a process: models are read slowly."""
+    """Return the document as JSON, made at its first use in a process: models are read slowly.
+
+    For some seconds then, so it is called in a thread; those who ask meanwhile wait for the first.
+    """
+    with _MAKING:
+        return _made()
+
+
+_MAKING = Lock()
+
+
+@cache
+def _made() -> bytes:
     return orjson.dumps(openapi_document())
 
 

@@ -192,7 +192,7 @@ async def get_metrics(request: web.Request) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
-OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)
+OPENAPI: web.AppKey[Callable[[], bytes]] = web.AppKey("openapi")
 PAGE: web.AppKey[str] = web.AppKey("page", str)
 """The page, read once when the service starts."""
 
@@ -211,7 +211,8 @@ _AS_DECLARED = {"X-Content-Type-Options": "nosniff"}
 
 async def get_openapi(request: web.Request) -> web.Response:
     """GET /openapi.json."""
-    return web.Response(body=request.app[OPENAPI], content_type="application/json")
+    document = await asyncio.to_thread(request.app[OPENAPI])
+    return web.Response(body=document, content_type="application/json")
 
 
 async def get_docs(request: web.Request) -> web.Response:

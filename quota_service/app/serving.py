@@ -86,7 +86,7 @@ def api_app(service: Service) -> web.Application:
         client_max_size=BODY_MAX_BYTES + 1,
     )
     app[CONTEXT] = service.context
-    app[OPENAPI] = openapi_json()
+    app[OPENAPI] = openapi_json
     add_routes(app, _routes(service))
     return app
 

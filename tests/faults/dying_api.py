@@ -1,12 +1,12 @@
 """Runs the API in a process of its own that kills itself at one marked line of a protocol.
 
-Called as `python -m tests.faults.dying_api LINE TIME [workers]`, at which time of reaching it, and
-whether workers run in it too, with settings in the environment; prints the URL once it listens. The
-kill is SIGKILL: no handler, no clean-up, no buffer flushed.
+Called with LINE TIME [workers], at which time of reaching it, and whether workers run in it too,
+with settings in the environment; prints the URL once it listens. The kill is SIGKILL: no handler,
+no clean-up, no buffer flushed.
 """
 
 import asyncio
-import sys
+from collections.abc import Sequence
 
 from quota_service.app.opening import Service, open_service
 from quota_service.app.running import run_service
@@ -23,5 +23,7 @@ async def serve(line: str, time: int, *, workers: bool) -> None:
         await run_service(service, asyncio.Event(), api=True, workers=workers, ready=ready)
 
 
-if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1], int(sys.argv[2]), workers=sys.argv[3:] == ["workers"]))
+def main(arguments: Sequence[str]) -> int:
+    line, time, *more = arguments
+    asyncio.run(serve(line, int(time), workers=more == ["workers"]))
+    return 0

@@ -7,7 +7,6 @@ to bring everything to an end, and both stores have to agree.
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,8 +18,10 @@ from quota_service.domain.exam import Quota
 from quota_service.registration.recover import Recovered, recover_attempts
 from quota_service.settings import Settings, environment_of, variable
 from tests.conftest import Running
+from tests.faults.dying_api import main as dying_api_main
 from tests.support.client import ApiClient
 from tests.support.exams import exam_definition
+from tests.support.forked import STDOUT, Forked, fork
 from tests.support.patience import PATIENT, START_LIMIT_S
 from tests.support.waiting import eventually
 
@@ -62,19 +63,15 @@ async def dying_api(
 @asynccontextmanager
 async def api_process(
     settings: Settings, client: ApiClient, line: str, time: int = 1, *, workers: bool = False
-) -> AsyncIterator[tuple[ApiClient, asyncio.subprocess.Process]]:
+) -> AsyncIterator[tuple[ApiClient, Forked]]:
     """The same, and the process, for who kills it."""
     told = {name: text for name, text in environment_of(settings).items() if name in TOLD}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.faults.dying_api",
-        line,
-        str(time),
-        *(["workers"] if workers else []),
+    process = await fork(
+        dying_api_main,
+        *(line, str(time), *(["workers"] if workers else [])),
         cwd=ROOT,
         env={**os.environ, **told},
-        stdout=asyncio.subprocess.PIPE,
+        pipes=[STDOUT],
     )
     try:
         assert process.stdout is not None

@@ -8,6 +8,7 @@ import base64
 import os
 import pickle
 import sys
+from collections.abc import Sequence
 
 from quota_service import cli
 from quota_service.settings import Settings, environment_of, read_settings
@@ -33,6 +34,11 @@ def read_settings_of_test() -> Settings:
     return read_settings().with_limits(*limits)
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line with the settings that `environment` has put there."""
     cli.read_settings = read_settings_of_test
-    sys.exit(cli.main())
+    return cli.main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
