@@ -110,6 +110,8 @@ class ExamLoad(Answer):
     scope: Scope
     """What `seats` are of."""
     seats: SeatSums
+    seats_as_of: Time
+    """When the seats were read: some seconds before the rest where there are very many quotas."""
     seconds: Sequence[StepsOfSecond]
     """Of the whole exam, oldest first, none left out: the last of them has been over for a second
     at least."""
@@ -134,11 +136,12 @@ async def get_exam_load(context: ApiContext, request: Request) -> Response:
         "exam": exam.id,
         "as_of": rfc3339(load.as_of_ms),
         "waiting_room": None if load.room is None else _room_json(load.room),
-        "live_holds": load.seats.live_holds,
-        "attempts": load.seats.attempts,
-        "journal_entries": load.seats.journal_entries,
+        "live_holds": load.totals.live_holds,
+        "attempts": load.totals.attempts,
+        "journal_entries": load.totals.journal_entries,
         "scope": scope_json(venue, subject),
         "seats": _sums_json(*load.seats_of(venue, subject)),
+        "seats_as_of": rfc3339(load.seats.clock_ms),
         "seconds": [
             {
                 "at": rfc3339(second.at_ms),

@@ -830,6 +830,7 @@ class ExamLoad(TypedDict):
     journal_entries: int
     scope: Scope
     seats: SeatSums
+    seats_as_of: str
     seconds: list[StepsOfSecond]
     refusals: list[RefusalsOfMinute]
 

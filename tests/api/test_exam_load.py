@@ -1,5 +1,6 @@
 """Ops see what comes, what is let in, held, refused and left, from what the stores hold."""
 
+import asyncio
 import datetime as dt
 from typing import Any
 
@@ -7,6 +8,9 @@ import pytest
 
 from quota_service.app.opening import Service
 from quota_service.registration.drain_journal import drain_journal
+from quota_service.seats.keys import Shard
+from quota_service.seats.replies import ShardSnapshot
+from quota_service.seats.store import SeatStore
 from tests.conftest import Running
 from tests.support.admissions import RoomUnderTest, open_room
 from tests.support.client import ApiClient, Reply
@@ -154,6 +158,37 @@ async def test_all_who_ask_in_a_second_share_one_reading(
 
     assert len(readings) == 1
     assert first.json["as_of"] == second.json["as_of"]
+
+
+async def test_seats_that_take_long_to_read_hold_up_nothing_else(
+    api: ApiClient, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores, is_read = running.service.stores, asyncio.Event()
+    snapshot = stores.seats.snapshot
+
+    async def later(_: SeatStore, shard: Shard) -> ShardSnapshot:
+        await is_read.wait()
+        return await snapshot(shard)
+
+    before = await load(api)
+    monkeypatch.setattr(type(stores.seats), "snapshot", later)
+    monkeypatch.setattr("quota_service.registration.exam_load._FRESH_S", 0)
+    monkeypatch.setattr("quota_service.registration.exam_load._LEFT_ALONE", 0)
+    monkeypatch.setattr("quota_service.registration.exam_load._OLD_SEATS_AFTER_S", 0.01)
+    await api.reserve("c-1")
+
+    async def is_told() -> bool:
+        reply = (await load(api)).json
+        assert reply["seats_as_of"] == before.json["seats_as_of"]
+        return bool(reply["live_holds"] == 1)
+
+    await eventually(is_told)
+    is_read.set()
+
+    async def are_new() -> bool:
+        return bool((await load(api)).json["seats"]["held"] == 1)
+
+    await eventually(are_new)
 
 
 async def test_what_is_unknown_is_refused(api: ApiClient) -> None:

@@ -78,7 +78,7 @@ function options(frame, lines, timeZone) {
   return {
     width: frame.clientWidth,
     height: HEIGHT,
-    padding: [8, 8, 0, 0],
+    padding: [8, 20, 0, 0],
     legend: { show: false },
     cursor: { show: false },
     scales: { y: { range: (_, __, most) => [0, Math.max(most * 1.1, 5)] } },

@@ -1,7 +1,7 @@
 // The noon screen: who comes, who is let in, what is held and paid, how it goes, what is refused.
 
 import { html, useServerTime } from "../ui.js";
-import { countdown, number, t } from "../words.js";
+import { countdown, moment, number, t } from "../words.js";
 import { Chart } from "./charts.js";
 import { extendAct, pauseAct, pauseRoomAct, rateAct, resumeRoomAct } from "./day-acts.js";
 import { Events } from "./events.js";
@@ -10,6 +10,7 @@ import { EVEN_MAX, HeatMap } from "./heatmap.js";
 import { Act, Facts, rate, Section, Table, useOps } from "./parts.js";
 
 const P99_WELL_MS = 500; // the objective of the runbook
+const OLD_MS = 5000;
 const REFUSED_SHOWN = 12;
 
 export function Noon() {
@@ -99,7 +100,7 @@ function Figures({ exam, data, seconds }) {
         : []),
       [t("ops-held-now"), number(data.live_holds), perSecond("held")],
       [t("ops-booked-seats"), number(seats.confirmed), perSecond("confirmed")],
-      [t("ops-left"), number(seats.remaining), t("ops-of", { n: seats.capacity }), isFew ? "few" : null],
+      [t("ops-left"), number(seats.remaining), ofSeats(exam, data), isFew ? "few" : null],
       ...(room
         ? [
             [
@@ -115,6 +116,13 @@ function Figures({ exam, data, seconds }) {
       [t("ops-refused"), number(refused.last), t("ops-refused-before", { n: refused.before })],
     ]}
   />`;
+}
+
+/** How many seats there are; of very many quotas also when they were read. */
+function ofSeats(exam, { as_of: now, seats, seats_as_of: then }) {
+  const all = t("ops-of", { n: seats.capacity });
+  if (Date.parse(now) - Date.parse(then) < OLD_MS) return all;
+  return `${all} · ${moment(then, exam.time_zone, { seconds: true })}`;
 }
 
 const sumOf = (room, name) =>
