@@ -6,6 +6,7 @@ Over 400 lines because the processes, which take seconds to start, are those of 
 import asyncio
 import itertools
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -443,6 +444,26 @@ async def test_what_is_sent_too_slowly_takes_no_slot(start: Start) -> None:
     assert answers[1::2] == [b""] * 4
     assert {answer[:12] for answer in answers[::2]} == {b"HTTP/1.1 408"}
     assert b"/problems/body-too-slow" in answers[0]
+
+
+async def test_files_of_pages_are_kept_here_and_pages_are_not(start: Start) -> None:
+    site = await start()
+    page = await site.api.get("/exams/exam-1", key=None)
+    (script,) = re.findall(r'src="(/web/[^"]+)"', page.body.decode())
+
+    async def get(path: str, encoding: str) -> Reply:
+        headers = {"Accept-Encoding": encoding, "X-Request-ID": encoding}
+        return await site.api.get(path, key=None, headers=headers)
+
+    first = [await get(script, encoding) for encoding in ("gzip", "identity")]
+    again = [await get(script, encoding) for encoding in ("gzip", "identity")]
+    pages = [await get("/exams/exam-1", "gzip") for _ in range(2)]
+
+    assert {reply.body for reply in (*first, *again)} == {first[0].body}
+    assert ["Age" in reply.headers for reply in (*first, *again)] == [False, False, True, True]
+    assert [reply.headers.get("Content-Encoding") for reply in again] == ["gzip", None]
+    assert [reply.headers["X-Request-ID"] for reply in again] == ["gzip", "identity"]
+    assert not any("Age" in reply.headers for reply in pages)
 
 
 @pytest.mark.parametrize("path", ["availability/stream", "availability/%73tream"])
