@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 # Tests start hundreds of processes, each of which would compile the service again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-system deploy-test screenshots faults bench rush check format clean
+.PHONY: demo test test-system deploy-test screenshots faults bench rush check format client clean
 
 demo: $(VENV)/.installed-embedded
 	@exec $(BIN)/quota-service demo $(ARGS)
@@ -43,6 +43,10 @@ check: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+client: $(VENV)/.installed-lint
+	$(BIN)/python -m tests.support.client_code
+	$(BIN)/ruff format --quiet quota_service/client
 
 format: $(VENV)/.installed-lint
 	$(BIN)/ruff format .

@@ -8,20 +8,17 @@ promise and ends no exam: **it reserves seats of the exam it is given**, which m
 no waiting room. `python -m loadtest.rush` rehearses an opening and checks it.
 """
 
-import base64
 import datetime as dt
-import hashlib
-import hmac
-import json
 import os
 import random
-import time
 import uuid
 from argparse import ArgumentParser
 from typing import Any
 
 from locust import FastHttpUser, between, events, task
 from locust.env import Environment
+
+from quota_service.client.unsent import payment_report
 
 _CREATED, _CONFLICT, _TOO_MANY, _UNAVAILABLE = 201, 409, 429, 503
 _REFUSALS = (_CONFLICT, _TOO_MANY, _UNAVAILABLE)
@@ -94,7 +91,7 @@ class Candidate(FastHttpUser):
 
     def _pay(self, held: dict[str, Any]) -> None:
         """Send the signed callback of a payment provider (Standard Webhooks)."""
-        event, timestamp = f"evt_{uuid.uuid4().hex}", str(int(time.time()))
+        event = f"evt_{uuid.uuid4().hex}"
         paid = {
             "reservation": held["id"],
             "status": "captured",
@@ -103,14 +100,7 @@ class Candidate(FastHttpUser):
             "paid_at": dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
             "provider_reference": f"ref-{event}",
         }
-        body = json.dumps(paid).encode()
-        secret = os.environ["QUOTA_PAYMENT_SECRET"].partition(",")[0].removeprefix("whsec_")
-        signed = f"{event}.{timestamp}.".encode() + body
-        digest = hmac.new(base64.b64decode(secret), signed, hashlib.sha256).digest()
-        headers = {
-            "Content-Type": "application/json",
-            "webhook-id": event,
-            "webhook-timestamp": timestamp,
-            "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
-        }
-        self.client.post("/v1/payment-callbacks", data=body, headers=headers, name="callback")
+        secret = os.environ["QUOTA_PAYMENT_SECRET"].partition(",")[0]
+        report = payment_report(event, paid, secret=secret)
+        headers = {**report.headers, "Content-Type": "application/json"}
+        self.client.post(report.path, data=report.body, headers=headers, name="callback")

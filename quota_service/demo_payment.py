@@ -6,17 +6,12 @@ again, so that its one effect can be seen.
 """
 
 from collections.abc import Mapping
-from time import time
-from urllib.parse import quote
 
-import aiohttp
 import orjson
 
-from quota_service.client.webhooks import sign
-from quota_service.http.webhooks import parse_secrets
+from quota_service import client
 
 _VARIABLES = ("QUOTA_URL", "QUOTA_FRONTEND_KEY", "QUOTA_PAYMENT_SECRET")
-_TIMEOUT_S = 30
 
 
 class DemoPaymentError(Exception):
@@ -29,25 +24,28 @@ async def pay(reservation: str, environment: Mapping[str, str]) -> str:
     Raises DemoPaymentError where the demo is not named, does not answer or refuses.
     """
     url, key, secrets = (_value(environment, name) for name in _VARIABLES)
-    secret = parse_secrets(secrets)[0]
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    event = f"demo-{reservation}"
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as http:
-            address = f"{url}/v1/reservations/{quote(reservation, safe='')}"
-            async with http.get(address, headers={"Authorization": f"Bearer {key}"}) as response:
-                shown = orjson.loads(await _taken(response))
-            event, body = _event(shown)
-            now_s = int(time())
-            headers = {
-                "webhook-id": event,
-                "webhook-timestamp": str(now_s),
-                "webhook-signature": sign(secret, event, now_s, body),
-            }
-            address = f"{url}/v1/payment-callbacks"
-            async with http.post(address, data=body, headers=headers) as response:
-                return (await _taken(response)).decode()
-    except (aiohttp.ClientError, TimeoutError) as error:
+        once = client.Repeats(tries_max=1)
+        async with client.QuotaClient(url, key=key, repeats=once) as quota:
+            shown = await quota.get_reservation(reservation)
+            result = await quota.report_payment(
+                event,
+                {
+                    "reservation": shown["id"],
+                    "status": "captured",
+                    "amount": shown["amount"],
+                    "currency": shown["currency"],
+                    "paid_at": shown["created_at"],
+                    "provider_reference": event,
+                },
+                secret=secrets.partition(",")[0],
+            )
+    except client.NoAnswer as error:
         raise DemoPaymentError(f"no answer from {url}: {error}") from error
+    except client.ProblemError as error:
+        raise DemoPaymentError(f"{url}: {error.status}, {error.title}: {error.detail}") from error
+    return orjson.dumps(result).decode()
 
 
 def _value(environment: Mapping[str, str], name: str) -> str:
@@ -57,30 +55,3 @@ def _value(environment: Mapping[str, str], name: str) -> str:
         where = "run the line that the demo printed after `in a shell:` first"
         raise DemoPaymentError(f"{name} is not set: {where}")
     return value
-
-
-def _event(reservation: Mapping[str, object]) -> tuple[str, bytes]:
-    """Return the id and the body of the one event that pays a reservation, alike each time."""
-    event = f"demo-{reservation['id']}"
-    body = {
-        "reservation": reservation["id"],
-        "status": "captured",
-        "amount": reservation["amount"],
-        "currency": reservation["currency"],
-        "paid_at": reservation["created_at"],
-        "provider_reference": event,
-    }
-    return event, orjson.dumps(body)
-
-
-async def _taken(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body of an answer 200; raise DemoPaymentError for a refusal."""
-    body = await response.read()
-    if response.status == 200:  # noqa: PLR2004
-        return body
-    try:
-        problem = orjson.loads(body)
-        reason = f"{problem['title']}: {problem['detail']}"
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        reason = "the answer is not a problem document"
-    raise DemoPaymentError(f"{response.method} {response.url}: {response.status}, {reason}")

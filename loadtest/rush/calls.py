@@ -1,14 +1,13 @@
-"""Calls the service as the registration frontend does, and notes each of them.
+"""Sends the calls of the client as the registration frontend does, and notes each of them.
 
 All candidates share one pool of kept connections, because in production it is the frontend's few
 servers that call, not ten thousand browsers. The time a call takes includes its wait for a
-connection of the pool. This is the client below locust's FastHttpUser, spoken to directly: what
-FastHttpUser does on top (redirects, cookies, URLs) takes several times as long, and the crowd
-shares the machine with the service.
+connection of the pool. They go through the client below locust's FastHttpUser, spoken to directly:
+what FastHttpUser does on top (redirects, cookies, URLs) takes several times as long, and the crowd
+shares the machine with the service. Nothing is sent again by itself, so that every answer counts.
 """
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,9 @@ from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPParseError
 from locust.env import Environment
 
-from loadtest.rush.evidence import Call, Document, Evidence
+from loadtest.rush.evidence import Call as Called
+from loadtest.rush.evidence import Document, Evidence
+from quota_service.client.call import Call
 
 _REFUSED = 400
 _SERVER_FAULT = 500
@@ -73,32 +74,18 @@ class Caller:
         self._client = client
         self._tell_locust = environment.events.request.fire
 
-    def get(self, step: str, path: str, **headers: str) -> Answer:
-        """GET; header names take `_` for `-`."""
-        return self.send(step, "GET", path, None, _named(headers))
-
-    def post(
-        self, step: str, path: str, document: Document | None = None, **headers: str
-    ) -> Answer:
-        """POST a JSON object, or nothing."""
-        return self.send(step, "POST", path, _encoded(document), _named(headers))
-
-    def call(self, step: str, method: str, path: str, document: Document | None = None) -> Answer:
-        """Send a JSON object, or nothing, with any method."""
-        return self.send(step, method, path, _encoded(document), {})
-
-    def send(
-        self, step: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> Answer:
-        """Send one request, note it, and return how it ended; it never raises for an answer."""
-        all_headers = {**self._headers, **headers}
+    def send(self, step: str, call: Call) -> Answer:
+        """Send one call, note it, and return how it ended; it never raises for an answer."""
+        headers, body = {**self._headers, **call.headers}, call.body
         if body is not None:
-            all_headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = "application/json"
         sent_s, started = time.time(), time.perf_counter()
         fault: Exception | None = None
         status, text, content_type, retry_after = 0, b"", "", ""
         try:
-            response = self._client.request(method, path, body=body or b"", headers=all_headers)
+            response = self._client.request(
+                call.method, call.path, body=body or b"", headers=headers
+            )
             text = bytes(response.read())
             status = response.status_code
             content_type = str(response.get("content-type", ""))
@@ -108,12 +95,12 @@ class Caller:
         took_ms = (time.perf_counter() - started) * 1000
         parsed = orjson.loads(text) if status and text and "json" in content_type else text
         slug = _slug(status, parsed)
-        self._evidence.add(Call(step, sent_s, took_ms, status, slug))
+        self._evidence.add(Called(step, sent_s, took_ms, status, slug))
         # Refusals are answers; only faults of the service are failures to locust.
         if status >= _SERVER_FAULT and status != _UNAVAILABLE:
             fault = ServiceFaultError(f"{status} {slug}")
         self._tell_locust(
-            request_type=method,
+            request_type=call.method,
             name=step,
             response_time=took_ms,
             response_length=len(text),
@@ -142,11 +129,3 @@ def _slug(status: int, parsed: Any) -> str:
     if isinstance(parsed, dict):
         return str(parsed.get("type", "")).rpartition("/")[2] or f"status-{status}"
     return f"status-{status}"
-
-
-def _encoded(document: Document | None) -> bytes | None:
-    return None if document is None else orjson.dumps(document)
-
-
-def _named(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.replace("_", "-"): value for name, value in headers.items()}

@@ -18,6 +18,8 @@ from loadtest.rush.provider import FAILED, Provider
 from loadtest.rush.room import WaitingRoom
 from loadtest.rush.waiting_list import WaitingList
 from loadtest.rush.world import BUSY_RETRIES_MAX, World
+from quota_service.client.call import Call
+from quota_service.client.unsent import UNSENT
 
 LOOKS_AFTER_PAYING_MAX = 30
 PASSES_MAX = 2
@@ -46,7 +48,7 @@ class Candidate:
         """Come, wait, reserve, and do with the seats what the plan says."""
         world, plan = self._world, self._plan
         world.evidence.add(Arrived(plan.candidate, time.time()))
-        world.public.get("look at exam", world.path)
+        world.public.send("look at exam", world.look_at_exam)
         if plan.watches_only:
             self._watch()
             return
@@ -75,7 +77,7 @@ class Candidate:
         while (left_s := world.opens_at_s - time.time()) > 0:
             gevent.sleep(min(left_s, world.draw.uniform(*_COUNTDOWN_S)))
             if left_s > _COUNTDOWN_S[1]:
-                world.public.get("look at exam", world.path)
+                world.public.send("look at exam", world.look_at_exam)
         return not world.is_over
 
     def _find_seats(self) -> Document | None:
@@ -107,9 +109,8 @@ class Candidate:
         return self._waiting_list.has_waited
 
     def _look(self) -> Answer:
-        wanted = ",".join(self._plan.subjects)
-        path = f"{self._world.path}/availability?subjects={wanted}"
-        return self._world.public.get("availability", path)
+        looking = UNSENT.get_availability(self._world.options.exam, subjects=self._plan.subjects)
+        return self._world.public.send("availability", looking)
 
     def _look_again(self) -> tuple[str, ...]:
         """Keep looking, with patience, until some venue has every subject; its name first."""
@@ -156,11 +157,10 @@ class Candidate:
         }
 
     def _send_order(self, key: str, order: Document, step: str = "reserve") -> Answer:
-        headers = {"Idempotency_Key": key}
-        if self._pass is not None:
-            headers["Waiting_Room_Pass"] = self._pass
-        path = f"{self._world.path}/reservations"
-        answer = self._world.frontend.post(step, path, order, **headers)
+        reserving = UNSENT.reserve(
+            self._world.options.exam, **order, idempotency_key=key, waiting_room_pass=self._pass
+        )
+        answer = self._world.frontend.send(step, reserving)
         if answer.is_ok:
             made = answer.document
             held = Held(key, answer.answered_s, made, order, self._pass or "")
@@ -232,48 +232,46 @@ class Candidate:
         if self._plan.after is After.CHANGE_VENUE:
             self._change_venue(reservation)
         elif self._plan.after is After.REFUND:
-            self._ask("refund", "POST", f"{reservation['id']}/refund")
+            self._ask("refund", UNSENT.refund(reservation["id"]))
 
     def _checkout(self, reservation: Document) -> None:
-        answer = self._until_heard("checkout", "POST", f"{reservation['id']}/checkout")
+        answer = self._until_heard("checkout", UNSENT.checkout(reservation["id"]))
         if answer.is_ok:
             self._shown(answer.document, answer)
 
     def _await_booking(self, reservation: Document) -> str:
         """Look until the payment has gone through, within seconds and not the next day."""
+        looking = UNSENT.get_reservation(reservation["id"])
         for _ in range(LOOKS_AFTER_PAYING_MAX):
             self._world.think(0.4, 1.2)
-            answer = self._world.frontend.get("own reads", f"/v1/reservations/{reservation['id']}")
+            answer = self._world.frontend.send("own reads", looking)
             if answer.is_ok and answer.document["state"] not in {"held", "confirming"}:
                 return str(answer.document["state"])
         return "unknown"
 
     def _give_back(self, reservation: Document) -> None:
         for _ in range(2 if self._plan.presses_twice else 1):
-            self._ask("release", "DELETE", reservation["id"])
+            self._ask("release", UNSENT.release(reservation["id"]))
 
     def _change_venue(self, reservation: Document) -> None:
         other = self._other_venue([reservation["venue"]])
         if other is not None:
-            self._ask("change", "PUT", f"{reservation['id']}/venue", {"venue": other})
+            self._ask("change", UNSENT.change_venue(reservation["id"], venue=other))
 
-    def _ask(self, verb: str, method: str, place: str, body: Document | None = None) -> None:
-        answer = self._until_heard(verb, method, place, body)
+    def _ask(self, verb: str, call: Call) -> None:
+        answer = self._until_heard(verb, call)
         if answer.is_ok:
             told = answer.document
             self._world.evidence.add(Done(told["id"], verb, answer.answered_s, told["venue"]))
 
-    def _until_heard(
-        self, step: str, method: str, place: str, body: Document | None = None
-    ) -> Answer:
-        """Send a call about a reservation, again while the service is busy."""
-        frontend, path = self._world.frontend, f"/v1/reservations/{place}"
+    def _until_heard(self, step: str, call: Call) -> Answer:
+        """Send a call, again while the service is busy."""
         for _ in range(BUSY_RETRIES_MAX - 1):
-            answer = frontend.call(step, method, path, body)
+            answer = self._world.frontend.send(step, call)
             if not answer.is_busy:
                 return answer
             self._world.back_off(answer)
-        return frontend.call(step, method, path, body)
+        return self._world.frontend.send(step, call)
 
     def _shown(self, reservation: Document, answer: Answer) -> None:
         if reservation["state"] == "held" and reservation["deadline"]:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from loadtest.rush.evidence import Document
 from loadtest.rush.exam import OVER_AFTER_S, ended, moment
+from quota_service.client.call import Call
+from quota_service.client.unsent import UNSENT
 from quota_service.domain.exam import REHEARSAL_PREFIX
 
 TRIES_MAX = 20
@@ -40,8 +42,8 @@ class Answer(Protocol):
 class Ops(Protocol):
     """Calls with the key of ops; see `calls`."""
 
-    def call(self, step: str, method: str, path: str, document: Document | None = None) -> Answer:
-        """Send a JSON object, or nothing."""
+    def send(self, step: str, call: Call) -> Answer:
+        """Send a call."""
         ...
 
 
@@ -51,7 +53,6 @@ class OwnExam:
     def __init__(self, exam: str, ops: Ops, sleep: Callable[[float], object] = time.sleep) -> None:
         if not exam.startswith(REHEARSAL_PREFIX):
             raise NotOurExamError(f"{exam} is no name for a rehearsal: {REHEARSAL_PREFIX}…")
-        self._path = f"/v1/exams/{exam}"
         self._exam = exam
         self._ops = ops
         self._sleep = sleep
@@ -59,15 +60,16 @@ class OwnExam:
 
     def make(self, definition: Document) -> None:
         """Make the exam; NotOurExamError when there is one of this name."""
-        standing = self._ops.call("look at exam", "GET", self._path)
+        look = UNSENT.get_exam(self._exam)
+        standing = self._ops.send("look at exam", look)
         if standing.is_ok:
             raise NotOurExamError(
                 f"{self._exam} is there already, and a rehearsal touches no exam that it has not "
                 "made: choose another --exam, or leave it out"
             )
         if standing.slug != _UNKNOWN:
-            raise NotOurExamError(f"GET {self._path} is answered {standing.status} {standing.slug}")
-        made = self._ops.call("import", "PUT", self._path, definition)
+            raise NotOurExamError(f"GET {look.path} is answered {standing.status} {standing.slug}")
+        made = self._ops.send("import", UNSENT.import_exam(self._exam, definition))
         if made.status != _CREATED:
             raise NotOurExamError(f"{self._exam} was not made: {made.status} {made.body}")
         self._is_ours = True
@@ -76,22 +78,23 @@ class OwnExam:
         """Change the exam that was made; return whether it was done."""
         if not self._is_ours:
             raise NotOurExamError(f"{self._exam} was not made by this rehearsal")
-        return self._ops.call("import", "PUT", self._path, definition).is_ok
+        return self._ops.send("import", UNSENT.import_exam(self._exam, definition)).is_ok
 
     def plan_release(self, at_s: float, seats: Mapping[str, Mapping[str, int]]) -> None:
         """Have the service release more seats at a time; NotOurExamError when it refuses."""
         if not self._is_ours:
             raise NotOurExamError(f"{self._exam} was not made by this rehearsal")
-        body = {
-            "id": RELEASE,
-            "at": moment(at_s),
-            "announce": "time-and-venues",
-            "seats": seats,
-            "reason": "the seats that the rehearsal has kept back",
-        }
+        planning = UNSENT.plan_seat_release(
+            self._exam,
+            id=RELEASE,
+            at=moment(at_s),
+            announce="time-and-venues",
+            seats=seats,
+            reason="the seats that the rehearsal has kept back",
+        )
         # An API process reads once a second which exams there are.
         for _ in range(TRIES_MAX):
-            planned = self._ops.call("plan release", "POST", f"{self._path}/seat-releases", body)
+            planned = self._ops.send("plan release", planning)
             if planned.slug != _UNKNOWN:
                 break
             self._sleep(_PAUSE_S)
@@ -104,17 +107,18 @@ class OwnExam:
         Returns what is left to do, in words; empty when nothing is.
         """
         for refund in refunds_due:
-            self._ops.call("settle", "POST", f"{self._path}/refunds-due/{refund}/settle")
+            self._ops.send("settle", UNSENT.settle_refund_due(self._exam, refund))
         over_s = time.time()
         if not self.change(ended(definition, over_s)):
             return f"{self._exam} stays open: its end could not be imported"
         self._sleep(max(0.0, over_s + OVER_AFTER_S - time.time()))
-        answer = self._ops.call("archive", "POST", f"{self._path}/archive")
+        archiving = UNSENT.archive_exam(self._exam)
+        answer = self._ops.send("archive", archiving)
         for _ in range(TRIES_MAX):
             if answer.is_ok or answer.slug == "not-found":
                 break
             self._sleep(_PAUSE_S)
-            answer = self._ops.call("archive", "POST", f"{self._path}/archive")
+            answer = self._ops.send("archive", archiving)
         if answer.is_ok:
             return ""
         return f"{self._exam} is over, and not archived: {answer.status} {answer.slug}"

@@ -1,25 +1,22 @@
 """The payment provider: reports payments as real ones do, with delays and repeats.
 
-Callbacks are signed (Standard Webhooks, worked out here anew), late, repeated with the same event
-id, and out of order: a failed attempt may be reported after the payment after it. What is not
-answered 200 is sent again until it is. It runs beside the candidates, in greenlets of its own.
+Callbacks are signed, late, repeated with the same event id, and out of order: a failed attempt may
+be reported after the payment after it. What is not answered 200 is sent again until it is. It runs
+beside the candidates, in greenlets of its own.
 """
 
-import base64
-import hashlib
-import hmac
 import random
 import secrets
 import time
 
 import gevent
-import orjson
 from gevent import Greenlet
 from gevent.pool import Pool
 
-from loadtest.rush.calls import Answer, Caller
+from loadtest.rush.calls import Caller
 from loadtest.rush.evidence import Delivered, Document, Evidence, Sent
 from loadtest.rush.exam import moment
+from quota_service.client.unsent import payment_report
 
 DELIVERIES_AT_ONCE_MAX = 512
 TRIES_MAX = 60
@@ -32,7 +29,6 @@ _REPEAT_DELAY_S = (0.0, 2.0)
 _REPEATS_MAX = 2
 _PAUSE_MAX_S = 5.0
 _OK = 200
-_SECRET_PREFIX = "whsec_"  # noqa: S105  the scheme's prefix, not a secret
 
 
 class Provider:
@@ -40,7 +36,7 @@ class Provider:
 
     def __init__(self, caller: Caller, secret: str, evidence: Evidence, seed: int) -> None:
         self._caller = caller
-        self._secret = base64.b64decode(secret.partition(",")[0].removeprefix(_SECRET_PREFIX))
+        self._secret = secret.partition(",")[0]
         self._evidence = evidence
         self._draw = random.Random(f"{seed}:provider")  # noqa: S311  not for secrets
         self._greenlets = Pool(DELIVERIES_AT_ONCE_MAX)
@@ -66,28 +62,29 @@ class Provider:
         self._evidence.add(Sent(event, reservation["id"], status, reservation["amount"]))
         slow = self._draw.random() < _SLOW_SHARE
         delay_s = after_s + self._draw.uniform(*(_SLOW_DELAY_S if slow else _DELAY_S))
-        self._start(event, orjson.dumps(body), delay_s)
+        self._start(event, body, delay_s)
         if self._draw.random() < _REPEATED_SHARE:
             for _ in range(self._draw.randint(1, _REPEATS_MAX)):
                 again_s = delay_s + self._draw.uniform(*_REPEAT_DELAY_S)
-                self._start(event, orjson.dumps(body), again_s)
+                self._start(event, body, again_s)
 
-    def _start(self, event: str, body: bytes, delay_s: float) -> None:
+    def _start(self, event: str, body: Document, delay_s: float) -> None:
         self._waiting += 1
         gevent.spawn_later(delay_s, self._spawn, event, body)
 
-    def _spawn(self, event: str, body: bytes) -> None:
+    def _spawn(self, event: str, body: Document) -> None:
         # The pool bounds what is under way; what waits for it waits here.
         self._greenlets.spawn(self._deliver, event, body).link_exception(self._broke)
 
     def _broke(self, greenlet: Greenlet) -> None:
         self.faults.append(f"provider: {greenlet.exception!r}")
 
-    def _deliver(self, event: str, body: bytes) -> None:
+    def _deliver(self, event: str, body: Document) -> None:
         """Send one callback until it is answered 200, with growing pauses."""
         try:
             for attempt in range(TRIES_MAX):
-                answer = self._send(event, body)
+                report = payment_report(event, body, secret=self._secret)
+                answer = self._caller.send("callback", report)
                 outcome = answer.document["outcome"] if answer.is_ok else ""
                 now_s = time.time()
                 self._evidence.add(Delivered(event, now_s, answer.status, outcome))
@@ -96,14 +93,3 @@ class Provider:
                 gevent.sleep(min(_PAUSE_MAX_S, 0.5 * 1.5**attempt) * self._draw.uniform(0.5, 1.5))
         finally:
             self._waiting -= 1
-
-    def _send(self, event: str, body: bytes) -> Answer:
-        timestamp = str(int(time.time()))
-        signed = f"{event}.{timestamp}.".encode() + body
-        digest = hmac.new(self._secret, signed, hashlib.sha256).digest()
-        headers = {
-            "webhook-id": event,
-            "webhook-timestamp": timestamp,
-            "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
-        }
-        return self._caller.send("callback", "POST", "/v1/payment-callbacks", body, headers)

@@ -45,6 +45,8 @@ from loadtest.rush.report import report
 from loadtest.rush.server_metrics import measure
 from loadtest.rush.watcher import Watcher
 from loadtest.rush.world import World
+from quota_service.client.call import Call
+from quota_service.client.unsent import UNSENT
 
 WORKERS_WAIT_S = 120.0
 EXAM_WAIT_S = 120.0
@@ -155,20 +157,19 @@ class Simulation:
         """Return the seats of the exam and what makes its definition; SystemExit without one."""
         if self._options.like is None:
             return seats_of(self._options.seats), definition
-        path = f"/v1/exams/{self._options.like}"
-        exam = self._public.get("look at exam", path)
-        availability = self._public.get("availability", f"{path}/availability")
+        like = self._options.like
+        exam = self._public.send("look at exam", UNSENT.get_exam(like))
+        availability = self._public.send("availability", UNSENT.get_availability(like))
         for answer in (exam, availability):
             if not answer.is_ok:
                 raise SystemExit(
-                    f"--like {self._options.like}: GET {path} is answered {answer.status} "
-                    f"{answer.slug}"
+                    f"--like {like}: its exam is answered {answer.status} {answer.slug}"
                 )
         return capacities(availability.document), functools.partial(copied, exam.document)
 
     def _version(self) -> str:
         """Return the version that the service says it has."""
-        answer = self._public.get("collect", "/openapi.json")
+        answer = self._public.send("collect", UNSENT.get_openapi())
         return str(answer.document["info"]["version"]) if answer.is_ok else "unknown"
 
     def run_worker(self) -> int:
@@ -218,8 +219,7 @@ class Simulation:
 
     def _world(self) -> World:
         """Return the world around the exam, as soon as the service has it."""
-        path = f"/v1/exams/{self._options.exam}"
-        exam = self._awaited("look at exam", path)
+        exam = self._awaited("look at exam", UNSENT.get_exam(self._options.exam))
         # A copy has a waiting room if the exam has one.
         has_room = exam.get("waiting_room") is not None
         self._options = dataclasses.replace(self._options, has_room=has_room)
@@ -228,8 +228,8 @@ class Simulation:
             sessions.setdefault(subject["session"], []).append(subject["id"])
         popularity: Mapping[str, float] = VENUES
         if self._options.like is not None:
-            seats = capacities(self._awaited("availability", f"{path}/availability"))
-            popularity = popularity_of(seats)
+            looking = UNSENT.get_availability(self._options.exam)
+            popularity = popularity_of(capacities(self._awaited("availability", looking)))
         draw = random.Random(f"{self._options.seed}:world")  # noqa: S311  not for secrets
         world = World(
             options=self._options,
@@ -244,12 +244,14 @@ class Simulation:
         CrowdUser.parts.set((world, self._provider))
         return world
 
-    def _awaited(self, step: str, path: str) -> Document:
-        """GET until it is answered: the exam may not be known yet. SystemExit when it never is."""
+    def _awaited(self, step: str, call: Call) -> Document:
+        """Ask until it is answered: the exam may not be known yet. SystemExit when it never is."""
         deadline_s = time.time() + EXAM_WAIT_S
-        while not (answer := self._public.get(step, path)).is_ok:
+        while not (answer := self._public.send(step, call)).is_ok:
             if time.time() > deadline_s:
-                raise SystemExit(f"GET {path} is answered {answer.status} {answer.slug}")
+                raise SystemExit(
+                    f"{call.method} {call.path} is answered {answer.status} {answer.slug}"
+                )
             gevent.sleep(_POLL_S)
         return answer.document
 

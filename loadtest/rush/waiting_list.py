@@ -8,6 +8,7 @@ from loadtest.rush.calls import Answer
 from loadtest.rush.evidence import Document, LeftList, Listed, Offered
 from loadtest.rush.plan import Plan
 from loadtest.rush.world import BUSY_RETRIES_MAX, World
+from quota_service.client.unsent import UNSENT
 
 
 class WaitingList:
@@ -27,9 +28,10 @@ class WaitingList:
         """Join and wait until the day is over; return the hold of the offer, None without one."""
         if not self._join():
             return None
+        looking = UNSENT.get_waiting_list_entry(self._world.options.exam, self._entry)
         while not self._world.is_over:
             gevent.sleep(self._plan.patience_s * self._world.draw.uniform(0.8, 1.2))
-            looked = self._world.frontend.get("look at list", self._path)
+            looked = self._world.frontend.send("look at list", looking)
             if looked.is_ok and looked.document["state"] != "waiting":
                 return self._offered(looked)
         self.leave()
@@ -39,26 +41,24 @@ class WaitingList:
         """Leave the list, or give the offer back."""
         world = self._world
         world.evidence.add(LeftList(self._entry, time.time()))
+        leaving = UNSENT.leave_waiting_list(world.options.exam, self._entry)
         for _ in range(BUSY_RETRIES_MAX):
-            answer = world.frontend.call("leave list", "DELETE", self._path)
+            answer = world.frontend.send("leave list", leaving)
             if not answer.is_busy:
                 break
             world.back_off(answer)
 
-    @property
-    def _path(self) -> str:
-        return f"{self._world.path}/waiting-list/{self._entry}"
-
     def _join(self) -> bool:
         world, plan = self._world, self._plan
-        wish = {
-            "candidate": plan.candidate,
-            "subjects": list(plan.subjects),
-            "venues": list(plan.venues),
-        }
-        path, key = f"{world.path}/waiting-list", f"{plan.candidate}-list"
+        joining = UNSENT.join_waiting_list(
+            world.options.exam,
+            candidate=plan.candidate,
+            subjects=plan.subjects,
+            venues=plan.venues,
+            idempotency_key=f"{plan.candidate}-list",
+        )
         for _ in range(BUSY_RETRIES_MAX):
-            answer = world.frontend.post("join list", path, wish, Idempotency_Key=key)
+            answer = world.frontend.send("join list", joining)
             if answer.is_ok:
                 self._entry = answer.document["id"]
                 world.evidence.add(Listed(answer.answered_s, answer.document))
@@ -74,5 +74,6 @@ class WaitingList:
         if offer is None:
             return None
         self._world.evidence.add(Offered(self._entry, offer["reservation"], looked.answered_s))
-        found = self._world.frontend.get("own reads", f"/v1/reservations/{offer['reservation']}")
+        looking = UNSENT.get_reservation(offer["reservation"])
+        found = self._world.frontend.send("own reads", looking)
         return found.document if found.is_ok and found.document["state"] == "held" else None

@@ -7,6 +7,7 @@ import gevent
 from loadtest.rush.calls import Caller
 from loadtest.rush.evidence import Evidence, Looked
 from loadtest.rush.options import Options
+from quota_service.client.unsent import UNSENT
 
 INTERVAL_S = 1.0
 
@@ -35,11 +36,11 @@ class Watcher:
         self._is_stopped = True
 
     def _look(self) -> None:
-        path = f"/v1/exams/{self._options.exam}"
-        seats = self._ops.get("watch", f"{path}/availability")
+        exam = self._options.exam
+        seats = self._ops.send("watch", UNSENT.get_availability(exam))
         waiting, rate = 0, 0.0
         if self._options.has_room:
-            room = self._ops.get("watch", f"{path}/waiting-room")
+            room = self._ops.send("watch", UNSENT.get_waiting_room(exam))
             if room.is_ok:
                 waiting, rate = room.document["waiting"], float(room.document["rate"])
         if seats.is_ok:
@@ -49,11 +50,11 @@ class Watcher:
             self.has_released = self.has_released or capacity >= self._seats_max
             sold_out = sum(quota["remaining"] == 0 for quota in quotas)
             seen = (remaining, capacity, len(quotas), sold_out, waiting, rate)
-            self._evidence.add(Looked(time.time(), *seen, self._listed(path)))
+            self._evidence.add(Looked(time.time(), *seen, self._listed()))
 
-    def _listed(self, path: str) -> int:
+    def _listed(self) -> int:
         """Return how many entries wait in the waiting list; 0 where there is none."""
         if not self.has_list:
             return 0
-        found = self._ops.get("watch", f"{path}/waiting-list?limit=1")
+        found = self._ops.send("watch", UNSENT.get_waiting_list(self._options.exam, limit=1))
         return int(found.document["states"].get("waiting", 0)) if found.is_ok else 0

@@ -11,6 +11,8 @@ from loadtest.rush.calls import Answer, Caller
 from loadtest.rush.evidence import Document, Evidence
 from loadtest.rush.exam import seconds
 from loadtest.rush.options import Options
+from quota_service.client.call import Call
+from quota_service.client.unsent import UNSENT
 
 BUSY_RETRIES_MAX = 8
 _BUSY_PAUSE_MAX_S = 10.0
@@ -50,9 +52,9 @@ class World:
         return time.time() >= self.ends_at_s
 
     @property
-    def path(self) -> str:
-        """Where the exam is."""
-        return f"/v1/exams/{self.options.exam}"
+    def look_at_exam(self) -> Call:
+        """The call that reads the exam."""
+        return UNSENT.get_exam(self.options.exam)
 
     @property
     def has_list(self) -> bool:

@@ -159,6 +159,7 @@ async def get_events(request: web.Request) -> web.StreamResponse:
         with suppress(ConnectionResetError):
             await response.prepare(request)
             first = retry_field(round(limits.retry_ms * random.uniform(0.5, 1.5)))  # noqa: S311
+            first += _how_far(after)
             if after + 1 < span.first:
                 first += b"event: missed\ndata: %b\n\n" % _missed(after, span.first)
             await response.write(first)
@@ -171,6 +172,11 @@ async def get_events(request: web.Request) -> web.StreamResponse:
                         request.transport.abort()
                     break
     return response
+
+
+def _how_far(after: int) -> bytes:
+    """Return a comment with an id: a stream that breaks before its first event resumes there."""
+    return b":\nid: %d\n\n" % after
 
 
 def _missed(after: int, first: int) -> bytes:
@@ -206,7 +212,7 @@ async def _blocks(
         if events:
             after = events[-1].sequence
         if not block and now() - told_at >= context.settings.stream_heartbeat_s:
-            block = b":\nid: %d\n\n" % after
+            block = _how_far(after)
         if block:
             told_at = now()
             yield block

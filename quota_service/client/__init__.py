@@ -6,18 +6,17 @@ It imports nothing of the service. A method for each call (`calls`), a typed dic
     from quota_service.client import QuotaClient
     from quota_service.client.problems import SoldOut
 
-    async with QuotaClient("https://quota.example", key=key) as client:
-        exam = await client.get_exam("ccaa-2023-1")
-        granted = await client.admitted(exam["id"], "c-7f3a91")
+    async with QuotaClient(url, key=key) as client:
+        exam = await client.get_exam("exam-1")
         try:
             held = await client.reserve(
                 exam["id"],
                 candidate="c-7f3a91",
                 subjects=["general", "qms"],
-                venues=["jinan", "tianjin"],
+                venues=["jinan", "beijing"],
                 accepted_notice=exam["notice"]["version"],
-                waiting_room_pass=granted["pass"],
             )
+            print(held["venue"], held["deadline"])
         except SoldOut as refused:
             print(refused.left)
 """

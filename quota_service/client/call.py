@@ -45,11 +45,13 @@ class CallSender:
         raise NotImplementedError
 
 
-def address(*parts: str | int, **query: object) -> str:
-    """Return a path: every second part is a value to be quoted; a query without what is None."""
-    path = "".join(
-        quote(str(part), safe="") if place % 2 else str(part) for place, part in enumerate(parts)
-    )
+def quoted(part: str | int) -> str:
+    """Return an id as it stands in a path."""
+    return quote(str(part), safe="")
+
+
+def with_query(path: str, **query: object) -> str:
+    """Return a path with its query, without what is None."""
     asked = "&".join(f"{name}={_asked(value)}" for name, value in given(**query).items())
     return f"{path}?{asked}" if asked else path
 

@@ -6,7 +6,15 @@ Made by `python -m tests.support.client_code`, and as long as its tables.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
 
-from quota_service.client.call import Answer, Call, CallSender, address, given, new_idempotency_key
+from quota_service.client.call import (
+    Answer,
+    Call,
+    CallSender,
+    given,
+    new_idempotency_key,
+    quoted,
+    with_query,
+)
 from quota_service.client.documents import (
     Archived,
     Audit,
@@ -68,7 +76,7 @@ class Calls(CallSender):
         GET /v1/exams. Refusals: none.
         """
         return self._call(
-            Call("GET", address("/v1/exams", after=after, limit=limit), is_repeatable=True)
+            Call("GET", with_query("/v1/exams", after=after, limit=limit), is_repeatable=True)
         )
 
     def get_exam(self, exam: str) -> Answer[Exam]:
@@ -76,7 +84,7 @@ class Calls(CallSender):
 
         GET /v1/exams/{exam}. Refusals: `unknown-exam`, `exam-archived`.
         """
-        return self._call(Call("GET", address("/v1/exams/", exam), is_repeatable=True))
+        return self._call(Call("GET", f"/v1/exams/{quoted(exam)}", is_repeatable=True))
 
     def import_exam(
         self, exam: str, definition: Mapping[str, Any], *, force: bool | None = None
@@ -88,7 +96,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "PUT",
-                address("/v1/exams/", exam, force=force),
+                with_query(f"/v1/exams/{quoted(exam)}", force=force),
                 document=definition,
                 is_repeatable=True,
             )
@@ -105,7 +113,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address("/v1/exams/", exam, "/availability", subjects=subjects),
+                with_query(f"/v1/exams/{quoted(exam)}/availability", subjects=subjects),
                 is_repeatable=True,
             )
         )
@@ -135,7 +143,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/reservations"),
+                f"/v1/exams/{quoted(exam)}/reservations",
                 document={
                     "candidate": candidate,
                     "subjects": subjects,
@@ -157,7 +165,11 @@ class Calls(CallSender):
         `national-id-refused`.
         """
         return self._call(
-            Call("GET", address("/v1/exams/", exam, "/candidates/", candidate), is_repeatable=True)
+            Call(
+                "GET",
+                f"/v1/exams/{quoted(exam)}/candidates/{quoted(candidate)}",
+                is_repeatable=True,
+            )
         )
 
     def find_reservations(
@@ -177,7 +189,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address(
+                with_query(
                     "/v1/reservations",
                     reservation=reservation,
                     candidate=candidate,
@@ -196,7 +208,7 @@ class Calls(CallSender):
         GET /v1/reservations/{reservation}. Refusals: `unknown-reservation`, `exam-archived`.
         """
         return self._call(
-            Call("GET", address("/v1/reservations/", reservation), is_repeatable=True)
+            Call("GET", f"/v1/reservations/{quoted(reservation)}", is_repeatable=True)
         )
 
     def release(self, reservation: str) -> Answer[Reservation]:
@@ -206,7 +218,7 @@ class Calls(CallSender):
         `already-confirmed`, `payment-in-progress`.
         """
         return self._call(
-            Call("DELETE", address("/v1/reservations/", reservation), is_repeatable=True)
+            Call("DELETE", f"/v1/reservations/{quoted(reservation)}", is_repeatable=True)
         )
 
     def checkout(self, reservation: str) -> Answer[Reservation]:
@@ -216,7 +228,7 @@ class Calls(CallSender):
         `exam-archived`, `reservation-ended`, `already-confirmed`.
         """
         return self._call(
-            Call("POST", address("/v1/reservations/", reservation, "/checkout"), is_repeatable=True)
+            Call("POST", f"/v1/reservations/{quoted(reservation)}/checkout", is_repeatable=True)
         )
 
     def change_venue(self, reservation: str, *, venue: str) -> Answer[Reservation]:
@@ -230,7 +242,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "PUT",
-                address("/v1/reservations/", reservation, "/venue"),
+                f"/v1/reservations/{quoted(reservation)}/venue",
                 document={"venue": venue},
                 is_repeatable=True,
             )
@@ -244,7 +256,7 @@ class Calls(CallSender):
         `change-in-progress`, `refund-not-open`, `refund-closed`.
         """
         return self._call(
-            Call("POST", address("/v1/reservations/", reservation, "/refund"), is_repeatable=True)
+            Call("POST", f"/v1/reservations/{quoted(reservation)}/refund", is_repeatable=True)
         )
 
     def reserve_for_candidate(
@@ -268,7 +280,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/ops-reservations"),
+                f"/v1/exams/{quoted(exam)}/ops-reservations",
                 document={
                     "candidate": candidate,
                     "subjects": subjects,
@@ -291,7 +303,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/reservations/", reservation, "/mark-paid"),
+                f"/v1/reservations/{quoted(reservation)}/mark-paid",
                 document={"reason": reason, "reference": reference},
             )
         )
@@ -305,7 +317,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/reservations/", reservation, "/release"),
+                f"/v1/reservations/{quoted(reservation)}/release",
                 document={"reason": reason},
                 is_repeatable=True,
             )
@@ -323,7 +335,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/reservations/", reservation, "/move"),
+                f"/v1/reservations/{quoted(reservation)}/move",
                 document={"reason": reason, "venue": venue},
                 is_repeatable=True,
             )
@@ -339,7 +351,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/reservations/", reservation, "/ops-refund"),
+                f"/v1/reservations/{quoted(reservation)}/ops-refund",
                 document={"reason": reason},
                 is_repeatable=True,
             )
@@ -354,7 +366,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-room"),
+                f"/v1/exams/{quoted(exam)}/waiting-room",
                 document={"candidate": candidate},
                 is_repeatable=True,
             )
@@ -366,9 +378,7 @@ class Calls(CallSender):
         GET /v1/exams/{exam}/waiting-room. Refusals: `unknown-exam`, `exam-archived`,
         `waiting-room-off`.
         """
-        return self._call(
-            Call("GET", address("/v1/exams/", exam, "/waiting-room"), is_repeatable=True)
-        )
+        return self._call(Call("GET", f"/v1/exams/{quoted(exam)}/waiting-room", is_repeatable=True))
 
     def claim_place(self, exam: str, *, candidate: str, ticket: str) -> Answer[Pass]:
         """Claim a place: a ticket at its turn becomes a pass.
@@ -380,7 +390,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-room/claims"),
+                f"/v1/exams/{quoted(exam)}/waiting-room/claims",
                 document={"candidate": candidate, "ticket": ticket},
                 is_repeatable=True,
             )
@@ -395,7 +405,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "DELETE",
-                address("/v1/exams/", exam, "/waiting-room/claims/", candidate),
+                f"/v1/exams/{quoted(exam)}/waiting-room/claims/{quoted(candidate)}",
                 is_repeatable=True,
             )
         )
@@ -411,7 +421,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "PUT",
-                address("/v1/exams/", exam, "/waiting-room", reason=reason),
+                with_query(f"/v1/exams/{quoted(exam)}/waiting-room", reason=reason),
                 document={"rate": rate},
                 is_repeatable=True,
             )
@@ -426,7 +436,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-room/pause", reason=reason),
+                with_query(f"/v1/exams/{quoted(exam)}/waiting-room/pause", reason=reason),
                 is_repeatable=True,
             )
         )
@@ -440,7 +450,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-room/resume", reason=reason),
+                with_query(f"/v1/exams/{quoted(exam)}/waiting-room/resume", reason=reason),
                 is_repeatable=True,
             )
         )
@@ -463,7 +473,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/pause"),
+                f"/v1/exams/{quoted(exam)}/pause",
                 document={
                     "reason": reason,
                     **given(venue=venue, subject=subject, stops=stops, retry_after_s=retry_after_s),
@@ -488,7 +498,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/resume"),
+                f"/v1/exams/{quoted(exam)}/resume",
                 document={
                     **given(venue=venue, subject=subject, extend_holds=extend_holds, reason=reason)
                 },
@@ -516,7 +526,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/extend-holds"),
+                f"/v1/exams/{quoted(exam)}/extend-holds",
                 document={
                     "seconds": seconds,
                     "reason": reason,
@@ -550,7 +560,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-list"),
+                f"/v1/exams/{quoted(exam)}/waiting-list",
                 document={
                     "candidate": candidate,
                     "subjects": subjects,
@@ -569,7 +579,9 @@ class Calls(CallSender):
         `unknown-entry`.
         """
         return self._call(
-            Call("GET", address("/v1/exams/", exam, "/waiting-list/", entry), is_repeatable=True)
+            Call(
+                "GET", f"/v1/exams/{quoted(exam)}/waiting-list/{quoted(entry)}", is_repeatable=True
+            )
         )
 
     def leave_waiting_list(self, exam: str, entry: str) -> Answer[ListedEntry]:
@@ -579,7 +591,11 @@ class Calls(CallSender):
         `unknown-entry`, `already-confirmed`, `payment-in-progress`.
         """
         return self._call(
-            Call("DELETE", address("/v1/exams/", exam, "/waiting-list/", entry), is_repeatable=True)
+            Call(
+                "DELETE",
+                f"/v1/exams/{quoted(exam)}/waiting-list/{quoted(entry)}",
+                is_repeatable=True,
+            )
         )
 
     def get_waiting_list(
@@ -602,10 +618,8 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address(
-                    "/v1/exams/",
-                    exam,
-                    "/waiting-list",
+                with_query(
+                    f"/v1/exams/{quoted(exam)}/waiting-list",
                     state=state,
                     candidate=candidate,
                     after=after,
@@ -626,7 +640,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "PUT",
-                address("/v1/exams/", exam, "/waiting-list"),
+                f"/v1/exams/{quoted(exam)}/waiting-list",
                 document={"reason": reason, "length_max": length_max},
                 is_repeatable=True,
             )
@@ -641,7 +655,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-list/pause"),
+                f"/v1/exams/{quoted(exam)}/waiting-list/pause",
                 document={"reason": reason},
                 is_repeatable=True,
             )
@@ -656,7 +670,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-list/resume"),
+                f"/v1/exams/{quoted(exam)}/waiting-list/resume",
                 document={"reason": reason},
                 is_repeatable=True,
             )
@@ -671,7 +685,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-list/suspend"),
+                f"/v1/exams/{quoted(exam)}/waiting-list/suspend",
                 document={"reason": reason},
                 is_repeatable=True,
             )
@@ -686,7 +700,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-list/reopen"),
+                f"/v1/exams/{quoted(exam)}/waiting-list/reopen",
                 document={"reason": reason},
                 is_repeatable=True,
             )
@@ -702,7 +716,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address("/v1/exams/", exam, "/waiting-room/proof", ticket=ticket),
+                with_query(f"/v1/exams/{quoted(exam)}/waiting-room/proof", ticket=ticket),
                 is_repeatable=True,
             )
         )
@@ -717,7 +731,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-room/source"),
+                f"/v1/exams/{quoted(exam)}/waiting-room/source",
                 document={"evidence": evidence, "reason": reason},
                 is_repeatable=True,
             )
@@ -733,7 +747,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/waiting-room/open-without-draw"),
+                f"/v1/exams/{quoted(exam)}/waiting-room/open-without-draw",
                 document={"reason": reason},
             )
         )
@@ -748,7 +762,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address("/v1/exams/", exam, "/operations", after=after, limit=limit),
+                with_query(f"/v1/exams/{quoted(exam)}/operations", after=after, limit=limit),
                 is_repeatable=True,
             )
         )
@@ -764,7 +778,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address("/v1/exams/", exam, "/load", venue=venue, subject=subject),
+                with_query(f"/v1/exams/{quoted(exam)}/load", venue=venue, subject=subject),
                 is_repeatable=True,
             )
         )
@@ -774,9 +788,7 @@ class Calls(CallSender):
 
         GET /v1/exams/{exam}/set-asides. Refusals: `unknown-exam`, `exam-archived`.
         """
-        return self._call(
-            Call("GET", address("/v1/exams/", exam, "/set-asides"), is_repeatable=True)
-        )
+        return self._call(Call("GET", f"/v1/exams/{quoted(exam)}/set-asides", is_repeatable=True))
 
     def list_codes(
         self, exam: str, set_aside: str, *, after: str | None = None, limit: int | None = None
@@ -789,12 +801,8 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address(
-                    "/v1/exams/",
-                    exam,
-                    "/set-asides/",
-                    set_aside,
-                    "/codes",
+                with_query(
+                    f"/v1/exams/{quoted(exam)}/set-asides/{quoted(set_aside)}/codes",
                     after=after,
                     limit=limit,
                 ),
@@ -822,7 +830,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/set-asides/", set_aside, "/codes"),
+                f"/v1/exams/{quoted(exam)}/set-asides/{quoted(set_aside)}/codes",
                 document={
                     "reason": reason,
                     **given(count=count, codes=codes, hashes=hashes, uses_max=uses_max, note=note),
@@ -839,7 +847,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/set-asides/", set_aside, "/codes/", code, "/revoke"),
+                f"/v1/exams/{quoted(exam)}/set-asides/{quoted(set_aside)}/codes/{quoted(code)}/revoke",
                 document={"reason": reason},
                 is_repeatable=True,
             )
@@ -868,7 +876,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/set-asides/", set_aside, "/hand-out"),
+                f"/v1/exams/{quoted(exam)}/set-asides/{quoted(set_aside)}/hand-out",
                 document={
                     "candidate": candidate,
                     "subjects": subjects,
@@ -892,7 +900,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/venues/", venue, "/close"),
+                f"/v1/exams/{quoted(exam)}/venues/{quoted(venue)}/close",
                 document={"reason": reason, **given(subjects=subjects)},
                 is_repeatable=True,
             )
@@ -909,7 +917,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/venues/", venue, "/open"),
+                f"/v1/exams/{quoted(exam)}/venues/{quoted(venue)}/open",
                 document={"reason": reason, **given(subjects=subjects)},
                 is_repeatable=True,
             )
@@ -933,7 +941,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/venues/", venue, "/move-out"),
+                f"/v1/exams/{quoted(exam)}/venues/{quoted(venue)}/move-out",
                 document={"reason": reason, **given(venues=venues, after=after, limit=limit)},
                 is_repeatable=True,
                 is_long=True,
@@ -959,7 +967,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/seat-releases"),
+                f"/v1/exams/{quoted(exam)}/seat-releases",
                 document={
                     "id": id,
                     "at": at,
@@ -977,7 +985,7 @@ class Calls(CallSender):
         GET /v1/exams/{exam}/seat-releases. Refusals: `unknown-exam`, `exam-archived`.
         """
         return self._call(
-            Call("GET", address("/v1/exams/", exam, "/seat-releases"), is_repeatable=True)
+            Call("GET", f"/v1/exams/{quoted(exam)}/seat-releases", is_repeatable=True)
         )
 
     def get_seat_release(self, exam: str, release: str) -> Answer[SeatRelease]:
@@ -987,7 +995,11 @@ class Calls(CallSender):
         `unknown-release`.
         """
         return self._call(
-            Call("GET", address("/v1/exams/", exam, "/seat-releases/", release), is_repeatable=True)
+            Call(
+                "GET",
+                f"/v1/exams/{quoted(exam)}/seat-releases/{quoted(release)}",
+                is_repeatable=True,
+            )
         )
 
     def cancel_seat_release(self, exam: str, release: str, *, reason: str) -> Answer[SeatRelease]:
@@ -999,7 +1011,9 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "DELETE",
-                address("/v1/exams/", exam, "/seat-releases/", release, reason=reason),
+                with_query(
+                    f"/v1/exams/{quoted(exam)}/seat-releases/{quoted(release)}", reason=reason
+                ),
                 is_repeatable=True,
             )
         )
@@ -1019,10 +1033,8 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address(
-                    "/v1/exams/",
-                    exam,
-                    "/refunds-due",
+                with_query(
+                    f"/v1/exams/{quoted(exam)}/refunds-due",
                     reservation=reservation,
                     after=after,
                     limit=limit,
@@ -1042,7 +1054,9 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/refunds-due/", refund, "/settle", reason=reason),
+                with_query(
+                    f"/v1/exams/{quoted(exam)}/refunds-due/{quoted(refund)}/settle", reason=reason
+                ),
                 is_repeatable=True,
             )
         )
@@ -1058,7 +1072,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/exams/", exam, "/refunds-due/", refund, "/reopen"),
+                f"/v1/exams/{quoted(exam)}/refunds-due/{quoted(refund)}/reopen",
                 document={"reason": reason, "settled_at": settled_at},
                 is_repeatable=True,
             )
@@ -1079,7 +1093,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address(
+                with_query(
                     "/v1/refunds-due", exam=exam, reservation=reservation, after=after, limit=limit
                 ),
                 is_repeatable=True,
@@ -1094,7 +1108,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/refunds-due/", refund, "/settle", reason=reason),
+                with_query(f"/v1/refunds-due/{quoted(refund)}/settle", reason=reason),
                 is_repeatable=True,
             )
         )
@@ -1109,7 +1123,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/refunds-due/", refund, "/reopen"),
+                f"/v1/refunds-due/{quoted(refund)}/reopen",
                 document={"reason": reason, "settled_at": settled_at},
                 is_repeatable=True,
             )
@@ -1131,7 +1145,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address(
+                with_query(
                     "/v1/ops-actions",
                     exam=exam,
                     candidate=candidate,
@@ -1153,7 +1167,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address("/v1/unreadable-payments", after=after, limit=limit),
+                with_query("/v1/unreadable-payments", after=after, limit=limit),
                 is_repeatable=True,
             )
         )
@@ -1168,7 +1182,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/unreadable-payments/", payment, "/settle", reason=reason),
+                with_query(f"/v1/unreadable-payments/{quoted(payment)}/settle", reason=reason),
                 is_repeatable=True,
             )
         )
@@ -1230,7 +1244,7 @@ class Calls(CallSender):
         GET /v1/webhook-endpoints/{endpoint}. Refusals: `unknown-webhook-endpoint`.
         """
         return self._call(
-            Call("GET", address("/v1/webhook-endpoints/", endpoint), is_repeatable=True)
+            Call("GET", f"/v1/webhook-endpoints/{quoted(endpoint)}", is_repeatable=True)
         )
 
     def delete_webhook_endpoint(self, endpoint: str, *, reason: str) -> Answer[WebhookEndpoint]:
@@ -1241,7 +1255,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "DELETE",
-                address("/v1/webhook-endpoints/", endpoint, reason=reason),
+                with_query(f"/v1/webhook-endpoints/{quoted(endpoint)}", reason=reason),
                 is_repeatable=True,
             )
         )
@@ -1261,10 +1275,8 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "GET",
-                address(
-                    "/v1/webhook-endpoints/",
-                    endpoint,
-                    "/deliveries",
+                with_query(
+                    f"/v1/webhook-endpoints/{quoted(endpoint)}/deliveries",
                     state=state,
                     after=after,
                     limit=limit,
@@ -1283,7 +1295,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/webhook-endpoints/", endpoint, "/rotate-secret"),
+                f"/v1/webhook-endpoints/{quoted(endpoint)}/rotate-secret",
                 document={"reason": reason, **given(keep_old_s=keep_old_s)},
             )
         )
@@ -1296,7 +1308,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/webhook-endpoints/", endpoint, "/disable"),
+                f"/v1/webhook-endpoints/{quoted(endpoint)}/disable",
                 document={"reason": reason},
                 is_repeatable=True,
             )
@@ -1310,7 +1322,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/webhook-endpoints/", endpoint, "/enable"),
+                f"/v1/webhook-endpoints/{quoted(endpoint)}/enable",
                 document={"reason": reason},
                 is_repeatable=True,
             )
@@ -1326,7 +1338,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/webhook-endpoints/", endpoint, "/replay"),
+                f"/v1/webhook-endpoints/{quoted(endpoint)}/replay",
                 document={"since": since, "reason": reason},
                 is_long=True,
             )
@@ -1341,7 +1353,7 @@ class Calls(CallSender):
         return self._call(
             Call(
                 "POST",
-                address("/v1/webhook-endpoints/", endpoint, "/test"),
+                f"/v1/webhook-endpoints/{quoted(endpoint)}/test",
                 document={"reason": reason},
             )
         )
@@ -1354,7 +1366,11 @@ class Calls(CallSender):
         GET /v1/exams/{exam}/bookings.csv. Refusals: `unknown-exam`, `exam-archived`.
         """
         return self._file(
-            Call("GET", address("/v1/exams/", exam, "/bookings.csv", for_=for_), is_repeatable=True)
+            Call(
+                "GET",
+                with_query(f"/v1/exams/{quoted(exam)}/bookings.csv", for_=for_),
+                is_repeatable=True,
+            )
         )
 
     def export_roster(
@@ -1374,10 +1390,8 @@ class Calls(CallSender):
         return self._file(
             Call(
                 "GET",
-                address(
-                    "/v1/exams/",
-                    exam,
-                    "/roster.csv",
+                with_query(
+                    f"/v1/exams/{quoted(exam)}/roster.csv",
                     venue=venue,
                     session=session,
                     holds=holds,
@@ -1392,7 +1406,7 @@ class Calls(CallSender):
 
         POST /v1/exams/{exam}/archive. Refusals: `unknown-exam`, `exam-not-over`, `exam-unfinished`.
         """
-        return self._call(Call("POST", address("/v1/exams/", exam, "/archive"), is_repeatable=True))
+        return self._call(Call("POST", f"/v1/exams/{quoted(exam)}/archive", is_repeatable=True))
 
     def audit_exam(self, exam: str) -> Answer[Audit]:
         """Both stores compared, promise by promise.
@@ -1400,7 +1414,7 @@ class Calls(CallSender):
         GET /v1/exams/{exam}/audit. Refusals: `unknown-exam`, `exam-archived`.
         """
         return self._call(
-            Call("GET", address("/v1/exams/", exam, "/audit"), is_repeatable=True, is_long=True)
+            Call("GET", f"/v1/exams/{quoted(exam)}/audit", is_repeatable=True, is_long=True)
         )
 
     def create_candidate_token(
@@ -1462,4 +1476,4 @@ class Calls(CallSender):
 
         GET /problems/{slug}. Refusals: `not-found`.
         """
-        return self._call(Call("GET", address("/problems/", slug), is_repeatable=True))
+        return self._call(Call("GET", f"/problems/{quoted(slug)}", is_repeatable=True))

@@ -1,13 +1,13 @@
 """The client of a quota service."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, cast
 
 import aiohttp
 
-from quota_service.client.call import Answer, Call, address, body_of, given
+from quota_service.client.call import Answer, Call, given, quoted, with_query
 from quota_service.client.calls import Calls
 from quota_service.client.documents import (
     Event,
@@ -22,7 +22,7 @@ from quota_service.client.repeats import Repeats
 from quota_service.client.room import Progress, admitted
 from quota_service.client.streams import AvailabilityEvent, EventsMissed, listen
 from quota_service.client.transport import TIMEOUT_S, Transport
-from quota_service.client.webhooks import sign_webhook
+from quota_service.client.unsent import payment_report
 
 CONNECTIONS_MAX = 100
 """Connections of a session that the client opened by itself."""
@@ -112,10 +112,7 @@ class QuotaClient(Calls):
 
         `event` names it: the same again has one effect.
         """
-        document = cast("Mapping[str, Any]", payment)
-        headers = sign_webhook(secret, event, body_of(document))
-        path = "/v1/payment-callbacks"
-        return self._call(Call("POST", path, document, headers, is_repeatable=True))
+        return self._call(payment_report(event, payment, secret=secret))
 
     async def availability_stream(
         self, exam: str, *, subjects: Sequence[str] | None = None
@@ -125,7 +122,7 @@ class QuotaClient(Calls):
         The stream is opened again where it was left when it ends or breaks. Close it with
         `contextlib.aclosing` when no more of it is read.
         """
-        path = address("/v1/exams/", exam, "/availability/stream", subjects=subjects)
+        path = with_query(f"/v1/exams/{quoted(exam)}/availability/stream", subjects=subjects)
         async with aclosing(listen(self._transport, path)) as events:
             async for event in events:
                 told = {"event": event.name, **given(id=event.id or None), "data": event.data}
@@ -139,7 +136,7 @@ class QuotaClient(Calls):
         Without `after` from now on. Ids are those that webhooks have. The stream is opened again
         and closed as that of the seats is.
         """
-        path = address("/v1/events", exam=exam, kinds=kinds)
+        path = with_query("/v1/events", exam=exam, kinds=kinds)
         async with aclosing(listen(self._transport, path, after)) as events:
             async for event in events:
                 if event.name == "missed":

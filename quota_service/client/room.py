@@ -1,4 +1,17 @@
-"""The way through a waiting room as one call: join, wait for the turn, claim the place."""
+"""The way through a waiting room as one call: join, wait for the turn, claim the place.
+
+What `keep` stores goes on after a break:
+
+    granted = await client.admitted("exam-1", "c-7f3a91", lambda progress: keep(progress.ticket))
+    held = await client.reserve(
+        "exam-1",
+        candidate="c-7f3a91",
+        subjects=["general"],
+        venues=["jinan"],
+        accepted_notice="2023-1",
+        waiting_room_pass=granted["pass"],
+    )
+"""
 
 import asyncio
 import random

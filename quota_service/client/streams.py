@@ -1,4 +1,20 @@
-"""Streams of server-sent events: read as they come, and opened again where they were left."""
+"""Streams of server-sent events: read as they come, and opened again where they were left.
+
+Until a venue has all the subjects:
+
+    from contextlib import aclosing
+
+    from quota_service.client.streams import with_change
+
+    async with aclosing(client.availability_stream("exam-1", subjects=["general"])) as events:
+        async for event in events:
+            if event["event"] == "snapshot":
+                seats = event["data"]
+            elif event["event"] == "change":
+                seats = with_change(seats, event["data"])
+            if seats["venues_with_all"]:
+                break
+"""
 
 import asyncio
 import dataclasses

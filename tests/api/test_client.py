@@ -2,15 +2,18 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from quota_service.client import QuotaClient
+import quota_service.client
+from quota_service.client import QuotaClient, room, streams
 from quota_service.client.problems import SoldOut, Unauthorized
 from quota_service.client.streams import with_change
 from tests.conftest import Running
-from tests.support.client import PAYMENT_SECRETS
-from tests.support.rooms import admit_draw, let_open
+from tests.support.client import PAYMENT_SECRETS, ApiClient
+from tests.support.rooms import admit, admit_draw, let_open
 
 
 @pytest.fixture
@@ -119,3 +122,37 @@ async def test_ops_read_files_piece_by_piece(client: QuotaClient, ops: QuotaClie
     text = b"".join([piece async for piece in ops.export_bookings("exam-1", for_="excel")]).decode()
 
     assert held in text
+
+
+async def run_example(module: ModuleType, **names: Any) -> dict[str, Any]:
+    """Run the indented lines of a module's docstring; return the names that it leaves."""
+    lines = [line for line in str(module.__doc__).splitlines() if line.startswith("    ")]
+    code = "\n".join(["async def example():", *lines, "    return locals()"])
+    exec(code, names)  # noqa: S102  an example of ours
+    found: dict[str, Any] = await names["example"]()
+    return found
+
+
+async def test_the_example_of_a_reservation_is_true(api: ApiClient) -> None:
+    names = await run_example(quota_service.client, url=api.url, key=api.frontend_key)
+
+    assert names["held"]["state"] == "held"
+
+
+async def test_the_example_of_a_stream_is_true(client: QuotaClient) -> None:
+    names = await run_example(streams, client=client)
+
+    assert "jinan" in names["seats"]["venues_with_all"]
+
+
+async def test_the_example_of_a_waiting_room_is_true(
+    queueing: Running, client: QuotaClient
+) -> None:
+    ticket = await client.join_waiting_room("exam-1", candidate="c-7f3a91")
+    await admit(queueing.service, serving=ticket["number"])
+    kept: list[Any] = []
+
+    names = await run_example(room, client=client, keep=kept.append)
+
+    assert names["held"]["candidate"] == "c-7f3a91"
+    assert [each["number"] for each in kept] == [ticket["number"]]

@@ -181,10 +181,16 @@ async def test_streams_are_bounded_and_end_with_their_key(running: Running) -> N
 @pytest.mark.settings(BRISK, stream_heartbeat_s=1)
 async def test_a_quiet_stream_says_how_far_it_is(running: Running) -> None:
     async with watched(running.client, "?kinds=exam.paused") as stream:
+        begun = await id_line(stream)
         await running.client.reserve("candidate-1")
         await told(running.service)
-        line = b""
-        while not line.startswith(b"id: "):
-            line = await stream.response.content.readline()
+        quiet = await id_line(stream)
 
-    assert line == b"id: 1\n"
+    assert (begun, quiet) == (b"id: 0\n", b"id: 1\n")
+
+
+async def id_line(stream: EventStream) -> bytes:
+    line = b""
+    while not line.startswith(b"id: "):
+        line = await stream.response.content.readline()
+    return line

@@ -21,6 +21,7 @@ from loadtest.rush.exam import (
 )
 from loadtest.rush.options import read_options
 from loadtest.rush.own_exam import NotOurExamError, OwnExam
+from quota_service.client.call import Call
 from quota_service.registration.drain_journal import drain_journal
 from tests.conftest import Running
 from tests.support.exams import exam_definition
@@ -54,14 +55,14 @@ class Desk:
     key: str
     instead: Callable[[str, str], Answered | None] = lambda _method, _path: None
 
-    def call(self, _step: str, method: str, path: str, document: Any = None) -> Answered:
-        told = self.instead(method, path)
+    def send(self, _step: str, call: Call) -> Answered:
+        told = self.instead(call.method, call.path)
         if told is not None:
             return told
         request = urllib.request.Request(  # noqa: S310  loopback
-            f"{self.url}{path}",
-            method=method,
-            data=None if document is None else json.dumps(document).encode(),
+            f"{self.url}{call.path}",
+            method=call.method,
+            data=call.body,
             headers={"Authorization": f"Bearer {self.key}"},
         )
         try:
@@ -72,7 +73,7 @@ class Desk:
                 return Answered(error.code, json.load(error))
 
     def get(self, path: str) -> Any:
-        return self.call("", "GET", path).body
+        return self.send("", Call("GET", path)).body
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from typing import Any
 
 import aiohttp
 
-from quota_service.client.webhooks import sign
+from quota_service.client.call import Call
+from quota_service.client.unsent import UNSENT, payment_report
 from tests.faults.history import Answer, History, Kind
-from tests.support.client import PAYMENT_SECRET
+from tests.support.client import PAYMENT_SECRETS
 
 CALL_LIMIT_S = 8.0
 TRIES_MAX = 8
@@ -35,18 +36,6 @@ class Event:
     amount: int
 
     @property
-    def body(self) -> bytes:
-        told = {
-            "reservation": self.reservation,
-            "status": self.status,
-            "amount": self.amount,
-            "currency": "CNY",
-            "paid_at": "2026-01-02T03:04:05.678Z",
-            "provider_reference": f"ref-{self.event}",
-        }
-        return json.dumps(told).encode()
-
-    @property
     def args(self) -> dict[str, Any]:
         return {
             "event": self.event,
@@ -55,14 +44,16 @@ class Event:
             "amount": self.amount,
         }
 
-    def headers(self) -> dict[str, str]:
-        now_s = int(time.time())
-        return {
-            "webhook-id": self.event,
-            "webhook-timestamp": str(now_s),
-            "webhook-signature": sign(PAYMENT_SECRET, self.event, now_s, self.body),
-            "Content-Type": "application/json",
+    def report(self) -> Call:
+        payment = {
+            "reservation": self.reservation,
+            "status": self.status,
+            "amount": self.amount,
+            "currency": "CNY",
+            "paid_at": "2026-01-02T03:04:05.678Z",
+            "provider_reference": f"ref-{self.event}",
         }
+        return payment_report(self.event, payment, secret=PAYMENT_SECRETS)
 
 
 class Frontend:
@@ -104,16 +95,7 @@ class Frontend:
         venues: Sequence[str],
         key: str,
     ) -> Answer:
-        body = {
-            "candidate": candidate,
-            "subjects": list(subjects),
-            "venues": list(venues),
-            "accepted_notice": "2023-1",
-        }
-        path = f"/v1/exams/{self.exam}/reservations"
-        headers = {"Idempotency-Key": key}
-        args = {**body, "key": key}
-        return await self._call("reserve", args, "POST", path, json=body, headers=headers)
+        return await self._call("reserve", self._reserving(candidate, subjects, venues, key))
 
     async def reserve_until_known(
         self, candidate: str, subjects: Sequence[str], venues: Sequence[str], key: str
@@ -122,62 +104,52 @@ class Frontend:
 
     async def probe(self, candidate: str, subject: str, venue: str, api: int) -> Answer:
         """Reserve, once, where there are always seats, to see whether a process serves."""
-        body = {
-            "candidate": candidate,
-            "subjects": [subject],
-            "venues": [venue],
-            "accepted_notice": "2023-1",
-        }
-        path = f"/v1/exams/{self.exam}/reservations"
-        headers = {"Idempotency-Key": candidate}
-        args = {**body, "key": candidate}
-        return await self._call("probe", args, "POST", path, api, json=body, headers=headers)
+        call = self._reserving(candidate, [subject], [venue], candidate)
+        return await self._call("probe", call, api=api)
 
     async def release(self, reservation: str) -> Answer:
-        path = f"/v1/reservations/{reservation}"
-        return await self._call("release", {"reservation": reservation}, "DELETE", path)
+        call = UNSENT.release(reservation)
+        return await self._call("release", call, {"reservation": reservation})
 
     async def release_until_known(self, reservation: str) -> Answer:
         return await self._until_known(lambda: self.release(reservation))
 
     async def checkout(self, reservation: str) -> Answer:
-        path = f"/v1/reservations/{reservation}/checkout"
-        return await self._call("checkout", {"reservation": reservation}, "POST", path)
+        call = UNSENT.checkout(reservation)
+        return await self._call("checkout", call, {"reservation": reservation})
 
     async def change(self, reservation: str, venue: str) -> Answer:
         args = {"reservation": reservation, "venue": venue}
-        path = f"/v1/reservations/{reservation}/venue"
-        return await self._call("change", args, "PUT", path, json={"venue": venue})
+        return await self._call("change", UNSENT.change_venue(reservation, venue=venue), args)
 
     async def refund(self, reservation: str) -> Answer:
-        path = f"/v1/reservations/{reservation}/refund"
-        return await self._call("refund", {"reservation": reservation}, "POST", path)
+        call = UNSENT.refund(reservation)
+        return await self._call("refund", call, {"reservation": reservation})
 
     async def look(self, reservation: str) -> Answer:
-        path = f"/v1/reservations/{reservation}"
-        return await self._call("look", {"reservation": reservation}, "GET", path)
+        call = UNSENT.get_reservation(reservation)
+        return await self._call("look", call, {"reservation": reservation})
 
     async def join(
         self, candidate: str, subjects: Sequence[str], venues: Sequence[str], key: str
     ) -> Answer:
         """Stand in line until it is known whether one does."""
-        body = {"candidate": candidate, "subjects": list(subjects), "venues": list(venues)}
-        path = f"/v1/exams/{self.exam}/waiting-list"
-        headers = {"Idempotency-Key": key}
-        args = {**body, "key": key}
-        return await self._until_known(
-            lambda: self._call("join", args, "POST", path, json=body, headers=headers)
+        call = UNSENT.join_waiting_list(
+            self.exam,
+            candidate=candidate,
+            subjects=list(subjects),
+            venues=list(venues),
+            idempotency_key=key,
         )
+        return await self._until_known(lambda: self._call("join", call))
 
     async def entry(self, entry: str) -> Answer:
-        path = f"/v1/exams/{self.exam}/waiting-list/{entry}"
-        return await self._call("entry", {"entry": entry}, "GET", path)
+        call = UNSENT.get_waiting_list_entry(self.exam, entry)
+        return await self._call("entry", call, {"entry": entry})
 
     async def leave(self, entry: str) -> Answer:
-        path = f"/v1/exams/{self.exam}/waiting-list/{entry}"
-        return await self._until_known(
-            lambda: self._call("leave", {"entry": entry}, "DELETE", path)
-        )
+        call = UNSENT.leave_waiting_list(self.exam, entry)
+        return await self._until_known(lambda: self._call("leave", call, {"entry": entry}))
 
     def event(
         self, reservation: Mapping[str, Any], status: str = "captured", amount: int | None = None
@@ -190,14 +162,7 @@ class Frontend:
     async def tell(self, event: Event) -> Answer:
         """Tell an event once; it stays undelivered until one telling is answered 200."""
         self.undelivered.setdefault(event.event, event)
-        answer = await self._call(
-            "pay",
-            event.args,
-            "POST",
-            "/v1/payment-callbacks",
-            data=event.body,
-            headers=event.headers(),
-        )
+        answer = await self._call("pay", event.report(), event.args)
         if not answer.is_unknown:
             self.undelivered.pop(event.event, None)
             self.delivered[event.event] = event
@@ -229,25 +194,33 @@ class Frontend:
             answer = await call()
         return answer
 
+    def _reserving(
+        self, candidate: str, subjects: Sequence[str], venues: Sequence[str], key: str
+    ) -> Call:
+        return UNSENT.reserve(
+            self.exam,
+            candidate=candidate,
+            subjects=list(subjects),
+            venues=list(venues),
+            accepted_notice="2023-1",
+            idempotency_key=key,
+        )
+
     async def _call(
-        self,
-        op: str,
-        args: Mapping[str, Any],
-        method: str,
-        path: str,
-        api: int | None = None,
-        **request: Any,
+        self, op: str, call: Call, args: Mapping[str, Any] | None = None, *, api: int | None = None
     ) -> Answer:
+        """Send a call once; the history has its arguments, or else its body and key."""
         chosen = self.rng.randrange(len(self._urls)) if api is None else api
-        headers = {"Authorization": f"Bearer {self._key}", **request.pop("headers", {})}
-        number = self.history.invoked(op, {**args, "api": chosen})
+        told = args or {**(call.document or {}), "key": call.headers["Idempotency-Key"]}
+        headers = {"Authorization": f"Bearer {self._key}", **call.headers}
+        number = self.history.invoked(op, {**told, "api": chosen})
         try:
             async with self._session.request(
-                method,
-                f"{self._urls[chosen]}{path}",
-                headers=headers,
+                call.method,
+                f"{self._urls[chosen]}{call.path}",
+                data=call.body,
+                headers={"Content-Type": "application/json", **headers},
                 timeout=aiohttp.ClientTimeout(CALL_LIMIT_S),
-                **request,
             ) as response:
                 answer = _answer(response.status, await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -7,11 +7,13 @@ import itertools
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
 
+from quota_service.client.call import Call
+from quota_service.client.unsent import UNSENT
 from quota_service.client.webhooks import SECRET_PREFIX, sign
 from tests.support.patience import LIMIT_S
 
@@ -65,12 +67,17 @@ class ApiClient:
         async with self._session.request(method, url, headers=headers, **arguments) as response:
             return Reply(response.status, response.headers.copy(), await response.read())
 
+    async def send(self, call: Call, **arguments: Any) -> Reply:
+        """Send a call of the client, once; see `call` for the key."""
+        if call.document is not None:
+            arguments["json"] = call.document
+        return await self.call(call.method, call.path, headers=call.headers, **arguments)
+
     async def get(self, path: str, **arguments: Any) -> Reply:
         return await self.call("GET", path, **arguments)
 
     async def import_exam(self, definition: Mapping[str, Any]) -> Reply:
-        path = f"/v1/exams/{definition['id']}"
-        return await self.call("PUT", path, key=self.ops_key, json=definition)
+        return await self.send(UNSENT.import_exam(definition["id"], definition), key=self.ops_key)
 
     async def reserve(
         self,
@@ -84,16 +91,16 @@ class ApiClient:
         **members: Any,
     ) -> Reply:
         """Reserve, under a new idempotency key unless one is given."""
-        body = {
-            "candidate": candidate,
-            "subjects": list(subjects),
-            "venues": list(venues),
-            "accepted_notice": "2023-1",
-            **members,
-        }
-        headers = {"Idempotency-Key": idempotency_key or f"key-{next(self._numbers)}"}
-        path = f"/v1/exams/{exam}/reservations"
-        return await self.call("POST", path, key=key, json=body, headers=headers)
+        call = UNSENT.reserve(
+            exam,
+            candidate=candidate,
+            subjects=list(subjects),
+            venues=list(venues),
+            accepted_notice="2023-1",
+            idempotency_key=idempotency_key or f"key-{next(self._numbers)}",
+        )
+        # Tests send members that no client would.
+        return await self.send(replace(call, document={**call.document, **members}), key=key)
 
     async def pay(
         self,

@@ -61,7 +61,15 @@ GENERAL = frozenset(
 
 _JSON, _CSV = "application/json", "text/csv"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_NAMES = ("Answer", "Call", "CallSender", "address", "given", "new_idempotency_key")
+_NAMES = (
+    "Answer",
+    "Call",
+    "CallSender",
+    "given",
+    "new_idempotency_key",
+    "quoted",
+    "with_query",
+)
 _SUMMARY_MAX = 90
 _BY_POSITION = ("path", "definition")
 _NEVER_SENT = frozenset({"X-Request-ID", "If-None-Match"})
@@ -362,15 +370,10 @@ def _name(sent: str) -> str:
 
 
 def _address(route: Route, others: Iterable[_Argument]) -> str:
-    parts = [
-        part if place % 2 else repr(part)
-        for place, part in enumerate(_PLACEHOLDER.split(route.path))
-        if part
-    ]
-    query = [f"{each.name}={each.name}" for each in others if each.into == "query"]
-    if len(parts) == 1 and not query:
-        return parts[0]
-    return f"address({', '.join(parts + query)})"
+    query = "".join(f", {each.name}={each.name}" for each in others if each.into == "query")
+    path = _PLACEHOLDER.sub(r"{quoted(\1)}", route.path)
+    path = f'"{path}"' if path == route.path else f'f"{path}"'
+    return f"with_query({path}{query})" if query else path
 
 
 def _body(arguments: Iterable[_Argument]) -> str:

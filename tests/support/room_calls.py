@@ -1,5 +1,6 @@
 """The calls of the waiting room, as a frontend and a waiting client make them."""
 
+from quota_service.client.unsent import UNSENT
 from quota_service.seats.keys import Shard
 from tests.support.client import ApiClient, Reply
 
@@ -9,17 +10,16 @@ SHARD = Shard("exam-1", 1)
 
 
 async def join(api: ApiClient, candidate: str = "candidate-1") -> Reply:
-    return await api.call("POST", ROOM, json={"candidate": candidate})
+    return await api.send(UNSENT.join_waiting_room("exam-1", candidate=candidate))
 
 
 async def claim(api: ApiClient, ticket: str, candidate: str = "candidate-1") -> Reply:
-    body = {"candidate": candidate, "ticket": ticket}
-    return await api.call("POST", CLAIMS, json=body)
+    return await api.send(UNSENT.claim_place("exam-1", candidate=candidate, ticket=ticket))
 
 
 async def finish(api: ApiClient, candidate: str = "candidate-1") -> Reply:
-    return await api.call("DELETE", f"{CLAIMS}/{candidate}")
+    return await api.send(UNSENT.finish_place("exam-1", candidate))
 
 
 async def look(api: ApiClient) -> Reply:
-    return await api.get(ROOM, key=None)
+    return await api.send(UNSENT.get_waiting_room("exam-1"), key=None)

@@ -54,7 +54,7 @@ def test_every_problem_is_an_exception_with_its_members() -> None:
         assert str(error) == f"{slug}: what happened"
 
 
-@pytest.mark.parametrize("module", ["webhooks"])
+@pytest.mark.parametrize("module", ["unsent", "webhooks"])
 def test_the_examples_of_a_module_are_true(module: str) -> None:
     found = importlib.import_module(f"quota_service.client.{module}")
 
