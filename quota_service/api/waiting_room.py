@@ -115,6 +115,8 @@ class RoomMembers(Answer):
     """Numbers up to this can be claimed no more."""
     waiting: Annotated[Count, example(7058)]
     """Candidates who wait for their turn, estimated."""
+    waiting_in_draw: Annotated[Count, example(6120)]
+    """Those of them who are in the draw, and so come before every number."""
     poll_after: PollAfter
     poll_after_max: Annotated[Seconds, example(15.0)]
     """The longest time between two polls of a client, in seconds."""
@@ -377,6 +379,7 @@ def _room_json(document: PublicDocument) -> WaitingRoom:
         "late_through": document.late_through,
         "rate": document.rate_per_s,
         "waiting": document.waiting,
+        "waiting_in_draw": document.waiting_in_draw,
         "poll_after": document.poll_after_s,
         "poll_after_max": document.poll_after_max_s,
         "seed_commitment": document.seed_commitment,

@@ -1256,6 +1256,7 @@ class SteeredRoom(TypedDict):
     serving: int
     late_through: int
     waiting: int
+    waiting_in_draw: int
     poll_after: float
     poll_after_max: float
     seed_commitment: str
@@ -1375,6 +1376,7 @@ class WaitingRoom(TypedDict):
     serving: int
     late_through: int
     waiting: int
+    waiting_in_draw: int
     poll_after: float
     poll_after_max: float
     seed_commitment: str

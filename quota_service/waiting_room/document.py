@@ -52,6 +52,7 @@ class PublicDocument:
     late_through: int
     rate_per_s: float
     waiting: int
+    waiting_in_draw: int
     poll_after_s: float
     poll_after_max_s: float
     seed_commitment: str
@@ -92,6 +93,7 @@ def public_document(
         late_through=room.late_through,
         rate_per_s=round(rate_per_s, 3),
         waiting=status.waiting,
+        waiting_in_draw=status.waiting_in_draw,
         poll_after_s=polling.after_s(eta_s, jitter),
         poll_after_max_s=polling.max_s,
         seed_commitment=commitment(room.seed),

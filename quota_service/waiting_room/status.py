@@ -112,17 +112,22 @@ class RoomStatus:
         return self._drawn + self.handed_out
 
     @property
+    def waiting_in_draw(self) -> int:
+        """How many of the draw wait for their turn, estimated: all before the first number."""
+        return round(self._drawn * (1 - share(self.room.threshold)))
+
+    @property
     def waiting(self) -> int:
         """How many wait for their turn: what is left of the draw, and the queue."""
-        return self._left_of_draw + max(0, self.handed_out - self.room.serving)
+        return self.waiting_in_draw + max(0, self.handed_out - self.room.serving)
 
     def ahead_of(self, ticket: Ticket) -> int:
         """Return how many have their turn before a ticket, estimated."""
         if not ticket.is_for_draw:
-            return self._left_of_draw + max(0, ticket.place - 1 - self.room.serving)
+            return self.waiting_in_draw + max(0, ticket.place - 1 - self.room.serving)
         drawn = self.rank(ticket.candidate)
         if drawn is None:
-            return self._left_of_draw
+            return self.waiting_in_draw
         before = share(drawn) - share(self.room.threshold)
         return round(self._drawn * max(0.0, before))
 
@@ -130,7 +135,3 @@ class RoomStatus:
     def _drawn(self) -> int:
         """How many are in the draw, as far as either store knows."""
         return max(self.room.drawn, self.counts.drawn)
-
-    @property
-    def _left_of_draw(self) -> int:
-        return round(self._drawn * (1 - share(self.room.threshold)))

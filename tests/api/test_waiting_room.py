@@ -67,10 +67,12 @@ async def test_the_document_tells_everybody_the_same_and_reveals_the_seed_at_the
 
     assert set(before) == set(after) == {
         "exam", "phase", "paused", "threshold", "late_threshold", "serving", "late_through",
-        "rate", "waiting", "poll_after", "poll_after_max", "seed_commitment", "seed", "opens_at",
-        "claim_grace_s", "server_time", "draw_rule", "source", "entries", "without_source",
+        "rate", "waiting", "waiting_in_draw", "poll_after", "poll_after_max", "seed_commitment",
+        "seed", "opens_at", "claim_grace_s", "server_time", "draw_rule", "source", "entries",
+        "without_source",
     }  # fmt: skip
     assert (before["phase"], before["seed"], before["waiting"]) == ("before", None, 1)
+    assert before["waiting_in_draw"] == 1
     assert (before["threshold"], before["serving"], before["rate"]) == ("0" * 64, 0, 20)
     assert (after["phase"], after["seed_commitment"]) == ("draw", before["seed_commitment"])
     assert hashlib.sha256(bytes.fromhex(after["seed"])).hexdigest() == before["seed_commitment"]

@@ -28,11 +28,13 @@ async function rankOf(room, candidate) {
 /** Candidates before this one, about; null where nobody can say. */
 function aheadOf(room, ticket, rank) {
   if (room.phase === "before") return null;
-  if (ticket.kind === "number") return Math.max(0, ticket.number - room.serving);
+  if (ticket.kind === "number") {
+    return room.waiting_in_draw + Math.max(0, ticket.number - 1 - room.serving);
+  }
   if (rank === null) return null;
   const served = share(room.threshold);
   const before = (share(rank) - served) / (1 - served || 1);
-  return Math.max(0, Math.ceil(before * room.waiting));
+  return Math.max(0, Math.ceil(before * room.waiting_in_draw));
 }
 
 /** Whether the turn has come; true where only the service can say. */
