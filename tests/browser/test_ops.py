@@ -68,8 +68,9 @@ async def noted(api: ApiClient) -> list[tuple[str, str]]:
 
 
 async def test_ops_sign_in_with_a_key_that_only_the_memory_of_the_page_has(
-    api: ApiClient, pages: Pages
+    running: Running, pages: Pages
 ) -> None:
+    api = running.client
     page = await pages.open(f"{api.url}/ops")
     await page.locator("input[name=key]").fill(api.frontend_key)
     await page.keyboard.press("Enter")
@@ -85,6 +86,16 @@ async def test_ops_sign_in_with_a_key_that_only_the_memory_of_the_page_has(
     await page.reload()
     await page.locator("input[name=key]").wait_for()
     assert await page.locator("input[name=key]").input_value() == ""
+
+
+async def test_ops_whose_key_is_revoked_are_signed_out(running: Running, pages: Pages) -> None:
+    api = running.client
+    page = await signed_in(pages, api)
+    await running.service.key_ledger.revoke(api.ops_key.split("_")[1])
+    await running.service.keys.refresh()
+
+    await expect(page.get_by_text(EN["ops-key-over"])).to_be_visible()
+    await expect(page.locator("input[name=key]")).to_be_visible()
 
 
 async def test_the_noon_screen_shows_what_happens_and_a_pause_says_first_what_it_stops(

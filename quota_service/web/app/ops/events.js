@@ -56,7 +56,8 @@ export function Events() {
       ${t("ops-events-all")}
     </label>`}
   >
-    ${shown.state !== "open" && html`<p class="soft">${t("ops-events-away")}</p>`}
+    ${shown.state === "opening" && html`<p class="soft">${t("loading")}</p>`}
+    ${["lost", "refused"].includes(shown.state) && html`<p class="soft">${t("ops-events-away")}</p>`}
     ${shown.state === "open" && !shown.events.length && html`<p class="soft">${t("ops-no-events")}</p>`}
     <ol class="events">
       ${shown.events.map(

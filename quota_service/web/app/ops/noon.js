@@ -32,13 +32,13 @@ export function Noon() {
     <${Figures} exam=${exam} data=${data} seconds=${seconds} />
     <div class="charts">
       <${Chart}
-        title=${t("ops-chart-crowd")}
+        title=${t(room ? "ops-chart-crowd" : "ops-chart-held")}
         unit=${t("ops-per-second")}
         seconds=${seconds}
         now=${now}
         lines=${[
-          ["joined", t("ops-joined"), "ink-soft", true],
-          ["admitted", t("ops-admitted"), "accent"],
+          ...(room ? [["joined", t("ops-joined"), "ink-soft", true]] : []),
+          ...(room ? [["admitted", t("ops-admitted"), "accent"]] : []),
           ["held", t("ops-held"), "ok"],
         ]}
       />
