@@ -7,7 +7,7 @@ from pydantic import with_config
 from typing_extensions import TypedDict
 
 from quota_service.api.context import ApiContext
-from quota_service.api.models import STRICT, Answer, Count, ExamId, Id, Reader, Seconds, Time
+from quota_service.api.models import STRICT, Answer, Count, ExamId, Reader, Seconds, Time
 from quota_service.api.pauses import Scope, scope_json
 from quota_service.api.waiting_room import LoadReport, report_json
 from quota_service.domain.definition import rfc3339
@@ -21,8 +21,8 @@ from quota_service.waiting_room.status import Phase
 
 @with_config(STRICT)
 class _Query(TypedDict):
-    venue: NotRequired[Id]
-    subject: NotRequired[Id]
+    venue: NotRequired[str]
+    subject: NotRequired[str]
 
 
 class RoomLoadAnswer(Answer):
