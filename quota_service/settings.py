@@ -49,8 +49,9 @@ class Settings:
     """secrets that sign payment callbacks, whsec_<base64> each; list the old one and the new one,
     with a comma between them, while the provider changes it"""
     candidate_token_secrets: str = field(default="", repr=False)
-    """secrets that sign the tokens of candidates, whsec_<base64> each; the first one signs, so put
-    a new one in front and take the old one out a day later; without any there are no tokens"""
+    """secrets that sign the tokens of candidates, whsec_<base64> each; the first one signs, so list
+    a new one last in every process, then first, and take the old one out a day later; without any
+    there are no tokens"""
     cors_origins: Annotated[
         str,
         Field(pattern=rf"^({_ORIGIN}(,{_ORIGIN})*)?$", examples=["https://exam.example"]),

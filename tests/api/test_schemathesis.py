@@ -342,6 +342,7 @@ def _run(
                     "frontend_key": {"bearer": api.frontend_key},
                     "refunds_key": {"bearer": api.frontend_key},
                     "ops_key": {"bearer": api.ops_key},
+                    "candidate_token": {"bearer": api.frontend_key},
                     "webhook_signature": {"api_key": TO_BE_SIGNED},
                 }
             },
