@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -31,6 +32,16 @@ pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = "quota_service/ledger/migrations"
+TOLD = """
+WITH since AS (SELECT applied_at AS at FROM schema_migrations WHERE name = '0034_events.sql')
+SELECT NOT EXISTS (SELECT FROM events WHERE sequence IS NULL)
+       AND count(*) FILTER (WHERE kind = 'reservation.confirmed')
+           = (SELECT count(*) FROM bookings b, since WHERE b.confirmed_at > since.at)
+       AND count(*) FILTER (WHERE kind = 'reservation.refunded')
+           = (SELECT count(*) FROM refunds r, since WHERE r.refunded_at > since.at)
+       AND count(*) FILTER (WHERE kind = 'reservation.held') > 10
+FROM   events
+"""
 EXAM, SHORT = "exam-1", "exam-short"
 
 
@@ -143,9 +154,19 @@ async def test_the_version_before_serves_on_the_new_schema_beside_the_new_one(si
 
     await serves_before.terminate()
     await live(now, now, "alone")
+    await eventually(lambda: is_told(site))
     audited = await now.get(f"/v1/exams/{EXAM}/audit", key=now.ops_key)
     assert (audited.status, audited.json["differences"]) == (200, [])
     assert works_now.is_running
+
+
+async def is_told(site: Site) -> bool:
+    """Whether each fact since the migration is told, whichever version made it true."""
+    connection = await asyncpg.connect(site.environment["QUOTA_POSTGRES_DSN"])
+    try:
+        return bool(await connection.fetchval(TOLD))
+    finally:
+        await connection.close()
 
 
 async def import_exams(api: ApiClient) -> None:

@@ -23,6 +23,7 @@ from tests.support.client import ApiClient
 from tests.support.exams import exam_definition
 from tests.support.forked import STDOUT, Forked, fork
 from tests.support.patience import PATIENT, START_LIMIT_S
+from tests.support.told_events import check_events
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -112,8 +113,12 @@ async def answers(running: Running, question: str, *, is_wanted: bool) -> None:
 
 
 async def recover(running: Running) -> Recovered:
+    """Recover what a death left; whatever its line, there are events of what is so, and no more."""
     stores = running.service.stores
-    return await recover_attempts(stores.payments, stores.registry.shard("exam-1"), 0, 100)
+    await check_events(running.service, "exam-1")
+    recovered = await recover_attempts(stores.payments, stores.registry.shard("exam-1"), 0, 100)
+    await check_events(running.service, "exam-1")
+    return recovered
 
 
 @pytest.mark.parametrize("line", BEFORE_THE_DECISION)

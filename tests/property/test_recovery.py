@@ -24,6 +24,7 @@ from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.order_events import order_events
 from quota_service.registration.recover import recover_attempts
 from quota_service.registration.recover_shard import Way, rebuild_shard, recover_if_lost
 from quota_service.registration.refund import refund, return_seats
@@ -37,6 +38,7 @@ from tests.support.exams import make_exam
 from tests.support.records import move_due
 from tests.support.redis_clients import redis_of
 from tests.support.running_service import running_service
+from tests.support.told_events import check_events
 from tests.support.use_cases import (
     DiedError,
     dying,
@@ -207,16 +209,19 @@ async def compare(
     await import_exam(service.stores.maintenance, make_exam(history.exam, seats=SEATS))
     for each in before:
         await history.take(each)
+        await order_events(service.stores.maintenance, 1000)
     if lost:
         history.copy = await dumped(service, history.shard)
     for each in after:
         await history.take(each)
+        await order_events(service.stores.maintenance, 1000)
     await history.lose()
 
     recovery = await recover_if_lost(service.stores.maintenance, history.exam)
     recovered = await read(service, history.shard)
     again = await rebuild_shard(service.stores.maintenance, history.exam, "to compare")
     rebuilt = await read(service, history.shard)
+    await check_events(service, history.exam)
 
     assert recovery is not None
     assert again is not None

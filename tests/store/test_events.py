@@ -4,22 +4,28 @@ import asyncio
 import dataclasses
 import json
 
+import pytest
+
 from quota_service.app.opening import Service
 from quota_service.domain.definition import rfc3339
+from quota_service.domain.errors import SeatsUnavailable
 from quota_service.domain.event import EventKind
 from quota_service.domain.payment import RefundReason
 from quota_service.domain.reservation import Reservation
+from quota_service.registration.archive import archive_exam
 from quota_service.registration.change_venue import change_venue
 from quota_service.registration.confirm import confirm
+from quota_service.registration.order_events import order_events
 from quota_service.registration.refund import refund
 from quota_service.registration.release import release
 from quota_service.seats.keys import Shard
 from tests.support.bookings import book
-from tests.support.lost_shards import drain, lose_everything, recover_shards, rows
+from tests.support.lost_shards import another_run, drain, lose_everything, recover_shards, rows
 from tests.support.records import move_due_into_the_past
 from tests.support.redis_clients import redis_of
+from tests.support.retirement import end
 from tests.support.told_events import data, kinds, order, told
-from tests.support.use_cases import expire_due_holds, hold, payment
+from tests.support.use_cases import DiedError, dying, expire_due_holds, hold, payment
 
 
 def shard_of(service: Service) -> Shard:
@@ -239,6 +245,21 @@ async def test_a_booking_whose_hold_was_lost_with_redis_is_told_after_the_recove
     ]
 
 
+async def test_a_payment_after_a_recovery_waits_for_no_step_of_the_new_epoch(
+    service: Service,
+) -> None:
+    held = await hold(service)
+    await drain(service)
+    await another_run(service)
+    assert await recover_shards(service) == 1
+    unknown = dataclasses.replace(payment(held), reservation=f"exam-1.0.{'a' * 24}")
+    await confirm(service.stores.payments, unknown)
+
+    found = await order(service)
+
+    assert [event.kind for event in found] == [EventKind.HELD, EventKind.REFUND_DUE]
+
+
 async def test_a_torn_record_is_told_of_as_far_as_it_can_be_read(service: Service) -> None:
     insert = (
         "INSERT INTO journal (exam, epoch, version, verb, subject, at, body)"
@@ -271,3 +292,92 @@ async def test_old_events_go_and_numbers_go_on(service: Service) -> None:
     assert pruned == [1, 1, 0]
     assert [event.sequence for event in await events.page(0, 10)] == [3, 4]
     assert [event.sequence for event in after] == [4]
+
+
+async def test_steps_that_no_journal_has_are_told_by_what_became_of_them(service: Service) -> None:
+    known = await hold(service, "known", "tianjin")
+    await drain(service)
+    missing = await hold(service, "missing", "tianjin")
+    booked = await book(service, "booked", "tianjin")
+    await release(service.stores, known.id)
+    await redis_of(service).xtrim(shard_of(service).key("journal"), maxlen=0)
+    later = await hold(service, "later", "jinan")
+
+    found = await told(service)
+
+    lives = {
+        each.id: [event.kind for event in found if event.reservation == each.id]
+        for each in (known, missing, booked, later)
+    }
+    assert lives == {
+        known.id: [EventKind.HELD, EventKind.RELEASED],
+        missing.id: [EventKind.HELD],
+        booked.id: [EventKind.HELD, EventKind.CONFIRMED],
+        later.id: [EventKind.HELD],
+    }
+
+
+async def test_an_entry_that_is_set_aside_holds_up_no_event(service: Service) -> None:
+    client, shard = redis_of(service), shard_of(service)
+    version = await client.incr(shard.key("version"))
+    await client.xadd(shard.key("journal"), {"verb": "odd"}, id=f"{shard.epoch}-{version}")
+    booking = await book(service)
+
+    waiting = await order(service)
+    found = await told(service)
+
+    assert waiting == []
+    assert [(event.kind, event.reservation) for event in found] == [
+        (EventKind.HELD, booking.id),
+        (EventKind.CONFIRMED, booking.id),
+    ]
+    assert len(await rows(service, "SELECT 1 FROM journal_quarantine")) == 1
+
+
+async def test_a_payment_of_an_archived_exam_waits_for_no_journal(service: Service) -> None:
+    booking = await book(service)
+    await end(service, 1)
+    await archive_exam(service.stores.maintenance, "exam-1")
+    before = len(await order(service))
+    late = payment(booking, "once more", booking.amount)
+    unknown = dataclasses.replace(payment(booking, "x"), reservation=f"exam-1.0.{'a' * 24}")
+    for each in (late, unknown):
+        assert (await confirm(service.stores.payments, each)).outcome == "refund_due"
+
+    found = await order(service)
+
+    assert before == 2
+    assert [event.kind for event in found] == [EventKind.REFUND_DUE] * 2
+
+
+async def test_a_process_that_dies_while_it_numbers_leaves_the_rest_to_the_next(
+    service: Service,
+) -> None:
+    held = await hold(service)
+    await confirm(service.stores.payments, payment(held, "wrong", 1))
+    await drain(service)
+    with pytest.raises(DiedError):
+        await order_events(dying(service.stores.maintenance, "order events: placed"), 10)
+
+    assert (await service.stores.maintenance.events.span()).last == 0
+    assert await kinds(service) == ["reservation.held", "payment.refund_due"]
+
+
+async def test_while_redis_is_away_only_what_it_has_to_be_asked_for_waits(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = await hold(service)
+    await confirm(service.stores.payments, payment(held, "wrong", 1))
+    await drain(service)
+
+    async def away(*_: object) -> None:
+        raise SeatsUnavailable("redis is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(service.stores.maintenance.recovery), "statuses", away)
+        with pytest.raises(SeatsUnavailable):
+            await order(service)
+    meanwhile = await service.stores.maintenance.events.page(0, 10)
+
+    assert [event.kind for event in meanwhile] == [EventKind.HELD]
+    assert await kinds(service) == ["reservation.held", "payment.refund_due"]

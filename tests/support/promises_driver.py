@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, ClassVar, TypeVar
 
-from hypothesis.stateful import RuleBasedStateMachine
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from quota_service.app.opening import Service
 from quota_service.domain.exam import Quota
 from quota_service.domain.payment import PaymentEvent, PaymentStatus
 from quota_service.registration.confirm import confirm
+from quota_service.registration.order_events import order_events
 from quota_service.seats.keys import Shard
 from tests.support.promises_model import Held, Model
+from tests.support.told_events import check_events
 from tests.support.use_cases import dying
 
 Result = TypeVar("Result")
@@ -33,6 +35,16 @@ class Driver(RuleBasedStateMachine):
     @property
     def stores(self) -> Any:
         return self.service.stores
+
+    @rule()
+    def number_events(self) -> None:
+        """What is not drained yet is told later, behind what comes before it."""
+        self.run(order_events(self.stores.maintenance, 1000))
+
+    def teardown(self) -> None:
+        """Check what was told of all that has happened."""
+        if hasattr(self, "model"):
+            self.run(check_events(self.service, self.model.exam))
 
     def dying(self, part: str, line: str) -> Any:
         """Return a part of the stores whose use cases die at a marked line."""

@@ -14,6 +14,7 @@ from quota_service.ledger.migrations import migrate
 from quota_service.registration.confirm import confirm
 from quota_service.registration.drain_journal import drain_journal
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.order_events import order_events
 from quota_service.settings import Settings
 from tests.support.exams import make_exam
 from tests.support.pooler import pooled
@@ -56,6 +57,9 @@ async def test_everything_works_while_each_transaction_gets_another_connection(
                 service.stores.maintenance, service.stores.registry.shard("exam-1"), 1000, 3
             )
 
+            numbered = await order_events(service.stores.maintenance, 1000)
+
+            assert numbered.numbered == 2 * CANDIDATES
             assert set(outcomes) == {PaymentOutcome.CONFIRMED}
             assert drained.stored > CANDIDATES
             await check_both_books(service, booked=CANDIDATES)

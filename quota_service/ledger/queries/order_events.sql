@@ -1,7 +1,7 @@
 -- Gives the next numbers to events that can be told: what happened to a reservation before is told, or is told
--- in this step. A hold is the first of a reservation, then they go by the steps they come after. What belongs to
--- an epoch that is over waits for nothing more: the recovery drained all there was. The candidate of a payment
--- without a booking is known from the journal by now. Answers how many.
+-- in this step. A hold is the first of a reservation, then they go by the steps they come after; versions never
+-- start anew. What belongs to an epoch that is over waits for nothing more: the recovery drained all there was.
+-- The candidate of a payment without a booking is known from the journal by now. Answers how many.
 -- $1 limit, integer
 WITH ready AS (
     SELECT e.ctid AS place, e.kind <> 'reservation.held' AS follows, e.epoch, e.version, e.id
@@ -10,7 +10,8 @@ WITH ready AS (
     LEFT   JOIN journal_positions p ON p.exam = e.exam AND p.shard = 0
     WHERE  e.sequence IS NULL
     AND    e.version IS NOT NULL
-    AND    ((e.epoch, e.version) <= (p.drained_epoch, p.drained_version)
+    AND    (e.version <= p.drained_version
+            OR e.epoch < p.drained_epoch
             OR e.epoch < s.epoch AND s.state <> 'fenced'
             OR s.exam IS NULL)
     AND    CASE WHEN e.kind = 'waiting_list.offered' AND s.retired_at IS NULL
