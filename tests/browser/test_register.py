@@ -215,11 +215,12 @@ async def test_what_ops_do_meanwhile_is_told_and_an_order_in_a_pause_is_taken_wh
     await candidate.press("next")
     await candidate.press("next")
     reason = "the hall is being checked"
-    await site.ops("POST", f"/v1/exams/{exam}/pause", reason=reason, retry_after_s=1)
+    await site.ops("POST", f"/v1/exams/{exam}/pause", reason=reason, venue="jinan", retry_after_s=1)
+    await candidate.shows("pause-at", what="jinan").to_be_visible()
     await expect(candidate.page.get_by_text(reason)).to_be_visible()
     await candidate.press("order.reserve")
     await candidate.shows("order.kept").to_be_visible()
-    await site.ops("POST", f"/v1/exams/{exam}/resume")
+    await site.ops("POST", f"/v1/exams/{exam}/resume", venue="jinan")
 
     await expect(candidate.reservation("held")).to_be_visible()
 
@@ -252,6 +253,12 @@ async def test_an_order_is_made_once_whatever_becomes_of_the_network_and_the_pag
 
     await expect(candidate.reservation("held")).to_be_visible()
     assert answers[0] == 201
+    await page.context.set_offline(True)
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await candidate.shows("refusal.title.warn").to_be_visible()
+    await page.context.set_offline(False)
+    await expect(page.get_by_text(candidate.says("refusal.title.warn"))).to_have_count(0)
+    await expect(page.locator("main > :first-child")).to_have_role("heading")
     assert len((await candidate.view(exam))["reservations"]) == 1
 
 

@@ -176,7 +176,7 @@ export function VenuesStep({ exam, seats, draft, change, onNext, onBack }) {
     <h2 id="venues">${t("venues.title")}</h2>
     <p class="soft">${t("venues.rule")}</p>
     ${seats.isStale && html`<p class="gone">${t("venues.stale")}</p>`}
-    ${draft.venues.length > 0 && html`<${Ranked} ...${{ exam, seats, draft, change }} />`}
+    <div><${Ranked} ...${{ exam, seats, draft, change }} /></div>
     ${others.length > 0 && html`<h3>${t("venues.others")}</h3>`}
     <ul class="plain others">
       ${others.map(

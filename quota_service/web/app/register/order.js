@@ -46,7 +46,8 @@ function Gone({ exam, seats, draft, change, onList, canList }) {
   const free = exam.venues.filter(
     ({ id }) => !draft.venues.includes(id) && leftAt(exam, seats, id, draft.subjects, t).hasAll,
   );
-  return html`${free.length > 0 && html`<p>${t("order.free-at")}</p>`}
+  return html`<div>
+    ${free.length > 0 && html`<p>${t("order.free-at")}</p>`}
     <p class="row">
       ${free.map(
         ({ id, title }) => html`<button
@@ -62,7 +63,8 @@ function Gone({ exam, seats, draft, change, onList, canList }) {
       html`<button type="button" class="button button-primary" onClick=${onList}>
         ${t("list.join")}
       </button>`}
-    </p>`;
+    </p>
+  </div>`;
 }
 
 export function OrderStep(props) {

@@ -8,7 +8,7 @@ import { Reservation } from "./reservation.js";
 import { blinkTitle, useRoom } from "./room.js";
 import { RoomPanel } from "./room_panel.js";
 import { useSeats } from "./seats.js";
-import { apiFor, nameOf, sessionOf } from "./shown.js";
+import { apiFor, nameOf, pausedWhat, sessionOf } from "./shown.js";
 import { useTruth } from "./truth.js";
 import { ListEntry } from "./waiting_list.js";
 import { html, Notice, useEffect, useMemo, useRef, useServerTime, useState } from "../ui.js";
@@ -85,16 +85,29 @@ export function Registration({ exam: id, session }) {
   const card = (each) =>
     html`<${Reservation} key=${each.id} reservation=${each} view=${view} ...${parts} />`;
 
+  // Each part has an element of its own: what comes and goes in one moves nothing of another.
   return html`<h1>${text(exam.title)}</h1>
-    <${Refusal} error=${error} exam=${exam} kind="warn" />
-    ${(exam.pauses ?? []).map(
-      (pause) => html`<${Notice} kind="warn" key=${pause.since} title=${t("pause")}>
-        <p>${pause.reason}</p>
-      <//>`,
-    )}
-    ${live.map(card)} ${entry && html`<${ListEntry} entry=${entry} ...${parts} />`}
-    <${NewOrder} ...${{ parts, taken, place, candidate, entry }} />
-    ${ended.length > 0 && html`<h2>${t("ended-title")}</h2>`} ${ended.map(card)}`;
+    <div>
+      <${Refusal} error=${error} exam=${exam} kind="warn" />
+      ${(exam.pauses ?? []).map(
+        ({ scope, since, reason }) => html`<${Notice}
+          kind="warn"
+          key=${since}
+          title=${t(scope.venue || scope.subject ? "pause-at" : "pause", {
+            what: pausedWhat(exam, scope),
+          })}
+        >
+          <p>${reason}</p>
+        <//>`,
+      )}
+    </div>
+    <div>${live.map(card)}</div>
+    <div>${entry && html`<${ListEntry} entry=${entry} ...${parts} />`}</div>
+    <div><${NewOrder} ...${{ parts, taken, place, candidate, entry }} /></div>
+    <div>
+      ${ended.length > 0 && html`<h2>${t("ended-title")}</h2>`}
+      <div>${ended.map(card)}</div>
+    </div>`;
 }
 
 /** The steps to an order, where there is still something to order. */

@@ -35,7 +35,8 @@ function Asked({ label, text: question, isOff, onDo }) {
     close();
     onDo();
   };
-  return html`<button type="button" class="button" disabled=${isOff} onClick=${() => ask(true)}>
+  return html`<div class="act">
+    <button type="button" class="button" disabled=${isOff} onClick=${() => ask(true)}>
       ${label}
     </button>
     ${asks &&
@@ -45,7 +46,8 @@ function Asked({ label, text: question, isOff, onDo }) {
         <button type="button" class="button" onClick=${close}>${t("keep")}</button>
         <button type="button" class="button button-danger" onClick=${act}>${label}</button>
       </p>
-    <//>`}`;
+    <//>`}
+  </div>`;
 }
 
 function ChangeVenue({ reservation, api, exam, seats, look }) {
@@ -61,9 +63,8 @@ function ChangeVenue({ reservation, api, exam, seats, look }) {
     if ((await run(() => api.put(path, { venue }))) !== null) close();
   };
   const others = exam.venues.filter(({ id }) => id !== reservation.venue);
-  return html`<button type="button" class="button" onClick=${() => open(true)}>
-      ${t("venue.change")}
-    </button>
+  return html`<div class="act">
+    <button type="button" class="button" onClick=${() => open(true)}>${t("venue.change")}</button>
     ${isOpen &&
     html`<${Dialog} title=${t("venue.change")} onClose=${close}>
       <p class="soft">${t("venue.rule")}</p>
@@ -93,7 +94,8 @@ function ChangeVenue({ reservation, api, exam, seats, look }) {
           ${t("venue.do")}
         </button>
       </p>
-    <//>`}`;
+    <//>`}
+  </div>`;
 }
 
 function Hold(props) {
@@ -115,7 +117,7 @@ function Hold(props) {
     </p>
     ${wentToPay &&
     html`<${Notice} kind="warn" title=${t("hold.waiting-title")}><p>${t("hold.waiting")}</p><//>`}
-    <p class="row">
+    <div class="row">
       <button
         type="button"
         class="button button-primary"
@@ -133,7 +135,7 @@ function Hold(props) {
         isOff=${call.isRunning}
         onDo=${() => run(() => api.delete(path))}
       />
-    </p>
+    </div>
     <${Refusal} error=${call.refusal} exam=${exam} />`;
 }
 
@@ -147,7 +149,7 @@ function Booking(props) {
   return html`<${Notice} kind="ok" title=${t("booking.title")}>
       <p>${t("booking.paid", { at: clockTime(paidAt, exam) })}</p>
     <//>
-    <p class="row">
+    <div class="row">
       <${ChangeVenue} ...${props} />
       ${!view.refund_used &&
       html`<${Asked}
@@ -159,7 +161,7 @@ function Booking(props) {
             api.post(`/v1/reservations/${reservation.id}/refund`, {}, { repeatable: true }),
           )}
       />`}
-    </p>
+    </div>
     ${view.refund_used && html`<p class="soft">${t("refund.used")}</p>`}
     <${Refusal} error=${call.refusal} exam=${exam} />`;
 }
@@ -218,7 +220,7 @@ export function Reservation(props) {
       <span class=${`tag ${TAGS[state] ?? ""}`}> ${t(`state.${state}`)}</span>
     </h2>
     <p>${subjects} · ${money(reservation.amount, reservation.currency)}</p>
-    <${Part} ...${props} />
+    <div><${Part} ...${props} /></div>
     <${History} history=${reservation.history} exam=${exam} />
   </article>`;
 }

@@ -37,7 +37,7 @@ export function RoomPanel({ place, exam, draft }) {
   const { kind, number } = draft.ticket;
   return html`<div class="room">
     <${Notice} live=${false} title=${t(`room.in-${kind}`, { number })}>
-      <${Waiting} ...${place} opensAt=${Date.parse(exam.registration.opens_at)} />
+      <div><${Waiting} ...${place} opensAt=${Date.parse(exam.registration.opens_at)} /></div>
       ${place.room?.paused && html`<p class="gone">${t("room.paused")}</p>`}
       <p class="soft">${t("room.kept")}</p>
     <//>

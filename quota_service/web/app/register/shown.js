@@ -39,6 +39,20 @@ export const listOf = (texts) => new Intl.ListFormat(language, { type: "conjunct
 export const sessionOf = (exam, subject) =>
   exam.subjects.find((each) => each.id === subject)?.session;
 
+/** Whether ops have paused one of the subjects at a venue. */
+function isPaused(exam, venue, subjects) {
+  return (exam.pauses ?? []).some(({ scope }) => {
+    const isHere = scope.venue === null || scope.venue === venue;
+    return isHere && (scope.subject === null || subjects.includes(scope.subject));
+  });
+}
+
+/** What a pause covers, in words; empty where it covers the exam. */
+export const pausedWhat = (exam, { venue, subject }) =>
+  [venue && nameOf(exam, "venues", venue), subject && nameOf(exam, "subjects", subject)]
+    .filter(Boolean)
+    .join(" · ");
+
 /** What is left at a venue of the subjects, in words; whether it offers and has all of them. */
 export function leftAt(exam, seats, venue, subjects, t) {
   const quotas = subjects.map((subject) => seats.left.get(`${venue}/${subject}`));
@@ -49,5 +63,6 @@ export function leftAt(exam, seats, venue, subjects, t) {
   let told = t("venues.left", { n: Math.min(...quotas.map((quota) => quota?.remaining ?? 0)) });
   if (missing) told = t("venues.not-offered", { subjects: missing });
   else if (gone) told = t("venues.gone", { subjects: gone });
+  if (isPaused(exam, venue, subjects)) told = t("venues.paused", { left: told });
   return { told: seats.isKnown ? told : "", isOffered: !missing, hasAll: !missing && !gone };
 }
