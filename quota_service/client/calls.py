@@ -68,7 +68,11 @@ from quota_service.client.documents import (
 
 
 class Calls(CallSender):
-    """The calls, with their refusals beside those that any call can have."""
+    """The calls, with their refusals beside those that any call can have.
+
+    A call with an `idempotency_key` makes one where none is given, which only its own repeats have:
+    give one that you keep where somebody presses the button again after NoAnswer.
+    """
 
     def list_exams(self, *, after: str | None = None, limit: int | None = None) -> Answer[ExamList]:
         """Every exam.

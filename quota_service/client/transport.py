@@ -104,12 +104,9 @@ def _refusal(response: aiohttp.ClientResponse, body: bytes) -> ProblemError:
     if response.content_type == _PROBLEM_TYPE:
         document = _parsed(body)
     if not isinstance(document, dict):
-        document = {
-            "type": ABOUT_BLANK,
-            "title": response.reason or "",
-            "status": response.status,
-            "detail": f"HTTP status {response.status} without a problem document",
-        }
+        detail = f"HTTP status {response.status} without a problem document"
+        document = {"type": ABOUT_BLANK, "title": response.reason or "", "detail": detail}
+    document["status"] = response.status
     slug = str(document.get("type", "")).rpartition("/")[2]
     later = response.headers.get("Retry-After", "")
     return PROBLEM_TYPES.get(slug, ProblemError)(

@@ -59,6 +59,12 @@ GENERAL = frozenset(
 )
 """Problems of any call, or of what this client does not send: calls are not said to have them."""
 
+_ABOUT_CALLS = (
+    "The calls, with their refusals beside those that any call can have.\n\n"
+    "A call with an `idempotency_key` makes one where none is given, which only its own repeats "
+    "have: give one that you keep where somebody presses the button again after NoAnswer."
+)
+
 _JSON, _CSV = "application/json", "text/csv"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _NAMES = (
@@ -276,7 +282,7 @@ def _calls(documents: Documents) -> str:
             f"from quota_service.client.call import ({', '.join(_NAMES)})",
             f"from quota_service.client.documents import ({', '.join(names)})\n\n",
             "class Calls(CallSender):",
-            '    """The calls, with their refusals beside those that any call can have."""\n',
+            f"{_docstring(_ABOUT_CALLS, 4)}\n",
             *methods,
         )
     )
