@@ -165,7 +165,7 @@ async def test_the_waiting_room_is_steered_from_the_board(running: Running, page
     await act(page, EN["ops-set-rate"], will, rate="20")
     await expect(fact(page, "ops-rate")).to_contain_text("20 a second")
     await page.route("**/load*", lambda route: route.fulfill(status=503, json={"detail": "away"}))
-    await page.get_by_text(EN["ops-no-load"]).wait_for()
+    await page.locator(".notice-error").wait_for()
     await act(page, EN["ops-pause-room"], [EN["ops-no-preview"]])
     await page.unroute("**/load*")
 

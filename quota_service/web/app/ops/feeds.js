@@ -12,12 +12,15 @@ const STALE_MS = 5000;
 /** The address of a call of an exam. */
 export const pathOf = (exam, rest = "") => `/v1/exams/${encodeURIComponent(exam)}${rest}`;
 
-/** The seats of a scope by what has become of them, as they are now. */
+/**
+ * The load with the seats of a scope, as it is now. Asked for once: who looks at what an act will do is
+ * in a hurry, also when a store is away.
+ */
 export async function seatsOf(exam, venue = "", subject = "") {
   const query = new URLSearchParams();
   if (venue) query.set("venue", venue);
   if (subject) query.set("subject", subject);
-  return get(pathOf(exam, `/load?${query}`));
+  return get(pathOf(exam, `/load?${query}`), { tries: 1 });
 }
 
 /**
