@@ -12,6 +12,7 @@ from tests.conftest import Running
 from tests.support.admissions import open_room
 from tests.support.browser import NARROW, Pages, barriers, width_of_content, words
 from tests.support.client import ApiClient
+from tests.support.draws import OUTCOME, DrawUnderTest
 
 pytestmark = pytest.mark.browser
 
@@ -171,6 +172,24 @@ async def test_the_waiting_room_is_steered_from_the_board(running: Running, page
 
     await expect(page.locator(".notice-warn")).to_contain_text(EN["ops-room-paused-now"])
     assert await noted(api) == [("set-rate", WHY), ("pause-admission", WHY)]
+
+
+async def test_the_outcome_of_a_draw_is_put_in_when_it_is_due(
+    running: Running, pages: Pages
+) -> None:
+    draw, api = DrawUnderTest(running.service), running.client
+    await draw.define()
+    await api.call("POST", "/v1/exams/exam-1/waiting-room", json={"candidate": "c-1"})
+    await draw.freeze(at_in_s=-20)
+    await running.service.stores.waiting_room.rooms.refresh()
+    page = await signed_in(pages, api, "day")
+    await page.get_by_text(EN["ops-draw-due"]).wait_for()
+    will = [told("ops-will-draw", "one", n=1, evidence=OUTCOME)]
+
+    await act(page, EN["ops-draw-source"], will, evidence=OUTCOME)
+
+    await expect(fact(page, "ops-draw-outcome")).to_have_text(OUTCOME)
+    assert await noted(api) == [("put-in-source", WHY)]
 
 
 async def test_a_candidate_is_found_with_the_whole_story_and_moved(

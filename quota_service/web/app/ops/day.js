@@ -3,6 +3,7 @@
 import { html } from "../ui.js";
 import { number, t } from "../words.js";
 import { extendAct, pauseAct, pauseRoomAct, rateAct, resumeAct, resumeRoomAct } from "./day-acts.js";
+import { Draw } from "./draw.js";
 import { pathOf, useAsked } from "./feeds.js";
 import { Act, Facts, rate, Refusal, scopeOf, Section, Table, useOps, When } from "./parts.js";
 import { cancelReleaseAct, releaseAct, seatsOfRelease } from "./release-acts.js";
@@ -13,6 +14,7 @@ export function Day() {
   return html`
     <${Pauses} />
     ${room && html`<${Room} room=${room} />`}
+    <${Draw} />
     <${Holds} />
     <${Releases} exam=${exam} />
   `;
