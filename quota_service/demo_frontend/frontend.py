@@ -66,14 +66,15 @@ class Frontend:
         ]
 
     def page(self, name: str) -> Handler:
-        """Return a handler of a page, which is told where the service is."""
+        """Return a handler of a page, which is told where the service is, and registration."""
 
         async def get_page(_request: web.Request) -> web.Response:
             html = (WEB / name).read_text(encoding="utf-8")
-            told = html.replace(
-                'name="quota-api" content=""', f'name="quota-api" content="{self._api}"'
-            )
-            return web.Response(text=told, content_type="text/html")
+            for member, told in (("api", self._api), ("register", "/exams/{exam}/register")):
+                html = html.replace(
+                    f'"quota-{member}" content=""', f'"quota-{member}" content="{told}"'
+                )
+            return web.Response(text=html, content_type="text/html")
 
         return get_page
 

@@ -10,7 +10,7 @@ import redis.asyncio
 from playwright.async_api import Route, expect
 
 from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
-from tests.support.browser import NARROW, Pages, barriers, width_of_content
+from tests.support.browser import NARROW, Pages, barriers, width_of_content, words
 from tests.support.client import ApiClient
 from tests.support.databases import Databases
 from tests.support.demo import running_demo
@@ -266,3 +266,13 @@ async def test_the_page_of_an_unknown_exam_says_so(site: Site, pages: Pages) -> 
     candidate = await Candidate.at(site, pages, "no-such-exam")
 
     await expect(candidate.page.locator("[data-slug=unknown-exam]")).to_be_visible()
+
+
+async def test_the_board_leads_to_the_registration_of_its_exam(site: Site, pages: Pages) -> None:
+    exam = await site.new_exam(SEATS)
+    page = await pages.open(f"{site.url}/exams/{exam}")
+
+    await expect(page.locator("tr[data-venue=jinan]")).to_contain_text("9of 9")
+    await page.get_by_role("link", name=words("board", "en")["register"]).click()
+
+    await expect(page).to_have_url(f"{site.url}/exams/{exam}/register")
