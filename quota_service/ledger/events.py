@@ -46,9 +46,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class EventWork:
-    """Whether events wait for a number, and for their place behind a step of their exam."""
+    """How long the first event has waited for a number, None where none waits.
 
-    to_order: bool
+    `to_place` where some have no place yet behind a step of their exam.
+    """
+
+    oldest_s: float | None
     to_place: bool
 
 
@@ -70,7 +73,7 @@ class EventLedger:
     async def work(self) -> EventWork:
         """Return what is to be done."""
         rows = await self._ledger.fetch("select_event_work")
-        return EventWork(rows[0]["to_order"], rows[0]["to_place"])
+        return EventWork(rows[0]["oldest_s"], rows[0]["to_place"])
 
     async def to_place(self, limit: int) -> dict[int, str]:
         """Return the exams of at most `limit` events whose step is not known, by event."""

@@ -425,7 +425,13 @@ class Metrics:
         }
 
     def _add_webhooks(self, registry: CollectorRegistry) -> None:
-        """Make the metrics of webhooks; every worker process exports the gauges."""
+        """Make the metrics of events and webhooks; every worker process exports the gauges."""
+        self.events_waiting_oldest = Gauge(
+            "quota_events_waiting_oldest_seconds",
+            "Time since the first event came about that is not told yet, 0 where all are. Every "
+            "worker process exports it.",
+            registry=registry,
+        )
         self.webhook_deliveries = Counter(
             "quota_webhook_deliveries",
             "Attempts to deliver an event: delivered, failed; and deliveries given-up.",

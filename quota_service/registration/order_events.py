@@ -33,13 +33,14 @@ async def order_events(stores: MaintenanceStores, limit: int) -> Ordered:
     Raises LedgerUnavailable; SeatsUnavailable where no server answers, after the rest is done.
     """
     work = await stores.events.work()
+    stores.metrics.events_waiting_oldest.set(work.oldest_s or 0)
     placed = 0
     try:
         if work.to_place:
             placed = await _place(stores, limit)
     finally:
         stores.failpoint("order events: placed")
-        numbered = await stores.events.order(limit) if work.to_order else 0
+        numbered = await stores.events.order(limit) if work.oldest_s is not None else 0
     return Ordered(placed, numbered or 0)
 
 

@@ -86,10 +86,13 @@ async def test_a_booking_is_told_after_its_hold_however_late_that_is_drained(
     booking = await book(service)
 
     before = await order(service)
+    late_s = service.metrics.registry.get_sample_value("quota_events_waiting_oldest_seconds")
     await drain(service)
     after = await order(service)
 
     assert before == []
+    assert late_s is not None
+    assert late_s > 0
     assert [event.kind for event in after] == [EventKind.HELD, EventKind.CONFIRMED]
     assert {event.reservation for event in after} == {booking.id}
     assert data(after[1])["amount"] == 8000

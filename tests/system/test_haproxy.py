@@ -466,15 +466,20 @@ async def test_files_of_pages_are_kept_here_and_pages_are_not(start: Start) -> N
     assert not any("Age" in reply.headers for reply in pages)
 
 
-@pytest.mark.parametrize("path", ["availability/stream", "availability/%73tream"])
+@pytest.mark.parametrize(
+    "path", ["exams/exam-1/availability/stream", "exams/exam-1/availability/%73tream", "events"]
+)
 async def test_streams_take_no_slot_of_other_requests(start: Start, path: str) -> None:
     site = await start(API_MAXCONN=1)
 
     async with AsyncExitStack() as streams:
         session = await streams.enter_async_context(aiohttp.ClientSession())
         # As it is: the client would decode what needs no encoding.
-        url = URL(f"{site.proxy.http}/v1/exams/exam-1/{path}", encoded=True)
-        opened = [await streams.enter_async_context(session.get(url)) for _ in range(4)]
+        url = URL(f"{site.proxy.http}/v1/{path}", encoded=True)
+        headers = {"Authorization": f"Bearer {site.api.ops_key}"} if path == "events" else {}
+        opened = [
+            await streams.enter_async_context(session.get(url, headers=headers)) for _ in range(4)
+        ]
         reserved = await reserve(site.api)
 
     assert [stream.status for stream in opened] == [200] * 4

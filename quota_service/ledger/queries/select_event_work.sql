@@ -1,3 +1,8 @@
--- Whether there are events without a number, and whether there are some whose step is not known.
-SELECT EXISTS (SELECT FROM events WHERE sequence IS NULL) AS to_order,
-       EXISTS (SELECT FROM events WHERE version IS NULL)  AS to_place
+-- How long the first event without a number has waited, in seconds, null where there is none; and whether there are
+-- events whose step is not known.
+SELECT (SELECT extract(epoch FROM clock_timestamp() - created_at)::double precision
+        FROM   events
+        WHERE  sequence IS NULL
+        ORDER  BY id
+        LIMIT  1) AS oldest_s,
+       EXISTS (SELECT FROM events WHERE version IS NULL) AS to_place
