@@ -146,7 +146,14 @@ class WebhookEndpoints:
         self, endpoint: str, before: int, state: DeliveryState | None, limit: int
     ) -> list[StoredDelivery]:
         """Return at most `limit` before a sequence, the newest first; all where it is 0."""
-        rows = await self._ledger.fetch("select_webhook_deliveries", endpoint, before, state, limit)
+        if state in {DeliveryState.PENDING, DeliveryState.GIVEN_UP}:
+            rows = await self._ledger.fetch(
+                "select_webhook_deliveries_left", endpoint, before, state, limit
+            )
+        else:
+            rows = await self._ledger.fetch(
+                "select_webhook_deliveries", endpoint, before, state is not None, limit
+            )
         return [_delivery(row) for row in rows]
 
 

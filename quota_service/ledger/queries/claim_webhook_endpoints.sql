@@ -11,11 +11,12 @@ WITH due AS (
     AND    w.next_at <= now()
     AND    (w.holder IS NULL OR w.held_until <= clock_timestamp())
     AND    w.id <> ALL ($2::text[])
-    AND    EXISTS (SELECT
-                   FROM   webhook_deliveries d
-                   WHERE  d.endpoint = w.id
-                   AND    d.state = 'pending'
-                   AND    d.next_at <= now())
+    AND    (SELECT d.next_at
+            FROM   webhook_deliveries d
+            WHERE  d.endpoint = w.id
+            AND    d.state = 'pending'
+            ORDER  BY d.endpoint, d.next_at, d.sequence
+            LIMIT  1) <= now()
     LIMIT  $4
     FOR    NO KEY UPDATE OF w SKIP LOCKED
 )

@@ -3,18 +3,17 @@
 WITH gone AS (
     DELETE FROM webhook_deliveries
     WHERE  ctid = ANY (ARRAY(
-        SELECT d.ctid
+        SELECT old.place
         FROM   webhook_endpoints w
         CROSS  JOIN LATERAL (
-            SELECT d.ctid
+            SELECT d.ctid AS place, d.sequence
             FROM   webhook_deliveries d
             WHERE  d.endpoint = w.id
-            AND    d.sequence < CASE WHEN w.deleted_at IS NULL
-                                     THEN (SELECT coalesce(min(sequence), 0) FROM events)
-                                     ELSE 9223372036854775807
-                                END
+            ORDER  BY d.endpoint, d.sequence
             LIMIT  $1
-        ) AS d
+        ) AS old
+        WHERE  w.deleted_at IS NOT NULL
+        OR     old.sequence < (SELECT min(sequence) FROM events)
         LIMIT  $1
     ))
     RETURNING 1

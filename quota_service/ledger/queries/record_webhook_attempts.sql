@@ -9,7 +9,8 @@
 -- $6 lease, interval; none when the worker leaves it
 -- $7 tried for at most, interval
 WITH told AS MATERIALIZED (
-    SELECT t.sequence, t.is_taken, t.status, t.error, t.pause_s
+    SELECT (SELECT d.ctid FROM webhook_deliveries d WHERE d.endpoint = $1 AND d.sequence = t.sequence) AS place,
+           t.is_taken, t.status, t.error, t.pause_s
     FROM   json_to_recordset($3::text::json)
            AS t (sequence bigint, is_taken boolean, status integer, error text, pause_s double precision)
 ), seen AS (
@@ -36,8 +37,7 @@ WITH told AS MATERIALIZED (
                           ELSE now() + t.pause_s * interval '1 second'
                      END
     FROM   told t, old
-    WHERE  d.endpoint = $1
-    AND    d.sequence = t.sequence
+    WHERE  d.ctid = t.place
     AND    d.state = 'pending'
     RETURNING d.state
 )
