@@ -54,6 +54,13 @@ _URL_EXAMPLE = "https://portal.example/webhooks"
 _DESCRIPTION_EXAMPLE = "the portal, told at its own desk"
 _SECRET_EXAMPLE = "whsec_bm90IGEgc2VjcmV0OiBhbiBleGFtcGxlIG9mIGl0cyBmb3Jt"  # noqa: S105  no secret
 
+_A_NAME_AND_PATH: Final = Field(
+    json_schema_extra={
+        "pattern": "^https://[a-z]{1,40}([.][a-z]{1,40}){1,4}(:[1-9][0-9]{0,3})?(/[A-Za-z0-9/._~?=&-]*)?$"
+    }
+)
+"""What is taken in any case; other names, ports and public addresses are too."""
+
 EndpointId = Annotated[
     str, Field(description="Id of the webhook endpoint."), example(ENDPOINT_EXAMPLE)
 ]
@@ -165,6 +172,7 @@ class NewWebhookEndpoint(TypedDict):
         str,
         Field(strict=True, min_length=1, max_length=URL_MAX),
         Meaning(f"a URL of at most {URL_MAX} characters"),
+        _A_NAME_AND_PATH,
         example(_URL_EXAMPLE),
     ]
     """An https URL without a user name and a fragment, whose host has a public address."""

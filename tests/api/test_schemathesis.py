@@ -37,6 +37,7 @@ from quota_service.api.routes import ROUTES
 from quota_service.api.seat_releases import RELEASE_AT_EXAMPLE, RELEASE_EXAMPLE
 from quota_service.api.set_asides import CODE_EXAMPLE, SET_ASIDE_EXAMPLE
 from quota_service.api.stream_channel import StreamLimits
+from quota_service.api.webhook_endpoints import ENDPOINT_EXAMPLE
 from quota_service.client.webhooks import sign
 from quota_service.domain.definition import rfc3339
 from quota_service.registration.import_exam import import_exam
@@ -194,6 +195,7 @@ async def document(running: Running, request: pytest.FixtureRequest) -> dict[str
     await api.pay(f"{EXAM_EXAMPLE}.0.{'a' * 24}")
     due = await api.get(f"/v1/exams/{EXAM_EXAMPLE}/refunds-due", key=api.ops_key)
     text = orjson.dumps(openapi_document()).decode()
+    text = text.replace(ENDPOINT_EXAMPLE, await _endpoint_made(api))
     if call in OF_FROZEN_DRAWS:
         text = text.replace(TICKET_EXAMPLE, await _ticket_of_a_frozen_draw(running))
     elif "waiting-room" in call:
@@ -252,6 +254,12 @@ async def _code_made(api: ApiClient, definition: Mapping[str, Any]) -> str:
     path = f"/v1/exams/{EXAM_EXAMPLE}/set-asides/{SET_ASIDE_EXAMPLE}/codes"
     made = await api.call("POST", path, key=api.ops_key, json={"count": 1, "reason": "a letter"})
     return str(made.json["codes"][0]["id"])
+
+
+async def _endpoint_made(api: ApiClient) -> str:
+    body = {"url": "https://hook.example/", "description": "a test", "reason": "a test"}
+    made = await api.call("POST", "/v1/webhook-endpoints", key=api.ops_key, json=body)
+    return str(made.json["webhook_endpoint"]["id"])
 
 
 async def _plan_release(api: ApiClient) -> None:
