@@ -163,8 +163,10 @@ async def test_a_payment_fails_and_is_made_twice_and_the_booking_is_moved_and_re
     await candidate.reserve(("general",), ("jinan",))
     await candidate.pay("fail")
     await candidate.press("hold.pay-again")
-    await candidate.at_provider("twice")
-    await candidate.shows("booking.title").to_be_visible()
+    async with candidate.told_by_frontend() as told:
+        await candidate.at_provider("twice")
+        await candidate.shows("booking.title").to_be_visible()
+        assert await told("reservation.confirmed")
     due = await site.ops("GET", f"/v1/exams/{exam}/refunds-due")
     assert [each["reason"] for each in due["refunds_due"]] == ["already-paid"]
 

@@ -1,11 +1,14 @@
 """A candidate at the registration page of a demo, and what ops do meanwhile."""
 
+import asyncio
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import aiohttp
 import redis.asyncio
 from playwright.async_api import Locator, Page, expect
 
@@ -14,6 +17,7 @@ from quota_service.seats.keys import Shard
 from tests.support.browser import LIMIT_MS, Pages, words
 from tests.support.client import ApiClient
 from tests.support.exams import exam_definition
+from tests.support.patience import LIMIT_S
 from tests.support.records import move_due
 
 expect.set_options(timeout=LIMIT_MS)
@@ -177,6 +181,23 @@ class Candidate:
         assert parts is not None
         await move_due(self.site.redis, Shard(exam, 0), parts.serial, ago_ms=-1000)
         await self.page.evaluate("dispatchEvent(new Event('online'))")
+
+    @asynccontextmanager
+    async def told_by_frontend(self) -> AsyncIterator[Callable[[str], Awaitable[bool]]]:
+        """Lend a function that waits until the frontend tells this candidate of a kind of event."""
+        cookies = await self.page.context.cookies()
+        told = {str(each["name"]): str(each["value"]) for each in cookies}
+        address = f"{self.site.url}/session/events"
+        async with aiohttp.ClientSession(cookies=told) as session, session.get(address) as stream:
+
+            async def wait_for(kind: str) -> bool:
+                async with asyncio.timeout(LIMIT_S):
+                    async for line in stream.content:
+                        if kind.encode() in line:
+                            return True
+                return False
+
+            yield wait_for
 
     async def view(self, exam: str) -> Any:
         """Return what the service says that this candidate has."""

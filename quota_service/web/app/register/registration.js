@@ -76,6 +76,13 @@ export function Registration({ exam: id, session }) {
     if (seats.revision !== null) look(); // the definition has changed
   }, [seats.revision]);
 
+  const isBooked = view?.reservations.some(({ state }) => state === "confirmed");
+  useEffect(() => {
+    if (!isBooked || !draft.pass) return;
+    change({ pass: null, ticket: null }); // the place is for the next one
+    api.delete(`/v1/exams/${id}/waiting-room/claims/${candidate}`).catch(() => {});
+  }, [isBooked, draft.pass?.pass]);
+
   if (!exam && error) return html`<${Refusal} error=${error} />`;
   if (!exam) return html`<p class="soft">${t("loading")}</p>`;
   const live = view.reservations.filter((each) => LIVE.has(each.state));

@@ -13,6 +13,7 @@ async function ask(method, path, body) {
   } catch (error) {
     throw new NoAnswer(String(error));
   }
+  if (response.status === 401) throw new Problem(401, { type: "/problems/unauthorized" }, 0);
   const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
   const document = isJson ? await response.json() : null;
   if (!response.ok) throw new Problem(response.status, document ?? {}, 0);
@@ -40,10 +41,13 @@ export async function tokenFor(exam, isRefused = false) {
   return token;
 }
 
-/** Calls `tell` with each message about this candidate that the frontend relays; returns an end. */
+/**
+ * Calls `tell` with each message about this candidate that the frontend relays; it can be asked
+ * whether it `isOpen`.
+ */
 export function watchSession(tell) {
   const source = new EventSource("/session/events");
   source.onmessage = (message) => tell(JSON.parse(message.data));
   source.onopen = () => tell({}); // what was told meanwhile is not known
-  return () => source.close();
+  return { isOpen: () => source.readyState === EventSource.OPEN, close: () => source.close() };
 }
