@@ -47,6 +47,8 @@ class QuotaClient(Calls):
         repeats: Repeats | None = None,
     ) -> None:
         """Take the address of the service and an API key or a candidate token; or neither."""
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"the address of a service begins with https:// or http://, not {url}")
         if key is not None and token is not None:
             raise ValueError("give a key or a token, not both")
         self.url = url.rstrip("/")

@@ -33,7 +33,7 @@ class Transport:
 
     url: str
     session: aiohttp.ClientSession
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = TIMEOUT_S
     """For one try."""
     repeats: Repeats = field(default_factory=Repeats)
@@ -84,7 +84,8 @@ class Transport:
                 yield response
         except _NO_ANSWER as error:
             reason = str(error) or type(error).__name__
-            raise NoAnswer(f"{call.method} {self.url}{call.path}: {reason}") from error
+            path = call.path.partition("?")[0]  # a ticket may be in the query
+            raise NoAnswer(f"{call.method} {self.url}{path}: {reason}") from error
 
 
 def _timeout(total_s: float | None, idle_s: float | None = None) -> aiohttp.ClientTimeout:

@@ -9,11 +9,12 @@ import pytest
 
 import quota_service.client
 from quota_service.client import QuotaClient, room, streams
-from quota_service.client.problems import SoldOut, Unauthorized
+from quota_service.client.problems import Forbidden, SoldOut, Unauthorized
 from quota_service.client.streams import with_change
 from tests.conftest import Running
 from tests.support.client import PAYMENT_SECRETS, ApiClient
 from tests.support.rooms import admit, admit_draw, let_open
+from tests.support.told_events import told
 
 
 @pytest.fixture
@@ -80,6 +81,30 @@ async def test_a_caller_without_a_key_is_refused(running: Running) -> None:
     async with QuotaClient(running.client.url) as nobody:
         with pytest.raises(Unauthorized):
             await nobody.get_candidate("exam-1", "c-1")
+
+
+async def test_a_token_calls_for_its_candidate_alone(client: QuotaClient) -> None:
+    made = await client.create_candidate_token(exam="exam-1", candidate="c-1", ttl_s=60)
+    own = client.for_candidate(made["token"])
+
+    held = await reserve(own, "c-1")
+
+    assert (await own.get_reservation(held))["candidate"] == "c-1"
+    with pytest.raises(Forbidden):
+        await own.get_candidate("exam-1", "c-2")
+
+
+async def test_ops_are_told_what_happens(
+    running: Running, client: QuotaClient, ops: QuotaClient
+) -> None:
+    held = await reserve(client, "c-1")
+    (event,) = await told(running.service)
+
+    async with aclosing(ops.events(exam="exam-1", after="evt_0")) as events:
+        first = await anext(events)
+
+    assert (first["type"], first.get("id")) == ("reservation.held", f"evt_{event.sequence}")
+    assert first["data"]["reservation"] == held
 
 
 async def test_a_candidate_of_the_draw_is_admitted_with_the_ticket_it_kept(

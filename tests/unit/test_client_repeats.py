@@ -188,6 +188,21 @@ async def test_a_client_for_a_candidate_shares_the_session(
     assert told.asked[0].headers["Authorization"] == "Bearer a-token"
 
 
+async def test_no_error_shows_a_key_or_a_ticket() -> None:
+    async with QuotaClient("http://127.0.0.1:1", key="a-key", repeats=AT_ONCE) as client:
+        with pytest.raises(NoAnswer) as raised:
+            await client.prove_entry("exam-1", ticket="a-ticket")
+
+    frames = [frame.locals for frame in raised.traceback]
+    assert "a-ticket" not in str(raised.value)
+    assert not any("a-key" in repr(names.get("self")) for names in frames)
+
+
+async def test_an_address_without_a_scheme_is_refused() -> None:
+    with pytest.raises(ValueError, match="begins with https"):
+        QuotaClient("localhost:8080")
+
+
 async def test_a_session_that_was_given_stays_open(told: ToldService) -> None:
     told.answers = [document()]
     async with aiohttp.ClientSession() as session:
