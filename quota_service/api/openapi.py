@@ -330,21 +330,28 @@ def _name(problem: ProblemType) -> str:
 
 
 def _problem_schemas() -> Mapping[str, Schema]:
-    """Return what all problems share, and the schema of each: its members are its example's."""
+    """Return what all problems share, and the schema of each: its members are its example's.
+
+    Each is whole, with a value of `type` that no other has: generators of clients make one type of
+    several from that, and none from parts of a schema in which `type` is any text.
+    """
     made = {"Problem": schema_of(Problem, is_answer=True)}
-    all_members = schema_of(ProblemMembers, is_answer=True)["properties"]
+    shared = made["Problem"]["properties"]
+    own = schema_of(ProblemMembers, is_answer=True)["properties"]
     for problem in PROBLEMS.values():
-        own = {"type": problem.uri, "title": problem.title, "status": problem.status}
-        members = {name: {"const": value} for name, value in own.items()} | {
-            name: all_members[name] for name in problem.example
+        members = {
+            "type": {"type": "string", "const": problem.uri},
+            "title": {"type": "string", "const": problem.title},
+            "status": {"type": "integer", "const": problem.status},
+            "detail": shared["detail"],
+            **{name: own[name] for name in problem.example},
         }
-        form = {
+        made[_name(problem)] = {
             "type": "object",
             "properties": members,
             "required": [name for name in members if name not in problem.optional],
+            "description": problem.meaning,
         }
-        own_form = {**form, "description": problem.meaning}
-        made[_name(problem)] = {"allOf": [component("Problem"), own_form]}
     return made
 
 

@@ -36,8 +36,19 @@ def facts(document: dict[str, Any]) -> Iterator[str]:
                 yield f"{name} takes {_last(content['schema'])}"
             for status, response in call["responses"].items():
                 yield from _answers(f"{name} answers {status}", response.get("content", {}))
-    for name, schema in document["components"]["schemas"].items():
+    schemas = document["components"]["schemas"]
+    for name, schema in schemas.items():
         yield from _members(name, schema)
+        if schemas["Problem"]["required"] == [*_in_both(schema, schemas["Problem"])]:
+            yield f"{name}: Problem"
+
+
+def _in_both(schema: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
+    """Yield the members of another schema that one has too, of the same type."""
+    for name, member in other["properties"].items():
+        mine = schema.get("properties", {}).get(name, {})
+        if name in schema.get("required", ()) and mine.get("type") == member["type"]:
+            yield name
 
 
 def _answers(name: str, contents: dict[str, Any]) -> Iterator[str]:

@@ -33,9 +33,7 @@ class Contract:
     def __init__(self) -> None:
         self.document: dict[str, Any] = orjson.loads(orjson.dumps(openapi_document()))
         closed = copy.deepcopy(self.document)
-        for name, schema in closed["components"]["schemas"].items():
-            if name != "Problem":  # the part that all problems share; each of them is closed
-                _close(schema)
+        _close(closed["components"]["schemas"])
         resource = Resource(contents=closed, specification=DRAFT202012)
         self._registry: Registry[Any] = Registry().with_resource(_ADDRESS, resource)
 
@@ -129,15 +127,10 @@ def _close(schema: Any) -> None:
             _close(each)
     if not isinstance(schema, dict):
         return
-    parts = schema.get("allOf", [])
-    if "properties" in schema or parts:
+    if "properties" in schema:
         schema["unevaluatedProperties"] = False
-    for name, part in schema.items():
-        if name != "allOf":
-            _close(part)
-    for part in parts:
-        for member in part.get("properties", {}).values():
-            _close(member)
+    for part in schema.values():
+        _close(part)
 
 
 def _escaped(text: str) -> str:
