@@ -39,7 +39,7 @@ export function Grid({ seats, rows, columns, stateOf, label, isOld }) {
   }, []);
 
   const isNarrow = view.width < 480;
-  const firstPx = isNarrow ? 116 : 240;
+  const firstPx = isNarrow ? 122 : 240;
   const room = view.width - firstPx;
   const columnPx = Math.max(isNarrow ? 88 : 132, Math.floor(room / columns.length));
   const rowsSeen = windowOf(view.top, view.height, ROW_PX, rows.length);
