@@ -1,18 +1,22 @@
 """Candidate tokens: what a browser shows in the place of an API key.
 
-A token is a JWT, signed with HMAC-SHA256: who it is for, until when, and which API key asked for
-it. Checking one asks no store. The first of the secrets in force signs, each of them verifies, so
-that a secret can be replaced while tokens of the one before are in use.
+A token is a JWT (RFC 7519), signed with HMAC-SHA256: who it is for, until when, and which API key
+asked for it. Checking one asks no store. The first of the secrets in force signs, each of them
+verifies, so that a secret can be replaced while tokens of the one before are in use.
+
+Tokens have one form only, and another one is none: the header is compared, not read, so it can
+choose no algorithm. A library for all of JWT takes fifteen times as long for each request.
 """
 
-import functools
+import base64
 import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-import jwt
-from pydantic import Field, TypeAdapter, ValidationError
+import orjson
+from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from quota_service.http.webhooks import parse_secrets
@@ -20,20 +24,18 @@ from quota_service.http.webhooks import parse_secrets
 TTL_MAX_S = 86_400
 """The longest life of a token."""
 SETTING = "QUOTA_CANDIDATE_TOKEN_SECRETS"
-_ALGORITHM = "HS256"
 _SECRET_MIN_BYTES = 32
 """The least that RFC 7518, 3.2 asks of a secret for this algorithm."""
 _ISSUER = "quota-service"
 _TEXT_MAX = 1024
 """Characters of a token; ours have fewer."""
-_READ_MAX = 10_000
-"""Tokens that are remembered as signed; some 10 MB. Others are verified each time."""
 _ID_BYTES = 12
 _Text = Annotated[str, Field(strict=True, min_length=1)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Claims(TypedDict):
+    iss: Annotated[str, Field(pattern=f"^{_ISSUER}$")]
     sub: _Text
     exam: _Text
     jti: _Text
@@ -66,16 +68,14 @@ class TokenSecrets:
 
     def __init__(self, text: str) -> None:
         """`text` is the setting; raises SettingsError."""
-        self._secrets = {
-            _name(secret): secret for secret in parse_secrets(text, SETTING, _SECRET_MIN_BYTES)
+        self._by_header = {
+            _header(secret): secret for secret in parse_secrets(text, SETTING, _SECRET_MIN_BYTES)
         }
-        self.read = functools.lru_cache(_READ_MAX)(self._read)
-        """Return what a token says; NotAToken for any other text. Its times are not looked at."""
 
     @property
     def is_empty(self) -> bool:
         """Whether no token can be made or read."""
-        return not self._secrets
+        return not self._by_header
 
     def write(
         self, exam: str, candidate: str, key: str, now_ms: int, ttl_s: int
@@ -84,7 +84,7 @@ class TokenSecrets:
         token = CandidateToken(
             exam, candidate, secrets.token_urlsafe(_ID_BYTES), key, now_ms, now_ms + ttl_s * 1000
         )
-        claims = {
+        claims: _Claims = {
             "iss": _ISSUER,
             "sub": token.candidate,
             "exam": token.exam,
@@ -93,28 +93,23 @@ class TokenSecrets:
             "iat": token.issued_ms / 1000,
             "exp": token.expires_ms / 1000,
         }
-        name, secret = next(iter(self._secrets.items()))
-        return token, jwt.encode(claims, secret, _ALGORITHM, headers={"kid": name})
+        header, secret = next(iter(self._by_header.items()))
+        signed = f"{header}.{_encoded(orjson.dumps(claims))}"
+        return token, f"{signed}.{_signature(secret, signed)}"
 
-    def _read(self, text: str) -> CandidateToken:
+    def read(self, text: str) -> CandidateToken:
+        """Return what a token says; NotAToken for any other text. Its times are not looked at."""
         if len(text) > _TEXT_MAX or not text.isascii():
             raise NotAToken
+        signed, _, signature = text.rpartition(".")
+        header, _, body = signed.partition(".")
+        secret = self._by_header.get(header)
+        if secret is None or not hmac.compare_digest(_signature(secret, signed), signature):
+            raise NotAToken
         try:
-            secret = self._secrets.get(jwt.get_unverified_header(text).get("kid", ""))
-            if secret is None:
-                raise NotAToken
-            claims = _CLAIMS.validate_python(
-                jwt.decode(
-                    text,
-                    secret,
-                    algorithms=[_ALGORITHM],
-                    issuer=_ISSUER,
-                    # Times are compared with the clock of Redis, and by whoever asks: a token that
-                    # is remembered ends too.
-                    options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
-                )
-            )
-        except (jwt.InvalidTokenError, ValidationError) as error:
+            padded = body + "=" * (-len(body) % 4)
+            claims = _CLAIMS.validate_python(orjson.loads(base64.urlsafe_b64decode(padded)))
+        except ValueError as error:  # the secret has signed something else
             raise NotAToken from error
         return CandidateToken(
             claims["exam"],
@@ -126,6 +121,15 @@ class TokenSecrets:
         )
 
 
-def _name(secret: bytes) -> str:
-    """Return by which `kid` a token names the secret that has signed it."""
-    return hashlib.sha256(secret).hexdigest()[:8]
+def _header(secret: bytes) -> str:
+    """Return the first part of the tokens that a secret signs; `kid` names the secret."""
+    name = hashlib.sha256(secret).hexdigest()[:8]
+    return _encoded(orjson.dumps({"alg": "HS256", "kid": name, "typ": "JWT"}))
+
+
+def _signature(secret: bytes, signed: str) -> str:
+    return _encoded(hmac.digest(secret, signed.encode(), "sha256"))
+
+
+def _encoded(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).decode().rstrip("=")

@@ -1,6 +1,7 @@
 """Candidate tokens: who gets one, what ends it, and that none can be made up."""
 
 import base64
+import hmac
 import time
 from typing import Any
 
@@ -121,6 +122,36 @@ async def test_a_service_without_a_secret_makes_no_tokens_and_takes_none(api: Ap
     assert_refused(await api.get(MINE, key=made_up), 401, "unauthorized")
 
 
+def sign_text(signed: str) -> str:
+    signature = hmac.digest(TOKEN_SECRET, signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def test_a_token_is_a_jwt_as_others_read_it() -> None:
+    token, text = TokenSecrets(TOKEN_SECRETS).write(
+        "exam-1", "c-1", "0f3a9c", 1_764_409_000_123, 60
+    )
+
+    told = jwt.decode(
+        text,
+        TOKEN_SECRET,
+        algorithms=["HS256"],
+        issuer="quota-service",
+        options={"verify_exp": False},
+    )
+
+    assert told == {
+        "iss": "quota-service",
+        "sub": "c-1",
+        "exam": "exam-1",
+        "jti": token.id,
+        "key": "0f3a9c",
+        "iat": 1_764_409_000.123,
+        "exp": 1_764_409_060.123,
+    }
+    assert TokenSecrets(TOKEN_SECRETS).read(text) == token
+
+
 async def test_a_token_that_is_wrong_in_any_part_is_refused_as_a_wrong_key_is(
     api: ApiClient, nothing_changes: NothingChanges
 ) -> None:
@@ -141,6 +172,11 @@ async def test_a_token_that_is_wrong_in_any_part_is_refused_as_a_wrong_key_is(
         "other algorithm": jwt.encode(claims, TOKEN_SECRET * 2, "HS512", headers={"kid": name}),
         "other candidate": f"{head}.{unsigned({**claims, 'sub': 'candidate-2'})}.{signature}",
         "cut": token[:-1],
+        "padded": f"{token}=",
+        "signature with other spare bits": token[:-1] + chr(ord(token[-1]) + 1),
+        "header of another form": sign_text(f"{unsigned({'alg': 'HS256', 'kid': name})}.{body}"),
+        "signed, and no claims": sign_text(f"{head}.{unsigned([1])}"),
+        "signed, and no JSON": sign_text(f"{head}.e30x"),
         "two": f"{token}.{signature}",
         "expired": signed(exp=time.time() - 1),
         "never ends": signed(exp=None),
@@ -163,9 +199,7 @@ async def test_a_token_that_is_wrong_in_any_part_is_refused_as_a_wrong_key_is(
         TokenSecrets(TOKEN_SECRETS).read("ey\udcff")  # bytes that are no text, as aiohttp has them
 
 
-async def test_a_token_ends_at_its_time_although_it_was_remembered(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_token_ends_at_its_time(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     api, clock = running.client, running.service.stores.clock
     token = await api.token()
     assert (await api.get(MINE, key=token)).status == 200
