@@ -103,7 +103,7 @@ def test_every_target_of_make_and_every_module_that_is_run_exists(document: Path
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     text = document.read_text()
 
-    for words in calls_of("make", text):
+    for words in calls_of("make", text.replace("webhook make", "")):  # a command of the service
         assert words[0] in targets, words
     for words in calls_of("python -m", text):
         module = ROOT.joinpath(*words[0].split("."))
