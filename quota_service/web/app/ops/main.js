@@ -122,6 +122,8 @@ function Board({ first, exams, onSignOut, onOpen }) {
   }, []);
   const [name, View] = view;
   useEffect(() => {
+    const current = document.querySelector(".views [aria-current]");
+    current?.scrollIntoView({ block: "nearest", inline: "center" });
     document.title = `${t(`ops-view-${name}`)} · ${text(exam.title)} · ${t("ops-name")}`;
   }, [name, exam.id]);
   return html`<${Ops.Provider} value=${ops}>
