@@ -50,8 +50,11 @@ def commands(text: str) -> Iterator[str]:
 
 
 def calls_of(program: str, text: str) -> list[list[str]]:
-    """Return the words behind each call of a program that a document shows."""
-    called = rf"(?:^|[\s;|/]){re.escape(program)} +([^#|;&]+)"
+    """Return the words behind each call of a program that a document shows.
+
+    The `make` of `quota-service webhook make` is a command's.
+    """
+    called = rf"(?:^|[\s;|/])(?<!webhook ){re.escape(program)} +([^#|;&]+)"
     return [found.split() for typed in commands(text) for found in re.findall(called, typed)]
 
 
