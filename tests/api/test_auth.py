@@ -195,6 +195,10 @@ async def test_no_key_ever_reaches_the_logs(running: Running, log_lines: io.Stri
     path = "/v1/exams/exam-1/candidates/candidate-1"
 
     good = await api.get(path)
+    token = await api.token()
+    assert (await api.get(path, key=token)).status == 200
+    assert (await api.get(f"{path}0", key=token)).status == 403
+    assert (await api.get(path, key=f"{token}x")).status == 401
     wrong = await api.get(path, key=f"{api.frontend_key}x")
     forbidden = await api.call("POST", "/v1/exams/exam-1/reservations", key=api.ops_key)
     broken = [
@@ -211,3 +215,4 @@ async def test_no_key_ever_reaches_the_logs(running: Running, log_lines: io.Stri
     assert '"message":"malformed"' in logged
     for key in (api.frontend_key, api.ops_key):
         assert (split_key(key) or ("", ""))[1] not in logged
+    assert token.rpartition(".")[2] not in logged

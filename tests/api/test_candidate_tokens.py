@@ -11,7 +11,7 @@ import pytest
 
 from quota_service.api.tokens import TTL_MAX_S, NotAToken, TokenSecrets
 from quota_service.client.webhooks import SECRET_PREFIX
-from quota_service.embedded import EmbeddedPostgres
+from quota_service.embedded import EmbeddedPostgres, EmbeddedRedis
 from quota_service.ledger.api_keys import Scope, split_key
 from quota_service.settings import SettingsError
 from quota_service.workers.journal_drain import JournalDrainWorker
@@ -259,14 +259,18 @@ def test_a_secret_that_is_too_short_is_refused_by_the_name_of_its_setting() -> N
         TokenSecrets(settings_with(b"s" * 31))
 
 
-async def test_a_token_needs_no_postgres(
-    running: Running, postgres_server: EmbeddedPostgres
+async def test_a_token_needs_neither_store(
+    running: Running, postgres_server: EmbeddedPostgres, redis_server: EmbeddedRedis
 ) -> None:
-    api = running.client
+    api, keys = running.client, running.service.keys
 
     with paused(postgres_server):
         token = await api.token()
         held = await api.reserve(key=token)
         seen = await api.get(f"/v1/reservations/{held.json['id']}", key=token)
 
-    assert (held.status, seen.status) == (201, 200)
+    with paused(redis_server):
+        header = f"Bearer {await api.token()}"
+        may = keys.authorize(header, frozenset({Scope.FRONTEND, Scope.CANDIDATE}), "exam-1")
+
+    assert (held.status, seen.status, may.candidate) == (201, 200, "candidate-1")
