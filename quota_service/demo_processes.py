@@ -19,6 +19,7 @@ from quota_service.settings import SettingsError
 _FRONTEND = "quota_service.demo_frontend"
 _CROWD = "quota_service.demo_frontend.crowd"
 _ENDPOINT = "the demo's frontend"
+_EVERY, _LOCAL = "0.0.0.0", "127.0.0.1"  # noqa: S104  what is asked for is told apart
 _END_S = 5.0
 """Seconds in which a process ends after SIGTERM."""
 
@@ -44,11 +45,14 @@ class Companions:
     def origins(self) -> list[str]:
         """The origins of the frontend's pages; the first is its address."""
         host, port = self._socket.getsockname()[:2]
-        return [f"http://{name}:{port}" for name in dict.fromkeys((host, "localhost"))]
+        names = dict.fromkeys((_LOCAL if host == _EVERY else host, "localhost"))
+        return [f"http://{name}:{port}" for name in names]
 
     async def start_frontend(self, environment: Mapping[str, str]) -> None:
         """Start the frontend, and let the service that the environment names tell it all events."""
-        url, key = environment["QUOTA_URL"], environment["QUOTA_OPS_KEY"]
+        # Where it listens at every address, browsers of this machine find it at the local one.
+        url = environment["QUOTA_URL"].replace(f"//{_EVERY}:", f"//{_LOCAL}:")
+        key = environment["QUOTA_OPS_KEY"]
         async with QuotaClient(url, key=key) as ops:
             for earlier in (await ops.list_webhook_endpoints())["webhook_endpoints"]:
                 if earlier["description"] == _ENDPOINT:
@@ -57,7 +61,7 @@ class Companions:
                 url=f"{self.origins[0]}/webhooks", description=_ENDPOINT, reason="the demo starts"
             )
         number = self._socket.fileno()
-        told = {**environment, "QUOTA_WEBHOOK_SECRET": made["secret"]}
+        told = {**environment, "QUOTA_URL": url, "QUOTA_WEBHOOK_SECRET": made["secret"]}
         self._stack.enter_context(_process([_FRONTEND, "--socket", str(number)], told, (number,)))
 
     def start_crowd(self, environment: Mapping[str, str], exam: str, people: int) -> None:

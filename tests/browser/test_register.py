@@ -53,13 +53,15 @@ async def test_a_candidate_registers_from_the_list_of_exams_to_the_booking(
     site: Site, pages: Pages, language: Language
 ) -> None:
     exam = await site.new_exam(SEATS)
-    candidate = await Candidate.at(site, pages, language=language, size=NARROW)
+    is_dark = language == "zh"
+    candidate = await Candidate.at(site, pages, language=language, size=NARROW, dark=is_dark)
     page, said = candidate.page, candidate.words
     tianjin = {"en": "tianjin", "zh": "考试tianjin"}[language]
     entry = page.get_by_role("listitem").filter(
         has=page.locator(f'a[href="/exams/{exam}/register"]')
     )
     await expect(entry).to_contain_text(said["exams.not-registered"])
+    found = await barriers(page)
     await entry.get_by_role("link", name=said["exams.register"]).click()
 
     await candidate.accept()
@@ -76,12 +78,15 @@ async def test_a_candidate_registers_from_the_list_of_exams_to_the_booking(
     handles = page.locator(".handle")
     await handles.nth(1).drag_to(handles.nth(0))
     await expect(page.locator(".ranked li").first).to_contain_text("jinan")
-    found = await barriers(page)
+    found += await barriers(page)
     await candidate.press("next")
     await candidate.press("order.reserve")
     await expect(candidate.reservation("held")).to_contain_text("jinan")
+    await candidate.press("hold.pay")
+    await page.wait_for_url("**/pay/**")
+    await page.get_by_role("heading", level=1).wait_for()
     found += await barriers(page)
-    await candidate.pay()
+    await candidate.at_provider("pay")
 
     await candidate.shows("booking.title").to_be_visible()
     await page.get_by_text(said["history.title"]).click()

@@ -381,7 +381,7 @@ async def test_the_demo_of_compose_becomes_healthy_with_an_exam(
         "redis://redis:6379/0": settings.redis_url,
         "postgresql://quota:demo@postgres:5432/quota": settings.postgres_dsn,
     }
-    options = ("--port={0}", "--admin-port={1}")
+    options = ("--port={0}", "--admin-port={1}", "--frontend-port=0")
 
     async with container(Site(image, tmp_path), demo, *options, stores=stores) as (process, url):
         answered = await status(f"{url}/v1/exams/ccaa-2023-1/availability?subjects=ems")

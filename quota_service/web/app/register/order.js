@@ -60,7 +60,11 @@ function Gone({ exam, seats, draft, change, onList, canList }) {
         </button>`,
       )}
       ${canList &&
-      html`<button type="button" class="button button-primary" onClick=${onList}>
+      html`<button
+        type="button"
+        class=${free.length > 0 ? "button" : "button button-primary"}
+        onClick=${onList}
+      >
         ${t("list.join")}
       </button>`}
     </p>
