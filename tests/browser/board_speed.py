@@ -118,8 +118,11 @@ async def measure(env: Mapping[str, str]) -> None:
     async with aiohttp.ClientSession() as session, async_playwright() as playwright:
         headers = {"Authorization": f"Bearer {env['QUOTA_OPS_KEY']}"}
         address = f"{env['QUOTA_URL']}/v1/exams/largest"
-        async with session.put(address, json=largest_exam(), headers=headers) as response:
-            assert response.status == 201, await response.text()
+        status = 0
+        while status not in {200, 201}:  # a busy machine takes longer than the service waits
+            async with session.put(address, json=largest_exam(), headers=headers) as response:
+                status = response.status
+                assert status in {200, 201, 503}, await response.text()
         browser = await playwright.chromium.launch(
             executable_path=str(need_program("chromium")), args=list(CHROMIUM_FLAGS)
         )
