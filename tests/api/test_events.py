@@ -8,14 +8,17 @@ import pytest
 
 from quota_service.api.event_models import schema_name
 from quota_service.api.events import EventFeedLimits
+from quota_service.domain.errors import LedgerUnavailable
 from quota_service.domain.event import EventKind
 from quota_service.ledger.api_keys import Scope, split_key
+from quota_service.ledger.events import EventLedger
 from tests.conftest import Running
 from tests.support.client import ApiClient
 from tests.support.contract import Contract
 from tests.support.event_streams import EventStream, opened
 from tests.support.refusals import assert_refused
 from tests.support.told_events import told
+from tests.support.waiting import eventually
 
 PATH = "/v1/events"
 BRISK = EventFeedLimits(interval_s=0.01, look_s=0.01, streams_max=2, page_max=3, kept_max=4)
@@ -194,3 +197,26 @@ async def id_line(stream: EventStream) -> bytes:
     while not line.startswith(b"id: "):
         line = await stream.response.content.readline()
     return line
+
+
+async def test_a_stream_outlives_a_postgres_that_is_away(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def away(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise LedgerUnavailable("postgres is away")
+
+    async def was_asked() -> bool:
+        return asked > 1
+
+    async with watched(running.client) as stream:
+        with monkeypatch.context() as patched:
+            patched.setattr(EventLedger, "page", away)
+            await eventually(was_asked)
+        await running.client.reserve("candidate-1")
+        await told(running.service)
+
+        assert (await stream.next()).id == "1"
