@@ -30,7 +30,10 @@ ROOT = Path(__file__).parents[2]
 SEAT = Quota("jinan", "general")
 TOLD = {
     variable(name)
-    for name in ("redis_url", "postgres_dsn", "payment_secrets", "port", "admin_port", *PATIENT)
+    for name in (
+        *("redis_url", "postgres_dsn", "payment_secrets", "port", "admin_port"),
+        *("webhook_private_addresses", *PATIENT),
+    )
 }
 """The settings that a process which dies has as the others; the rest are those by default."""
 BEFORE_THE_DECISION = [

@@ -22,6 +22,7 @@ WITH told AS MATERIALIZED (
     SELECT coalesce(failing_since <= now() - $7::interval, false) AS is_failing
     FROM   webhook_endpoints
     WHERE  id = $1
+    FOR    NO KEY UPDATE  -- before its deliveries, as ops do who enable it
 ), tried AS (
     UPDATE webhook_deliveries d
     SET    attempts = d.attempts + 1,

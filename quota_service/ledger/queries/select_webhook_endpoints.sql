@@ -4,7 +4,7 @@ SELECT w.id, w.url, w.exams, w.kinds, w.description, w.created_at, w.disabled_at
        w.failing_since,
        (SELECT max(s.ends_at) FROM webhook_secrets s WHERE s.endpoint = w.id AND s.ends_at > now()) AS old_until,
        (SELECT count(*) FROM webhook_deliveries d WHERE d.endpoint = w.id AND d.state = 'pending') AS pending,
-       (SELECT count(*) FROM webhook_deliveries d WHERE d.endpoint = w.id AND d.state = 'given-up' AND d.state <> 'delivered') AS given_up
+       (SELECT count(*) FROM webhook_deliveries d WHERE d.endpoint = w.id AND d.state = 'given-up') AS given_up
 FROM   webhook_endpoints w
 WHERE  w.deleted_at IS NULL
 AND    ($1::text IS NULL OR w.id = $1::text)
