@@ -13,7 +13,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from quota_service.app.opening import open_service
@@ -49,5 +49,11 @@ async def main(kind: str, environ: Mapping[str, str]) -> None:
         await run_service(service, stop, api=is_api, workers=not is_api)
 
 
+def run(arguments: Sequence[str]) -> int:
+    """Run one of them, with the settings in the environment."""
+    asyncio.run(main(arguments[0], os.environ))
+    return 0
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], os.environ))
+    sys.exit(run(sys.argv[1:]))

@@ -4,11 +4,9 @@ Nobody is skipped. The workers are processes of their own, with their own clocks
 write is kept.
 """
 
-import asyncio
 import dataclasses
 import os
 import signal
-from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from quota_service.app.opening import Service
-from quota_service.embedded.parent_death import die_with_parent
 from quota_service.registration.admit import AdmissionLimits
 from quota_service.settings import Settings
 from tests.support.admissions import RoomUnderTest, open_room
+from tests.support.forked import Forked, fork
 from tests.support.patience import START_LIMIT_S
-from tests.support.service_cli import command, environment
+from tests.support.service_cli import environment, main
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -30,15 +28,9 @@ GRACE_S = 86_400
 
 
 @asynccontextmanager
-async def a_worker(settings: Settings) -> AsyncIterator[Process]:
+async def a_worker(settings: Settings) -> AsyncIterator[Forked]:
     """A worker process, ended at the end whatever became of it."""
-    process = await asyncio.create_subprocess_exec(
-        *command("worker"),
-        cwd=ROOT,
-        env=environment(settings),
-        stderr=DEVNULL,
-        preexec_fn=die_with_parent(signal.SIGKILL),
-    )
+    process = await fork(main, "worker", cwd=ROOT, env=environment(settings))
     try:
         yield process
     finally:

@@ -5,22 +5,21 @@ Who was answered is in the root, nobody is added, and the source is noted once.
 
 import asyncio
 import signal
-import sys
-from asyncio.subprocess import DEVNULL
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from quota_service.embedded.parent_death import die_with_parent
 from quota_service.registration.decide_source import open_without_source, put_in_source
 from quota_service.registration.waiting_room import join
 from quota_service.settings import Settings
 from quota_service.waiting_room.entries import leaf_of, root_of
 from quota_service.workers.draw import DrawWorker
 from tests.conftest import Running
+from tests.faults.entry import run as run_entry
 from tests.faults.test_killed_between_lines import ROOT, dying_api
 from tests.support.draws import OUTCOME, SIGNATURE, DrawUnderTest
+from tests.support.forked import fork
 from tests.support.patience import START_LIMIT_S
 from tests.support.service_cli import environment
 from tests.support.use_cases import DiedError, dying
@@ -41,12 +40,11 @@ async def filled(running: Running, *, is_drand: bool = False) -> DrawUnderTest:
 
 async def killed_worker(settings: Settings, line: str, folder: Path) -> int:
     """Run a worker process until it kills itself at a line; return how it ended."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.faults.entry", "worker"),
+    process = await fork(
+        run_entry,
+        "worker",
         cwd=ROOT,
         env={**environment(settings), "FAULTS_DIE_AT": line, "FAULTS_FOLDER": str(folder)},
-        stderr=DEVNULL,
-        preexec_fn=die_with_parent(signal.SIGKILL),
     )
     try:
         return await asyncio.wait_for(process.wait(), START_LIMIT_S)

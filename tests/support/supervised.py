@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from quota_service.embedded.parent_death import die_with_parent
 from quota_service.settings import Settings
+from tests.support.forked import STDERR, Forked, fork
 from tests.support.patience import LIMIT_S, START_LIMIT_S
-from tests.support.service_cli import command, environment
+from tests.support.service_cli import environment, main
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ class Supervised:
     `api` is its address, `admin` that of the first process that listened.
     """
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process | Forked) -> None:
         self.process = process
         self.lines: list[dict[str, Any]] = []
         self.others: list[str] = []
@@ -112,12 +112,12 @@ async def supervised(settings: Settings, workers: int = 1) -> AsyncIterator[Supe
 @asynccontextmanager
 async def started(settings: Settings, workers: int = 1) -> AsyncIterator[Supervised]:
     """Start `quota-service serve --workers N` with these settings."""
-    process = await asyncio.create_subprocess_exec(
-        *command("serve", "--workers", str(workers)),
+    process = await fork(
+        main,
+        *("serve", "--workers", str(workers)),
         cwd=ROOT,
         env=environment(settings),
-        stderr=PIPE,
-        preexec_fn=die_with_parent(signal.SIGKILL),
+        pipes=[STDERR],
     )
     run = Supervised(process)
     try:
