@@ -24,11 +24,12 @@ numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Apis:
-    """Two API processes on the same stores, and two keys of frontends."""
+    """Two API processes on the same stores, two keys of frontends and one of ops."""
 
     settings: Settings
     processes: tuple[ServiceProcess, ServiceProcess]
     keys: tuple[str, str]
+    ops_key: str
 
 
 @dataclass(frozen=True, slots=True)

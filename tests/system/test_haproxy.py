@@ -86,6 +86,7 @@ async def apis(
             await import_exam(service.stores.maintenance, make_exam(seats=seats))
             create = service.key_ledger.create
             one, two = [await create(name, frozenset({Scope.FRONTEND})) for name in ("one", "two")]
+            ops = await create("ops", frozenset({Scope.OPS}))
         told = {
             "QUOTA_REDIS_URL": redis.url,
             "QUOTA_POSTGRES_DSN": dsn,
@@ -98,7 +99,7 @@ async def apis(
         for process in (first, second):
             stack.push_async_callback(process.kill)
         await asyncio.gather(first.start(), second.start())
-        yield Apis(settings, (first, second), (one, two))
+        yield Apis(settings, (first, second), (one, two), ops)
 
 
 @pytest.fixture
@@ -469,14 +470,14 @@ async def test_files_of_pages_are_kept_here_and_pages_are_not(start: Start) -> N
 @pytest.mark.parametrize(
     "path", ["exams/exam-1/availability/stream", "exams/exam-1/availability/%73tream", "events"]
 )
-async def test_streams_take_no_slot_of_other_requests(start: Start, path: str) -> None:
+async def test_streams_take_no_slot_of_other_requests(start: Start, apis: Apis, path: str) -> None:
     site = await start(API_MAXCONN=1)
 
     async with AsyncExitStack() as streams:
         session = await streams.enter_async_context(aiohttp.ClientSession())
         # As it is: the client would decode what needs no encoding.
         url = URL(f"{site.proxy.http}/v1/{path}", encoded=True)
-        headers = {"Authorization": f"Bearer {site.api.ops_key}"} if path == "events" else {}
+        headers = {"Authorization": f"Bearer {apis.ops_key}"} if path == "events" else {}
         opened = [
             await streams.enter_async_context(session.get(url, headers=headers)) for _ in range(4)
         ]
