@@ -241,8 +241,8 @@ async def test_an_order_is_made_once_whatever_becomes_of_the_network_and_the_pag
     await candidate.order(("general",), ("jinan",))
     answers = []
 
-    async def lose_answer(route: Route) -> None:
-        if route.request.method == "POST":
+    async def lose_first_answer(route: Route) -> None:
+        if route.request.method == "POST" and not answers:
             answers.append((await route.fetch()).status)
             await route.abort()
         else:
@@ -251,21 +251,15 @@ async def test_an_order_is_made_once_whatever_becomes_of_the_network_and_the_pag
     await page.context.set_offline(True)
     await candidate.press("order.reserve")
     await candidate.shows("order.kept").to_be_visible()
-    await page.route("**/reservations", lose_answer)
+    await page.route("**/reservations", lose_first_answer)
     await page.context.set_offline(False)
     while not answers:
         await page.wait_for_event("requestfailed")
-    await page.unroute("**/reservations")
+    await page.unroute_all(behavior="wait")
     await page.reload()
 
     await expect(candidate.reservation("held")).to_be_visible()
-    assert answers[0] == 201
-    await page.context.set_offline(True)
-    await page.evaluate("dispatchEvent(new Event('online'))")
-    await candidate.shows("refusal.title.warn").to_be_visible()
-    await page.context.set_offline(False)
-    await expect(page.get_by_text(candidate.says("refusal.title.warn"))).to_have_count(0)
-    await expect(page.locator("main > :first-child")).to_have_role("heading")
+    assert answers == [201]
     assert len((await candidate.view(exam))["reservations"]) == 1
 
 
