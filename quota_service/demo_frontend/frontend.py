@@ -12,7 +12,7 @@ import hmac
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import orjson
@@ -92,7 +92,7 @@ class Frontend:
 
     async def sign_in(self, request: web.Request) -> web.Response:
         """POST /session {name}: the demo takes any name; a real frontend asks for a password."""
-        name = str((await request.json()).get("name", "")).strip()
+        name = (await _text(request, "name")).strip()
         if not 0 < len(name) <= NAME_MAX:
             raise web.HTTPUnprocessableEntity
         response = _json(_candidate(name))
@@ -109,29 +109,26 @@ class Frontend:
     async def token(self, request: web.Request) -> web.Response:
         """POST /session/token {exam}: a token for the candidate who is signed in, and no other."""
         candidate = self._signed_in(request)
-        exam = str((await request.json()).get("exam", ""))
+        exam = await _text(request, "exam")
         try:
-            made = await self._client.create_candidate_token(
-                exam=exam, candidate=candidate, ttl_s=TOKEN_TTL_S
-            )
+            mint = self._client.create_candidate_token
+            made = await mint(exam=exam, candidate=candidate, ttl_s=TOKEN_TTL_S)
         except ProblemError as problem:
             return _json(dict(problem.document), problem.status)
         return _json({"token": made["token"], "ttl_s": TOKEN_TTL_S})
 
     async def webhook(self, request: web.Request) -> web.Response:
         """POST /webhooks: what happened, told by the service; nothing unsigned is believed."""
-        body = await request.read()
         try:
-            told = verify_webhook([self._webhook_secret], request.headers, body)
+            told = verify_webhook([self._webhook_secret], request.headers, await request.read())
         except WebhookRefused as refusal:
             log.warning("a webhook was refused: %s", refusal)
             raise web.HTTPUnauthorized from refusal
         about = told["data"]
         message = orjson.dumps({"type": told["type"], "exam": about.get("exam")})
         candidate = about.get("candidate")
-        watching = (
-            [self._watchers.get(str(candidate), set())] if candidate else self._watchers.values()
-        )
+        all_of_them = self._watchers.values()
+        watching = [self._watchers.get(str(candidate), set())] if candidate else all_of_them
         for unread in [each for queues in watching for each in queues]:
             if not unread.full():  # else the page reads again as it is
                 unread.put_nowait(message)
@@ -142,8 +139,7 @@ class Frontend:
         candidate = self._signed_in(request)
         if sum(map(len, self._watchers.values())) >= WATCHERS_MAX:
             raise web.HTTPServiceUnavailable
-        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
-        response = web.StreamResponse(headers=headers)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         with self._watched(candidate) as unread:
             line = b": connected\n\n"
@@ -168,8 +164,7 @@ class Frontend:
 
     def _signed_in(self, request: web.Request) -> str:
         """Return the candidate who is signed in; 401 where nobody is."""
-        name = self._name_of(request)
-        if not name:
+        if not (name := self._name_of(request)):
             raise web.HTTPUnauthorized
         return _candidate(name)["candidate"]
 
@@ -192,7 +187,14 @@ def _candidate(name: str) -> dict[str, str]:
     return {"candidate": f"c-{digest[:16]}", "name": name}
 
 
+async def _text(request: web.Request, member: str) -> str:
+    """Return a text of the body, an empty one where it has none."""
+    with suppress(orjson.JSONDecodeError, TypeError, KeyError):
+        if isinstance(text := orjson.loads(await request.read())[member], str):
+            return text
+    return ""
+
+
 def _json(document: object, status: int = 200) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
-    body = orjson.dumps(document)
-    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+    headers = {"Cache-Control": "no-store", "Content-Type": "application/json"}
+    return web.Response(body=orjson.dumps(document), status=status, headers=headers)

@@ -106,3 +106,13 @@ async def test_pages_have_a_strict_policy_and_files_are_those_of_the_pages(
     assert script.headers["X-Content-Type-Options"] == "nosniff"
     for outside in ("../demo.py", "%2e%2e/demo.py", "..%2fdemo.py", "/etc/hostname"):
         assert (await browser.get(f"/web/{outside}")).status in {403, 404}, outside
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"name"', b'{"name":"\\ud800"}', b"\xff", b'{"name":7}']
+)
+async def test_a_body_that_names_nobody_signs_nobody_in(browser: Browser, body: bytes) -> None:
+    refused = await browser.post("/session", data=body)
+
+    assert refused.status == 422
+    assert await (await browser.get("/session")).json() is None
