@@ -95,6 +95,8 @@ async def test_each_call_is_for_the_scopes_of_the_table_and_for_no_others(
     timeout = aiohttp.ClientTimeout(total=LIMIT_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         for route in ROUTES:
+            if route.path == "/openapi.json":  # for anyone, as other tests show; made in seconds
+                continue
             for caller, (key, scope) in callers.items():
                 status, slug = await told(session, api, route, key, path)
 
