@@ -19,6 +19,15 @@ async def leases_end(service: Service) -> None:
     await rows(service, "UPDATE webhook_endpoints SET held_until = now() RETURNING id")
 
 
+async def leases_last(service: Service) -> None:
+    """Let leases last longer than this test."""
+    await rows(
+        service,
+        "UPDATE webhook_endpoints SET held_until = now() + interval '1 h' "
+        "WHERE holder IS NOT NULL RETURNING id",
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "posted"),
     [
@@ -42,6 +51,7 @@ async def test_after_a_death_another_worker_delivers_what_was_not_recorded_in_or
         await happen(service, ("r-1", HELD), ("r-1", CONFIRMED))
         with pytest.raises(DiedError):
             await deliver(dies)
+        await leases_last(service)
         held = await deliver(worker)
         seen = list(receiver.told)
         await leases_end(service)

@@ -14,11 +14,15 @@ from quota_service.app.opening import Service
 from quota_service.client.webhooks import verified_event
 from quota_service.ledger.events import EventLedger
 from quota_service.ledger.webhook_endpoints import NewEndpoint
+from quota_service.registration.deliver_webhooks import TurnLimits
+from quota_service.registration.post_webhook import PostLimits
 from quota_service.registration.stores import WebhookStores
 from quota_service.registration.webhook_endpoints import make_endpoint
 from quota_service.workers.webhooks import WebhookWorker, open_webhook_worker
 from tests.support.lost_shards import rows
 from tests.support.patience import LIMIT_S
+
+PATIENT_LIMITS = (PostLimits(total_s=600, connect_s=600), TurnLimits(turn_s=600))
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -128,10 +132,9 @@ async def happen(service: Service, *events: tuple[str, str], exam: str | None = 
 async def working(
     service: Service, stores: WebhookStores | None = None, *limits: object, private: bool = True
 ) -> AsyncIterator[WebhookWorker]:
-    """Lend a worker, whose rounds the test runs."""
-    settings = dataclasses.replace(service.settings, webhook_private_addresses=private).with_limits(
-        *limits
-    )
+    """Lend a worker, whose rounds the test runs; on any machine it has the time that it needs."""
+    settings = dataclasses.replace(service.settings, webhook_private_addresses=private)
+    settings = settings.with_limits(*limits, *PATIENT_LIMITS)
     used = service.stores.webhooks if stores is None else stores
     async with open_webhook_worker(used, settings, lambda: 0.1) as worker:
         yield worker
