@@ -32,8 +32,9 @@ FILE_IDLE_TIMEOUT_S = 60.0
 class QuotaClient(Calls):
     """Calls one service with one API key, or for one candidate with a token.
 
-    It opens a session where it is given none, and closes that one alone. Calls that have one effect
-    however often they are sent are sent again by `repeats`.
+    It opens a session where it is given none, and closes that one alone. An open stream takes one
+    of its 100 connections: give a session with more where there are more streams. Calls that have
+    one effect however often they are sent are sent again by `repeats`.
     """
 
     def __init__(
