@@ -11,6 +11,7 @@ from quota_service.domain.event import EventKind
 from quota_service.domain.exam import Announce, Pause, Quota, SeatRelease
 from quota_service.ledger.events import Event
 from quota_service.registration.import_exam import import_exam
+from quota_service.registration.leave_list import leave_list
 from quota_service.registration.pause import pause_exam, resume_exam
 from quota_service.registration.release import release
 from quota_service.registration.release_seats import plan_release
@@ -64,6 +65,28 @@ async def test_an_offer_is_told_after_its_hold_and_its_end_after_the_end_of_that
         "subjects": ["general"],
         "deadline": rfc3339(hold.deadline_ms),
     }
+
+
+async def test_an_offer_that_is_declined_when_it_has_run_out_is_told_as_it_was(
+    waiting: ListUnderTest,
+) -> None:
+    entry = await waiting.join("first")
+    await waiting.return_seats(GENERAL)
+    await waiting.visit()
+    await waiting.run_out("first")
+    await leave_list(waiting.service.stores.waiting_list, "exam-1", entry.id)
+
+    undrained = await order(waiting.service)
+    found = await told(waiting.service)
+
+    assert await waiting.states() == {"first": "missed"}
+    assert undrained == []
+    assert brief(found) == [
+        (EventKind.HELD, "first"),
+        (EventKind.OFFERED, "first"),
+        (EventKind.EXPIRED, "first"),
+        (EventKind.OFFER_EXPIRED, "first"),
+    ]
 
 
 async def test_an_offer_that_is_given_back_has_not_expired(waiting: ListUnderTest) -> None:

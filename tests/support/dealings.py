@@ -141,11 +141,15 @@ class ListUnderTest:
 
     async def expire(self, candidate: str) -> None:
         """Let the offer of a candidate run out, and let Postgres know it."""
+        await self.run_out(candidate)
+        await drain(self.service)
+
+    async def run_out(self, candidate: str) -> None:
+        """Let the offer of a candidate run out."""
         hold = (await self.holds())[candidate]
         serial = hold.id.rpartition(".")[2]
         await move_due(redis_of(self.service), self.shard, serial)
         assert await expire_holds(self.service.stores, self.shard, [serial]) == 1
-        await drain(self.service)
 
     async def rows(self, statement: str, *args: Any) -> list[Any]:
         """Return the rows of a statement about the exam, which is its first parameter."""
