@@ -167,8 +167,8 @@ function noteTime(exact, dateHeader, sentAt) {
  *
  * `onEvent(name, data, id)` gets each event, its data parsed. `onState` gets "open" when the stream
  * is read; "lost" with what ended it, if anything did, when it is opened again; and "refused" with
- * the Problem when the service refuses for good: the stream is closed then. Resumes after the last id; a phone that wakes up, and a network that
- * is back, try at once.
+ * the Problem when the service refuses for good: the stream is closed then. Resumes after the last
+ * id; a phone that wakes up, and a network that is back, try at once.
  */
 export function stream(path, { onEvent, onState = () => {}, lastEventId } = {}) {
   let lastId = lastEventId;
@@ -179,17 +179,17 @@ export function stream(path, { onEvent, onState = () => {}, lastEventId } = {}) 
   const closing = new AbortController();
   const handle = { heardAt: null, close: () => closing.abort() }; // by the server's clock
 
-  const hurry = () => {
+  const tryNow = () => {
     if (document.visibilityState === "visible" && navigator.onLine !== false) wake();
   };
   const goOffline = () => current?.abort();
-  addEventListener("online", hurry);
+  addEventListener("online", tryNow);
   addEventListener("offline", goOffline);
-  document.addEventListener("visibilitychange", hurry);
+  document.addEventListener("visibilitychange", tryNow);
   closing.signal.addEventListener("abort", () => {
-    removeEventListener("online", hurry);
+    removeEventListener("online", tryNow);
     removeEventListener("offline", goOffline);
-    document.removeEventListener("visibilitychange", hurry);
+    document.removeEventListener("visibilitychange", tryNow);
     current?.abort();
     wake();
   });
@@ -265,11 +265,8 @@ export function stream(path, { onEvent, onState = () => {}, lastEventId } = {}) 
       if (done) return;
       heard();
       const text = decoder.decode(value, { stream: true });
-      if (!text.includes("\n")) {
-        parts.push(text);
-        continue;
-      }
       parts.push(text);
+      if (!text.includes("\n")) continue;
       const lines = parts.join("").split("\n");
       parts.length = 0;
       parts.push(lines.pop());

@@ -120,7 +120,7 @@ class Board {
       isKnown = this.seats.takeChange(data);
       this.state = "live";
     } else if (name === "stale") {
-      this.#doubt("stale", serverNow());
+      this.#markOld("stale", serverNow());
     }
     return isKnown;
   }
@@ -131,13 +131,13 @@ class Board {
       // A stream that resumes tells only what changed since: until it does, nothing is other.
       if (this.state === "lost" && this.snapshot) this.state = "live";
     } else {
-      this.#doubt(state, this.stream.heardAt);
+      this.#markOld(state, this.stream.heardAt);
       this.error = error;
     }
     this.#changed();
   }
 
-  #doubt(state, goodAt) {
+  #markOld(state, goodAt) {
     if (this.state === "live") this.goodAt = goodAt;
     this.state = state;
   }
@@ -160,7 +160,7 @@ function Main({ board }) {
   const { exam, seats, snapshot } = board;
   if (board.state === "refused") return html`<${Refused} error=${board.error} />`;
   if (!exam && board.state === "opening") return html`<p role="status">${t("loading")}</p>`;
-  if (!exam) return html`<${Doubts} board=${board} />`;
+  if (!exam) return html`<${OldNotice} board=${board} />`;
 
   const title = text(exam.title);
   document.title = `${t("board-name")} · ${title}`;
@@ -174,7 +174,7 @@ function Main({ board }) {
         ${t("register")}
       </a>`}
     </div>
-    <${Doubts} board=${board} zone=${exam.time_zone} />
+    <${OldNotice} board=${board} zone=${exam.time_zone} />
     <${Pauses} pauses=${pauses} seats=${seats} zone=${exam.time_zone} />
     <${Facts} exam=${exam} snapshot=${snapshot} seats=${seats} state=${board.state} />
     <${Announcer}>
@@ -270,7 +270,7 @@ function markOf(pauses, closed) {
 }
 
 /** Says that what is shown is old, or that there is nothing to show yet. */
-function Doubts({ board, zone }) {
+function OldNotice({ board, zone }) {
   const now = useServerTime();
   if (board.state === "live") return null;
   if (!board.snapshot) {

@@ -7,7 +7,7 @@ import { money, number, t } from "../words.js";
 import { extendAct } from "./day-acts.js";
 import { pathOf, useAsked } from "./feeds.js";
 import { RefundTable } from "./money.js";
-import { Act, Refusal, Section, Table, titleOf, useOps, When } from "./parts.js";
+import { Act, Refusal, Section, Table, titleOf, useOps, When, wordsFor } from "./parts.js";
 
 const RESERVATION = /^[a-z0-9-]+\.\d+\.[a-z0-9]+$/;
 
@@ -96,7 +96,7 @@ function Story({ candidate }) {
         empty=${t("ops-none")}
         columns=${[
           [t("ops-id"), (row) => html`<code>${row.id}</code>`],
-          [t("ops-state"), (row) => row.state],
+          [t("ops-state"), (row) => wordsFor("ops-entry-", row.state)],
           [t("ops-subjects"), (row) => row.subjects.map((id) => titleOf(exam.subjects, id)).join(", ")],
           [t("ops-venues"), (row) => row.venues.map((id) => titleOf(exam.venues, id)).join(", ")],
         ]}
@@ -157,7 +157,7 @@ function Reservation({ reservation, onDone }) {
     <ol class="story">
       ${reservation.history.map(
         (step) => html`<li>
-          <${When} at=${step.at} /> <b>${stepOf(step.step)}</b> → ${t(`ops-state-${step.state}`)} ·
+          <${When} at=${step.at} /> <b>${wordsFor("ops-step-", step.step)}</b> → ${t(`ops-state-${step.state}`)} ·
           ${" "}${titleOf(exam.venues, step.venue)} <span class="soft">${step.key_id ?? "?"}</span>
         </li>`,
       )}
@@ -165,12 +165,6 @@ function Reservation({ reservation, onDone }) {
     ${dues.data?.refunds_due.length > 0 &&
     html`<${RefundTable} rows=${dues.data.refunds_due} empty="" onDone=${refresh} />`}
   </article>`;
-}
-
-/** The words for a step; one that has none is shown as it is. */
-function stepOf(name) {
-  const words = t(`ops-step-${name}`);
-  return words === `ops-step-${name}` ? name : words;
 }
 
 /** What ops did, as a table. */

@@ -3,7 +3,7 @@
 import { stream } from "../api.js";
 import { html, useEffect, useRef, useState } from "../ui.js";
 import { money, number, t } from "../words.js";
-import { Section, scopeOf, useOps, When } from "./parts.js";
+import { scopeOf, Section, useOps, When, wordsFor } from "./parts.js";
 
 const NOTABLE = [
   "payment.refund_due",
@@ -62,18 +62,12 @@ export function Events() {
     <ol class="events">
       ${shown.events.map(
         (each) => html`<li key=${each.id}>
-          <${When} at=${each.timestamp} /> <b>${kindOf(each.type)}</b> <${About} event=${each} />
+          <${When} at=${each.timestamp} /> <b>${wordsFor("ops-event-", each.type)}</b> <${About} event=${each} />
         </li>`,
       )}
     </ol>
     ${shown.count > SHOWN && html`<p class="soft">${t("ops-events-seen", { n: shown.count })}</p>`}
   <//>`;
-}
-
-/** The words for a kind; one of a later version is shown as it is. */
-function kindOf(kind) {
-  const key = `ops-event-${kind.replace(".", "-")}`;
-  return t(key) === key ? kind : t(key);
 }
 
 function About({ event }) {

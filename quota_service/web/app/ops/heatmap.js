@@ -12,7 +12,7 @@ const FULLEST = 20;
 const CELL_MIN = 3;
 
 /** How full a quota is, as a class: of 0 seats `none`, then by share. */
-export function levelOf(quota) {
+function levelOf(quota) {
   if (!quota || quota.capacity === 0) return "off";
   if (quota.remaining === 0) return "none";
   const share = quota.remaining / quota.capacity;

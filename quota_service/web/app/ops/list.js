@@ -4,7 +4,7 @@ import { post, put } from "../api.js";
 import { html, Notice, useState } from "../ui.js";
 import { number, t } from "../words.js";
 import { pathOf, useAsked } from "./feeds.js";
-import { Act, Facts, Refusal, scopeOf, Section, Table, titleOf, useOps, When } from "./parts.js";
+import { Act, Facts, Refusal, scopeOf, Section, Table, titleOf, useOps, When, wordsFor } from "./parts.js";
 
 const STATES = ["", "waiting", "offered", "served", "missed", "declined", "left", "over", "conflict"];
 
@@ -76,11 +76,7 @@ export function List() {
   `;
 }
 
-/** The words for the state of an entry; one of a later version is shown as it is. */
-function stateOf(name) {
-  const words = t(`ops-entry-${name}`);
-  return words === `ops-entry-${name}` ? name : words;
-}
+const stateOf = (name) => wordsFor("ops-entry-", name);
 
 const listAct = (exam, list, what, onDone) => ({
   title: t(`ops-list-${what}`),

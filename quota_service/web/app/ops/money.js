@@ -40,7 +40,6 @@ function RefundsDue() {
 
 /** Refunds due, settled ones too, with what can be done to each. */
 export function RefundTable({ rows, empty, onDone }) {
-  const { exam } = useOps();
   return html`<${Table}
     caption=${t("ops-refunds-due")}
     rows=${rows}
@@ -57,9 +56,9 @@ export function RefundTable({ rows, empty, onDone }) {
         t("ops-acts"),
         (row) =>
           row.settled_at === null
-            ? html`<${Act} act=${() => settleAct(exam, row, onDone)} small label=${`${t("ops-settle")}: ${row.reservation}`}>${t("ops-settle")}<//>`
+            ? html`<${Act} act=${() => settleAct(row, onDone)} small label=${`${t("ops-settle")}: ${row.reservation}`}>${t("ops-settle")}<//>`
             : html`<p><${When} at=${row.settled_at} /></p>
-                <${Act} act=${() => reopenAct(exam, row, onDone)} small danger label=${`${t("ops-reopen")}: ${row.reservation}`}>${t("ops-reopen")}<//>`,
+                <${Act} act=${() => reopenAct(row, onDone)} small danger label=${`${t("ops-reopen")}: ${row.reservation}`}>${t("ops-reopen")}<//>`,
       ],
     ]}
   />`;
@@ -81,7 +80,7 @@ const aboutRefund = (row) => [
   t("ops-will-money-of", { reservation: row.reservation, why: row.reason }),
 ];
 
-const settleAct = (exam, row, onDone) => ({
+const settleAct = (row, onDone) => ({
   title: t("ops-settle-title", { amount: money(row.amount, row.currency) }),
   button: t("ops-settle"),
   onDone,
@@ -96,7 +95,7 @@ const settleAct = (exam, row, onDone) => ({
   },
 });
 
-const reopenAct = (exam, row, onDone) => ({
+const reopenAct = (row, onDone) => ({
   title: t("ops-reopen-title", { amount: money(row.amount, row.currency) }),
   button: t("ops-reopen"),
   danger: true,

@@ -24,8 +24,8 @@ export function Noon() {
       <${Act} act=${() => pauseAct(exam)} danger>${t("ops-pause-exam")}<//>
       ${room &&
       (room.paused
-        ? html`<${Act} act=${() => resumeRoomAct(exam, room)} primary>${t("ops-resume-room")}…<//>`
-        : html`<${Act} act=${() => pauseRoomAct(exam, room)}>${t("ops-pause-room")}…<//>`)}
+        ? html`<${Act} act=${() => resumeRoomAct(exam)} primary>${t("ops-resume-room")}…<//>`
+        : html`<${Act} act=${() => pauseRoomAct(exam)}>${t("ops-pause-room")}…<//>`)}
       ${room && html`<${Act} act=${() => rateAct(exam, room)}>${t("ops-set-rate")}…<//>`}
       <${Act} act=${() => extendAct(exam)}>${t("ops-extend")}…<//>
     </div>

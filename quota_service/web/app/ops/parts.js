@@ -35,6 +35,12 @@ export function Act({ act, children, danger = false, primary = false, small = fa
   </button>`;
 }
 
+/** The words of a key that ends with a name; the name alone where a later version has sent it. */
+export function wordsFor(key, name) {
+  const words = t(`${key}${name}`);
+  return words === `${key}${name}` ? name : words;
+}
+
 /** What the service refused, in its own words: they name the value that is wrong. */
 export function Refusal({ error, title = t("failed-title") }) {
   if (!error) return null;

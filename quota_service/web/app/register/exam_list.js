@@ -17,7 +17,7 @@ function ExamPanel({ exam, session }) {
   let phase = now < Date.parse(opens_at) ? "before" : "open";
   if (now >= Date.parse(closes_at)) phase = "closed";
   const at = moment(phase === "before" ? opens_at : closes_at, exam.time_zone);
-  return html`<li class="panel exam">
+  return html`<li class="panel">
     <h2>${text(exam.title)}</h2>
     <p>
       ${isRegistered !== undefined &&

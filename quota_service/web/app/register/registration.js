@@ -1,5 +1,6 @@
 // Registering for one exam: what the candidate has, then the steps to more.
 
+import { useCandidate } from "./candidate.js";
 import { NoticeStep, SubjectsStep, VenuesStep } from "./choices.js";
 import { useDraft } from "./draft.js";
 import { OrderStep } from "./order.js";
@@ -9,7 +10,6 @@ import { blinkTitle, useRoom } from "./room.js";
 import { RoomPanel } from "./room_panel.js";
 import { useSeats } from "./seats.js";
 import { apiFor, nameOf, pausedWhat, sessionOf } from "./shown.js";
-import { useTruth } from "./truth.js";
 import { ListEntry } from "./waiting_list.js";
 import { html, Notice, useEffect, useMemo, useRef, useServerTime, useState } from "../ui.js";
 import { moment, t, text } from "../words.js";
@@ -62,8 +62,7 @@ export function Registration({ exam: id, session }) {
   const { candidate } = session;
   const api = useMemo(() => apiFor(id), [id, candidate]);
   const [draft, change] = useDraft(id, candidate);
-  const [truth, look] = useTruth(api, id, candidate);
-  const { exam, view, entry, error } = truth;
+  const [{ exam, view, entry, error }, look] = useCandidate(api, id, candidate);
   const opensAt = exam?.registration.opens_at;
   const place = useRoom(api, id, candidate, draft, change, opensAt);
   const seats = useSeats(id);

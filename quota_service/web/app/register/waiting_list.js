@@ -27,7 +27,7 @@ export function ListEntry({ entry, api, exam, look }) {
     api.delete(`/v1/exams/${exam.id}/waiting-list/${entry.id}`).then(look, refuse);
   const names = (kind) => listOf(entry[kind].map((id) => nameOf(exam, kind, id)));
   const { position, estimate } = entry;
-  return html`<section class="panel entry" data-state=${entry.state} aria-label=${t("list.title")}>
+  return html`<section class="panel" data-state=${entry.state} aria-label=${t("list.title")}>
     <h2>${t("list.title")} <span class="tag">${t(`list.${entry.state}`)}</span></h2>
     <p>${names("subjects")} · ${names("venues")}</p>
     ${entry.state === "waiting" &&

@@ -10,8 +10,8 @@ const SPREAD_MS = 2000;
 const UNPAID = new Set(["held", "confirming"]);
 
 /** `[{exam, view, entry, error}, look]`; `entry` is the newest of the waiting list. */
-export function useTruth(api, exam, candidate) {
-  const [truth, show] = useState({ exam: null, view: null, entry: null, error: null });
+export function useCandidate(api, exam, candidate) {
+  const [known, show] = useState({ exam: null, view: null, entry: null, error: null });
   const looking = useRef({ now: null, isAsked: false, lookedAt: 0, hasUnpaid: false });
 
   const look = useCallback(async () => {
@@ -67,5 +67,5 @@ export function useTruth(api, exam, candidate) {
       watched.close();
     };
   }, [look, exam]);
-  return [truth, look];
+  return [known, look];
 }
