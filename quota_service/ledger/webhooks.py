@@ -138,9 +138,9 @@ class WebhookLedger:
         reason = rows[0]["disabled_reason"]
         return Recorded(None if reason is None else DisabledReason(reason), rows[0]["given_up"])
 
-    async def hurry(self, endpoint: str) -> None:
+    async def retry_now(self, endpoint: str) -> None:
         """Let what waits for its next attempt be tried at once: the endpoint takes again."""
-        await self._ledger.fetch("hurry_webhook_deliveries", endpoint)
+        await self._ledger.fetch("retry_webhook_deliveries_now", endpoint)
 
     async def leave(self, holder: str) -> None:
         """Let others take the endpoints of a worker that ends."""

@@ -46,14 +46,14 @@ _JITTER = (0.9, 1.1)
 
 
 @dataclass(frozen=True, slots=True)
-class TurnLimits:
+class EndpointTurnLimits:
     """How long a worker delivers to one endpoint."""
 
     turn_s: float = 10.0
     """Then it reads anew where the endpoint is and what signs."""
 
 
-class Turn:
+class EndpointTurn:
     """One turn of a worker, known as `holder`, with an endpoint that it holds."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Turn:
         poster: WebhookPoster,
         holder: str,
         endpoint: HeldEndpoint,
-        limits: TurnLimits,
+        limits: EndpointTurnLimits,
     ) -> None:
         self._stores = stores
         self._poster = poster
@@ -202,7 +202,7 @@ class Turn:
             log.warning("webhook endpoint disabled", extra=told)
         elif self._takes_again:
             self._takes_again = False
-            await self._stores.webhooks.hurry(endpoint)
+            await self._stores.webhooks.retry_now(endpoint)
 
     def _count(self, result: str, count: int) -> None:
         if count:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 
 from quota_service.domain.errors import QuotaError
 from quota_service.ledger.webhooks import HeldEndpoint, Standing
-from quota_service.registration.deliver_webhooks import Turn, TurnLimits
+from quota_service.registration.deliver_webhooks import EndpointTurn, EndpointTurnLimits
 from quota_service.registration.post_webhook import PostLimits, WebhookPoster, open_poster
 from quota_service.registration.stores import WebhookStores
 from quota_service.settings import Settings
@@ -35,13 +35,13 @@ class WebhookWorker:
     def __init__(self, stores: WebhookStores, poster: WebhookPoster, settings: Settings) -> None:
         self._stores = stores
         self._poster = poster
-        self._limits = settings.limits_of(TurnLimits)
+        self._limits = settings.limits_of(EndpointTurnLimits)
         self._holder = secrets.token_hex(8)
-        self._turns: dict[str, tuple[Turn, asyncio.Task[Counter[str]]]] = {}
+        self._turns: dict[str, tuple[EndpointTurn, asyncio.Task[Counter[str]]]] = {}
         self._standing_at_s = 0.0
 
     async def run_once(self) -> Mapping[str, int]:
-        """Begin the turns that are due; returns what ended turns have done, as `Turn.run` does."""
+        """Begin the turns that are due; returns the sums of what ended ones returned."""
         if time.monotonic() >= self._standing_at_s:
             self._standing_at_s = time.monotonic() + _STANDING_EVERY_S
             self._tell(await self._stores.webhooks.standing())
@@ -89,7 +89,7 @@ class WebhookWorker:
                 metrics.webhook_disabled.labels(endpoint=endpoint, reason=each.disabled).set(1)
 
     def _begin(self, endpoint: HeldEndpoint) -> None:
-        turn = Turn(self._stores, self._poster, self._holder, endpoint, self._limits)
+        turn = EndpointTurn(self._stores, self._poster, self._holder, endpoint, self._limits)
         self._turns[endpoint.id] = turn, asyncio.create_task(turn.run())
 
     def _ended(self) -> Counter[str]:

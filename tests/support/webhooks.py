@@ -14,7 +14,7 @@ from quota_service.app.opening import Service
 from quota_service.client.webhooks import verified_event
 from quota_service.ledger.events import EventLedger
 from quota_service.ledger.webhook_endpoints import NewEndpoint
-from quota_service.registration.deliver_webhooks import TurnLimits
+from quota_service.registration.deliver_webhooks import EndpointTurnLimits
 from quota_service.registration.post_webhook import PostLimits
 from quota_service.registration.stores import WebhookStores
 from quota_service.registration.webhook_endpoints import make_endpoint
@@ -22,7 +22,7 @@ from quota_service.workers.webhooks import WebhookWorker, open_webhook_worker
 from tests.support.lost_shards import rows
 from tests.support.patience import LIMIT_S
 
-PATIENT_LIMITS = (PostLimits(total_s=600, connect_s=600), TurnLimits(turn_s=600))
+PATIENT_LIMITS = (PostLimits(total_s=600, connect_s=600), EndpointTurnLimits(turn_s=600))
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
