@@ -20,6 +20,7 @@ _FRONTEND = "quota_service.demo_frontend"
 _CROWD = "quota_service.demo_frontend.crowd"
 _ENDPOINT = "the demo's frontend"
 _EVERY, _LOCAL = "0.0.0.0", "127.0.0.1"  # noqa: S104  what is asked for is told apart
+_OPS_KEY = "QUOTA_OPS_KEY"
 _END_S = 5.0
 """Seconds in which a process ends after SIGTERM."""
 
@@ -52,7 +53,7 @@ class Companions:
         """Start the frontend, and let the service that the environment names tell it all events."""
         # Where it listens at every address, browsers of this machine find it at the local one.
         url = environment["QUOTA_URL"].replace(f"//{_EVERY}:", f"//{_LOCAL}:")
-        key = environment["QUOTA_OPS_KEY"]
+        key = environment[_OPS_KEY]
         async with QuotaClient(url, key=key) as ops:
             for earlier in (await ops.list_webhook_endpoints())["webhook_endpoints"]:
                 if earlier["description"] == _ENDPOINT:
@@ -76,12 +77,14 @@ def _process(
 ) -> Iterator[None]:
     """Run a module with its options as a process until the block is left.
 
-    It has no variable `QUOTA_…` but those given; `inherited` are file descriptors that it gets.
+    It has no variable `QUOTA_…` but those given, and not the key of ops, which neither process
+    needs. `inherited` are file descriptors that it gets.
     """
     ours = {name: text for name, text in os.environ.items() if not name.startswith("QUOTA_")}
+    given = {name: text for name, text in environment.items() if name != _OPS_KEY}
     started = subprocess.Popen(  # noqa: S603  a module of our own
         [sys.executable, "-m", *module],
-        env={**ours, **environment},
+        env={**ours, **given},
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         start_new_session=True,

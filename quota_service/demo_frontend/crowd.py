@@ -17,13 +17,20 @@ from quota_service.client.documents import Exam, PaymentCallback, Reservation
 from quota_service.client.problems import SoldOut
 
 _COMES_EARLY = 0.6
+"""Share of people who come before the opening, at any moment until it."""
 _LATECOMERS_S = 90.0
+"""Seconds after the opening in which the others come."""
 _THINKS_S = (1.0, 6.0)
+"""Shortest and longest time between two steps."""
 _PAYS = 0.8
 _GIVES_BACK = 0.05
+"""Shares of holds; all others run out."""
 _REFUNDS = 0.06
+"""Share of bookings."""
 _LOOKS_AGAIN_S = (8.0, 16.0)
+"""Shortest and longest time between two looks at the waiting list."""
 _TWO_SUBJECTS = 0.5
+"""Share of people who want two subjects; the others want one."""
 
 
 @dataclass(frozen=True, slots=True)
