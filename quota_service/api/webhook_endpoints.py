@@ -51,7 +51,7 @@ _KEEP_OLD_MAX_S = 7 * 86_400
 _DESCRIPTION_MAX = 200
 _KINDS = tuple(kind for kind in EventKind if kind is not EventKind.TEST)
 _URL_EXAMPLE = "https://portal.example/webhooks"
-_DESCRIPTION_EXAMPLE = "the portal, told at its own desk"
+_DESCRIPTION_EXAMPLE = "the portal of the registration team"
 _SECRET_EXAMPLE = "whsec_bm90IGEgc2VjcmV0OiBhbiBleGFtcGxlIG9mIGl0cyBmb3Jt"  # noqa: S105  no secret
 
 _A_NAME_AND_PATH: Final = Field(
