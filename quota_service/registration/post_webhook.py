@@ -142,10 +142,10 @@ def _retry_after_s(text: str) -> float:
         asked_s = float(text)
     else:
         try:
-            moment = email.utils.parsedate_to_datetime(text)
-        except (ValueError, IndexError):
+            moment = email.utils.parsedate_to_datetime(text).astimezone(dt.UTC)
+        except (ValueError, IndexError, OverflowError):
             return 0.0
-        asked_s = (moment.astimezone(dt.UTC) - dt.datetime.now(dt.UTC)).total_seconds()
+        asked_s = (moment - dt.datetime.now(dt.UTC)).total_seconds()
     return min(max(asked_s, 0.0), PAUSE_MAX_S)
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from quota_service.app.opening import Service
 from quota_service.registration.deliver_webhooks import AT_ONCE_MAX, PROBING_FROM
-from quota_service.registration.post_webhook import PostLimits
+from quota_service.registration.post_webhook import PostLimits, open_poster
 from quota_service.registration.webhook_endpoints import (
     disable_endpoint,
     enable_endpoint,
@@ -88,10 +88,14 @@ async def test_the_next_event_of_a_reservation_waits_until_the_one_before_is_tak
         await happen(service, ("r-1", HELD), ("r-1", CONFIRMED), ("r-2", HELD), ("r-2", CONFIRMED))
         await deliver(worker)
         before = list(receiver.told)
+        later = "UPDATE webhook_deliveries SET next_at = now() + interval '1 h' WHERE sequence = 1"
+        await rows(service, f"{later} RETURNING sequence")
+        claimed = await service.stores.webhooks.webhooks.claim("another", [])
         receiver.answer = answering(200)
         await due_now(service)
         await deliver(worker)
 
+    assert claimed == []
     assert sorted(before) == [("r-1", HELD), ("r-2", CONFIRMED), ("r-2", HELD)]
     assert receiver.told[3:] == [("r-1", HELD), ("r-1", CONFIRMED)]
 
@@ -242,6 +246,19 @@ async def test_an_endpoint_that_asks_for_time_gets_it(service: Service) -> None:
         "FROM webhook_endpoints w JOIN webhook_deliveries d ON d.endpoint = w.id AND d.attempts = 1"
     )
     assert await rows(service, asked) == [(True,)]
+
+
+async def test_a_time_that_no_calendar_has_asks_for_nothing() -> None:
+    async with receiving() as receiver, open_poster(PostLimits(), takes_private=True) as poster:
+        for asked in (
+            "soon",
+            "Fri, 31 Dec 9999 23:59:59 -0100",
+            "Fri, 31 Dec 99999999999999999999 23:59:59 GMT",
+            "Fri, 31 Dec 2027 23:59:59 +99999999999999999999",
+        ):
+            receiver.answer = answering(503, Retry_After=asked)
+            posted = await poster.post(receiver.url, [b"x" * 24], "evt_1", b"{}")
+            assert (posted.status, posted.retry_after_s) == (503, 0.0), asked
 
 
 async def test_an_endpoint_that_is_gone_is_disabled_at_once_and_goes_on_once_enabled(

@@ -1,4 +1,5 @@
--- Takes the endpoints with deliveries that are due and that no worker holds; those under way here are left.
+-- Takes the endpoints with deliveries that are due and that no worker holds; those under way here are left. What
+-- waits behind an earlier event of its reservation is not due: it is looked for only where a time has come.
 -- $1 holder, text
 -- $2 under way, text[]
 -- $3 lease, interval
@@ -11,12 +12,14 @@ WITH due AS (
     AND    w.next_at <= now()
     AND    (w.holder IS NULL OR w.held_until <= clock_timestamp())
     AND    w.id <> ALL ($2::text[])
-    AND    (SELECT d.next_at
-            FROM   webhook_deliveries d
-            WHERE  d.endpoint = w.id
-            AND    d.state = 'pending'
-            ORDER  BY d.endpoint, d.next_at, d.sequence
-            LIMIT  1) <= now()
+    AND    CASE WHEN (SELECT d.next_at
+                      FROM   webhook_deliveries d
+                      WHERE  d.endpoint = w.id
+                      AND    d.state = 'pending'
+                      ORDER  BY d.endpoint, d.next_at, d.sequence
+                      LIMIT  1) <= now()
+                THEN EXISTS (SELECT FROM due_webhook_deliveries(w.id, '{}', 1))
+           END
     LIMIT  $4
     FOR    NO KEY UPDATE OF w SKIP LOCKED
 )
