@@ -103,7 +103,8 @@ class KeyRing:
         if key is None:
             if authorization is None or authorization[: len(_BEARER)].lower() != _BEARER:
                 raise Unauthorized(_REFUSAL)
-            presented = authorization[len(_BEARER) :].strip()
+            # Blanks of HTTP alone: a proxy that counts callers sees others as another caller.
+            presented = authorization[len(_BEARER) :].strip(" \t")
             if presented.startswith(PREFIX):
                 key = self._key(self._keys, presented)
                 if len(self._verified) < _VERIFIED_MAX:

@@ -65,6 +65,7 @@ async def test_a_refused_key_is_answered_the_same_whatever_is_wrong_with_it(
         f"Bearer {key}x",
         f"Bearer {key[:-1]}",
         f"Bearer {key} {key}",
+        f"Bearer {key}\u00a0",
         f"Bearer {PREFIX}",
         f"Bearer {PREFIX}{key_id}",
         f"Bearer {PREFIX}{key_id}_",

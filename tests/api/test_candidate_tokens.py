@@ -173,6 +173,7 @@ async def test_a_token_that_is_wrong_in_any_part_is_refused_as_a_wrong_key_is(
         "other candidate": f"{head}.{unsigned({**claims, 'sub': 'candidate-2'})}.{signature}",
         "cut": token[:-1],
         "padded": f"{token}=",
+        "behind a blank that is none in HTTP": f"\u00a0{token}",
         "signature with other spare bits": token[:-1] + chr(ord(token[-1]) + 1),
         "header of another form": sign_text(f"{unsigned({'alg': 'HS256', 'kid': name})}.{body}"),
         "signed, and no claims": sign_text(f"{head}.{unsigned([1])}"),
