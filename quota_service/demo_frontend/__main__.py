@@ -15,6 +15,7 @@ from aiohttp import web
 from quota_service.client import QuotaClient
 from quota_service.demo_frontend.frontend import Frontend
 from quota_service.demo_frontend.provider import Provider
+from quota_service.demo_frontend.refusals import answer_refusals
 
 
 async def serve(listening: socket.socket) -> None:
@@ -28,7 +29,7 @@ async def serve(listening: socket.socket) -> None:
         client = await stack.enter_async_context(QuotaClient(url, key=key))
         frontend = Frontend(client, url, key, environ["QUOTA_WEBHOOK_SECRET"])
         provider = Provider(client, environ["QUOTA_PAYMENT_SECRET"], frontend.page("pay.html"))
-        app = web.Application()
+        app = web.Application(middlewares=[answer_refusals])
         app.add_routes([*frontend.routes(), *provider.routes()])
         app.on_response_prepare.append(frontend.add_headers)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)

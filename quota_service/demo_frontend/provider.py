@@ -7,12 +7,11 @@ import asyncio
 import datetime as dt
 from typing import Final, Literal
 
-import orjson
 from aiohttp import web
 
-from quota_service.client import ProblemError, QuotaClient
+from quota_service.client import QuotaClient
 from quota_service.client.documents import PaymentCallback, Reservation
-from quota_service.demo_frontend.frontend import Handler
+from quota_service.demo_frontend.frontend import Handler, text_of
 
 LOOK_S = 2.0
 """Seconds between two looks whether a hold has ended, so that a message about it is late."""
@@ -38,16 +37,16 @@ class Provider:
 
     async def order(self, request: web.Request) -> web.Response:
         """GET /pay/{reservation}/order: what there is to pay."""
-        held = await self._reservation(request)
+        held = await self._client.get_reservation(request.match_info["reservation"])
         shown = {name: held[name] for name in ("id", "amount", "currency")}
         return web.json_response({**shown, "back": _back(held)})
 
     async def pay(self, request: web.Request) -> web.Response:
         """POST /pay/{reservation} {how}: pay, late, twice or fail."""
-        how = (await request.json()).get("how")
+        how = await text_of(request, "how")
         if how not in _HOW:
             raise web.HTTPUnprocessableEntity
-        held = await self._reservation(request)
+        held = await self._client.get_reservation(request.match_info["reservation"])
         if how == "fail":
             await self._report(held, "failed", "failed")
         elif how == "late":
@@ -80,13 +79,6 @@ class Provider:
             "provider_reference": reference,
         }
         await self._client.report_payment(reference, payment, secret=self._secret)
-
-    async def _reservation(self, request: web.Request) -> Reservation:
-        try:
-            return await self._client.get_reservation(request.match_info["reservation"])
-        except ProblemError as problem:
-            body = orjson.dumps(problem.document)
-            raise web.HTTPNotFound(body=body, content_type="application/problem+json") from problem
 
 
 def _back(held: Reservation) -> str:

@@ -9,7 +9,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from quota_service.client import QuotaClient, sign_webhook
+from quota_service.client.repeats import Repeats
 from quota_service.demo_frontend.frontend import Frontend
+from quota_service.demo_frontend.provider import Provider
+from quota_service.demo_frontend.refusals import answer_refusals
+from tests.support.raw_http import exchange, request, status
 
 SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 NOWHERE = "http://127.0.0.1:1"
@@ -19,9 +23,11 @@ Browser = TestClient[web.Request, web.Application]
 
 @pytest.fixture
 async def server() -> AsyncIterator[TestServer]:
-    frontend = Frontend(QuotaClient(NOWHERE), NOWHERE, "quota_key", SECRET)
-    app = web.Application()
-    app.add_routes(frontend.routes())
+    client = QuotaClient(NOWHERE, repeats=Repeats(tries_max=1))
+    frontend = Frontend(client, NOWHERE, "quota_key", SECRET)
+    provider = Provider(client, SECRET, frontend.page("pay.html"))
+    app = web.Application(middlewares=[answer_refusals])
+    app.add_routes([*frontend.routes(), *provider.routes()])
     app.on_response_prepare.append(frontend.add_headers)
     async with TestServer(app) as started:
         yield started
@@ -56,6 +62,15 @@ async def test_a_cookie_that_somebody_else_made_signs_nobody_in(browser: Browser
             method = "GET" if path.endswith("events") else "POST"
             refused = await browser.request(method, path, cookies=cookies, json={"exam": "exam-1"})
             assert refused.status == 401, (forged, path)
+
+
+async def test_a_cookie_of_bytes_that_are_no_text_signs_nobody_in(server: TestServer) -> None:
+    name = b"Li Wei".hex()
+    asked = request("GET", "/session", f"Cookie: session={name}.\udcff")
+
+    answer = await exchange(str(server.make_url("")), asked)
+
+    assert (status(answer), answer[-4:]) == (200, b"null")
 
 
 async def test_a_webhook_is_told_to_its_candidate_alone_and_one_of_an_exam_to_all(
@@ -116,3 +131,13 @@ async def test_a_body_that_names_nobody_signs_nobody_in(browser: Browser, body: 
 
     assert refused.status == 422
     assert await (await browser.get("/session")).json() is None
+    assert (await browser.post("/pay/exam-1.0.a", data=body)).status == 422
+
+
+async def test_a_service_that_is_away_is_told_as_such(browser: Browser) -> None:
+    await browser.post("/session", json={"name": "Li Wei"})
+
+    token = await browser.post("/session/token", json={"exam": "exam-1"})
+    order = await browser.get("/pay/exam-1.0.a/order")
+
+    assert (token.status, order.status) == (503, 503)
