@@ -263,6 +263,24 @@ async def test_an_order_is_made_once_whatever_becomes_of_the_network_and_the_pag
     assert len((await candidate.view(exam))["reservations"]) == 1
 
 
+async def test_a_page_whose_candidate_is_signed_in_no_more_says_so(
+    site: Site, pages: Pages
+) -> None:
+    exam = await site.new_exam(SEATS)
+    candidate = await Candidate.at(site, pages, exam)
+    page = candidate.page
+    await expect(page.get_by_role("checkbox")).to_be_visible()
+
+    mine = (await (await page.request.get(f"{site.url}/session")).json())["candidate"]
+    await page.request.post(f"{site.url}/session", data={"name": "Somebody Else"})  # in another tab
+    await site.api.call(
+        "POST", "/v1/candidate-tokens/revoke", json={"exam": exam, "candidate": mine}
+    )
+    await page.evaluate("dispatchEvent(new Event('online'))")
+
+    await expect(page.locator("[data-slug=unauthorized]")).to_be_visible()
+
+
 async def test_the_page_of_an_unknown_exam_says_so(site: Site, pages: Pages) -> None:
     candidate = await Candidate.at(site, pages, "no-such-exam")
 

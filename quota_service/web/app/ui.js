@@ -88,7 +88,16 @@ export function ErrorNotice({ error, children }) {
 /** The words for an error of `api.js`. */
 export function wordsOf(error) {
   if (error instanceof NoAnswer) return t("no-answer");
-  return advice(error.slug) ?? error.message;
+  return advice(error.slug) ?? (error.status >= 500 ? t("no-answer") : error.message);
+}
+
+/** A part of an address as it was meant; one that is not encoded as addresses are stays as it is. */
+export function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** The time that is left until a moment by the server's clock; calls `onOver` once when it comes. */

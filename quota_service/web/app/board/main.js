@@ -5,6 +5,7 @@
 import { get, Problem, serverNow, stream } from "../api.js";
 import {
   Announcer,
+  decoded,
   ErrorNotice,
   html,
   Notice,
@@ -28,7 +29,7 @@ const PAUSES_SHOWN = 4;
 const REREAD_MS = 1000;
 const REGISTER = document.querySelector('meta[name="quota-register"]')?.content ?? "";
 
-const examId = examInAddress();
+const examId = decoded(location.pathname.split("/")[2] ?? "");
 const address = `/v1/exams/${encodeURIComponent(examId)}`;
 
 /** What the page knows, and who wants to hear that it is more. */
@@ -339,15 +340,6 @@ function Refused({ error }) {
       )}
     </ul>
   `;
-}
-
-function examInAddress() {
-  const part = location.pathname.split("/")[2] ?? "";
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part; // it is no exam's id
-  }
 }
 
 function chosenInAddress() {

@@ -2,7 +2,7 @@
 // is kept in the memory of this page, and is gone when it is closed or loaded again.
 
 import { get, setCredential } from "../api.js";
-import { ErrorNotice, html, Notice, Page, render, useCallback, useEffect, useMemo, useState } from "../ui.js";
+import { decoded, ErrorNotice, html, Notice, Page, render, useCallback, useEffect, useMemo, useState } from "../ui.js";
 import { loadWords, t, text } from "../words.js";
 import { ActDialog } from "./act.js";
 import { Candidate } from "./candidate.js";
@@ -182,7 +182,7 @@ function Standing() {
 
 /** The view that the address names, and what it says beside it: `#candidate/c-1`. */
 function useView() {
-  const read = () => location.hash.slice(1).split("/").map(decodeURIComponent);
+  const read = () => location.hash.slice(1).split("/").map(decoded);
   const [at, set] = useState(read);
   useEffect(() => {
     const changed = () => {

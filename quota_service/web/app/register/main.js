@@ -3,7 +3,7 @@
 import { ExamList } from "./exam_list.js";
 import { Registration } from "./registration.js";
 import { currentSession, signIn, signOut } from "./session.js";
-import { html, Page, show, useEffect, useState } from "../ui.js";
+import { decoded, html, Page, show, useEffect, useState } from "../ui.js";
 import { loadAdvice, loadWords, t } from "../words.js";
 
 const NAME_MAX = 40;
@@ -52,7 +52,7 @@ function App() {
   let content = html`<p class="soft">${t("loading")}</p>`;
   if (session === null) content = html`<${SignIn} onSigned=${setSession} />`;
   else if (session && exam)
-    content = html`<${Registration} exam=${decodeURIComponent(exam)} session=${session} />`;
+    content = html`<${Registration} exam=${decoded(exam)} session=${session} />`;
   else if (session) content = html`<${ExamList} session=${session} />`;
   return html`<${Page} name=${t("page-name")} links=${links}>${content}<//>`;
 }

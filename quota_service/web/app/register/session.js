@@ -4,6 +4,7 @@ import { NoAnswer, Problem } from "../api.js";
 
 const RENEW_BEFORE_MS = 60_000;
 const tokens = new Map();
+let candidate = null; // who is signed in, as far as this page knows
 
 async function ask(method, path, body) {
   const headers = body ? { "Content-Type": "application/json" } : {};
@@ -20,25 +21,33 @@ async function ask(method, path, body) {
   return document;
 }
 
+function known(session) {
+  candidate = session?.candidate ?? null;
+  return session;
+}
+
 /** The candidate who is signed in, `{candidate, name}`, or null. */
-export const currentSession = () => ask("GET", "/session");
+export const currentSession = async () => known(await ask("GET", "/session"));
 
 /** Sign in by a name: the demo asks for no password. */
-export const signIn = (name) => ask("POST", "/session", { name });
+export const signIn = async (name) => known(await ask("POST", "/session", { name }));
 
 export async function signOut() {
   tokens.clear();
+  known(null);
   await ask("DELETE", "/session");
 }
 
 /** The candidate's token for one exam, a new one shortly before the last one ends. */
 export async function tokenFor(exam, isRefused = false) {
-  const known = tokens.get(exam);
-  if (known && !isRefused && Date.now() < known.renewAt) return known.token;
+  const last = tokens.get(exam);
+  if (last && !isRefused && Date.now() < last.renewAt) return last.token;
   const askedAt = Date.now();
-  const { token, ttl_s: ttlS } = await ask("POST", "/session/token", { exam });
-  tokens.set(exam, { token, renewAt: askedAt + ttlS * 1000 - RENEW_BEFORE_MS });
-  return token;
+  const made = await ask("POST", "/session/token", { exam });
+  // Somebody else may have signed in meanwhile, in another tab: what is shown here is not theirs.
+  if (made.candidate !== candidate) throw new Problem(401, { type: "/problems/unauthorized" }, 0);
+  tokens.set(exam, { token: made.token, renewAt: askedAt + made.ttl_s * 1000 - RENEW_BEFORE_MS });
+  return made.token;
 }
 
 /**
