@@ -455,6 +455,11 @@ class Promises(Driver):
         self.model.session_of = after
         self._import(is_refused=not can)
         self.model.session_of = after if can else before
+        if can and after != before:
+            self.note_move(before)
+
+    def note_move(self, before: dict[str, str]) -> None:
+        """Take note that a subject has moved from one session to another."""
 
     @rule(fee=st.sampled_from([8000, 9000]))
     def change_the_fee(self, fee: int) -> None:

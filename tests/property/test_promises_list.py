@@ -172,6 +172,11 @@ class ListPromises(Promises):
         self.listed.end_offer(entry)
         assert self.run(call).state == entry.state
 
+    def note_move(self, before: dict[str, str]) -> None:
+        """A ceiling may have more places now; a dealing counts anew what is wanted under it."""
+        self.listed.move_places(before)
+        self.deal()
+
     @rule()
     def deal(self) -> None:
         self._prepare_dealing()

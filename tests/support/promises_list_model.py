@@ -88,6 +88,32 @@ class ListModel(Model):
         self.session_of = before
         return fit
 
+    def move_places(self, before: dict[str, str]) -> None:
+        """Let seats wait that places put on sale which a subject has left.
+
+        Whether somebody wants any of them is known by the sessions of before, until a dealing.
+        """
+        now, more = self.session_of, {}
+        for place in self.ceilings:
+            self.session_of = before
+            left = max(self.places_left(place), 0)
+            wanted = self.is_wanted_under(place)
+            self.session_of = now
+            if self.rule == "at-times" or wanted:
+                more[place] = self.places_left(place) - left
+        for venue, seats in self.seats.items():
+            for quota in sorted(Quota(venue, subject) for subject in seats):
+                place = self.place(quota)
+                kept = max(min(more.get(place, 0), self.remaining(quota)), 0)
+                if kept:
+                    self.returned[quota] += kept
+                    more[place] -= kept
+
+    def is_wanted_under(self, place: tuple[str, str]) -> bool:
+        """Whether somebody waits for a seat under a ceiling."""
+        wanted = {q for entry in self.waiting for v in entry.venues for q in entry.quotas_at(v)}
+        return place in {self.place(quota) for quota in wanted}
+
     def is_kept(self, quota: Quota) -> bool:
         """Whether a seat that comes back waits to be dealt."""
         if self.rule == "at-times":
@@ -135,6 +161,9 @@ class ListModel(Model):
             entry.state = "over"
         if ("", "") in self.pauses:
             return []
+        for entry in self.waiting:
+            if self.is_twice_in_a_session(entry.subjects):
+                entry.state = "over"
         while True:
             pool, offers = self._pool(), []
             for entry in self.waiting:
