@@ -13,6 +13,7 @@ from tests.support.admissions import open_room
 from tests.support.browser import NARROW, Pages, barriers, width_of_content, words
 from tests.support.client import ApiClient
 from tests.support.draws import OUTCOME, DrawUnderTest
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.browser
 
@@ -160,6 +161,12 @@ async def test_the_waiting_room_is_steered_from_the_board(running: Running, page
     await room.queue(600)
     await room.second()
     api = running.client
+
+    async def is_told() -> bool:
+        load = await api.get("/v1/exams/exam-2/load", key=api.ops_key)
+        return bool(load.json["waiting_room"]["waiting"])
+
+    await eventually(is_told)  # documents of rooms are made anew once in a while
     page = await signed_in(pages, api, "day", exam="exam-2")
     will = [told("ops-will-rate", rate=20), told("ops-will-empty", time="00:30")]
 
