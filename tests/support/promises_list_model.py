@@ -165,11 +165,8 @@ class ListModel(Model):
             if self.is_twice_in_a_session(entry.subjects):
                 entry.state = "over"
         while True:
-            pool, offers = self._pool(), []
-            for entry in self.waiting:
-                venue = self._serve(entry, pool)
-                if venue:
-                    offers.append((entry, venue))
+            pool = self._pool()
+            offers = [(e, venue) for e in self.waiting if (venue := self._serve(e, pool))]
             taken = [e for e, _ in offers if self.standing(e.candidate, e.subjects)]
             if not taken:
                 break
