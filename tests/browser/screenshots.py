@@ -7,6 +7,7 @@ wide, in Chinese and in English. The pictures are `FOLDER/<page>-<language>-<loo
 
 import argparse
 import asyncio
+import itertools
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -25,6 +26,8 @@ from tests.support.programs import need_program
 
 ROOT = Path(__file__).parents[2]
 EXAM = "ccaa-2023-1"
+_candidates = itertools.count(1)
+"""Each picture has a candidate of its own."""
 _LOOKS: Mapping[str, Mapping[str, Any]] = {
     "light": {"size": WIDE},
     "dark": {"size": WIDE, "dark": True},
@@ -59,7 +62,7 @@ async def _ops_pause(page: Page, env: Mapping[str, str]) -> None:
 
 
 async def _choose_venues(page: Page, _env: Mapping[str, str]) -> None:
-    await page.locator("input[name=name]").fill(f"王芳 {id(page) % 1000}")
+    await page.locator("input[name=name]").fill(f"王芳 {next(_candidates)}")
     await page.keyboard.press("Enter")
     await page.locator(".order input[type=checkbox]").check()
     await page.locator(".order .button-primary").click()

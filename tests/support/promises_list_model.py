@@ -157,13 +157,12 @@ class ListModel(Model):
         """
         for entry in self.entries:
             self.end_offer(entry)
-        for entry in self.waiting if not self.is_open else []:
-            entry.state = "over"
-        if ("", "") in self.pauses:
-            return []
+        is_paused = ("", "") in self.pauses
         for entry in self.waiting:
-            if self.is_twice_in_a_session(entry.subjects):
+            if not self.is_open or (not is_paused and self.is_twice_in_a_session(entry.subjects)):
                 entry.state = "over"
+        if is_paused:
+            return []
         while True:
             pool = self._pool()
             offers = [(e, venue) for e in self.waiting if (venue := self._serve(e, pool))]
