@@ -9,6 +9,7 @@ killed and stopped as any other.
 import asyncio
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 from asyncio import StreamReader
@@ -78,11 +79,14 @@ async def fork(
 ) -> Forked:
     """Run `main` in a process of its own; `pipes` are STDOUT and STDERR where they are read.
 
-    What is not read goes to nowhere.
+    What is not read goes to nowhere. It may have as many files open as this process may now, not as
+    the server could when it was started.
     """
     ends = {number: multiprocessing.Pipe(duplex=False) for number in pipes}
     written = {number: writing for number, (_, writing) in ends.items()}
-    process = _SERVER.Process(target=_run, args=(main, arguments, dict(env), str(cwd), written))
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    kept = {"environ": dict(env), "folder": str(cwd), "written": written, "files": files}
+    process = _SERVER.Process(target=_run, args=(main, arguments), kwargs=kept)
     # The server is started with the first, which takes as long as to load the service.
     await asyncio.to_thread(process.start)
     for writing in written.values():
@@ -104,10 +108,13 @@ async def _reader(connection: Connection) -> StreamReader:
 def _run(
     main: Main,
     arguments: Sequence[str],
+    *,
     environ: Mapping[str, str],
     folder: str,
     written: Mapping[int, Connection],
+    files: tuple[int, int],
 ) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)
