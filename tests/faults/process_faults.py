@@ -201,7 +201,9 @@ async def _reserve_and_leave(
 
 async def _pay_and_leave(frontend: Frontend, url: str, event: Event, rng: random.Random) -> None:
     number = frontend.history.invoked("pay", {**event.args, "aborted": True})
-    await _send_a_part(url, "/v1/payment-callbacks", event.headers(), event.body, rng)
+    call = event.report()
+    headers = {**call.headers, "Content-Type": "application/json"}
+    await _send_a_part(url, call.path, headers, call.body or b"", rng)
     frontend.history.ended(number, Answer(Kind.UNKNOWN, slug="aborted"))
 
 
