@@ -1,5 +1,5 @@
 // What the service says: the exam and all that the candidate has in it, read again whenever
-// something may have changed. Events of the frontend tell within a second, a slow look is behind.
+// something may have changed. Events of the frontend tell at once, a slow look is behind.
 
 import { watchSession } from "./session.js";
 import { useCallback, useEffect, useRef, useState } from "../ui.js";
